@@ -1,0 +1,44 @@
+// Package actions does what rules say: each verb of a step is one line in the
+// table Verbs and one file.
+package actions
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"netwatch"
+)
+
+// An Env is what the daemon lends to actions.
+type Env struct {
+	// Probe asks the named source, or all that can be asked when name is empty.
+	Probe func(ctx context.Context, name string) netwatch.Result
+	// Starts remembers when units were started, across restarts of netwatch.
+	Starts Starts
+}
+
+// Starts remembers when netwatch started a unit, newest last.
+type Starts interface {
+	Of(unit string) []time.Time
+	Record(unit string, at time.Time) error
+}
+
+// A Verb is the first word of a step.
+type Verb struct {
+	Name string
+	// Usage is what follows the name, as in the manual page.
+	Usage string
+	// New makes the step from the words after the verb, without touching the
+	// system. An error says what is wrong with the words.
+	New func(env Env, verb string, words []string) (netwatch.Step, error)
+}
+
+// Verbs is every verb.
+var Verbs = []Verb{}
+
+// errUsage is for words that do not fit a verb's usage.
+var errUsage = errors.New("wrong words")
+
+var _ = fmt.Sprint

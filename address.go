@@ -1,0 +1,95 @@
+package netwatch
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// Family is an address family by its name in configuration and events.
+type Family string
+
+// The families.
+const (
+	IPv4 Family = "ipv4"
+	IPv6 Family = "ipv6"
+)
+
+// Families are all families in the order in which they are written.
+var Families = []Family{IPv4, IPv6}
+
+// FamilyOf is the family of a valid address. An IPv4-mapped IPv6 address is IPv6.
+func FamilyOf(a netip.Addr) Family {
+	if a.Is4() {
+		return IPv4
+	}
+	return IPv6
+}
+
+// UnmarshalText takes "ipv4" or "ipv6".
+func (f *Family) UnmarshalText(text []byte) error {
+	switch v := Family(text); v {
+	case IPv4, IPv6:
+		*f = v
+		return nil
+	}
+	return fmt.Errorf("%q is not a family: ipv4 or ipv6", text)
+}
+
+// Address is a public address that is believed, and on what grounds.
+type Address struct {
+	Address netip.Addr `json:"address"`
+	// Since is when it was first believed.
+	Since time.Time `json:"since"`
+	// Confirmed is when a server last said it.
+	Confirmed time.Time `json:"confirmed"`
+	// By are the servers that confirmed it last.
+	By []string `json:"by"`
+}
+
+// Known are the public addresses that are believed now; a family that is
+// absent could not be found out.
+type Known map[Family]Address
+
+// special are the ranges of the IANA special-purpose registries (RFC 6890 and
+// its successors) that no peer on the internet can reach. Documentation ranges
+// (RFC 5737, RFC 3849, RFC 9637) are left out on purpose: nobody is harmed by
+// them, and tests need addresses.
+var special = prefixes(
+	"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
+	"192.0.0.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4",
+	"2001::/32", "2001:2::/48", "2001:10::/28", "2001:20::/28", "2002::/16", "3ffe::/16", "5f00::/16",
+)
+
+// unicast is all that IANA has given out as global unicast of IPv6 (RFC 4291, 2.4).
+var unicast = netip.MustParsePrefix("2000::/3")
+
+func prefixes(texts ...string) []netip.Prefix {
+	all := make([]netip.Prefix, len(texts))
+	for i, t := range texts {
+		all[i] = netip.MustParsePrefix(t)
+	}
+	return all
+}
+
+// CheckPublic says why a is not an address that the internet can reach, or
+// returns nil. Addresses in accept always pass.
+func CheckPublic(a netip.Addr, accept []netip.Prefix) error {
+	if !a.IsValid() {
+		return fmt.Errorf("there is no address")
+	}
+	for _, p := range accept {
+		if p.Contains(a) {
+			return nil
+		}
+	}
+	if a.Is6() && (a.Zone() != "" || !unicast.Contains(a)) {
+		return fmt.Errorf("%s is not a global unicast address", a)
+	}
+	for _, p := range special {
+		if p.Contains(a) {
+			return fmt.Errorf("%s is in %s, which is not public", a, p)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,24 @@
+package netwatch
+
+import "errors"
+
+// hinted is an error with a remedy.
+type hinted struct {
+	error
+	hint string
+}
+
+func (h hinted) Unwrap() error { return h.error }
+
+// WithHint is err with a remedy: one sentence that says what to do.
+func WithHint(err error, hint string) error { return hinted{err, hint} }
+
+// Hint is the remedy that goes with err, or empty. Of several in a chain it is
+// the outermost.
+func Hint(err error) string {
+	var h hinted
+	if errors.As(err, &h) {
+		return h.hint
+	}
+	return ""
+}

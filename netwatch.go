@@ -1,0 +1,176 @@
+// Package netwatch holds the words that all parts of netwatch share: an Event
+// that a Source emits, an Action that a rule does because of it, the Result of
+// each step, and the Entry by which it is reported.
+//
+// Data flows one way: source, rule, step, file or unit. Sources and actions
+// know this package and not each other; neither knows the dispatcher.
+package netwatch
+
+import (
+	"context"
+	"crypto/rand"
+	"maps"
+	"strings"
+	"time"
+)
+
+// An Event says that something changed. It is a reason to look, never the
+// truth itself: an action reads the present state again.
+type Event struct {
+	// ID is unique, and stands in the log, in history and on each step's result.
+	ID string `json:"id"`
+	// Name is one of Events or a name that some rule gives.
+	Name string `json:"event"`
+	// Source is the name of the source that emitted it, or Fired.
+	Source string `json:"source"`
+	// Time is when it was noticed.
+	Time time.Time `json:"time"`
+	// Fields are the particulars, by the names of design: family, old, new,
+	// interface, file and so on. Absent is the same as empty.
+	Fields map[string]string `json:"fields,omitempty"`
+}
+
+// Fired is the Source of an event that a person or a program fired.
+const Fired = "fire"
+
+// NewEvent makes an event of the present moment with an id of its own.
+func NewEvent(name, source string, fields map[string]string) Event {
+	id := strings.ToLower(rand.Text()[:10])
+	return Event{ID: id, Name: name, Source: source, Time: time.Now(), Fields: maps.Clone(fields)}
+}
+
+// The names of the events that sources emit.
+const (
+	Started      = "started"
+	IPChanged    = "ip-changed"
+	AddrChanged  = "addr-changed"
+	LinkChanged  = "link-changed"
+	RouteChanged = "route-changed"
+	VPNChanged   = "vpn-changed"
+	CertRenewed  = "cert-renewed"
+	FileChanged  = "file-changed"
+)
+
+// Events is every event that netwatch itself knows. A rule may name others,
+// which then can be fired.
+var Events = []string{Started, IPChanged, AddrChanged, LinkChanged, RouteChanged, VPNChanged, CertRenewed, FileChanged}
+
+// A Source notices changes in the world.
+type Source interface {
+	// Run watches until ctx is done and then returns nil; an error is what
+	// keeps it from watching, and it is run again after a pause. emit returns
+	// once the event is accepted or refused; what was refused must be noticed
+	// again at the next look, so a source compares with what was accepted.
+	Run(ctx context.Context, emit func(Event)) error
+	// String is the name in the configuration.
+	String() string
+}
+
+// A Prober is a source that can be asked to look at once.
+type Prober interface {
+	Source
+	// Probe looks now and returns once what it found has been emitted:
+	// Changed, Unchanged, or Failed when it could not find out.
+	Probe(ctx context.Context) Result
+}
+
+// An Action does one step of a rule.
+type Action interface {
+	// Do does it once and keeps to the deadline of ctx. Doing it twice is
+	// harmless: after a crash it is done again.
+	Do(ctx context.Context, job Job) Result
+}
+
+// A Step is one line of a rule's do: an action and what the dispatcher must
+// know of it.
+type Step struct {
+	Action
+	// Text is the line as the configuration gives it.
+	Text string
+	// Gate says that the steps after it depend on whether it changed something.
+	Gate bool
+	// Gated says that it is skipped when there are gates before it and none
+	// changed anything.
+	Gated bool
+}
+
+// String is the line as the configuration gives it.
+func (s Step) String() string { return s.Text }
+
+// A Job is what an action gets to know of the run it is part of.
+type Job struct {
+	// Event is the newest of those that led to this run.
+	Event Event
+	// Known are the public addresses known at this moment.
+	Known Known
+	// Changing is called by a gate after everything that can fail and right
+	// before the change itself. Once it has returned nil, a crash cannot make
+	// the steps after it be skipped.
+	Changing func() error
+}
+
+// Outcome is how a step ended.
+type Outcome string
+
+// The outcomes. Unchanged and Skipped are well.
+const (
+	Changed   Outcome = "changed"
+	Unchanged Outcome = "unchanged"
+	Skipped   Outcome = "skipped"
+	Failed    Outcome = "failed"
+	// Held is a step that waits for a limit and will be tried again.
+	Held Outcome = "held"
+)
+
+// A Result is the outcome of a step and what is to be said about it.
+type Result struct {
+	Outcome Outcome
+	// Detail says in a few words what was done or found.
+	Detail string
+	// Err is set when and only when Outcome is Failed.
+	Err error
+	// Until is when a Held step may be tried again.
+	Until time.Time
+}
+
+// Failure is the Result of a step that failed.
+func Failure(err error) Result { return Result{Outcome: Failed, Err: err} }
+
+// An Entry is one line of history: an event that was accepted, a step that
+// ended, or a run that ended.
+type Entry struct {
+	Time time.Time `json:"time"`
+	// Kind is EntryEvent, EntryStep, EntryRun or EntryNote.
+	Kind string `json:"kind"`
+	// ID is the event's id; of a coalesced run, the newest event's.
+	ID string `json:"id,omitempty"`
+	// IDs are the ids of all events of a coalesced run, oldest first, at most
+	// MaxCoalesced of them.
+	IDs    []string          `json:"ids,omitempty"`
+	Event  string            `json:"event,omitempty"`
+	Source string            `json:"source,omitempty"`
+	Fields map[string]string `json:"fields,omitempty"`
+	Rule   string            `json:"rule,omitempty"`
+	Step   string            `json:"step,omitempty"`
+	// Outcome is empty on an event.
+	Outcome Outcome `json:"outcome,omitempty"`
+	Detail  string  `json:"detail,omitempty"`
+	Error   string  `json:"error,omitempty"`
+	Hint    string  `json:"hint,omitempty"`
+	// Seconds is how long a step took, or a run since its first event.
+	Seconds float64 `json:"seconds,omitempty"`
+	// Retry is when a failed or held run is tried again; absent when it is not.
+	Retry *time.Time `json:"retry,omitempty"`
+}
+
+// The kinds of entries.
+const (
+	EntryEvent = "event"
+	EntryStep  = "step"
+	EntryRun   = "run"
+	// EntryNote is something about netwatch itself, as a source that failed.
+	EntryNote = "note"
+)
+
+// MaxCoalesced is how many events of one run are remembered by their ids.
+const MaxCoalesced = 64

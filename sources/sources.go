@@ -1,0 +1,49 @@
+// Package sources notices what the world does: each kind of source is one line
+// in the table Kinds and one file.
+package sources
+
+import (
+	"github.com/rs/zerolog"
+
+	"netwatch"
+)
+
+// An Env is what the daemon lends to sources.
+type Env struct {
+	// Known are the public addresses last believed and accepted.
+	Known func() netwatch.Known
+	// Confirm notes that servers said the known address of a family again.
+	Confirm func(family netwatch.Family, by []string)
+	// Log takes what an administrator should know and no event says.
+	Log zerolog.Logger
+}
+
+// A Kind is a kind of source, by its name in the configuration.
+type Kind struct {
+	Name string
+	// Settings are a new pointer to the kind's settings with the defaults
+	// filled in; its toml tags are the keys of the configuration.
+	Settings func() Settings
+}
+
+// Settings are the keys of one [source.NAME].
+type Settings interface {
+	// Check lists what is wrong beyond the types of single values, each with
+	// the key it is about.
+	Check() []Mistake
+	// Source makes the source. name is the NAME of [source.NAME].
+	Source(name string, env Env) netwatch.Source
+}
+
+// A Mistake is something wrong with a key's value.
+type Mistake struct {
+	// Key is the name of the key in its section.
+	Key string
+	// Index is the element of a list that is meant, or -1 for the whole value.
+	Index int
+	// Text says what is wrong.
+	Text string
+}
+
+// Kinds is every kind of source.
+var Kinds = []Kind{}
