@@ -171,6 +171,3 @@ const (
 	// EntryNote is something about netwatch itself, as a source that failed.
 	EntryNote = "note"
 )
-
-// MaxCoalesced is how many events of one run are remembered by their ids.
-const MaxCoalesced = 64

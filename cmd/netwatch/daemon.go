@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"netwatch"
+	"netwatch/actions"
+	"netwatch/config"
+	"netwatch/control"
+	"netwatch/hooks"
+	"netwatch/sources"
+	"netwatch/state"
+)
+
+// A daemon is the resident program: sources emit into the dispatcher, whose
+// reports go to the log and to history.
+type daemon struct {
+	log     zerolog.Logger
+	since   time.Time
+	config  atomic.Pointer[config.Config]
+	store   *state.Store
+	rules   *hooks.Dispatcher
+	watch   *watchers
+	history *control.History
+}
+
+// newDaemon reads the configuration and the state, and starts nothing.
+func newDaemon(file string, log zerolog.Logger) (*daemon, error) {
+	d := &daemon{since: time.Now(), history: control.NewHistory()}
+	cfg, err := config.Load(file, d.env())
+	if err != nil {
+		return nil, err
+	}
+	d.config.Store(cfg)
+	d.log = log.Level(zerolog.Level(cfg.Daemon.Log))
+	var aside string
+	if d.store, aside, err = state.Open(string(cfg.Daemon.State)); err != nil {
+		return nil, err
+	}
+	d.rules = hooks.New(hooks.NewTable(cfg.Rules), d.store, d.report)
+	d.watch = newWatchers(d.emit, d.report, sources.Env{Known: d.store.Known, Confirm: d.store.Confirm, Log: d.log})
+	if aside != "" {
+		d.note(fmt.Errorf("reading the state: it was damaged; it is kept as %s, and netwatch begins from the present", aside))
+	}
+	return d, nil
+}
+
+// env is what actions get; the store is there before the first of them runs.
+func (d *daemon) env() actions.Env {
+	return actions.Env{
+		Probe:  func(ctx context.Context, name string) netwatch.Result { return d.watch.probe(ctx, name) },
+		Starts: starts{d},
+	}
+}
+
+// starts lends the store to actions, which are made before it is open.
+type starts struct{ d *daemon }
+
+func (s starts) Of(unit string) []time.Time             { return s.d.store.Of(unit) }
+func (s starts) Record(unit string, at time.Time) error { return s.d.store.Record(unit, at) }
+
+// emit takes what sources notice. What is refused, they notice again.
+func (d *daemon) emit(ev netwatch.Event) {
+	if _, err := d.rules.Accept(ev, nil); err != nil {
+		d.note(err)
+	}
+}
+
+// note reports what went wrong outside of any run.
+func (d *daemon) note(err error) {
+	d.report(netwatch.Entry{Time: time.Now(), Kind: netwatch.EntryNote, Error: err.Error(), Hint: netwatch.Hint(err)})
+}
+
+// report puts an entry into the log and into history.
+func (d *daemon) report(e netwatch.Entry) {
+	level := zerolog.InfoLevel
+	if e.Error != "" {
+		level = zerolog.ErrorLevel
+	}
+	line := d.log.WithLevel(level)
+	for _, field := range [][2]string{
+		{"id", e.ID}, {"event", e.Event}, {"source", e.Source}, {"rule", e.Rule}, {"step", e.Step},
+		{"outcome", string(e.Outcome)}, {"detail", e.Detail}, {"error", e.Error}, {"hint", e.Hint},
+	} {
+		if field[1] != "" {
+			line.Str(field[0], field[1])
+		}
+	}
+	for _, key := range sortedKeys(e.Fields) {
+		line.Str(key, e.Fields[key])
+	}
+	if e.Kind == netwatch.EntryStep || e.Kind == netwatch.EntryRun {
+		line.Float64("seconds", e.Seconds)
+	}
+	if e.Retry != nil {
+		line.Time("retry", *e.Retry)
+	}
+	line.Msg(e.Kind)
+	d.history.Add(e)
+}
+
+// Fire accepts an event from the control socket. Fired by hand, ip-changed
+// means "look again and act": the sources are asked before the rules run, and
+// if none can tell, the rules act on what is known.
+func (d *daemon) Fire(ctx context.Context, r control.Request, watch func(netwatch.Entry)) (control.Accepted, error) {
+	if known := d.rules.Table().Events(); !slices.Contains(known, r.Event) {
+		return control.Accepted{}, fmt.Errorf("%w: %q; rules name %s", control.ErrUnknownEvent, r.Event, strings.Join(known, ", "))
+	}
+	ev := netwatch.NewEvent(r.Event, netwatch.Fired, r.Fields)
+	answer := control.Accepted{Event: ev.Name, DryRun: r.DryRun, Rules: d.plans(d.rules.Match(ev))}
+	if r.DryRun {
+		return answer, nil
+	}
+	if ev.Name == netwatch.IPChanged {
+		d.watch.probe(ctx, "")
+	}
+	if r.NoWait {
+		watch = nil
+	}
+	names, err := d.rules.Accept(ev, watch)
+	if err != nil {
+		return control.Accepted{}, err
+	}
+	answer.ID = ev.ID
+	answer.Rules = slices.DeleteFunc(answer.Rules, func(p control.Plan) bool { return !slices.Contains(names, p.Name) })
+	return answer, nil
+}
+
+func (d *daemon) plans(rules []*hooks.Rule) []control.Plan {
+	plans := make([]control.Plan, len(rules))
+	for i, r := range rules {
+		plans[i] = control.Plan{Name: r.Name, Do: r.Texts()}
+	}
+	return plans
+}
+
+// Status is how the daemon stands.
+func (d *daemon) Status() control.Status {
+	return control.Status{
+		Version: version, PID: os.Getpid(), Since: d.since, Config: d.config.Load().File,
+		Addresses: d.store.Known(), Sources: d.watch.status(), Rules: d.rules.Status(),
+	}
+}
+
+// History is what the daemon did.
+func (d *daemon) History() *control.History { return d.history }
+
+// reload puts the configuration file in force, or keeps the one that is if the
+// file has mistakes.
+func (d *daemon) reload() {
+	old := d.config.Load()
+	cfg, err := config.Load(old.File, d.env())
+	if err != nil {
+		d.note(fmt.Errorf("reloading the configuration: the old one stays in force: %w", err))
+		return
+	}
+	if cfg.Daemon != old.Daemon {
+		d.log.Warn().Msg("reloading the configuration: [daemon] has changed, which takes effect at the next start")
+	}
+	d.config.Store(cfg)
+	d.rules.Swap(hooks.NewTable(cfg.Rules))
+	d.watch.set(cfg.Sources)
+	d.log.Info().Int("sources", len(cfg.Sources)).Int("rules", len(cfg.Rules)).Msg("configuration reloaded")
+}

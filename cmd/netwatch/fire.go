@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"netwatch"
+	"netwatch/control"
+)
+
+func (c *command) fireCommand() *cobra.Command {
+	var req control.Request
+	var timeout time.Duration
+	cmd := &cobra.Command{
+		Use:   "fire EVENT [KEY=VALUE...]",
+		Short: "Hand the daemon an event, wait, print each step's result",
+		Args:  cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			fields, err := parseFields(args[1:])
+			if err != nil {
+				return usageError{err}
+			}
+			req.Event, req.Fields = args[0], fields
+			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
+			defer cancel()
+			return c.fire(ctx, req)
+		},
+	}
+	cmd.Flags().BoolVar(&req.DryRun, "dry-run", false, "print the rules and steps that would run, and run none")
+	cmd.Flags().BoolVar(&req.NoWait, "no-wait", false, "return once the event is accepted")
+	cmd.Flags().DurationVar(&timeout, "timeout", 2*time.Minute, "how long to wait; the runs go on without the waiting")
+	return c.jsonFlag(cmd)
+}
+
+// parseFields takes KEY=VALUE words.
+func parseFields(words []string) (map[string]string, error) {
+	fields := map[string]string{}
+	for _, word := range words {
+		key, value, ok := strings.Cut(word, "=")
+		if !ok || key == "" {
+			return nil, fmt.Errorf("reading the fields of the event: %q is not KEY=VALUE", word)
+		}
+		if _, twice := fields[key]; twice {
+			return nil, fmt.Errorf("reading the fields of the event: %s is given twice", key)
+		}
+		fields[key] = value
+	}
+	return fields, nil
+}
+
+// fire prints the answer as it comes and remembers whether all went well.
+func (c *command) fire(ctx context.Context, req control.Request) error {
+	client, err := c.client()
+	if err != nil {
+		return err
+	}
+	left, failed := 0, false
+	accepted := func(a control.Accepted) {
+		if !a.DryRun && !req.NoWait {
+			left = len(a.Rules)
+		}
+		c.printAccepted(a, req)
+	}
+	each := func(e netwatch.Entry) {
+		_ = c.printEntry(e)
+		if e.Kind == netwatch.EntryRun && e.Outcome != netwatch.Held {
+			left--
+			failed = failed || e.Outcome == netwatch.Failed
+		}
+	}
+	err = client.Fire(ctx, req, accepted, each)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return netwatch.WithHint(fmt.Errorf("firing %s: still not done when the time was up", req.Event), "netwatch status shows what it waits for")
+	case err != nil:
+		return fmt.Errorf("firing %s: %w", req.Event, err)
+	case failed:
+		return errFailed
+	case left > 0:
+		return fmt.Errorf("firing %s: %w: it ended before the runs did, and goes on with them when it is back", req.Event, control.ErrUnreachable)
+	}
+	return nil
+}
+
+func (c *command) printAccepted(a control.Accepted, req control.Request) {
+	if c.json {
+		_ = c.printJSON(a)
+		return
+	}
+	switch {
+	case len(a.Rules) == 0:
+		fmt.Fprintf(c.stdout, "%s: no rule matches these fields%s\n", a.Event, fieldsText(req.Fields))
+	case a.DryRun:
+		for _, rule := range a.Rules {
+			fmt.Fprintf(c.stdout, "%s:\n    %s\n", rule.Name, strings.Join(rule.Do, "\n    "))
+		}
+	default:
+		names := make([]string, len(a.Rules))
+		for i, rule := range a.Rules {
+			names[i] = rule.Name
+		}
+		fmt.Fprintf(c.stdout, "%s %s accepted, for %s\n", a.Event, a.ID, strings.Join(names, ", "))
+	}
+}
+
+func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }

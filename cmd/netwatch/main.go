@@ -1,0 +1,148 @@
+// Netwatch keeps network-dependent services right when the network moves. See
+// netwatch(8).
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"netwatch"
+	"netwatch/config"
+	"netwatch/control"
+)
+
+// version is set when a release is built.
+var version = "devel"
+
+// The exit codes.
+const (
+	exitFailed       = 1 // a step failed, or there is a mistake in the configuration
+	exitUsage        = 2
+	exitUnreachable  = 3
+	exitNotPermitted = 4
+)
+
+// errFailed ends a command whose failure is already on the screen.
+var errFailed = errors.New("failed")
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is the whole program, less the process.
+func run(args []string, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	c := &command{stdout: stdout}
+	root := c.root()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err != nil && !errors.Is(err, errFailed) {
+		report(stderr, err)
+	}
+	return c.exitCode(err)
+}
+
+// A command is what all commands share.
+type command struct {
+	stdout io.Writer
+	// config is the file of --config.
+	config string
+	json   bool
+	// parsed says that the command line was right and the command has begun.
+	parsed bool
+}
+
+func (c *command) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "netwatch",
+		Short: "Keep network-dependent services right when the network moves",
+		Long: "netwatch notices when the public address, the VPN or a certificate changes, makes the\n" +
+			"services that depend on it follow, and proves that they did. See netwatch(8).",
+		SilenceUsage:      true,
+		SilenceErrors:     true,
+		PersistentPreRun:  func(*cobra.Command, []string) { c.parsed = true },
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+	}
+	root.PersistentFlags().StringVarP(&c.config, "config", "c", defaultConfig(), "configuration `FILE`")
+	root.AddCommand(c.runCommand(), c.fireCommand(), c.checkCommand(), c.statusCommand(), c.historyCommand(), c.probeCommand(), c.versionCommand())
+	return root
+}
+
+// defaultConfig is $NETWATCH_CONFIG, or else the file of a normal installation.
+func defaultConfig() string {
+	if file := os.Getenv("NETWATCH_CONFIG"); file != "" {
+		return file
+	}
+	return config.DefaultFile
+}
+
+// jsonFlag adds --json to a command that prints data.
+func (c *command) jsonFlag(cmd *cobra.Command) *cobra.Command {
+	cmd.Flags().BoolVar(&c.json, "json", false, "print JSON")
+	return cmd
+}
+
+func (c *command) versionCommand() *cobra.Command {
+	return c.jsonFlag(&cobra.Command{
+		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			if c.json {
+				return c.printJSON(map[string]string{"version": version})
+			}
+			_, err := fmt.Fprintln(c.stdout, "netwatch", version)
+			return err
+		},
+	})
+}
+
+// client is for the daemon of the configuration. A configuration that is not
+// there, or has mistakes elsewhere, does not keep anyone from asking.
+func (c *command) client() (*control.Client, error) {
+	socket, err := config.Socket(c.config)
+	if err != nil {
+		return nil, err
+	}
+	return control.NewClient(string(socket)), nil
+}
+
+// exitCode is what the error means to a script.
+func (c *command) exitCode(err error) int {
+	switch {
+	case err == nil:
+		return 0
+	case !c.parsed, errors.Is(err, control.ErrUnknownEvent), errors.As(err, new(usageError)):
+		return exitUsage
+	case errors.Is(err, control.ErrUnreachable):
+		return exitUnreachable
+	case errors.Is(err, control.ErrNotPermitted):
+		return exitNotPermitted
+	}
+	return exitFailed
+}
+
+// A usageError is wrong usage that only the command itself can see.
+type usageError struct{ error }
+
+// report prints an error: the mistakes of a configuration one a line, anything
+// else as what was being done and what went wrong, with its remedy.
+func report(w io.Writer, err error) {
+	if mistakes := (config.Mistakes)(nil); errors.As(err, &mistakes) {
+		_, _ = fmt.Fprintln(w, mistakes)
+		return
+	}
+	_, _ = fmt.Fprintln(w, "netwatch:", err)
+	if hint := netwatch.Hint(err); hint != "" {
+		_, _ = fmt.Fprintln(w, "hint:", strings.TrimSuffix(hint, "."))
+	}
+}

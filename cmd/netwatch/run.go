@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	systemd "github.com/coreos/go-systemd/v22/daemon"
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"netwatch"
+	"netwatch/control"
+)
+
+// drainTime is how long runs in progress may take to end after SIGTERM; it is
+// below systemd's 90 s, so that their results are still written.
+const drainTime = 75 * time.Second
+
+func (c *command) runCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "run", Short: "Run the resident daemon", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			d, err := newDaemon(c.config, newLog(cmd.ErrOrStderr()))
+			if err != nil {
+				return err
+			}
+			err = d.run(cmd.Context())
+			return errors.Join(err, d.store.Close())
+		},
+	}
+}
+
+// newLog logs for a person on a terminal and in JSON elsewhere.
+func newLog(w io.Writer) zerolog.Logger {
+	if isTerminal(w) {
+		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly}
+	}
+	return zerolog.New(w).With().Timestamp().Logger()
+}
+
+// run serves until ctx is done, drains, and returns.
+func (d *daemon) run(ctx context.Context) error {
+	listener, err := control.Listen(string(d.config.Load().Daemon.Socket))
+	if err != nil {
+		return err
+	}
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	d.rules.Resume()
+	server, served := serve(d, listener)
+	d.watch.set(d.config.Load().Sources)
+	d.emit(netwatch.NewEvent(netwatch.Started, "netwatch", nil))
+	d.tell(systemd.SdNotifyReady)
+	d.log.Info().Str("version", version).Str("config", d.config.Load().File).Msg("ready")
+	for {
+		select {
+		case <-hangups:
+			d.tell(fmt.Sprintf("%s\nMONOTONIC_USEC=%d", systemd.SdNotifyReloading, monotonic()))
+			d.reload()
+			d.tell(systemd.SdNotifyReady)
+		case err := <-served:
+			d.drain()
+			return fmt.Errorf("serving the control socket: %w", err)
+		case <-ctx.Done():
+			d.tell(systemd.SdNotifyStopping)
+			d.drain()
+			return server.Close()
+		}
+	}
+}
+
+// serve serves until the server is closed; any other end is an error on the
+// channel.
+func serve(d *daemon, l net.Listener) (*http.Server, <-chan error) {
+	server, served := control.NewServer(d), make(chan error, 1)
+	go func() {
+		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			served <- err
+		}
+	}()
+	return server, served
+}
+
+// drain stops the sources and lets the runs in progress end.
+func (d *daemon) drain() {
+	d.log.Info().Msg("draining")
+	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	d.rules.Drain(ctx)
+	d.watch.stop()
+}
+
+// tell tells systemd (sd_notify(3)); without systemd it does nothing.
+func (d *daemon) tell(state string) {
+	if _, err := systemd.SdNotify(false, state); err != nil {
+		d.note(fmt.Errorf("notifying systemd: %w", err))
+	}
+}
+
+// monotonic is the clock that systemd wants beside RELOADING=1, in microseconds.
+func monotonic() int64 {
+	var now unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) // the clock always exists
+	return now.Nano() / 1000
+}

@@ -1,0 +1,27 @@
+package config
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"netwatch"
+)
+
+// Socket is the control socket that a configuration names. It is for those who
+// only ask a running daemon: mistakes elsewhere in the file do not matter, and
+// a user who may not read the default file, or has none, gets the default
+// socket. A file named by the user must be readable.
+func Socket(file string) (netwatch.Path, error) {
+	text, err := os.ReadFile(file) //nolint:gosec // the user names it
+	if err != nil && file != DefaultFile {
+		return "", netwatch.WithHint(fmt.Errorf("looking for the control socket: %w", err), "name the configuration of the running daemon with --config")
+	}
+	var cfg struct{ Daemon struct{ Socket string } }
+	_ = toml.Unmarshal(text, &cfg)
+	if socket, err := netwatch.ParsePath(cfg.Daemon.Socket); err == nil {
+		return socket, nil
+	}
+	return defaultDaemon.Socket, nil
+}

@@ -1,0 +1,168 @@
+package control
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+
+	"golang.org/x/sys/unix"
+
+	"netwatch"
+)
+
+// The errors of a Client, beside those of the daemon itself.
+var (
+	// ErrUnreachable is a daemon that does not run or does not answer.
+	ErrUnreachable = errors.New("the daemon cannot be reached")
+	// ErrNotPermitted is a user who may not do what was asked.
+	ErrNotPermitted = errors.New("not permitted")
+)
+
+// A Client speaks to the daemon at a socket.
+type Client struct {
+	path string
+	http http.Client
+}
+
+// NewClient does not connect yet.
+func NewClient(path string) *Client {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", path)
+	}
+	return &Client{path, http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}
+}
+
+// Fire sends a request. accepted gets the first line of the answer, each gets
+// every entry after it.
+func (c *Client) Fire(ctx context.Context, r Request, accepted func(Accepted), each func(netwatch.Entry)) error {
+	body, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("writing the request: %w", err)
+	}
+	in, err := c.call(ctx, http.MethodPost, "/v1/fire", bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	defer in.Close() //nolint:errcheck // all that matters has been read
+	lines := json.NewDecoder(in)
+	var a Accepted
+	if err := lines.Decode(&a); err != nil {
+		return broken(ctx, err)
+	}
+	accepted(a)
+	return entries(ctx, lines, each)
+}
+
+// Status asks how the daemon stands.
+func (c *Client) Status(ctx context.Context) (s Status, err error) {
+	in, err := c.call(ctx, http.MethodGet, "/v1/status", nil)
+	if err != nil {
+		return s, err
+	}
+	defer in.Close() //nolint:errcheck // all that matters has been read
+	if err := json.NewDecoder(in).Decode(&s); err != nil {
+		return s, broken(ctx, err)
+	}
+	return s, nil
+}
+
+// History gives each entry so far and, if it follows, each to come until ctx
+// is done.
+func (c *Client) History(ctx context.Context, follow bool, each func(netwatch.Entry)) error {
+	path := "/v1/history"
+	if follow {
+		path += "?follow=1"
+	}
+	in, err := c.call(ctx, http.MethodGet, path, nil)
+	if err != nil {
+		return err
+	}
+	defer in.Close() //nolint:errcheck // all that matters has been read
+	return entries(ctx, json.NewDecoder(in), each)
+}
+
+func entries(ctx context.Context, lines *json.Decoder, each func(netwatch.Entry)) error {
+	for {
+		var e netwatch.Entry
+		switch err := lines.Decode(&e); {
+		case err == nil:
+			each(e)
+		case errors.Is(err, io.EOF):
+			return nil
+		default:
+			return broken(ctx, err)
+		}
+	}
+}
+
+// broken is the error of an answer that ended too early.
+func broken(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return fmt.Errorf("%w: reading its answer: %w", ErrUnreachable, err)
+}
+
+// call returns the body of a 200 answer, which the caller closes.
+func (c *Client) call(ctx context.Context, method, path string, body io.Reader) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://netwatch"+path, body)
+	if err != nil {
+		return nil, fmt.Errorf("making the request: %w", err)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, c.unreached(ctx, err)
+	}
+	if resp.StatusCode == http.StatusOK {
+		return resp.Body, nil
+	}
+	defer resp.Body.Close() //nolint:errcheck // all that matters has been read
+	return nil, refusal(resp)
+}
+
+// unreached says why there was no answer, with its remedy.
+func (c *Client) unreached(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, unix.EACCES):
+		return netwatch.WithHint(fmt.Errorf("%w: connecting to %s: %w", ErrNotPermitted, c.path, unix.EACCES), "see that every directory above the socket may be entered")
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ECONNREFUSED):
+		return netwatch.WithHint(fmt.Errorf("%w: nobody listens on %s", ErrUnreachable, c.path), "start it (systemctl start netwatch), or name its configuration with -c")
+	}
+	return fmt.Errorf("%w: %w", ErrUnreachable, err)
+}
+
+// refusal is the error in an answer that is not 200.
+func refusal(resp *http.Response) error {
+	var p problem
+	if err := json.NewDecoder(resp.Body).Decode(&p); err != nil || p.Error == "" {
+		p.Error = resp.Status
+	}
+	err := error(remoteError{p.Error, sentinels[resp.StatusCode]})
+	if p.Hint == "" {
+		return err
+	}
+	return netwatch.WithHint(err, p.Hint)
+}
+
+// sentinels are the errors that callers tell apart, by status.
+var sentinels = map[int]error{
+	http.StatusForbidden:          ErrNotPermitted,
+	http.StatusNotFound:           ErrUnknownEvent,
+	http.StatusServiceUnavailable: ErrUnreachable,
+}
+
+// A remoteError is the daemon's own words for one of the sentinels.
+type remoteError struct {
+	text string
+	kind error
+}
+
+func (e remoteError) Error() string { return e.text }
+func (e remoteError) Unwrap() error { return e.kind }

@@ -1,0 +1,74 @@
+// Package control is the control socket: HTTP with JSON over a unix socket, its
+// server in the daemon and its client in the command.
+package control
+
+import (
+	"context"
+	"time"
+
+	"netwatch"
+	"netwatch/hooks"
+)
+
+// A Request to fire an event: the body of POST /v1/fire.
+type Request struct {
+	Event  string            `json:"event"`
+	Fields map[string]string `json:"fields,omitempty"`
+	// NoWait asks for the answer once the event is accepted; otherwise entries
+	// follow until each run has ended or failed.
+	NoWait bool `json:"no_wait,omitempty"`
+	// DryRun asks what would run, and runs nothing.
+	DryRun bool `json:"dry_run,omitempty"`
+}
+
+// Accepted is the first line of the answer to a Request. Entries follow, one a
+// line, unless it was a dry run or not to be waited for.
+type Accepted struct {
+	// ID is the event's, and empty of a dry run.
+	ID     string `json:"id,omitempty"`
+	Event  string `json:"event"`
+	DryRun bool   `json:"dry_run,omitempty"`
+	// Rules are those that run, in the order of the configuration.
+	Rules []Plan `json:"rules"`
+}
+
+// A Plan is a rule and its steps.
+type Plan struct {
+	Name string   `json:"name"`
+	Do   []string `json:"do"`
+}
+
+// A Status is the answer to GET /v1/status.
+type Status struct {
+	Version string    `json:"version"`
+	PID     int       `json:"pid"`
+	Since   time.Time `json:"since"`
+	Config  string    `json:"config"`
+	// Addresses are the public addresses believed now.
+	Addresses netwatch.Known     `json:"addresses"`
+	Sources   []SourceStatus     `json:"sources"`
+	Rules     []hooks.RuleStatus `json:"rules"`
+}
+
+// A SourceStatus is a source and how it stands.
+type SourceStatus struct {
+	Name string `json:"name"`
+	Kind string `json:"kind"`
+	// Error is why it does not watch at the moment.
+	Error string `json:"error,omitempty"`
+}
+
+// A Daemon is what the server serves.
+type Daemon interface {
+	// Fire accepts the event of a request, or says what would run. watch gets
+	// the entries of the runs and must not block.
+	Fire(ctx context.Context, r Request, watch func(netwatch.Entry)) (Accepted, error)
+	Status() Status
+	History() *History
+}
+
+// problem is the body of every answer that is not 200.
+type problem struct {
+	Error string `json:"error"`
+	Hint  string `json:"hint,omitempty"`
+}

@@ -1,0 +1,95 @@
+package control
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/user"
+	"slices"
+	"strconv"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"netwatch"
+)
+
+// group is the group whose members may fire every event.
+const group = "netwatch"
+
+// A peer is the process at the other end of a connection, as the kernel knew
+// it when it connected (SO_PEERCRED, unix(7)).
+type peer struct {
+	uid    uint32
+	groups []uint32
+}
+
+type peerKey struct{}
+
+// withPeer puts the peer of a connection into its context.
+func withPeer(ctx context.Context, c net.Conn) context.Context {
+	p, err := peerOf(c)
+	if err != nil {
+		return ctx // without a peer nothing is permitted
+	}
+	return context.WithValue(ctx, peerKey{}, p)
+}
+
+func peerOf(c net.Conn) (p peer, err error) {
+	conn, ok := c.(*net.UnixConn)
+	if !ok {
+		return p, fmt.Errorf("%T is not a unix socket", c)
+	}
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return p, err
+	}
+	var cred *unix.Ucred
+	var credErr error
+	err = raw.Control(func(fd uintptr) {
+		if cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); credErr == nil {
+			p = peer{cred.Uid, append(peerGroups(fd), cred.Gid)}
+		}
+	})
+	if err == nil {
+		err = credErr
+	}
+	return p, err
+}
+
+// peerGroups are the supplementary groups of the peer (SO_PEERGROUPS), for
+// which x/sys/unix has no function. None are found on an error.
+func peerGroups(fd uintptr) []uint32 {
+	groups := make([]uint32, 1024)
+	size := uint32(len(groups) * 4)
+	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_PEERGROUPS,
+		uintptr(unsafe.Pointer(&groups[0])), uintptr(unsafe.Pointer(&size)), 0) //nolint:gosec // getsockopt(2) takes addresses
+	if errno != 0 {
+		return nil
+	}
+	return groups[:size/4]
+}
+
+// privileged says that the peer may do all: root, the daemon's own user, and
+// the group netwatch.
+func (p peer) privileged() bool {
+	if p.uid == 0 || int(p.uid) == os.Geteuid() {
+		return true
+	}
+	g, err := user.LookupGroup(group)
+	if err != nil {
+		return false
+	}
+	gid, err := strconv.ParseUint(g.Gid, 10, 32)
+	return err == nil && slices.Contains(p.groups, uint32(gid))
+}
+
+// mayFire says whether the peer may fire the event.
+func (p peer) mayFire(event string) error {
+	if p.privileged() {
+		return nil
+	}
+	err := fmt.Errorf("user %d may not fire %s", p.uid, event)
+	return netwatch.WithHint(err, "do it as root, or as a member of the group "+group)
+}

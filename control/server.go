@@ -1,0 +1,167 @@
+package control
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"netwatch"
+	"netwatch/hooks"
+)
+
+// maxBody is the size of a request in bytes that no true one reaches.
+const maxBody = 64 << 10
+
+// ErrUnknownEvent is Fire's error for an event that no rule names.
+var ErrUnknownEvent = errors.New("no rule names this event")
+
+// Listen makes the socket, open to every user: who may do what is decided by
+// the peer's credentials. A socket that a dead daemon left is replaced, a
+// living one is not.
+func Listen(path string) (net.Listener, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // every user may ask for the status
+		return nil, fmt.Errorf("making the directory of the control socket: %w", err)
+	}
+	if c, err := net.Dial("unix", path); err == nil {
+		_ = c.Close()
+		return nil, netwatch.WithHint(fmt.Errorf("listening on %s: another netwatch listens there", path), "stop the other one, or set daemon.socket to another path")
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("removing the old control socket: %w", err)
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("listening on the control socket: %w", err)
+	}
+	if err := os.Chmod(path, 0o666); err != nil { //nolint:gosec // see above
+		return nil, errors.Join(fmt.Errorf("opening the control socket to all users: %w", err), l.Close())
+	}
+	return l, nil
+}
+
+// NewServer serves d. The caller calls Serve with a listener, and Shutdown.
+func NewServer(d Daemon) *http.Server {
+	s := server{d}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /v1/fire", s.fire)
+	mux.HandleFunc("GET /v1/status", s.status)
+	mux.HandleFunc("GET /v1/history", s.history)
+	return &http.Server{Handler: mux, ConnContext: withPeer, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
+}
+
+type server struct{ daemon Daemon }
+
+func (s server) fire(w http.ResponseWriter, r *http.Request) {
+	var req Request
+	in := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
+	in.DisallowUnknownFields()
+	if err := in.Decode(&req); err != nil {
+		refuse(w, http.StatusBadRequest, fmt.Errorf("reading the request: %w", err))
+		return
+	}
+	p, _ := r.Context().Value(peerKey{}).(peer)
+	if err := p.mayFire(req.Event); err != nil {
+		refuse(w, http.StatusForbidden, err)
+		return
+	}
+	entries := make(chan netwatch.Entry, followerBuffer)
+	accepted, err := s.daemon.Fire(r.Context(), req, func(e netwatch.Entry) {
+		select {
+		case entries <- e:
+		default: // the caller reads too slowly; history has it
+		}
+	})
+	if err != nil {
+		refuse(w, statusOf(err), err)
+		return
+	}
+	out := newLines(w)
+	out.send(accepted)
+	if !req.DryRun && !req.NoWait {
+		follow(r, out, accepted, entries)
+	}
+}
+
+// follow sends entries until each rule's run has ended or failed.
+func follow(r *http.Request, out lines, a Accepted, entries <-chan netwatch.Entry) {
+	for left := len(a.Rules); left > 0; {
+		select {
+		case e := <-entries:
+			out.send(e)
+			if e.Kind == netwatch.EntryRun && e.Outcome != netwatch.Held {
+				left--
+			}
+		case <-r.Context().Done():
+			return
+		}
+	}
+}
+
+func (s server) status(w http.ResponseWriter, _ *http.Request) {
+	newLines(w).send(s.daemon.Status())
+}
+
+func (s server) history(w http.ResponseWriter, r *http.Request) {
+	past, next, leave := s.daemon.History().Follow()
+	defer leave()
+	out := newLines(w)
+	for _, e := range past {
+		out.send(e)
+	}
+	for r.URL.Query().Get("follow") == "1" {
+		select {
+		case e, ok := <-next:
+			if !ok {
+				return
+			}
+			out.send(e)
+		case <-r.Context().Done():
+			return
+		}
+	}
+}
+
+// lines sends JSON values, one a line, each at once.
+type lines struct {
+	encoder *json.Encoder
+	flush   func() error
+}
+
+func newLines(w http.ResponseWriter) lines {
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	l := lines{json.NewEncoder(w), http.NewResponseController(w).Flush}
+	_ = l.flush() // a follower sees at once that it is connected
+	return l
+}
+
+// send ignores errors: a caller that has gone is noticed by its context.
+func (l lines) send(v any) {
+	if l.encoder.Encode(v) == nil {
+		_ = l.flush()
+	}
+}
+
+func refuse(w http.ResponseWriter, status int, err error) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(problem{err.Error(), netwatch.Hint(err)})
+}
+
+func statusOf(err error) int {
+	switch {
+	case errors.Is(err, ErrUnknownEvent):
+		return http.StatusNotFound
+	case errors.Is(err, hooks.ErrDraining):
+		return http.StatusServiceUnavailable
+	case errors.Is(err, unix.ENOSPC):
+		return http.StatusInsufficientStorage
+	}
+	return http.StatusInternalServerError
+}

@@ -1,0 +1,171 @@
+package hooks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+
+	"netwatch"
+	"netwatch/state"
+)
+
+// ErrDraining is why nothing is accepted while netwatch ends.
+var ErrDraining = errors.New("netwatch is shutting down")
+
+// A Dispatcher runs the rules that events match: one lane a rule, each run's
+// steps in order. What it accepts is on disk before it says so.
+type Dispatcher struct {
+	store  *state.Store
+	report func(netwatch.Entry)
+	// ctx ends the steps of running runs, when draining takes too long.
+	ctx  context.Context
+	stop context.CancelFunc
+	runs sync.WaitGroup
+
+	mu       sync.RWMutex
+	table    *Table
+	lanes    map[string]*lane
+	draining bool
+}
+
+// New makes a dispatcher. report gets every entry of history, from any
+// goroutine, and must not block.
+func New(table *Table, store *state.Store, report func(netwatch.Entry)) *Dispatcher {
+	ctx, stop := context.WithCancel(context.Background())
+	d := &Dispatcher{store: store, report: report, ctx: ctx, stop: stop, table: table, lanes: map[string]*lane{}}
+	for _, r := range table.Rules() {
+		d.lanes[r.Name] = newLane(d, r)
+	}
+	return d
+}
+
+// Resume takes up the runs that an earlier process accepted and did not end.
+func (d *Dispatcher) Resume() {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	for name, r := range d.store.Get().Runs {
+		if l := d.lanes[name]; l != nil {
+			l.resume(r)
+		} else {
+			d.orphan(name, r.Events)
+		}
+	}
+}
+
+// Accept takes an event and returns the names of the rules that will run
+// because of it, once that is on disk. watch, which may be nil, gets every
+// entry about those runs until each has ended or failed; it must not block.
+func (d *Dispatcher) Accept(ev netwatch.Event, watch func(netwatch.Entry)) ([]string, error) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if d.draining {
+		return nil, ErrDraining
+	}
+	rules := d.table.Match(ev)
+	names := make([]string, len(rules))
+	for i, r := range rules {
+		names[i] = r.Name
+	}
+	if err := d.persist(ev, names); err != nil {
+		return nil, fmt.Errorf("accepting %s: %w", ev.Name, err)
+	}
+	d.report(netwatch.Entry{Time: ev.Time, Kind: netwatch.EntryEvent, ID: ev.ID, Event: ev.Name, Source: ev.Source, Fields: ev.Fields})
+	for _, name := range names {
+		d.lanes[name].accept(ev, watch)
+	}
+	return names, nil
+}
+
+// persist writes the event's runs, and the address that it is about, in one
+// change.
+func (d *Dispatcher) persist(ev netwatch.Event, rules []string) error {
+	address, believed := addressOf(ev)
+	if len(rules) == 0 && !believed {
+		return nil
+	}
+	return d.store.Update(func(s *state.State) {
+		s.Accept(ev, rules)
+		if believed {
+			s.Believe(address)
+		}
+	})
+}
+
+// addressOf is the public address that a source found. An event fired by hand
+// asks to look again and is never a source of truth.
+func addressOf(ev netwatch.Event) (netwatch.Address, bool) {
+	if ev.Name != netwatch.IPChanged || ev.Source == netwatch.Fired {
+		return netwatch.Address{}, false
+	}
+	a, err := netip.ParseAddr(ev.Fields["new"])
+	return netwatch.Address{Address: a, Since: ev.Time, Confirmed: ev.Time, By: fields(ev.Fields["by"])}, err == nil
+}
+
+// Match is a dry run: the rules that would run on the event now.
+func (d *Dispatcher) Match(ev netwatch.Event) []*Rule { return d.Table().Match(ev) }
+
+// Table is the table in force.
+func (d *Dispatcher) Table() *Table {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.table
+}
+
+// Swap puts another table in force. Runs in progress end by the old rule; what
+// waits runs by the new rule of the same name, and is reported as failed where
+// there is none.
+func (d *Dispatcher) Swap(table *Table) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	lanes := map[string]*lane{}
+	for _, r := range table.Rules() {
+		if l := d.lanes[r.Name]; l != nil {
+			l.become(r)
+			lanes[r.Name] = l
+		} else {
+			lanes[r.Name] = newLane(d, r)
+		}
+	}
+	for name, l := range d.lanes {
+		if lanes[name] == nil {
+			l.retire()
+		}
+	}
+	d.table, d.lanes = table, lanes
+}
+
+// orphan reports events whose rule is gone.
+func (d *Dispatcher) orphan(rule string, events []netwatch.Event) {
+	newest := events[len(events)-1]
+	err := netwatch.WithHint(errors.New("the rule is no longer in the configuration"), "fire the event again if it still matters")
+	d.save(func(s *state.State) { s.End(rule, idsOf(events)) })
+	d.report(netwatch.Entry{
+		Time: time.Now(), Kind: netwatch.EntryRun, ID: newest.ID, Event: newest.Name, Rule: rule,
+		Outcome: netwatch.Failed, Error: err.Error(), Hint: netwatch.Hint(err),
+	})
+}
+
+// save writes what has already happened. If that fails, the worst is that it
+// is done once more after a restart.
+func (d *Dispatcher) save(change func(*state.State)) {
+	if err := d.store.Update(change); err != nil {
+		d.report(netwatch.Entry{Time: time.Now(), Kind: netwatch.EntryNote, Error: err.Error(), Hint: netwatch.Hint(err)})
+	}
+}
+
+// Drain accepts nothing more, lets the runs in progress end, and returns when
+// they have. When ctx is done their steps are told to stop. What waits stays on
+// disk for the next start.
+func (d *Dispatcher) Drain(ctx context.Context) {
+	d.mu.Lock()
+	d.draining = true
+	for _, l := range d.lanes {
+		l.drain()
+	}
+	d.mu.Unlock()
+	defer context.AfterFunc(ctx, d.stop)()
+	d.runs.Wait()
+}

@@ -1,0 +1,506 @@
+package hooks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"netwatch"
+	"netwatch/state"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// do is an action that is a function.
+type do func(context.Context, netwatch.Job) netwatch.Result
+
+func (f do) Do(ctx context.Context, job netwatch.Job) netwatch.Result { return f(ctx, job) }
+
+// A bench is a dispatcher on a state directory, with what it did.
+type bench struct {
+	*Dispatcher
+	store *state.Store
+	mu    sync.Mutex
+	log   []string // "step: outcome"
+}
+
+func (b *bench) entries(e netwatch.Entry) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch e.Kind {
+	case netwatch.EntryStep:
+		b.log = append(b.log, e.Step+": "+string(e.Outcome))
+	case netwatch.EntryRun:
+		b.log = append(b.log, fmt.Sprintf("%s ended: %s", e.Rule, e.Outcome))
+	}
+}
+
+func (b *bench) did() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.log)
+}
+
+func open(t *testing.T, dir string, rules ...*Rule) *bench {
+	t.Helper()
+	store, _, err := state.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{store: store}
+	b.Dispatcher = New(NewTable(rules), store, b.entries)
+	return b
+}
+
+// close ends a bench as SIGTERM would.
+func (b *bench) close(t *testing.T) {
+	t.Helper()
+	b.Drain(t.Context())
+	if err := b.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (b *bench) accept(t *testing.T, name string) netwatch.Event {
+	t.Helper()
+	ev := netwatch.NewEvent(name, netwatch.Fired, nil)
+	if _, err := b.Accept(ev, nil); err != nil {
+		t.Fatal(err)
+	}
+	return ev
+}
+
+// result is an action that always ends the same way.
+func result(o netwatch.Outcome) do {
+	return func(context.Context, netwatch.Job) netwatch.Result {
+		if o == netwatch.Failed {
+			return netwatch.Failure(errors.New("as told"))
+		}
+		return netwatch.Result{Outcome: o}
+	}
+}
+
+func gate(a netwatch.Action) netwatch.Step  { return netwatch.Step{Action: a, Text: "gate", Gate: true} }
+func gated(a netwatch.Action) netwatch.Step { return netwatch.Step{Action: a, Text: "unit", Gated: true} }
+func plain(a netwatch.Action) netwatch.Step { return netwatch.Step{Action: a, Text: "plain"} }
+
+func rule(steps ...netwatch.Step) *Rule {
+	return &Rule{Name: "r", On: []string{"x"}, Settle: DefaultSettle, Timeout: DefaultTimeout, Retry: DefaultRetry, Do: steps}
+}
+
+func expect(t *testing.T, got []string, want ...string) {
+	t.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// A window is opened by the first event and not prolonged by those after it.
+func TestSettleIsNotProlonged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var at []time.Duration
+		began := time.Now()
+		b := open(t, t.TempDir(), rule(plain(do(func(context.Context, netwatch.Job) netwatch.Result {
+			at = append(at, time.Since(began))
+			return netwatch.Result{Outcome: netwatch.Changed}
+		}))))
+		defer b.close(t)
+		for range 10 { // one every 0.2 s, for 2 s
+			b.accept(t, "x")
+			time.Sleep(200 * time.Millisecond)
+		}
+		synctest.Wait()
+		want := []time.Duration{500 * time.Millisecond, 1100 * time.Millisecond, 1700 * time.Millisecond}
+		if diff := cmp.Diff(want, at); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func TestGatedStepsFollowTheGate(t *testing.T) {
+	cases := []struct {
+		name  string
+		steps []netwatch.Step
+		want  []string
+	}{
+		{"gate changed", []netwatch.Step{gate(result(netwatch.Changed)), gated(result(netwatch.Changed))}, []string{"gate: changed", "unit: changed", "r ended: changed"}},
+		{"gate did not", []netwatch.Step{gate(result(netwatch.Unchanged)), gated(result(netwatch.Changed))}, []string{"gate: unchanged", "unit: skipped", "r ended: unchanged"}},
+		{"one of two gates did", []netwatch.Step{gate(result(netwatch.Changed)), gate(result(netwatch.Unchanged)), gated(result(netwatch.Changed))}, []string{"gate: changed", "gate: unchanged", "unit: changed", "r ended: changed"}},
+		{"no gate", []netwatch.Step{plain(result(netwatch.Changed)), gated(result(netwatch.Changed))}, []string{"plain: changed", "unit: changed", "r ended: changed"}},
+		{"gate after it", []netwatch.Step{gated(result(netwatch.Changed)), gate(result(netwatch.Unchanged))}, []string{"unit: changed", "gate: unchanged", "r ended: changed"}},
+		{"always", []netwatch.Step{gate(result(netwatch.Unchanged)), plain(result(netwatch.Changed))}, []string{"gate: unchanged", "plain: changed", "r ended: changed"}},
+		{"failure stops", []netwatch.Step{gate(result(netwatch.Failed)), gated(result(netwatch.Changed))}, []string{"gate: failed", "r ended: failed"}},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := open(t, t.TempDir(), rule(c.steps...))
+				defer b.close(t)
+				b.accept(t, "x")
+				time.Sleep(DefaultSettle + time.Millisecond)
+				synctest.Wait()
+				expect(t, b.did(), c.want...)
+			})
+		})
+	}
+}
+
+// A step that fails is tried again from there, with growing pauses, and the
+// steps before it are not done again.
+func TestRetry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fails := 3
+		b := open(t, t.TempDir(), rule(gate(result(netwatch.Changed)), gated(do(func(ctx context.Context, job netwatch.Job) netwatch.Result {
+			if fails--; fails >= 0 {
+				return result(netwatch.Failed)(ctx, job)
+			}
+			return netwatch.Result{Outcome: netwatch.Changed}
+		}))))
+		defer b.close(t)
+		b.accept(t, "x")
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		expect(t, b.did(), "gate: changed", "unit: failed", "r ended: failed", "unit: failed", "r ended: failed", "unit: failed", "r ended: failed", "unit: changed", "r ended: changed")
+		if n := len(b.store.Get().Runs); n != 0 {
+			t.Errorf("%d runs are still on disk", n)
+		}
+	})
+}
+
+// What failed for good stays in the status, with what it had changed, until a
+// run of the rule succeeds; that run does what is still to be done.
+func TestGivenUpIsRememberedAndMadeGood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		unit, changed := netwatch.Failed, netwatch.Changed
+		r := rule(
+			gate(do(func(context.Context, netwatch.Job) netwatch.Result { return netwatch.Result{Outcome: changed} })),
+			gated(do(func(ctx context.Context, job netwatch.Job) netwatch.Result { return result(unit)(ctx, job) })),
+		)
+		r.Retry = 0
+		b := open(t, t.TempDir(), r)
+		defer b.close(t)
+		b.accept(t, "x")
+		time.Sleep(time.Second)
+		synctest.Wait()
+		f := b.Status()[0].Failed
+		if f == nil || f.Step != "unit" || !f.Changed {
+			t.Fatalf("failure: %+v", f)
+		}
+		unit, changed = netwatch.Changed, netwatch.Unchanged
+		b.accept(t, "x")
+		time.Sleep(time.Second)
+		synctest.Wait()
+		expect(t, b.did(), "gate: changed", "unit: failed", "r ended: failed", "gate: unchanged", "unit: changed", "r ended: changed")
+		if b.Status()[0].Failed != nil {
+			t.Error("the failure is still there")
+		}
+	})
+}
+
+// A held run waits for its limit; a newer event takes its place and does all
+// steps again, and the one restart is not forgotten.
+func TestHeldRunIsReplacedByANewerEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		until := time.Now().Add(10 * time.Second)
+		gateOutcome := netwatch.Changed
+		b := open(t, t.TempDir(), rule(
+			gate(do(func(context.Context, netwatch.Job) netwatch.Result {
+				o := gateOutcome
+				gateOutcome = netwatch.Unchanged
+				return netwatch.Result{Outcome: o}
+			})),
+			gated(do(func(context.Context, netwatch.Job) netwatch.Result {
+				if time.Now().Before(until) {
+					return netwatch.Result{Outcome: netwatch.Held, Until: until}
+				}
+				return netwatch.Result{Outcome: netwatch.Changed}
+			})),
+		))
+		defer b.close(t)
+		var watched []string
+		first := netwatch.NewEvent("x", netwatch.Fired, nil)
+		if _, err := b.Accept(first, func(e netwatch.Entry) { watched = append(watched, e.Kind+" "+string(e.Outcome)) }); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
+		if w := b.Status()[0].Waiting; w == nil || w.Tried == nil || !w.Due.Equal(until) {
+			t.Errorf("waiting: %+v", w)
+		}
+		b.accept(t, "x")
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		expect(t, b.did(), "gate: changed", "unit: held", "r ended: held", "gate: unchanged", "unit: held", "r ended: held", "unit: changed", "r ended: changed")
+		expect(t, watched, "step changed", "step held", "run held", "step unchanged", "step held", "run held", "step changed", "run changed")
+	})
+}
+
+// An event that comes while a run goes is a run of its own, afterwards.
+func TestEventDuringARun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ids []string
+		b := open(t, t.TempDir(), rule(plain(do(func(_ context.Context, job netwatch.Job) netwatch.Result {
+			ids = append(ids, job.Event.ID)
+			time.Sleep(5 * time.Second)
+			return netwatch.Result{Outcome: netwatch.Changed}
+		}))))
+		defer b.close(t)
+		first := b.accept(t, "x")
+		time.Sleep(time.Second)
+		b.accept(t, "x")
+		last := b.accept(t, "x")
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		expect(t, ids, first.ID, last.ID)
+	})
+}
+
+// Each rule has a lane: one that is slow does not delay the others.
+func TestLanesAreIndependent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow, fast := rule(plain(do(func(context.Context, netwatch.Job) netwatch.Result {
+			time.Sleep(time.Minute)
+			return netwatch.Result{Outcome: netwatch.Changed}
+		}))), rule(plain(result(netwatch.Changed)))
+		fast.Name = "fast"
+		b := open(t, t.TempDir(), slow, fast)
+		defer b.close(t)
+		b.accept(t, "x")
+		time.Sleep(time.Second)
+		synctest.Wait()
+		expect(t, b.did(), "plain: changed", "fast ended: changed")
+	})
+}
+
+func TestRunTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := rule(plain(do(func(ctx context.Context, _ netwatch.Job) netwatch.Result {
+			<-ctx.Done()
+			return netwatch.Failure(ctx.Err())
+		})))
+		r.Timeout, r.Retry = 3*time.Second, 0
+		b := open(t, t.TempDir(), r)
+		defer b.close(t)
+		b.accept(t, "x")
+		time.Sleep(DefaultSettle + 3*time.Second + time.Millisecond)
+		synctest.Wait()
+		expect(t, b.did(), "plain: failed", "r ended: failed")
+	})
+}
+
+// crash is what kill -9 leaves: the state directory as it is at this moment,
+// under the name of another one.
+func crash(t *testing.T, dir string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, "state.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	after := t.TempDir()
+	if err := os.WriteFile(filepath.Join(after, "state.json"), text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return after
+}
+
+// Wherever a crash comes between acceptance and the end of the last step, the
+// unit is restarted in the end, although the gate finds nothing to change then.
+func TestCrashAnywhereStillRestarts(t *testing.T) {
+	for _, point := range []string{"accepted", "changing", "changed", "restarting"} {
+		t.Run(point, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				dir, after := t.TempDir(), ""
+				at := func(here string) {
+					if here == point {
+						after = crash(t, dir)
+					}
+				}
+				written := false
+				steps := rule(
+					gate(do(func(_ context.Context, job netwatch.Job) netwatch.Result {
+						if written {
+							return netwatch.Result{Outcome: netwatch.Unchanged}
+						}
+						if err := job.Changing(); err != nil {
+							return netwatch.Failure(err)
+						}
+						at("changing")
+						written = true
+						at("changed")
+						return netwatch.Result{Outcome: netwatch.Changed}
+					})),
+					gated(do(func(context.Context, netwatch.Job) netwatch.Result {
+						at("restarting")
+						return netwatch.Result{Outcome: netwatch.Changed}
+					})),
+				)
+				b := open(t, dir, steps)
+				b.accept(t, "x")
+				at("accepted")
+				time.Sleep(time.Second)
+				synctest.Wait()
+				b.close(t)
+
+				written = point != "accepted"
+				b = open(t, after, steps)
+				defer b.close(t)
+				b.Resume()
+				time.Sleep(time.Second)
+				synctest.Wait()
+				did := b.did()
+				if len(did) != 3 || did[1] != "unit: changed" {
+					t.Errorf("after the crash: %q", did)
+				}
+				if n := len(b.store.Get().Runs); n != 0 {
+					t.Errorf("%d runs are still on disk", n)
+				}
+			})
+		})
+	}
+}
+
+// SIGTERM lets the run in progress end, and keeps what waits for the next start.
+func TestDrain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		r := rule(plain(do(func(context.Context, netwatch.Job) netwatch.Result {
+			time.Sleep(5 * time.Second)
+			return netwatch.Result{Outcome: netwatch.Changed}
+		})))
+		b := open(t, dir, r)
+		b.accept(t, "x")
+		time.Sleep(time.Second)
+		waiting := b.accept(t, "x")
+		b.close(t)
+		expect(t, b.did(), "plain: changed", "r ended: changed")
+		if _, err := b.Accept(netwatch.NewEvent("x", netwatch.Fired, nil), nil); !errors.Is(err, ErrDraining) {
+			t.Errorf("accepted while draining: %v", err)
+		}
+
+		b = open(t, dir, r)
+		defer b.close(t)
+		if got := b.store.Get().Runs["r"].Events; len(got) != 1 || got[0].ID != waiting.ID {
+			t.Errorf("on disk: %+v", got)
+		}
+		b.Resume()
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		expect(t, b.did(), "plain: changed", "r ended: changed")
+	})
+}
+
+// A run that does not end is told to stop when the drain has taken too long.
+func TestDrainIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := open(t, t.TempDir(), rule(plain(do(func(ctx context.Context, _ netwatch.Job) netwatch.Result {
+			<-ctx.Done()
+			return netwatch.Failure(ctx.Err())
+		}))))
+		b.accept(t, "x")
+		time.Sleep(time.Second)
+		began := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		b.Drain(ctx)
+		if took := time.Since(began); took != 3*time.Second {
+			t.Errorf("it took %s", took)
+		}
+		if len(b.store.Get().Runs) != 1 {
+			t.Error("the run is not kept for the next start")
+		}
+		if err := b.store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A reload keeps what waits, runs it by the new rule of that name, and reports
+// what no rule is there for any more.
+func TestSwap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gone := rule(plain(result(netwatch.Changed)))
+		gone.Name = "gone"
+		b := open(t, t.TempDir(), rule(plain(result(netwatch.Unchanged))), gone)
+		defer b.close(t)
+		b.accept(t, "x")
+		b.Swap(NewTable([]*Rule{rule(gate(result(netwatch.Changed)))}))
+		time.Sleep(time.Second)
+		synctest.Wait()
+		expect(t, b.did(), "gone ended: failed", "gate: changed", "r ended: changed")
+		if n := len(b.store.Get().Runs); n != 0 {
+			t.Errorf("%d runs are still on disk", n)
+		}
+	})
+}
+
+// What an earlier process left for a rule that is gone is reported, not kept.
+func TestResumeWithoutTheRule(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		b := open(t, dir, rule(plain(result(netwatch.Changed))))
+		b.accept(t, "x")
+		b.close(t)
+		b = open(t, dir)
+		defer b.close(t)
+		b.Resume()
+		expect(t, b.did(), "r ended: failed")
+		if n := len(b.store.Get().Runs); n != 0 {
+			t.Errorf("%d runs are still on disk", n)
+		}
+	})
+}
+
+// What a source found is known from the moment its event is accepted, to the
+// disk as well; what is fired by hand claims nothing.
+func TestAddressIsBelievedWithItsEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		b := open(t, dir)
+		fields := map[string]string{"family": "ipv4", "new": "203.0.113.5", "by": "a:3478, b:3478"}
+		for _, source := range []string{netwatch.Fired, "stun"} {
+			if _, err := b.Accept(netwatch.NewEvent(netwatch.IPChanged, source, fields), nil); err != nil {
+				t.Fatal(err)
+			}
+			if _, known := b.store.Known()[netwatch.IPv4]; known != (source == "stun") {
+				t.Errorf("after %s: known is %v", source, known)
+			}
+		}
+		after := crash(t, dir)
+		b.close(t)
+		b = open(t, after)
+		defer b.close(t)
+		got := b.store.Known()[netwatch.IPv4]
+		if got.Address.String() != "203.0.113.5" || !slices.Equal(got.By, []string{"a:3478", "b:3478"}) {
+			t.Errorf("after a crash: %+v", got)
+		}
+	})
+}
+
+// A flood between two runs is one run, of bounded size.
+func TestFloodIsOneRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := open(t, t.TempDir(), rule(plain(result(netwatch.Changed))))
+		defer b.close(t)
+		for range 500 {
+			b.accept(t, "x")
+		}
+		if n := len(b.store.Get().Runs["r"].Events); n != netwatch.MaxCoalesced {
+			t.Errorf("%d events are kept", n)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		expect(t, b.did(), "plain: changed", "r ended: changed")
+		if n := len(b.store.Get().Runs); n != 0 {
+			t.Errorf("%d runs are still on disk", n)
+		}
+	})
+}

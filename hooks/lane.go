@@ -1,0 +1,296 @@
+package hooks
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"netwatch"
+	"netwatch/state"
+)
+
+// The pauses between tries of a failing run: doubled each time, with jitter, up
+// to the ceiling.
+const (
+	firstPause   = time.Second
+	pauseCeiling = time.Minute
+)
+
+// A lane is where the runs of one rule wait and go, one after another. It has a
+// goroutine only while a run goes; a timer stands for the rest.
+type lane struct {
+	d *Dispatcher
+
+	mu      sync.Mutex
+	rule    *Rule
+	waiting *run
+	running *run
+	last    *netwatch.Entry // how the last run ended
+	timer   *time.Timer
+	closed  bool // what waits does not start: the dispatcher drains
+	retired bool // what waits will never start: the rule is gone
+}
+
+// A run is the events that one execution of a rule is about, and how far it is.
+type run struct {
+	events  []netwatch.Event
+	watches []func(netwatch.Entry)
+	// changed says that a gate changed something and not all steps after it
+	// have succeeded since.
+	changed bool
+	// next is the step to go on with; those before it have succeeded.
+	next int
+	// due is when it may start: the end of the window, a retry, or a limit.
+	due time.Time
+	// tried says why a run waits that has been tried; otherwise it is nil.
+	tried *netwatch.Entry
+	// giveUp is when it is no longer tried again, set by the first failure.
+	giveUp time.Time
+	pauses *backoff.ExponentialBackOff
+}
+
+func newLane(d *Dispatcher, r *Rule) *lane {
+	l := &lane{d: d, rule: r}
+	l.timer = time.AfterFunc(time.Hour, l.start)
+	l.timer.Stop()
+	return l
+}
+
+// accept adds an event to the run that waits, or opens a window. A run that
+// waits for a retry or a limit is replaced: the new event's run does all of it
+// again, after a window of its own.
+func (l *lane) accept(ev netwatch.Event, watch func(netwatch.Entry)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	w := l.waiting
+	if w == nil {
+		w = &run{due: time.Now().Add(l.rule.Settle)}
+	} else if w.tried != nil {
+		w = &run{due: time.Now().Add(l.rule.Settle), events: w.events, changed: w.changed, watches: w.watches}
+	}
+	w.events = netwatch.Coalesce(w.events, ev)
+	if watch != nil {
+		w.watches = append(w.watches, watch)
+	}
+	l.waiting = w
+	l.schedule()
+}
+
+// resume takes up what an earlier process left.
+func (l *lane) resume(r state.Run) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.waiting = &run{events: r.Events, changed: r.Changed, due: time.Now()}
+	l.schedule()
+}
+
+// schedule sets the timer for the run that waits. l.mu is held.
+func (l *lane) schedule() {
+	if l.waiting != nil && l.running == nil && !l.closed {
+		l.timer.Reset(time.Until(l.waiting.due))
+	}
+}
+
+// start runs what waits, if its time has come, and whatever comes due after it.
+func (l *lane) start() {
+	l.mu.Lock()
+	if l.closed || l.running != nil || l.waiting == nil || time.Now().Before(l.waiting.due) {
+		l.schedule() // the timer was for a run that has been replaced
+		l.mu.Unlock()
+		return
+	}
+	rule := l.rule
+	l.running, l.waiting = l.waiting, nil
+	l.d.runs.Add(1)
+	l.mu.Unlock()
+	defer l.d.runs.Done()
+	again := l.execute(rule, l.running)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.requeue(again)
+	l.running = nil
+	l.schedule()
+}
+
+// requeue puts a run back that is to be tried again, unless a newer event
+// waits: then that takes its place and its duties. l.mu is held.
+func (l *lane) requeue(r *run) {
+	w := l.waiting
+	switch {
+	case r == nil:
+	case l.retired:
+		l.d.orphan(l.rule.Name, r.events)
+	case w == nil:
+		l.waiting = r
+	default:
+		w.changed = w.changed || r.changed
+		w.watches = append(r.watches, w.watches...)
+		w.events = slices.Concat(r.events, w.events)
+		w.events = w.events[max(0, len(w.events)-netwatch.MaxCoalesced):]
+	}
+}
+
+// execute does the steps from r.next on. It returns the run if it is to be
+// tried again, and nil if it ended.
+func (l *lane) execute(rule *Rule, r *run) *run {
+	ctx, cancel := context.WithTimeout(l.d.ctx, rule.Timeout)
+	defer cancel()
+	r.changed = r.changed || l.d.store.Get().Failures[rule.Name].Changed
+	outcome := netwatch.Unchanged
+	for ; r.next < len(rule.Do); r.next++ {
+		result := l.step(ctx, rule, r)
+		switch result.Outcome {
+		case netwatch.Failed, netwatch.Held:
+			return l.again(rule, r, result)
+		case netwatch.Changed:
+			outcome = netwatch.Changed
+		}
+	}
+	l.d.save(func(s *state.State) { s.End(rule.Name, idsOf(r.events)) })
+	l.ended(r, l.entry(rule, r, netwatch.Result{Outcome: outcome}))
+	return nil
+}
+
+// step does one step, or skips it, and reports it.
+func (l *lane) step(ctx context.Context, rule *Rule, r *run) netwatch.Result {
+	began := time.Now()
+	step := rule.Do[r.next]
+	result := netwatch.Result{Outcome: netwatch.Skipped, Detail: "nothing changed before it"}
+	if r.changed || !rule.gated(r.next) {
+		result = step.Do(ctx, l.job(rule, r))
+		r.changed = r.changed || step.Gate && result.Outcome == netwatch.Changed
+	}
+	e := l.entry(rule, r, result)
+	e.Kind, e.Step, e.Seconds = netwatch.EntryStep, step.Text, time.Since(began).Seconds()
+	l.tell(r, e)
+	return result
+}
+
+func (l *lane) job(rule *Rule, r *run) netwatch.Job {
+	changing := func() error {
+		r.changed = true
+		return l.d.store.Update(func(s *state.State) { s.Change(rule.Name) })
+	}
+	return netwatch.Job{Event: r.newest(), Known: l.d.store.Known(), Changing: changing}
+}
+
+// again decides when a run that failed or was held is tried again, and gives it
+// up when it has failed for too long.
+func (l *lane) again(rule *Rule, r *run, result netwatch.Result) *run {
+	now := time.Now()
+	r.due = result.Until
+	if result.Outcome == netwatch.Failed {
+		if r.giveUp.IsZero() {
+			r.giveUp, r.pauses = now.Add(rule.Retry), newPauses()
+		}
+		r.due = now.Add(r.pauses.NextBackOff())
+		if r.due.After(r.giveUp) {
+			return l.gaveUp(rule, r, result)
+		}
+	}
+	e, retry := l.entry(rule, r, result), r.due
+	e.Step, e.Retry = rule.Do[r.next].Text, &retry
+	r.tried = &e
+	l.tell(r, e)
+	if result.Outcome == netwatch.Failed {
+		r.watches = nil // who waits is told now; the retry may take an hour
+	}
+	return r
+}
+
+func newPauses() *backoff.ExponentialBackOff {
+	b := backoff.NewExponentialBackOff()
+	b.InitialInterval, b.MaxInterval, b.Multiplier = firstPause, pauseCeiling, 2
+	return b
+}
+
+// gaveUp ends a run that failed for good.
+func (l *lane) gaveUp(rule *Rule, r *run, result netwatch.Result) *run {
+	e := l.entry(rule, r, result)
+	e.Step = rule.Do[r.next].Text
+	failure := state.Failure{Time: e.Time, Event: r.newest(), Step: e.Step, Error: e.Error, Hint: e.Hint, Changed: r.changed}
+	l.d.save(func(s *state.State) { s.GiveUp(rule.Name, idsOf(r.events), failure) })
+	l.ended(r, e)
+	return nil
+}
+
+// ended reports the end of a run.
+func (l *lane) ended(r *run, e netwatch.Entry) {
+	l.mu.Lock()
+	l.last = &e
+	l.mu.Unlock()
+	l.tell(r, e)
+}
+
+// entry is a line of history about a run.
+func (l *lane) entry(rule *Rule, r *run, result netwatch.Result) netwatch.Entry {
+	ev := r.newest()
+	e := netwatch.Entry{
+		Time: time.Now(), Kind: netwatch.EntryRun, ID: ev.ID, Event: ev.Name, Rule: rule.Name,
+		Outcome: result.Outcome, Detail: result.Detail, Seconds: time.Since(r.events[0].Time).Seconds(),
+	}
+	if len(r.events) > 1 {
+		e.IDs = idsOf(r.events)
+	}
+	if result.Err != nil {
+		e.Error, e.Hint = result.Err.Error(), netwatch.Hint(result.Err)
+	}
+	return e
+}
+
+func (l *lane) tell(r *run, e netwatch.Entry) {
+	l.d.report(e)
+	for _, watch := range r.watches {
+		watch(e)
+	}
+}
+
+// become puts another rule of the same name in force; what waits does all of
+// its steps.
+func (l *lane) become(rule *Rule) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.rule = rule
+	if l.waiting != nil {
+		l.waiting.next = 0
+	}
+}
+
+// retire ends a lane whose rule is gone.
+func (l *lane) retire() {
+	l.drain()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.retired = true
+	if l.waiting != nil {
+		l.d.orphan(l.rule.Name, l.waiting.events)
+		l.waiting = nil
+	}
+}
+
+// drain starts nothing more.
+func (l *lane) drain() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	l.timer.Stop()
+}
+
+func (r *run) newest() netwatch.Event { return r.events[len(r.events)-1] }
+
+func idsOf(events []netwatch.Event) []string {
+	ids := make([]string, len(events))
+	for i, ev := range events {
+		ids[i] = ev.ID
+	}
+	return ids
+}
+
+// fields are the words of a list written as "a, b".
+func fields(list string) []string {
+	return strings.FieldsFunc(list, func(c rune) bool { return c == ',' || c == ' ' })
+}

@@ -1,0 +1,60 @@
+// Package hooks decides: which rules an event matches, and when and in which
+// order their steps run. Matching is a pure function (this file and table.go);
+// time and goroutines live in dispatcher.go and lane.go.
+package hooks
+
+import (
+	"path"
+	"slices"
+	"time"
+
+	"netwatch"
+)
+
+// A Rule says what to do on which events. Every rule that matches runs; their
+// order disables none.
+type Rule struct {
+	// Name is unique in its table and names the rule in reports and in the
+	// state that survives a restart.
+	Name string
+	// On are the names of the events it runs on; one of them suffices.
+	On []string
+	// From are the names of the sources it heeds; empty is any.
+	From []string
+	// Match holds a glob (path.Match) for each event field that must fit.
+	Match map[string]string
+	// Settle is a window opened by the first event and not prolonged by later
+	// ones: all events within it are one run.
+	Settle time.Duration
+	// Timeout is the deadline of one run.
+	Timeout time.Duration
+	// Retry is how long a failing run is tried again before it is given up.
+	Retry time.Duration
+	// Do are the steps, in order.
+	Do []netwatch.Step
+}
+
+// The defaults of a rule's durations.
+const (
+	DefaultSettle  = 500 * time.Millisecond
+	DefaultTimeout = 2 * time.Minute
+	DefaultRetry   = time.Hour
+)
+
+// fits says whether an event, whose name is known to be in On, is for this rule.
+func (r *Rule) fits(ev netwatch.Event) bool {
+	if len(r.From) > 0 && !slices.Contains(r.From, ev.Source) {
+		return false
+	}
+	for field, glob := range r.Match {
+		if ok, err := path.Match(glob, ev.Fields[field]); err != nil || !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// gated says whether step i waits for a gate that stands before it.
+func (r *Rule) gated(i int) bool {
+	return r.Do[i].Gated && slices.ContainsFunc(r.Do[:i], func(s netwatch.Step) bool { return s.Gate })
+}

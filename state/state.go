@@ -1,0 +1,121 @@
+// Package state keeps what must survive a crash in one small file: the public
+// addresses last believed, every run that is accepted and not yet ended, what
+// failed for good, and when units were started.
+package state
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"netwatch"
+)
+
+// State is the content of the file. A person can read it.
+type State struct {
+	// Version is the format's; a file of another version is set aside.
+	Version int `json:"version"`
+	// Addresses are the public addresses last believed and accepted.
+	Addresses netwatch.Known `json:"addresses"`
+	// Runs are accepted and not yet ended, by the name of their rule.
+	Runs map[string]Run `json:"runs"`
+	// Failures were given up, by the name of their rule, until it succeeds.
+	Failures map[string]Failure `json:"failures"`
+	// Starts are the times when netwatch started a unit, newest last.
+	Starts map[string][]time.Time `json:"starts"`
+}
+
+// A Run is what a rule still has to do.
+type Run struct {
+	// Events are accepted and not yet acted on, oldest first; the newest
+	// netwatch.MaxCoalesced of them.
+	Events []netwatch.Event `json:"events"`
+	// Changed says that a gate changed something, or was about to, and that
+	// the steps after it have not all succeeded since.
+	Changed bool `json:"changed,omitempty"`
+}
+
+// A Failure is a run that was given up.
+type Failure struct {
+	Time  time.Time      `json:"time"`
+	Event netwatch.Event `json:"event"`
+	Step  string         `json:"step,omitempty"`
+	Error string         `json:"error"`
+	Hint  string         `json:"hint,omitempty"`
+	// Changed is the run's, and handed on to the next run of the rule.
+	Changed bool `json:"changed,omitempty"`
+}
+
+const version = 1
+
+// keptStarts is how many starts of a unit are remembered: more than any
+// sensible StartLimitBurst.
+const keptStarts = 32
+
+func empty() *State {
+	return &State{
+		Version: version, Addresses: netwatch.Known{}, Runs: map[string]Run{},
+		Failures: map[string]Failure{}, Starts: map[string][]time.Time{},
+	}
+}
+
+// clone is deep enough for the methods below, which replace slices and never
+// write into them.
+func (s *State) clone() *State {
+	return &State{
+		Version: s.Version, Addresses: maps.Clone(s.Addresses), Runs: maps.Clone(s.Runs),
+		Failures: maps.Clone(s.Failures), Starts: maps.Clone(s.Starts),
+	}
+}
+
+// Accept adds an event to the runs of the rules that match it.
+func (s *State) Accept(ev netwatch.Event, rules []string) {
+	for _, rule := range rules {
+		r := s.Runs[rule]
+		r.Events = netwatch.Coalesce(r.Events, ev)
+		s.Runs[rule] = r
+	}
+}
+
+// Believe makes a the address of its family. It stands in the same change as
+// Accept of the event that says so, so that a crash keeps both or neither.
+func (s *State) Believe(a netwatch.Address) {
+	s.Addresses[netwatch.FamilyOf(a.Address)] = a
+}
+
+// Change notes that a gate of the rule is about to change something.
+func (s *State) Change(rule string) {
+	r := s.Runs[rule]
+	r.Changed = true
+	s.Runs[rule] = r
+}
+
+// End removes events that the rule has acted on, and with them what had failed
+// of it before. Events accepted since stay.
+func (s *State) End(rule string, ids []string) {
+	delete(s.Failures, rule)
+	s.settle(rule, ids)
+}
+
+// GiveUp removes the events of a run that failed for good and remembers why.
+func (s *State) GiveUp(rule string, ids []string, f Failure) {
+	s.Failures[rule] = f
+	s.settle(rule, ids)
+}
+
+func (s *State) settle(rule string, ids []string) {
+	left := slices.DeleteFunc(slices.Clone(s.Runs[rule].Events), func(ev netwatch.Event) bool {
+		return slices.Contains(ids, ev.ID)
+	})
+	if len(left) == 0 {
+		delete(s.Runs, rule)
+		return
+	}
+	s.Runs[rule] = Run{Events: left}
+}
+
+// Start notes that a unit is about to be started.
+func (s *State) Start(unit string, at time.Time) {
+	all := append(slices.Clone(s.Starts[unit]), at)
+	s.Starts[unit] = all[max(0, len(all)-keptStarts):]
+}

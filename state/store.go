@@ -1,0 +1,217 @@
+package state
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/google/renameio/v2"
+	"golang.org/x/sys/unix"
+
+	"netwatch"
+)
+
+// fileName is the file's name in the state directory.
+const fileName = "state.json"
+
+// A Store holds the state and keeps it on disk. Its methods may be called from
+// any goroutine.
+type Store struct {
+	dir *os.File // locked, and synced after each replacement
+
+	mu        sync.Mutex
+	state     *State // never changed, only replaced
+	queue     []update
+	writing   bool
+	confirmed map[netwatch.Family]confirmation // newer than in state, not worth a write
+}
+
+type update struct {
+	change func(*State)
+	done   chan error
+}
+
+type confirmation struct {
+	at time.Time
+	by []string
+}
+
+// Open opens the state directory, makes it if it is missing, and locks it: a
+// second daemon on the same directory is refused. A damaged file is set aside
+// under the name that is returned as aside, and the state begins anew.
+func Open(dir string) (s *Store, aside string, err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, "", netwatch.WithHint(fmt.Errorf("making the state directory: %w", err), "make it by hand and give it to the user that runs netwatch")
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, "", fmt.Errorf("opening the state directory: %w", err)
+	}
+	if err := unix.Flock(int(d.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = d.Close()
+		return nil, "", netwatch.WithHint(fmt.Errorf("locking the state directory %s: another netwatch runs on it", dir), "stop the other one, or give this one a state directory of its own")
+	}
+	s = &Store{dir: d, confirmed: map[netwatch.Family]confirmation{}}
+	s.sweep()
+	if s.state, aside, err = load(filepath.Join(dir, fileName)); err != nil {
+		_ = d.Close()
+		return nil, "", err
+	}
+	return s, aside, nil
+}
+
+// sweep removes what a crash in the middle of a write left behind.
+func (s *Store) sweep() {
+	left, _ := filepath.Glob(filepath.Join(s.dir.Name(), "."+fileName+"*"))
+	for _, file := range left {
+		_ = os.Remove(file)
+	}
+}
+
+// load reads the file, or sets it aside if it is damaged.
+func load(file string) (*State, string, error) {
+	text, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return empty(), "", nil
+	}
+	if err != nil {
+		return nil, "", fmt.Errorf("reading the state: %w", err)
+	}
+	s := empty()
+	if err := json.Unmarshal(text, s); err == nil && s.Version == version && s.whole() {
+		return s, "", nil
+	}
+	aside := fmt.Sprintf("%s.damaged-%s", file, time.Now().UTC().Format("20060102T150405.000"))
+	if err := os.Rename(file, aside); err != nil {
+		return nil, "", fmt.Errorf("setting the damaged state aside: %w", err)
+	}
+	return empty(), aside, nil
+}
+
+// whole says that no part is null, as JSON could make it, and that every
+// address is one.
+func (s *State) whole() bool {
+	for family, a := range s.Addresses {
+		if !a.Address.IsValid() || netwatch.FamilyOf(a.Address) != family {
+			return false
+		}
+	}
+	for _, r := range s.Runs {
+		if len(r.Events) == 0 {
+			return false
+		}
+	}
+	return s.Addresses != nil && s.Runs != nil && s.Failures != nil && s.Starts != nil
+}
+
+// Close writes the newest confirmations and unlocks the directory.
+func (s *Store) Close() error {
+	return errors.Join(s.Update(func(*State) {}), s.dir.Close())
+}
+
+// Update changes the state and returns once the change is on disk; changes
+// that come while one is being written share the next write. On an error none
+// of them has happened.
+func (s *Store) Update(change func(*State)) error {
+	u := update{change, make(chan error, 1)}
+	s.mu.Lock()
+	s.queue = append(s.queue, u)
+	if !s.writing {
+		s.writing = true
+		go s.commit()
+	}
+	s.mu.Unlock()
+	return <-u.done
+}
+
+// commit writes until nothing waits, and ends.
+func (s *Store) commit() {
+	for {
+		s.mu.Lock()
+		batch, next := s.queue, s.state.clone()
+		s.queue = nil
+		if len(batch) == 0 {
+			s.writing = false
+			s.mu.Unlock()
+			return
+		}
+		next.Addresses = s.known(next.Addresses)
+		s.mu.Unlock()
+		for _, u := range batch {
+			u.change(next)
+		}
+		err := s.write(next)
+		s.mu.Lock()
+		if err == nil {
+			s.state = next
+		}
+		s.mu.Unlock()
+		for _, u := range batch {
+			u.done <- err
+		}
+	}
+}
+
+// write replaces the file; the directory is synced so that the new name
+// survives a power cut too.
+func (s *Store) write(next *State) error {
+	text, err := json.MarshalIndent(next, "", "  ")
+	if err == nil {
+		err = renameio.WriteFile(filepath.Join(s.dir.Name(), fileName), append(text, '\n'), 0o600, renameio.WithTempDir(s.dir.Name()))
+	}
+	if err == nil {
+		err = s.dir.Sync()
+	}
+	if err != nil {
+		return netwatch.WithHint(fmt.Errorf("writing the state: %w", err), "see that "+s.dir.Name()+" is writable and has room")
+	}
+	return nil
+}
+
+// Get is the present state, which must not be changed.
+func (s *Store) Get() *State {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state
+}
+
+// Known are the public addresses last believed.
+func (s *Store) Known() netwatch.Known {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.known(s.state.Addresses)
+}
+
+// known is addresses with the newest confirmations. s.mu is held.
+func (s *Store) known(addresses netwatch.Known) netwatch.Known {
+	known := maps.Clone(addresses)
+	for family, c := range s.confirmed {
+		if a, ok := known[family]; ok && c.at.After(a.Confirmed) {
+			a.Confirmed, a.By = c.at, c.by
+			known[family] = a
+		}
+	}
+	return known
+}
+
+// Confirm notes that servers said the known address of a family again. It is
+// written with the next change: a write for each poll would wear out a card.
+func (s *Store) Confirm(family netwatch.Family, by []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.confirmed[family] = confirmation{time.Now(), by}
+}
+
+// Of are the times when netwatch started a unit, newest last.
+func (s *Store) Of(unit string) []time.Time { return s.Get().Starts[unit] }
+
+// Record notes a start of a unit.
+func (s *Store) Record(unit string, at time.Time) error {
+	return s.Update(func(st *State) { st.Start(unit, at) })
+}

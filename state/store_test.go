@@ -1,0 +1,246 @@
+package state
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"netwatch"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func open(t *testing.T, dir string) *Store {
+	t.Helper()
+	s, aside, err := Open(dir)
+	if err != nil || aside != "" {
+		t.Fatal(err, aside)
+	}
+	return s
+}
+
+func shut(t *testing.T, s *Store) {
+	t.Helper()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func event(name string) netwatch.Event { return netwatch.NewEvent(name, "test", nil) }
+
+func ids(events []netwatch.Event) []string {
+	all := []string{}
+	for _, ev := range events {
+		all = append(all, ev.ID)
+	}
+	return all
+}
+
+func TestSurvives(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	ev := event("x")
+	address := netwatch.Address{Address: netip.MustParseAddr("203.0.113.5"), Since: time.Now(), Confirmed: time.Now(), By: []string{"a"}}
+	err := s.Update(func(st *State) {
+		st.Accept(ev, []string{"r", "q"})
+		st.Change("r")
+		st.Believe(address)
+		st.Start("coturn.service", time.Now())
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Confirm(netwatch.IPv4, []string{"b"})
+	want, known := s.Get(), s.Known()
+	shut(t, s)
+
+	s = open(t, dir)
+	defer shut(t, s)
+	if diff := cmp.Diff(want.Runs, s.Get().Runs); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(want.Starts, s.Get().Starts); diff != "" {
+		t.Error(diff)
+	}
+	got := s.Known()[netwatch.IPv4]
+	if got.Address != address.Address || !got.Confirmed.Equal(known[netwatch.IPv4].Confirmed) || got.By[0] != "b" {
+		t.Errorf("address: %+v", got)
+	}
+}
+
+func TestEndKeepsWhatCameSince(t *testing.T) {
+	s := empty()
+	first, second := event("x"), event("x")
+	s.Accept(first, []string{"r"})
+	s.Change("r")
+	s.Accept(second, []string{"r"})
+	s.Failures["r"] = Failure{}
+	s.End("r", []string{first.ID})
+	if diff := cmp.Diff([]string{second.ID}, ids(s.Runs["r"].Events)); diff != "" {
+		t.Error(diff)
+	}
+	if s.Runs["r"].Changed || len(s.Failures) > 0 {
+		t.Errorf("after the end: %+v", s)
+	}
+	s.GiveUp("r", []string{second.ID}, Failure{Step: "s"})
+	if len(s.Runs) != 0 || s.Failures["r"].Step != "s" {
+		t.Errorf("after giving up: %+v", s)
+	}
+}
+
+// A clone shares nothing that a change writes into.
+func TestUpdateLeavesTheOldStateAlone(t *testing.T) {
+	s := open(t, t.TempDir())
+	defer shut(t, s)
+	for range 3 {
+		before := s.Get()
+		text := fmt.Sprint(*before)
+		err := s.Update(func(st *State) {
+			st.Accept(event("x"), []string{"r"})
+			st.Change("r")
+			st.Start("u", time.Now())
+			st.GiveUp("q", nil, Failure{})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprint(*before); got != text {
+			t.Errorf("it was %s and is %s", text, got)
+		}
+	}
+}
+
+// Changes that come at the same time are all there, with fewer writes.
+func TestManyAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	var wg sync.WaitGroup
+	for i := range 200 {
+		wg.Go(func() {
+			if err := s.Update(func(st *State) { st.Accept(event("x"), []string{fmt.Sprint(i)}) }); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	shut(t, s)
+	s = open(t, dir)
+	defer shut(t, s)
+	if n := len(s.Get().Runs); n != 200 {
+		t.Errorf("%d of 200 are there", n)
+	}
+}
+
+// When the disk refuses, nothing has happened, and the next change works again.
+func TestRefusedByTheDisk(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	s := open(t, dir)
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	err := s.Update(func(st *State) { st.Accept(event("x"), []string{"r"}) })
+	if err == nil || !strings.Contains(err.Error(), "writing the state") || netwatch.Hint(err) == "" {
+		t.Errorf("error: %v, hint: %q", err, netwatch.Hint(err))
+	}
+	if len(s.Get().Runs) != 0 {
+		t.Error("the run is there although it is not on disk")
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Update(func(st *State) { st.Accept(event("x"), []string{"r"}) }); err != nil {
+		t.Error(err)
+	}
+	shut(t, s)
+}
+
+func TestSecondDaemonIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	if _, _, err := Open(dir); err == nil || !strings.Contains(err.Error(), "another netwatch") {
+		t.Errorf("error: %v", err)
+	}
+	shut(t, s)
+	shut(t, open(t, dir))
+}
+
+func TestDamagedIsSetAside(t *testing.T) {
+	cases := map[string]string{
+		"cut off":           `{"version": 1, "addresses": {`,
+		"empty":             "",
+		"another version":   `{"version": 2}`,
+		"null parts":        `{"version": 1, "runs": null}`,
+		"no address":        `{"version": 1, "addresses": {"ipv4": {"address": ""}}}`,
+		"wrong family":      `{"version": 1, "addresses": {"ipv4": {"address": "2001:db8::1"}}}`,
+		"run without event": `{"version": 1, "runs": {"r": {"events": []}}}`,
+		"binary":            "\x00\xff",
+	}
+	for name, text := range cases {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.WriteFile(filepath.Join(dir, fileName), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			s, aside, err := Open(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer shut(t, s)
+			kept, err := os.ReadFile(aside)
+			if err != nil || string(kept) != text {
+				t.Errorf("set aside: %q, %v", kept, err)
+			}
+			if diff := cmp.Diff(empty(), s.Get()); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestLeftoversAreSwept(t *testing.T) {
+	dir := t.TempDir()
+	left := filepath.Join(dir, "."+fileName+"123")
+	if err := os.WriteFile(left, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	shut(t, open(t, dir))
+	if _, err := os.Stat(left); !os.IsNotExist(err) {
+		t.Errorf("it is still there: %v", err)
+	}
+}
+
+func TestOldConfirmationDoesNotAgeANewAddress(t *testing.T) {
+	s := open(t, t.TempDir())
+	defer shut(t, s)
+	s.Confirm(netwatch.IPv4, []string{"old"})
+	believed := netwatch.Address{Address: netip.MustParseAddr("203.0.113.7"), Confirmed: time.Now().Add(time.Second), By: []string{"new"}}
+	if err := s.Update(func(st *State) { st.Believe(believed) }); err != nil {
+		t.Fatal(err)
+	}
+	if by := s.Known()[netwatch.IPv4].By; by[0] != "new" {
+		t.Errorf("confirmed by %v", by)
+	}
+}
+
+func BenchmarkUpdate(b *testing.B) {
+	s, _, err := Open(b.TempDir())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close() //nolint:errcheck // the directory goes with it
+	ev := event("x")
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := s.Update(func(st *State) { st.Accept(ev, []string{"r"}) }); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
