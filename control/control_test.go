@@ -1,0 +1,260 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"netwatch"
+	"netwatch/hooks"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// stub is a daemon that answers as a test tells it.
+type stub struct {
+	fire    func(ctx context.Context, r Request, watch func(netwatch.Entry)) (Accepted, error)
+	history *History
+}
+
+func (s stub) Fire(ctx context.Context, r Request, watch func(netwatch.Entry)) (Accepted, error) {
+	return s.fire(ctx, r, watch)
+}
+func (s stub) Status() Status    { return Status{PID: 42} }
+func (s stub) History() *History { return s.history }
+
+// serve serves d on a socket until the test ends.
+func serve(t *testing.T, d Daemon) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "s", "netwatch.sock")
+	l, err := Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, done := NewServer(d), make(chan error)
+	go func() { done <- server.Serve(l) }()
+	t.Cleanup(func() {
+		_ = server.Close()
+		if err := <-done; !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
+	})
+	return path
+}
+
+func entry(kind string, o netwatch.Outcome) netwatch.Entry {
+	return netwatch.Entry{Kind: kind, Outcome: o, Rule: "r"}
+}
+
+// fired is what a client gets for a request.
+func fired(t *testing.T, path string, r Request) (Accepted, []string, error) {
+	t.Helper()
+	var a Accepted
+	var got []string
+	err := NewClient(path).Fire(t.Context(), r, func(first Accepted) { a = first }, func(e netwatch.Entry) { got = append(got, e.Kind+" "+string(e.Outcome)) })
+	return a, got, err
+}
+
+// An answer goes on until each rule's run has ended; one that is held has not.
+func TestFireFollowsEachRunToItsEnd(t *testing.T) {
+	path := serve(t, stub{fire: func(_ context.Context, r Request, watch func(netwatch.Entry)) (Accepted, error) {
+		for _, e := range []netwatch.Entry{
+			entry(netwatch.EntryStep, netwatch.Held), entry(netwatch.EntryRun, netwatch.Held), entry(netwatch.EntryRun, netwatch.Changed),
+			entry(netwatch.EntryRun, netwatch.Failed), entry(netwatch.EntryRun, netwatch.Changed),
+		} {
+			watch(e)
+		}
+		return Accepted{ID: "1", Event: r.Event + r.Fields["k"], Rules: []Plan{{Name: "r"}, {Name: "q"}}}, nil
+	}})
+	a, got, err := fired(t, path, Request{Event: "x", Fields: map[string]string{"k": "v"}})
+	if err != nil || a.Event != "xv" {
+		t.Errorf("accepted %+v, %v", a, err)
+	}
+	if diff := cmp.Diff([]string{"step held", "run held", "run changed", "run failed"}, got); diff != "" {
+		t.Error(diff)
+	}
+	for _, r := range []Request{{Event: "x", NoWait: true}, {Event: "x", DryRun: true}} {
+		if _, got, err := fired(t, path, r); err != nil || len(got) > 0 {
+			t.Errorf("%+v: %v, %v", r, got, err)
+		}
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	cases := []struct {
+		err  error
+		kind error
+		hint string
+	}{
+		{fmt.Errorf("%w: y; rules name x", ErrUnknownEvent), ErrUnknownEvent, ""},
+		{hooks.ErrDraining, ErrUnreachable, ""},
+		{netwatch.WithHint(errors.New("the disk is full"), "make room"), nil, "make room"},
+	}
+	for _, c := range cases {
+		path := serve(t, stub{fire: func(context.Context, Request, func(netwatch.Entry)) (Accepted, error) { return Accepted{}, c.err }})
+		_, _, err := fired(t, path, Request{Event: "y"})
+		if err == nil || err.Error() != c.err.Error() || netwatch.Hint(err) != c.hint || c.kind != nil && !errors.Is(err, c.kind) {
+			t.Errorf("%v came as %v, hint %q", c.err, err, netwatch.Hint(err))
+		}
+	}
+}
+
+func TestBadRequests(t *testing.T) {
+	path := serve(t, stub{fire: func(context.Context, Request, func(netwatch.Entry)) (Accepted, error) {
+		t.Error("it was fired")
+		return Accepted{}, nil
+	}})
+	client := NewClient(path)
+	for _, body := range []string{"", "{", "[]", `{"event": 1}`, `{"evnet": "x"}`, `{"event": "` + strings.Repeat("x", maxBody) + `"}`} {
+		_, err := client.call(t.Context(), http.MethodPost, "/v1/fire", strings.NewReader(body))
+		if err == nil || !strings.Contains(err.Error(), "reading the request") {
+			t.Errorf("%.20q: %v", body, err)
+		}
+	}
+	if _, err := client.call(t.Context(), http.MethodGet, "/v1/fire", nil); err == nil {
+		t.Error("GET /v1/fire was taken")
+	}
+}
+
+func TestWhoMayFire(t *testing.T) {
+	if err := (peer{uid: 0}).mayFire("x"); err != nil {
+		t.Errorf("root: %v", err)
+	}
+	if err := (peer{uid: uint32(os.Geteuid())}).mayFire("x"); err != nil {
+		t.Errorf("the daemon's own user: %v", err)
+	}
+	err := peer{uid: 4242424242, groups: []uint32{4242424242}}.mayFire("x")
+	if err == nil || netwatch.Hint(err) == "" {
+		t.Errorf("somebody: %v, hint %q", err, netwatch.Hint(err))
+	}
+}
+
+// The kernel says who connects: this process, with all its groups.
+func TestPeerIsTheProcessThatConnects(t *testing.T) {
+	l, err := Listen(filepath.Join(t.TempDir(), "netwatch.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close() //nolint:errcheck // the test is over
+	client, err := net.Dial("unix", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close() //nolint:errcheck // the test is over
+	server, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close() //nolint:errcheck // the test is over
+	p, err := peerOf(server)
+	if err != nil || int(p.uid) != os.Geteuid() {
+		t.Errorf("peer %+v, %v", p, err)
+	}
+	own, err := os.Getgroups()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range append(own, os.Getegid()) {
+		if !containsGroup(p.groups, g) {
+			t.Errorf("group %d is not among %v", g, p.groups)
+		}
+	}
+}
+
+func containsGroup(groups []uint32, g int) bool {
+	for _, have := range groups {
+		if int(have) == g {
+			return true
+		}
+	}
+	return false
+}
+
+func TestListen(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "netwatch.sock")
+	first, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Listen(path); err == nil || !strings.Contains(err.Error(), "another netwatch") {
+		t.Errorf("beside a living one: %v", err)
+	}
+	first.SetUnlinkOnClose(false)
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l, err := Listen(path)
+	if err != nil {
+		t.Fatalf("after a dead one: %v", err)
+	}
+	defer l.Close() //nolint:errcheck // the test is over
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o666 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+}
+
+func TestUnreachable(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := NewClient(filepath.Join(dir, "none.sock")).Status(t.Context()); !errors.Is(err, ErrUnreachable) || netwatch.Hint(err) == "" {
+		t.Errorf("no socket: %v", err)
+	}
+	if s, err := NewClient(serve(t, stub{})).Status(t.Context()); err != nil || s.PID != 42 {
+		t.Errorf("status: %+v, %v", s, err)
+	}
+}
+
+func TestHistoryIsFollowed(t *testing.T) {
+	h := NewHistory()
+	path := serve(t, stub{history: h})
+	for i := range 3*keptEntries + 1 {
+		h.Add(netwatch.Entry{Rule: fmt.Sprint(i)})
+	}
+	var got []string
+	if err := NewClient(path).History(t.Context(), false, func(e netwatch.Entry) { got = append(got, e.Rule) }); err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != keptEntries || got[len(got)-1] != fmt.Sprint(3*keptEntries) {
+		t.Errorf("%d entries", len(got))
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	seen := 0
+	err := NewClient(path).History(ctx, true, func(e netwatch.Entry) {
+		if seen++; seen == keptEntries {
+			h.Add(netwatch.Entry{Rule: "new"})
+		}
+		if e.Rule == "new" {
+			cancel()
+		}
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("the new entry did not come: %v", err)
+	}
+}
+
+// A follower that does not read is let go and holds nobody up.
+func TestSlowFollowerIsLetGo(t *testing.T) {
+	h := NewHistory()
+	_, next, leave := h.Follow()
+	defer leave()
+	for range followerBuffer + 1 {
+		h.Add(netwatch.Entry{})
+	}
+	n := 0
+	for range next {
+		n++
+	}
+	if n != followerBuffer {
+		t.Errorf("it got %d entries before it was let go", n)
+	}
+}
