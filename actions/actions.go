@@ -36,7 +36,17 @@ type Verb struct {
 }
 
 // Verbs is every verb.
-var Verbs = []Verb{}
+var Verbs = []Verb{
+	{"restart", unitUsage, newUnit},
+	{"try-restart", unitUsage, newUnit},
+	{"reload", unitUsage, newUnit},
+	{"reload-or-restart", unitUsage, newUnit},
+	{"start", unitUsage, newUnit},
+	{"stop", unitUsage, newUnit},
+	{"signal", signalUsage, newSignal},
+	{"exec", execUsage, newExec},
+	{"probe", probeUsage, newProbe},
+}
 
 // errUsage is for words that do not fit a verb's usage.
 var errUsage = errors.New("wrong words")
