@@ -1,0 +1,71 @@
+# Targets for people and for continuous integration; "make help" lists them.
+# Everything needs Go; what else is needed, "make deps" installs (Debian).
+
+.POSIX:
+
+VERSION   = $$(git describe --tags --always --dirty 2>/dev/null || echo devel)
+PREFIX    = /usr
+FUZZTIME  = 10s
+BENCHTIME = 1s
+
+# Run as root what a go command built: by sudo, unless we are root.
+EXEC_ROOT = -exec "$$(test "$$(id -u)" = 0 || echo sudo env PATH=$$PATH)"
+TOOL      = go tool -modfile=tools/go.mod
+SHEBANG   = FNR == 1 && /^\#!.*[\/ ](ba|da)?sh( |$$)/ { print FILENAME } { nextfile }
+
+.NOTPARALLEL:
+.PHONY: all build unit lint fmt lab lab-demo demo test deps go bench fuzz vuln install clean help
+
+all: build
+
+build: go ## build bin/netwatch, static and small
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)" -o bin/netwatch ./cmd/netwatch
+
+test: deps unit lint lab ## everything: packages, unit tests, lint, lab tests
+
+unit: go ## go vet and the tests that need neither root nor a network
+	go vet ./...
+	CGO_ENABLED=1 go test -race -shuffle=on ./...
+
+lint: go ## everything that reads the sources: Go, go.mod, shell, manual pages
+	go mod tidy -diff
+	go vet -tags lab ./...
+	$(TOOL) golangci-lint run
+	find . \( -path ./.git -o -path ./bin -o -name testdata \) -prune -o -type f -exec awk '$(SHEBANG)' {} + | xargs -r shellcheck
+	find . -path './docs/*.[1-8]' -exec mandoc -Tlint -Wwarning {} +
+
+fmt: go ## format the Go sources
+	$(TOOL) gofumpt -w .
+
+lab: build ## tests on real systemd, coturn, OpenVPN and networks (root)
+	CGO_ENABLED=1 go test -race -count=1 -timeout 20m -tags lab $(EXEC_ROOT) ./lab/... ./actions/... ./sources/...
+
+demo: build ## what netwatch does, shown on loopback in a scratch directory
+	go run ./lab/demo bin/netwatch
+
+lab-demo: build ## the same on real systemd, coturn and a router (root)
+	go run -tags lab $(EXEC_ROOT) ./lab/labdemo bin/netwatch
+
+deps: go ## install the Debian packages that are missing
+	tools/deps
+
+go:
+	@tools/need-go
+
+bench: go ## benchmarks (BENCHTIME=1s)
+	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
+
+fuzz: go ## every fuzz target for a short while (FUZZTIME=10s)
+	tools/fuzz $(FUZZTIME)
+
+vuln: go ## known vulnerabilities; asks a database on the internet
+	$(TOOL) govulncheck ./...
+
+install: ## put what "make build" made into place (PREFIX=/usr, DESTDIR=)
+	PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" packaging/install
+
+clean: ## remove what was built
+	rm -rf bin dist
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' Makefile

@@ -1,0 +1,167 @@
+package netwatch_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"io/fs"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// module is the import path that all packages of ours begin with.
+const module = "netwatch"
+
+// mayImport says for each top folder ("." is the root package) which others
+// its packages may import, beside those of their own folder. Data flows from
+// sources over hooks to actions, so neither end knows the middle, and config,
+// which knows all three, is known to the command alone.
+var mayImport = map[string][]string{
+	".":       {},
+	"sources": {"."},
+	"actions": {"."},
+	"state":   {"."},
+	"hooks":   {".", "state"},
+	"control": {".", "hooks"},
+	"config":  {".", "sources", "actions", "hooks"},
+	"cmd":     {".", "sources", "actions", "state", "hooks", "control", "config"},
+	// The lab uses the command as a program only.
+	"lab": {".", "sources", "actions", "state", "hooks", "control"},
+}
+
+// A pkg is what go list says of a package.
+type pkg struct {
+	ImportPath                         string
+	Imports, TestImports, XTestImports []string
+}
+
+func TestImports(t *testing.T) {
+	packages := listPackages(t)
+	for _, folder := range []string{".", "sources", "actions", "hooks", "config", "cmd"} {
+		if !slices.ContainsFunc(packages, func(p pkg) bool { return folderOf(p.ImportPath) == folder }) {
+			t.Errorf("go list shows no package in %s, so nothing about it was tested", folder)
+		}
+	}
+	for _, p := range packages {
+		for _, wrong := range p.wrongImports() {
+			t.Error(wrong)
+		}
+	}
+}
+
+// listPackages is every package of the module, with the files of the lab. What
+// does not compile is listed too (-e): other tests say that.
+func listPackages(t *testing.T) []pkg {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-e", "-tags", "lab", "-json=ImportPath,Imports,TestImports,XTestImports", "./...").Output()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		t.Fatalf("listing the packages: %v\n%s", err, exit.Stderr)
+	} else if err != nil {
+		t.Fatalf("listing the packages: %v", err)
+	}
+	var all []pkg
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p pkg
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatalf("reading what go list says: %v", err)
+		}
+		all = append(all, p)
+	}
+}
+
+// wrongImports lists the imports that mayImport does not allow. Tests may
+// import the lab as well.
+func (p pkg) wrongImports() []string {
+	from := folderOf(p.ImportPath)
+	allowed, known := mayImport[from]
+	if !known {
+		return []string{fmt.Sprintf("%s: folder %s is not in mayImport", p.ImportPath, from)}
+	}
+	allowed = append(slices.Clone(allowed), from)
+	wrong := outside(p.ImportPath, p.Imports, allowed)
+	return append(wrong, outside(p.ImportPath, slices.Concat(p.TestImports, p.XTestImports), append(allowed, "lab"))...)
+}
+
+func outside(importer string, imports, allowed []string) []string {
+	var wrong []string
+	for _, path := range imports {
+		if folder := folderOf(path); folder != "" && !slices.Contains(allowed, folder) {
+			wrong = append(wrong, fmt.Sprintf("%s imports %s, and may import of ours only %s", importer, path, strings.Join(allowed, " ")))
+		}
+	}
+	return wrong
+}
+
+// folderOf is the top folder of a package of ours, or empty for others.
+func folderOf(path string) string {
+	if path == module {
+		return "."
+	}
+	rest, ours := strings.CutPrefix(path, module+"/")
+	if !ours {
+		return ""
+	}
+	top, _, _ := strings.Cut(rest, "/")
+	return top
+}
+
+// TestSleep holds that tests wait for what they wait for: to sleep is allowed
+// in a synctest bubble alone, where it moves the clock.
+func TestSleep(t *testing.T) {
+	seen := 0
+	err := filepath.WalkDir(".", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		seen++
+		fset := token.NewFileSet()
+		file, err := parser.ParseFile(fset, path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		for _, pos := range sleeps(file) {
+			t.Errorf("%s: time.Sleep in a test outside synctest.Test", fset.Position(pos))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatalf("reading the tests: %v", err)
+	}
+	if seen == 0 {
+		t.Error("there is no test to read")
+	}
+}
+
+// sleeps finds every use of time.Sleep that is not inside a call of synctest.Test.
+func sleeps(file *ast.File) []token.Pos {
+	var found []token.Pos
+	ast.Inspect(file, func(n ast.Node) bool {
+		if call, ok := n.(*ast.CallExpr); ok && isName(call.Fun, "synctest", "Test") {
+			return false
+		}
+		if expr, ok := n.(ast.Expr); ok && isName(expr, "time", "Sleep") {
+			found = append(found, expr.Pos())
+		}
+		return true
+	})
+	return found
+}
+
+// isName says whether e is pkg.name.
+func isName(e ast.Expr, pkg, name string) bool {
+	sel, ok := e.(*ast.SelectorExpr)
+	if !ok || sel.Sel.Name != name {
+		return false
+	}
+	x, ok := sel.X.(*ast.Ident)
+	return ok && x.Name == pkg
+}
