@@ -4,8 +4,6 @@ package actions
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"time"
 
 	"netwatch"
@@ -21,7 +19,10 @@ type Env struct {
 
 // Starts remembers when netwatch started a unit, newest last.
 type Starts interface {
+	// Of are the times of a unit.
 	Of(unit string) []time.Time
+	// Record notes that a unit is about to be started; once it has returned nil
+	// no crash makes that forgotten.
 	Record(unit string, at time.Time) error
 }
 
@@ -46,9 +47,5 @@ var Verbs = []Verb{
 	{"signal", signalUsage, newSignal},
 	{"exec", execUsage, newExec},
 	{"probe", probeUsage, newProbe},
+	{"rotate", rotateUsage, newRotate},
 }
-
-// errUsage is for words that do not fit a verb's usage.
-var errUsage = errors.New("wrong words")
-
-var _ = fmt.Sprint

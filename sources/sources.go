@@ -46,4 +46,6 @@ type Mistake struct {
 }
 
 // Kinds is every kind of source.
-var Kinds = []Kind{}
+var Kinds = []Kind{
+	{"stun", newSTUN},
+}

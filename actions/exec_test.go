@@ -1,0 +1,233 @@
+package actions
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"netwatch"
+)
+
+// sh runs a script of the shell, and nothing is between: the program is sh.
+func sh(t *testing.T, script string, deadline, grace time.Duration, job netwatch.Job) netwatch.Result {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), deadline)
+	defer cancel()
+	return (&execAction{"/bin/sh", []string{"-c", script}, grace}).Do(ctx, job)
+}
+
+func TestExecEnvironment(t *testing.T) {
+	t.Setenv("SECRET", "yes")
+	ev := netwatch.Event{Name: "ip-changed", ID: "abc", Source: "stun", Fields: map[string]string{"old": "192.0.2.1", "new": "192.0.2.2; $(id)", "family": "ipv4", "else": "x"}}
+	known := netwatch.Known{netwatch.IPv4: {Address: netip.MustParseAddr("192.0.2.2")}}
+	file := filepath.Join(t.TempDir(), "env")
+	r := sh(t, "env | sort >"+file+"; pwd; cat", 5*time.Second, time.Second, netwatch.Job{Event: ev, Known: known})
+	if r.Outcome != netwatch.Changed || r.Detail != "/" {
+		t.Fatalf("%+v, want changed and / for a directory, and an empty input", r)
+	}
+	got, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := strings.Join([]string{
+		"LANG=C.UTF-8", "NETWATCH_EVENT=ip-changed", "NETWATCH_FAMILY=ipv4", "NETWATCH_FILE=", "NETWATCH_ID=abc", "NETWATCH_INTERFACE=",
+		"NETWATCH_IPV4=192.0.2.2", "NETWATCH_IPV6=", "NETWATCH_NEW=192.0.2.2; $(id)", "NETWATCH_OLD=192.0.2.1", "NETWATCH_SOURCE=stun",
+		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "PWD=/", "",
+	}, "\n")
+	if string(got) != want {
+		t.Errorf("environment:\n%s\nwant:\n%s", got, want)
+	}
+}
+
+func TestExecArguments(t *testing.T) {
+	s, err := newExec(Env{}, "exec", []string{"/usr/bin/printf", "%s,", "a b", "$HOME", "*"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := s.Do(t.Context(), netwatch.Job{}); r.Outcome != netwatch.Changed || r.Detail != "a b,$HOME,*," {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestExecFails(t *testing.T) {
+	r := sh(t, `i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); done; printf 'wrong \033[31m\377\n' >&2; exit 3`, 5*time.Second, time.Second, netwatch.Job{})
+	if r.Err == nil {
+		t.Fatalf("%+v, want a failure", r)
+	}
+	said := r.Err.Error()
+	if !strings.Contains(said, "exit status 3") || !strings.HasSuffix(said, "line 2999 | wrong  [31m?") || strings.Contains(said, "line 1000 ") {
+		t.Errorf("it says %q", said)
+	}
+	if len(said) > 2*keptOutput {
+		t.Errorf("%d bytes are said", len(said))
+	}
+	r = (&execAction{"/nonexistent/x", nil, time.Second}).Do(t.Context(), netwatch.Job{})
+	wantResult(t, r, netwatch.Failed, "/nonexistent does not exist", "install it")
+}
+
+// At the deadline the whole process group ends, even what ignores SIGTERM.
+func TestExecDeadline(t *testing.T) {
+	for name, script := range map[string]string{
+		"program":        `echo $$ >PIDFILE; exec sleep 60`,
+		"child":          `sleep 60 & echo $! >PIDFILE; wait`,
+		"stubborn":       `trap "" TERM; echo $$ >PIDFILE; while :; do sleep 0.05; done`,
+		"stubborn child": `(trap "" TERM; while :; do sleep 0.05; done) & echo $! >PIDFILE; wait`,
+		"without pipe":   `(trap "" TERM; while :; do sleep 0.05; done) >/dev/null 2>&1 & echo $! >PIDFILE; wait`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "pid")
+			begun := time.Now()
+			r := sh(t, strings.ReplaceAll(script, "PIDFILE", file), 300*time.Millisecond, 200*time.Millisecond, netwatch.Job{})
+			wantResult(t, r, netwatch.Failed, "deadline exceeded", "longer timeout")
+			if took := time.Since(begun); took > 2*time.Second {
+				t.Errorf("it took %s", took)
+			}
+			wantGone(t, file)
+		})
+	}
+}
+
+// A program may end and leave a child that keeps its output open: neither does
+// the step wait for that, nor does the child stay.
+func TestExecLeavesChild(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "pid")
+	r := sh(t, "echo all well; sleep 60 & echo $! >"+file, 10*time.Second, 200*time.Millisecond, netwatch.Job{})
+	wantResult(t, r, netwatch.Changed, "all well")
+	wantGone(t, file)
+}
+
+// A program may ask to be told of its end.
+func TestExecTerminated(t *testing.T) {
+	r := sh(t, `trap "echo cleaned up; exit 0" TERM; echo ready; while :; do sleep 0.05; done`, 300*time.Millisecond, 5*time.Second, netwatch.Job{})
+	wantResult(t, r, netwatch.Failed, "cleaned up")
+}
+
+// wantGone waits until the process whose id is in file is no more, or only a
+// zombie for its parent to reap.
+func wantGone(t *testing.T, file string) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGKILL) })
+	for end := time.Now().Add(2 * time.Second); alive(pid); {
+		if time.Now().After(end) {
+			t.Errorf("process %d still runs", pid)
+			return
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+}
+
+func alive(pid int) bool {
+	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
+		return false
+	}
+	_, after, _ := strings.Cut(string(text), ") ")
+	return !strings.HasPrefix(after, "Z")
+}
+
+// What others could write is not run.
+func TestExecTrust(t *testing.T) {
+	dir := t.TempDir()
+	program := filepath.Join(dir, "sub", "program")
+	link := filepath.Join(dir, "link")
+	for _, err := range []error{
+		os.Mkdir(filepath.Dir(program), 0o700),
+		os.WriteFile(program, []byte("#!/bin/sh\necho ran\n"), 0o700),
+		os.Symlink("sub/program", link),
+		os.Symlink("sub/../sub/program", filepath.Join(dir, "odd")),
+		os.Symlink("loop", filepath.Join(dir, "loop")),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	run := func(path string) netwatch.Result {
+		return (&execAction{path, nil, time.Second}).Do(t.Context(), netwatch.Job{})
+	}
+	wantResult(t, run(program), netwatch.Changed, "ran")
+	wantResult(t, run(link), netwatch.Changed, "ran")
+	wantResult(t, run(filepath.Join(dir, "odd")), netwatch.Failed, "leads through ..")
+	if r := run(filepath.Join(dir, "loop")); r.Err == nil || !strings.Contains(r.Err.Error(), "too many symlinks") {
+		t.Errorf("a loop: %+v", r)
+	}
+	for _, c := range []struct {
+		path string
+		mode os.FileMode
+		want string
+	}{
+		{program, 0o702, "program is not safe to run: everyone may write"},
+		{filepath.Dir(program), 0o707, "sub is not safe to run: everyone may write"},
+		{dir, 0o703, dir + " is not safe to run: everyone may write"},
+	} {
+		was, err := os.Stat(c.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		chmod(t, c.path, c.mode)
+		wantResult(t, run(program), netwatch.Failed, c.want, "chmod o-w "+c.path)
+		wantResult(t, run(link), netwatch.Failed, c.want)
+		chmod(t, c.path, was.Mode())
+	}
+	chmod(t, dir, 0o777|os.ModeSticky)
+	wantResult(t, run(program), netwatch.Changed, "ran")
+}
+
+func chmod(t *testing.T, path string, mode os.FileMode) {
+	t.Helper()
+	if err := os.Chmod(path, mode); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Owners and groups are those of files that root would have to make, so they
+// are given as they would be read.
+func TestExecOwned(t *testing.T) {
+	me := uint32(os.Geteuid())
+	for name, c := range map[string]struct {
+		mode     os.FileMode
+		uid, gid uint32
+		want     string
+	}{
+		"root's":            {0o755, 0, 0, ""},
+		"mine":              {0o755, me, 7, ""},
+		"another's":         {0o755, me + 4711, 0, "user " + strconv.Itoa(int(me)+4711) + " owns it"},
+		"another's link":    {os.ModeSymlink | 0o777, me + 4711, 0, "owns it"},
+		"a link":            {os.ModeSymlink | 0o777, 0, 0, ""},
+		"root's group":      {0o775, 0, 0, ""},
+		"another group":     {0o775, 0, 50, "group 50 may write"},
+		"sticky":            {os.ModeDir | os.ModeSticky | 0o777, 0, 0, ""},
+		"directory":         {os.ModeDir | 0o777, 0, 0, "everyone may write"},
+		"file with sticky":  {os.ModeSticky | 0o777, 0, 0, "everyone may write"},
+		"another's, sticky": {os.ModeDir | os.ModeSticky | 0o777, me + 4711, 0, "owns it"},
+	} {
+		err := owned("/x", info{mode: c.mode, stat: &syscall.Stat_t{Uid: c.uid, Gid: c.gid}})
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
+}
+
+type info struct {
+	os.FileInfo
+	mode os.FileMode
+	stat *syscall.Stat_t
+}
+
+func (i info) Mode() os.FileMode { return i.mode }
+func (i info) IsDir() bool       { return i.mode.IsDir() }
+func (i info) Sys() any          { return i.stat }

@@ -1,0 +1,36 @@
+package actions
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"netwatch"
+)
+
+// probeUsage is what follows the verb.
+const probeUsage = "[SOURCE]"
+
+// A probeAction has a source look at once.
+type probeAction struct {
+	source string // empty is every source that can be asked
+	probe  func(ctx context.Context, name string) netwatch.Result
+}
+
+// newProbe makes the step `probe [SOURCE]`. It is no gate: what it finds
+// changes nothing by itself.
+func newProbe(env Env, verb string, words []string) (netwatch.Step, error) {
+	if len(words) > 1 {
+		return netwatch.Step{}, fmt.Errorf("%q after the source is not understood: %s %s", words[1], verb, probeUsage)
+	}
+	return netwatch.Step{Action: &probeAction{strings.Join(words, ""), env.Probe}}, nil
+}
+
+// Do returns once the source has answered and what it found is emitted.
+func (p *probeAction) Do(ctx context.Context, _ netwatch.Job) netwatch.Result {
+	if p.probe == nil {
+		return netwatch.Failure(errors.New("asking the sources: there are none here"))
+	}
+	return p.probe(ctx, p.source)
+}

@@ -1,0 +1,127 @@
+package actions
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"netwatch"
+)
+
+// rotateUsage is what follows the verb.
+const rotateUsage = "coturn FILE [private=keep|auto|none]"
+
+// rotateTries is how often a file is read anew because somebody else rewrote
+// it in between.
+const rotateTries = 5
+
+// A Rotation sets external-ip in a configuration of coturn. It is the step
+// `rotate coturn FILE [private=keep|auto|none]`.
+type Rotation struct {
+	// File may be a symlink; what it leads to is rewritten.
+	File    netwatch.Path
+	Private Private
+	// Local is this machine's own address that coturn relays from if the file
+	// does not say it, given the public address of that family; both may be
+	// invalid. LocalAddress finds it out.
+	Local func(family netwatch.Family, public netip.Addr) netip.Addr
+}
+
+// newRotate makes the step. What comes after it may depend on it.
+func newRotate(_ Env, verb string, words []string) (netwatch.Step, error) {
+	r, err := parseRotation(words)
+	if err != nil {
+		return netwatch.Step{}, fmt.Errorf("%w: %s %s", err, verb, rotateUsage)
+	}
+	return netwatch.Step{Action: r, Gate: true}, nil
+}
+
+// parseRotation reads `coturn FILE [private=...]`.
+func parseRotation(words []string) (*Rotation, error) {
+	switch {
+	case len(words) == 0:
+		return nil, errors.New("what to rotate is missing, it can be coturn")
+	case words[0] != "coturn":
+		return nil, fmt.Errorf("%q cannot be rotated, only coturn", words[0])
+	case len(words) == 1 || strings.HasPrefix(words[1], "private="):
+		return nil, errors.New("the file of coturn is missing")
+	}
+	file, err := netwatch.ParsePath(words[1])
+	r := &Rotation{File: file, Private: PrivateKeep, Local: LocalAddress}
+	for i, word := range words[2:] {
+		value, ok := strings.CutPrefix(word, "private=")
+		switch {
+		case err != nil:
+		case !ok:
+			err = fmt.Errorf("%q is not understood after the file", word)
+		case i > 0:
+			err = fmt.Errorf("%q is one option too many", word)
+		default:
+			err = r.Private.UnmarshalText([]byte(value))
+		}
+	}
+	return r, err
+}
+
+// Do rewrites the file if coturn would advertise another address by it. The
+// detail is the addresses before and after.
+func (r *Rotation) Do(ctx context.Context, job netwatch.Job) netwatch.Result {
+	public := make(map[netwatch.Family]netip.Addr)
+	for family, a := range job.Known {
+		if a.Address.IsValid() {
+			public[family] = a.Address
+		}
+	}
+	if len(public) == 0 {
+		err := errors.New("the public address is not known yet: no server could tell it")
+		return netwatch.Failure(netwatch.WithHint(err, "run `netwatch probe` to see what each STUN server says"))
+	}
+	for range rotateTries {
+		result, err := r.once(ctx, public, job.Changing)
+		switch {
+		case err == nil:
+			return result
+		case !errors.Is(err, errMoved):
+			return netwatch.Failure(err)
+		}
+	}
+	err := fmt.Errorf("rewriting %s: %w, %d times in a row", r.File, errMoved, rotateTries)
+	return netwatch.Failure(netwatch.WithHint(err, "find what else writes this file, such as an old cron job, and remove it"))
+}
+
+// once reads the file, and replaces it if another is wanted.
+func (r *Rotation) once(ctx context.Context, public map[netwatch.Family]netip.Addr, changing func() error) (netwatch.Result, error) {
+	o, err := openOriginal(string(r.File))
+	if err != nil {
+		return netwatch.Result{}, err
+	}
+	defer o.Close()
+	local := func(f netwatch.Family) netip.Addr { return r.Local(f, public[f]) }
+	text, err := Rewrite(o.text, public, r.Private, local)
+	if err != nil {
+		return netwatch.Result{}, fmt.Errorf("rewriting %s: %w", r.File, err)
+	}
+	before, after := Advertised(o.text), Advertised(text)
+	if bytes.Equal(text, o.text) {
+		return netwatch.Result{Outcome: netwatch.Unchanged, Detail: list(after)}, nil
+	}
+	if err := o.replace(ctx, text, changing); err != nil {
+		return netwatch.Result{}, err
+	}
+	return netwatch.Result{Outcome: netwatch.Changed, Detail: list(before) + " → " + list(after)}, nil
+}
+
+// list is the addresses for a person to read.
+func list(all []netip.Addr) string {
+	if len(all) == 0 {
+		return "none"
+	}
+	texts := make([]string, len(all))
+	for i, a := range all {
+		texts[i] = a.String()
+	}
+	return strings.Join(texts, ", ")
+}

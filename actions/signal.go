@@ -1,0 +1,183 @@
+package actions
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"path"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"netwatch"
+)
+
+// signalUsage is what follows the verb.
+const signalUsage = "SIGNAL UNIT [always]"
+
+// A signalAction sends a signal to the main process of a service.
+type signalAction struct {
+	signal syscall.Signal
+	unit   string
+}
+
+// newSignal makes the step `signal SIGNAL UNIT [always]`.
+func newSignal(_ Env, verb string, words []string) (netwatch.Step, error) {
+	if len(words) == 0 {
+		return netwatch.Step{}, fmt.Errorf("a signal is missing: %s %s", verb, signalUsage)
+	}
+	sig, err := parseSignal(words[0])
+	if err != nil {
+		return netwatch.Step{}, err
+	}
+	unit, always, err := unitWords(words[1:], verb+" "+signalUsage)
+	if err != nil {
+		return netwatch.Step{}, err
+	}
+	if !strings.HasSuffix(unit, ".service") {
+		return netwatch.Step{}, fmt.Errorf("unit %q has no main process to signal: only a .service has", unit)
+	}
+	return netwatch.Step{Action: &signalAction{sig, unit}, Gated: !always}, nil
+}
+
+// parseSignal takes the name of a signal with or without SIG, and refuses those
+// that no program acts on sensibly.
+func parseSignal(name string) (syscall.Signal, error) {
+	sig := unix.SignalNum("SIG" + strings.TrimPrefix(name, "SIG"))
+	switch sig {
+	case 0:
+		return 0, fmt.Errorf("%q is not a signal: write it as HUP, USR2 or TERM", name)
+	case unix.SIGSTOP, unix.SIGTSTP:
+		return 0, fmt.Errorf("signal %s would leave the program standing still", name)
+	case unix.SIGILL, unix.SIGTRAP, unix.SIGBUS, unix.SIGFPE, unix.SIGSEGV, unix.SIGSYS, unix.SIGPIPE, unix.SIGCHLD, unix.SIGXCPU, unix.SIGXFSZ:
+		return 0, fmt.Errorf("signal %s is for the kernel to send", name)
+	}
+	return sig, nil
+}
+
+// ends says that the signal is meant to end a program.
+func ends(sig syscall.Signal) bool {
+	switch sig {
+	case unix.SIGTERM, unix.SIGKILL, unix.SIGINT, unix.SIGQUIT, unix.SIGABRT:
+		return true
+	}
+	return false
+}
+
+// Do sends the signal and watches what it does, for systemd calls it a success
+// when a program dies of a signal that it does not handle.
+func (a *signalAction) Do(ctx context.Context, _ netwatch.Job) netwatch.Result {
+	result, err := a.do(ctx)
+	if err != nil {
+		return netwatch.Failure(fmt.Errorf("sending %s to %s: %w", unix.SignalName(a.signal), a.unit, err))
+	}
+	return result
+}
+
+func (a *signalAction) do(ctx context.Context) (netwatch.Result, error) {
+	b, err := openUnit(ctx, a.unit)
+	if err != nil {
+		return netwatch.Result{}, err
+	}
+	defer b.close()
+	before, err := a.ready(ctx, b)
+	if err != nil {
+		return netwatch.Result{}, err
+	}
+	if a.signal == unix.SIGUSR1 && path.Base(before.program) == "turnserver" {
+		if err := drains(ctx, before.program); err != nil {
+			return netwatch.Result{}, err
+		}
+	}
+	if err := b.call(ctx, "KillUnit", a.unit, "main", int32(a.signal)).Err; err != nil { //nolint:gosec // A signal number.
+		return netwatch.Result{}, b.explain(ctx, "kill", orCause(ctx, err))
+	}
+	after, err := a.watch(ctx, b, before)
+	if err != nil {
+		return netwatch.Result{}, b.overdue(ctx, err)
+	}
+	return a.judge(before, after)
+}
+
+// forever is a span that no deadline reaches.
+const forever = 24 * 365 * time.Hour
+
+// ready is the state of the unit once it has started: a program that has not
+// yet set up its handlers dies of the signal, as Synapse does of SIGHUP.
+func (a *signalAction) ready(ctx context.Context, b *unitBus) (unitState, error) {
+	st, err := b.look(ctx, forever, func(st unitState) bool { return st.active != "activating" })
+	if err != nil {
+		return st, b.overdue(ctx, err)
+	}
+	if st.load == "not-found" && st.down() {
+		return st, b.noSuchUnit(ctx)
+	}
+	if !st.running() || st.mainPID == 0 {
+		return st, netwatch.WithHint(fmt.Errorf("it has no main process: the unit is %s", st), "see systemctl status "+a.unit+" for why it does not run")
+	}
+	return st, nil
+}
+
+// watch looks at the unit for a while, and for as long as it says that it is
+// reloading.
+func (a *signalAction) watch(ctx context.Context, b *unitBus, before unitState) (unitState, error) {
+	st, err := b.look(ctx, watchSpan, func(st unitState) bool { return !same(before, st) })
+	if err == nil && (ends(a.signal) || !same(before, st)) {
+		return b.look(ctx, watchSpan, func(st unitState) bool { return !st.running() })
+	}
+	if err != nil {
+		return st, err
+	}
+	return b.look(ctx, forever, func(st unitState) bool { return st.active != "reloading" })
+}
+
+// same says that the unit runs on with the process it had. A program may hand
+// over to another process of its own, which systemd does not call a new
+// invocation.
+func same(before, st unitState) bool {
+	return st.running() && st.mainPID != 0 && st.invocation == before.invocation
+}
+
+func (a *signalAction) judge(before, after unitState) (netwatch.Result, error) {
+	if ends(a.signal) || same(before, after) {
+		return netwatch.Result{Outcome: netwatch.Changed, Detail: after.String()}, nil
+	}
+	err := fmt.Errorf("the program ended of it: the unit is %s", after)
+	return netwatch.Result{}, netwatch.WithHint(err, fmt.Sprintf("it does not handle that signal: use \"restart %s\"", a.unit))
+}
+
+// versionTime is what a program may take to print its version.
+const versionTime = 5 * time.Second
+
+var versionNumber = regexp.MustCompile(`([0-9]+)\.([0-9]+)`)
+
+// drains says why SIGUSR1 must not be sent to a coturn: up to 4.6 it has no
+// handler and dies (measured on 4.6.1), from 4.7.0 it drains. coturn prints its
+// version on the first line of its output.
+func drains(ctx context.Context, program string) error {
+	ctx, cancel := context.WithTimeout(ctx, versionTime)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, "--version")
+	cmd.Dir, cmd.Env, cmd.WaitDelay = "/", []string{cleanPath, cleanLang}, time.Second
+	out, err := cmd.Output()
+	first, _, _ := strings.Cut(string(out), "\n")
+	number := versionNumber.FindStringSubmatch(first)
+	if number == nil {
+		err = cmp.Or(err, errors.New("no number in its answer"))
+		return netwatch.WithHint(fmt.Errorf("the version of %s cannot be found out (%w), and SIGUSR1 kills a coturn older than 4.7", program, err), instead)
+	}
+	major, _ := strconv.Atoi(number[1])
+	minor, _ := strconv.Atoi(number[2])
+	if major < 4 || major == 4 && minor < 7 {
+		return netwatch.WithHint(fmt.Errorf("SIGUSR1 kills coturn %s, only 4.7 and later drain", strings.TrimSpace(first)), instead)
+	}
+	return nil
+}
+
+const instead = "use \"signal USR2\" to have coturn read its certificates again, or \"restart\""

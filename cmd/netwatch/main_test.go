@@ -1,0 +1,80 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
+
+	"netwatch/control"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"netwatch": main})
+}
+
+// TestScripts runs the command as a user would: testdata/script/*.txtar.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"code":   code,
+			"await":  await,
+			"expand": expand,
+			"send":   send,
+		},
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("NETWATCH_CONFIG", env.WorkDir+"/netwatch.toml")
+			return nil
+		},
+	})
+}
+
+// code runs a program and wants a certain exit code: code 2 netwatch fire.
+func code(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		exit := new(exec.ExitError)
+		if !errors.As(err, &exit) {
+			ts.Fatalf("%v", err)
+		}
+		got = exit.ExitCode()
+	}
+	if got != want {
+		ts.Fatalf("exit code %d instead of %d", got, want)
+	}
+}
+
+// await runs a program again and again until it succeeds or, with !, fails.
+func await(ts *testscript.TestScript, neg bool, args []string) {
+	deadline := time.Now().Add(10 * time.Second)
+	for (ts.Exec(args[0], args[1:]...) == nil) == neg {
+		if time.Now().After(deadline) {
+			ts.Fatalf("still not after 10 s")
+		}
+	}
+}
+
+// expand replaces the variables in a file by their values.
+func expand(ts *testscript.TestScript, _ bool, args []string) {
+	file := ts.MkAbs(args[0])
+	text := os.Expand(ts.ReadFile(file), ts.Getenv)
+	ts.Check(os.WriteFile(file, []byte(text), 0o600))
+}
+
+// send sends HUP or TERM to the daemon of the configuration.
+func send(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(ts.Exec("netwatch", "status", "--json"))
+	var status control.Status
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &status))
+	ts.Check(syscall.Kill(status.PID, unix.SignalNum("SIG"+args[0])))
+}

@@ -1,0 +1,217 @@
+// Package config turns netwatch.toml into sources and rules, or into all the
+// mistakes in it at once, each with its line and column.
+//
+// Data flows one way: text, tree (tree.go), typed values (decode.go), sources
+// and rules (source.go, rule.go). Whatever is wrong on the way goes into one
+// report (mistake.go), and the reading goes on.
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"syscall"
+
+	"github.com/rs/zerolog"
+
+	"netwatch"
+	"netwatch/actions"
+	"netwatch/hooks"
+	"netwatch/sources"
+)
+
+// DefaultFile is where the configuration is unless another file is named.
+const DefaultFile = "/etc/netwatch/netwatch.toml"
+
+// MaxSize is the size in bytes above which a configuration is refused: it is
+// some other file then.
+const MaxSize = 1 << 20
+
+// A Config is a configuration without a mistake.
+type Config struct {
+	// File is the name of the file it was read from.
+	File string
+	// Daemon is [daemon].
+	Daemon Daemon
+	// Sources are all [source.NAME], in the order of the file.
+	Sources []Source
+	// Rules are all [[rule]], in the order of the file, each with a unique name.
+	Rules []*hooks.Rule
+}
+
+// A Source is one [source.NAME].
+type Source struct {
+	// Name is the NAME in the heading of the section.
+	Name string
+	// Kind is a name of sources.Kinds.
+	Kind string
+	// Settings are the keys of the section, checked.
+	Settings sources.Settings
+}
+
+// A Daemon is [daemon].
+type Daemon struct {
+	// Socket is the unix socket that the daemon listens on.
+	Socket netwatch.Path `toml:"socket"`
+	// State is the directory for what must survive a restart.
+	State netwatch.Path `toml:"state"`
+	// Log is the least important level that is logged.
+	Log Level `toml:"log"`
+}
+
+// defaultDaemon is [daemon] of a configuration that does not have it.
+var defaultDaemon = Daemon{
+	Socket: "/run/netwatch/netwatch.sock",
+	State:  "/var/lib/netwatch",
+	Log:    Level(zerolog.InfoLevel),
+}
+
+// maxSocket is how many bytes the path of a unix socket may have (unix(7):
+// sun_path has 108 with the final zero byte).
+const maxSocket = 107
+
+// Load reads the configuration file. What is wrong in the text comes as
+// Mistakes; a file that cannot be read, or that others may write, comes as a
+// plain error with a hint.
+func Load(file string, env actions.Env) (*Config, error) {
+	text, err := read(file)
+	if err != nil {
+		return nil, fmt.Errorf("reading the configuration: %w", err)
+	}
+	return Parse(file, text, env)
+}
+
+// Parse reads a configuration from its text; file is only its name. An error
+// is always Mistakes, sorted by position.
+func Parse(file string, text []byte, env actions.Env) (*Config, error) {
+	r := &reader{kinds: sources.Kinds, verbs: actions.Verbs, env: env}
+	return r.read(file, text)
+}
+
+// read is the whole of a file that is safe to believe.
+func read(file string) ([]byte, error) {
+	// O_NONBLOCK, so that a pipe of that name cannot hold up the daemon.
+	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, netwatch.WithHint(err, openHint(err))
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if err := checkFile(file, info); err != nil {
+		return nil, err
+	}
+	text, err := io.ReadAll(io.LimitReader(f, MaxSize+1))
+	if err == nil && len(text) > MaxSize {
+		err = netwatch.WithHint(fmt.Errorf("%s is larger than 1 MiB", file), "name the right file with --config")
+	}
+	return text, err
+}
+
+func openHint(err error) string {
+	if errors.Is(err, os.ErrNotExist) {
+		return "write one (netwatch.toml(5) says how), or name another file with --config"
+	}
+	return "let the user who runs netwatch read it, as in `chmod 644 FILE`"
+}
+
+// checkFile refuses what is no file, and a file by which somebody else than
+// root and the user who runs netwatch could have programs run.
+func checkFile(file string, info os.FileInfo) error {
+	if !info.Mode().IsRegular() {
+		return netwatch.WithHint(fmt.Errorf("%s is not a regular file", file), "name a file with --config")
+	}
+	if info.Mode().Perm()&0o002 != 0 {
+		return netwatch.WithHint(fmt.Errorf("%s can be written by every user, who could have any program run", file), "chmod o-w "+file)
+	}
+	s, ok := info.Sys().(*syscall.Stat_t)
+	switch {
+	case !ok:
+		return nil
+	case s.Uid != 0 && int(s.Uid) != os.Geteuid():
+		return netwatch.WithHint(fmt.Errorf("%s belongs to user %d, who could have any program run", file, s.Uid), "chown root "+file)
+	case info.Mode().Perm()&0o020 != 0 && s.Gid != 0 && int(s.Gid) != os.Getegid():
+		return netwatch.WithHint(fmt.Errorf("%s can be written by group %d, who could have any program run", file, s.Gid), "chmod g-w "+file)
+	}
+	return nil
+}
+
+// A reader reads one configuration.
+type reader struct {
+	*report
+	kinds []sources.Kind
+	verbs []actions.Verb
+	env   actions.Env
+	// sections are the source sections by name, also those with mistakes.
+	sections map[string]section
+}
+
+func (r *reader) read(file string, text []byte) (*Config, error) {
+	// A byte order mark is what some editors begin a file with; TOML 1.1 lets
+	// it pass, and columns are counted after it.
+	text = bytes.TrimPrefix(bytes.Clone(text), []byte("\xef\xbb\xbf"))
+	r.report = newReport(file, text)
+	c := &Config{File: file, Daemon: defaultDaemon}
+	root := r.tree(text)
+	r.top(root)
+	r.daemon(root.member("daemon"), &c.Daemon)
+	c.Sources = r.sources(root.member("source"))
+	c.Rules = r.rules(root)
+	if len(r.mistakes) == 0 {
+		r.confirm(text)
+	}
+	if err := r.result(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// top reports what is neither a section nor its name.
+func (r *reader) top(root *node) {
+	known := []string{"daemon", "source", "rule"}
+	for _, name := range root.names {
+		n := root.members[name]
+		switch {
+		case slices.Contains(known, name):
+		case n.form == table || n.sections || Nearest(name, known) != "":
+			r.atKey(n, unknown("section", name, known))
+		default:
+			r.atKey(n, errors.New("is in no section: there are [daemon], [source.NAME] and [[rule]]"))
+		}
+	}
+}
+
+func (r *reader) daemon(n *node, d *Daemon) {
+	if n == nil {
+		return
+	}
+	r.decode(n, d)
+	if socket := n.member("socket"); len(d.Socket) > maxSocket && socket != nil {
+		r.at(socket, fmt.Errorf("has %d bytes: the path of a unix socket may have %d", len(d.Socket), maxSocket))
+	}
+}
+
+// A Level is how important a line of the log must be: debug, info, warn, error.
+type Level zerolog.Level
+
+// levels are the levels by which a log can be limited, the least important first.
+var levels = []zerolog.Level{zerolog.DebugLevel, zerolog.InfoLevel, zerolog.WarnLevel, zerolog.ErrorLevel}
+
+// UnmarshalText takes "debug", "info", "warn" or "error".
+func (l *Level) UnmarshalText(text []byte) error {
+	for _, known := range levels {
+		if known.String() == string(text) {
+			*l = Level(known)
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is not a level: debug, info, warn or error", text)
+}
+
+// String is the text that UnmarshalText takes.
+func (l Level) String() string { return zerolog.Level(l).String() }

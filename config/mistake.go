@@ -1,0 +1,115 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"sort"
+	"strings"
+
+	"netwatch"
+)
+
+// A Mistake is one thing wrong in a configuration, and where.
+type Mistake struct {
+	// File is the name of the file.
+	File string `json:"file"`
+	// Line and Column count from 1; a column is a byte, as compilers count.
+	Line   int `json:"line"`
+	Column int `json:"column"`
+	// Key is the full name of the key, or empty when there is none. Elements
+	// of lists count from 1: source.stun.servers[1], rule[2].do[1].
+	Key string `json:"key,omitempty"`
+	// Text says what is wrong.
+	Text string `json:"text"`
+	// Hint says what to do, or is empty.
+	Hint string `json:"hint,omitempty"`
+}
+
+// Error is the mistake as `file:line:column: key: what is wrong`.
+func (m Mistake) Error() string {
+	if m.Key == "" {
+		return fmt.Sprintf("%s:%d:%d: %s", m.File, m.Line, m.Column, m.Text)
+	}
+	return fmt.Sprintf("%s:%d:%d: %s: %s", m.File, m.Line, m.Column, m.Key, m.Text)
+}
+
+// Mistakes are all mistakes of a file, sorted by position.
+type Mistakes []Mistake
+
+// Error is one line for each mistake.
+func (m Mistakes) Error() string {
+	lines := make([]string, len(m))
+	for i := range m {
+		lines[i] = m[i].Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// A report collects the mistakes of one file.
+type report struct {
+	file     string
+	size     int
+	lines    []int // where each line begins
+	mistakes Mistakes
+	// partial says that some lines could not be read at all, so that nothing
+	// can be called absent.
+	partial bool
+}
+
+func newReport(file string, text []byte) *report {
+	lines := []int{0}
+	for i, c := range text {
+		if c == '\n' {
+			lines = append(lines, i+1)
+		}
+	}
+	return &report{file: file, size: len(text), lines: lines}
+}
+
+// line is the index of the line that holds the byte at offset.
+func (r *report) line(offset int) int {
+	return sort.SearchInts(r.lines, offset+1) - 1
+}
+
+// add notes a mistake at a byte of the file. The hint of err is kept.
+func (r *report) add(offset int, key string, err error) {
+	offset = min(max(offset, 0), r.size)
+	line := r.line(offset)
+	r.mistakes = append(r.mistakes, Mistake{
+		File: r.file, Line: line + 1, Column: offset - r.lines[line] + 1,
+		Key: key, Text: err.Error(), Hint: netwatch.Hint(err),
+	})
+}
+
+// at notes a mistake in the value of a node.
+func (r *report) at(n *node, err error) { r.add(n.value, n.path(), err) }
+
+// atKey notes a mistake in the key of a node.
+func (r *report) atKey(n *node, err error) { r.add(n.key, n.path(), err) }
+
+// missing notes that a key of a section is not there.
+func (r *report) missing(section *node, key string, err error) {
+	if !r.partial {
+		r.add(section.key, section.sub(key), err)
+	}
+}
+
+// blames says whether something is wrong with a key or with a part of it.
+func (r *report) blames(key string) bool {
+	return slices.ContainsFunc(r.mistakes, func(m Mistake) bool {
+		rest, ok := strings.CutPrefix(m.Key, key)
+		return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
+	})
+}
+
+// result is all mistakes by position, or nil when there is none.
+func (r *report) result() error {
+	if len(r.mistakes) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(r.mistakes, func(a, b Mistake) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+	return r.mistakes
+}

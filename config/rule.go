@@ -1,0 +1,218 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"netwatch"
+	"netwatch/hooks"
+)
+
+// rule is one [[rule]] as it is written.
+type rule struct {
+	Name    ruleName          `toml:"name"`
+	On      []eventName       `toml:"on"`
+	From    []string          `toml:"from"`
+	Match   map[string]glob   `toml:"match"`
+	Settle  netwatch.Duration `toml:"settle"`
+	Timeout netwatch.Duration `toml:"timeout"`
+	Retry   netwatch.Duration `toml:"retry"`
+	Do      []string          `toml:"do"`
+}
+
+// fieldNames are the fields of the events that netwatch knows.
+var fieldNames = []string{"family", "old", "new", "interface", "file", "script", "names", "not-after", "by", "server"}
+
+// A ruleName is text that can stand in one line of a report.
+type ruleName string
+
+// UnmarshalText takes all text that is not empty and can be printed.
+func (n *ruleName) UnmarshalText(text []byte) error {
+	*n = ruleName(text)
+	if len(text) == 0 {
+		return netwatch.WithHint(errors.New("is empty"), "leave it out: the events of the rule then name it")
+	}
+	if strings.ContainsFunc(string(text), func(c rune) bool { return !unicode.IsPrint(c) }) {
+		return fmt.Errorf("%q has characters that cannot be printed", text)
+	}
+	return nil
+}
+
+// An eventName is an event that netwatch knows or that can be fired.
+type eventName string
+
+var eventPattern = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
+
+// UnmarshalText takes a known event, and any other name that is not so near to
+// one that it is a slip.
+func (e *eventName) UnmarshalText(text []byte) error {
+	name := string(text)
+	*e = eventName(name)
+	if slices.Contains(netwatch.Events, name) {
+		return nil
+	}
+	if near := within(name, netwatch.Events, 2); near != "" {
+		return fmt.Errorf("unknown event, did you mean `%s`?", near)
+	}
+	if !eventPattern.MatchString(name) {
+		return netwatch.WithHint(fmt.Errorf("%q is not a name of an event: small letters, digits and -, a letter first", name),
+			"events are "+strings.Join(netwatch.Events, ", ")+", or a name of your own that is fired")
+	}
+	return nil
+}
+
+// A glob is a pattern as path.Match takes it.
+type glob string
+
+// UnmarshalText takes what path.Match takes.
+func (g *glob) UnmarshalText(text []byte) error {
+	*g = glob(text)
+	if _, err := path.Match(string(text), ""); err != nil {
+		return fmt.Errorf("%q is not a pattern: a bracket or a backslash in it is not ended", text)
+	}
+	return nil
+}
+
+// rules reads every [[rule]].
+func (r *reader) rules(root *node) []*hooks.Rule {
+	n := root.member("rule")
+	if n == nil {
+		if !r.partial && !r.blames("rule") {
+			r.add(0, "rule", netwatch.WithHint(errors.New("there is no rule, so that nothing would ever be done"),
+				"add a [[rule]] with `on` and `do`"))
+		}
+		return nil
+	}
+	if n.form != list {
+		r.at(n, errors.New("must be sections in double brackets, as in [[rule]]"))
+		return nil
+	}
+	var all []*hooks.Rule
+	for _, item := range n.items {
+		if item.form != table {
+			r.at(item, errors.New("must be a section in double brackets, as in [[rule]]"))
+			continue
+		}
+		all = append(all, r.rule(item))
+	}
+	r.uniqueNames(n)
+	nameRules(all)
+	return all
+}
+
+// rule reads one [[rule]]. It gets no name here but one that is given.
+func (r *reader) rule(n *node) *hooks.Rule {
+	w := rule{
+		Settle:  netwatch.Duration(hooks.DefaultSettle),
+		Timeout: netwatch.Duration(hooks.DefaultTimeout),
+		Retry:   netwatch.Duration(hooks.DefaultRetry),
+	}
+	r.decode(n, &w)
+	r.required(n, "on", "the events that the rule is for")
+	r.required(n, "do", "the steps that the rule takes")
+	if timeout := n.member("timeout"); timeout != nil && w.Timeout == 0 && !r.blames(timeout.path()) {
+		r.at(timeout, errors.New("must be more than 0s: no run could end in time"))
+	}
+	r.from(n.member("from"))
+	r.match(n.member("match"), w.On)
+	return &hooks.Rule{
+		Name: string(w.Name), On: texts(w.On), From: w.From, Match: patterns(w.Match),
+		Settle: time.Duration(w.Settle), Timeout: time.Duration(w.Timeout), Retry: time.Duration(w.Retry),
+		Do: r.steps(n.member("do")),
+	}
+}
+
+// required reports a list that is absent or empty.
+func (r *reader) required(n *node, key, what string) {
+	value := n.member(key)
+	if value == nil {
+		r.missing(n, key, fmt.Errorf("is missing: %s", what))
+		return
+	}
+	if value.form == list && len(value.items) == 0 {
+		r.at(value, fmt.Errorf("is empty: %s", what))
+	}
+}
+
+// from reports names that are no sources.
+func (r *reader) from(n *node) {
+	if n == nil || n.form != list || r.partial {
+		return
+	}
+	names := append(slices.Sorted(maps.Keys(r.sections)), netwatch.Fired)
+	for _, item := range n.items {
+		if item.form == text && !slices.Contains(names, item.text) {
+			r.at(item, unknown("source", item.text, names))
+		}
+	}
+}
+
+// match reports fields that no event has. An event that is fired under a name
+// of its own may have any.
+func (r *reader) match(n *node, on []eventName) {
+	if n == nil || n.form != table || slices.ContainsFunc(on, eventName.custom) {
+		return
+	}
+	r.known(n, "field of an event", fieldNames)
+}
+
+func (e eventName) custom() bool { return !slices.Contains(netwatch.Events, string(e)) }
+
+// uniqueNames reports names that are given to several rules.
+func (r *reader) uniqueNames(rules *node) {
+	first := map[string]*node{}
+	for _, item := range rules.items {
+		name := item.member("name")
+		if name == nil || name.form != text || name.text == "" {
+			continue
+		}
+		if taken := first[name.text]; taken != nil {
+			r.at(name, fmt.Errorf("%q is the name of the rule in line %d already", name.text, r.line(taken.value)+1))
+			continue
+		}
+		first[name.text] = name
+	}
+}
+
+// nameRules gives each rule without a name that of its events, and a number
+// when it is taken.
+func nameRules(rules []*hooks.Rule) {
+	taken := map[string]bool{}
+	for _, r := range rules {
+		taken[r.Name] = true
+	}
+	for _, r := range rules {
+		if r.Name != "" {
+			continue
+		}
+		base := strings.Join(r.On, "+")
+		r.Name = base
+		for i := 2; taken[r.Name]; i++ {
+			r.Name = fmt.Sprintf("%s#%d", base, i)
+		}
+		taken[r.Name] = true
+	}
+}
+
+func texts(names []eventName) []string {
+	all := make([]string, len(names))
+	for i, n := range names {
+		all[i] = string(n)
+	}
+	return all
+}
+
+func patterns(globs map[string]glob) map[string]string {
+	all := make(map[string]string, len(globs))
+	for field, g := range globs {
+		all[field] = string(g)
+	}
+	return all
+}

@@ -1,0 +1,130 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+
+	"github.com/rs/zerolog"
+
+	"netwatch"
+	"netwatch/sources"
+)
+
+var sourceName = regexp.MustCompile(`^[a-z][a-z0-9_-]*$`)
+
+// A section is a source section of the file, right or wrong.
+type section struct {
+	Source
+	// wrong says that there are mistakes in it, so that nothing more can be
+	// said about it.
+	wrong bool
+}
+
+// prober says whether a source can be asked to look at once. It is only made,
+// not run.
+func (s section) prober() bool {
+	_, ok := s.Settings.Source(s.Name, sources.Env{
+		Known:   func() netwatch.Known { return nil },
+		Confirm: func(netwatch.Family, []string) {},
+		Log:     zerolog.Nop(),
+	}).(netwatch.Prober)
+	return ok
+}
+
+// sources reads every [source.NAME].
+func (r *reader) sources(n *node) []Source {
+	r.sections = map[string]section{}
+	if n == nil {
+		return nil
+	}
+	if n.form != table {
+		r.at(n, errors.New("must be sections with a name, as in [source.stun]"))
+		r.partial = true // no source can be called absent
+		return nil
+	}
+	var all []Source
+	for _, name := range n.names {
+		s := r.source(name, n.members[name])
+		r.sections[name] = s
+		all = append(all, s.Source)
+	}
+	return all
+}
+
+// source reads one [source.NAME].
+func (r *reader) source(name string, n *node) section {
+	s := section{Source: Source{Name: name, Kind: name}, wrong: true}
+	before := len(r.mistakes)
+	switch {
+	case n.form == list && n.sections:
+		r.at(n, fmt.Errorf("must be in single brackets, as in [%s]", n.path()))
+		return s
+	case n.form != table:
+		r.atKey(n, fmt.Errorf("must be a section with a name, as in [source.stun], not a key of [source]"))
+		return s
+	case !sourceName.MatchString(name):
+		r.atKey(n, fmt.Errorf("%q is not a name of a source: small letters, digits, - and _, a letter first", name))
+	case name == netwatch.Fired:
+		r.atKey(n, fmt.Errorf("`%s` cannot name a source: it stands for events that are fired", name))
+	}
+	kind := r.kind(n, &s)
+	if kind == nil {
+		return s
+	}
+	s.Settings = kind.Settings()
+	r.decode(n.without("kind"), s.Settings)
+	r.check(n, s.Settings)
+	s.wrong = len(r.mistakes) > before
+	return s
+}
+
+// kind finds the kind of a source section, or returns nil.
+func (r *reader) kind(n *node, s *section) *sources.Kind {
+	at, named := n, n.member("kind")
+	if named != nil {
+		if named.form != text {
+			r.at(named, errors.New("must be text in quotes"))
+			return nil
+		}
+		at, s.Kind = named, named.text
+	}
+	names := make([]string, len(r.kinds))
+	for i := range r.kinds {
+		if r.kinds[i].Name == s.Kind {
+			return &r.kinds[i]
+		}
+		names[i] = r.kinds[i].Name
+	}
+	err := unknown("kind of source", s.Kind, names)
+	if named == nil {
+		err = netwatch.WithHint(err, "a source of another name needs its kind, as in kind = \"stun\"")
+	}
+	r.at(at, err)
+	return nil
+}
+
+// without is a table as if a key were not there.
+func (n *node) without(key string) *node {
+	rest := *n
+	rest.names = slices.DeleteFunc(slices.Clone(n.names), func(name string) bool { return name == key })
+	return &rest
+}
+
+// check reports what the settings themselves find wrong, each where its key
+// is, unless that key could not be decoded.
+func (r *reader) check(n *node, s sources.Settings) {
+	found := slices.DeleteFunc(s.Check(), func(m sources.Mistake) bool { return r.blames(n.sub(m.Key)) })
+	for _, m := range found {
+		at := n.member(m.Key)
+		switch {
+		case at == nil:
+			r.missing(n, m.Key, errors.New(m.Text))
+		case m.Index >= 0 && m.Index < len(at.items):
+			r.at(at.items[m.Index], errors.New(m.Text))
+		default:
+			r.at(at, errors.New(m.Text))
+		}
+	}
+}

@@ -1,0 +1,98 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/kballard/go-shellquote"
+
+	"netwatch"
+)
+
+// steps reads the lines of a do. A line with a mistake is reported and left out.
+func (r *reader) steps(n *node) []netwatch.Step {
+	if n == nil || n.form != list {
+		return nil
+	}
+	var all []netwatch.Step
+	for _, item := range n.items {
+		if item.form != text {
+			continue // reported when it was decoded
+		}
+		step, err := r.step(item.text)
+		if err != nil {
+			r.at(item, err)
+			continue
+		}
+		all = append(all, step)
+	}
+	return all
+}
+
+// step makes a step from its line.
+func (r *reader) step(line string) (netwatch.Step, error) {
+	line = strings.TrimSpace(line)
+	words, err := split(line)
+	if err != nil {
+		return netwatch.Step{}, err
+	}
+	names := make([]string, len(r.verbs))
+	for i, verb := range r.verbs {
+		names[i] = verb.Name
+		if verb.Name != words[0] {
+			continue
+		}
+		step, err := verb.New(r.env, verb.Name, words[1:])
+		if err == nil && verb.Name == "probe" {
+			err = r.probe(words[1:])
+		}
+		step.Text = line
+		return step, err
+	}
+	return netwatch.Step{}, unknown("step "+fmt.Sprintf("`%s`", words[0]), words[0], names)
+}
+
+// split is the words of a line, of which there is at least one. Words with
+// blanks are quoted as in a shell.
+func split(line string) ([]string, error) {
+	if strings.ContainsAny(line, "\r\n\x00") {
+		return nil, errors.New("must be one line")
+	}
+	words, err := shellquote.Split(line)
+	switch {
+	case errors.Is(err, shellquote.UnterminatedEscapeError):
+		return nil, errors.New("ends in a backslash")
+	case err != nil:
+		return nil, errors.New("a quotation mark in it is not closed")
+	case len(words) == 0:
+		return nil, errors.New("is empty: it must begin with a verb, as in \"restart UNIT\"")
+	}
+	return words, nil
+}
+
+// probe says why the sources that a probe step names cannot be asked. What is
+// wrong with a source itself is said elsewhere.
+func (r *reader) probe(words []string) error {
+	if r.partial {
+		return nil
+	}
+	var able []string
+	for name, s := range r.sections {
+		if s.wrong || s.prober() {
+			able = append(able, name)
+		}
+	}
+	slices.Sort(able)
+	switch {
+	case len(able) == 0:
+		return netwatch.WithHint(errors.New("no source can be asked to look at once"), "add a [source.stun]")
+	case len(words) == 0 || slices.Contains(able, words[0]):
+		return nil
+	}
+	if _, ok := r.sections[words[0]]; ok {
+		return fmt.Errorf("source `%s` cannot be asked to look at once; these can: %s", words[0], strings.Join(able, ", "))
+	}
+	return unknown("source", words[0], able)
+}

@@ -1,0 +1,250 @@
+package lab
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha1" //nolint:gosec // What coturn's REST credentials are made with.
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/pion/stun/v2"
+)
+
+// The times of a caller. They are far shorter than what RFC 8489, section
+// 6.2.1, tells a client on the internet, because here they are the resolution
+// of a measurement.
+const (
+	// resend is after what time a request is sent again.
+	resend = 10 * time.Millisecond
+	// attempt is how long an allocation may take in all.
+	attempt = 300 * time.Millisecond
+	// pause is the least time from one attempt to the next.
+	pause = 15 * time.Millisecond
+)
+
+// udpTransport is the value of REQUESTED-TRANSPORT for UDP (RFC 8656, 18.8).
+var udpTransport = stun.RawAttribute{Type: stun.AttrRequestedTransport, Value: []byte{17, 0, 0, 0}}
+
+// A Caller asks a TURN server for relayed transport addresses.
+type Caller struct {
+	// Namespace is where the caller is; empty is the present network namespace.
+	Namespace string
+	// Secret is the server's static-auth-secret; when empty the caller does not
+	// authenticate itself.
+	Secret string
+}
+
+// An Allocation is a relayed transport address that a TURN server lends.
+type Allocation struct {
+	// Relayed is the XOR-RELAYED-ADDRESS (RFC 8656, section 18.5).
+	Relayed netip.AddrPort
+
+	conn *net.UDPConn
+	auth []stun.Setter
+}
+
+// A TurnError is an error response of a TURN server.
+type TurnError struct {
+	// Code is a code of RFC 8489, section 14.8, or RFC 8656, section 19:
+	// 401 unauthenticated, 437 allocation mismatch, 438 stale nonce.
+	Code stun.ErrorCode
+	// Reason is the server's own text.
+	Reason string
+}
+
+// Error is the code and the reason.
+func (e *TurnError) Error() string { return fmt.Sprintf("the TURN server said %d %s", e.Code, e.Reason) }
+
+// Allocate asks the server at addr for a relayed address of a family, 4 or 6,
+// by UDP. What the server refuses is a *TurnError. The allocation is to be
+// closed, for a server has only so many ports.
+func (c Caller) Allocate(ctx context.Context, addr netip.AddrPort, family int) (*Allocation, error) {
+	conn, err := Dial(c.Namespace, addr)
+	if err != nil {
+		return nil, err
+	}
+	a := &Allocation{conn: conn}
+	if a.Relayed, err = c.allocate(ctx, a, family); err != nil {
+		_ = conn.Close() // The error before it counts.
+		return nil, fmt.Errorf("allocating at %s: %w", addr, err)
+	}
+	return a, nil
+}
+
+// allocate asks twice: for the realm and a nonce, which come with the refusal
+// 401, and with them for the address (RFC 8489, section 9.2).
+func (c Caller) allocate(ctx context.Context, a *Allocation, family int) (netip.AddrPort, error) {
+	wants := []stun.Setter{stun.NewType(stun.MethodAllocate, stun.ClassRequest), udpTransport, requestedFamily(family)}
+	answer, err := exchange(ctx, a.conn, wants...)
+	var refused *TurnError
+	if c.Secret != "" && errors.As(err, &refused) && refused.Code == stun.CodeUnauthorized {
+		if a.auth, err = credential(c.Secret, answer); err != nil {
+			return netip.AddrPort{}, err
+		}
+		answer, err = exchange(ctx, a.conn, append(wants, a.auth...)...)
+	}
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	return relayed(answer)
+}
+
+// requestedFamily is REQUESTED-ADDRESS-FAMILY (RFC 8656, section 18.6).
+func requestedFamily(family int) stun.Setter {
+	value := []byte{1, 0, 0, 0}
+	if family == 6 {
+		value[0] = 2
+	}
+	return stun.RawAttribute{Type: stun.AttrRequestedAddressFamily, Value: value}
+}
+
+// credential is coturn's use-auth-secret: the name is when it expires, in Unix
+// seconds, and the password a keyed hash of the name (turnserver(1)).
+func credential(secret string, refusal *stun.Message) ([]stun.Setter, error) {
+	var realm stun.Realm
+	var nonce stun.Nonce
+	if err := errors.Join(realm.GetFrom(refusal), nonce.GetFrom(refusal)); err != nil {
+		return nil, fmt.Errorf("reading the realm and nonce: %w", err)
+	}
+	name := strconv.FormatInt(time.Now().Add(time.Hour).Unix(), 10) + ":caller"
+	mac := hmac.New(sha1.New, []byte(secret))
+	mac.Write([]byte(name)) // A hash never returns an error.
+	password := base64.StdEncoding.EncodeToString(mac.Sum(nil))
+	key := stun.NewLongTermIntegrity(name, realm.String(), password)
+	return []stun.Setter{stun.NewUsername(name), realm, nonce, key}, nil
+}
+
+// relayed reads XOR-RELAYED-ADDRESS. The length is checked first, because
+// stun/v2 decodes an IPv4 address out of five bytes and panics on none.
+func relayed(answer *stun.Message) (netip.AddrPort, error) {
+	raw, err := answer.Get(stun.AttrXORRelayedAddress)
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("reading the relayed address: %w", err)
+	}
+	if len(raw) != 8 && len(raw) != 20 {
+		return netip.AddrPort{}, fmt.Errorf("reading the relayed address: it has %d bytes", len(raw))
+	}
+	var a stun.XORMappedAddress
+	if err := a.GetFromAs(answer, stun.AttrXORRelayedAddress); err != nil {
+		return netip.AddrPort{}, fmt.Errorf("reading the relayed address: %w", err)
+	}
+	addr, _ := netip.AddrFromSlice(a.IP) // 4 or 16 bytes, as just decoded.
+	return netip.AddrPortFrom(addr, uint16(a.Port)), nil
+}
+
+// Refresh keeps the allocation for another ten minutes, as a call in progress
+// does. A server that has been restarted answers 438 or 437.
+func (a *Allocation) Refresh(ctx context.Context) error { return a.refresh(ctx, 10*time.Minute) }
+
+// refresh is a Refresh request (RFC 8656, section 7); no lifetime ends the
+// allocation.
+func (a *Allocation) refresh(ctx context.Context, lifetime time.Duration) error {
+	value := binary.BigEndian.AppendUint32(nil, uint32(lifetime/time.Second))
+	request := []stun.Setter{
+		stun.NewType(stun.MethodRefresh, stun.ClassRequest),
+		stun.RawAttribute{Type: stun.AttrLifetime, Value: value},
+	}
+	if _, err := exchange(ctx, a.conn, append(request, a.auth...)...); err != nil {
+		return fmt.Errorf("refreshing an allocation: %w", err)
+	}
+	return nil
+}
+
+// Close gives the relayed address back, if the server is still there to take
+// it, and closes the socket.
+func (a *Allocation) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*resend)
+	defer cancel()
+	_ = a.refresh(ctx, 0) // A server that was restarted knows nothing of it.
+	return a.conn.Close()
+}
+
+// WaitAllocate allocates again and again until the relayed address is want,
+// and returns when it first was. The error of a wait in vain is the last
+// attempt's.
+func (c Caller) WaitAllocate(ctx context.Context, addr netip.AddrPort, want netip.Addr) (time.Time, error) {
+	family := 4
+	if want.Is6() {
+		family = 6
+	}
+	err := until(ctx, pause, func() error {
+		try, cancel := context.WithTimeout(ctx, attempt)
+		defer cancel()
+		a, err := c.Allocate(try, addr, family)
+		if err != nil {
+			return err
+		}
+		got := a.Relayed.Addr()
+		_ = a.Close() // The allocation has told what it had to.
+		if got != want {
+			return fmt.Errorf("the relayed address is %s", got)
+		}
+		return nil
+	})
+	if err != nil {
+		return time.Time{}, fmt.Errorf("waiting for an allocation at %s: %w", want, err)
+	}
+	return time.Now(), nil
+}
+
+// exchange sends a request until its response is there or ctx is done. An
+// error response is a *TurnError, and the message comes with it.
+func exchange(ctx context.Context, conn *net.UDPConn, setters ...stun.Setter) (*stun.Message, error) {
+	request, err := stun.Build(append([]stun.Setter{stun.TransactionID}, setters...)...)
+	if err != nil {
+		return nil, fmt.Errorf("making a request: %w", err)
+	}
+	buf := make([]byte, 1500)
+	for ctx.Err() == nil {
+		_, _ = conn.Write(request.Raw) // What is refused or lost is sent again.
+		answer := receive(ctx, conn, buf, request.TransactionID)
+		if answer != nil {
+			return answer, refusal(answer)
+		}
+	}
+	return nil, fmt.Errorf("no answer: %w", context.Cause(ctx))
+}
+
+// receive reads until a message of the transaction is there, or it is time to
+// send again: then it returns nil.
+func receive(ctx context.Context, conn *net.UDPConn, buf []byte, id [stun.TransactionIDSize]byte) *stun.Message {
+	deadline := time.Now().Add(resend)
+	_ = conn.SetReadDeadline(deadline) // Fails on a closed socket alone, which the read tells.
+	for {
+		n, err := conn.Read(buf)
+		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) && time.Now().Before(deadline) {
+			// Refused: the server is down at this moment. Without a pause this
+			// would send as fast as it can.
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Until(deadline)):
+			}
+		}
+		if err != nil {
+			return nil
+		}
+		m := &stun.Message{Raw: append([]byte(nil), buf[:n]...)}
+		if m.Decode() == nil && m.TransactionID == id {
+			return m
+		}
+	}
+}
+
+// refusal is the error in an error response.
+func refusal(m *stun.Message) error {
+	if m.Type.Class != stun.ClassErrorResponse {
+		return nil
+	}
+	var code stun.ErrorCodeAttribute
+	if err := code.GetFrom(m); err != nil {
+		return fmt.Errorf("reading an error response: %w", err)
+	}
+	return &TurnError{Code: code.Code, Reason: string(code.Reason)}
+}
