@@ -16,7 +16,7 @@ import (
 // or =, any run of these, and a value that may begin with a quotation mark.
 const (
 	pieceSize   = 1023
-	addressSize = 256 // what is longer is cut within a value
+	addressSize = 256 // what follows in a value is not seen
 	externalKey = "external-ip"
 )
 
@@ -134,10 +134,7 @@ func parseExternal(value string) external {
 // parseAddress is the address in text, invalid when external-ip must not hold
 // it. Like coturn it passes over blanks but not over tabs.
 func parseAddress(text string) netip.Addr {
-	if len(text) > addressSize {
-		return netip.Addr{}
-	}
-	a, err := netip.ParseAddr(strings.Trim(text, " "))
+	a, err := netip.ParseAddr(strings.Trim(text[:min(len(text), addressSize)], " "))
 	if err != nil || !writable(a) {
 		return netip.Addr{}
 	}
@@ -179,18 +176,20 @@ func place(all []piece, stand, want []external) []byte {
 	var out bytes.Buffer
 	anchor := -1
 	for i, p := range all {
-		s := slices.IndexFunc(stand, func(e external) bool { return e.piece == i })
-		w, written := taken[i]
-		switch {
-		case s < 0:
+		if len(stand) == 0 || stand[0].piece != i {
 			out.Write(p.text)
 			continue
+		}
+		said := stand[0]
+		stand = stand[1:]
+		w, written := taken[i]
+		switch {
 		case !written && i > 0 && !all[i-1].ended():
 			out.WriteString(p.end()) // the line began in the piece before
 			continue
 		case !written:
 			continue
-		case stand[s].says(w):
+		case said.says(w):
 			out.Write(p.text)
 		default:
 			out.WriteString(p.with(w.String(), end, i == len(all)-1))

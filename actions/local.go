@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -36,14 +37,18 @@ func LocalAddress(family netwatch.Family, public netip.Addr) netip.Addr {
 	return here
 }
 
-// mine says whether a is an address of this machine: others cannot be bound.
+// mine says whether a is an address of one of this machine's interfaces. To
+// bind it would not tell: with ip_nonlocal_bind, or before the first address
+// is up, any can be bound (measured).
 func mine(a netip.Addr) bool {
-	conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(a, 0)))
+	all, err := net.InterfaceAddrs()
 	if err != nil {
 		return false
 	}
-	_ = conn.Close()
-	return true
+	return slices.ContainsFunc(all, func(i net.Addr) bool {
+		p, err := netip.ParsePrefix(i.String())
+		return err == nil && p.Addr().Unmap() == a
+	})
 }
 
 // The flags of an IPv6 address (linux/if_addr.h).

@@ -88,6 +88,8 @@ func explainRead(path string, err error) error {
 	case hint != "":
 	case errors.Is(err, fs.ErrNotExist):
 		hint = "name the file that coturn is started with (turnserver -c FILE)"
+	case errors.Is(err, unix.ELOOP):
+		hint = "make the symlink anew"
 	case errors.Is(err, fs.ErrPermission):
 		hint = "let netwatch read it: run `netwatch grant` as root"
 	}
@@ -370,6 +372,10 @@ func (o *original) explain(doing string, err error) error {
 		hint = "free some space on the file system of " + o.dir
 	case errors.Is(err, unix.EROFS):
 		hint = "mount it for writing; in a unit with ProtectSystem, allow it by ReadWritePaths=" + o.dir
+	case errors.Is(err, unix.EBUSY):
+		hint = "it is a bind mount, which cannot be replaced: mount its directory instead"
+	case errors.Is(err, context.DeadlineExceeded):
+		hint = "see what else netwatch does there: `netwatch status`, and `fuser -v " + o.dir + "`"
 	case errors.Is(err, fs.ErrPermission):
 		hint = "run `netwatch grant` as root, so that netwatch may rewrite files in " + o.dir + " and keep their owner"
 	}

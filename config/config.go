@@ -94,11 +94,11 @@ func Parse(file string, text []byte, env actions.Env) (*Config, error) {
 // read is the whole of a file that is safe to believe.
 func read(file string) ([]byte, error) {
 	// O_NONBLOCK, so that a pipe of that name cannot hold up the daemon.
-	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0) //nolint:gosec // the user names it
 	if err != nil {
 		return nil, netwatch.WithHint(err, openHint(err))
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	info, err := f.Stat()
 	if err != nil {
 		return nil, err
@@ -162,9 +162,6 @@ func (r *reader) read(file string, text []byte) (*Config, error) {
 	r.daemon(root.member("daemon"), &c.Daemon)
 	c.Sources = r.sources(root.member("source"))
 	c.Rules = r.rules(root)
-	if len(r.mistakes) == 0 {
-		r.confirm(text)
-	}
 	if err := r.result(); err != nil {
 		return nil, err
 	}
@@ -212,6 +209,3 @@ func (l *Level) UnmarshalText(text []byte) error {
 	}
 	return fmt.Errorf("%q is not a level: debug, info, warn or error", text)
 }
-
-// String is the text that UnmarshalText takes.
-func (l Level) String() string { return zerolog.Level(l).String() }

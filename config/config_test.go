@@ -4,17 +4,19 @@ import (
 	"bytes"
 	"errors"
 	"flag"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
 	"regexp"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/kballard/go-shellquote"
+	"github.com/pelletier/go-toml/v2"
 	"github.com/rs/zerolog"
 	"pgregory.net/rapid"
 
@@ -107,22 +109,48 @@ func textAt(t *testing.T, text []byte, m config.Mistake) string {
 	return lines[m.Line-1][m.Column-1:]
 }
 
-// TestPositionsOfValues has every kind of value wrong and wants the mistake at
-// its first byte, whatever stands before it.
-func TestPositionsOfValues(t *testing.T) {
-	for _, line := range []string{
-		`log = «"loud"`, `log="«"`, `  log	=	«'loud'`, `"log" = «"""loud"""`, `log = «7 # seven`, `log = «true`, `log = «[]`, `log = «[ "x" ]`,
-		`log = «{ x = 1 }`, `log = «1979-05-27`, `log = «-inf`, `log = «0.5`, `log.«x = 1`, `state = «"é"`, `«lög = 1`,
+// TestPositions has every kind of thing wrong and wants the mistakes, and no
+// others, right where the marks stand. Columns count bytes.
+func TestPositions(t *testing.T) {
+	const rule = "\n[[rule]]\non = ['started']\ndo = ['restart coturn.service']\n"
+	for _, text := range []string{
+		"[daemon]\nlog = «\"loud\"" + rule, "[daemon]\nlog=«'loud'" + rule, "# é\n[daemon]\n  \tlog\t = «'''loud'''" + rule,
+		"[daemon]\n\"log\" = «\"\"\"\nloud\"\"\"" + rule, "[daemon]\nlog = «7 # seven" + rule, "[daemon]\nlog = «true" + rule,
+		"[daemon]\nlog = «-0.5" + rule, "[daemon]\nlog = «1979-05-27" + rule, "[daemon]\nlog = «[]" + rule,
+		"[daemon]\nlog\t=\t«[ 'x',\n 'y' ]" + rule, "[daemon]\nlog = «{ x = 1 }" + rule, "[daemon]\n«log.x = 1" + rule,
+		"daemon . «log . x = 1" + rule, "daemon = { log = «1, «lag = 2 }" + rule, "[ daemon . «\"log\" ]" + rule,
+		"«daemn = { log = 1 }" + rule, "[«\"daémon\"]" + rule, "[daemon]\n«\"é\" = 1" + rule, "[[«source]]" + rule,
+		"[source.stun]\nservers = [«'é é', 'stun.example.org', «'', «3, # three\r\n «[ 'x' ], «{ a = 1 }]" + rule,
+		"[source.stun]\nagree = «-1" + rule, "[source.«stum]" + rule, "[source.x]\nkind = «'stum'" + rule,
+		"[[rule]]\non = ['started']\ndo = ['probe', «'restart', 'start a.service', «\"\"]\n\n[source.stun]",
+		"[[rule]]\non = ['started']\ndo = ['start a.service']\n[[«rule]]\non = ['started']\n", "«",
 	} {
-		line = strings.Replace(line, `="«"`, `=«""`, 1)
-		column := strings.Index(line, "«") + 1
-		text := "# é\n[daemon]\n" + strings.Replace(line, "«", "", 1) + "\n[[rule]]\non = [\"started\"]\ndo = [\"probe\"]\n[source.stun]\n"
-		_, err := config.Parse("f", []byte(text), actions.Env{})
-		all := mistakes(t, err)
-		if len(all) != 1 || all[0].Line != 3 || strings.HasPrefix(line, "«l") == (all[0].Column == column) && column != 1 && !strings.Contains(line, ".«") {
-			_ = all
+		clean, want := marks(text)
+		_, err := config.Parse("f", []byte(clean), actions.Env{})
+		if err == nil {
+			t.Errorf("%s\nno mistake is found", text)
+			continue
+		}
+		var got [][2]int
+		for _, m := range mistakes(t, err) {
+			got = append(got, [2]int{m.Line, m.Column})
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s\n%v\nwanted (-) and found (+):\n%s", text, err, diff)
 		}
 	}
+}
+
+// marks is a text without its marks, and the line and column of each.
+func marks(text string) (clean string, at [][2]int) {
+	for i, part := range strings.Split(text, "«") {
+		if i > 0 {
+			lines := strings.Split(clean, "\n")
+			at = append(at, [2]int{len(lines), len(lines[len(lines)-1]) + 1})
+		}
+		clean += part
+	}
+	return clean, at
 }
 
 // TestRight reads a file that uses everything and compares all that comes of it.
@@ -163,15 +191,7 @@ func TestRight(t *testing.T) {
 		if len(r.Do) == 0 {
 			t.Errorf("rule %s has no steps", r.Name)
 		}
-		got := *r
-		got.Do = nil
-		if len(got.From) == 0 {
-			got.From = nil
-		}
-		if len(got.Match) == 0 {
-			got.Match = nil
-		}
-		if diff := cmp.Diff(want[i], &got); diff != "" {
+		if diff := cmp.Diff(want[i], r, cmpopts.IgnoreFields(hooks.Rule{}, "Do"), cmpopts.EquateEmpty()); diff != "" {
 			t.Errorf("rule %d: wanted (-) and found (+):\n%s", i+1, diff)
 		}
 	}
@@ -234,9 +254,101 @@ func TestReferenceIsWhole(t *testing.T) {
 	}
 	for _, s := range cfg.Sources {
 		for _, kind := range sources.Kinds {
-			if diff := cmp.Diff(kind.Settings(), s.Settings, cmp.Comparer(samePrefixes)); kind.Name == s.Kind && diff != "" {
+			if diff := cmp.Diff(kind.Settings(), s.Settings, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }), cmpopts.EquateEmpty()); kind.Name == s.Kind && diff != "" {
 				t.Errorf("[source.%s]: default (-) and written (+):\n%s", s.Name, diff)
 			}
 		}
 	}
+}
+
+// TestStepTextRoundTrip wants each step to print as the line that it was read
+// from, and that line to be read as the same step.
+func TestStepTextRoundTrip(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		words := rapid.SliceOfN(rapid.StringMatching(`[^\x00-\x1f\x7f]{0,8}`), 0, 4).Draw(t, "words")
+		line := "exec " + shellquote.Join(append([]string{"/bin/echo"}, words...)...)
+		padded := rapid.StringMatching(` {0,3}`).Draw(t, "before") + line + rapid.StringMatching(` {0,3}`).Draw(t, "after")
+		first := onlyStep(t, padded)
+		if first.String() != line {
+			t.Fatalf("%q prints as %q", padded, first)
+		}
+		second := onlyStep(t, first.String())
+		if !reflect.DeepEqual(first.Action, second.Action) {
+			t.Fatalf("%q is read as %+v, then as %+v", line, first.Action, second.Action)
+		}
+	})
+	for _, line := range []string{
+		"rotate coturn /etc/turnserver.conf private=auto", "restart coturn.service  always", "signal USR2 coturn.service", "probe", "probe stun",
+		"exec /bin/echo \u0085", "exec /bin/echo \u00a0",
+	} {
+		if step := onlyStep(t, line); step.String() != line {
+			t.Errorf("%q prints as %q", line, step)
+		}
+	}
+}
+
+type fataler interface {
+	Fatalf(format string, args ...any)
+}
+
+// onlyStep is a line read as the only step of a configuration.
+func onlyStep(t fataler, line string) netwatch.Step {
+	text := "[source.stun]\n[[rule]]\non = ['started']\ndo = [" + quoted(line) + "]\n"
+	cfg, err := config.Parse("f", []byte(text), actions.Env{})
+	if err != nil {
+		t.Fatalf("%s: %v", line, err)
+	}
+	return cfg.Rules[0].Do[0]
+}
+
+// quoted is text as a TOML string.
+func quoted(text string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text) + `"`
+}
+
+// isTOML fails for what the library's own decoder refuses.
+func isTOML(t *testing.T, text []byte) {
+	t.Helper()
+	var all map[string]any
+	if err := toml.Unmarshal(bytes.TrimPrefix(text, []byte("\ufeff")), &all); err != nil {
+		t.Errorf("this is not TOML, and was read: %v", err)
+	}
+}
+
+// FuzzParse wants a configuration or mistakes in the file, whatever the text, and
+// a configuration only from TOML.
+func FuzzParse(f *testing.F) {
+	files, err := filepath.Glob("testdata/mistakes/*.toml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, file := range append(files, "testdata/right.toml", "../packaging/netwatch.toml", "../packaging/reference.toml") {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		before := bytes.Clone(text)
+		cfg, err := config.Parse("f", text, actions.Env{})
+		if !bytes.Equal(before, text) {
+			t.Error("the text was changed")
+		}
+		if err == nil {
+			if len(cfg.Rules) == 0 {
+				t.Error("there is no rule")
+			}
+			isTOML(t, text)
+			return
+		}
+		last := [2]int{1, 1}
+		for _, m := range mistakes(t, err) {
+			textAt(t, text, m)
+			if m.Text == "" || m.Line < last[0] || m.Line == last[0] && m.Column < last[1] {
+				t.Errorf("%v comes after %v", m, last)
+			}
+			last = [2]int{m.Line, m.Column}
+		}
+	})
 }

@@ -96,11 +96,8 @@ func (r *report) leaf(n *node, to encoding.TextUnmarshaler) {
 		return
 	}
 	// The messages of net/netip are about Go.
-	switch to.(type) {
-	case *netip.Prefix:
+	if _, ok := to.(*netip.Prefix); ok {
 		err = fmt.Errorf("%q is not a range of addresses, as in \"127.0.0.0/8\"", n.text)
-	case *netip.Addr:
-		err = fmt.Errorf("%q is not an address, as in \"203.0.113.1\"", n.text)
 	}
 	r.at(n, err)
 }

@@ -30,8 +30,5 @@ func unknown(what, word string, known []string) error {
 	if near := Nearest(word, known); near != "" {
 		return fmt.Errorf("unknown %s, did you mean `%s`?", what, near)
 	}
-	if len(known) == 0 {
-		return fmt.Errorf("unknown %s: there is none", what)
-	}
 	return fmt.Errorf("unknown %s: there are %s", what, strings.Join(known, ", "))
 }

@@ -98,9 +98,6 @@ func (b *builder) next(line int, heading bool) int {
 
 // lineText is a line without its end.
 func (b *builder) lineText(line int) []byte {
-	if line >= len(b.lines) {
-		return nil
-	}
 	s, _, _ := bytes.Cut(b.data[b.lines[line]:], []byte("\n"))
 	return s
 }

@@ -14,7 +14,7 @@ import (
 // a user who may not read the default file, or has none, gets the default
 // socket. A file named by the user must be readable.
 func Socket(file string) (netwatch.Path, error) {
-	text, err := os.ReadFile(file) //nolint:gosec // the user names it
+	text, err := os.ReadFile(file)
 	if err != nil && file != DefaultFile {
 		return "", netwatch.WithHint(fmt.Errorf("looking for the control socket: %w", err), "name the configuration of the running daemon with --config")
 	}

@@ -33,7 +33,7 @@ func (r *reader) steps(n *node) []netwatch.Step {
 
 // step makes a step from its line.
 func (r *reader) step(line string) (netwatch.Step, error) {
-	line = strings.TrimSpace(line)
+	line = strings.Trim(line, " \t")
 	words, err := split(line)
 	if err != nil {
 		return netwatch.Step{}, err
@@ -51,7 +51,7 @@ func (r *reader) step(line string) (netwatch.Step, error) {
 		step.Text = line
 		return step, err
 	}
-	return netwatch.Step{}, unknown("step "+fmt.Sprintf("`%s`", words[0]), words[0], names)
+	return netwatch.Step{}, unknown(fmt.Sprintf("step `%s`", words[0]), words[0], names)
 }
 
 // split is the words of a line, of which there is at least one. Words with

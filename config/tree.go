@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/pelletier/go-toml/v2"
 	"github.com/pelletier/go-toml/v2/unstable"
 )
 
@@ -130,7 +129,8 @@ type builder struct {
 func (r *report) tree(data []byte) *node {
 	root := &node{}
 	b := &builder{report: r, data: data[:len(data):len(data)], root: root, section: root}
-	for b.base < len(data) && b.statements() {
+	for more := true; more; {
+		more = b.statements()
 	}
 	return root
 }
@@ -150,22 +150,6 @@ func (b *builder) statements() bool {
 	b.base = b.recover(err)
 	b.end = b.base
 	return true
-}
-
-// confirm has a text without a mistake read once more by the library's own
-// decoder, which knows rules about definitions that the tree does not.
-func (r *report) confirm(data []byte) {
-	var all map[string]any
-	err := toml.Unmarshal(data, &all)
-	if err == nil {
-		return
-	}
-	offset := 0
-	if at := (*toml.DecodeError)(nil); errors.As(err, &at) {
-		line, column := at.Position()
-		offset = r.lines[min(max(line, 1), len(r.lines))-1] + column - 1
-	}
-	r.add(offset, "", fmt.Errorf("this is not TOML: %s", strings.TrimPrefix(err.Error(), "toml: ")))
 }
 
 func (b *builder) offset(n *unstable.Node) int { return b.base + int(n.Raw.Offset) }
@@ -286,13 +270,11 @@ func (b *builder) start(end int) int {
 	return end
 }
 
-// fill gives a node its value, which begins at an offset. That is for lists: the
-// library knows the position of all other values.
-func (b *builder) fill(n *node, v *unstable.Node, at int) {
-	if v.Raw.Length > 0 {
-		at = b.offset(v)
-	}
+// fill gives a node its value, which begins at an offset, and returns where it
+// ends. The library does not say where a list begins, nor where it ends.
+func (b *builder) fill(n *node, v *unstable.Node, at int) (end int) {
 	n.form, n.value, n.text = other, at, string(v.Data)
+	end = b.offset(v) + int(v.Raw.Length)
 	switch v.Kind {
 	case unstable.String:
 		n.form = text
@@ -301,15 +283,35 @@ func (b *builder) fill(n *node, v *unstable.Node, at int) {
 	case unstable.Bool:
 		n.form = boolean
 	case unstable.Array:
-		n.form = list
+		n.form, end = list, at+1
 		for all := v.Children(); all.Next(); {
-			b.fill(n.push(&node{key: at}), all.Node(), at)
+			start := b.between(end)
+			end = b.fill(n.push(&node{key: start}), all.Node(), start)
 		}
+		return b.between(end) + 1
 	case unstable.InlineTable:
-		n.form = table
+		n.form, end = table, at+1
 		for all := v.Children(); all.Next(); {
 			b.assign(n, all.Node())
+			end = b.offset(all.Node()) + int(all.Node().Raw.Length)
 		}
 		n.inline = true
+		return b.between(end) + 1
 	}
+	return end
+}
+
+// between skips what may stand between the elements of a list.
+func (b *builder) between(at int) int {
+	for at < len(b.data) {
+		switch b.data[at] {
+		case ' ', '\t', '\r', '\n', ',':
+			at++
+		case '#':
+			at = b.lines[b.line(at)+1]
+		default:
+			return at
+		}
+	}
+	return at
 }

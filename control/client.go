@@ -48,7 +48,7 @@ func (c *Client) Fire(ctx context.Context, r Request, accepted func(Accepted), e
 	if err != nil {
 		return err
 	}
-	defer in.Close() //nolint:errcheck // all that matters has been read
+	defer in.Close()
 	lines := json.NewDecoder(in)
 	var a Accepted
 	if err := lines.Decode(&a); err != nil {
@@ -64,7 +64,7 @@ func (c *Client) Status(ctx context.Context) (s Status, err error) {
 	if err != nil {
 		return s, err
 	}
-	defer in.Close() //nolint:errcheck // all that matters has been read
+	defer in.Close()
 	if err := json.NewDecoder(in).Decode(&s); err != nil {
 		return s, broken(ctx, err)
 	}
@@ -82,7 +82,7 @@ func (c *Client) History(ctx context.Context, follow bool, each func(netwatch.En
 	if err != nil {
 		return err
 	}
-	defer in.Close() //nolint:errcheck // all that matters has been read
+	defer in.Close()
 	return entries(ctx, json.NewDecoder(in), each)
 }
 
@@ -121,7 +121,7 @@ func (c *Client) call(ctx context.Context, method, path string, body io.Reader) 
 	if resp.StatusCode == http.StatusOK {
 		return resp.Body, nil
 	}
-	defer resp.Body.Close() //nolint:errcheck // all that matters has been read
+	defer resp.Body.Close()
 	return nil, refusal(resp)
 }
 

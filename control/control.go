@@ -63,7 +63,9 @@ type Daemon interface {
 	// Fire accepts the event of a request, or says what would run. watch gets
 	// the entries of the runs and must not block.
 	Fire(ctx context.Context, r Request, watch func(netwatch.Entry)) (Accepted, error)
+	// Status is how the daemon stands now.
 	Status() Status
+	// History is what it did.
 	History() *History
 }
 

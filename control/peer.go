@@ -62,7 +62,7 @@ func peerOf(c net.Conn) (p peer, err error) {
 // which x/sys/unix has no function. None are found on an error.
 func peerGroups(fd uintptr) []uint32 {
 	groups := make([]uint32, 1024)
-	size := uint32(len(groups) * 4)
+	size := uint32(4 * 1024)
 	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_PEERGROUPS,
 		uintptr(unsafe.Pointer(&groups[0])), uintptr(unsafe.Pointer(&size)), 0) //nolint:gosec // getsockopt(2) takes addresses
 	if errno != 0 {

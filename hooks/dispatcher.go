@@ -34,7 +34,7 @@ type Dispatcher struct {
 // New makes a dispatcher. report gets every entry of history, from any
 // goroutine, and must not block.
 func New(table *Table, store *state.Store, report func(netwatch.Entry)) *Dispatcher {
-	ctx, stop := context.WithCancel(context.Background())
+	ctx, stop := context.WithCancel(context.Background()) //nolint:gosec // Drain calls it
 	d := &Dispatcher{store: store, report: report, ctx: ctx, stop: stop, table: table, lanes: map[string]*lane{}}
 	for _, r := range table.Rules() {
 		d.lanes[r.Name] = newLane(d, r)

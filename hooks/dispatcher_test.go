@@ -71,9 +71,10 @@ func (b *bench) close(t *testing.T) {
 	}
 }
 
-func (b *bench) accept(t *testing.T, name string) netwatch.Event {
+// accept accepts the event x.
+func (b *bench) accept(t *testing.T) netwatch.Event {
 	t.Helper()
-	ev := netwatch.NewEvent(name, netwatch.Fired, nil)
+	ev := netwatch.NewEvent("x", netwatch.Fired, nil)
 	if _, err := b.Accept(ev, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -90,8 +91,11 @@ func result(o netwatch.Outcome) do {
 	}
 }
 
-func gate(a netwatch.Action) netwatch.Step  { return netwatch.Step{Action: a, Text: "gate", Gate: true} }
-func gated(a netwatch.Action) netwatch.Step { return netwatch.Step{Action: a, Text: "unit", Gated: true} }
+func gate(a netwatch.Action) netwatch.Step { return netwatch.Step{Action: a, Text: "gate", Gate: true} }
+
+func gated(a netwatch.Action) netwatch.Step {
+	return netwatch.Step{Action: a, Text: "unit", Gated: true}
+}
 func plain(a netwatch.Action) netwatch.Step { return netwatch.Step{Action: a, Text: "plain"} }
 
 func rule(steps ...netwatch.Step) *Rule {
@@ -116,7 +120,7 @@ func TestSettleIsNotProlonged(t *testing.T) {
 		}))))
 		defer b.close(t)
 		for range 10 { // one every 0.2 s, for 2 s
-			b.accept(t, "x")
+			b.accept(t)
 			time.Sleep(200 * time.Millisecond)
 		}
 		synctest.Wait()
@@ -146,7 +150,7 @@ func TestGatedStepsFollowTheGate(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := open(t, t.TempDir(), rule(c.steps...))
 				defer b.close(t)
-				b.accept(t, "x")
+				b.accept(t)
 				time.Sleep(DefaultSettle + time.Millisecond)
 				synctest.Wait()
 				expect(t, b.did(), c.want...)
@@ -167,7 +171,7 @@ func TestRetry(t *testing.T) {
 			return netwatch.Result{Outcome: netwatch.Changed}
 		}))))
 		defer b.close(t)
-		b.accept(t, "x")
+		b.accept(t)
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		expect(t, b.did(), "gate: changed", "unit: failed", "r ended: failed", "unit: failed", "r ended: failed", "unit: failed", "r ended: failed", "unit: changed", "r ended: changed")
@@ -189,7 +193,7 @@ func TestGivenUpIsRememberedAndMadeGood(t *testing.T) {
 		r.Retry = 0
 		b := open(t, t.TempDir(), r)
 		defer b.close(t)
-		b.accept(t, "x")
+		b.accept(t)
 		time.Sleep(time.Second)
 		synctest.Wait()
 		f := b.Status()[0].Failed
@@ -197,7 +201,7 @@ func TestGivenUpIsRememberedAndMadeGood(t *testing.T) {
 			t.Fatalf("failure: %+v", f)
 		}
 		unit, changed = netwatch.Changed, netwatch.Unchanged
-		b.accept(t, "x")
+		b.accept(t)
 		time.Sleep(time.Second)
 		synctest.Wait()
 		expect(t, b.did(), "gate: changed", "unit: failed", "r ended: failed", "gate: unchanged", "unit: changed", "r ended: changed")
@@ -236,7 +240,7 @@ func TestHeldRunIsReplacedByANewerEvent(t *testing.T) {
 		if w := b.Status()[0].Waiting; w == nil || w.Tried == nil || !w.Due.Equal(until) {
 			t.Errorf("waiting: %+v", w)
 		}
-		b.accept(t, "x")
+		b.accept(t)
 		time.Sleep(20 * time.Second)
 		synctest.Wait()
 		expect(t, b.did(), "gate: changed", "unit: held", "r ended: held", "gate: unchanged", "unit: held", "r ended: held", "unit: changed", "r ended: changed")
@@ -254,10 +258,10 @@ func TestEventDuringARun(t *testing.T) {
 			return netwatch.Result{Outcome: netwatch.Changed}
 		}))))
 		defer b.close(t)
-		first := b.accept(t, "x")
+		first := b.accept(t)
 		time.Sleep(time.Second)
-		b.accept(t, "x")
-		last := b.accept(t, "x")
+		b.accept(t)
+		last := b.accept(t)
 		time.Sleep(20 * time.Second)
 		synctest.Wait()
 		expect(t, ids, first.ID, last.ID)
@@ -274,7 +278,7 @@ func TestLanesAreIndependent(t *testing.T) {
 		fast.Name = "fast"
 		b := open(t, t.TempDir(), slow, fast)
 		defer b.close(t)
-		b.accept(t, "x")
+		b.accept(t)
 		time.Sleep(time.Second)
 		synctest.Wait()
 		expect(t, b.did(), "plain: changed", "fast ended: changed")
@@ -290,7 +294,7 @@ func TestRunTimeout(t *testing.T) {
 		r.Timeout, r.Retry = 3*time.Second, 0
 		b := open(t, t.TempDir(), r)
 		defer b.close(t)
-		b.accept(t, "x")
+		b.accept(t)
 		time.Sleep(DefaultSettle + 3*time.Second + time.Millisecond)
 		synctest.Wait()
 		expect(t, b.did(), "plain: failed", "r ended: failed")
@@ -344,7 +348,7 @@ func TestCrashAnywhereStillRestarts(t *testing.T) {
 					})),
 				)
 				b := open(t, dir, steps)
-				b.accept(t, "x")
+				b.accept(t)
 				at("accepted")
 				time.Sleep(time.Second)
 				synctest.Wait()
@@ -377,9 +381,9 @@ func TestDrain(t *testing.T) {
 			return netwatch.Result{Outcome: netwatch.Changed}
 		})))
 		b := open(t, dir, r)
-		b.accept(t, "x")
+		b.accept(t)
 		time.Sleep(time.Second)
-		waiting := b.accept(t, "x")
+		waiting := b.accept(t)
 		b.close(t)
 		expect(t, b.did(), "plain: changed", "r ended: changed")
 		if _, err := b.Accept(netwatch.NewEvent("x", netwatch.Fired, nil), nil); !errors.Is(err, ErrDraining) {
@@ -405,7 +409,7 @@ func TestDrainIsBounded(t *testing.T) {
 			<-ctx.Done()
 			return netwatch.Failure(ctx.Err())
 		}))))
-		b.accept(t, "x")
+		b.accept(t)
 		time.Sleep(time.Second)
 		began := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
@@ -431,7 +435,7 @@ func TestSwap(t *testing.T) {
 		gone.Name = "gone"
 		b := open(t, t.TempDir(), rule(plain(result(netwatch.Unchanged))), gone)
 		defer b.close(t)
-		b.accept(t, "x")
+		b.accept(t)
 		b.Swap(NewTable([]*Rule{rule(gate(result(netwatch.Changed)))}))
 		time.Sleep(time.Second)
 		synctest.Wait()
@@ -447,7 +451,7 @@ func TestResumeWithoutTheRule(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		b := open(t, dir, rule(plain(result(netwatch.Changed))))
-		b.accept(t, "x")
+		b.accept(t)
 		b.close(t)
 		b = open(t, dir)
 		defer b.close(t)
@@ -491,7 +495,7 @@ func TestFloodIsOneRun(t *testing.T) {
 		b := open(t, t.TempDir(), rule(plain(result(netwatch.Changed))))
 		defer b.close(t)
 		for range 500 {
-			b.accept(t, "x")
+			b.accept(t)
 		}
 		if n := len(b.store.Get().Runs["r"].Events); n != netwatch.MaxCoalesced {
 			t.Errorf("%d events are kept", n)

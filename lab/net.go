@@ -19,10 +19,10 @@ var (
 	Public6 = netip.MustParseAddr("2001:db8:50::2")
 )
 
-// Public is the n-th of 200 public addresses that a test can give the router
+// Public is the n-th of 199 public addresses that a test can give the router
 // beside the first, from 0.
 func Public(n int) netip.Addr {
-	return netip.AddrFrom4([4]byte{203, 0, 113, byte(56 + n%200)})
+	return netip.MustParseAddr(fmt.Sprintf("203.0.113.%d", 56+n%199))
 }
 
 // links are the two cables: internet to router, router to server. Duplicate

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -110,9 +111,25 @@ func (s *Stun) signal(sig syscall.Signal) error {
 	return nil
 }
 
+// Reflexive asks the server that a socket is connected to under which address
+// it sees the socket, again and again until it answers or ctx is done.
+func Reflexive(ctx context.Context, conn *net.UDPConn) (netip.AddrPort, error) {
+	answer, err := exchange(ctx, conn, stun.BindingRequest)
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("asking %s: %w", conn.RemoteAddr(), err)
+	}
+	return address(answer, stun.AttrXORMappedAddress)
+}
+
 // A Liar is a STUN server that answers every binding request with the same
 // address, whoever asks.
-type Liar struct{ conn *net.UDPConn }
+type Liar struct {
+	conn  *net.UDPConn
+	asked atomic.Int64
+}
+
+// Asked is how many binding requests it has answered.
+func (f *Liar) Asked() int64 { return f.asked.Load() }
 
 // StartLiar starts a liar as the n-th of StunServers, where none may run. It
 // says that the caller has the address says. Stop ends it, and the lab's end.
@@ -121,7 +138,7 @@ func (l *Lab) StartLiar(n int, says netip.Addr) (*Liar, error) {
 	if err != nil {
 		return nil, fmt.Errorf("starting a lying STUN server: %w", err)
 	}
-	liar := &Liar{conn}
+	liar := &Liar{conn: conn}
 	l.later(liar.Stop)
 	go liar.serve(&stun.XORMappedAddress{IP: says.AsSlice(), Port: 50000}) // Ends with its socket.
 	return liar, nil
@@ -149,6 +166,7 @@ func (f *Liar) serve(lie stun.Setter) {
 		answer, err := stun.Build(stun.NewTransactionIDSetter(request.TransactionID), stun.BindingSuccess, lie)
 		if err == nil {
 			_, _ = f.conn.WriteToUDPAddrPort(answer.Raw, from) // Lost answers are part of UDP.
+			f.asked.Add(1)
 		}
 	}
 }

@@ -60,7 +60,9 @@ type TurnError struct {
 }
 
 // Error is the code and the reason.
-func (e *TurnError) Error() string { return fmt.Sprintf("the TURN server said %d %s", e.Code, e.Reason) }
+func (e *TurnError) Error() string {
+	return fmt.Sprintf("the TURN server said %d %s", e.Code, e.Reason)
+}
 
 // Allocate asks the server at addr for a relayed address of a family, 4 or 6,
 // by UDP. What the server refuses is a *TurnError. The allocation is to be
@@ -93,7 +95,7 @@ func (c Caller) allocate(ctx context.Context, a *Allocation, family int) (netip.
 	if err != nil {
 		return netip.AddrPort{}, err
 	}
-	return relayed(answer)
+	return address(answer, stun.AttrXORRelayedAddress)
 }
 
 // requestedFamily is REQUESTED-ADDRESS-FAMILY (RFC 8656, section 18.6).
@@ -121,22 +123,23 @@ func credential(secret string, refusal *stun.Message) ([]stun.Setter, error) {
 	return []stun.Setter{stun.NewUsername(name), realm, nonce, key}, nil
 }
 
-// relayed reads XOR-RELAYED-ADDRESS. The length is checked first, because
-// stun/v2 decodes an IPv4 address out of five bytes and panics on none.
-func relayed(answer *stun.Message) (netip.AddrPort, error) {
-	raw, err := answer.Get(stun.AttrXORRelayedAddress)
+// address reads an attribute of the form of XOR-MAPPED-ADDRESS. The length is
+// checked first, because stun/v2 decodes an IPv4 address out of five bytes and
+// panics on none.
+func address(answer *stun.Message, attribute stun.AttrType) (netip.AddrPort, error) {
+	raw, err := answer.Get(attribute)
 	if err != nil {
-		return netip.AddrPort{}, fmt.Errorf("reading the relayed address: %w", err)
+		return netip.AddrPort{}, fmt.Errorf("reading %s: %w", attribute, err)
 	}
 	if len(raw) != 8 && len(raw) != 20 {
-		return netip.AddrPort{}, fmt.Errorf("reading the relayed address: it has %d bytes", len(raw))
+		return netip.AddrPort{}, fmt.Errorf("reading %s: it has %d bytes", attribute, len(raw))
 	}
 	var a stun.XORMappedAddress
-	if err := a.GetFromAs(answer, stun.AttrXORRelayedAddress); err != nil {
-		return netip.AddrPort{}, fmt.Errorf("reading the relayed address: %w", err)
+	if err := a.GetFromAs(answer, attribute); err != nil {
+		return netip.AddrPort{}, fmt.Errorf("reading %s: %w", attribute, err)
 	}
-	addr, _ := netip.AddrFromSlice(a.IP) // 4 or 16 bytes, as just decoded.
-	return netip.AddrPortFrom(addr, uint16(a.Port)), nil
+	addr, _ := netip.AddrFromSlice(a.IP)                 // 4 or 16 bytes, as just decoded.
+	return netip.AddrPortFrom(addr, uint16(a.Port)), nil //nolint:gosec // Two bytes, as just decoded.
 }
 
 // Refresh keeps the allocation for another ten minutes, as a call in progress
@@ -146,7 +149,7 @@ func (a *Allocation) Refresh(ctx context.Context) error { return a.refresh(ctx, 
 // refresh is a Refresh request (RFC 8656, section 7); no lifetime ends the
 // allocation.
 func (a *Allocation) refresh(ctx context.Context, lifetime time.Duration) error {
-	value := binary.BigEndian.AppendUint32(nil, uint32(lifetime/time.Second))
+	value := binary.BigEndian.AppendUint32(nil, uint32(lifetime/time.Second)) //nolint:gosec // Ten minutes, or none.
 	request := []stun.Setter{
 		stun.NewType(stun.MethodRefresh, stun.ClassRequest),
 		stun.RawAttribute{Type: stun.AttrLifetime, Value: value},

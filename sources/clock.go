@@ -4,24 +4,26 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // clockJumps wakes when the clock of the wall is set, as it also is when the
-// machine resumes from suspend: the network may be another then, and timers
-// have stood still. It costs nothing in between: a timer that never expires is
-// cancelled by the kernel (TFD_TIMER_CANCEL_ON_SET, timerfd_create(2)).
+// machine resumes from suspend: the network may be another then, and Go's timers
+// have stood still. It costs nothing in between: a timer that is far from
+// expiring is cancelled by the kernel (TFD_TIMER_CANCEL_ON_SET,
+// timerfd_create(2)). The channel has room for one and is never closed; the
+// watching ends with ctx.
 func clockJumps(ctx context.Context) (<-chan struct{}, error) {
 	fd, err := unix.TimerfdCreate(unix.CLOCK_REALTIME, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
 	if err != nil {
-		return nil, fmt.Errorf("watching the clock: %w", err)
+		return nil, fmt.Errorf("watching the clock: making a timer: %w", err)
 	}
 	timer := os.NewFile(uintptr(fd), "timerfd")
 	if err := arm(timer); err != nil {
-		return nil, errors.Join(fmt.Errorf("watching the clock: %w", err), timer.Close())
+		return nil, errors.Join(err, timer.Close())
 	}
 	jumps := make(chan struct{}, 1)
 	context.AfterFunc(ctx, func() { _ = timer.Close() })
@@ -29,10 +31,10 @@ func clockJumps(ctx context.Context) (<-chan struct{}, error) {
 	return jumps, nil
 }
 
+// watchClock wakes at each jump until the timer is closed.
 func watchClock(timer *os.File, jumps chan<- struct{}) {
 	for expired := make([]byte, 8); ; {
-		_, err := timer.Read(expired)
-		if !errors.Is(err, unix.ECANCELED) {
+		if _, err := timer.Read(expired); err != nil && !errors.Is(err, unix.ECANCELED) {
 			return
 		}
 		select {
@@ -45,16 +47,23 @@ func watchClock(timer *os.File, jumps chan<- struct{}) {
 	}
 }
 
-// arm sets the timer to a time that never comes.
+// farAway is when the timer would expire. That would be one poll too many, a
+// year from now; a time that never comes does not fit all machines' time_t.
+const farAway = 365 * 24 * time.Hour
+
+// arm sets the timer anew.
 func arm(timer *os.File) error {
 	raw, err := timer.SyscallConn()
 	if err != nil {
-		return err
+		return fmt.Errorf("watching the clock: %w", err)
 	}
-	never := unix.ItimerSpec{Value: unix.Timespec{Sec: math.MaxInt32}}
-	armErr := error(nil)
+	at := unix.ItimerSpec{Value: unix.NsecToTimespec(time.Now().Add(farAway).UnixNano())}
+	var set error
 	err = raw.Control(func(fd uintptr) {
-		armErr = unix.TimerfdSettime(int(fd), unix.TFD_TIMER_ABSTIME|unix.TFD_TIMER_CANCEL_ON_SET, &never, nil)
+		set = unix.TimerfdSettime(int(fd), unix.TFD_TIMER_ABSTIME|unix.TFD_TIMER_CANCEL_ON_SET, &at, nil)
 	})
-	return errors.Join(err, armErr)
+	if err = errors.Join(err, set); err != nil {
+		return fmt.Errorf("watching the clock: setting a timer: %w", err)
+	}
+	return nil
 }

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -15,31 +13,39 @@ import (
 	"netwatch"
 )
 
-// A STUN is the settings of a source that asks STUN servers for the public
-// address of this machine and emits ip-changed.
+// A STUN is the settings of a source that asks STUN servers (RFC 8489) for the
+// public address of this machine and emits ip-changed.
 type STUN struct {
-	// Servers are asked in turn.
+	// Servers are asked in turn, one a poll; all of them as soon as one says
+	// something new.
 	Servers []Server `toml:"servers"`
-	// Every is the time between two polls.
+	// Every is the time from one poll to the next, at least 100ms.
 	Every netwatch.Duration `toml:"every"`
 	// Agree is how many servers must say the same before it is believed.
 	Agree int `toml:"agree"`
 	// Families are those that are asked for.
 	Families []netwatch.Family `toml:"families"`
-	// Timeout is how long one server may take to answer.
+	// Timeout is how long one server may take to answer, looking up its name
+	// included.
 	Timeout netwatch.Duration `toml:"timeout"`
-	// Interface is the network interface over which to ask; empty is any.
+	// Interface is the network interface over which to ask; empty is any. Names
+	// are looked up over any.
 	Interface string `toml:"interface"`
 	// Accept are prefixes that count as public although they are not.
 	Accept []netip.Prefix `toml:"accept"`
 }
 
-// The bounds of the settings' durations.
+// The bounds of the settings' durations. A timeout longer than every does no
+// harm: polls never overlap.
 const (
 	leastEvery   = 100 * time.Millisecond
 	leastTimeout = 10 * time.Millisecond
 	mostTimeout  = 30 * time.Second
 )
+
+// maxInterface is the longest name of an interface (IFNAMSIZ without the final
+// zero byte, netdevice(7)).
+const maxInterface = 15
 
 func newSTUN() Settings {
 	return &STUN{
@@ -69,146 +75,135 @@ func (s *STUN) Check() []Mistake {
 	wrong(len(s.Servers) > 0 && s.Agree > len(s.Servers), "agree", -1, "%d servers must agree, but there are only %d", s.Agree, len(s.Servers))
 	wrong(time.Duration(s.Every) < leastEvery, "every", -1, "%s is too often: at least %s", s.Every, leastEvery)
 	wrong(time.Duration(s.Timeout) < leastTimeout || time.Duration(s.Timeout) > mostTimeout, "timeout", -1, "%s is not between %s and %s", s.Timeout, leastTimeout, mostTimeout)
+	wrong(len(s.Interface) > maxInterface || strings.ContainsAny(s.Interface, "/ \t\n"), "interface", -1, "%q cannot be the name of an interface", s.Interface)
+	if len(all) == 0 {
+		all = s.checkFamilies()
+	}
 	return all
 }
 
-// Source makes the source.
-func (s *STUN) Source(name string, env Env) netwatch.Source {
-	source := &stunSource{STUN: s, name: name, env: env, ask: s.query, probes: make(chan chan netwatch.Result)}
-	for _, family := range s.Families {
-		source.polls = append(source.polls, &familyPoll{stunSource: source, family: family, failing: map[Server]bool{}})
+// checkFamilies finds what addresses in place of names make impossible: such a
+// server can be asked for its own family alone.
+func (s *STUN) checkFamilies() (all []Mistake) {
+	some := false
+	for i, f := range s.Families {
+		n := len(s.serversOf(f))
+		some = some || n > 0
+		if n > 0 && n < s.Agree {
+			all = append(all, Mistake{"families", i, fmt.Sprintf("%d servers must agree, but only %d can be asked for %s", s.Agree, n, f)})
+		}
 	}
-	return source
+	if !some {
+		all = append(all, Mistake{"families", -1, fmt.Sprintf("no server can be asked for %s", s.Families[0])})
+	}
+	return all
 }
 
-// All asks every server for every family, and answers in that order.
-func (s *STUN) All(ctx context.Context) []Answer {
-	all := make([]Answer, len(s.Families)*len(s.Servers))
-	var wg sync.WaitGroup
-	for i, family := range s.Families {
-		for j, server := range s.Servers {
-			wg.Go(func() { all[i*len(s.Servers)+j] = s.query(ctx, server, family) })
+// serversOf are the servers that can be asked for a family.
+func (s *STUN) serversOf(f netwatch.Family) (servers []Server) {
+	for _, server := range s.Servers {
+		if server.speaks(f) {
+			servers = append(servers, server)
 		}
+	}
+	return servers
+}
+
+// All asks every server for every family at once, and returns the answers in the
+// order of the settings, family by family.
+func (s *STUN) All(ctx context.Context) []Answer {
+	var all []Answer
+	for _, family := range s.Families {
+		for _, server := range s.serversOf(family) {
+			all = append(all, Answer{Server: server, Family: family})
+		}
+	}
+	var wg sync.WaitGroup
+	for i, a := range all {
+		wg.Go(func() { all[i] = s.query(ctx, a.Server, a.Family) })
 	}
 	wg.Wait()
 	return all
 }
 
-// A Server is a STUN server as host:port.
-type Server string
-
-// defaultPort is STUN's over UDP (RFC 8489, 18.6).
-const defaultPort = "3478"
-
-// UnmarshalText takes "host", "host:port", "address", or "[address]:port".
-func (s *Server) UnmarshalText(text []byte) error {
-	host, port, err := net.SplitHostPort(string(text))
-	if err != nil {
-		host, port = strings.Trim(string(text), "[]"), defaultPort
-	}
-	n, err := strconv.ParseUint(port, 10, 16)
-	if _, literal := netip.ParseAddr(host); err != nil || n == 0 || literal != nil && !hostName(host) {
-		return fmt.Errorf("%q is not a server: host or host:port, as in \"stun.example.org:3478\"", text)
-	}
-	*s = Server(net.JoinHostPort(strings.ToLower(host), strconv.FormatUint(n, 10)))
-	return nil
+// Source makes the source.
+func (s *STUN) Source(name string, env Env) netwatch.Source {
+	return s.source(name, env, s.query, clockJumps)
 }
 
-// hostName says that a text can be looked up: letters, digits, hyphens and dots
-// (RFC 1123, 2.1).
-func hostName(text string) bool {
-	if text == "" || len(text) > 253 || strings.Trim(text, "0123456789.") == "" {
-		return false
-	}
-	for label := range strings.SplitSeq(strings.TrimSuffix(text, "."), ".") {
-		strange := func(c rune) bool {
-			return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_')
-		}
-		if label == "" || len(label) > 63 || strings.ContainsFunc(label, strange) {
-			return false
+// source makes the source with other ways to ask a server and to notice that the
+// clock was set.
+func (s *STUN) source(name string, env Env, ask question, jumps func(context.Context) (<-chan struct{}, error)) *stunSource {
+	source := &stunSource{name: name, every: time.Duration(s.Every), env: env, jumps: jumps, asked: make(chan struct{}, 1)}
+	log := env.Log.With().Str("source", name).Logger()
+	for _, f := range s.Families {
+		if servers := s.serversOf(f); len(servers) > 0 {
+			v := &view{family: f, servers: servers, agree: s.Agree, ask: ask, log: log.With().Str("family", string(f)).Logger()}
+			v.failing, v.claims = map[Server]bool{}, map[Server]netip.Addr{}
+			source.views = append(source.views, v)
 		}
 	}
-	return true
+	return source
 }
 
-var networks = map[netwatch.Family]string{netwatch.IPv4: "ip4", netwatch.IPv6: "ip6"}
+// A question asks one server for our address of a family.
+type question func(ctx context.Context, server Server, family netwatch.Family) Answer
 
-// lookup is the server's address of a family, looked up anew each time.
-func (s Server) lookup(ctx context.Context, family netwatch.Family) (netip.AddrPort, error) {
-	host, port, err := net.SplitHostPort(string(s))
-	if err != nil {
-		return netip.AddrPort{}, err
-	}
-	n, err := strconv.ParseUint(port, 10, 16)
-	if err != nil {
-		return netip.AddrPort{}, err
-	}
-	addrs, err := net.DefaultResolver.LookupNetIP(ctx, networks[family], host)
-	if err != nil {
-		return netip.AddrPort{}, fmt.Errorf("looking up %s: %w", host, err)
-	}
-	return netip.AddrPortFrom(addrs[0].Unmap(), uint16(n)), nil
-}
-
-// A stunSource polls. It keeps no belief of its own: what was said is compared
-// with what was accepted.
+// A stunSource polls. It has no belief of its own: what servers say is compared
+// with what was accepted, each time.
 type stunSource struct {
-	*STUN
-	name   string
-	env    Env
-	ask    func(ctx context.Context, server Server, family netwatch.Family) Answer
-	probes chan chan netwatch.Result
-	polls  []*familyPoll
+	name  string
+	every time.Duration
+	env   Env
+	jumps func(context.Context) (<-chan struct{}, error)
+	views []*view
+	// asked wakes Run when there are waiting probes.
+	asked chan struct{}
+
+	mu      sync.Mutex // guards what follows
+	running bool
+	waiting []chan<- netwatch.Result
+	// interrupt ends a poll that serves no probe.
+	interrupt context.CancelFunc
 }
 
+// String is the name in the configuration.
 func (s *stunSource) String() string { return s.name }
 
-// Run polls until ctx is done.
+// Run polls at once, after each period, when the clock of the wall jumps and for
+// each probe. It returns nil when ctx is done, and has no error of its own: a
+// server that cannot be asked is no reason to stop.
 func (s *stunSource) Run(ctx context.Context, emit func(netwatch.Event)) error {
-	jumps, err := clockJumps(ctx)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	jumps, err := s.jumps(ctx)
 	if err != nil {
-		return err
+		s.env.Log.Warn().Str("source", s.name).Err(err).Msg("a resume from suspend will be noticed late")
 	}
+	s.open()
+	defer s.close()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		select {
 		case <-timer.C:
-			s.poll(ctx, emit, false)
 		case <-jumps:
-			s.poll(ctx, emit, false)
-		case reply := <-s.probes:
-			replies := append(s.waiting(), reply)
-			result := s.poll(ctx, emit, true)
-			for _, r := range replies {
-				r <- result
-			}
+		case <-s.asked:
 		case <-ctx.Done():
 			return nil
 		}
-		timer.Reset(time.Duration(s.Every))
-	}
-}
-
-// waiting are the probes that share the next poll.
-func (s *stunSource) waiting() (replies []chan netwatch.Result) {
-	for {
-		select {
-		case reply := <-s.probes:
-			replies = append(replies, reply)
-		default:
-			return replies
-		}
+		timer.Reset(s.every)
+		s.look(ctx, emit)
 	}
 }
 
 // Probe has all servers asked now, and returns once what they said is emitted.
+// Waiting probes share a poll that began after all of them. It fails when ctx
+// ends or Run has not begun or has ended.
 func (s *stunSource) Probe(ctx context.Context) netwatch.Result {
 	reply := make(chan netwatch.Result, 1)
-	select {
-	case s.probes <- reply:
-	case <-ctx.Done():
-		return netwatch.Failure(fmt.Errorf("asking %s: %w", s.name, context.Cause(ctx)))
+	if !s.enqueue(reply) {
+		return netwatch.Failure(fmt.Errorf("asking %s: it is not running", s.name))
 	}
 	select {
 	case result := <-reply:
@@ -218,35 +213,156 @@ func (s *stunSource) Probe(ctx context.Context) netwatch.Result {
 	}
 }
 
-// poll polls all families at the same time.
-func (s *stunSource) poll(ctx context.Context, emit func(netwatch.Event), all bool) netwatch.Result {
-	results := make([]netwatch.Result, len(s.polls))
-	var wg sync.WaitGroup
-	for i, p := range s.polls {
-		wg.Go(func() { results[i] = p.poll(ctx, emit, all) })
+// Trouble is what keeps the source from finding out an address or from trusting
+// a server, or nil.
+func (s *stunSource) Trouble() error {
+	var all []error
+	for _, v := range s.views {
+		all = append(all, v.complaints()...)
 	}
-	wg.Wait()
-	if ctx.Err() != nil {
-		return netwatch.Failure(fmt.Errorf("asking %s: %w", s.name, context.Cause(ctx)))
+	return errors.Join(all...)
+}
+
+func (s *stunSource) open() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.running = true
+}
+
+// close answers the probes that no poll will serve.
+func (s *stunSource) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.running = false
+	for _, reply := range s.waiting {
+		reply <- netwatch.Failure(fmt.Errorf("asking %s: it was stopped", s.name))
+	}
+	s.waiting = nil
+}
+
+// enqueue puts a probe in line. A poll that serves no probe makes way for it.
+func (s *stunSource) enqueue(reply chan<- netwatch.Result) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.running {
+		return false
+	}
+	s.waiting = append(s.waiting, reply)
+	select {
+	case s.asked <- struct{}{}:
+	default: // Run will wake already
+	}
+	if s.interrupt != nil {
+		s.interrupt()
+	}
+	return true
+}
+
+// begin takes the probes that the poll about to begin will serve; if none, the
+// context returned is the one that a probe can end.
+func (s *stunSource) begin(ctx context.Context) (context.Context, context.CancelFunc, []chan<- netwatch.Result) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case <-s.asked:
+	default: // it was not a probe that woke Run
+	}
+	probes := s.waiting
+	s.waiting, s.interrupt = nil, nil
+	ctx, cancel := context.WithCancel(ctx)
+	if len(probes) == 0 {
+		s.interrupt = cancel
+	}
+	return ctx, cancel, probes
+}
+
+// look polls once and answers the probes that waited for it.
+func (s *stunSource) look(ctx context.Context, emit func(netwatch.Event)) {
+	ctx, cancel, probes := s.begin(ctx)
+	defer cancel()
+	result := s.poll(ctx, emit, len(probes) > 0)
+	for _, reply := range probes {
+		reply <- result
+	}
+}
+
+// poll asks for all families at the same time, and acts on each as soon as it is
+// found out.
+func (s *stunSource) poll(ctx context.Context, emit func(netwatch.Event), everyone bool) netwatch.Result {
+	type heard struct {
+		view    int
+		answers []Answer
+	}
+	ends := make(chan heard, len(s.views))
+	known := s.env.Known()
+	for i, v := range s.views {
+		go func() { ends <- heard{i, v.gather(ctx, known[v.family].Address, everyone)} }()
+	}
+	results := make([]netwatch.Result, len(s.views))
+	for range s.views {
+		h := <-ends
+		if ctx.Err() != nil { // cut short: silence means nothing
+			results[h.view] = netwatch.Failure(fmt.Errorf("asking %s: %w", s.name, context.Cause(ctx)))
+			continue
+		}
+		results[h.view] = s.conclude(s.views[h.view], h.answers, emit)
 	}
 	return oneOf(results)
 }
 
-// oneOf is a result for all families: one that cannot be found out does not
-// matter as long as another can.
+// conclude acts on what the servers said about a family: confirms what is known,
+// or emits what is new.
+func (s *stunSource) conclude(v *view, answers []Answer, emit func(netwatch.Event)) netwatch.Result {
+	known := s.env.Known()[v.family].Address
+	address, by, err := Verdict(answers, v.agree)
+	if same := unopposed(answers, known); err != nil && len(same) > 0 {
+		address, by, err = known, same, nil
+	}
+	v.note(answers, known, address, err)
+	if err != nil {
+		result := netwatch.Failure(fmt.Errorf("finding out the %s address: %w", v.family, err))
+		if known.IsValid() {
+			result.Detail = fmt.Sprintf("%s %s not confirmed", v.family, known)
+		}
+		return result
+	}
+	detail := fmt.Sprintf("%s %s (%s)", v.family, address, strings.Join(by, ", "))
+	if address == known {
+		s.env.Confirm(v.family, by)
+		return netwatch.Result{Outcome: netwatch.Unchanged, Detail: detail}
+	}
+	emit(netwatch.NewEvent(netwatch.IPChanged, s.name, map[string]string{
+		"family": string(v.family), "old": text(known), "new": text(address), "by": strings.Join(by, ", "),
+	}))
+	if s.env.Known()[v.family].Address != address {
+		return netwatch.Failure(fmt.Errorf("the new %s address %s was not accepted", v.family, address))
+	}
+	return netwatch.Result{Outcome: netwatch.Changed, Detail: detail}
+}
+
+// text is an address, or nothing for none.
+func text(a netip.Addr) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.String()
+}
+
+// oneOf is a result for all families: one that cannot be found out, as IPv6
+// where there is none, does not matter as long as another can.
 func oneOf(results []netwatch.Result) netwatch.Result {
-	all := netwatch.Result{Outcome: netwatch.Failed}
 	var details []string
 	var errs []error
+	all := netwatch.Result{Outcome: netwatch.Failed}
 	for _, r := range results {
+		if r.Detail != "" {
+			details = append(details, r.Detail)
+		}
 		if r.Outcome == netwatch.Failed {
 			errs = append(errs, r.Err)
-			continue
-		}
-		if all.Outcome != netwatch.Changed {
+		} else if all.Outcome != netwatch.Changed {
 			all.Outcome = r.Outcome
 		}
-		details = append(details, r.Detail)
 	}
 	if all.Outcome == netwatch.Failed {
 		all.Err = errors.Join(errs...)

@@ -4,220 +4,269 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
+	"sync"
 	"time"
+
+	"github.com/rs/zerolog"
 
 	"netwatch"
 )
 
 // stagger is how long a poll waits for the server whose turn it is before it
-// asks the next one as well.
+// asks the next one as well, and how long after enough servers have agreed the
+// others may still contradict them, if they could.
 const stagger = 100 * time.Millisecond
 
-// A familyPoll is what is remembered of a family from one poll to the next.
-type familyPoll struct {
-	*stunSource
-	family netwatch.Family
+// A view is what is remembered of a family from one poll to the next: nothing
+// that is believed, only whom to ask and what was complained of.
+type view struct {
+	family  netwatch.Family
+	servers []Server
+	agree   int
+	ask     question
+	log     zerolog.Logger
 	// turn is the server that is asked first.
 	turn int
-	// failing are the servers that did not answer last time.
+	// failing are the servers that did not answer, or late, when last asked.
 	failing map[Server]bool
-	// trouble is why the last poll found nothing out.
+
+	mu sync.Mutex // guards what follows
+	// trouble is why no server or too few could tell.
 	trouble error
+	// claims are what single servers say and the others do not.
+	claims map[Server]netip.Addr
+}
+
+// gather asks the server whose turn it is, or everyone, and returns the answers
+// in the order of the settings, once nothing more can come of waiting.
+func (v *view) gather(ctx context.Context, known netip.Addr, everyone bool) []Answer {
+	order := slices.Concat(v.servers[v.turn:], v.servers[:v.turn])
+	v.turn = (v.turn + 1) % len(v.servers)
+	r := &round{view: v, servers: order, known: known}
+	if r.want(1); everyone || !known.IsValid() {
+		r.all()
+	}
+	r.run(ctx)
+	for _, late := range r.late {
+		v.failing[late] = true
+	}
+	for _, a := range r.answers {
+		v.failing[a.Server] = a.Err != nil
+	}
+	slices.SortStableFunc(r.answers, func(a, b Answer) int {
+		return slices.Index(v.servers, a.Server) - slices.Index(v.servers, b.Server)
+	})
+	return r.answers
+}
+
+// note keeps and logs what is not as it should be, when it begins and when it is
+// over and not at each poll.
+func (v *view) note(answers []Answer, known, believed netip.Addr, err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if err != nil {
+		believed = known
+	}
+	for _, a := range answers {
+		if a.Err == nil && believed.IsValid() {
+			v.claim(a, believed)
+		}
+	}
+	silent := !slices.ContainsFunc(answers, func(a Answer) bool { return a.Err == nil })
+	if err != nil && known.IsValid() && !silent {
+		err = nil // the claims say it
+	}
+	was := v.trouble
+	v.trouble = err
+	switch {
+	case err == nil && was != nil:
+		v.log.Info().Msg("the public address can be found out again")
+	case err != nil && was == nil:
+		v.log.Warn().Err(err).Msg("the public address cannot be found out; the last good one stays")
+	}
+}
+
+// claim keeps and logs what one server says against the others.
+func (v *view) claim(a Answer, believed netip.Addr) {
+	was, disputed := v.claims[a.Server]
+	log := func(e *zerolog.Event, text string) {
+		e.Str("server", string(a.Server)).Stringer("says", a.Address).Stringer("believed", believed).Msg(text)
+	}
+	switch {
+	case a.Address == believed && disputed:
+		delete(v.claims, a.Server)
+		log(v.log.Info(), "the server agrees again")
+	case a.Address != believed && was != a.Address:
+		v.claims[a.Server] = a.Address
+		log(v.log.Warn(), "a server says what too few others say; it is not believed")
+	}
+}
+
+// complaints are the trouble and the claims of now.
+func (v *view) complaints() (all []error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.trouble != nil {
+		all = append(all, fmt.Errorf("finding out the %s address: %w", v.family, v.trouble))
+	}
+	for _, server := range slices.Sorted(maps.Keys(v.claims)) {
+		all = append(all, fmt.Errorf("%s says %s, which too few others say", server, v.claims[server]))
+	}
+	return all
 }
 
 // A round is one poll of one family in progress.
 type round struct {
-	*familyPoll
-	ctx     context.Context
+	*view
 	known   netip.Addr
-	order   []Server // from the one whose turn it is
-	asked   int      // how many of order
+	servers []Server // in the order in which they are asked
+	wanted  int      // how many of them are to be asked by now
+	asked   int      // how many of them have been
+	// whole says that all are asked for what they say, and one alone no longer
+	// suffices to confirm what is known.
+	whole   bool
 	answers []Answer
-	got     chan Answer
+	late    []Server
+	// waited says that there was time to contradict those who agree.
+	waited bool
 }
 
-// poll asks one server or all, and acts on what they say.
-func (p *familyPoll) poll(ctx context.Context, emit func(netwatch.Event), all bool) netwatch.Result {
-	known := p.env.Known()[p.family].Address
-	answers := p.gather(ctx, known, all)
-	addr, by, err := Verdict(answers, p.Agree)
-	if confirming := says(answers, known); err != nil && len(confirming) == answered(answers) && len(confirming) > 0 {
-		addr, by, err = known, confirming, nil // nobody says anything else
-	}
-	if ctx.Err() != nil {
-		return netwatch.Failure(context.Cause(ctx))
-	}
-	p.tell(err)
-	if err != nil {
-		return netwatch.Failure(fmt.Errorf("finding out the %s address: %w", p.family, err))
-	}
-	detail := fmt.Sprintf("%s %s (%s)", p.family, addr, strings.Join(by, ", "))
-	if addr == known {
-		p.env.Confirm(p.family, by)
-		return netwatch.Result{Outcome: netwatch.Unchanged, Detail: detail}
-	}
-	emit(netwatch.NewEvent(netwatch.IPChanged, p.name, map[string]string{
-		"family": string(p.family), "old": text(known), "new": addr.String(), "by": strings.Join(by, ", "),
-	}))
-	if p.env.Known()[p.family].Address != addr {
-		return netwatch.Failure(fmt.Errorf("the new %s address %s was not accepted", p.family, addr))
-	}
-	return netwatch.Result{Outcome: netwatch.Changed, Detail: detail}
-}
-
-// text is an address, or nothing for none.
-func text(a netip.Addr) string {
-	if !a.IsValid() {
-		return ""
-	}
-	return a.String()
-}
-
-// gather returns the answers once nothing more can come of waiting.
-func (p *familyPoll) gather(ctx context.Context, known netip.Addr, all bool) []Answer {
+// run asks and waits until it is over or ctx is done. The questions that are
+// still open then are cut short; none outlives it.
+func (r *round) run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // whom we asked and need not hear
-	n := len(p.Servers)
-	r := &round{familyPoll: p, ctx: ctx, known: known, got: make(chan Answer, n)}
-	for i := range n {
-		r.order = append(r.order, p.Servers[(p.turn+i)%n])
-	}
-	p.turn = (p.turn + 1) % n
-	if all || !known.IsValid() {
-		r.askAll()
-	} else {
-		r.askNext()
-	}
-	r.wait()
-	return r.answers
-}
-
-// wait takes answers until they suffice.
-func (r *round) wait() {
-	next := time.NewTimer(stagger)
-	defer next.Stop()
-	for !r.enough() {
+	var open sync.WaitGroup
+	defer open.Wait()
+	defer cancel()
+	arrived := make(chan Answer, len(r.servers))
+	pace := time.NewTimer(stagger)
+	defer pace.Stop()
+	for !r.over() {
+		for ; r.asked < r.wanted; r.asked++ {
+			server := r.servers[r.asked]
+			open.Go(func() { arrived <- r.ask(ctx, server, r.family) })
+			pace.Reset(stagger)
+		}
 		select {
-		case a := <-r.got:
-			r.take(a)
-		case <-next.C:
-			r.askNext()
-			next.Reset(stagger)
-		case <-r.ctx.Done():
+		case a := <-arrived:
+			if r.take(a) {
+				pace.Reset(stagger)
+			}
+		case <-pace.C:
+			r.late = append(r.late, r.servers[:r.asked]...)
+			r.waited = r.agreed()
+			r.want(r.asked + 1)
+		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// want has n servers asked, and one more if the last of them failed last time: a
+// server that is down must not delay the others.
+func (r *round) want(n int) {
+	for n = min(n, len(r.servers)); n < len(r.servers) && r.failing[r.servers[n-1]]; {
+		n++
+	}
+	r.wanted = max(r.wanted, n)
+}
+
+func (r *round) all() {
+	r.wanted, r.whole = len(r.servers), true
 }
 
 // take notes an answer. One that differs is a reason to ask all, and one that
-// failed to ask the next.
-func (r *round) take(a Answer) {
+// failed to ask the next. It tells whether now enough servers agree.
+func (r *round) take(a Answer) (agreed bool) {
+	before := r.agreed()
 	r.answers = append(r.answers, a)
-	r.failing[a.Server] = a.Err != nil
 	switch {
 	case a.Err != nil:
-		r.askNext()
+		r.want(r.asked + 1)
 	case a.Address != r.known:
-		r.askAll()
+		r.all()
 	}
+	return !before && r.agreed()
 }
 
-// enough says that no further answer would change what follows: one server of
-// those asked in turn confirmed what is known, a verdict is there, or can no
-// longer be reached.
-func (r *round) enough() bool {
-	if len(r.answers) == len(r.order) {
+// agreed says that enough servers say the same.
+func (r *round) agreed() bool {
+	votes := tally(r.answers)
+	return len(votes) > 0 && len(votes[0].by) >= r.agree
+}
+
+// over says that no further answer can change what follows, or that those who
+// could contradict have had their time.
+func (r *round) over() bool {
+	left := len(r.servers) - len(r.answers)
+	if left == 0 || !r.whole && len(unopposed(r.answers, r.known)) > 0 {
 		return true
 	}
-	if r.asked < len(r.order) {
-		return len(says(r.answers, r.known)) > 0
+	votes := tally(r.answers)
+	counts := [2]int{} // of the first and the second
+	for i := range min(len(votes), len(counts)) {
+		counts[i] = len(votes[i].by)
 	}
-	_, by, err := Verdict(r.answers, r.Agree)
-	return err == nil && len(by) > 0
+	switch {
+	case counts[1] >= r.agree: // disputed for good
+		return true
+	case counts[0] >= r.agree:
+		return r.waited || counts[1]+left < r.agree
+	}
+	opposed := len(votes) > 0 && len(unopposed(r.answers, r.known)) == 0
+	return opposed && counts[0]+left < r.agree
 }
 
-// askNext asks the next server, and the one after it too if that one failed
-// last time: a server that is down must not delay the others.
-func (r *round) askNext() {
-	for r.asked < len(r.order) {
-		server := r.order[r.asked]
-		r.asked++
-		go func() { r.got <- r.ask(r.ctx, server, r.family) }() // ends with the query's timeout or r.ctx
-		if !r.failing[server] {
-			return
-		}
-	}
+// A vote is an address and the servers that said it.
+type vote struct {
+	address netip.Addr
+	by      []string
 }
 
-func (r *round) askAll() {
-	for r.asked < len(r.order) {
-		r.askNext()
-	}
-}
-
-// tell logs trouble when it begins and when it is over, not at each poll.
-func (p *familyPoll) tell(err error) {
-	was := p.trouble
-	p.trouble = err
-	switch log := p.env.Log.With().Str("source", p.name).Str("family", string(p.family)).Logger(); {
-	case err == nil && was != nil:
-		log.Info().Msg("the public address can be found out again")
-	case err != nil && (was == nil || errors.Is(err, errDisputed) != errors.Is(was, errDisputed)):
-		log.Warn().Err(err).Msg("the public address cannot be found out; the last good one stays")
-	}
-}
-
-// says are the servers that said a.
-func says(answers []Answer, a netip.Addr) (by []string) {
-	for _, ans := range answers {
-		if ans.Err == nil && ans.Address == a {
-			by = append(by, string(ans.Server))
-		}
-	}
-	return by
-}
-
-// answered is how many servers said an address.
-func answered(answers []Answer) (n int) {
-	for _, a := range answers {
-		if a.Err == nil {
-			n++
-		}
-	}
-	return n
-}
-
-// errDisputed is that servers said different addresses, none of them enough.
-var errDisputed = errors.New("the servers do not agree")
-
-// Verdict is the address that at least agree servers say and more than say any
-// other, and who they are; or why there is none. The answers are to be of
-// different servers and of one family.
-func Verdict(answers []Answer, agree int) (netip.Addr, []string, error) {
-	var best netip.Addr
-	var by []string
-	tie := false
-	for _, a := range answers {
-		if a.Err != nil || a.Address == best {
+// tally counts the answers, the address that most servers said first. Two names
+// of one server have one voice.
+func tally(answers []Answer) (votes []vote) {
+	for i, a := range answers {
+		twin := func(b Answer) bool { return b.Err == nil && b.Asked.IsValid() && b.Asked == a.Asked }
+		if a.Err != nil || slices.ContainsFunc(answers[:i], twin) {
 			continue
 		}
-		switch same := says(answers, a.Address); {
-		case len(same) > len(by):
-			best, by, tie = a.Address, same, false
-		case len(same) == len(by):
-			tie = true
+		at := slices.IndexFunc(votes, func(v vote) bool { return v.address == a.Address })
+		if at < 0 {
+			at, votes = len(votes), append(votes, vote{address: a.Address})
 		}
+		votes[at].by = append(votes[at].by, string(a.Server))
 	}
-	if len(by) >= agree && !tie {
-		return best, by, nil
+	slices.SortStableFunc(votes, func(a, b vote) int { return len(b.by) - len(a.by) })
+	return votes
+}
+
+// unopposed are the servers that said a known address, if none said another.
+func unopposed(answers []Answer, known netip.Addr) []string {
+	if votes := tally(answers); len(votes) == 1 && votes[0].address == known {
+		return votes[0].by
 	}
-	return netip.Addr{}, nil, undecided(answers, len(by), agree)
+	return nil
+}
+
+// Verdict is the address that at least agree servers say and no other address has
+// as many, and who they are; or why there is none. The answers are to be of
+// different servers and of one family.
+func Verdict(answers []Answer, agree int) (netip.Addr, []string, error) {
+	votes := tally(answers)
+	enough := slices.DeleteFunc(slices.Clone(votes), func(v vote) bool { return len(v.by) < agree })
+	if len(enough) == 1 {
+		return enough[0].address, enough[0].by, nil
+	}
+	return netip.Addr{}, nil, undecided(answers, votes, agree)
 }
 
 // undecided says why there is no verdict.
-func undecided(answers []Answer, most, agree int) error {
+func undecided(answers []Answer, votes []vote, agree int) error {
 	var said []string
 	for _, a := range answers {
 		if a.Err != nil {
@@ -227,11 +276,14 @@ func undecided(answers []Answer, most, agree int) error {
 		}
 	}
 	list := strings.Join(said, "; ")
-	switch n := answered(answers); {
-	case n == 0:
-		return fmt.Errorf("no server could tell (%s)", list)
-	case n > most:
-		return fmt.Errorf("%w (%s)", errDisputed, list)
+	switch len(votes) {
+	case 0:
+		return netwatch.WithHint(fmt.Errorf("no server could tell (%s)", list), "see whether UDP to port 3478 and name resolution work from here")
+	case 1:
+		return fmt.Errorf("%d of the %d servers that must agree could tell (%s)", len(votes[0].by), agree, list)
 	}
-	return fmt.Errorf("%d of the %d servers that must agree could tell (%s)", most, agree, list)
+	return fmt.Errorf("%w (%s)", errDisputed, list)
 }
+
+// errDisputed is that servers said different addresses, so that none counts.
+var errDisputed = errors.New("the servers do not agree")

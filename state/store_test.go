@@ -34,7 +34,7 @@ func shut(t *testing.T, s *Store) {
 	}
 }
 
-func event(name string) netwatch.Event { return netwatch.NewEvent(name, "test", nil) }
+func event() netwatch.Event { return netwatch.NewEvent("x", "test", nil) }
 
 func ids(events []netwatch.Event) []string {
 	all := []string{}
@@ -47,7 +47,7 @@ func ids(events []netwatch.Event) []string {
 func TestSurvives(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
-	ev := event("x")
+	ev := event()
 	address := netwatch.Address{Address: netip.MustParseAddr("203.0.113.5"), Since: time.Now(), Confirmed: time.Now(), By: []string{"a"}}
 	err := s.Update(func(st *State) {
 		st.Accept(ev, []string{"r", "q"})
@@ -78,7 +78,7 @@ func TestSurvives(t *testing.T) {
 
 func TestEndKeepsWhatCameSince(t *testing.T) {
 	s := empty()
-	first, second := event("x"), event("x")
+	first, second := event(), event()
 	s.Accept(first, []string{"r"})
 	s.Change("r")
 	s.Accept(second, []string{"r"})
@@ -104,7 +104,7 @@ func TestUpdateLeavesTheOldStateAlone(t *testing.T) {
 		before := s.Get()
 		text := fmt.Sprint(*before)
 		err := s.Update(func(st *State) {
-			st.Accept(event("x"), []string{"r"})
+			st.Accept(event(), []string{"r"})
 			st.Change("r")
 			st.Start("u", time.Now())
 			st.GiveUp("q", nil, Failure{})
@@ -125,7 +125,7 @@ func TestManyAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 200 {
 		wg.Go(func() {
-			if err := s.Update(func(st *State) { st.Accept(event("x"), []string{fmt.Sprint(i)}) }); err != nil {
+			if err := s.Update(func(st *State) { st.Accept(event(), []string{fmt.Sprint(i)}) }); err != nil {
 				t.Error(err)
 			}
 		})
@@ -146,7 +146,7 @@ func TestRefusedByTheDisk(t *testing.T) {
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}
-	err := s.Update(func(st *State) { st.Accept(event("x"), []string{"r"}) })
+	err := s.Update(func(st *State) { st.Accept(event(), []string{"r"}) })
 	if err == nil || !strings.Contains(err.Error(), "writing the state") || netwatch.Hint(err) == "" {
 		t.Errorf("error: %v, hint: %q", err, netwatch.Hint(err))
 	}
@@ -156,7 +156,7 @@ func TestRefusedByTheDisk(t *testing.T) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Update(func(st *State) { st.Accept(event("x"), []string{"r"}) }); err != nil {
+	if err := s.Update(func(st *State) { st.Accept(event(), []string{"r"}) }); err != nil {
 		t.Error(err)
 	}
 	shut(t, s)
@@ -235,8 +235,8 @@ func BenchmarkUpdate(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer s.Close() //nolint:errcheck // the directory goes with it
-	ev := event("x")
+	defer s.Close()
+	ev := event()
 	b.ReportAllocs()
 	for b.Loop() {
 		if err := s.Update(func(st *State) { st.Accept(ev, []string{"r"}) }); err != nil {

@@ -87,8 +87,15 @@ func (d *daemon) report(e netwatch.Entry) {
 	}
 	line := d.log.WithLevel(level)
 	for _, field := range [][2]string{
-		{"id", e.ID}, {"event", e.Event}, {"source", e.Source}, {"rule", e.Rule}, {"step", e.Step},
-		{"outcome", string(e.Outcome)}, {"detail", e.Detail}, {"error", e.Error}, {"hint", e.Hint},
+		{"id", e.ID},
+		{"event", e.Event},
+		{"source", e.Source},
+		{"rule", e.Rule},
+		{"step", e.Step},
+		{"outcome", string(e.Outcome)},
+		{"detail", e.Detail},
+		{"error", e.Error},
+		{"hint", e.Hint},
 	} {
 		if field[1] != "" {
 			line.Str(field[0], field[1])

@@ -137,7 +137,7 @@ type usageError struct{ error }
 // report prints an error: the mistakes of a configuration one a line, anything
 // else as what was being done and what went wrong, with its remedy.
 func report(w io.Writer, err error) {
-	if mistakes := (config.Mistakes)(nil); errors.As(err, &mistakes) {
+	if mistakes := config.Mistakes(nil); errors.As(err, &mistakes) {
 		_, _ = fmt.Fprintln(w, mistakes)
 		return
 	}

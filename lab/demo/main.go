@@ -124,7 +124,7 @@ func (s *stage) play(ctx context.Context) (err error) {
 	defer func() {
 		_ = daemon.Process.Signal(syscall.SIGTERM)
 		if waited := daemon.Wait(); err != nil {
-			err = fmt.Errorf("%w (netwatch: %v)\n%s", err, waited, log.String())
+			err = fmt.Errorf("%w\n%s", errors.Join(err, waited), log.String())
 		}
 	}()
 	if err := s.follow(ctx); err != nil {
@@ -315,7 +315,7 @@ func (all servers) say(a netip.Addr) {
 
 func (all servers) close() {
 	for _, s := range all {
-		s.Close() //nolint:errcheck // the demo is over
+		_ = s.Close()
 	}
 }
 

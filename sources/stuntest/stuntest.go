@@ -22,8 +22,8 @@ type Server struct {
 	ports    []uint16
 }
 
-// A Behaviour makes the packets that answer a request; nil or none is silence.
-// The default is Answer.
+// A Behaviour makes the packets that answer a request; none is silence. The
+// default is Answer.
 type Behaviour func(request *stun.Message, address netip.Addr) [][]byte
 
 // New starts a server on a free port of 127.0.0.1.
@@ -101,13 +101,11 @@ func (s *Server) serve() {
 
 func (s *Server) answers(request *stun.Message, from netip.AddrPort) [][]byte {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.requests++
 	s.ports = append(s.ports, from.Port())
-	if s.behave == nil {
-		return nil
-	}
-	return s.behave(request, s.address)
+	behave, address := s.behave, s.address
+	s.mu.Unlock()
+	return behave(request, address) // unlocked: it may ask the server
 }
 
 // Answer is what an honest server does.

@@ -1,0 +1,383 @@
+package actions
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"netwatch"
+)
+
+// known is the public addresses in text as a job gets them.
+func known(text string) netwatch.Known {
+	all := make(netwatch.Known)
+	for f, a := range addresses(text) {
+		all[f] = netwatch.Address{Address: a}
+	}
+	return all
+}
+
+// conf writes a configuration of coturn with the address and gives its path.
+func conf(t *testing.T, address string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "coturn.conf")
+	writeFile(t, file, "realm=r\nexternal-ip="+address+"\nport=3478\n")
+	return file
+}
+
+func writeFile(t *testing.T, file, text string) {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(text), 0o640); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func wantFile(t *testing.T, file, want string) {
+	t.Helper()
+	got, err := os.ReadFile(file)
+	if err != nil || string(got) != want {
+		t.Errorf("%s is %q (%v), want %q", file, got, err, want)
+	}
+}
+
+// wantAlone wants nothing but the named files in their directory.
+func wantAlone(t *testing.T, file string, others ...string) {
+	t.Helper()
+	entries, err := os.ReadDir(filepath.Dir(file))
+	if err != nil || len(entries) != 1+len(others) {
+		t.Errorf("beside %s: %v %v", file, entries, err)
+	}
+}
+
+// rotate does the step on the file.
+func rotate(t *testing.T, file, public string, changing func() error) netwatch.Result {
+	t.Helper()
+	return step(t, Env{}, "rotate coturn "+file).Do(t.Context(), netwatch.Job{Known: known(public), Changing: changing})
+}
+
+func TestRotateWords(t *testing.T) {
+	for line, want := range map[string]string{
+		"":                                    "what to rotate is missing",
+		"openvpn /etc/x":                      `"openvpn" cannot be rotated, only coturn`,
+		"coturn":                              "the file of coturn is missing",
+		"coturn private=auto":                 "the file of coturn is missing",
+		"coturn x.conf":                       `"x.conf" is a relative path`,
+		"coturn x.conf private=auto":          `"x.conf" is a relative path`,
+		"coturn /x private=some":              "private=some is not understood: keep, auto or none",
+		"coturn /x private=":                  "private= is not understood",
+		"coturn /x always":                    `"always" is not understood after the file`,
+		"coturn /x private=keep private=none": `"private=none" is one option too many`,
+	} {
+		_, err := newRotate(Env{}, "rotate", strings.Fields(line))
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "rotate coturn FILE") {
+			t.Errorf("rotate %s: %v, want %q", line, err, want)
+		}
+	}
+	s, err := newRotate(Env{}, "rotate", strings.Fields("coturn /etc//x.conf private=none"))
+	r, ok := s.Action.(*Rotation)
+	if err != nil || !ok || r.File != "/etc/x.conf" || r.Private != PrivateNone || !s.Gate || s.Gated {
+		t.Errorf("%+v %+v %v", s, r, err)
+	}
+}
+
+func TestRotate(t *testing.T) {
+	file := conf(t, "203.0.113.5")
+	calls := 0
+	changing := func() error {
+		calls++
+		wantFile(t, file, "realm=r\nexternal-ip=203.0.113.5\nport=3478\n")
+		return nil
+	}
+	wantResult(t, rotate(t, file, "198.51.100.7", changing), netwatch.Changed, "203.0.113.5 → 198.51.100.7")
+	wantFile(t, file, "realm=r\nexternal-ip=198.51.100.7\nport=3478\n")
+	wantAlone(t, file)
+	if calls != 1 {
+		t.Errorf("changing was called %d times", calls)
+	}
+	var before, after unix.Stat_t
+	err := errors.Join(unix.Stat(file, &before), os.Chmod(filepath.Dir(file), 0o500))
+	wantResult(t, rotate(t, file, "198.51.100.7", changing), netwatch.Unchanged, "198.51.100.7")
+	if err := errors.Join(err, unix.Stat(file, &after), os.Chmod(filepath.Dir(file), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	if before.Ino != after.Ino || before.Ctim != after.Ctim || calls != 1 {
+		t.Error("an unchanged file was touched")
+	}
+}
+
+func TestRotateFromNothing(t *testing.T) {
+	file := conf(t, "")
+	wantResult(t, rotate(t, file, "2001:db8::7", nil), netwatch.Changed, "none → 2001:db8::7")
+}
+
+func TestRotateKeepsModeAndLinks(t *testing.T) {
+	file := conf(t, "203.0.113.5")
+	first, second := filepath.Join(t.TempDir(), "link"), filepath.Join(t.TempDir(), "link")
+	if err := errors.Join(os.Symlink(file, second), os.Symlink("../"+filepath.Base(filepath.Dir(second))+"/link", first), os.Chmod(file, 0o604)); err != nil {
+		t.Fatal(err)
+	}
+	wantResult(t, rotate(t, first, "198.51.100.7", nil), netwatch.Changed)
+	wantFile(t, file, "realm=r\nexternal-ip=198.51.100.7\nport=3478\n")
+	info, err := os.Lstat(file)
+	if err != nil || info.Mode() != 0o604 {
+		t.Errorf("the file is %v %v", info.Mode(), err)
+	}
+	for _, link := range []string{first, second} {
+		if to, err := os.Readlink(link); err != nil {
+			t.Errorf("%s is no link any more: %q %v", link, to, err)
+		}
+	}
+	wantAlone(t, file)
+	wantAlone(t, first)
+}
+
+func TestRotateFails(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name, text string) string {
+		writeFile(t, filepath.Join(dir, name), text)
+		return filepath.Join(dir, name)
+	}
+	fifo := filepath.Join(dir, "fifo")
+	loop := filepath.Join(dir, "loop")
+	if err := errors.Join(unix.Mkfifo(fifo, 0o600), os.Symlink("loop", loop)); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ name, file, public, want, hint string }{
+		{"not known", file("a", "x\n"), "", "the public address is not known yet: no server could tell it", "netwatch probe"},
+		{"missing", filepath.Join(dir, "none"), "198.51.100.7", "reading " + dir + "/none: no such file", "turnserver -c"},
+		{"directory", dir, "198.51.100.7", "not a regular file", "name the configuration"},
+		{"fifo", fifo, "198.51.100.7", "not a regular file", "name the configuration"},
+		{"device", "/dev/null", "198.51.100.7", "not a regular file", "name the configuration"},
+		{"loop of links", loop, "198.51.100.7", "too many levels of symbolic links", "make the symlink anew"},
+		{"empty", file("b", ""), "198.51.100.7", "it is empty: coturn would start as an open relay", "restore it"},
+		{"too large", file("c", strings.Repeat("#\n", maxConf/2)+"#"), "198.51.100.7", "larger than 1 MiB", "name the configuration"},
+		{"no own address", file("d", "relay-ip=10.0.0.1\n"), "198.51.100.7", "", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := rotate(t, c.file, c.public, nil)
+			if c.want == "" {
+				wantResult(t, got, netwatch.Changed)
+				return
+			}
+			wantResult(t, got, netwatch.Failed, c.want)
+			if hint := netwatch.Hint(got.Err); !strings.Contains(hint, c.hint) || (hint == "") != (c.hint == "") {
+				t.Errorf("hint %q, want %q", hint, c.hint)
+			}
+		})
+	}
+}
+
+func TestRotateNeedsLocal(t *testing.T) {
+	file := conf(t, "203.0.113.5")
+	r := &Rotation{File: netwatch.Path(file), Private: PrivateKeep, Local: func(netwatch.Family, netip.Addr) netip.Addr { return netip.Addr{} }}
+	got := r.Do(t.Context(), netwatch.Job{Known: known("198.51.100.7 2001:db8::7")})
+	wantResult(t, got, netwatch.Failed, "rewriting "+file, "own IPv4 address")
+	wantFile(t, file, "realm=r\nexternal-ip=203.0.113.5\nport=3478\n")
+}
+
+func TestRotateLargest(t *testing.T) {
+	file := conf(t, "203.0.113.5")
+	writeFile(t, file, strings.Repeat("#\n", maxConf/2))
+	wantResult(t, rotate(t, file, "198.51.100.7", nil), netwatch.Changed)
+}
+
+func TestRotateChangingFails(t *testing.T) {
+	file := conf(t, "203.0.113.5")
+	got := rotate(t, file, "198.51.100.7", func() error { return netwatch.WithHint(errors.New("disk full"), "make room") })
+	wantResult(t, got, netwatch.Failed, "noting that it changes: disk full", "make room")
+	wantFile(t, file, "realm=r\nexternal-ip=203.0.113.5\nport=3478\n")
+	wantAlone(t, file)
+}
+
+// A crash between creating and renaming leaves a file that is of no use.
+func TestRotateLeftOver(t *testing.T) {
+	file := conf(t, "203.0.113.5")
+	writeFile(t, filepath.Join(filepath.Dir(file), ".coturn.conf.netwatch-new"), "external-ip=1\nhalf a li")
+	wantResult(t, rotate(t, file, "198.51.100.7", nil), netwatch.Changed)
+	wantFile(t, file, "realm=r\nexternal-ip=198.51.100.7\nport=3478\n")
+	wantAlone(t, file)
+}
+
+// Somebody put a link where the new file is to be written.
+func TestRotateTrap(t *testing.T) {
+	file, victim := conf(t, "203.0.113.5"), conf(t, "192.0.2.1")
+	if err := os.Symlink(victim, filepath.Join(filepath.Dir(file), ".coturn.conf.netwatch-new")); err != nil {
+		t.Fatal(err)
+	}
+	wantResult(t, rotate(t, file, "198.51.100.7", nil), netwatch.Changed)
+	wantFile(t, victim, "realm=r\nexternal-ip=192.0.2.1\nport=3478\n")
+	wantFile(t, file, "realm=r\nexternal-ip=198.51.100.7\nport=3478\n")
+}
+
+// What others write while we do is not lost, whether they write in place or
+// rename, nor if only the symlink comes to lead elsewhere.
+func TestRotateOthersWrite(t *testing.T) {
+	for name, other := range map[string]func(file, link, text string) error{
+		"in place": func(file, _, text string) error { return os.WriteFile(file, []byte(text), 0o600) },
+		"renamed": func(file, _, text string) error {
+			return errors.Join(os.WriteFile(file+".tmp", []byte(text), 0o600), os.Rename(file+".tmp", file))
+		},
+		"link": func(file, link, text string) error {
+			return errors.Join(os.WriteFile(file+"2", []byte(text), 0o600), os.Symlink(file+"2", link+"2"), os.Rename(link+"2", link))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := conf(t, "203.0.113.5")
+			link := filepath.Join(t.TempDir(), "link")
+			if err := os.Symlink(file, link); err != nil {
+				t.Fatal(err)
+			}
+			var once sync.Once
+			got := rotate(t, link, "198.51.100.7", func() (err error) {
+				once.Do(func() { err = other(file, link, "realm=other\nexternal-ip=203.0.113.6\n") })
+				return err
+			})
+			wantResult(t, got, netwatch.Changed, "203.0.113.6 → 198.51.100.7")
+			wantFile(t, link, "realm=other\nexternal-ip=198.51.100.7\n")
+		})
+	}
+}
+
+func TestRotateOthersNeverStop(t *testing.T) {
+	file := conf(t, "203.0.113.5")
+	n := 0
+	got := rotate(t, file, "198.51.100.7", func() error {
+		n++
+		return os.WriteFile(file, fmt.Appendf(nil, "external-ip=203.0.113.%d\n", n), 0o600)
+	})
+	wantResult(t, got, netwatch.Failed, "changed while it was being rewritten")
+	if n != rotateTries || netwatch.Hint(got.Err) == "" {
+		t.Errorf("%d tries, hint %q", n, netwatch.Hint(got.Err))
+	}
+	wantFile(t, file, fmt.Sprintf("external-ip=203.0.113.%d\n", n))
+	wantAlone(t, file)
+}
+
+// Another netwatch holds the directory: we wait for it, not past the deadline.
+func TestRotateLocked(t *testing.T) {
+	file := conf(t, "203.0.113.5")
+	dir, err := os.Open(filepath.Dir(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	s := step(t, Env{}, "rotate coturn "+file)
+	wantResult(t, s.Do(ctx, netwatch.Job{Known: known("198.51.100.7")}), netwatch.Failed, "waiting for another rewrite", "deadline")
+	wantFile(t, file, "realm=r\nexternal-ip=203.0.113.5\nport=3478\n")
+	if err := unix.Flock(int(dir.Fd()), unix.LOCK_UN); err != nil {
+		t.Fatal(err)
+	}
+	wantResult(t, rotate(t, file, "198.51.100.7", nil), netwatch.Changed)
+}
+
+// Many rewrite one file at the same time: each has its turn and loses nothing.
+func TestRotateTogether(t *testing.T) {
+	file := conf(t, "203.0.113.5")
+	var mu sync.Mutex
+	inside := 0
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			got := rotate(t, file, fmt.Sprintf("198.51.100.%d", i+1), func() error {
+				if !mu.TryLock() {
+					t.Error("two at the same time")
+					return nil
+				}
+				defer mu.Unlock()
+				inside++
+				return nil
+			})
+			if got.Outcome != netwatch.Changed && !errors.Is(got.Err, errMoved) {
+				t.Errorf("%+v", got)
+			}
+		})
+	}
+	all.Wait()
+	text, err := os.ReadFile(file)
+	before, after, found := strings.Cut(string(text), "external-ip=198.51.100.")
+	if err != nil || !found || before != "realm=r\n" || !strings.HasSuffix(after, "\nport=3478\n") || inside == 0 {
+		t.Errorf("%q %v", text, err)
+	}
+	wantAlone(t, file)
+}
+
+// rotatingFile is set for the process that TestRotateKilled kills.
+const rotatingFile = "NETWATCH_TEST_ROTATE_FOREVER"
+
+// Whenever the process is killed, the file is the old or the new one, whole.
+func TestRotateKilled(t *testing.T) {
+	if file := os.Getenv(rotatingFile); file != "" {
+		rotateForever(t, file)
+	}
+	file := conf(t, "203.0.113.5")
+	long := strings.Repeat("# a long file takes longer to write\n", 2000)
+	writeFile(t, file, long+"external-ip=203.0.113.5\n")
+	old, same := "", 0
+	for range 40 {
+		killed(t, file)
+		text, err := os.ReadFile(file)
+		address, found := strings.CutPrefix(string(text), long+"external-ip=203.0.113.")
+		if _, bad := netip.ParseAddr("203.0.113." + strings.TrimSpace(address)); err != nil || !found || bad != nil {
+			t.Fatalf("the file ends in %q: %v %v", string(text[max(0, len(text)-60):]), err, bad)
+		}
+		if old == address {
+			same++
+		}
+		old = address
+	}
+	if same == 40 {
+		t.Error("nothing was ever rewritten")
+	}
+	wantResult(t, rotate(t, file, "198.51.100.7", nil), netwatch.Changed)
+	wantAlone(t, file)
+}
+
+// rotateForever rewrites until it is killed. It says when it begins.
+func rotateForever(t *testing.T, file string) {
+	fmt.Println("ready")
+	for i := 0; ; i++ {
+		got := rotate(t, file, fmt.Sprintf("203.0.113.%d", 1+i%200), nil)
+		if got.Outcome == netwatch.Failed {
+			t.Fatal(got.Err)
+		}
+	}
+}
+
+// killed starts that process and kills it a few milliseconds later.
+func killed(t *testing.T, file string) {
+	t.Helper()
+	child := exec.Command(os.Args[0], "-test.run=^TestRotateKilled$")
+	child.Env = append(os.Environ(), rotatingFile+"="+file)
+	out, err := child.StdoutPipe()
+	if err := errors.Join(err, child.Start()); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if line != "ready\n" {
+		t.Errorf("the process said %q %v", line, err)
+	}
+	<-time.After(time.Duration(rand.IntN(5000)) * time.Microsecond) // the instant is the case
+	if err := child.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Wait(); err == nil || child.ProcessState.ExitCode() != -1 {
+		t.Fatalf("it ended by itself: %v", err)
+	}
+}
