@@ -43,8 +43,8 @@ lab: build ## tests on real systemd, coturn, OpenVPN and networks (root)
 demo: build ## what netwatch does, shown on loopback in a scratch directory
 	go run ./lab/demo bin/netwatch
 
-lab-demo: build ## the same on real systemd, coturn and a router (root)
-	go run -tags lab $(EXEC_ROOT) ./lab/labdemo bin/netwatch
+lab-demo: deps ## the same on real systemd, coturn and a router (root)
+	go run $(EXEC_ROOT) ./lab/labdemo
 
 deps: go ## install the Debian packages that are missing
 	tools/deps

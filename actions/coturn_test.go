@@ -181,6 +181,7 @@ var goldens = []struct {
 		out: "external-ip=198.51.100.7\nport=1\n",
 	},
 	{name: "indented too far", in: strings.Repeat(" ", 1009) + "external-ip=1\na\n", public: "198.51.100.7", out: "external-ip=198.51.100.7\na\n"},
+	{name: "indented too far, last newline missing", in: strings.Repeat(" ", 1009) + "external-ip=1", public: "198.51.100.7", out: "external-ip=198.51.100.7"},
 	{name: "auto", in: "external-ip=203.0.113.5\n", public: "198.51.100.7", mode: PrivateAuto, out: "external-ip=198.51.100.7/192.168.50.10\n"},
 	{
 		name: "auto replaces private parts", in: "external-ip=203.0.113.5/10.0.0.8\nexternal-ip=203.0.113.5/10.0.0.9\n", public: "198.51.100.7", mode: PrivateAuto,

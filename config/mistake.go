@@ -95,9 +95,9 @@ func (r *report) missing(section *node, key string, err error) {
 	}
 }
 
-// blames says whether something is wrong with a key or with a part of it.
-func (r *report) blames(key string) bool {
-	return slices.ContainsFunc(r.mistakes, func(m Mistake) bool {
+// blame says whether one is about a key or about a part of its value.
+func (m Mistakes) blame(key string) bool {
+	return slices.ContainsFunc(m, func(m Mistake) bool {
 		rest, ok := strings.CutPrefix(m.Key, key)
 		return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
 	})

@@ -84,7 +84,7 @@ func (g *glob) UnmarshalText(text []byte) error {
 func (r *reader) rules(root *node) []*hooks.Rule {
 	n := root.member("rule")
 	if n == nil {
-		if !r.partial && !r.blames("rule") {
+		if !r.partial && !r.mistakes.blame("rule") {
 			r.add(0, "rule", netwatch.WithHint(errors.New("there is no rule, so that nothing would ever be done"),
 				"add a [[rule]] with `on` and `do`"))
 		}
@@ -114,10 +114,11 @@ func (r *reader) rule(n *node) *hooks.Rule {
 		Timeout: netwatch.Duration(hooks.DefaultTimeout),
 		Retry:   netwatch.Duration(hooks.DefaultRetry),
 	}
+	before := len(r.mistakes)
 	r.decode(n, &w)
 	r.required(n, "on", "the events that the rule is for")
 	r.required(n, "do", "the steps that the rule takes")
-	if timeout := n.member("timeout"); timeout != nil && w.Timeout == 0 && !r.blames(timeout.path()) {
+	if timeout := n.member("timeout"); timeout != nil && w.Timeout == 0 && !r.mistakes[before:].blame(timeout.path()) {
 		r.at(timeout, errors.New("must be more than 0s: no run could end in time"))
 	}
 	r.from(n.member("from"))
@@ -184,7 +185,7 @@ func (r *reader) uniqueNames(rules *node) {
 // nameRules gives each rule without a name that of its events, and a number
 // when it is taken.
 func nameRules(rules []*hooks.Rule) {
-	taken := map[string]bool{}
+	taken, numbers := map[string]bool{}, map[string]int{}
 	for _, r := range rules {
 		taken[r.Name] = true
 	}
@@ -193,9 +194,8 @@ func nameRules(rules []*hooks.Rule) {
 			continue
 		}
 		base := strings.Join(r.On, "+")
-		r.Name = base
-		for i := 2; taken[r.Name]; i++ {
-			r.Name = fmt.Sprintf("%s#%d", base, i)
+		for r.Name = base; taken[r.Name]; r.Name = fmt.Sprintf("%s#%d", base, numbers[base]+1) {
+			numbers[base]++
 		}
 		taken[r.Name] = true
 	}

@@ -75,7 +75,7 @@ func (r *reader) source(name string, n *node) section {
 	}
 	s.Settings = kind.Settings()
 	r.decode(n.without("kind"), s.Settings)
-	r.check(n, s.Settings)
+	r.check(n, s.Settings, r.mistakes[before:])
 	s.wrong = len(r.mistakes) > before
 	return s
 }
@@ -113,9 +113,9 @@ func (n *node) without(key string) *node {
 }
 
 // check reports what the settings themselves find wrong, each where its key
-// is, unless that key could not be decoded.
-func (r *reader) check(n *node, s sources.Settings) {
-	found := slices.DeleteFunc(s.Check(), func(m sources.Mistake) bool { return r.blames(n.sub(m.Key)) })
+// is, unless that key is among the mistakes before.
+func (r *reader) check(n *node, s sources.Settings, before Mistakes) {
+	found := slices.DeleteFunc(s.Check(), func(m sources.Mistake) bool { return before.blame(n.sub(m.Key)) })
 	for _, m := range found {
 		at := n.member(m.Key)
 		switch {

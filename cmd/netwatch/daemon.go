@@ -127,7 +127,7 @@ func (d *daemon) Fire(ctx context.Context, r control.Request, watch func(netwatc
 		return answer, nil
 	}
 	if ev.Name == netwatch.IPChanged {
-		d.watch.probe(ctx, "")
+		d.look(ctx)
 	}
 	if r.NoWait {
 		watch = nil
@@ -139,6 +139,18 @@ func (d *daemon) Fire(ctx context.Context, r control.Request, watch func(netwatc
 	answer.ID = ev.ID
 	answer.Rules = slices.DeleteFunc(answer.Rules, func(p control.Plan) bool { return !slices.Contains(names, p.Name) })
 	return answer, nil
+}
+
+// lookTime is how long an event fired by hand waits for the sources.
+const lookTime = 3 * time.Second
+
+// look asks the sources, and does without them if they cannot tell.
+func (d *daemon) look(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	if r := d.watch.probe(ctx, ""); r.Err != nil {
+		d.log.Warn().Err(r.Err).Msg("looking again: acting on what is known")
+	}
 }
 
 func (d *daemon) plans(rules []*hooks.Rule) []control.Plan {

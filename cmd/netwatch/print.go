@@ -68,7 +68,9 @@ func (c *command) outcomeText(e netwatch.Entry) string {
 func fieldsText(fields map[string]string) string {
 	var text string
 	for _, key := range sortedKeys(fields) {
-		text += fmt.Sprintf(" %s=%s", key, fields[key])
+		if fields[key] != "" {
+			text += fmt.Sprintf(" %s=%s", key, fields[key])
+		}
 	}
 	return text
 }

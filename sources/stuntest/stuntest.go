@@ -1,11 +1,16 @@
-// Package stuntest is a STUN server on loopback that says and does what a test
-// tells it: it fakes what real servers cannot be made to do.
+// Package stuntest is a STUN server (RFC 8489) on loopback, in process, that says
+// and does what a test tells it. It fakes what real servers cannot be made to do:
+// lie, be silent, answer late or wrongly. What real servers do, the lab tests
+// show on a real one.
 package stuntest
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/pion/stun/v2"
 )
@@ -13,105 +18,129 @@ import (
 // A Server answers binding requests until it is closed.
 type Server struct {
 	conn *net.UDPConn
-	done chan struct{}
+	// other is a socket on another port, for answers from the wrong place.
+	other *net.UDPConn
+	done  chan struct{}
+	tasks sync.WaitGroup
 
-	mu       sync.Mutex
-	address  netip.Addr
-	behave   Behaviour
-	requests int
-	ports    []uint16
+	mu        sync.Mutex // guards what follows
+	address   netip.Addr
+	behave    Behaviour
+	delay     time.Duration
+	elsewhere bool
+	ports     []uint16
 }
 
 // A Behaviour makes the packets that answer a request; none is silence. The
-// default is Answer.
+// address is the one that the server was told to say.
 type Behaviour func(request *stun.Message, address netip.Addr) [][]byte
 
-// New starts a server on a free port of 127.0.0.1.
+// New starts a server on a free port of 127.0.0.1. It answers as Answer does.
 func New() (*Server, error) { return Listen("127.0.0.1:0") }
 
-// Listen starts a server on an address.
+// Listen starts a server on an address, as host:port.
 func Listen(address string) (*Server, error) {
 	a, err := net.ResolveUDPAddr("udp", address)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("starting a STUN server: %w", err)
 	}
 	conn, err := net.ListenUDP("udp", a)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("starting a STUN server: %w", err)
 	}
-	s := &Server{conn: conn, done: make(chan struct{}), behave: Answer}
-	go s.serve()
+	other, err := net.ListenUDP("udp", &net.UDPAddr{IP: a.IP})
+	if err != nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("starting a STUN server: %w", err)
+	}
+	s := &Server{conn: conn, other: other, done: make(chan struct{}), behave: Answer}
+	s.tasks.Go(s.serve)
 	return s, nil
 }
 
 // Addr is where it listens, as host:port.
 func (s *Server) Addr() string { return s.conn.LocalAddr().String() }
 
-// Set is the address that it says from now on.
-func (s *Server) Set(a netip.Addr) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.address = a
-}
+// Set is the address that it says from now on; at first it says none, and its
+// answers are unusable.
+func (s *Server) Set(a netip.Addr) { s.change(func() { s.address = a }) }
 
 // Behave is what it does from now on.
-func (s *Server) Behave(b Behaviour) {
+func (s *Server) Behave(b Behaviour) { s.change(func() { s.behave = b }) }
+
+// Delay is how long it thinks before it answers, from now on.
+func (s *Server) Delay(d time.Duration) { s.change(func() { s.delay = d }) }
+
+// Elsewhere has it answer from another port than it was asked on, from now on.
+func (s *Server) Elsewhere(is bool) { s.change(func() { s.elsewhere = is }) }
+
+func (s *Server) change(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.behave = b
+	f()
 }
 
 // Requests is how many requests have come.
-func (s *Server) Requests() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.requests
-}
+func (s *Server) Requests() int { return len(s.Ports()) }
 
 // Ports are the ports from which requests came, in order.
 func (s *Server) Ports() []uint16 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return append([]uint16(nil), s.ports...)
+	return slices.Clone(s.ports)
 }
 
-// Close ends it; later requests are refused by the kernel.
+// Close ends it and returns when nothing of it is left. The kernel refuses later
+// requests, so that who asks hears "connection refused".
 func (s *Server) Close() error {
+	close(s.done)
 	err := s.conn.Close()
-	<-s.done
+	_ = s.other.Close() // nothing is lost with it
+	s.tasks.Wait()
 	return err
 }
 
 func (s *Server) serve() {
-	defer close(s.done)
 	for packet := make([]byte, 1500); ; {
 		n, from, err := s.conn.ReadFromUDPAddrPort(packet)
 		if err != nil {
 			return
 		}
-		request := &stun.Message{Raw: append([]byte(nil), packet[:n]...)}
-		if request.Decode() != nil {
-			continue
-		}
-		for _, answer := range s.answers(request, from) {
-			_, _ = s.conn.WriteToUDPAddrPort(answer, from)
+		request := &stun.Message{Raw: slices.Clone(packet[:n])}
+		if request.Decode() == nil {
+			s.serveOne(request, from)
 		}
 	}
 }
 
-func (s *Server) answers(request *stun.Message, from netip.AddrPort) [][]byte {
+// serveOne answers, later if there is a delay, so that others need not wait.
+func (s *Server) serveOne(request *stun.Message, from netip.AddrPort) {
 	s.mu.Lock()
-	s.requests++
 	s.ports = append(s.ports, from.Port())
-	behave, address := s.behave, s.address
+	behave, address, delay, conn := s.behave, s.address, s.delay, s.conn
+	if s.elsewhere {
+		conn = s.other
+	}
 	s.mu.Unlock()
-	return behave(request, address) // unlocked: it may ask the server
+	s.tasks.Go(func() {
+		select {
+		case <-time.After(delay):
+		case <-s.done:
+			return
+		}
+		for _, answer := range behave(request, address) {
+			_, _ = conn.WriteToUDPAddrPort(answer, from) // lost packets are nothing new to who asks
+		}
+	})
 }
 
-// Answer is what an honest server does.
+// Answer is what an honest server does. Without an address it answers with no
+// attribute at all.
 func Answer(request *stun.Message, address netip.Addr) [][]byte {
-	mapped := &stun.XORMappedAddress{IP: address.AsSlice(), Port: 4242}
-	return [][]byte{stun.MustBuild(stun.NewTransactionIDSetter(request.TransactionID), stun.BindingSuccess, mapped, stun.Fingerprint).Raw}
+	if !address.IsValid() {
+		return response(request, stun.BindingSuccess)
+	}
+	return response(request, stun.BindingSuccess, &stun.XORMappedAddress{IP: address.AsSlice(), Port: 4242}, stun.Fingerprint)
 }
 
 // Silent answers nothing.
@@ -119,16 +148,24 @@ func Silent(*stun.Message, netip.Addr) [][]byte { return nil }
 
 // Refuse answers with an error response.
 func Refuse(request *stun.Message, _ netip.Addr) [][]byte {
-	return [][]byte{stun.MustBuild(stun.NewTransactionIDSetter(request.TransactionID), stun.BindingError, stun.CodeServerError, stun.Fingerprint).Raw}
+	return response(request, stun.BindingError, stun.CodeServerError, stun.Fingerprint)
 }
 
-// Raw answers a success response with an XOR-MAPPED-ADDRESS of these bytes.
+// Mapped answers with a MAPPED-ADDRESS alone, as servers did before RFC 5389.
+func Mapped(request *stun.Message, address netip.Addr) [][]byte {
+	return response(request, stun.BindingSuccess, &stun.MappedAddress{IP: address.AsSlice(), Port: 4242})
+}
+
+// Raw answers a success response with an XOR-MAPPED-ADDRESS of these bytes, right
+// or wrong.
 func Raw(value []byte) Behaviour {
 	return func(request *stun.Message, _ netip.Addr) [][]byte {
-		raw := stun.RawAttribute{Type: stun.AttrXORMappedAddress, Value: value}
-		return [][]byte{stun.MustBuild(stun.NewTransactionIDSetter(request.TransactionID), stun.BindingSuccess, raw).Raw}
+		return response(request, stun.BindingSuccess, stun.RawAttribute{Type: stun.AttrXORMappedAddress, Value: value})
 	}
 }
+
+// Echo answers with the request itself, as a reflector does.
+func Echo(request *stun.Message, _ netip.Addr) [][]byte { return [][]byte{request.Raw} }
 
 // OtherTransaction answers with a transaction id that nobody asked with.
 func OtherTransaction(_ *stun.Message, address netip.Addr) [][]byte {
@@ -148,4 +185,10 @@ func After(all ...Behaviour) Behaviour {
 		}
 		return packets
 	}
+}
+
+// response is one packet that answers a request.
+func response(request *stun.Message, parts ...stun.Setter) [][]byte {
+	id := stun.NewTransactionIDSetter(request.TransactionID)
+	return [][]byte{stun.MustBuild(append([]stun.Setter{id}, parts...)...).Raw}
 }
