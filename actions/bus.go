@@ -428,7 +428,7 @@ func (b *unitBus) explain(ctx context.Context, verb string, err error) error {
 
 // grant says what must be permitted to whom.
 func (b *unitBus) grant(verb string) string {
-	return fmt.Sprintf("run \"netwatch grant\" as root, or give user %s a polkit rule for action %s with unit %s and verb %s",
+	return fmt.Sprintf("give user %s a polkit rule for action %s with unit %s and verb %s; netwatch(8) shows one",
 		userName(), polkitAction, cmp.Or(b.id, b.unit), verb)
 }
 

@@ -91,7 +91,7 @@ func explainRead(path string, err error) error {
 	case errors.Is(err, unix.ELOOP):
 		hint = "make the symlink anew"
 	case errors.Is(err, fs.ErrPermission):
-		hint = "let netwatch read it: run `netwatch grant` as root"
+		hint = "run netwatch as root, or let its user read the file: setfacl -m u:USER:r " + path
 	}
 	var inPath *fs.PathError
 	if errors.As(err, &inPath) {
@@ -377,7 +377,7 @@ func (o *original) explain(doing string, err error) error {
 	case errors.Is(err, context.DeadlineExceeded):
 		hint = "see what else netwatch does there: `netwatch status`, and `fuser -v " + o.dir + "`"
 	case errors.Is(err, fs.ErrPermission):
-		hint = "run `netwatch grant` as root, so that netwatch may rewrite files in " + o.dir + " and keep their owner"
+		hint = "run netwatch as root: nobody else may replace files in " + o.dir + " and keep their owner"
 	}
 	err = fmt.Errorf("rewriting %s: %s: %w", o.path, doing, err)
 	if hint == "" {

@@ -94,7 +94,7 @@ func Parse(file string, text []byte, env actions.Env) (*Config, error) {
 // read is the whole of a file that is safe to believe.
 func read(file string) ([]byte, error) {
 	// O_NONBLOCK, so that a pipe of that name cannot hold up the daemon.
-	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0) //nolint:gosec // the user names it
+	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, netwatch.WithHint(err, openHint(err))
 	}

@@ -56,6 +56,8 @@ type SourceStatus struct {
 	Kind string `json:"kind"`
 	// Error is why it does not watch at the moment.
 	Error string `json:"error,omitempty"`
+	// Trouble is what it cannot find out, or whom it does not believe.
+	Trouble string `json:"trouble,omitempty"`
 }
 
 // A Daemon is what the server serves.

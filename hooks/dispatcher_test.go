@@ -508,3 +508,54 @@ func TestFloodIsOneRun(t *testing.T) {
 		}
 	})
 }
+
+// A gate that fails after its change was announced may have changed something:
+// when it then finds nothing to change, the steps after it run all the same.
+func TestGateThatFailedMayHaveChanged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tried := false
+		b := open(t, t.TempDir(), rule(gate(do(func(_ context.Context, job netwatch.Job) netwatch.Result {
+			if tried {
+				return netwatch.Result{Outcome: netwatch.Unchanged}
+			}
+			tried = true
+			return netwatch.Failure(errors.Join(job.Changing(), errors.New("after the change")))
+		})), gated(result(netwatch.Changed))))
+		defer b.close(t)
+		b.accept(t)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		expect(t, b.did(), "gate: failed", "r ended: failed", "gate: unchanged", "unit: changed", "r ended: changed")
+	})
+}
+
+// A run that fails while a newer event waits leaves its duties to that event's
+// run: the unit is restarted although the gate changes nothing any more.
+func TestFailedRunLeavesItsDutiesToANewerEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gateOutcome, unit := netwatch.Changed, netwatch.Failed
+		b := open(t, t.TempDir(), rule(
+			gate(do(func(context.Context, netwatch.Job) netwatch.Result {
+				o := gateOutcome
+				gateOutcome = netwatch.Unchanged
+				return netwatch.Result{Outcome: o}
+			})),
+			gated(do(func(ctx context.Context, job netwatch.Job) netwatch.Result {
+				time.Sleep(2 * time.Second)
+				o := unit
+				unit = netwatch.Changed
+				return result(o)(ctx, job)
+			})),
+		))
+		defer b.close(t)
+		b.accept(t)
+		time.Sleep(time.Second)
+		b.accept(t) // while the unit is being restarted
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		expect(t, b.did(), "gate: changed", "unit: failed", "r ended: failed", "gate: unchanged", "unit: changed", "r ended: changed")
+		if n := len(b.store.Get().Runs); n != 0 {
+			t.Errorf("%d runs are still on disk", n)
+		}
+	})
+}

@@ -28,6 +28,8 @@ type Lab struct {
 
 	name string
 	dir  string
+	// cgroups are those in which the server runs.
+	cgroups []string
 
 	mu   sync.Mutex
 	undo []func() error
@@ -41,7 +43,7 @@ func New(ctx context.Context) (*Lab, error) {
 	}
 	name := fmt.Sprintf("nw%d", os.Getpid())
 	l := &Lab{name: name, dir: filepath.Join(labsDir(), name), Inet: name + "-inet", Router: name + "-rtr", Net: name + "-srv"}
-	for _, step := range []func(context.Context) error{l.addDir, l.addNetwork} {
+	for _, step := range []func(context.Context) error{l.addDir, l.addCgroups, l.addNetwork} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, l.Close())
 		}

@@ -102,10 +102,10 @@ func atRest(text string, know netip.Addr) error {
 }
 
 // fire fires an event and returns what was printed, on both outputs, and the
-// exit code.
+// exit code. What takes longer than any limit in these tests is broken off.
 func fire(t *testing.T, words ...string) (string, int) {
 	t.Helper()
-	out, err := server.Command(t.Context(), append([]string{"netwatch", "fire"}, words...)...).CombinedOutput()
+	out, err := server.Command(t.Context(), append([]string{"netwatch", "fire", "--timeout", "15s"}, words...)...).CombinedOutput()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
 		return string(out), exit.ExitCode()

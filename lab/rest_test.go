@@ -82,20 +82,27 @@ func TestFalseAnswersChangeNothing(t *testing.T) {
 		name  string
 		says  netip.Addr
 		liars []int
+		dead  []int
 	}{
-		{"one server that lies", Public(90), []int{2}},
-		{"a private address from all", Private, []int{0, 1, 2}},
-		{"a carrier's address from all", netip.MustParseAddr("100.64.0.7"), []int{0, 1, 2}},
-		{"a loopback address from all", netip.MustParseAddr("127.0.0.1"), []int{0, 1, 2}},
-		{"no address from all", netip.MustParseAddr("0.0.0.0"), []int{0, 1, 2}},
+		{"one server that lies", Public(90), []int{2}, nil},
+		{"one server that lies and no other", Public(90), []int{2}, []int{0, 1}},
+		{"a private address from all", Private, []int{0, 1, 2}, nil},
+		{"a carrier's address from all", netip.MustParseAddr("100.64.0.7"), []int{0, 1, 2}, nil},
+		{"a loopback address from all", netip.MustParseAddr("127.0.0.1"), []int{0, 1, 2}, nil},
+		{"no address from all", netip.MustParseAddr("0.0.0.0"), []int{0, 1, 2}, nil},
 	} {
 		liars := lie(t, c.says, c.liars...)
+		for _, n := range c.dead {
+			must(t, stuns[n].Stop())
+		}
 		heard(t, liars, 3)
 		_, _ = fire(t, "ip-changed") // Whether that is a failure is not the point here.
 		check(c.name)
-		for i, liar := range liars {
+		for _, liar := range liars {
 			must(t, liar.Stop())
-			must(t, stuns[c.liars[i]].Start(t.Context()))
+		}
+		for _, n := range append(c.liars, c.dead...) {
+			must(t, stuns[n].Start(t.Context()))
 		}
 	}
 	for _, s := range stuns {

@@ -116,7 +116,7 @@ func (s *Server) addUsers(ctx context.Context) error {
 
 func (s *Server) start(context.Context) error {
 	args := []string{
-		"systemd-nspawn", "-q", "-D", s.root, "--machine=" + s.lab.name,
+		"sh", "-c", enterCgroups, "sh", strings.Join(s.lab.cgroups, " "), "systemd-nspawn", "-q", "-D", s.root, "--machine=" + s.lab.name,
 		"--network-namespace-path=" + netnsPath(s.lab.Net), "--boot", "--register=no", "--keep-unit",
 		"--resolv-conf=off", "--console=pipe", "--kill-signal=SIGRTMIN+3",
 	}

@@ -28,11 +28,11 @@ func abandoned(name string) bool {
 	return err == nil && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
 }
 
-// sweep removes the namespaces and mounts of labs that were killed; their
+// sweep removes the namespaces, mounts and cgroups of labs that were killed; their
 // processes have died with them, but for those that init of a container
 // adopted, which are ended here.
 func sweep(ctx context.Context, dir string) error {
-	return errors.Join(sweepNamespaces(ctx), sweepMounts(dir))
+	return errors.Join(sweepNamespaces(ctx), sweepMounts(dir), sweepCgroups())
 }
 
 func sweepNamespaces(ctx context.Context) error {

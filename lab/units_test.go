@@ -60,7 +60,7 @@ type unitCase struct {
 
 var unitCases = []unitCase{
 	{event: "permitted", step: "restart lab-ok.service", says: `restart lab-ok\.service: changed`, well: true},
-	{event: "no-rule", step: "restart lab-forbidden.service", says: `hint:.*netwatch grant.*polkit rule.*lab-forbidden\.service.*restart`},
+	{event: "no-rule", step: "restart lab-forbidden.service", says: `hint:.*polkit rule.*lab-forbidden\.service.*restart`},
 	{event: "masked", step: "restart lab-masked.service", says: `masked[^\n]*\n.*hint:.*systemctl unmask lab-masked\.service`},
 	{event: "not-found", step: "restart lab-okay.service", says: `no such unit[^\n]*\n.*hint:.*lab-ok\.service`},
 	{event: "no-reload", step: "reload lab-ok.service", says: `hint:.*ExecReload`},

@@ -138,7 +138,7 @@ func (s *STUN) source(name string, env Env, ask question, jumps func(context.Con
 	log := env.Log.With().Str("source", name).Logger()
 	for _, f := range s.Families {
 		if servers := s.serversOf(f); len(servers) > 0 {
-			v := &view{family: f, servers: servers, agree: s.Agree, ask: ask, log: log.With().Str("family", string(f)).Logger()}
+			v := &view{family: f, servers: servers, agree: s.Agree, every: time.Duration(s.Every), ask: ask, log: log.With().Str("family", string(f)).Logger()}
 			v.failing, v.claims = map[Server]bool{}, map[Server]netip.Addr{}
 			source.views = append(source.views, v)
 		}

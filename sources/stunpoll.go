@@ -27,8 +27,10 @@ type view struct {
 	family  netwatch.Family
 	servers []Server
 	agree   int
-	ask     question
-	log     zerolog.Logger
+	// every is the time from one poll to the next.
+	every time.Duration
+	ask   question
+	log   zerolog.Logger
 	// turn is the server that is asked first.
 	turn int
 	// failing are the servers that did not answer, or late, when last asked.
@@ -133,6 +135,8 @@ type round struct {
 	late    []Server
 	// waited says that there was time to contradict those who agree.
 	waited bool
+	// due says that it is time for the next poll.
+	due bool
 }
 
 // run asks and waits until it is over or ctx is done. The questions that are
@@ -143,8 +147,9 @@ func (r *round) run(ctx context.Context) {
 	defer open.Wait()
 	defer cancel()
 	arrived := make(chan Answer, len(r.servers))
-	pace := time.NewTimer(stagger)
+	pace, next := time.NewTimer(stagger), time.NewTimer(r.every)
 	defer pace.Stop()
+	defer next.Stop()
 	for !r.over() {
 		for ; r.asked < r.wanted; r.asked++ {
 			server := r.servers[r.asked]
@@ -160,6 +165,8 @@ func (r *round) run(ctx context.Context) {
 			r.late = append(r.late, r.servers[:r.asked]...)
 			r.waited = r.agreed()
 			r.want(r.asked + 1)
+		case <-next.C:
+			r.due = true
 		case <-ctx.Done():
 			return
 		}
@@ -167,8 +174,12 @@ func (r *round) run(ctx context.Context) {
 }
 
 // want has n servers asked, and one more if the last of them failed last time: a
-// server that is down must not delay the others.
+// server that is down must not delay the others. Once one has confirmed what is
+// known, no more need be asked.
 func (r *round) want(n int) {
+	if r.confirmed() {
+		return
+	}
 	for n = min(n, len(r.servers)); n < len(r.servers) && r.failing[r.servers[n-1]]; {
 		n++
 	}
@@ -199,12 +210,20 @@ func (r *round) agreed() bool {
 	return len(votes) > 0 && len(votes[0].by) >= r.agree
 }
 
+// confirmed says that a server said what is known, and nobody anything else.
+func (r *round) confirmed() bool {
+	return !r.whole && len(unopposed(r.answers, r.known)) > 0
+}
+
 // over says that no further answer can change what follows, or that those who
 // could contradict have had their time.
 func (r *round) over() bool {
 	left := len(r.servers) - len(r.answers)
-	if left == 0 || !r.whole && len(unopposed(r.answers, r.known)) > 0 {
+	switch {
+	case left == 0:
 		return true
+	case r.confirmed(): // who was asked before and is slow may yet differ, and nothing waits for us
+		return r.due || r.asked == len(r.answers)
 	}
 	votes := tally(r.answers)
 	counts := [2]int{} // of the first and the second

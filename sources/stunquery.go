@@ -128,7 +128,7 @@ func (s *STUN) query(ctx context.Context, server Server, family netwatch.Family)
 		a.Err = err
 		return a
 	}
-	defer conn.Close() //nolint:errcheck // nothing was written that could be lost
+	defer conn.Close()
 	began := time.Now()
 	a.Address, a.Err = exchange(ctx, conn, family)
 	a.RTT = time.Since(began)
@@ -292,21 +292,20 @@ func mapped(m *stun.Message, family netwatch.Family) (netip.Addr, error) {
 	if err != nil {
 		return netip.Addr{}, errors.New("an answer has no XOR-MAPPED-ADDRESS")
 	}
-	wrong := fmt.Errorf("the XOR-MAPPED-ADDRESS of an answer is no %s address", family)
 	length, number := lengthIPv4, byte(familyIPv4)
 	if family == netwatch.IPv6 {
 		length, number = lengthIPv6, familyIPv6
 	}
 	if len(value) != length || value[0] != 0 || value[1] != number {
-		return netip.Addr{}, wrong
+		return netip.Addr{}, fmt.Errorf("the XOR-MAPPED-ADDRESS of an answer is no %s address", family)
 	}
 	var found stun.XORMappedAddress
 	if err := found.GetFrom(m); err != nil {
-		return netip.Addr{}, fmt.Errorf("%w: %w", wrong, err)
+		return netip.Addr{}, fmt.Errorf("reading the XOR-MAPPED-ADDRESS of an answer: %w", err)
 	}
 	addr, ok := netip.AddrFromSlice(found.IP)
 	if !ok {
-		return netip.Addr{}, wrong
+		return netip.Addr{}, fmt.Errorf("the XOR-MAPPED-ADDRESS of an answer has %d bytes of address", len(found.IP))
 	}
 	return addr, nil
 }

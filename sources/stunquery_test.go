@@ -106,7 +106,7 @@ func TestQueryHearsNobodyElse(t *testing.T) {
 			t.Error(err)
 			return nil
 		}
-		defer conn.Close() //nolint:errcheck // it has been written to
+		defer conn.Close()
 		if _, err := conn.WriteToUDP(stuntest.Answer(r, second)[0], to); err != nil {
 			t.Error(err)
 		}
@@ -189,7 +189,7 @@ func TestQueryIPv6(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer server.Close() //nolint:errcheck // the test is over
+	defer server.Close()
 	server.Set(netip.MustParseAddr("2001:db8::5"))
 	s := settings(t, server)
 	s.Families = []netwatch.Family{netwatch.IPv6}

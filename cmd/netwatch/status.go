@@ -56,8 +56,11 @@ func (c *command) printStatus(s control.Status) error {
 }
 
 func sourceText(s control.SourceStatus) string {
-	if s.Error != "" {
+	switch {
+	case s.Error != "":
 		return "not watching: " + s.Error
+	case s.Trouble != "":
+		return "watching, but " + strings.ReplaceAll(s.Trouble, "\n", "\n\t")
 	}
 	return "watching"
 }

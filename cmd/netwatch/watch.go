@@ -168,6 +168,9 @@ func joined(results []netwatch.Result) netwatch.Result {
 	return all
 }
 
+// A troubled source can say what it cannot find out, although it watches.
+type troubled interface{ Trouble() error }
+
 // status is every source, in the order of the configuration.
 func (ws *watchers) status() []control.SourceStatus {
 	ws.mu.Lock()
@@ -180,6 +183,9 @@ func (ws *watchers) status() []control.SourceStatus {
 			all[i].Error = w.err.Error()
 		}
 		w.mu.Unlock()
+		if t, ok := w.source.(troubled); ok && t.Trouble() != nil {
+			all[i].Trouble = t.Trouble().Error()
+		}
 	}
 	return all
 }

@@ -5,6 +5,7 @@
 package stuntest
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -21,6 +22,7 @@ type Server struct {
 	// other is a socket on another port, for answers from the wrong place.
 	other *net.UDPConn
 	done  chan struct{}
+	once  sync.Once
 	tasks sync.WaitGroup
 
 	mu        sync.Mutex // guards what follows
@@ -91,11 +93,13 @@ func (s *Server) Ports() []uint16 {
 }
 
 // Close ends it and returns when nothing of it is left. The kernel refuses later
-// requests, so that who asks hears "connection refused".
-func (s *Server) Close() error {
-	close(s.done)
-	err := s.conn.Close()
-	_ = s.other.Close() // nothing is lost with it
+// requests, so that who asks hears "connection refused". Closing it twice is
+// harmless.
+func (s *Server) Close() (err error) {
+	s.once.Do(func() {
+		close(s.done)
+		err = errors.Join(s.conn.Close(), s.other.Close())
+	})
 	s.tasks.Wait()
 	return err
 }
