@@ -58,7 +58,7 @@ func (a *execAction) Do(ctx context.Context, job netwatch.Job) netwatch.Result {
 		return netwatch.Failure(fmt.Errorf("running %s: %w", a.program, err))
 	}
 	out := &tail{}
-	cmd := exec.CommandContext(ctx, a.program, a.args...) //nolint:gosec // What to run is the configuration's to say.
+	cmd := exec.CommandContext(ctx, a.program, a.args...)
 	cmd.Dir, cmd.Env = "/", environment(job)
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

@@ -177,7 +177,7 @@ func (r reader) try(path string) error {
 func (r reader) become() bool {
 	var list unsafe.Pointer
 	if len(r.groups) > 0 {
-		list = unsafe.Pointer(&r.groups[0])
+		list = unsafe.Pointer(&r.groups[0]) //nolint:gosec // setgroups(2) takes an address.
 	}
 	if _, _, errno := unix.RawSyscall(sysSetgroups, uintptr(len(r.groups)), uintptr(list), 0); errno != 0 {
 		return false

@@ -48,7 +48,7 @@ func (l *Lab) addCgroups(context.Context) error {
 	}
 	for _, parent := range parents {
 		dir := filepath.Join(parent, l.name)
-		if err := os.Mkdir(dir, 0o755); err != nil { //nolint:gosec // As all cgroups are.
+		if err := os.Mkdir(dir, 0o755); err != nil { // As all cgroups are.
 			return fmt.Errorf("making a cgroup: %w", err)
 		}
 		l.cgroups = append(l.cgroups, dir)

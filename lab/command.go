@@ -34,7 +34,7 @@ func runInput(ctx context.Context, input io.Reader, args ...string) (string, err
 // command is a program that dies with this process, so that a lab which is
 // killed leaves nothing running.
 func command(ctx context.Context, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, args[0], args[1:]...) //nolint:gosec // The lab runs what its tests say.
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...) // The lab runs what its tests say.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	cmd.WaitDelay = time.Second
 	return cmd
@@ -54,12 +54,12 @@ type process struct {
 // start starts a program whose output goes to a file. It lives longer than
 // any one call, hence no context; stop ends it.
 func start(log string, args ...string) (*process, error) {
-	out, err := os.OpenFile(log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600) //nolint:gosec // A path of the lab's own.
+	out, err := os.OpenFile(log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600) // A path of the lab's own.
 	if err != nil {
 		return nil, fmt.Errorf("opening the log of %s: %w", args[0], err)
 	}
-	defer out.Close()                             //nolint:errcheck // The program has its own descriptor.
-	cmd := command(context.Background(), args...) //nolint:contextcheck // See above.
+	defer out.Close()                             // The program has its own descriptor.
+	cmd := command(context.Background(), args...) // See above.
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting %q: %w", strings.Join(args, " "), err)

@@ -83,7 +83,7 @@ func TestCallsAreKept(t *testing.T) {
 	fresh(t, YunoHost)
 	a, err := caller.Allocate(t.Context(), netip.AddrPortFrom(FirstPublic, Port), 4)
 	must(t, err)
-	defer a.Close() //nolint:errcheck // What it gives back is gone by then.
+	defer a.Close() // What it gives back is gone by then.
 	must(t, a.Refresh(t.Context()))
 	shell(t, "systemctl restart "+YunoHost.Unit)
 	right(t, FirstPublic, FirstPublic, 5*time.Second)

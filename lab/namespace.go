@@ -49,7 +49,7 @@ func within(namespace string, f func() error) error {
 		runtime.UnlockOSThread()
 		return err
 	}
-	defer home.Close() //nolint:errcheck // Nothing was written.
+	defer home.Close() // Nothing was written.
 	if err := enter(netnsPath(namespace)); err != nil {
 		runtime.UnlockOSThread()
 		return err
@@ -63,10 +63,10 @@ func within(namespace string, f func() error) error {
 }
 
 func enter(path string) error {
-	ns, err := os.Open(path) //nolint:gosec // A namespace of the lab's own.
+	ns, err := os.Open(path) // A namespace of the lab's own.
 	if err != nil {
 		return err
 	}
-	defer ns.Close() //nolint:errcheck // Nothing was written.
+	defer ns.Close() // Nothing was written.
 	return unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET)
 }

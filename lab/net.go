@@ -118,7 +118,7 @@ func (l *Lab) addNamespace(ctx context.Context, namespace string) error {
 	if _, err := run(ctx, "ip", "netns", "add", namespace); err != nil {
 		return fmt.Errorf("adding a network namespace: %w", err)
 	}
-	l.later(func() error { return removeNamespace(context.Background(), namespace) }) //nolint:contextcheck // Clean-up outlives ctx.
+	l.later(func() error { return removeNamespace(context.Background(), namespace) }) // Clean-up outlives ctx.
 	return nil
 }
 

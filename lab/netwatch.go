@@ -25,7 +25,7 @@ func (s *Server) InstallNetwatch(ctx context.Context, tree string) error {
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("building netwatch: %w: %s", err, out)
 	}
-	unit, err := os.ReadFile(filepath.Join(tree, "packaging", "netwatch.service")) //nolint:gosec // Our own source.
+	unit, err := os.ReadFile(filepath.Join(tree, "packaging", "netwatch.service")) // Our own source.
 	if errors.Is(err, os.ErrNotExist) {
 		unit, err = []byte(netwatchUnit), nil
 	}

@@ -46,7 +46,7 @@ func (l *Lab) Boot(ctx context.Context) (*Server, error) {
 func (s *Server) mount(context.Context) error {
 	upper, work := filepath.Join(s.lab.dir, "upper"), filepath.Join(s.lab.dir, "work")
 	for _, dir := range []string{s.root, upper, work} {
-		if err := os.Mkdir(dir, 0o755); err != nil { //nolint:gosec // The root of a system must be passable.
+		if err := os.Mkdir(dir, 0o755); err != nil { // The root of a system must be passable.
 			return err
 		}
 	}
@@ -90,7 +90,7 @@ func machineID() string {
 
 // mask keeps units from starting, before the server is up.
 func (s *Server) mask(units ...string) error {
-	if err := os.MkdirAll(s.path("/etc/systemd/system"), 0o755); err != nil { //nolint:gosec // A directory of a system.
+	if err := os.MkdirAll(s.path("/etc/systemd/system"), 0o755); err != nil { // A directory of a system.
 		return fmt.Errorf("masking units: %w", err)
 	}
 	for _, unit := range units {
@@ -120,7 +120,7 @@ func (s *Server) start(context.Context) error {
 		"--network-namespace-path=" + netnsPath(s.lab.Net), "--boot", "--register=no", "--keep-unit",
 		"--resolv-conf=off", "--console=pipe", "--kill-signal=SIGRTMIN+3",
 	}
-	p, err := start(filepath.Join(s.lab.dir, "console"), args...) //nolint:contextcheck // It lives longer than ctx.
+	p, err := start(filepath.Join(s.lab.dir, "console"), args...) // It lives longer than ctx.
 	if err != nil {
 		return err
 	}
@@ -164,12 +164,12 @@ func (s *Server) wait(ctx context.Context) error {
 // findInit finds the only child of systemd-nspawn that is systemd.
 func (s *Server) findInit() error {
 	dir := fmt.Sprintf("/proc/%d/task/%[1]d/children", s.nspawn.cmd.Process.Pid)
-	children, err := os.ReadFile(dir) //nolint:gosec // In /proc.
+	children, err := os.ReadFile(dir) // In /proc.
 	if err != nil {
 		return fmt.Errorf("looking for the server's first process: %w", err)
 	}
 	for _, child := range strings.Fields(string(children)) {
-		name, _ := os.ReadFile(filepath.Join("/proc", child, "comm")) //nolint:gosec // In /proc; it may have ended.
+		name, _ := os.ReadFile(filepath.Join("/proc", child, "comm")) // In /proc; it may have ended.
 		if strings.TrimSpace(string(name)) == "systemd" {
 			s.pid, err = strconv.Atoi(child)
 			return err
@@ -217,10 +217,10 @@ func (s *Server) ExecAs(ctx context.Context, user string, args ...string) (strin
 // and not below /run and /tmp.
 func (s *Server) WriteFile(name, content string, mode os.FileMode) error {
 	path := s.path(name)
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // A directory of a system.
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { // A directory of a system.
 		return fmt.Errorf("writing %s: %w", name, err)
 	}
-	if err := os.WriteFile(path, []byte(content), mode); err != nil { //nolint:gosec // Tests say what the server has.
+	if err := os.WriteFile(path, []byte(content), mode); err != nil { // Tests say what the server has.
 		return fmt.Errorf("writing %s: %w", name, err)
 	}
 	return os.Chmod(path, mode)

@@ -79,7 +79,7 @@ func answers(ctx context.Context, namespace string, addr netip.AddrPort) error {
 		if err != nil {
 			return err
 		}
-		defer conn.Close() //nolint:errcheck // Nothing is lost.
+		defer conn.Close() // Nothing is lost.
 		ctx, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
 		_, err = exchange(ctx, conn, stun.BindingRequest)

@@ -3,7 +3,7 @@ package lab
 import (
 	"context"
 	"crypto/hmac"
-	"crypto/sha1" //nolint:gosec // What coturn's REST credentials are made with.
+	"crypto/sha1" // What coturn's REST credentials are made with.
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
@@ -139,7 +139,7 @@ func address(answer *stun.Message, attribute stun.AttrType) (netip.AddrPort, err
 		return netip.AddrPort{}, fmt.Errorf("reading %s: %w", attribute, err)
 	}
 	addr, _ := netip.AddrFromSlice(a.IP)                 // 4 or 16 bytes, as just decoded.
-	return netip.AddrPortFrom(addr, uint16(a.Port)), nil //nolint:gosec // Two bytes, as just decoded.
+	return netip.AddrPortFrom(addr, uint16(a.Port)), nil // Two bytes, as just decoded.
 }
 
 // Refresh keeps the allocation for another ten minutes, as a call in progress
@@ -149,7 +149,7 @@ func (a *Allocation) Refresh(ctx context.Context) error { return a.refresh(ctx, 
 // refresh is a Refresh request (RFC 8656, section 7); no lifetime ends the
 // allocation.
 func (a *Allocation) refresh(ctx context.Context, lifetime time.Duration) error {
-	value := binary.BigEndian.AppendUint32(nil, uint32(lifetime/time.Second)) //nolint:gosec // Ten minutes, or none.
+	value := binary.BigEndian.AppendUint32(nil, uint32(lifetime/time.Second)) // Ten minutes, or none.
 	request := []stun.Setter{
 		stun.NewType(stun.MethodRefresh, stun.ClassRequest),
 		stun.RawAttribute{Type: stun.AttrLifetime, Value: value},

@@ -83,7 +83,7 @@ func TestAllocateWithoutServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	silent, _ := netip.ParseAddrPort(conn.LocalAddr().String())
-	defer conn.Close() //nolint:errcheck // Nothing is lost.
+	defer conn.Close() // Nothing is lost.
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	if _, err := (Caller{}).Allocate(ctx, silent, 4); !errors.Is(err, context.DeadlineExceeded) {

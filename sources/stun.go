@@ -263,10 +263,6 @@ func (s *stunSource) enqueue(reply chan<- netwatch.Result) bool {
 func (s *stunSource) begin(ctx context.Context) (context.Context, context.CancelFunc, []chan<- netwatch.Result) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	select {
-	case <-s.asked:
-	default: // it was not a probe that woke Run
-	}
 	probes := s.waiting
 	s.waiting, s.interrupt = nil, nil
 	ctx, cancel := context.WithCancel(ctx)

@@ -147,9 +147,18 @@ func (s *STUN) dial(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
 	case errors.Is(err, unix.ENODEV):
 		return nil, netwatch.WithHint(fmt.Errorf("asking over interface %s: %w", s.Interface, err), "see whether the interface is up: ip link show "+s.Interface)
 	case err != nil:
-		return nil, fmt.Errorf("asking %s: %w", to, err)
+		return nil, fmt.Errorf("asking %s: %w", to, bare(err))
 	}
 	return conn, nil
+}
+
+// bare is err without the addresses and ports that a net.OpError adds: another
+// port each time makes the same trouble look new.
+func bare(err error) error {
+	if op := new(net.OpError); errors.As(err, &op) {
+		return op.Err
+	}
+	return err
 }
 
 // preferPublic asks for a source address that is not a temporary one
@@ -216,7 +225,7 @@ func (l *listener) send(request []byte, wait time.Duration) (netip.Addr, error) 
 		return netip.Addr{}, fmt.Errorf("setting a deadline: %w", err)
 	}
 	if _, err := l.conn.Write(request); err != nil {
-		return netip.Addr{}, fmt.Errorf("sending a binding request: %w", err)
+		return netip.Addr{}, fmt.Errorf("sending a binding request: %w", bare(err))
 	}
 	return l.listen()
 }
@@ -229,7 +238,7 @@ func (l *listener) listen() (netip.Addr, error) {
 	for {
 		n, err := l.conn.Read(packet)
 		if err != nil {
-			return netip.Addr{}, fmt.Errorf("waiting for an answer: %w", err)
+			return netip.Addr{}, fmt.Errorf("waiting for an answer: %w", bare(err))
 		}
 		addr, err := decode(packet[:n], l.id, l.family)
 		if err == nil || errors.Is(err, errRefused) {

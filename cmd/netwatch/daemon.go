@@ -81,8 +81,10 @@ func (d *daemon) note(err error) {
 
 // report puts an entry into the log and into history.
 func (d *daemon) report(e netwatch.Entry) {
+	d.history.Add(e)
+	e = brief(e)
 	level := zerolog.InfoLevel
-	if e.Error != "" {
+	if e.Outcome == netwatch.Failed || e.Error != "" {
 		level = zerolog.ErrorLevel
 	}
 	line := d.log.WithLevel(level)
@@ -111,7 +113,6 @@ func (d *daemon) report(e netwatch.Entry) {
 		line.Time("retry", *e.Retry)
 	}
 	line.Msg(e.Kind)
-	d.history.Add(e)
 }
 
 // Fire accepts an event from the control socket. Fired by hand, ip-changed
