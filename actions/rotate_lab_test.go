@@ -215,7 +215,7 @@ func TestLabRotateAsUser(t *testing.T) {
 	}
 	for name, c := range map[string]struct{ owner, mode, want, content string }{
 		"another's file":        {"61001:61002", "644", "failed rewriting FILE: keeping its owner 61001 and group 61002: operation not permitted run netwatch as root", confText},
-		"another's, unreadable": {"61001:61002", "640", "failed reading FILE: permission denied let netwatch read it", confText},
+		"another's, unreadable": {"61001:61002", "640", "failed reading FILE: permission denied run netwatch as root, or let its user read the file", confText},
 		"own file":              {"65534:65534", "640", "changed", rewritten},
 	} {
 		t.Run(name, func(t *testing.T) {

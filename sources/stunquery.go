@@ -305,7 +305,7 @@ func mapped(m *stun.Message, family netwatch.Family) (netip.Addr, error) {
 	if family == netwatch.IPv6 {
 		length, number = lengthIPv6, familyIPv6
 	}
-	if len(value) != length || value[0] != 0 || value[1] != number {
+	if len(value) != length || value[1] != number {
 		return netip.Addr{}, fmt.Errorf("the XOR-MAPPED-ADDRESS of an answer is no %s address", family)
 	}
 	var found stun.XORMappedAddress
