@@ -50,7 +50,27 @@ func (r *reader) sources(n *node) []Source {
 		r.sections[name] = s
 		all = append(all, s.Source)
 	}
+	r.rivals(n)
 	return all
+}
+
+// rivals reports sources that ask for the same family: there is one public
+// address of each, and two sources that see different ones would take turns.
+func (r *reader) rivals(n *node) {
+	asker := map[netwatch.Family]string{}
+	for _, name := range n.names {
+		stun, ok := r.sections[name].Settings.(*sources.STUN)
+		if !ok || r.sections[name].wrong {
+			continue
+		}
+		for _, family := range stun.Families {
+			if other := asker[family]; other != "" {
+				r.missing(n.members[name], "families", fmt.Errorf("%s is asked for by source.%s already, and the two could contradict each other", family, other))
+				continue
+			}
+			asker[family] = name
+		}
+	}
 }
 
 // source reads one [source.NAME].
