@@ -14,7 +14,7 @@ TOOL      = go tool -modfile=tools/go.mod
 SHEBANG   = FNR == 1 && /^\#!.*[\/ ](ba|da)?sh( |$$)/ { print FILENAME } { nextfile }
 
 .NOTPARALLEL:
-.PHONY: all build unit lint fmt lab lab-demo demo test deps go bench fuzz vuln install clean help
+.PHONY: all build unit lint fmt lab lab-demo demo test deps go bench fuzz vuln install uninstall clean help
 
 all: build
 
@@ -63,6 +63,9 @@ vuln: go ## known vulnerabilities; asks a database on the internet
 
 install: ## put what "make build" made into place (PREFIX=/usr, DESTDIR=)
 	PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" packaging/install
+
+uninstall: ## remove what "make install" put into place, less the configuration
+	rm -f "$(DESTDIR)$(PREFIX)/bin/netwatch" "$(DESTDIR)$(PREFIX)/lib/systemd/system/netwatch.service" "$(DESTDIR)$(PREFIX)"/share/man/man[58]/netwatch*.[58]
 
 clean: ## remove what was built
 	rm -rf bin dist

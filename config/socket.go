@@ -16,7 +16,7 @@ import (
 func Socket(file string) (netwatch.Path, error) {
 	text, err := os.ReadFile(file)
 	if err != nil && file != DefaultFile {
-		return "", netwatch.WithHint(fmt.Errorf("looking for the control socket: %w", err), "name the configuration of the running daemon with --config")
+		return "", netwatch.WithHint(fmt.Errorf("looking for the control socket: %w", err), "name with --config a configuration that you may read, or none to ask the daemon of "+DefaultFile)
 	}
 	var cfg struct{ Daemon struct{ Socket string } }
 	_ = toml.Unmarshal(text, &cfg)

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -29,12 +30,16 @@ type Client struct {
 	http http.Client
 }
 
+// patience is how long a daemon may take to begin its answer: longer than it
+// takes to look at all sources and to write to a slow disk.
+const patience = 10 * time.Second
+
 // NewClient does not connect yet.
 func NewClient(path string) *Client {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", path)
 	}
-	return &Client{path, http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}
+	return &Client{path, http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true, ResponseHeaderTimeout: patience}}}
 }
 
 // Fire sends a request. accepted gets the first line of the answer, each gets
@@ -105,6 +110,9 @@ func broken(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("%w any more: it has ended", ErrUnreachable)
+	}
 	return fmt.Errorf("%w: reading its answer: %w", ErrUnreachable, err)
 }
 
@@ -127,9 +135,12 @@ func (c *Client) call(ctx context.Context, method, path string, body io.Reader) 
 
 // unreached says why there was no answer, with its remedy.
 func (c *Client) unreached(ctx context.Context, err error) error {
+	timeout := net.Error(nil)
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return netwatch.WithHint(fmt.Errorf("%w: it does not answer", ErrUnreachable), "it hangs: systemctl restart netwatch; what it has accepted it then does")
 	case errors.Is(err, unix.EACCES):
 		return netwatch.WithHint(fmt.Errorf("%w: connecting to %s: %w", ErrNotPermitted, c.path, unix.EACCES), "see that every directory above the socket may be entered")
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ECONNREFUSED):

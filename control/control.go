@@ -44,6 +44,9 @@ type Status struct {
 	PID     int       `json:"pid"`
 	Since   time.Time `json:"since"`
 	Config  string    `json:"config"`
+	// Refused says why the configuration file as it is now was not put in force;
+	// the one before it is.
+	Refused string `json:"refused,omitempty"`
 	// Addresses are the public addresses believed now.
 	Addresses netwatch.Known     `json:"addresses"`
 	Sources   []SourceStatus     `json:"sources"`

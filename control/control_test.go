@@ -118,7 +118,7 @@ func TestBadRequests(t *testing.T) {
 		return Accepted{}, nil
 	}})
 	client := NewClient(path)
-	for _, body := range []string{"", "{", "[]", `{"event": 1}`, `{"evnet": "x"}`, `{"event": "` + strings.Repeat("x", maxBody) + `"}`} {
+	for _, body := range []string{"", "{", "[]", `{"event": 1}`, `{"evnet": "x"}`, `{}`, `{"event": "` + strings.Repeat("x", maxBody) + `"}`} {
 		_, err := client.call(t.Context(), http.MethodPost, "/v1/fire", strings.NewReader(body))
 		if err == nil || !strings.Contains(err.Error(), "reading the request") {
 			t.Errorf("%.20q: %v", body, err)
@@ -213,6 +213,34 @@ func TestUnreachable(t *testing.T) {
 	}
 	if s, err := NewClient(serve(t, stub{})).Status(t.Context()); err != nil || s.PID != 42 {
 		t.Errorf("status: %+v, %v", s, err)
+	}
+}
+
+// A daemon that hangs is told from one that is not there.
+func TestHungDaemon(t *testing.T) {
+	l, err := Listen(filepath.Join(t.TempDir(), "netwatch.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c := NewClient(l.Addr().String())
+	c.http.Transport.(*http.Transport).ResponseHeaderTimeout = 50 * time.Millisecond
+	if _, err := c.Status(t.Context()); !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), "it does not answer") {
+		t.Errorf("%v", err)
+	}
+}
+
+// Without the kernel's word on who asks, nothing is fired.
+func TestPermit(t *testing.T) {
+	if err := permit(t.Context(), Request{Event: "x"}); err == nil {
+		t.Error("a stranger may fire")
+	}
+	if err := permit(t.Context(), Request{Event: "x", DryRun: true}); err != nil {
+		t.Errorf("a dry run: %v", err)
+	}
+	root := context.WithValue(t.Context(), peerKey{}, peer{})
+	if err := permit(root, Request{Event: "x"}); err != nil {
+		t.Errorf("root: %v", err)
 	}
 }
 

@@ -90,6 +90,10 @@ func (p peer) mayFire(event string) error {
 	if p.privileged() {
 		return nil
 	}
-	err := fmt.Errorf("user %d may not fire %s", p.uid, event)
+	name := strconv.FormatUint(uint64(p.uid), 10)
+	if u, err := user.LookupId(name); err == nil {
+		name = u.Username
+	}
+	err := fmt.Errorf("user %s may not fire %s", name, event)
 	return netwatch.WithHint(err, "do it as root, or as a member of the group "+group)
 }

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -38,7 +39,7 @@ func Listen(path string) (net.Listener, error) {
 	}
 	l, err := net.Listen("unix", path)
 	if err != nil {
-		return nil, fmt.Errorf("listening on the control socket: %w", err)
+		return nil, netwatch.WithHint(fmt.Errorf("listening on the control socket: %w", err), "run netwatch as a user who may write there, or name another path as daemon.socket")
 	}
 	if err := os.Chmod(path, 0o666); err != nil { //nolint:gosec // see above
 		return nil, errors.Join(fmt.Errorf("opening the control socket to all users: %w", err), l.Close())
@@ -66,8 +67,11 @@ func (s server) fire(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, fmt.Errorf("reading the request: %w", err))
 		return
 	}
-	p, _ := r.Context().Value(peerKey{}).(peer)
-	if err := p.mayFire(req.Event); err != nil {
+	if req.Event == "" {
+		refuse(w, http.StatusBadRequest, errors.New("reading the request: the event is missing"))
+		return
+	}
+	if err := permit(r.Context(), req); err != nil {
 		refuse(w, http.StatusForbidden, err)
 		return
 	}
@@ -87,6 +91,19 @@ func (s server) fire(w http.ResponseWriter, r *http.Request) {
 	if !req.DryRun && !req.NoWait {
 		follow(r, out, accepted, entries)
 	}
+}
+
+// permit says why the peer of a connection may not have what it asks for. A dry
+// run tells no more than the status does, which is for everyone.
+func permit(ctx context.Context, req Request) error {
+	p, known := ctx.Value(peerKey{}).(peer)
+	switch {
+	case req.DryRun:
+		return nil
+	case !known:
+		return errors.New("the kernel does not say who asks")
+	}
+	return p.mayFire(req.Event)
 }
 
 // follow sends entries until each rule's run has ended or failed.

@@ -22,7 +22,7 @@ type Dispatcher struct {
 	report func(netwatch.Entry)
 	// ctx ends the steps of running runs, when draining takes too long.
 	ctx  context.Context
-	stop context.CancelFunc
+	stop context.CancelCauseFunc
 	runs sync.WaitGroup
 
 	mu       sync.RWMutex
@@ -34,7 +34,7 @@ type Dispatcher struct {
 // New makes a dispatcher. report gets every entry of history, from any
 // goroutine, and must not block.
 func New(table *Table, store *state.Store, report func(netwatch.Entry)) *Dispatcher {
-	ctx, stop := context.WithCancel(context.Background()) //nolint:gosec // Drain calls it
+	ctx, stop := context.WithCancelCause(context.Background())
 	d := &Dispatcher{store: store, report: report, ctx: ctx, stop: stop, table: table, lanes: map[string]*lane{}}
 	for _, r := range table.Rules() {
 		d.lanes[r.Name] = newLane(d, r)
@@ -47,6 +47,11 @@ func (d *Dispatcher) Resume() {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	for name, r := range d.store.Get().Runs {
+		for _, ev := range r.Events {
+			e := eventEntry(ev)
+			e.Detail = "accepted before the restart"
+			d.report(e)
+		}
 		if l := d.lanes[name]; l != nil {
 			l.resume(r)
 		} else {
@@ -72,11 +77,16 @@ func (d *Dispatcher) Accept(ev netwatch.Event, watch func(netwatch.Entry)) ([]st
 	if err := d.persist(ev, names); err != nil {
 		return nil, fmt.Errorf("accepting %s: %w", ev.Name, err)
 	}
-	d.report(netwatch.Entry{Time: ev.Time, Kind: netwatch.EntryEvent, ID: ev.ID, Event: ev.Name, Source: ev.Source, Fields: ev.Fields})
+	d.report(eventEntry(ev))
 	for _, name := range names {
 		d.lanes[name].accept(ev, watch)
 	}
 	return names, nil
+}
+
+// eventEntry is the line of history about an event.
+func eventEntry(ev netwatch.Event) netwatch.Entry {
+	return netwatch.Entry{Time: time.Now(), Kind: netwatch.EntryEvent, ID: ev.ID, Event: ev.Name, Source: ev.Source, Fields: ev.Fields}
 }
 
 // persist writes the event's runs, and the address that it is about, in one
@@ -166,6 +176,6 @@ func (d *Dispatcher) Drain(ctx context.Context) {
 		l.drain()
 	}
 	d.mu.Unlock()
-	defer context.AfterFunc(ctx, d.stop)()
+	defer context.AfterFunc(ctx, func() { d.stop(ErrDraining) })()
 	d.runs.Wait()
 }

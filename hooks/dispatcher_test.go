@@ -559,3 +559,73 @@ func TestFailedRunLeavesItsDutiesToANewerEvent(t *testing.T) {
 		}
 	})
 }
+
+// A failing run is tried for as long as retry says: the last time at its end.
+func TestLastTryIsAtTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var at []time.Duration
+		r := rule(plain(do(func(ctx context.Context, job netwatch.Job) netwatch.Result {
+			at = append(at, time.Since(job.Event.Time))
+			return result(netwatch.Failed)(ctx, job)
+		})))
+		r.Retry = 20 * time.Second
+		b := open(t, t.TempDir(), r)
+		defer b.close(t)
+		b.accept(t)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if last := at[len(at)-1]; len(at) < 4 || last != r.Settle+r.Retry {
+			t.Errorf("tried after %v", at)
+		}
+		if b.Status()[0].Failed == nil {
+			t.Error("it was not given up")
+		}
+	})
+}
+
+// What an earlier process left and what happens as this one starts is one run,
+// and history tells of both events.
+func TestResumedRunTakesUpWhatHappensAtTheStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir, r := t.TempDir(), rule(plain(result(netwatch.Changed)))
+		b := open(t, dir, r)
+		left := b.accept(t)
+		b.close(t)
+		b = open(t, dir, r)
+		defer b.close(t)
+		var told []string
+		b.report = func(e netwatch.Entry) {
+			b.entries(e)
+			if e.Kind == netwatch.EntryEvent {
+				told = append(told, e.ID)
+			}
+		}
+		b.Resume()
+		started := b.accept(t)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		expect(t, b.did(), "plain: changed", "r ended: changed")
+		expect(t, told, left.ID, started.ID)
+	})
+}
+
+// A step that is ended because its time is over hears whose time that was.
+func TestTimeoutSaysWhose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var cause error
+		r := rule(plain(do(func(ctx context.Context, _ netwatch.Job) netwatch.Result {
+			<-ctx.Done()
+			cause = context.Cause(ctx)
+			return netwatch.Failure(cause)
+		})))
+		r.Timeout, r.Retry = 3*time.Second, 0
+		b := open(t, t.TempDir(), r)
+		defer b.close(t)
+		b.accept(t)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if cause == nil || cause.Error() != "the rule's timeout of 3s is over" || !errors.Is(cause, context.DeadlineExceeded) {
+			t.Errorf("cause: %v", cause)
+		}
+	})
+}

@@ -2,6 +2,7 @@ package hooks
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -80,11 +81,12 @@ func (l *lane) accept(ev netwatch.Event, watch func(netwatch.Entry)) {
 	l.schedule()
 }
 
-// resume takes up what an earlier process left.
+// resume takes up what an earlier process left, after a window as for a new
+// event: what happens as netwatch starts belongs to the same run.
 func (l *lane) resume(r state.Run) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.waiting = &run{events: r.Events, changed: r.Changed, due: time.Now()}
+	l.waiting = &run{events: r.Events, changed: r.Changed, due: time.Now().Add(l.rule.Settle)}
 	l.schedule()
 }
 
@@ -137,7 +139,7 @@ func (l *lane) requeue(r *run) {
 // execute does the steps from r.next on. It returns the run if it is to be
 // tried again, and nil if it ended.
 func (l *lane) execute(rule *Rule, r *run) *run {
-	ctx, cancel := context.WithTimeout(l.d.ctx, rule.Timeout)
+	ctx, cancel := context.WithTimeoutCause(l.d.ctx, rule.Timeout, overtime(rule.Timeout))
 	defer cancel()
 	r.changed = r.changed || l.d.store.Get().Failures[rule.Name].Changed
 	outcome := netwatch.Unchanged
@@ -187,9 +189,12 @@ func (l *lane) again(rule *Rule, r *run, result netwatch.Result) *run {
 		if r.giveUp.IsZero() {
 			r.giveUp, r.pauses = now.Add(rule.Retry), newPauses()
 		}
+		if !now.Before(r.giveUp) {
+			return l.gaveUp(rule, r, result)
+		}
 		r.due = now.Add(r.pauses.NextBackOff())
 		if r.due.After(r.giveUp) {
-			return l.gaveUp(rule, r, result)
+			r.due = r.giveUp // the last try
 		}
 	}
 	e, retry := l.entry(rule, r, result), r.due
@@ -201,6 +206,17 @@ func (l *lane) again(rule *Rule, r *run, result netwatch.Result) *run {
 	}
 	return r
 }
+
+// overtime is why a run's steps are told to end: the time it has had.
+type overtime time.Duration
+
+// Error says whose limit it was.
+func (o overtime) Error() string {
+	return fmt.Sprintf("the rule's timeout of %s is over", time.Duration(o))
+}
+
+// Is makes it a deadline like any other.
+func (o overtime) Is(target error) bool { return target == context.DeadlineExceeded }
 
 func newPauses() *backoff.ExponentialBackOff {
 	b := backoff.NewExponentialBackOff()

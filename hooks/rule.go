@@ -47,11 +47,21 @@ func (r *Rule) fits(ev netwatch.Event) bool {
 		return false
 	}
 	for field, glob := range r.Match {
-		if ok, err := path.Match(glob, ev.Fields[field]); err != nil || !ok {
+		value, given := ev.Fields[field]
+		if !given && looksAgain(ev) {
+			continue
+		}
+		if ok, err := path.Match(glob, value); err != nil || !ok {
 			return false
 		}
 	}
 	return true
+}
+
+// looksAgain says that an event is ip-changed fired by hand, which means "look
+// again and act": what is not said about it excludes no rule.
+func looksAgain(ev netwatch.Event) bool {
+	return ev.Name == netwatch.IPChanged && ev.Source == netwatch.Fired
 }
 
 // gated says whether step i waits for a gate that stands before it.

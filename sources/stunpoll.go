@@ -2,7 +2,6 @@ package sources
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -294,15 +293,23 @@ func undecided(answers []Answer, votes []vote, agree int) error {
 			said = append(said, fmt.Sprintf("%s: %s", a.Server, a.Address))
 		}
 	}
-	list := strings.Join(said, "; ")
+	err := Undecided{Reason: "the servers do not agree", said: strings.Join(said, "; ")}
 	switch len(votes) {
 	case 0:
-		return netwatch.WithHint(fmt.Errorf("no server could tell (%s)", list), "see whether UDP to port 3478 and name resolution work from here")
+		err.Reason = "no server could tell"
+		return netwatch.WithHint(err, "see whether UDP to port 3478 and name resolution work from here")
 	case 1:
-		return fmt.Errorf("%d of the %d servers that must agree could tell (%s)", len(votes[0].by), agree, list)
+		err.Reason = fmt.Sprintf("%d of the %d servers that must agree could tell", len(votes[0].by), agree)
 	}
-	return fmt.Errorf("%w (%s)", errDisputed, list)
+	return err
 }
 
-// errDisputed is that servers said different addresses, so that none counts.
-var errDisputed = errors.New("the servers do not agree")
+// Undecided is that the servers' answers do not make out an address.
+type Undecided struct {
+	// Reason says why, in a few words.
+	Reason string
+	said   string
+}
+
+// Error is the reason and what each server said.
+func (u Undecided) Error() string { return u.Reason + " (" + u.said + ")" }

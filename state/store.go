@@ -51,7 +51,7 @@ func Open(dir string) (s *Store, aside string, err error) {
 	}
 	d, err := os.Open(dir)
 	if err != nil {
-		return nil, "", fmt.Errorf("opening the state directory: %w", err)
+		return nil, "", netwatch.WithHint(fmt.Errorf("opening the state directory: %w", err), "run netwatch as the user that owns "+dir+", or name another directory as daemon.state")
 	}
 	if err := unix.Flock(int(d.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		_ = d.Close()

@@ -21,7 +21,7 @@ func (c *command) checkCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(c.stdout, "%s: %d sources and %d rules, no mistakes\n", c.config, len(cfg.Sources), len(cfg.Rules))
+			_, err = fmt.Fprintf(c.stdout, "%s: sources %d, rules %d, mistakes 0\n", c.config, len(cfg.Sources), len(cfg.Rules))
 			return err
 		},
 	})

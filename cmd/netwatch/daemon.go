@@ -26,6 +26,7 @@ type daemon struct {
 	log     zerolog.Logger
 	since   time.Time
 	config  atomic.Pointer[config.Config]
+	refused atomic.Pointer[string] // why the last reload failed
 	store   *state.Store
 	rules   *hooks.Dispatcher
 	watch   *watchers
@@ -103,6 +104,9 @@ func (d *daemon) report(e netwatch.Entry) {
 			line.Str(field[0], field[1])
 		}
 	}
+	if len(e.IDs) > 1 {
+		line.Strs("ids", e.IDs)
+	}
 	for _, key := range sortedKeys(e.Fields) {
 		line.Str(key, e.Fields[key])
 	}
@@ -127,11 +131,11 @@ func (d *daemon) Fire(ctx context.Context, r control.Request, watch func(netwatc
 	if r.DryRun {
 		return answer, nil
 	}
-	if ev.Name == netwatch.IPChanged {
-		d.look(ctx)
-	}
 	if r.NoWait {
 		watch = nil
+	}
+	if ev.Name == netwatch.IPChanged {
+		d.look(ctx, ev, watch)
 	}
 	names, err := d.rules.Accept(ev, watch)
 	if err != nil {
@@ -145,12 +149,19 @@ func (d *daemon) Fire(ctx context.Context, r control.Request, watch func(netwatc
 // lookTime is how long an event fired by hand waits for the sources.
 const lookTime = 3 * time.Second
 
-// look asks the sources, and does without them if they cannot tell.
-func (d *daemon) look(ctx context.Context) {
+// look asks the sources, and says so if they cannot tell.
+func (d *daemon) look(ctx context.Context, ev netwatch.Event, watch func(netwatch.Entry)) {
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
-	if r := d.watch.probe(ctx, ""); r.Err != nil {
-		d.log.Warn().Err(r.Err).Msg("looking again: acting on what is known")
+	r := d.watch.probe(ctx, "")
+	if r.Err == nil {
+		return
+	}
+	err := fmt.Errorf("looking again: %w; acting on what is known", r.Err)
+	e := netwatch.Entry{Time: time.Now(), Kind: netwatch.EntryNote, ID: ev.ID, Event: ev.Name, Error: err.Error(), Hint: netwatch.Hint(err)}
+	d.report(e)
+	if watch != nil {
+		watch(e)
 	}
 }
 
@@ -164,8 +175,12 @@ func (d *daemon) plans(rules []*hooks.Rule) []control.Plan {
 
 // Status is how the daemon stands.
 func (d *daemon) Status() control.Status {
+	refused := ""
+	if r := d.refused.Load(); r != nil {
+		refused = *r
+	}
 	return control.Status{
-		Version: version, PID: os.Getpid(), Since: d.since, Config: d.config.Load().File,
+		Refused: refused, Version: version, PID: os.Getpid(), Since: d.since, Config: d.config.Load().File,
 		Addresses: d.store.Known(), Sources: d.watch.status(), Rules: d.rules.Status(),
 	}
 }
@@ -180,8 +195,11 @@ func (d *daemon) reload() {
 	cfg, err := config.Load(old.File, d.env())
 	if err != nil {
 		d.note(fmt.Errorf("reloading the configuration: the old one stays in force: %w", err))
+		refused := err.Error()
+		d.refused.Store(&refused)
 		return
 	}
+	d.refused.Store(nil)
 	if cfg.Daemon != old.Daemon {
 		d.log.Warn().Msg("reloading the configuration: [daemon] has changed, which takes effect at the next start")
 	}

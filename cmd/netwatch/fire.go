@@ -24,6 +24,9 @@ func (c *command) fireCommand() *cobra.Command {
 		Args:  cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			fields, err := parseFields(args[1:])
+			if err == nil && timeout <= 0 {
+				err = fmt.Errorf("--timeout %s is no time to wait; --no-wait does not wait", timeout)
+			}
 			if err != nil {
 				return usageError{err}
 			}
@@ -61,8 +64,9 @@ func (c *command) fire(ctx context.Context, req control.Request) error {
 	if err != nil {
 		return err
 	}
-	left, failed := 0, false
+	left, failed, id := 0, false, ""
 	accepted := func(a control.Accepted) {
+		id = a.ID
 		if !a.DryRun && !req.NoWait {
 			left = len(a.Rules)
 		}
@@ -77,14 +81,16 @@ func (c *command) fire(ctx context.Context, req control.Request) error {
 	}
 	err = client.Fire(ctx, req, accepted, each)
 	switch {
+	case errors.Is(err, context.DeadlineExceeded) && id == "":
+		return fmt.Errorf("firing %s: %w: it did not take the event in time", req.Event, control.ErrUnreachable)
+	case errors.Is(err, control.ErrUnreachable) && id != "", err == nil && left > 0:
+		return fmt.Errorf("firing %s: %w any more: %s is accepted, and its runs go on when it is back", req.Event, control.ErrUnreachable, id)
 	case errors.Is(err, context.DeadlineExceeded):
 		return netwatch.WithHint(fmt.Errorf("firing %s: still not done when the time was up", req.Event), "netwatch status shows what it waits for")
 	case err != nil:
 		return fmt.Errorf("firing %s: %w", req.Event, err)
 	case failed:
 		return errFailed
-	case left > 0:
-		return fmt.Errorf("firing %s: %w: it ended before the runs did, and goes on with them when it is back", req.Event, control.ErrUnreachable)
 	}
 	return nil
 }

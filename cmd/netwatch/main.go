@@ -3,10 +3,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"strings"
@@ -41,21 +43,38 @@ func main() {
 func run(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	c := &command{stdout: stdout}
+	out := &output{Writer: stdout}
+	c := &command{stdout: out}
 	root := c.root()
 	root.SetArgs(args)
-	root.SetOut(stdout)
+	root.SetOut(out)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
+	if out.err != nil {
+		err = fmt.Errorf("writing what was asked for: %w", out.err)
+	}
 	if err != nil && !errors.Is(err, errFailed) {
 		report(stderr, err)
 	}
 	return c.exitCode(err)
 }
 
+// An output remembers the first error of writing to it, for those who print and
+// do not look.
+type output struct {
+	io.Writer
+	err error
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	n, err := o.Writer.Write(p)
+	o.err = cmp.Or(o.err, err)
+	return n, err
+}
+
 // A command is what all commands share.
 type command struct {
-	stdout io.Writer
+	stdout *output
 	// config is the file of --config.
 	config string
 	json   bool
@@ -69,10 +88,9 @@ func (c *command) root() *cobra.Command {
 		Short: "Keep network-dependent services right when the network moves",
 		Long: "netwatch notices when the public address, the VPN or a certificate changes, makes the\n" +
 			"services that depend on it follow, and proves that they did. See netwatch(8).",
-		SilenceUsage:      true,
-		SilenceErrors:     true,
-		PersistentPreRun:  func(*cobra.Command, []string) { c.parsed = true },
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+		SilenceUsage:     true,
+		SilenceErrors:    true,
+		PersistentPreRun: func(*cobra.Command, []string) { c.parsed = true },
 	}
 	root.PersistentFlags().StringVarP(&c.config, "config", "c", defaultConfig(), "configuration `FILE`")
 	root.AddCommand(c.runCommand(), c.fireCommand(), c.checkCommand(), c.statusCommand(), c.historyCommand(), c.probeCommand(), c.versionCommand())
@@ -125,7 +143,7 @@ func (c *command) exitCode(err error) int {
 		return exitUsage
 	case errors.Is(err, control.ErrUnreachable):
 		return exitUnreachable
-	case errors.Is(err, control.ErrNotPermitted):
+	case errors.Is(err, control.ErrNotPermitted), errors.Is(err, fs.ErrPermission):
 		return exitNotPermitted
 	}
 	return exitFailed
@@ -140,6 +158,9 @@ func report(w io.Writer, err error) {
 	if mistakes := config.Mistakes(nil); errors.As(err, &mistakes) {
 		_, _ = fmt.Fprintln(w, mistakes)
 		return
+	}
+	if errors.Is(err, context.Canceled) {
+		err = errors.New("interrupted")
 	}
 	_, _ = fmt.Fprintln(w, "netwatch:", err)
 	if hint := netwatch.Hint(err); hint != "" {

@@ -42,8 +42,11 @@ func (c *command) entryText(e netwatch.Entry) string {
 	switch e.Kind {
 	case netwatch.EntryEvent:
 		fmt.Fprintf(&b, "%s from %s%s", e.Event, e.Source, fieldsText(e.Fields))
+		if e.Detail != "" {
+			fmt.Fprintf(&b, " (%s)", e.Detail)
+		}
 	case netwatch.EntryNote:
-		b.WriteString(c.paint(netwatch.Failed, "note: "+e.Error+e.Detail))
+		b.WriteString(c.paint(netwatch.Failed, "note: "+strings.ReplaceAll(e.Error, "\n", "\n    ")))
 	default:
 		fmt.Fprintf(&b, "%s: %s", e.Rule, c.outcomeText(e))
 	}
@@ -60,7 +63,11 @@ func (c *command) outcomeText(e netwatch.Entry) string {
 	if e.Kind == netwatch.EntryRun {
 		what = "run"
 	}
-	text := what + ": " + c.paint(e.Outcome, string(e.Outcome))
+	outcome := string(e.Outcome)
+	if e.Kind == netwatch.EntryRun && e.Outcome == netwatch.Failed && e.Retry == nil {
+		outcome = "failed for good"
+	}
+	text := what + ": " + c.paint(e.Outcome, outcome)
 	for _, more := range []string{e.Detail, e.Error} {
 		if more != "" {
 			text += ": " + more
@@ -69,6 +76,9 @@ func (c *command) outcomeText(e netwatch.Entry) string {
 	text += fmt.Sprintf(" (%.3f s)", e.Seconds)
 	if e.Retry != nil {
 		text += ", again at " + e.Retry.Local().Format("15:04:05")
+	}
+	if e.Kind == netwatch.EntryRun && len(e.IDs) > 1 {
+		text += ", for " + strings.Join(e.IDs, " ")
 	}
 	return text
 }
@@ -87,7 +97,7 @@ func fieldsText(fields map[string]string) string {
 func (c *command) paint(o netwatch.Outcome, text string) string {
 	colours := map[netwatch.Outcome]string{netwatch.Changed: "32", netwatch.Failed: "31", netwatch.Held: "33"}
 	colour, ok := colours[o]
-	if !ok || !isTerminal(c.stdout) || os.Getenv("NO_COLOR") != "" {
+	if !ok || !isTerminal(c.stdout.Writer) || os.Getenv("NO_COLOR") != "" {
 		return text
 	}
 	return "\x1b[" + colour + "m" + text + "\x1b[0m"

@@ -84,10 +84,11 @@ func (c *command) printAnswers(source string, settings *sources.STUN, answers []
 			}
 		}
 		v := verdict{Source: source, Family: family}
-		if addr, _, verdictErr := sources.Verdict(ofFamily, settings.Agree); verdictErr == nil {
+		addr, _, undecided := sources.Verdict(ofFamily, settings.Agree)
+		if undecided == nil {
 			found, v.Believed = true, addr.String()
 		} else {
-			v.Error = verdictErr.Error()
+			v.Error = reason(undecided)
 		}
 		err = errors.Join(err, c.printVerdict(w, v, settings.Agree))
 	}
@@ -114,13 +115,21 @@ func (c *command) printAnswer(w *tabwriter.Writer, source string, a sources.Answ
 	return err
 }
 
+// reason is why there is no verdict, without the answers, which stand above it.
+func reason(err error) string {
+	if u := (sources.Undecided{}); errors.As(err, &u) {
+		return u.Reason
+	}
+	return err.Error()
+}
+
 func (c *command) printVerdict(w *tabwriter.Writer, v verdict, agree int) error {
 	if c.json {
 		return c.printJSON(v)
 	}
 	text := fmt.Sprintf("%s, said by at least %d", v.Believed, agree)
 	if v.Error != "" {
-		text = "not known"
+		text = "not known: " + v.Error
 	}
 	_, err := fmt.Fprintf(w, "→ %s\t\t%s\n", v.Family, text)
 	return err

@@ -39,6 +39,9 @@ func (c *command) statusCommand() *cobra.Command {
 func (c *command) printStatus(s control.Status) error {
 	w := tabwriter.NewWriter(c.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "netwatch\t%s, process %d, started %s, %s\n", s.Version, s.PID, ago(s.Since), s.Config)
+	if s.Refused != "" {
+		fmt.Fprintf(w, "configuration\tthe file was refused, and the one before it is in force:\n\t%s\n", strings.ReplaceAll(s.Refused, "\n", "\n\t"))
+	}
 	for _, family := range netwatch.Families {
 		if a, ok := s.Addresses[family]; ok {
 			fmt.Fprintf(w, "%s\t%s since %s, confirmed %s by %s\n", family, a.Address, a.Since.Local().Format(time.DateTime), ago(a.Confirmed), strings.Join(a.By, ", "))
@@ -66,9 +69,9 @@ func sourceText(s control.SourceStatus) string {
 }
 
 func (c *command) printRule(w io.Writer, r hooks.RuleStatus) {
-	lines := []string{"never run since netwatch started"}
-	if r.Last != nil {
-		lines = []string{fmt.Sprintf("%s %s, %s", r.Last.Outcome, ago(r.Last.Time), r.Last.ID)}
+	var lines []string
+	if r.Last != nil && r.Failed == nil {
+		lines = append(lines, fmt.Sprintf("%s %s, %s", r.Last.Outcome, ago(r.Last.Time), r.Last.ID))
 	}
 	if r.Running != nil {
 		lines = append(lines, "running")
@@ -76,11 +79,14 @@ func (c *command) printRule(w io.Writer, r hooks.RuleStatus) {
 	if r.Waiting != nil {
 		lines = append(lines, waitingText(r.Waiting))
 	}
-	if f := r.Failed; f != nil {
+	if f := r.Failed; f != nil && r.Waiting == nil {
 		lines = append(lines, fmt.Sprintf("gave up %s: %s: %s", ago(f.Time), f.Step, f.Error))
 		if f.Hint != "" {
 			lines = append(lines, "hint: "+f.Hint)
 		}
+	}
+	if len(lines) == 0 {
+		lines = append(lines, "not run since netwatch started")
 	}
 	fmt.Fprintf(w, "rule %s\t%s\n", r.Name, strings.Join(lines, "\n\t"))
 }

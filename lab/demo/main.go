@@ -53,7 +53,7 @@ families = ["ipv4"]
 on = ["ip-changed"]
 do = [
   "rotate coturn %[1]s/coturn.conf",
-  "exec /bin/echo here systemd would restart coturn",
+  "exec /bin/echo this runs always; a restart of coturn would run after a change only",
 ]
 `
 

@@ -129,6 +129,9 @@ func (s *stage) wait(ctx context.Context, at netip.Addr) error {
 
 // history prints what netwatch says that it did.
 func (s *stage) history(ctx context.Context) error {
+	if _, err := s.server.Exec(ctx, "netwatch", "fire", "ip-changed"); err != nil { // until the last run has ended
+		return err
+	}
 	text, err := s.server.Exec(ctx, "netwatch", "history")
 	fmt.Printf("\nnetwatch history, on the server:\n\n%s\n", indent(text))
 	return err
