@@ -18,7 +18,7 @@ func TestWhoMayFire(t *testing.T) {
 		if strings.Contains(out, "code 0") != may || strings.Contains(out, "code 4") == may {
 			t.Errorf("%s:\n%s", user, out)
 		}
-		if !may && !strings.Contains(out, "netwatch: firing ip-changed: user 65534 may not fire ip-changed\nhint: ") {
+		if !may && !strings.Contains(out, "netwatch: firing ip-changed: user nobody may not fire ip-changed\nhint: ") {
 			t.Errorf("%s is told:\n%s", user, out)
 		}
 		if out := shell(t, "runuser -u "+user+" -- netwatch status"); !strings.Contains(out, FirstPublic.String()) {
