@@ -101,7 +101,8 @@ func (s Step) String() string { return s.Text }
 type Job struct {
 	// Event is the newest of those that led to this run.
 	Event Event
-	// Known are the public addresses known at this moment.
+	// Known are the public addresses known at this moment: those that servers
+	// have confirmed since netwatch started.
 	Known Known
 	// Changing is called by a gate after everything that can fail and right
 	// before the change itself. Once it has returned nil, a crash cannot make

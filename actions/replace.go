@@ -159,7 +159,7 @@ func (o *original) replace(ctx context.Context, text []byte, changing func() err
 		return o.explain("opening its directory", err)
 	}
 	defer unix.Close(dir)
-	if err := lock(ctx, dir); err != nil {
+	if err := lock(ctx, int(o.Fd())); err != nil {
 		return o.explain("waiting for another rewrite of it", err)
 	}
 	if err := o.current(); err != nil {
@@ -188,14 +188,16 @@ func cleanup(dir int, name string) error {
 	return nil
 }
 
-// lock waits for the directory's lock. The lock is on the directory, because
-// one on the file would not be seen by who opens the file that replaces it.
-// The kernel drops it with the descriptor, so a crash leaves none.
-func lock(ctx context.Context, dir int) error {
+// lock waits for the original's lock. Only who may read it can take it, which is
+// not everybody, as it is with its directory. Who gets it after the file was
+// replaced holds the lock of the old one, sees that it is no longer current,
+// and begins anew. The kernel drops it with the descriptor, so a crash leaves
+// none.
+func lock(ctx context.Context, file int) error {
 	tick := time.NewTicker(lockPause)
 	defer tick.Stop()
 	for {
-		err := unix.Flock(dir, unix.LOCK_EX|unix.LOCK_NB)
+		err := unix.Flock(file, unix.LOCK_EX|unix.LOCK_NB)
 		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
 			return err
 		}
@@ -375,7 +377,7 @@ func (o *original) explain(doing string, err error) error {
 	case errors.Is(err, unix.EBUSY):
 		hint = "it is a bind mount, which cannot be replaced: mount its directory instead"
 	case errors.Is(err, context.DeadlineExceeded):
-		hint = "see what else netwatch does there: `netwatch status`, and `fuser -v " + o.dir + "`"
+		hint = "see what else netwatch does there: `netwatch status`, and `fuser -v " + o.path + "`"
 	case errors.Is(err, fs.ErrPermission):
 		hint = "run netwatch as root: nobody else may replace files in " + o.dir + " and keep their owner"
 	}

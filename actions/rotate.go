@@ -76,7 +76,7 @@ func (r *Rotation) Do(ctx context.Context, job netwatch.Job) netwatch.Result {
 		}
 	}
 	if len(public) == 0 {
-		err := errors.New("the public address is not known yet: no server could tell it")
+		err := errors.New("the public address is not known yet: no server has told it since netwatch started")
 		return netwatch.Failure(netwatch.WithHint(err, "run `netwatch probe` to see what each STUN server says"))
 	}
 	for range rotateTries {

@@ -164,7 +164,7 @@ func TestRotateFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct{ name, file, public, want, hint string }{
-		{"not known", file("a", "x\n"), "", "the public address is not known yet: no server could tell it", "netwatch probe"},
+		{"not known", file("a", "x\n"), "", "the public address is not known yet: no server has told it since netwatch started", "netwatch probe"},
 		{"missing", filepath.Join(dir, "none"), "198.51.100.7", "reading " + dir + "/none: no such file", "turnserver -c"},
 		{"directory", dir, "198.51.100.7", "not a regular file", "name the configuration"},
 		{"fifo", fifo, "198.51.100.7", "not a regular file", "name the configuration"},
@@ -277,12 +277,12 @@ func TestRotateOthersNeverStop(t *testing.T) {
 // Another netwatch holds the directory: we wait for it, not past the deadline.
 func TestRotateLocked(t *testing.T) {
 	file := conf(t, "203.0.113.5")
-	dir, err := os.Open(filepath.Dir(file))
+	held, err := os.Open(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer dir.Close()
-	if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX); err != nil {
+	defer held.Close()
+	if err := unix.Flock(int(held.Fd()), unix.LOCK_EX); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
@@ -290,23 +290,23 @@ func TestRotateLocked(t *testing.T) {
 	s := step(t, Env{}, "rotate coturn "+file)
 	wantResult(t, s.Do(ctx, netwatch.Job{Known: known("198.51.100.7")}), netwatch.Failed, "waiting for another rewrite", "deadline")
 	wantFile(t, file, "realm=r\nexternal-ip=203.0.113.5\nport=3478\n")
-	if err := unix.Flock(int(dir.Fd()), unix.LOCK_UN); err != nil {
+	if err := unix.Flock(int(held.Fd()), unix.LOCK_UN); err != nil {
 		t.Fatal(err)
 	}
 	wantResult(t, rotate(t, file, "198.51.100.7", nil), netwatch.Changed)
 }
 
 // Many rewrite one file at the same time: each has its turn, with the
-// directory locked, and loses nothing.
+// file locked, and loses nothing.
 func TestRotateTogether(t *testing.T) {
 	file := conf(t, "203.0.113.5")
 	changing := func() error {
-		dir, err := os.Open(filepath.Dir(file))
+		held, err := os.Open(file)
 		if err != nil {
 			return err
 		}
-		defer dir.Close()
-		if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB); !errors.Is(err, unix.EWOULDBLOCK) {
+		defer held.Close()
+		if err := unix.Flock(int(held.Fd()), unix.LOCK_EX|unix.LOCK_NB); !errors.Is(err, unix.EWOULDBLOCK) {
 			t.Errorf("another could come in between: %v", err)
 		}
 		return nil

@@ -37,11 +37,17 @@ func (m Mistake) Error() string {
 // Mistakes are all mistakes of a file, sorted by position.
 type Mistakes []Mistake
 
-// Error is one line for each mistake.
+// shown is how many mistakes Error tells: beyond it is no configuration.
+const shown = 1000
+
+// Error is one line for each mistake, and one that counts those left out.
 func (m Mistakes) Error() string {
-	lines := make([]string, len(m))
-	for i := range m {
+	lines := make([]string, min(len(m), shown))
+	for i := range lines {
 		lines[i] = m[i].Error()
+	}
+	if more := len(m) - len(lines); more > 0 {
+		lines = append(lines, fmt.Sprintf("and %d more mistakes", more))
 	}
 	return strings.Join(lines, "\n")
 }

@@ -206,6 +206,20 @@ func TestListen(t *testing.T) {
 	}
 }
 
+// A file that is not a socket is not removed to make way for one.
+func TestListenRemovesNothingElse(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "precious")
+	if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Listen(path); err == nil || !strings.Contains(err.Error(), "is not a socket") {
+		t.Errorf("%v", err)
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestUnreachable(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := NewClient(filepath.Join(dir, "none.sock")).Status(t.Context()); !errors.Is(err, ErrUnreachable) || netwatch.Hint(err) == "" {

@@ -34,7 +34,7 @@ func Listen(path string) (net.Listener, error) {
 		_ = c.Close()
 		return nil, netwatch.WithHint(fmt.Errorf("listening on %s: another netwatch listens there", path), "stop the other one, or set daemon.socket to another path")
 	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := removeSocket(path); err != nil {
 		return nil, fmt.Errorf("removing the old control socket: %w", err)
 	}
 	l, err := net.Listen("unix", path)
@@ -45,6 +45,20 @@ func Listen(path string) (net.Listener, error) {
 		return nil, errors.Join(fmt.Errorf("opening the control socket to all users: %w", err), l.Close())
 	}
 	return l, nil
+}
+
+// removeSocket removes what a dead daemon left, and nothing but a socket.
+func removeSocket(path string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case info.Mode().Type() != os.ModeSocket:
+		return netwatch.WithHint(fmt.Errorf("%s is not a socket", path), "name another path as daemon.socket")
+	}
+	return os.Remove(path)
 }
 
 // NewServer serves d. The caller calls Serve with a listener, and Shutdown.

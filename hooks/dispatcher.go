@@ -55,7 +55,7 @@ func (d *Dispatcher) Resume() {
 		if l := d.lanes[name]; l != nil {
 			l.resume(r)
 		} else {
-			d.orphan(name, r.Events)
+			d.orphan(name, &run{events: r.Events, changed: r.Changed})
 		}
 	}
 }
@@ -130,32 +130,39 @@ func (d *Dispatcher) Table() *Table {
 func (d *Dispatcher) Swap(table *Table) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	lanes := map[string]*lane{}
+	there := map[string]bool{}
 	for _, r := range table.Rules() {
+		there[r.Name] = true
 		if l := d.lanes[r.Name]; l != nil {
 			l.become(r)
-			lanes[r.Name] = l
 		} else {
-			lanes[r.Name] = newLane(d, r)
+			d.lanes[r.Name] = newLane(d, r)
 		}
 	}
 	for name, l := range d.lanes {
-		if lanes[name] == nil {
+		if !there[name] {
 			l.retire()
 		}
 	}
-	d.table, d.lanes = table, lanes
+	d.table = table
 }
 
-// orphan reports events whose rule is gone.
-func (d *Dispatcher) orphan(rule string, events []netwatch.Event) {
-	newest := events[len(events)-1]
-	err := netwatch.WithHint(errors.New("the rule is no longer in the configuration"), "fire the event again if it still matters")
-	d.save(func(s *state.State) { s.End(rule, idsOf(events)) })
-	d.report(netwatch.Entry{
+// orphan ends a run whose rule is gone.
+func (d *Dispatcher) orphan(rule string, r *run) {
+	hint := "fire the event again if it still matters"
+	if r.changed {
+		hint = "it had changed something, and not done what follows from that: do the rest by hand, as the restart of a unit"
+	}
+	d.save(func(s *state.State) { s.End(rule, idsOf(r.events)) })
+	newest := r.newest()
+	e := netwatch.Entry{
 		Time: time.Now(), Kind: netwatch.EntryRun, ID: newest.ID, Event: newest.Name, Rule: rule,
-		Outcome: netwatch.Failed, Error: err.Error(), Hint: netwatch.Hint(err),
-	})
+		Outcome: netwatch.Failed, Error: "the rule is no longer in the configuration", Hint: hint,
+	}
+	d.report(e)
+	for _, watch := range r.watches {
+		watch(e)
+	}
 }
 
 // save writes what has already happened. If that fails, the worst is that it

@@ -629,3 +629,135 @@ func TestTimeoutSaysWhose(t *testing.T) {
 		}
 	})
 }
+
+// A reload in the middle of a run that then fails: the new rule does all of its
+// steps, and what had changed is not forgotten.
+func TestSwapDuringAFailingRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow := do(func(ctx context.Context, job netwatch.Job) netwatch.Result {
+			time.Sleep(2 * time.Second)
+			return result(netwatch.Failed)(ctx, job)
+		})
+		b := open(t, t.TempDir(), rule(plain(result(netwatch.Changed)), gate(result(netwatch.Changed)), gated(slow)))
+		defer b.close(t)
+		b.accept(t)
+		time.Sleep(time.Second)
+		b.Swap(NewTable([]*Rule{rule(gate(result(netwatch.Unchanged)), gated(result(netwatch.Changed)))}))
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		expect(t, b.did(), "plain: changed", "gate: changed", "unit: failed", "r ended: failed", "gate: unchanged", "unit: changed", "r ended: changed")
+	})
+}
+
+// Who waits for a run whose rule is removed is told, whether it waits or fails.
+func TestRemovedRuleTellsWhoWaits(t *testing.T) {
+	for name, wait := range map[string]time.Duration{"while it settles": 0, "while it runs": time.Second} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := open(t, t.TempDir(), rule(plain(do(func(context.Context, netwatch.Job) netwatch.Result {
+					time.Sleep(2 * time.Second)
+					return netwatch.Result{Outcome: netwatch.Held, Until: time.Now().Add(time.Hour)}
+				}))))
+				defer b.close(t)
+				var told []netwatch.Outcome
+				watch := func(e netwatch.Entry) {
+					if e.Kind == netwatch.EntryRun {
+						told = append(told, e.Outcome)
+					}
+				}
+				if _, err := b.Accept(netwatch.NewEvent("x", netwatch.Fired, nil), watch); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(wait)
+				b.Swap(NewTable(nil))
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				if len(told) == 0 || told[len(told)-1] != netwatch.Failed {
+					t.Errorf("told: %q", told)
+				}
+				if n := len(b.store.Get().Runs); n != 0 {
+					t.Errorf("%d runs are still on disk", n)
+				}
+			})
+		})
+	}
+}
+
+// A rule that is removed and comes back while it runs does not run twice at once.
+func TestRuleThatComesBackWhileItRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		running, most := 0, 0
+		r := rule(plain(do(func(context.Context, netwatch.Job) netwatch.Result {
+			running++
+			most = max(most, running)
+			time.Sleep(5 * time.Second)
+			running--
+			return netwatch.Result{Outcome: netwatch.Changed}
+		})))
+		b := open(t, t.TempDir(), r)
+		defer b.close(t)
+		b.accept(t)
+		time.Sleep(time.Second)
+		b.Swap(NewTable(nil))
+		b.Swap(NewTable([]*Rule{r}))
+		b.accept(t)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		expect(t, b.did(), "plain: changed", "r ended: changed", "plain: changed", "r ended: changed")
+		if most != 1 {
+			t.Errorf("%d runs at once", most)
+		}
+	})
+}
+
+// A step that fails because netwatch ends is not the run's failure.
+func TestDrainIsNoFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := rule(plain(do(func(ctx context.Context, _ netwatch.Job) netwatch.Result {
+			<-ctx.Done()
+			return netwatch.Failure(context.Cause(ctx))
+		})))
+		r.Retry = 0
+		b := open(t, t.TempDir(), r)
+		b.accept(t)
+		time.Sleep(time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		b.Drain(ctx)
+		if s := b.store.Get(); len(s.Runs) != 1 || len(s.Failures) != 0 {
+			t.Errorf("on disk: %+v", s)
+		}
+		if err := b.store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Steps get no address that nobody has confirmed since netwatch started.
+func TestOldAddressIsNotActedOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir, known := t.TempDir(), -1
+		r := rule(plain(do(func(_ context.Context, job netwatch.Job) netwatch.Result {
+			known = len(job.Known)
+			return netwatch.Result{Outcome: netwatch.Changed}
+		})))
+		b := open(t, dir, r)
+		found := netwatch.NewEvent(netwatch.IPChanged, "stun", map[string]string{"family": "ipv4", "new": "203.0.113.5"})
+		if _, err := b.Accept(found, nil); err != nil {
+			t.Fatal(err)
+		}
+		b.close(t)
+		time.Sleep(time.Hour)
+		b = open(t, dir, r)
+		defer b.close(t)
+		for want := range 2 {
+			b.accept(t)
+			time.Sleep(time.Second)
+			synctest.Wait()
+			if known != want {
+				t.Errorf("%d addresses are acted on, want %d", known, want)
+			}
+			b.store.Confirm(netwatch.IPv4, []string{"a"})
+		}
+	})
+}

@@ -33,7 +33,7 @@ type lane struct {
 	last    *netwatch.Entry // how the last run ended
 	timer   *time.Timer
 	closed  bool // what waits does not start: the dispatcher drains
-	retired bool // what waits will never start: the rule is gone
+	retired bool // the rule is gone: what is to be tried again is not
 }
 
 // A run is the events that one execution of a rule is about, and how far it is.
@@ -113,6 +113,9 @@ func (l *lane) start() {
 	again := l.execute(rule, l.running)
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if again != nil && l.rule != rule {
+		again.next = 0 // a reload has put another rule in force: all of its steps
+	}
 	l.requeue(again)
 	l.running = nil
 	l.schedule()
@@ -125,7 +128,7 @@ func (l *lane) requeue(r *run) {
 	switch {
 	case r == nil:
 	case l.retired:
-		l.d.orphan(l.rule.Name, r.events)
+		l.d.orphan(l.rule.Name, r)
 	case w == nil:
 		l.waiting = r
 	default:
@@ -177,7 +180,7 @@ func (l *lane) job(rule *Rule, r *run) netwatch.Job {
 		r.changed = true
 		return l.d.store.Update(func(s *state.State) { s.Change(rule.Name) })
 	}
-	return netwatch.Job{Event: r.newest(), Known: l.d.store.Known(), Changing: changing}
+	return netwatch.Job{Event: r.newest(), Known: l.d.store.Confirmed(), Changing: changing}
 }
 
 // again decides when a run that failed or was held is tried again, and gives it
@@ -189,7 +192,7 @@ func (l *lane) again(rule *Rule, r *run, result netwatch.Result) *run {
 		if r.giveUp.IsZero() {
 			r.giveUp, r.pauses = now.Add(rule.Retry), newPauses()
 		}
-		if !now.Before(r.giveUp) {
+		if !now.Before(r.giveUp) && l.d.ctx.Err() == nil {
 			return l.gaveUp(rule, r, result)
 		}
 		r.due = now.Add(r.pauses.NextBackOff())
@@ -265,25 +268,25 @@ func (l *lane) tell(r *run, e netwatch.Entry) {
 	}
 }
 
-// become puts another rule of the same name in force; what waits does all of
-// its steps.
+// become puts another rule of the same name in force, perhaps one that had gone;
+// what waits does all of its steps.
 func (l *lane) become(rule *Rule) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.rule = rule
+	l.rule, l.retired = rule, false
 	if l.waiting != nil {
 		l.waiting.next = 0
 	}
 }
 
-// retire ends a lane whose rule is gone.
+// retire ends what waits in a lane whose rule is gone. The lane stays: a run may
+// still be in it, and the rule may come back.
 func (l *lane) retire() {
-	l.drain()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.retired = true
 	if l.waiting != nil {
-		l.d.orphan(l.rule.Name, l.waiting.events)
+		l.d.orphan(l.rule.Name, l.waiting)
 		l.waiting = nil
 	}
 }

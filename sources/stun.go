@@ -161,7 +161,7 @@ type stunSource struct {
 	asked chan struct{}
 
 	mu      sync.Mutex // guards what follows
-	running bool
+	ended   bool
 	waiting []chan<- netwatch.Result
 	// interrupt ends a poll that serves no probe.
 	interrupt context.CancelFunc
@@ -198,8 +198,8 @@ func (s *stunSource) Run(ctx context.Context, emit func(netwatch.Event)) error {
 }
 
 // Probe has all servers asked now, and returns once what they said is emitted.
-// Waiting probes share a poll that began after all of them. It fails when ctx
-// ends or Run has not begun or has ended.
+// Waiting probes share a poll that began after all of them, and are served as
+// well by a Run that begins later. It fails when ctx ends or Run has ended.
 func (s *stunSource) Probe(ctx context.Context) netwatch.Result {
 	reply := make(chan netwatch.Result, 1)
 	if !s.enqueue(reply) {
@@ -226,14 +226,14 @@ func (s *stunSource) Trouble() error {
 func (s *stunSource) open() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.running = true
+	s.ended = false
 }
 
 // close answers the probes that no poll will serve.
 func (s *stunSource) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.running = false
+	s.ended = true
 	for _, reply := range s.waiting {
 		reply <- netwatch.Failure(fmt.Errorf("asking %s: it was stopped", s.name))
 	}
@@ -244,7 +244,7 @@ func (s *stunSource) close() {
 func (s *stunSource) enqueue(reply chan<- netwatch.Result) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.running {
+	if s.ended {
 		return false
 	}
 	s.waiting = append(s.waiting, reply)

@@ -275,16 +275,26 @@ func TestProbeGetsItsOwnPoll(t *testing.T) {
 	})
 }
 
-// A probe fails at once when the source does not run, and when it is stopped.
+// A probe waits for a source that has not begun, and fails when it is stopped.
 func TestProbeOfAStoppedSource(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{}
 		w.know(first)
 		s := w.source(2, dead, dead)
-		if r := s.Probe(t.Context()); r.Outcome != netwatch.Failed || !strings.Contains(r.Err.Error(), "not running") {
-			t.Errorf("before: %+v", r)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		if r := s.Probe(ctx); r.Outcome != netwatch.Failed {
+			t.Errorf("never begun: %+v", r)
 		}
-		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		early := make(chan netwatch.Result, 1)
+		go func() { early <- s.Probe(t.Context()) }()
+		synctest.Wait()
+		ctx, cancel = context.WithCancel(t.Context())
+		defer func() {
+			if r := <-early; r.Err == nil || strings.Contains(r.Err.Error(), "not running") {
+				t.Errorf("begun later: %+v", r)
+			}
+		}()
 		results := make(chan netwatch.Result, 2)
 		go func() { _ = s.Run(ctx, w.emit) }()
 		synctest.Wait()

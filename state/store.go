@@ -24,6 +24,9 @@ const fileName = "state.json"
 // any goroutine.
 type Store struct {
 	dir *os.File // locked, and synced after each replacement
+	// opened is when this process began: what was confirmed before may be long
+	// out of date.
+	opened time.Time
 
 	mu        sync.Mutex
 	state     *State // never changed, only replaced
@@ -57,7 +60,7 @@ func Open(dir string) (s *Store, aside string, err error) {
 		_ = d.Close()
 		return nil, "", netwatch.WithHint(fmt.Errorf("locking the state directory %s: another netwatch runs on it", dir), "stop the other one, or give this one a state directory of its own")
 	}
-	s = &Store{dir: d, confirmed: map[netwatch.Family]confirmation{}}
+	s = &Store{dir: d, opened: time.Now(), confirmed: map[netwatch.Family]confirmation{}}
 	s.sweep()
 	if s.state, aside, err = load(filepath.Join(dir, fileName)); err != nil {
 		_ = d.Close()
@@ -186,6 +189,14 @@ func (s *Store) Known() netwatch.Known {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.known(s.state.Addresses)
+}
+
+// Confirmed are those of Known that a server has confirmed since the store was
+// opened.
+func (s *Store) Confirmed() netwatch.Known {
+	known := s.Known()
+	maps.DeleteFunc(known, func(_ netwatch.Family, a netwatch.Address) bool { return a.Confirmed.Before(s.opened) })
+	return known
 }
 
 // known is addresses with the newest confirmations. s.mu is held.

@@ -107,8 +107,8 @@ func (d *daemon) report(e netwatch.Entry) {
 	if len(e.IDs) > 1 {
 		line.Strs("ids", e.IDs)
 	}
-	for _, key := range sortedKeys(e.Fields) {
-		line.Str(key, e.Fields[key])
+	if len(e.Fields) > 0 {
+		line.Interface("fields", e.Fields)
 	}
 	if e.Kind == netwatch.EntryStep || e.Kind == netwatch.EntryRun {
 		line.Float64("seconds", e.Seconds)

@@ -59,7 +59,7 @@ func (d *daemon) run(ctx context.Context) error {
 	d.rules.Resume()
 	server, served := serve(d, listener)
 	d.watch.set(d.config.Load().Sources)
-	d.emit(netwatch.NewEvent(netwatch.Started, "netwatch", nil))
+	defer d.start(ctx)()
 	d.tell(systemd.SdNotifyReady)
 	d.log.Info().Str("version", version).Str("config", d.config.Load().File).Msg("ready")
 	for {
@@ -75,6 +75,44 @@ func (d *daemon) run(ctx context.Context) error {
 			d.tell(systemd.SdNotifyStopping)
 			d.drain()
 			return server.Close()
+		}
+	}
+}
+
+// startPause is how long to wait before started is emitted again when it could
+// not be accepted, as on a full disk.
+const startPause = time.Second
+
+// start emits started in the background. The function returned ends that and
+// waits for its end.
+func (d *daemon) start(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		d.started(ctx)
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
+}
+
+// started looks once, so that rules do not act on what was true when an earlier
+// process ended, and emits started until it is accepted or ctx is done.
+func (d *daemon) started(ctx context.Context) {
+	looking, cancel := context.WithTimeout(ctx, lookTime)
+	d.watch.probe(looking, "")
+	cancel()
+	for ctx.Err() == nil {
+		_, err := d.rules.Accept(netwatch.NewEvent(netwatch.Started, "netwatch", nil), nil)
+		if err == nil {
+			return
+		}
+		d.note(err)
+		select {
+		case <-time.After(startPause):
+		case <-ctx.Done():
 		}
 	}
 }
