@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"time"
 
 	"netwatch"
 )
@@ -17,6 +18,9 @@ const rotateUsage = "coturn FILE [private=keep|auto|none]"
 // rotateTries is how often a file is read anew because somebody else rewrote
 // it in between.
 const rotateTries = 5
+
+// rotatePause is how long a file that somebody writes is left to him.
+const rotatePause = 100 * time.Millisecond
 
 // A Rotation sets external-ip in a configuration of coturn. It is the step
 // `rotate coturn FILE [private=keep|auto|none]`.
@@ -86,6 +90,10 @@ func (r *Rotation) Do(ctx context.Context, job netwatch.Job) netwatch.Result {
 			return result
 		case !errors.Is(err, errMoved):
 			return netwatch.Failure(err)
+		}
+		select {
+		case <-time.After(rotatePause):
+		case <-ctx.Done():
 		}
 	}
 	err := fmt.Errorf("rewriting %s: %w, %d times in a row", r.File, errMoved, rotateTries)

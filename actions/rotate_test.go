@@ -400,3 +400,26 @@ func killed(t *testing.T, file string, look func() string) {
 		t.Fatalf("it ended by itself: %v", err)
 	}
 }
+
+// A file that somebody has open for writing may be half of what it will be, and
+// is left alone until he is done.
+func TestRotateWaitsForAWriter(t *testing.T) {
+	file := conf(t, "203.0.113.5")
+	writer, err := os.OpenFile(file, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer writer.Close()
+	wantResult(t, rotate(t, file, "198.51.100.7", nil), netwatch.Failed, "it changed while it was being rewritten")
+	wantFile(t, file, "realm=r\nexternal-ip=203.0.113.5\nport=3478\n")
+	ended := make(chan netwatch.Result, 1)
+	go func() { ended <- rotate(t, file, "198.51.100.7", nil) }()
+	if _, err := writer.WriteString("use-auth-secret\n"); err != nil {
+		t.Fatal(err)
+	}
+	if err := writer.Close(); err != nil {
+		t.Fatal(err)
+	}
+	wantResult(t, <-ended, netwatch.Changed)
+	wantFile(t, file, "realm=r\nexternal-ip=198.51.100.7\nport=3478\nuse-auth-secret\n")
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -159,9 +160,9 @@ func TestPeerIsTheProcessThatConnects(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer server.Close()
-	p, err := peerOf(server)
-	if err != nil || int(p.uid) != os.Geteuid() {
-		t.Errorf("peer %+v, %v", p, err)
+	p := server.(*knownConn).peer
+	if int(p.uid) != os.Geteuid() {
+		t.Errorf("peer %+v", p)
 	}
 	own, err := os.Getgroups()
 	if err != nil {
@@ -242,6 +243,72 @@ func TestHungDaemon(t *testing.T) {
 	if _, err := c.Status(t.Context()); !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), "it does not answer") {
 		t.Errorf("%v", err)
 	}
+}
+
+// A user without privileges has so many connections and no more, and gets one
+// back with each that is closed; others do not suffer.
+func TestConnectionsOfOneUser(t *testing.T) {
+	l := &listener{open: map[uint32]int{}}
+	somebody, other := peer{uid: 4242424242}, peer{uid: 4242424243}
+	for n := range maxPerUser {
+		if !l.admit(somebody) {
+			t.Fatalf("connection %d is refused", n+1)
+		}
+	}
+	if l.admit(somebody) || !l.admit(other) || !l.admit(peer{uid: 0}) {
+		t.Error("the limit is not that user's own")
+	}
+	l.leave(somebody)
+	if !l.admit(somebody) {
+		t.Error("what was closed still counts")
+	}
+	for range 10 * maxPerUser {
+		if !l.admit(peer{uid: uint32(os.Geteuid())}) {
+			t.Fatal("the daemon's own user is limited")
+		}
+	}
+}
+
+// A caller who does not finish his request is let go in time.
+func TestSlowRequestIsLetGo(t *testing.T) {
+	c := dial(t, serve(t, stub{}), "POST /v1/fire HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+	if err := c.SetReadDeadline(time.Now().Add(4 * callerTime)); err != nil {
+		t.Fatal(err)
+	}
+	if answer, err := io.ReadAll(c); err != nil || !strings.Contains(string(answer), "400 Bad Request") {
+		t.Errorf("%q, %v", answer, err)
+	}
+}
+
+// So is one who does not read what he follows.
+func TestSlowFollowerOfTheSocketIsLetGo(t *testing.T) {
+	h := NewHistory()
+	c := dial(t, serve(t, stub{history: h}), "GET /v1/history?follow=1 HTTP/1.1\r\nHost: x\r\n\r\n")
+	long := netwatch.Entry{Detail: strings.Repeat("x", 64<<10)}
+	for deadline := time.Now().Add(4 * callerTime); ; {
+		h.Add(long) // until no buffer holds more
+		if _, err := c.Write([]byte(" ")); err != nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("it is still being served")
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+}
+
+// dial connects and sends a request or a part of one.
+func dial(t *testing.T, path, request string) net.Conn {
+	t.Helper()
+	c, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	if _, err := c.Write([]byte(request)); err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 // Without the kernel's word on who asks, nothing is fired.

@@ -27,20 +27,16 @@ type peer struct {
 
 type peerKey struct{}
 
-// withPeer puts the peer of a connection into its context.
+// withPeer puts the peer of a connection into its context. Without one nothing
+// is permitted.
 func withPeer(ctx context.Context, c net.Conn) context.Context {
-	p, err := peerOf(c)
-	if err != nil {
-		return ctx // without a peer nothing is permitted
+	if known, ok := c.(*knownConn); ok {
+		return context.WithValue(ctx, peerKey{}, known.peer)
 	}
-	return context.WithValue(ctx, peerKey{}, p)
+	return ctx
 }
 
-func peerOf(c net.Conn) (p peer, err error) {
-	conn, ok := c.(*net.UnixConn)
-	if !ok {
-		return p, fmt.Errorf("%T is not a unix socket", c)
-	}
+func peerOf(conn *net.UnixConn) (p peer, err error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return p, err
@@ -90,10 +86,15 @@ func (p peer) mayFire(event string) error {
 	if p.privileged() {
 		return nil
 	}
+	return notPermitted(p, "fire "+event)
+}
+
+// notPermitted is the error for a peer who may not do something.
+func notPermitted(p peer, do string) error {
 	name := strconv.FormatUint(uint64(p.uid), 10)
 	if u, err := user.LookupId(name); err == nil {
 		name = u.Username
 	}
-	err := fmt.Errorf("user %s may not fire %s", name, event)
+	err := fmt.Errorf("user %s may not %s", name, do)
 	return netwatch.WithHint(err, "do it as root, or as a member of the group "+group)
 }

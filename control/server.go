@@ -20,6 +20,10 @@ import (
 // maxBody is the size of a request in bytes that no true one reaches.
 const maxBody = 64 << 10
 
+// callerTime is how long a caller may take to send a request, or to take a line
+// of the answer.
+const callerTime = 5 * time.Second
+
 // ErrUnknownEvent is Fire's error for an event that no rule names.
 var ErrUnknownEvent = errors.New("no rule names this event")
 
@@ -37,14 +41,14 @@ func Listen(path string) (net.Listener, error) {
 	if err := removeSocket(path); err != nil {
 		return nil, fmt.Errorf("removing the old control socket: %w", err)
 	}
-	l, err := net.Listen("unix", path)
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
 		return nil, netwatch.WithHint(fmt.Errorf("listening on the control socket: %w", err), "run netwatch as a user who may write there, or name another path as daemon.socket")
 	}
 	if err := os.Chmod(path, 0o666); err != nil { //nolint:gosec // see above
 		return nil, errors.Join(fmt.Errorf("opening the control socket to all users: %w", err), l.Close())
 	}
-	return l, nil
+	return &listener{UnixListener: l, open: map[uint32]int{}}, nil
 }
 
 // removeSocket removes what a dead daemon left, and nothing but a socket.
@@ -75,9 +79,7 @@ type server struct{ daemon Daemon }
 
 func (s server) fire(w http.ResponseWriter, r *http.Request) {
 	var req Request
-	in := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
-	in.DisallowUnknownFields()
-	if err := in.Decode(&req); err != nil {
+	if err := read(w, r, &req); err != nil {
 		refuse(w, http.StatusBadRequest, fmt.Errorf("reading the request: %w", err))
 		return
 	}
@@ -105,6 +107,21 @@ func (s server) fire(w http.ResponseWriter, r *http.Request) {
 	if !req.DryRun && !req.NoWait {
 		follow(r, out, accepted, entries)
 	}
+}
+
+// read reads the body of a request; a caller who takes his time over it is not
+// waited for.
+func read(w http.ResponseWriter, r *http.Request, req *Request) error {
+	control := http.NewResponseController(w)
+	if err := control.SetReadDeadline(time.Now().Add(callerTime)); err != nil {
+		return err
+	}
+	in := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
+	in.DisallowUnknownFields()
+	if err := in.Decode(req); err != nil {
+		return err
+	}
+	return control.SetReadDeadline(time.Time{})
 }
 
 // permit says why the peer of a connection may not have what it asks for. A dry
@@ -140,19 +157,24 @@ func (s server) status(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (s server) history(w http.ResponseWriter, r *http.Request) {
+	if p, known := r.Context().Value(peerKey{}).(peer); !known || !p.privileged() {
+		refuse(w, http.StatusForbidden, notPermitted(p, "read the history"))
+		return
+	}
 	past, next, leave := s.daemon.History().Follow()
 	defer leave()
 	out := newLines(w)
 	for _, e := range past {
-		out.send(e)
+		if !out.send(e) {
+			return
+		}
 	}
 	for r.URL.Query().Get("follow") == "1" {
 		select {
 		case e, ok := <-next:
-			if !ok {
+			if !ok || !out.send(e) {
 				return
 			}
-			out.send(e)
 		case <-r.Context().Done():
 			return
 		}
@@ -162,21 +184,19 @@ func (s server) history(w http.ResponseWriter, r *http.Request) {
 // lines sends JSON values, one a line, each at once.
 type lines struct {
 	encoder *json.Encoder
-	flush   func() error
+	control *http.ResponseController
 }
 
 func newLines(w http.ResponseWriter) lines {
 	w.Header().Set("Content-Type", "application/x-ndjson")
-	l := lines{json.NewEncoder(w), http.NewResponseController(w).Flush}
-	_ = l.flush() // a follower sees at once that it is connected
+	l := lines{json.NewEncoder(w), http.NewResponseController(w)}
+	_ = l.control.Flush() // a follower sees at once that it is connected
 	return l
 }
 
-// send ignores errors: a caller that has gone is noticed by its context.
-func (l lines) send(v any) {
-	if l.encoder.Encode(v) == nil {
-		_ = l.flush()
-	}
+// send says whether the caller took it in time.
+func (l lines) send(v any) bool {
+	return l.control.SetWriteDeadline(time.Now().Add(callerTime)) == nil && l.encoder.Encode(v) == nil && l.control.Flush() == nil
 }
 
 func refuse(w http.ResponseWriter, status int, err error) {

@@ -21,6 +21,9 @@ func TestWhoMayFire(t *testing.T) {
 		if !may && !strings.Contains(out, "netwatch: firing ip-changed: user nobody may not fire ip-changed\nhint: ") {
 			t.Errorf("%s is told:\n%s", user, out)
 		}
+		if out := shell(t, "runuser -u "+user+" -- netwatch history 2>&1; echo code $?"); strings.Contains(out, "code 0") != may {
+			t.Errorf("%s reads the history:\n%s", user, out)
+		}
 		if out := shell(t, "runuser -u "+user+" -- netwatch status"); !strings.Contains(out, FirstPublic.String()) {
 			t.Errorf("%s sees:\n%s", user, out)
 		}
