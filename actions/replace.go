@@ -51,24 +51,20 @@ func openOriginal(path string) (*original, error) {
 		return nil, explainRead(path, err)
 	}
 	o := &original{File: os.NewFile(uintptr(fd), place), path: path, dir: filepath.Dir(place), base: filepath.Base(place)}
-	err = o.lease(unix.F_RDLCK)
-	if err == nil {
-		err = errors.Join(o.read(), o.lease(unix.F_UNLCK))
-	}
-	if err != nil {
+	if err := o.read(); err != nil {
 		_ = o.Close()
 		return nil, explainRead(path, err)
 	}
 	return o, nil
 }
 
-// lease keeps others from writing to the file (F_RDLCK) until it is given up
-// (F_UNLCK) or the file is closed: they wait. It is refused while somebody has
-// the file open for writing, who may have written half of it (fcntl(2),
-// F_SETLEASE). Where leases are not to be had, as on some file systems or
-// without CAP_LEASE on the file of another user, there is none.
-func (o *original) lease(kind int) error {
-	if _, err := unix.FcntlInt(o.Fd(), unix.F_SETLEASE, kind); kind == unix.F_RDLCK && errors.Is(err, unix.EAGAIN) {
+// lease keeps others from writing to the file until it is closed: they wait. It
+// is refused while somebody has the file open for writing, who may have written
+// half of it (fcntl(2), F_SETLEASE); who had it open before and is done has
+// changed it since it was read. Where leases are not to be had, as on some file
+// systems or without CAP_LEASE on the file of another user, there is none.
+func (o *original) lease() error {
+	if _, err := unix.FcntlInt(o.Fd(), unix.F_SETLEASE, unix.F_RDLCK); errors.Is(err, unix.EAGAIN) {
 		return errMoved
 	}
 	return nil
@@ -270,7 +266,7 @@ func (o *original) swap(dir int, changing func() error) error {
 			return fmt.Errorf("rewriting %s: noting that it changes: %w", o.path, err)
 		}
 	}
-	if err := errors.Join(o.lease(unix.F_RDLCK), o.current()); err != nil {
+	if err := errors.Join(o.lease(), o.current()); err != nil {
 		return err
 	}
 	if err := unix.Renameat(dir, o.temporary(), dir, o.base); err != nil {
