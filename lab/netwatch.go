@@ -16,7 +16,7 @@ func (s *Server) InstallNetwatch(ctx context.Context, tree string) error {
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("building netwatch: %w: %s", err, out)
 	}
-	unit, err := os.ReadFile(filepath.Join(tree, "packaging", "netwatch.service")) // Our own source.
+	unit, err := os.ReadFile(filepath.Join(tree, "packaging", "netwatch.service"))
 	if err != nil {
 		return fmt.Errorf("reading netwatch's unit: %w", err)
 	}

@@ -129,7 +129,8 @@ func serve(d *daemon, l net.Listener) (*http.Server, <-chan error) {
 	return server, served
 }
 
-// drain stops the sources and lets the runs in progress end.
+// drain lets the runs in progress end, and then stops the sources, which steps
+// of these runs may still ask.
 func (d *daemon) drain() {
 	d.log.Info().Msg("draining")
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
