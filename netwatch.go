@@ -9,6 +9,8 @@ package netwatch
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"maps"
 	"strings"
 	"time"
@@ -54,6 +56,13 @@ const (
 // Events is every event that netwatch itself knows. A rule may name others,
 // which then can be fired.
 var Events = []string{Started, IPChanged, AddrChanged, LinkChanged, RouteChanged, VPNChanged, CertRenewed, FileChanged}
+
+// Fingerprint is the SHA-256 of content in small hexadecimal digits: what state
+// and events hold of a file.
+func Fingerprint(content []byte) string {
+	sum := sha256.Sum256(content)
+	return hex.EncodeToString(sum[:])
+}
 
 // A Source notices changes in the world.
 type Source interface {
@@ -105,9 +114,10 @@ type Job struct {
 	// have confirmed since netwatch started.
 	Known Known
 	// Changing is called by a gate after everything that can fail and right
-	// before the change itself. Once it has returned nil, a crash cannot make
-	// the steps after it be skipped.
-	Changing func() error
+	// before the change itself: files are the names of the one file that is to
+	// have content. Once it has returned nil, a crash cannot make the steps
+	// after it be skipped, and the content is not taken for somebody else's.
+	Changing func(content []byte, files ...string) error
 }
 
 // Outcome is how a step ended.

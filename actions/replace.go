@@ -165,7 +165,7 @@ func (o *original) temporary() string { return "." + o.base + ".netwatch-new" }
 // and extended attributes (ACLs are among them), or changes nothing. It
 // returns errMoved if the original is no longer what was read. changing is
 // called right before the change.
-func (o *original) replace(ctx context.Context, text []byte, changing func() error) error {
+func (o *original) replace(ctx context.Context, text []byte, changing func([]byte, ...string) error) error {
 	dir, err := unix.Open(o.dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return o.explain("opening its directory", err)
@@ -183,7 +183,7 @@ func (o *original) replace(ctx context.Context, text []byte, changing func() err
 	if err := o.write(dir, text); err != nil {
 		return errors.Join(err, cleanup(dir, o.temporary()))
 	}
-	if err := o.swap(dir, changing); err != nil {
+	if err := o.swap(dir, text, changing); err != nil {
 		return errors.Join(err, cleanup(dir, o.temporary()))
 	}
 	// The new file is in place: to fail now would say that it is not. Without
@@ -257,12 +257,12 @@ func (o *original) write(dir int, text []byte) error {
 }
 
 // swap renames the temporary file over the original.
-func (o *original) swap(dir int, changing func() error) error {
+func (o *original) swap(dir int, text []byte, changing func([]byte, ...string) error) error {
 	if err := o.current(); err != nil {
 		return err
 	}
 	if changing != nil {
-		if err := changing(); err != nil {
+		if err := changing(text, o.path, filepath.Join(o.dir, o.base)); err != nil {
 			return fmt.Errorf("rewriting %s: noting that it changes: %w", o.path, err)
 		}
 	}

@@ -101,7 +101,7 @@ func (r *Rotation) Do(ctx context.Context, job netwatch.Job) netwatch.Result {
 }
 
 // once reads the file, and replaces it if another is wanted.
-func (r *Rotation) once(ctx context.Context, public map[netwatch.Family]netip.Addr, changing func() error) (netwatch.Result, error) {
+func (r *Rotation) once(ctx context.Context, public map[netwatch.Family]netip.Addr, changing func([]byte, ...string) error) (netwatch.Result, error) {
 	o, err := openOriginal(string(r.File))
 	if err != nil {
 		return netwatch.Result{}, err

@@ -28,6 +28,8 @@ func (s section) prober() bool {
 	_, ok := s.Settings.Source(s.Name, sources.Env{
 		Known:   func() netwatch.Known { return nil },
 		Confirm: func(netwatch.Family, []string) {},
+		Seen:    func(string, string) string { return "" },
+		See:     func(string, string, string) error { return nil },
 		Log:     zerolog.Nop(),
 	}).(netwatch.Prober)
 	return ok
@@ -54,21 +56,23 @@ func (r *reader) sources(n *node) []Source {
 	return all
 }
 
-// rivals reports sources that ask for the same family: there is one public
-// address of each, and two sources that see different ones would take turns.
+// rivals reports sources of one kind that claim the same thing.
 func (r *reader) rivals(n *node) {
-	asker := map[netwatch.Family]string{}
+	claimed := map[[2]string]string{}
 	for _, name := range n.names {
-		stun, ok := r.sections[name].Settings.(*sources.STUN)
-		if !ok || r.sections[name].wrong {
+		s := r.sections[name]
+		settings, ok := s.Settings.(sources.Claimed)
+		if !ok || s.wrong {
 			continue
 		}
-		for _, family := range stun.Families {
-			if other := asker[family]; other != "" {
-				r.missing(n.members[name], "families", fmt.Errorf("%s is asked for by source.%s already, and the two could contradict each other", family, other))
+		key, values := settings.Claims()
+		for _, value := range values {
+			claim := [2]string{s.Kind, value}
+			if other := claimed[claim]; other != "" && other != name {
+				r.missing(n.members[name], key, fmt.Errorf("%s is claimed by source.%s already, and the two could contradict each other", value, other))
 				continue
 			}
-			asker[family] = name
+			claimed[claim] = name
 		}
 	}
 }

@@ -74,8 +74,12 @@ func (d *Dispatcher) Accept(ev netwatch.Event, watch func(netwatch.Entry)) ([]st
 	for i, r := range rules {
 		names[i] = r.Name
 	}
-	if err := d.persist(ev, names); err != nil {
+	fits, err := d.persist(ev, names)
+	switch {
+	case err != nil:
 		return nil, fmt.Errorf("accepting %s: %w", ev.Name, err)
+	case !fits:
+		return nil, nil // its source looks again
 	}
 	d.report(eventEntry(ev))
 	for _, name := range names {
@@ -89,19 +93,34 @@ func eventEntry(ev netwatch.Event) netwatch.Entry {
 	return netwatch.Entry{Time: time.Now(), Kind: netwatch.EntryEvent, ID: ev.ID, Event: ev.Name, Source: ev.Source, Fields: ev.Fields}
 }
 
-// persist writes the event's runs, and the address that it is about, in one
-// change.
-func (d *Dispatcher) persist(ev netwatch.Event, rules []string) error {
+// persist writes the event's runs, and the address or the file that it is about,
+// in one change. An event about a file that compares with what is no longer so
+// does not fit.
+func (d *Dispatcher) persist(ev netwatch.Event, rules []string) (fits bool, err error) {
 	address, believed := addressOf(ev)
-	if len(rules) == 0 && !believed {
-		return nil
+	file, seen := fileOf(ev)
+	if len(rules) == 0 && !believed && !seen {
+		return true, nil
 	}
-	return d.store.Update(func(s *state.State) {
+	err = d.store.Update(func(s *state.State) {
+		if fits = !seen || s.Seen[ev.Name][file] == ev.Fields["old"]; !fits {
+			return
+		}
 		s.Accept(ev, rules)
 		if believed {
 			s.Believe(address)
 		}
+		if seen {
+			s.See(ev.Name, file, ev.Fields["new"])
+		}
 	})
+	return fits, err
+}
+
+// fileOf is the file of which a source saw that it has another content.
+func fileOf(ev netwatch.Event) (string, bool) {
+	about := ev.Name == netwatch.CertRenewed || ev.Name == netwatch.FileChanged
+	return ev.Fields["file"], about && ev.Source != netwatch.Fired
 }
 
 // addressOf is the public address that a source found. An event fired by hand

@@ -176,9 +176,14 @@ func (l *lane) step(ctx context.Context, rule *Rule, r *run) netwatch.Result {
 }
 
 func (l *lane) job(rule *Rule, r *run) netwatch.Job {
-	changing := func() error {
+	changing := func(content []byte, files ...string) error {
 		r.changed = true
-		return l.d.store.Update(func(s *state.State) { s.Change(rule.Name) })
+		return l.d.store.Update(func(s *state.State) {
+			s.Change(rule.Name)
+			for _, file := range files {
+				s.See(netwatch.FileChanged, file, netwatch.Fingerprint(content))
+			}
+		})
 	}
 	return netwatch.Job{Event: r.newest(), Known: l.d.store.Confirmed(), Changing: changing}
 }

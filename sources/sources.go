@@ -14,6 +14,14 @@ type Env struct {
 	Known func() netwatch.Known
 	// Confirm notes that servers said the known address of a family again.
 	Confirm func(family netwatch.Family, by []string)
+	// Seen is the fingerprint of a file in the last event of that name that was
+	// accepted, or what netwatch itself wrote since; empty when there is none.
+	// An event with a file is accepted only while its field old is still that,
+	// and its field new then takes the place.
+	Seen func(event, file string) string
+	// See notes a fingerprint without an event: how a file is found when it is
+	// watched for the first time.
+	See func(event, file, fingerprint string) error
 	// Log takes what an administrator should know and no event says.
 	Log zerolog.Logger
 }
@@ -33,6 +41,13 @@ type Settings interface {
 	Check() []Mistake
 	// Source makes the source. name is the NAME of [source.NAME].
 	Source(name string, env Env) netwatch.Source
+}
+
+// Claimed are settings of which two sources of one kind may not share a value:
+// both would tell of the same thing, or contradict each other.
+type Claimed interface {
+	// Claims are the key and its values.
+	Claims() (key string, values []string)
 }
 
 // A Mistake is something wrong with a key's value.

@@ -82,6 +82,15 @@ func (s *STUN) Check() []Mistake {
 	return all
 }
 
+// Claims are the families: there is one public address of each, and two sources
+// that see different ones would take turns.
+func (s *STUN) Claims() (key string, values []string) {
+	for _, f := range s.Families {
+		values = append(values, string(f))
+	}
+	return "families", values
+}
+
 // checkFamilies finds what addresses in place of names make impossible: such a
 // server can be asked for its own family alone.
 func (s *STUN) checkFamilies() (all []Mistake) {

@@ -21,6 +21,9 @@ type State struct {
 	Runs map[string]Run `json:"runs"`
 	// Failures were given up, by the name of their rule, until it succeeds.
 	Failures map[string]Failure `json:"failures"`
+	// Seen are the fingerprints of files by the event that tells of another one
+	// and by the file's name.
+	Seen map[string]map[string]string `json:"seen"`
 	// Starts are the times when netwatch started a unit, newest last.
 	Starts map[string][]time.Time `json:"starts"`
 }
@@ -55,16 +58,16 @@ const keptStarts = 32
 func empty() *State {
 	return &State{
 		Version: version, Addresses: netwatch.Known{}, Runs: map[string]Run{},
-		Failures: map[string]Failure{}, Starts: map[string][]time.Time{},
+		Failures: map[string]Failure{}, Seen: map[string]map[string]string{}, Starts: map[string][]time.Time{},
 	}
 }
 
-// clone is deep enough for the methods below, which replace slices and never
-// write into them.
+// clone is deep enough for the methods below, which replace slices and inner
+// maps and never write into them.
 func (s *State) clone() *State {
 	return &State{
 		Version: s.Version, Addresses: maps.Clone(s.Addresses), Runs: maps.Clone(s.Runs),
-		Failures: maps.Clone(s.Failures), Starts: maps.Clone(s.Starts),
+		Failures: maps.Clone(s.Failures), Seen: maps.Clone(s.Seen), Starts: maps.Clone(s.Starts),
 	}
 }
 
@@ -81,6 +84,16 @@ func (s *State) Accept(ev netwatch.Event, rules []string) {
 // Accept of the event that says so, so that a crash keeps both or neither.
 func (s *State) Believe(a netwatch.Address) {
 	s.Addresses[netwatch.FamilyOf(a.Address)] = a
+}
+
+// See makes fingerprint the one of the file that events of that name are about.
+func (s *State) See(event, file, fingerprint string) {
+	files := maps.Clone(s.Seen[event])
+	if files == nil {
+		files = map[string]string{}
+	}
+	files[file] = fingerprint
+	s.Seen[event] = files
 }
 
 // Change notes that a gate of the rule is about to change something.

@@ -110,7 +110,7 @@ func (s *State) whole() bool {
 			return false
 		}
 	}
-	return s.Addresses != nil && s.Runs != nil && s.Failures != nil && s.Starts != nil
+	return s.Addresses != nil && s.Runs != nil && s.Failures != nil && s.Seen != nil && s.Starts != nil
 }
 
 // Close writes the newest confirmations and unlocks the directory.
@@ -217,6 +217,15 @@ func (s *Store) Confirm(family netwatch.Family, by []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.confirmed[family] = confirmation{time.Now(), by}
+}
+
+// Seen is the fingerprint of a file that events of that name are about, or
+// empty when there is none.
+func (s *Store) Seen(event, file string) string { return s.Get().Seen[event][file] }
+
+// See notes the fingerprint of a file.
+func (s *Store) See(event, file, fingerprint string) error {
+	return s.Update(func(st *State) { st.See(event, file, fingerprint) })
 }
 
 // Of are the times when netwatch started a unit, newest last.

@@ -47,7 +47,9 @@ func newDaemon(file string, log zerolog.Logger) (*daemon, error) {
 		return nil, err
 	}
 	d.rules = hooks.New(hooks.NewTable(cfg.Rules), d.store, d.report)
-	d.watch = newWatchers(d.emit, d.report, sources.Env{Known: d.store.Known, Confirm: d.store.Confirm, Log: d.log})
+	d.watch = newWatchers(d.emit, d.report, sources.Env{
+		Known: d.store.Known, Confirm: d.store.Confirm, Seen: d.store.Seen, See: d.store.See, Log: d.log,
+	})
 	if aside != "" {
 		d.note(fmt.Errorf("reading the state: it was damaged; it is kept as %s, and netwatch begins from the present", aside))
 	}
