@@ -14,6 +14,9 @@ import (
 type Request struct {
 	Event  string            `json:"event"`
 	Fields map[string]string `json:"fields,omitempty"`
+	// Source is the kind of the source that the caller speaks for, as openvpn;
+	// empty is a person or a program of his own.
+	Source string `json:"source,omitempty"`
 	// NoWait asks for the answer once the event is accepted; otherwise entries
 	// follow until each run has ended or failed.
 	NoWait bool `json:"no_wait,omitempty"`
@@ -65,6 +68,9 @@ type SourceStatus struct {
 
 // A Daemon is what the server serves.
 type Daemon interface {
+	// MayFire says whether the sources let a user without privileges fire the
+	// event.
+	MayFire(uid uint32, event string) bool
 	// Fire accepts the event of a request, or says what would run. watch gets
 	// the entries of the runs and must not block.
 	Fire(ctx context.Context, r Request, watch func(netwatch.Entry)) (Accepted, error)
