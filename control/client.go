@@ -63,6 +63,19 @@ func (c *Client) Fire(ctx context.Context, r Request, accepted func(Accepted), e
 	return entries(ctx, lines, each)
 }
 
+// Dismiss forgets that a rule failed for good.
+func (c *Client) Dismiss(ctx context.Context, rule string) error {
+	body, err := json.Marshal(Dismissal{rule})
+	if err != nil {
+		return fmt.Errorf("writing the request: %w", err)
+	}
+	in, err := c.call(ctx, http.MethodPost, "/v1/dismiss", body)
+	if err != nil {
+		return err
+	}
+	return in.Close()
+}
+
 // Status asks how the daemon stands.
 func (c *Client) Status(ctx context.Context) (s Status, err error) {
 	in, err := c.call(ctx, http.MethodGet, "/v1/status", nil)

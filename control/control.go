@@ -41,6 +41,12 @@ type Plan struct {
 	Do   []string `json:"do"`
 }
 
+// A Dismissal is the body of POST /v1/dismiss.
+type Dismissal struct {
+	// Rule is the name of the rule whose failure is to be forgotten.
+	Rule string `json:"rule"`
+}
+
 // A Status is the answer to GET /v1/status.
 type Status struct {
 	Version string    `json:"version"`
@@ -74,6 +80,8 @@ type Daemon interface {
 	// Fire accepts the event of a request, or says what would run. watch gets
 	// the entries of the runs and must not block.
 	Fire(ctx context.Context, r Request, watch func(netwatch.Entry)) (Accepted, error)
+	// Dismiss forgets that a rule failed for good.
+	Dismiss(rule string) error
 	// Status is how the daemon stands now.
 	Status() Status
 	// History is what it did.

@@ -33,6 +33,12 @@ type stub struct {
 }
 
 func (s stub) MayFire(uid uint32, event string) bool { return s.mayFire(uid, event) }
+func (s stub) Dismiss(rule string) error {
+	if rule != "broken" {
+		return hooks.ErrNothingFailed
+	}
+	return nil
+}
 func (s stub) Fire(ctx context.Context, r Request, watch func(netwatch.Entry)) (Accepted, error) {
 	return s.fire(ctx, r, watch)
 }
@@ -112,6 +118,16 @@ func TestRefusals(t *testing.T) {
 		if err == nil || err.Error() != c.err.Error() || netwatch.Hint(err) != c.hint || c.kind != nil && !errors.Is(err, c.kind) {
 			t.Errorf("%v came as %v, hint %q", c.err, err, netwatch.Hint(err))
 		}
+	}
+}
+
+func TestDismiss(t *testing.T) {
+	client := NewClient(serve(t, stub{}))
+	if err := client.Dismiss(t.Context(), "broken"); err != nil {
+		t.Error(err)
+	}
+	if err := client.Dismiss(t.Context(), "well"); err == nil || err.Error() != hooks.ErrNothingFailed.Error() {
+		t.Errorf("a rule that has not failed: %v", err)
 	}
 }
 

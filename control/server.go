@@ -87,6 +87,7 @@ func NewServer(d Daemon) *http.Server {
 	s := server{d}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/fire", s.fire)
+	mux.HandleFunc("POST /v1/dismiss", s.dismiss)
 	mux.HandleFunc("GET /v1/status", s.status)
 	mux.HandleFunc("GET /v1/history", s.history)
 	return &http.Server{Handler: mux, ConnContext: withPeer, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
@@ -126,9 +127,26 @@ func (s server) fire(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+func (s server) dismiss(w http.ResponseWriter, r *http.Request) {
+	var req Dismissal
+	if err := read(w, r, &req); err != nil {
+		refuse(w, http.StatusBadRequest, fmt.Errorf("reading the request: %w", err))
+		return
+	}
+	if p, known := r.Context().Value(peerKey{}).(peer); !known || !p.privileged() {
+		refuse(w, http.StatusForbidden, notPermitted(p, "dismiss a failure"))
+		return
+	}
+	if err := s.daemon.Dismiss(req.Rule); err != nil {
+		refuse(w, statusOf(err), err)
+		return
+	}
+	newLines(w).send(req)
+}
+
 // read reads the body of a request; a caller who takes his time over it is not
 // waited for.
-func read(w http.ResponseWriter, r *http.Request, req *Request) error {
+func read(w http.ResponseWriter, r *http.Request, req any) error {
 	control := http.NewResponseController(w)
 	if err := control.SetReadDeadline(time.Now().Add(callerTime)); err != nil {
 		return err
@@ -228,6 +246,8 @@ func statusOf(err error) int {
 	switch {
 	case errors.Is(err, ErrUnknownEvent):
 		return http.StatusNotFound
+	case errors.Is(err, hooks.ErrNothingFailed):
+		return http.StatusConflict
 	case errors.Is(err, ErrNotOfSource):
 		return http.StatusBadRequest
 	case errors.Is(err, hooks.ErrDraining):

@@ -208,6 +208,9 @@ func (d *daemon) plans(rules []*hooks.Rule) []control.Plan {
 	return plans
 }
 
+// Dismiss forgets that a rule failed for good.
+func (d *daemon) Dismiss(rule string) error { return d.rules.Dismiss(rule) }
+
 // Status is how the daemon stands.
 func (d *daemon) Status() control.Status {
 	refused := ""
