@@ -63,4 +63,5 @@ type Mistake struct {
 // Kinds is every kind of source.
 var Kinds = []Kind{
 	{"stun", newSTUN},
+	{"netlink", newNetlink},
 }
