@@ -97,10 +97,13 @@ const (
 	// changed meanwhile, so that they may be half of before and half of after.
 	// A storm that does not end must not hide what it brings.
 	calm = 5
-	// safety is from one look without a reason to the next. All changes that
-	// the kernel was seen to keep silent about, as an IPv4 route that goes with
-	// its address, come with a message about something else. This is for what
-	// was not seen, and six times an hour is no load.
+	// again is from a look that had a reason to one that has none. All that the
+	// kernel was seen to keep silent about, as an IPv4 route that goes with the
+	// last address, follows a message about something else within microseconds;
+	// but nothing says that it always will.
+	again = time.Second
+	// safety is from such a look to the next. It is for what was never seen, and
+	// six times an hour is no load.
 	safety = 10 * time.Minute
 )
 
@@ -151,6 +154,7 @@ func wake(woken chan struct{}) {
 
 // watch looks until ctx is done or something fails.
 func (s *netlinkSource) watch(ctx context.Context, k kernel, woken chan struct{}, deaf <-chan error, emit func(netwatch.Event)) error {
+	next := again
 	for unsure := 0; ; {
 		began := time.Now()
 		is, whole, err := k.Read()
@@ -168,7 +172,9 @@ func (s *netlinkSource) watch(ctx context.Context, k kernel, woken chan struct{}
 		}
 		select {
 		case <-woken:
-		case <-time.After(safety):
+			next = again
+		case <-time.After(next):
+			next = safety
 		case err := <-deaf:
 			return err
 		case <-ctx.Done():
