@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -83,53 +84,70 @@ func (n *netns) ip(t *testing.T, lines ...string) {
 type watch struct {
 	net    *netns
 	source *netlinkSource
+	cancel context.CancelFunc
 	ended  chan error
+	// spy is the kernel as the source has it now.
+	spy *spy
 
-	mu    sync.Mutex // guards what follows
-	told  []netwatch.Event
-	first chan struct{} // closed when the source has looked once
-	more  *sync.Cond
+	mu   sync.Mutex // guards what follows
+	told []netwatch.Event
+	more *sync.Cond
+}
+
+// A spy is the real kernel. It says when it was read first, and can keep the
+// source from listening.
+type spy struct {
+	*rtnetlink
+	read chan struct{} // gets one for each Read, while there is room
+	hold chan struct{} // while something is in it, the source does not listen
+}
+
+func (s *spy) Read() (network, bool, error) {
+	select {
+	case s.read <- struct{}{}:
+	default:
+	}
+	return s.rtnetlink.Read()
+}
+
+func (s *spy) Wait() error {
+	s.hold <- struct{}{}
+	<-s.hold
+	return s.rtnetlink.Wait()
 }
 
 // nobody is the user that has no privilege at all.
 const nobody = 65534
 
 // follow runs a source as nobody until the test ends, and returns when it has
-// looked once. A nil source is one with the settings of a user.
+// looked once.
 func (n *netns) follow(t *testing.T, settings *Netlink) *watch {
 	t.Helper()
-	w := &watch{net: n, ended: make(chan error, 1), first: make(chan struct{})}
+	w := &watch{net: n, source: settings.Source("netlink", Env{}).(*netlinkSource)}
 	w.more = sync.NewCond(&w.mu)
-	w.source = settings.Source("netlink", Env{}).(*netlinkSource)
 	open := w.source.open
 	w.source.open = func() (kernel, error) {
 		k, err := open()
-		if err != nil {
-			return nil, err
+		if err == nil {
+			w.spy.rtnetlink = k.(*rtnetlink)
 		}
-		return &spy{kernel: k, once: sync.OnceFunc(func() { close(w.first) })}, nil
+		return w.spy, err
 	}
 	w.start(t)
-	<-w.first
+	t.Cleanup(func() {
+		if err := w.stop(); err != nil {
+			t.Error(err)
+		}
+	})
 	return w
-}
-
-// A spy tells when the kernel is waited for a second time, which is after the
-// first look.
-type spy struct {
-	kernel
-	once func()
-}
-
-func (s *spy) Read() (network, bool, error) {
-	defer s.once()
-	return s.kernel.Read()
 }
 
 // start runs the source on a thread that is in the namespace and nobody's.
 func (w *watch) start(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
+	w.spy = &spy{read: make(chan struct{}, 2), hold: make(chan struct{}, 1)}
+	w.cancel, w.ended = cancel, make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // and never unlocked: the thread is of no use to others
 		if err := unix.Setns(int(w.net.file.Fd()), unix.CLONE_NEWNET); err != nil {
@@ -142,12 +160,19 @@ func (w *watch) start(t *testing.T) {
 		}
 		w.ended <- w.source.Run(ctx, w.emit)
 	}()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-w.ended; err != nil {
-			t.Error(err)
+	for range 2 { // the first look is over when the second begins, which has no reason
+		select {
+		case <-w.spy.read:
+		case err := <-w.ended:
+			t.Fatalf("the source ended: %v", err)
 		}
-	})
+	}
+}
+
+// stop stops the source and returns what Run does.
+func (w *watch) stop() error {
+	w.cancel()
+	return <-w.ended
 }
 
 func (w *watch) emit(ev netwatch.Event) {
@@ -350,5 +375,130 @@ func TestNetlinkTemporaryAddresses(t *testing.T) {
 	n.do <- func() { done <- cmd.Run() }
 	if err := <-done; err != nil || !strings.Contains(out.String(), "temporary") {
 		t.Errorf("the kernel made no temporary address: %v: %s", err, out.String())
+	}
+}
+
+// burst is lines of ip(8) that change addresses of an interface n times and leave
+// none of them.
+func burst(link string, n int) (all []string) {
+	for i := range n / 2 {
+		a := fmt.Sprintf("10.%d.%d.1/32 dev %s", i/250, i%250, link)
+		all = append(all, "addr add "+a, "addr del "+a)
+	}
+	return all
+}
+
+// A storm on one interface hides nothing of another, and costs little. The cost
+// is logged, and compared with one that no machine has.
+func TestNetlinkStorm(t *testing.T) {
+	n := newNetns(t)
+	n.ip(t, cable...)
+	w := n.follow(t, only("eth0", "p0"))
+	used := processorTime(t)
+	began := time.Now()
+	n.ip(t, append(burst("p0", 5000), "addr add 192.168.50.9/24 dev eth0")...)
+	ended := time.Now()
+	w.wait(t, "the one that matters", func() bool { return slices.ContainsFunc(w.told, of("192.168.50.9")) })
+	took := time.Since(ended)
+	t.Logf("5000 changes in %v; the one after them told after %v, of %d events; %v of a processor",
+		ended.Sub(began), took, len(w.take(t)), processorTime(t)-used)
+}
+
+// of tells whether an event is about a new address.
+func of(a string) func(netwatch.Event) bool {
+	return func(ev netwatch.Event) bool { return ev.Fields["new"] == a }
+}
+
+// processorTime is what this process has used, without its children.
+func processorTime(t *testing.T) time.Duration {
+	t.Helper()
+	var used unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &used); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
+}
+
+// Thousands of addresses that stay are one reason to look, and not thousands of
+// events.
+func TestNetlinkThousandsAtOnce(t *testing.T) {
+	n := newNetns(t)
+	n.ip(t, cable...)
+	w := n.follow(t, only("eth0", "p0"))
+	var many []string
+	for i := range 5000 {
+		many = append(many, fmt.Sprintf("addr add 10.%d.%d.1/32 dev p0", i/250, i%250))
+	}
+	began := time.Now()
+	n.ip(t, append(many, "addr add 192.168.50.9/24 dev eth0")...)
+	ended := time.Now()
+	w.wait(t, "the one that matters", func() bool { return slices.ContainsFunc(w.told, of("192.168.50.9")) })
+	took := time.Since(ended)
+	all := w.take(t)
+	t.Logf("5000 addresses in %v; the one after them told after %v, of %d events", ended.Sub(began), took, len(all))
+	if len(all) > 20*most {
+		t.Errorf("%d events", len(all))
+	}
+}
+
+// When the source does not listen for a while, the kernel drops messages, and
+// says so once (ENOBUFS).
+func TestNetlinkLosesMessages(t *testing.T) {
+	n := newNetns(t)
+	n.ip(t, cable...)
+	w := n.follow(t, only("eth0", "p0"))
+	if err := w.spy.told.SetReadBuffer(1); err != nil { // the kernel's least
+		t.Fatal(err)
+	}
+	w.spy.hold <- struct{}{} // it may still hear one
+	n.ip(t, append(burst("p0", 500), "addr add 192.168.50.9/24 dev eth0")...)
+	if dropped := n.dropped(t); dropped == 0 {
+		t.Error("the kernel dropped nothing")
+	} else {
+		t.Logf("the kernel dropped %d messages", dropped)
+	}
+	<-w.spy.hold
+	w.wait(t, "what was lost", func() bool { return slices.ContainsFunc(w.told, of("192.168.50.9")) })
+	w.take(t)
+	w.play(t, []move{{"after it", []string{"addr del 192.168.50.9/24 dev eth0"}, []string{"addr-changed eth0 ipv4 192.168.50.9>"}}})
+}
+
+// dropped is how many messages the kernel dropped of all sockets (proc(5)).
+func (n *netns) dropped(t *testing.T) (all int) {
+	t.Helper()
+	var text []byte
+	err := errors.New("not read")
+	done := make(chan struct{})
+	n.do <- func() { text, err = os.ReadFile("/proc/thread-self/net/netlink"); close(done) }
+	if <-done; err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		// sk Eth Pid Groups Rmem Wmem Dump Locks Drops Inode
+		if f := strings.Fields(line); len(f) == 10 {
+			drops, _ := strconv.Atoi(f[8]) // 0 of the heading
+			all += drops
+		}
+	}
+	return all
+}
+
+// A socket that is closed under it ends the source, which is run again; what
+// changed meanwhile is told then.
+func TestNetlinkSocketCloses(t *testing.T) {
+	n := newNetns(t)
+	n.ip(t, cable...)
+	w := n.follow(t, only("eth0"))
+	if err := w.spy.told.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-w.ended; err == nil {
+		t.Fatal("it ends without an error")
+	}
+	n.ip(t, "addr add 192.168.50.9/24 dev eth0", "route del default")
+	w.start(t)
+	want := []string{"addr-changed eth0 ipv4 >192.168.50.9", "route-changed eth0 ipv4 192.168.50.1>"}
+	if diff := cmp.Diff(want, w.take(t)); diff != "" {
+		t.Errorf("wanted (-) and told (+):\n%s", diff)
 	}
 }
