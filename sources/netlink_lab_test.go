@@ -326,7 +326,9 @@ func TestNetlinkRoutes(t *testing.T) {
 		{"a gateway of the other family", []string{"route replace 0.0.0.0/0 via inet6 fe80::7 dev eth0 metric 50"}, []string{"route-changed eth0 ipv4 192.168.50.7>fe80::7%eth0"}},
 		{"over an interface that is not watched", []string{"route add default dev p1 metric 1"}, []string{"route-changed eth0 ipv4 fe80::7%eth0>"}},
 		{"back", []string{"route del default dev p1 metric 1"}, []string{"route-changed eth0 ipv4 >fe80::7%eth0"}},
-		{"not a default route", []string{"route add 198.51.100.0/24 dev tun0", "route add unreachable 0.0.0.0/0 metric 5", "route add default dev tun0 table 77"}, nil},
+		{"one that refuses", []string{"route add unreachable 0.0.0.0/0 metric 5"}, []string{"route-changed eth0 ipv4 fe80::7%eth0>"}},
+		{"no longer", []string{"route del unreachable 0.0.0.0/0 metric 5"}, []string{"route-changed eth0 ipv4 >fe80::7%eth0"}},
+		{"not a default route", []string{"route add 198.51.100.0/24 dev tun0", "route add default dev tun0 table 77"}, nil},
 		{"v6", []string{"route add default via fe80::1 dev eth0"}, []string{"route-changed eth0 ipv6 >fe80::1%eth0"}},
 		{"v6, the same gateway elsewhere", []string{"route replace default via fe80::1 dev tun0 metric 7"}, []string{"route-changed tun0 ipv6 fe80::1%eth0>fe80::1%tun0"}},
 		{"v6, preferred by its router", []string{

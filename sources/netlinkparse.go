@@ -39,11 +39,14 @@ func readMessages(messages []netlink.Message, watches func(name string) bool) (i
 			return network{}, false, fmt.Errorf("reading what the kernel says: %w", err)
 		}
 	}
-	// Which route is in use is known now. If it leads over an interface that is
-	// not watched, none of the watched ones is the way out.
-	maps.DeleteFunc(r.routes, func(_ netwatch.Family, best route) bool { return !watches(best.link) })
+	// Which route is in use is known now. If it refuses, or leads over an
+	// interface that is not watched, none of the watched ones is the way out.
+	maps.DeleteFunc(r.routes, func(_ netwatch.Family, best route) bool { return !r.counts(best.link) })
 	return r.network, !r.torn, nil
 }
+
+// counts says whether an interface is known and watched.
+func (r *reading) counts(link string) bool { return link != "" && r.watches(link) }
 
 // add takes one message. Those about other things are left alone.
 func (r *reading) add(m netlink.Message) error {
@@ -75,7 +78,7 @@ func (r *reading) link(b []byte) error {
 		}
 		name := unix.ByteSliceToString(value)
 		r.names[index] = name
-		if r.watches(name) {
+		if r.counts(name) {
 			r.up[name] = flags&running == running
 		}
 	})
@@ -105,7 +108,7 @@ func (r *reading) address(b []byte) error {
 	})
 	deprecated := family == netwatch.IPv6 && flags&unix.IFA_F_DEPRECATED != 0
 	switch {
-	case err != nil, family == "", !r.watches(link), !own.IsValid(), own.IsLinkLocalUnicast():
+	case err != nil, family == "", !r.counts(link), !own.IsValid(), own.IsLinkLocalUnicast():
 		return err
 	case family == netwatch.IPv6 && flags&passing != 0:
 		return nil
@@ -116,8 +119,7 @@ func (r *reading) address(b []byte) error {
 }
 
 // route takes a struct rtmsg and its attributes (rtnetlink(7)), if it is a
-// default route of the main table: for all destinations, from all sources, and
-// not one that refuses.
+// default route of the main table: for all destinations and from all sources.
 func (r *reading) route(b []byte) error {
 	if len(b) < unix.SizeofRtMsg {
 		return errShort
@@ -143,11 +145,14 @@ func (r *reading) route(b []byte) error {
 	if err == nil && several != nil {
 		one, err = firstHop(several)
 	}
-	toAll := b[1] == 0 && b[2] == 0 && b[7] == unix.RTN_UNICAST && table == unix.RT_TABLE_MAIN
+	toAll := b[1] == 0 && b[2] == 0 && table == unix.RT_TABLE_MAIN
 	dead := binary.NativeEndian.Uint32(b[8:])&unix.RTNH_F_DEAD != 0
-	link := r.names[one.index]
-	if err != nil || family == "" || !toAll || dead || link == "" {
+	if err != nil || family == "" || !toAll || dead {
 		return err
+	}
+	link := r.names[one.index]
+	if b[7] != unix.RTN_UNICAST { // it refuses, as RTN_UNREACHABLE, wherever it seems to lead
+		link = ""
 	}
 	if _, other := r.routes[family]; !other || rank < r.ranks[family] {
 		r.routes[family], r.ranks[family] = route{link, one.gateway}, rank
