@@ -73,4 +73,5 @@ type Mistake struct {
 var Kinds = []Kind{
 	{"stun", newSTUN},
 	{"openvpn", newOpenVPN},
+	{"netlink", newNetlink},
 }
