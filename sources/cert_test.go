@@ -235,7 +235,7 @@ func TestCertCheck(t *testing.T) {
 		{Cert{}, []Mistake{{"files", -1, "there is no file to watch"}}},
 		{Cert{Files: []netwatch.Path{"/a", "/b", "/a"}}, []Mistake{{"files", 2, "/a is there twice"}}},
 		{Cert{Files: []netwatch.Path{"/a"}, Key: []netwatch.Path{"/a"}}, nil},
-		{Cert{Files: []netwatch.Path{"/a", "/b"}, Key: []netwatch.Path{"/a"}}, []Mistake{{"key", -1, "there are 1 keys for 2 files: give one for each, in the same order, or none"}}},
+		{Cert{Files: []netwatch.Path{"/a", "/b"}, Key: []netwatch.Path{"/a"}}, []Mistake{{"key", -1, "1 for 2 files: give one for each, in the same order, or none"}}},
 	} {
 		if diff := cmp.Diff(test.want, test.settings.Check()); diff != "" {
 			t.Error(diff)
