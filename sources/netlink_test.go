@@ -84,8 +84,8 @@ func (k *fakeKernel) looks() int {
 	return len(k.reads)
 }
 
-// A follower runs a source in a bubble and keeps what it told.
-type follower struct {
+// A hearer runs a source in a bubble and keeps what it told.
+type hearer struct {
 	*netlinkSource
 	mu    sync.Mutex
 	told  []string
@@ -94,14 +94,14 @@ type follower struct {
 }
 
 // listenTo runs a source on a kernel and waits for the first look.
-func listenTo(t *testing.T, k kernel) *follower {
-	l := &follower{netlinkSource: newNetlink().Source("netlink", Env{}).(*netlinkSource)}
+func listenTo(t *testing.T, k kernel) *hearer {
+	l := &hearer{netlinkSource: newNetlink().Source("netlink", Env{}).(*netlinkSource)}
 	l.again(t, k)
 	return l
 }
 
 // again runs it on another kernel.
-func (l *follower) again(t *testing.T, k kernel) {
+func (l *hearer) again(t *testing.T, k kernel) {
 	l.open = func() (kernel, error) { return k, nil }
 	ctx, cancel := context.WithCancel(t.Context())
 	l.stop, l.ended = cancel, make(chan error, 1)
@@ -109,7 +109,7 @@ func (l *follower) again(t *testing.T, k kernel) {
 	synctest.Wait()
 }
 
-func (l *follower) emit(ev netwatch.Event) {
+func (l *hearer) emit(ev netwatch.Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	f := ev.Fields
@@ -117,7 +117,7 @@ func (l *follower) emit(ev netwatch.Event) {
 }
 
 // within checks what is told in a span of time, which passes.
-func (l *follower) within(t *testing.T, span time.Duration, want ...string) {
+func (l *hearer) within(t *testing.T, span time.Duration, want ...string) {
 	t.Helper()
 	time.Sleep(span) // by the clock of the bubble
 	synctest.Wait()
@@ -130,7 +130,7 @@ func (l *follower) within(t *testing.T, span time.Duration, want ...string) {
 }
 
 // end stops the source, which has no error then.
-func (l *follower) end(t *testing.T) {
+func (l *hearer) end(t *testing.T) {
 	t.Helper()
 	l.stop()
 	if err := <-l.ended; err != nil {
@@ -139,7 +139,7 @@ func (l *follower) end(t *testing.T) {
 }
 
 // inBubble is a test of a source that listens to a kernel.
-func inBubble(t *testing.T, is string, f func(t *testing.T, k *fakeKernel, l *follower)) {
+func inBubble(t *testing.T, is string, f func(t *testing.T, k *fakeKernel, l *hearer)) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newFakeKernel(t, is)
 		l := listenTo(t, k)
@@ -149,7 +149,7 @@ func inBubble(t *testing.T, is string, f func(t *testing.T, k *fakeKernel, l *fo
 }
 
 func TestNetlinkFirstLookIsSilent(t *testing.T) {
-	inBubble(t, "eth0+ eth0/192.0.2.1 eth0>192.0.2.254", func(t *testing.T, k *fakeKernel, l *follower) {
+	inBubble(t, "eth0+ eth0/192.0.2.1 eth0>192.0.2.254", func(t *testing.T, k *fakeKernel, l *hearer) {
 		l.within(t, time.Hour)
 		k.become("eth0+ eth0/192.0.2.1 eth0>192.0.2.254") // a lifetime, or anything
 		l.within(t, time.Hour)
@@ -158,7 +158,7 @@ func TestNetlinkFirstLookIsSilent(t *testing.T) {
 
 // What goes and comes within some milliseconds is one event.
 func TestNetlinkReplaced(t *testing.T) {
-	inBubble(t, "eth0/192.0.2.1", func(t *testing.T, k *fakeKernel, l *follower) {
+	inBubble(t, "eth0/192.0.2.1", func(t *testing.T, k *fakeKernel, l *hearer) {
 		k.become("")
 		l.within(t, gather/2)
 		k.become("eth0/192.0.2.2")
@@ -168,7 +168,7 @@ func TestNetlinkReplaced(t *testing.T) {
 
 // Half of before and half of after is never told.
 func TestNetlinkTornLook(t *testing.T) {
-	inBubble(t, "eth0/192.0.2.1", func(t *testing.T, k *fakeKernel, l *follower) {
+	inBubble(t, "eth0/192.0.2.1", func(t *testing.T, k *fakeKernel, l *hearer) {
 		k.torn = calm - 1
 		k.become("eth0/192.0.2.2")
 		l.within(t, time.Second, "addr eth0 192.0.2.1>192.0.2.2")
@@ -178,7 +178,7 @@ func TestNetlinkTornLook(t *testing.T) {
 // The same where the kernel does not know that it was interrupted: the links
 // were read before a change, and the addresses after it.
 func TestNetlinkChangeWhileLooking(t *testing.T) {
-	inBubble(t, "eth0/192.0.2.1", func(t *testing.T, k *fakeKernel, l *follower) {
+	inBubble(t, "eth0/192.0.2.1", func(t *testing.T, k *fakeKernel, l *hearer) {
 		k.during = func() {
 			if len(k.reads) == 2 { // that sees nothing, and the message is there at its end
 				k.is = ""
@@ -196,7 +196,7 @@ func TestNetlinkChangeWhileLooking(t *testing.T) {
 // A storm without an end hides nothing for long, and leaves the processor to
 // others.
 func TestNetlinkEndlessStorm(t *testing.T) {
-	inBubble(t, "", func(t *testing.T, k *fakeKernel, l *follower) {
+	inBubble(t, "", func(t *testing.T, k *fakeKernel, l *hearer) {
 		k.mu.Lock()
 		k.cost = 10 * time.Millisecond
 		k.during = func() { k.messages <- nil }
@@ -216,7 +216,7 @@ func TestNetlinkEndlessStorm(t *testing.T) {
 // What the kernel says nothing about is seen soon when it says anything, and
 // some day even if it does not.
 func TestNetlinkSilentChange(t *testing.T) {
-	inBubble(t, "eth0+ eth0>192.0.2.254", func(t *testing.T, k *fakeKernel, l *follower) {
+	inBubble(t, "eth0+ eth0>192.0.2.254", func(t *testing.T, k *fakeKernel, l *hearer) {
 		k.become("eth0- eth0>192.0.2.254")
 		l.within(t, 2*gather, "link eth0 up>down")
 		k.quietly("eth0-") // later than the look that the message brought
@@ -229,7 +229,7 @@ func TestNetlinkSilentChange(t *testing.T) {
 
 // Nothing happens: six looks an hour.
 func TestNetlinkIdle(t *testing.T) {
-	inBubble(t, "eth0+", func(t *testing.T, k *fakeKernel, l *follower) {
+	inBubble(t, "eth0+", func(t *testing.T, k *fakeKernel, l *hearer) {
 		l.within(t, time.Minute)
 		before := k.looks()
 		l.within(t, time.Hour)
@@ -264,7 +264,7 @@ func TestNetlinkRunsAgain(t *testing.T) {
 }
 
 func TestNetlinkCannotOpen(t *testing.T) {
-	l := &follower{netlinkSource: newNetlink().Source("netlink", Env{}).(*netlinkSource)}
+	l := &hearer{netlinkSource: newNetlink().Source("netlink", Env{}).(*netlinkSource)}
 	l.open = func() (kernel, error) { return nil, unopened(unix.EAFNOSUPPORT) }
 	err := l.Run(t.Context(), l.emit)
 	if err == nil || !strings.Contains(netwatch.Hint(err), "RestrictAddressFamilies=") {

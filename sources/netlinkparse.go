@@ -84,11 +84,11 @@ func (r *reading) link(b []byte) error {
 	})
 }
 
-// passing are the flags of IPv6 addresses that do not count: made for privacy
+// fleeting are the flags of IPv6 addresses that do not count: made for privacy
 // and another tomorrow, not yet known to be unique, or known not to be.
 // IFA_F_TEMPORARY is the same bit as IFA_F_SECONDARY, which says nothing against
 // an IPv4 address.
-const passing = unix.IFA_F_TEMPORARY | unix.IFA_F_TENTATIVE | unix.IFA_F_DADFAILED
+const fleeting = unix.IFA_F_TEMPORARY | unix.IFA_F_TENTATIVE | unix.IFA_F_DADFAILED
 
 // address takes a struct ifaddrmsg and its attributes (rtnetlink(7)). Link-local
 // addresses do not count: nobody beyond the link can reach one, a relay least of
@@ -110,7 +110,7 @@ func (r *reading) address(b []byte) error {
 	switch {
 	case err != nil, family == "", !r.counts(link), !own.IsValid(), own.IsLinkLocalUnicast():
 		return err
-	case family == netwatch.IPv6 && flags&passing != 0:
+	case family == netwatch.IPv6 && flags&fleeting != 0:
 		return nil
 	}
 	at := place{link, family}
@@ -126,7 +126,7 @@ func (r *reading) route(b []byte) error {
 	}
 	family, table := families[b[0]], uint32(b[4])
 	var rank uint64
-	var one hop
+	var one nextHop
 	var several []byte
 	err := attributes(b[unix.SizeofRtMsg:], func(kind uint16, value []byte) {
 		switch kind {
@@ -160,13 +160,13 @@ func (r *reading) route(b []byte) error {
 	return nil
 }
 
-// A hop is where a route leads.
-type hop struct {
+// A nextHop is where a route leads.
+type nextHop struct {
 	index   uint32
 	gateway netip.Addr
 }
 
-func (h *hop) add(kind uint16, value []byte) {
+func (h *nextHop) add(kind uint16, value []byte) {
 	switch kind {
 	case unix.RTA_OIF:
 		h.index = number(value)
@@ -179,13 +179,13 @@ func (h *hop) add(kind uint16, value []byte) {
 
 // firstHop is the first of a route with several, each a struct rtnexthop and
 // its attributes (rtnetlink(7)).
-func firstHop(b []byte) (h hop, err error) {
+func firstHop(b []byte) (h nextHop, err error) {
 	if len(b) < unix.SizeofRtNexthop {
-		return hop{}, errShort
+		return nextHop{}, errShort
 	}
 	length := int(binary.NativeEndian.Uint16(b))
 	if length < unix.SizeofRtNexthop || length > len(b) {
-		return hop{}, errShort
+		return nextHop{}, errShort
 	}
 	h.index = binary.NativeEndian.Uint32(b[4:])
 	return h, attributes(b[unix.SizeofRtNexthop:length], h.add)

@@ -131,8 +131,8 @@ func message(kind netlink.HeaderType, head []byte, attributes ...netlink.Attribu
 	return netlink.Message{Header: netlink.Header{Type: kind}, Data: slices.Concat(head, b)}
 }
 
-// link is a message about an interface.
-func link(index uint32, name string, flags uint32) netlink.Message {
+// linkMessage is a message about an interface.
+func linkMessage(index uint32, name string, flags uint32) netlink.Message {
 	head := make([]byte, unix.SizeofIfInfomsg)
 	binary.NativeEndian.PutUint32(head[4:], index)
 	binary.NativeEndian.PutUint32(head[8:], flags)
@@ -156,9 +156,9 @@ func TestReadFlags(t *testing.T) {
 		m    netlink.Message
 		want string
 	}{
-		{"up and running", link(1, "eth0", unix.IFF_UP|unix.IFF_RUNNING|unix.IFF_LOWER_UP), "eth0 up=true"},
-		{"no carrier", link(1, "eth0", unix.IFF_UP), "eth0 up=false"},
-		{"set down", link(1, "eth0", unix.IFF_BROADCAST), "eth0 up=false"},
+		{"up and running", linkMessage(1, "eth0", unix.IFF_UP|unix.IFF_RUNNING|unix.IFF_LOWER_UP), "eth0 up=true"},
+		{"no carrier", linkMessage(1, "eth0", unix.IFF_UP), "eth0 up=false"},
+		{"set down", linkMessage(1, "eth0", unix.IFF_BROADCAST), "eth0 up=false"},
 		{"IPv4", addr("192.0.2.1", 0), "eth0 ipv4 192.0.2.1"},
 		{"IPv4, secondary", addr("192.0.2.1", unix.IFA_F_SECONDARY), "eth0 ipv4 192.0.2.1"},
 		{"IPv4, deprecated by DHCP", addr("192.0.2.1", unix.IFA_F_DEPRECATED), "eth0 ipv4 192.0.2.1"},
@@ -170,13 +170,13 @@ func TestReadFlags(t *testing.T) {
 		{"IPv6, duplicate", addr("2001:db8::1", unix.IFA_F_DADFAILED|unix.IFA_F_PERMANENT), ""},
 		{"IPv6, deprecated", addr("2001:db8::1", unix.IFA_F_DEPRECATED), "eth0 ipv6 2001:db8::1 deprecated"},
 		{"IPv6, link-local", addr("fe80::1", unix.IFA_F_PERMANENT), ""},
-		{"another interface's", link(2, "eth1", 0), ""},
+		{"another interface's", linkMessage(2, "eth1", 0), ""},
 		{"no address", message(unix.RTM_NEWADDR, []byte{unix.AF_INET, 0, 0, 0, 1, 0, 0, 0}), ""},
 		{"a family of its own", message(unix.RTM_NEWADDR, []byte{unix.AF_CAN, 0, 0, 0, 1, 0, 0, 0}, netlink.Attribute{Type: unix.IFA_ADDRESS, Data: []byte{1, 2, 3, 4}}), ""},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			all := []netlink.Message{link(1, "eth0", 0), c.m}
+			all := []netlink.Message{linkMessage(1, "eth0", 0), c.m}
 			is, _, err := readMessages(all, func(name string) bool { return name == "eth0" })
 			got := slices.DeleteFunc(is.text(), func(line string) bool { return line == "eth0 up=false" && !strings.Contains(c.want, "up=") })
 			if err != nil || strings.Join(got, ", ") != c.want {

@@ -74,4 +74,6 @@ var Kinds = []Kind{
 	{"stun", newSTUN},
 	{"openvpn", newOpenVPN},
 	{"netlink", newNetlink},
+	{"cert", newCert},
+	{"file", newFile},
 }
