@@ -70,7 +70,7 @@ func (l *Lab) Served(ctx context.Context, port uint16) (serial string, err error
 	if err != nil {
 		return "", err
 	}
-	defer conn.Close() // Nothing is lost.
+	defer conn.Close()                                                // Nothing is lost.
 	client := tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) // Which one it is, is the question.
 	if err := client.HandshakeContext(ctx); err != nil {
 		return "", fmt.Errorf("asking port %d for its certificate: %w", port, err)

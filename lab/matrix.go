@@ -56,7 +56,9 @@ type TURNServer struct {
 }
 
 // Healthy says why Synapse does not answer, or nil.
-func (h Homeserver) Healthy(ctx context.Context) error { return h.call(ctx, http.MethodGet, "/health", "", nil, nil) }
+func (h Homeserver) Healthy(ctx context.Context) error {
+	return h.call(ctx, http.MethodGet, "/health", "", nil, nil)
+}
 
 // Register makes a user by the shared secret, as register_new_matrix_user does.
 func (h Homeserver) Register(ctx context.Context, user, password string) error {

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,20 +23,22 @@ type Instance struct {
 	Coturn Coturn
 	// Secret is coturn's static-auth-secret.
 	Secret string
+	// Way is how systemd runs its Synapse: SynapseSimple or SynapseNotify.
+	Way string
 	// TURN and TURNS are the ports of coturn without and with TLS, HTTP and
 	// HTTPS those of Synapse.
 	TURN, TURNS, HTTP, HTTPS uint16
 }
 
-// The instances of a lab, which can run side by side: the first bears the names
-// of before 2024, the second those of since.
+// The instances of a lab, which can run side by side: the first has the names of
+// before 2024, the second those of since, and another way to run Synapse.
 var (
 	FirstSynapse = Instance{
-		Name: "synapse", Domain: "matrix.example.org", Coturn: YunoHost, Secret: Secret,
+		Name: "synapse", Domain: "matrix.example.org", Coturn: YunoHost, Secret: Secret, Way: SynapseSimple,
 		TURN: Port, TURNS: 5349, HTTP: 8008, HTTPS: 8448,
 	}
 	SecondSynapse = Instance{
-		Name: "synapse__2", Domain: "matrix.example.com", Secret: "the-second's-secret",
+		Name: "synapse__2", Domain: "matrix.example.com", Secret: "the-second's-secret", Way: SynapseNotify,
 		Coturn: Coturn{File: "/etc/matrix-synapse__2/coturn.conf", Unit: "synapse__2-coturn.service"},
 		TURN:   3480, TURNS: 5350, HTTP: 8009, HTTPS: 8449,
 	}
@@ -114,10 +117,10 @@ func (i Instance) homeserverYAML() string {
 }
 
 // InstallSynapse writes all files of an instance with the owners, modes and
-// access lists that YunoHost gives them, for a Synapse that runs in one of the
-// ways above, and starts nothing. The virtual environment is made the first
-// time on this machine, which takes half a minute and PyPI.
-func (s *Server) InstallSynapse(ctx context.Context, i Instance, way, externalIP string) error {
+// access lists that YunoHost gives them, and starts nothing. The virtual
+// environment is made the first time on this machine, which takes half a minute
+// and PyPI.
+func (s *Server) InstallSynapse(ctx context.Context, i Instance, externalIP netip.Addr) error {
 	environment, err := addSynapse(ctx)
 	if err != nil {
 		return err
@@ -126,14 +129,14 @@ func (s *Server) InstallSynapse(ctx context.Context, i Instance, way, externalIP
 	files := map[string]string{
 		dir + "/homeserver.yaml":          i.homeserverYAML(),
 		dir + "/signing.key":              signingKey(),
-		"/etc/systemd/system/" + i.Unit(): fmt.Sprintf(synapseUnit, filepath.Join(cacheInside, environment), way, i.Name),
+		"/etc/systemd/system/" + i.Unit(): fmt.Sprintf(synapseUnit, filepath.Join(cacheInside, environment), i.Way, i.Name),
 	}
 	for name, content := range files {
 		if err := s.WriteFile(name, content, 0o640); err != nil {
 			return err
 		}
 	}
-	if err := s.writeCoturn(ctx, i.Coturn, i.coturnConf(externalIP)); err != nil {
+	if err := s.writeCoturn(ctx, i.Coturn, i.coturnConf(externalIP.String())); err != nil {
 		return fmt.Errorf("installing the coturn of %s: %w", i.Name, err)
 	}
 	_, err = s.Exec(ctx, "systemctl", "daemon-reload")
