@@ -251,7 +251,9 @@ func serves(t *testing.T, port uint16, serial string) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	must(t, until(ctx, 10*time.Millisecond, func() error {
-		got, err := world.Served(ctx, port)
+		try, cancel := context.WithTimeout(t.Context(), time.Second) // Its own: the last error must tell.
+		defer cancel()
+		got, err := world.Served(try, port)
 		if err == nil && got != serial {
 			err = fmt.Errorf("port %d serves certificate %s, want %s", port, got, serial)
 		}
