@@ -16,6 +16,9 @@ import (
 	"time"
 )
 
+// certificates is where YunoHost has the files of a domain's certificate.
+func certificates(domain string) string { return "/etc/yunohost/certs/" + domain }
+
 // Renew gives a domain another certificate in the way of YunoHost: a new
 // directory with both files, and then a symlink that is removed and made anew.
 // Everybody may read them, for who may is not what the lab tries. It returns
@@ -25,7 +28,7 @@ func (s *Server) Renew(domain string) (serial string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("making a certificate: %w", err)
 	}
-	link := "/etc/yunohost/certs/" + domain
+	link := certificates(domain)
 	dir := link + "-history/" + time.Now().Format("20060102.150405.000000") + "-letsencrypt"
 	for name, content := range map[string]string{dir + "/crt.pem": crt, dir + "/key.pem": key} {
 		if err := s.WriteFile(name, content, 0o644); err != nil {

@@ -93,7 +93,7 @@ report_stats: false
 `
 
 // tlsConf is what an instance's coturn has in place of the lab's common lines.
-const tlsConf = `tls-listening-port=%d
+const tlsConf = `tls-listening-port=%[1]d
 cert=/etc/yunohost/certs/%[2]s/crt.pem
 pkey=/etc/yunohost/certs/%[2]s/key.pem`
 
@@ -157,7 +157,7 @@ func (s *Server) RemoveSynapse(ctx context.Context, i Instance) error {
 		_, _ = s.Exec(ctx, "systemctl", "kill", "-s", "KILL", unit)
 		_, _ = s.Exec(ctx, "systemctl", "stop", unit)
 	}
-	remove := []string{filepath.Dir(i.Coturn.File), "/var/lib/matrix-" + i.Name, "/etc/yunohost/certs"}
+	remove := []string{filepath.Dir(i.Coturn.File), "/var/lib/matrix-" + i.Name, certificates(i.Domain), certificates(i.Domain) + "-history"}
 	for _, unit := range units {
 		remove = append(remove, "/etc/systemd/system/"+unit)
 	}

@@ -58,12 +58,13 @@ func addSynapse(ctx context.Context) (name string, err error) {
 }
 
 // installSynapse makes the environment of Debian's Python, which the server has
-// too; another one may come before it in the PATH.
+// too; another one may come before it in the PATH. What pip unpacks on its way
+// goes into it, so that nothing lies about when this is killed.
 func installSynapse(ctx context.Context, dir string) error {
 	if _, err := run(ctx, "/usr/bin/python3", "-m", "venv", "--clear", dir); err != nil {
 		return netwatch.WithHint(err, "make deps installs Debian's python3-venv")
 	}
-	_, err := runInput(ctx, strings.NewReader(synapsePins), filepath.Join(dir, "bin", "python"), "-m", "pip", "install",
+	_, err := runInput(ctx, strings.NewReader(synapsePins), "env", "TMPDIR="+dir, filepath.Join(dir, "bin", "python"), "-m", "pip", "install",
 		"--quiet", "--disable-pip-version-check", "--no-cache-dir", "--no-deps", "--only-binary=:all:", "-r", "/dev/stdin")
 	return err
 }

@@ -324,7 +324,7 @@ func testMismatch(t *testing.T) {
 	must(t, err)
 	serial, err := server.Renew(i.Domain)
 	must(t, err)
-	key := "/etc/yunohost/certs/" + i.Domain + "/key.pem"
+	key := certificates(i.Domain) + "/key.pem"
 	shell(t, "cp "+key+" /root/key; openssl genpkey -quiet -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "+key)
 	says(t, `failed: .*no end in time.*\n.*hint: it said RELOADING=1 and never READY=1`, 1, "cert-renewed")
 	serves(t, i.HTTPS, before)

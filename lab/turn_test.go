@@ -65,13 +65,11 @@ func TestAllocateIsRefused(t *testing.T) {
 }
 
 func TestAllocateWithACredential(t *testing.T) {
-	addr := relay(t, "203.0.113.7")
+	addr := relay(t, "203.0.113.9")
 	name, password := restCredential(Secret)
-	a, err := Caller{Username: name, Password: password}.Allocate(t.Context(), addr, 4)
-	if err != nil {
+	if _, err := (Caller{Username: name, Password: password}).WaitAllocate(t.Context(), addr, netip.MustParseAddr("203.0.113.9")); err != nil {
 		t.Fatal(err)
 	}
-	_ = a.Close() // It has told what it had to.
 	var refused *TurnError
 	if _, err := (Caller{Username: name, Password: "wrong"}).Allocate(t.Context(), addr, 4); !errors.As(err, &refused) {
 		t.Errorf("with a wrong password: %v, want a refusal", err)
