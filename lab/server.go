@@ -115,10 +115,17 @@ func (s *Server) addUsers(ctx context.Context) error {
 }
 
 func (s *Server) start(context.Context) error {
+	cache, err := cacheDir()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(cache, 0o755); err != nil { // Users in the server read it.
+		return fmt.Errorf("making the lab's cache: %w", err)
+	}
 	args := []string{
 		"sh", "-c", enterCgroups, "sh", strings.Join(s.lab.cgroups, " "), "systemd-nspawn", "-q", "-D", s.root, "--machine=" + s.lab.name,
 		"--network-namespace-path=" + netnsPath(s.lab.Net), "--boot", "--register=no", "--keep-unit",
-		"--resolv-conf=off", "--console=pipe", "--kill-signal=SIGRTMIN+3",
+		"--resolv-conf=off", "--bind-ro=" + cache + ":" + cacheInside, "--console=pipe", "--kill-signal=SIGRTMIN+3",
 	}
 	p, err := start(filepath.Join(s.lab.dir, "console"), args...) // It lives longer than ctx.
 	if err != nil {
