@@ -4,9 +4,9 @@
 // coturn for relayed addresses as a caller does.
 //
 // It needs root and, of Debian's packages, systemd-container, coturn,
-// nftables, conntrack, dbus, polkitd, iproute2, acl and attr. Everything it
-// makes bears the name nwPID; all traffic stays in network namespaces of that
-// name, and all addresses are documentation ones.
+// nftables, conntrack, dbus, polkitd, iproute2, acl, attr, certbot and pebble.
+// Everything it makes bears the name nwPID; all traffic stays in network
+// namespaces of that name, and all addresses are documentation ones.
 package lab
 
 import (

@@ -1,0 +1,68 @@
+//go:build lab
+
+package lab
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+)
+
+// tlsPort is where coturn speaks TLS.
+const tlsPort = 5349
+
+// withTLS gives coturn the certificate of a way, as YunoHost does.
+func withTLS(t *testing.T, w way) {
+	t.Helper()
+	lines := fmt.Sprintf(`tls-listening-port=%d\ncert=%s\npkey=%s`, tlsPort, w.file, w.key)
+	shell(t, "sed -i 's|^no-tls$|"+lines+"|' "+YunoHost.File+" && setfacl -m user:turnserver:r "+YunoHost.File+
+		" && systemctl restart "+YunoHost.Unit)
+	right(t, FirstPublic, FirstPublic, 5*time.Second)
+}
+
+// serves waits until coturn shows a certificate to a client on the internet, and
+// returns when that was.
+func serves(t *testing.T, leaf *x509.Certificate) time.Time {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	must(t, until(ctx, 10*time.Millisecond, func() error {
+		got, err := Served(ctx, world.Inet, netip.AddrPortFrom(FirstPublic, tlsPort))
+		if err == nil && !got.Equal(leaf) {
+			err = fmt.Errorf("coturn serves certificate %x, not %x", got.SerialNumber, leaf.SerialNumber)
+		}
+		return err
+	}))
+	return time.Now()
+}
+
+// A renewed certificate is served to the next caller, and whoever has a relayed
+// address keeps it.
+func TestCoturnServesTheNewCertificate(t *testing.T) {
+	fresh(t, YunoHost)
+	certified(t)
+	first, err := yunohost.put(t.Context(), 0)
+	must(t, err)
+	withTLS(t, yunohost)
+	watching(t, sourceAddress()+sourceCert(yunohost)+ruleRenewed, FirstPublic)
+	serves(t, first.Leaf)
+	call, err := caller.Allocate(t.Context(), netip.AddrPortFrom(FirstPublic, Port), 4)
+	must(t, err)
+	defer call.Close() // It has served its purpose.
+	coturn := incarnation(t, YunoHost.Unit)
+	var times Times
+	for n := range 5 {
+		next, err := yunohost.put(t.Context(), n+1)
+		must(t, err)
+		renewed := time.Now()
+		times = append(times, serves(t, next.Leaf).Sub(renewed))
+		must(t, call.Refresh(t.Context()))
+	}
+	promised(t, times, time.Second)
+	if now := incarnation(t, YunoHost.Unit); now != coturn {
+		t.Errorf("coturn is another process: %s, was %s", now, coturn)
+	}
+}
