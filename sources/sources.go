@@ -63,4 +63,6 @@ type Mistake struct {
 // Kinds is every kind of source.
 var Kinds = []Kind{
 	{"stun", newSTUN},
+	{"cert", newCert},
+	{"file", newFile},
 }
