@@ -39,16 +39,22 @@ func serves(t *testing.T, leaf *x509.Certificate) time.Time {
 	return time.Now()
 }
 
+// serving has coturn serve the first certificate of a way, and netwatch watch it.
+func serving(t *testing.T, w way) {
+	t.Helper()
+	fresh(t, YunoHost)
+	certified(t)
+	first, err := w.put(t.Context(), 0)
+	must(t, err)
+	withTLS(t, w)
+	watching(t, sourceAddress()+sourceCert(w)+ruleRenewed, FirstPublic)
+	serves(t, first.Leaf)
+}
+
 // A renewed certificate is served to the next caller, and whoever has a relayed
 // address keeps it.
 func TestCoturnServesTheNewCertificate(t *testing.T) {
-	fresh(t, YunoHost)
-	certified(t)
-	first, err := yunohost.put(t.Context(), 0)
-	must(t, err)
-	withTLS(t, yunohost)
-	watching(t, sourceAddress()+sourceCert(yunohost)+ruleRenewed, FirstPublic)
-	serves(t, first.Leaf)
+	serving(t, yunohost)
 	call, err := caller.Allocate(t.Context(), netip.AddrPortFrom(FirstPublic, Port), 4)
 	must(t, err)
 	defer call.Close() // It has served its purpose.
@@ -65,4 +71,16 @@ func TestCoturnServesTheNewCertificate(t *testing.T) {
 	if now := incarnation(t, YunoHost.Unit); now != coturn {
 		t.Errorf("coturn is another process: %s, was %s", now, coturn)
 	}
+}
+
+// Half a renewal is not told: coturn, signalled while the key does not match,
+// keeps the old certificate, and nothing would signal it again.
+func TestCoturnIsNotToldOfHalfARenewal(t *testing.T) {
+	serving(t, acmesh)
+	next, err := NewPair(domain)
+	must(t, err)
+	must(t, server.WriteFile(acmesh.file, next.Cert, 0o644))
+	wait(t, 2*settle)
+	must(t, server.WriteFile(acmesh.key, next.Key, 0o644))
+	serves(t, next.Leaf)
 }
