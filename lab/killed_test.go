@@ -44,10 +44,9 @@ func TestRenewalWhileStopped(t *testing.T) {
 	}
 	shell(t, "systemctl start netwatch.service")
 	news := follow(t)
-	for i, w := range ways[:3] {
-		_, err := news.wait(t.Context(), 1, told(netwatch.CertRenewed, w.file))
-		if err != nil {
-			t.Errorf("renewal %d, by %s: %v", i, w.name, err)
+	for _, w := range ways[:3] {
+		if _, err := news.wait(t.Context(), 1, told(netwatch.CertRenewed, w.file)); err != nil {
+			t.Fatalf("the renewal by %s: %v", w.name, err)
 		}
 	}
 	_, err := news.wait(t.Context(), 1, ended(netwatch.CertRenewed))

@@ -23,13 +23,14 @@ on = ["started", "cert-renewed"]
 do = ["signal USR2 coturn-synapse.service"]
 `
 
-// sourceCert watches the certificates of some ways.
+// sourceCert watches the certificates of some ways, each by a source of its own:
+// what wakes one is no reason for another to look.
 func sourceCert(ways ...way) string {
-	var files []string
+	var all strings.Builder
 	for _, w := range ways {
-		files = append(files, fmt.Sprintf("%q", w.file))
+		fmt.Fprintf(&all, "\n[source.%s]\nkind = \"cert\"\nfiles = [%q]\n", w.name, w.file)
 	}
-	return fmt.Sprintf("\n[source.cert]\nfiles = [%s]\n", strings.Join(files, ", "))
+	return all.String()
 }
 
 // sourceAddress knows the address and does not look again.

@@ -14,6 +14,7 @@ const domain = "matrix.example.org"
 
 // A way is how a program puts a renewed certificate into place.
 type way struct {
+	// name is the program's, in letters that a source can be called by.
 	name string
 	// file and key are the certificate and its key as a server is told of them.
 	file, key string
@@ -24,10 +25,10 @@ type way struct {
 
 // The ways but certbot's.
 var (
-	yunohost   = script("YunoHost", "/etc/yunohost/certs/"+domain, "crt.pem", "key.pem", "python3", "-c", yunohostRenews)
-	acmesh     = script("acme.sh", "/etc/lab-acmesh", "fullchain.pem", "privkey.pem", "sh", "-ec", acmeshRenews, "sh")
-	kubernetes = script("Kubernetes", "/etc/lab-kubernetes", "tls.crt", "tls.key", "sh", "-ec", kubernetesRenews, "sh")
-	editor     = script("an editor", "/etc/lab-editor", "cert.pem", "key.pem", "sh", "-ec", editorRenews, "sh")
+	yunohost   = script("yunohost", "/etc/yunohost/certs/"+domain, "crt.pem", "key.pem", "python3", "-c", yunohostRenews)
+	acmesh     = script("acmesh", "/etc/lab-acmesh", "fullchain.pem", "privkey.pem", "sh", "-ec", acmeshRenews, "sh")
+	kubernetes = script("kubernetes", "/etc/lab-kubernetes", "tls.crt", "tls.key", "sh", "-ec", kubernetesRenews, "sh")
+	editor     = script("editor", "/etc/lab-editor", "cert.pem", "key.pem", "sh", "-ec", editorRenews, "sh")
 )
 
 // certbot renews through the symlinks of live/.
@@ -57,7 +58,7 @@ func script(name, dir, file, key string, program ...string) way {
 		}
 		args := append(program, dir, from+"/crt.pem", from+"/key.pem", strconv.Itoa(n))
 		if _, err := server.Exec(ctx, args...); err != nil {
-			return Pair{}, fmt.Errorf("renewing as %s does: %w", name, err)
+			return Pair{}, fmt.Errorf("renewing by %s: %w", name, err)
 		}
 		return pair, nil
 	}}
