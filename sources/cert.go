@@ -32,8 +32,8 @@ func newCert() Settings { return &Cert{} }
 // Check lists what is wrong beyond the types of single values.
 func (s *Cert) Check() []Mistake {
 	all := checkFiles("files", s.Files)
-	if len(s.Key) > 0 && len(s.Key) != len(s.Files) {
-		all = append(all, Mistake{"key", -1, fmt.Sprintf("there are %d keys for %d files: give one for each, in the same order, or none", len(s.Key), len(s.Files))})
+	if len(s.Key) > 0 && len(s.Files) > 0 && len(s.Key) != len(s.Files) {
+		all = append(all, Mistake{"key", -1, fmt.Sprintf("%d for %d files: give one for each, in the same order, or none", len(s.Key), len(s.Files))})
 	}
 	return all
 }

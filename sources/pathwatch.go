@@ -92,10 +92,12 @@ const (
 // is how a directory that is not there yet is waited for.
 type pathWatch struct {
 	paths []string
-	// open makes the inotify instance and add adds a directory to one; they are
-	// fields because the limits of the kernel are hard to reach in a test.
+	// open makes the inotify instance, add adds a directory to it, and shut ends
+	// it; they are fields because the limits of the kernel are the whole machine's
+	// and no test should reach them.
 	open func() (*fsnotify.Watcher, error)
 	add  func(w *fsnotify.Watcher, dir string) error
+	shut func(w *fsnotify.Watcher) error
 
 	notify *fsnotify.Watcher // nil when there is none to be had
 	// names are the names of all hops, and dirs the directories they are in.
@@ -103,7 +105,7 @@ type pathWatch struct {
 }
 
 func newPathWatch(paths []string) *pathWatch {
-	return &pathWatch{paths: paths, open: fsnotify.NewWatcher, add: (*fsnotify.Watcher).Add}
+	return &pathWatch{paths: paths, open: fsnotify.NewWatcher, add: (*fsnotify.Watcher).Add, shut: (*fsnotify.Watcher).Close}
 }
 
 // arm watches all hops as they are now. What changes after its begin is seen by
@@ -245,7 +247,7 @@ func (w *pathWatch) concerns(ev fsnotify.Event) bool {
 // close ends the watching and fsnotify's goroutine.
 func (w *pathWatch) close() {
 	if w.notify != nil {
-		_ = w.notify.Close()
+		_ = w.shut(w.notify)
 		w.notify, w.dirs = nil, nil
 	}
 }
