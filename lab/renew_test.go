@@ -96,18 +96,22 @@ func TestEveryRenewalIsOneEvent(t *testing.T) {
 	}
 }
 
-// renew renews and waits for the event, again and again, and measures from the
-// end of a renewal to its event.
+// renew renews and waits for the event of that very certificate, again and again,
+// and measures from the end of a renewal to its event.
 func (w way) renew(ctx context.Context, news *follower) (Times, error) {
 	var times Times
 	for n := 1; n <= renewals; n++ {
-		if _, err := w.put(ctx, n); err != nil {
+		pair, err := w.put(ctx, n)
+		if err != nil {
 			return times, err
 		}
 		renewed := time.Now()
 		events, err := news.wait(ctx, n, told(netwatch.CertRenewed, w.file))
 		if err != nil {
 			return times, fmt.Errorf("%s: %w", w.name, err)
+		}
+		if leaf := pair.Leaf; leaf != nil && events[n-1].Fields["new"] != netwatch.Fingerprint(leaf.Raw) {
+			return times, fmt.Errorf("%s: renewal %d is told as another certificate: %v", w.name, n, events[n-1].Fields)
 		}
 		times = append(times, max(0, events[n-1].Time.Sub(renewed)))
 	}
