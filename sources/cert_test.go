@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -169,6 +170,54 @@ func TestKeysOf(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A key may be in a directory of its own, which is watched too.
+func TestKeysAreWatched(t *testing.T) {
+	s := &Cert{Files: []netwatch.Path{"/a/tls.crt", "/b/crt.pem"}}
+	found := s.Source("cert", newLedger().env()).(*follower).watch.paths
+	s.Key = []netwatch.Path{"/c/a.key", "/d/b.key"}
+	named := s.Source("cert", newLedger().env()).(*follower).watch.paths
+	if diff := cmp.Diff([]string{"/a/tls.crt", "/a/tls.key", "/b/crt.pem", "/b/key.pem", "/b/crt.key", "/a/tls.crt", "/b/crt.pem"}, found); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"/c/a.key", "/d/b.key", "/a/tls.crt", "/b/crt.pem"}, named); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// A pair that stays broken is a trouble after a while, and said once; it is
+// looked at often until then, as its second half may come unseen.
+func TestBrokenPair(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir+"/a.crt", pairs()[0].chain)
+	write(t, dir+"/a.key", pairs()[1].key)
+	synctest.Test(t, func(t *testing.T) {
+		l := newLedger()
+		f := blindly(l, &Cert{Files: []netwatch.Path{netwatch.Path(dir + "/a.crt")}}, nil)
+		l.start(t, f)
+		time.Sleep(graceTime - time.Millisecond)
+		if f.Trouble() != nil || l.log.lines() > 0 {
+			t.Errorf("too early: %v %s", f.Trouble(), l.log.String())
+		}
+		time.Sleep(retryTime)
+		want := "comparing " + dir + "/a.crt with its key " + dir + "/a.key: tls: private key does not match public key\nhint: put certificate and key of one issue there, the leaf certificate first"
+		if f.Trouble() == nil || f.Trouble().Error() != want || l.log.lines() != 1 {
+			t.Errorf("too late: %v %s", f.Trouble(), l.log.String())
+		}
+		write(t, dir+"/a.key", pairs()[0].key)
+		time.Sleep(pollTime + confirmTime)
+		if got := (<-l.accepted).Fields; got["old"] != none || got["new"] != pairs()[0].fingerprint || f.Trouble() != nil {
+			t.Error(got, f.Trouble())
+		}
+		write(t, dir+"/a.crt", pairs()[1].chain)
+		time.Sleep(pollTime) // a look, which finds it broken
+		write(t, dir+"/a.key", pairs()[1].key)
+		began := time.Now()
+		if <-l.accepted; time.Since(began) > retryTime+confirmTime {
+			t.Errorf("seen after %s", time.Since(began))
+		}
+	})
 }
 
 // No message about a key holds any of it, and each says what to do.

@@ -115,7 +115,7 @@ func (w *pathWatch) arm() error {
 	if w.notify == nil {
 		notify, err := w.open()
 		if err != nil {
-			return watchError("inotify", err)
+			return watchError("making an inotify instance", err)
 		}
 		w.notify = notify
 	}
@@ -147,7 +147,7 @@ func (w *pathWatch) armPath(path string) (all []error) {
 	})
 	for h, err := range failed {
 		if !harmless(h, err) {
-			all = append(all, watchError(h.dir, err))
+			all = append(all, watchError("watching "+h.dir, err))
 		}
 	}
 	return all
@@ -165,19 +165,20 @@ func harmless(h hop, err error) bool {
 	return errors.Is(err, fs.ErrPermission) && (errors.Is(blocked, fs.ErrPermission) || blocked == nil && info.IsDir())
 }
 
-// watchError says why a directory cannot be watched, with the remedy
-// (inotify(7), /proc interfaces).
-func watchError(what string, err error) error {
-	err = fmt.Errorf("watching %s: %w; it is looked at every %s instead", what, err, blindTime)
+// watchError says what the kernel refused, with the remedy (inotify(7), /proc
+// interfaces). A limit is said once for all directories.
+func watchError(doing string, err error) error {
+	hint := ""
 	switch {
 	case errors.Is(err, unix.ENOSPC):
-		return netwatch.WithHint(err, "allow more inotify watches: sysctl fs.inotify.max_user_watches=524288")
+		doing, err = "watching directories", errors.New("the limit of inotify watches is reached")
+		hint = "allow more of them: sysctl fs.inotify.max_user_watches=524288"
 	case errors.Is(err, unix.EMFILE):
-		return netwatch.WithHint(err, "allow more inotify instances: sysctl fs.inotify.max_user_instances=512")
+		hint = "allow more inotify instances: sysctl fs.inotify.max_user_instances=512"
 	case errors.Is(err, fs.ErrPermission):
-		return netwatch.WithHint(err, "let the user that runs netwatch read that directory")
+		hint = "let the user that runs netwatch read that directory"
 	}
-	return err
+	return netwatch.WithHint(fmt.Errorf("%s: %w; files are looked at every %s instead", doing, err, blindTime), hint)
 }
 
 // wait returns nil when it is time to look: something moved and was quiet since,
