@@ -61,7 +61,7 @@ func (s *Server) StartACME(ctx context.Context) (*ACME, error) {
 			return nil, err
 		}
 	}
-	const begin = "rm -rf /etc/letsencrypt/* && systemctl daemon-reload && systemctl restart lab-acme.service"
+	const begin = forget + " && systemctl daemon-reload && systemctl restart lab-acme.service"
 	if _, err := s.Exec(ctx, "sh", "-c", begin); err != nil {
 		return nil, fmt.Errorf("starting pebble: %w", err)
 	}
@@ -77,9 +77,12 @@ func (s *Server) StartACME(ctx context.Context) (*ACME, error) {
 	return &ACME{s}, nil
 }
 
-// Stop ends the authority. What it has issued stays.
+// forget removes all that certbot has: accounts, certificates and hooks.
+const forget = "rm -rf /etc/letsencrypt/*"
+
+// Stop ends the authority and removes what certbot has got from it.
 func (a *ACME) Stop(ctx context.Context) error {
-	_, err := a.server.Exec(ctx, "systemctl", "stop", "lab-acme.service")
+	_, err := a.server.Exec(ctx, "sh", "-c", forget+"; systemctl stop lab-acme.service")
 	return err
 }
 

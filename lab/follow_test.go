@@ -23,13 +23,12 @@ type follower struct {
 }
 
 // follow follows the history until the test or the daemon ends.
-func follow(t *testing.T, options ...string) *follower {
+func follow(t *testing.T) *follower {
 	t.Helper()
 	f := &follower{more: make(chan struct{})}
-	// nsenter starts it as a child, which would outlive nsenter.
-	args := append([]string{"setpriv", "--pdeathsig", "KILL", "netwatch", "history", "-f", "--json"}, options...)
 	ctx, cancel := context.WithCancel(context.Background())
-	cmd := server.Command(ctx, args...)
+	// nsenter starts it as a child, which would outlive nsenter.
+	cmd := server.Command(ctx, "setpriv", "--pdeathsig", "KILL", "netwatch", "history", "-f", "--json")
 	out, err := cmd.StdoutPipe()
 	must(t, err)
 	must(t, cmd.Start())

@@ -102,7 +102,7 @@ func actedOn(t *testing.T, fingerprint string) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	must(t, until(ctx, 20*time.Millisecond, func() error {
-		_, err := server.Exec(ctx, "grep", "-q", fingerprint, noted)
+		_, err := server.Exec(t.Context(), "grep", "-q", fingerprint, noted)
 		return err
 	}))
 }

@@ -37,13 +37,13 @@ do = ["rotate coturn %[2]s", "restart %s"]
 	news := follow(t)
 	var times Times
 	for i, externalIP := range []string{"198.51.100.9", "", "198.51.100.9", ""} {
-		began := upgrade(t, externalIP)
+		began := upgrade(t, externalIP) // By now coturn gives out the wrong address.
+		times = append(times, right(t, FirstPublic, FirstPublic, 10*time.Second).Sub(began))
 		runs, err := news.wait(t.Context(), i+1, ended(netwatch.FileChanged))
 		must(t, err)
 		if runs[i].Outcome != netwatch.Changed {
 			t.Errorf("external-ip=%s: the run was %s", externalIP, runs[i].Outcome)
 		}
-		times = append(times, right(t, FirstPublic, FirstPublic, 5*time.Second).Sub(began))
 		if got := shell(t, "cat "+YunoHost.File); got != CoturnConf(FirstPublic.String()) {
 			t.Errorf("after external-ip=%s coturn.conf is:\n%s", externalIP, got)
 		}

@@ -30,7 +30,7 @@ func serves(t *testing.T, leaf *x509.Certificate) time.Time {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	must(t, until(ctx, 10*time.Millisecond, func() error {
-		got, err := Served(ctx, world.Inet, netip.AddrPortFrom(FirstPublic, tlsPort))
+		got, err := Served(t.Context(), world.Inet, netip.AddrPortFrom(FirstPublic, tlsPort))
 		if err == nil && !got.Equal(leaf) {
 			err = fmt.Errorf("coturn serves certificate %x, not %x", got.SerialNumber, leaf.SerialNumber)
 		}

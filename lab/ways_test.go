@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"slices"
 	"strconv"
 )
 
@@ -56,7 +57,7 @@ func script(name, dir, file, key string, program ...string) way {
 				return Pair{}, err
 			}
 		}
-		args := append(program, dir, from+"/crt.pem", from+"/key.pem", strconv.Itoa(n))
+		args := slices.Concat(program, []string{dir, from + "/crt.pem", from + "/key.pem", strconv.Itoa(n)})
 		if _, err := server.Exec(ctx, args...); err != nil {
 			return Pair{}, fmt.Errorf("renewing by %s: %w", name, err)
 		}
