@@ -35,8 +35,8 @@ func hops(path string, look func(hop)) (string, error) {
 	for symlinks := 0; len(left) > 0; {
 		name := left[0]
 		left = left[1:]
-		if name == ".." {
-			dir = filepath.Dir(dir)
+		if name == "." || name == ".." {
+			dir = filepath.Join(dir, name)
 			continue
 		}
 		look(hop{dir, name})
@@ -69,7 +69,7 @@ func hops(path string, look func(hop)) (string, error) {
 // names are the names that a path is made of. A symlink's target is not cleaned:
 // x/.. is not the same as nothing when x is a symlink.
 func names(path string) []string {
-	return slices.DeleteFunc(strings.Split(path, "/"), func(name string) bool { return name == "" || name == "." })
+	return slices.DeleteFunc(strings.Split(path, "/"), func(name string) bool { return name == "" })
 }
 
 // The pace of a pathWatch.
