@@ -12,7 +12,10 @@ import (
 
 // A Request to fire an event: the body of POST /v1/fire.
 type Request struct {
-	Event  string            `json:"event"`
+	Event string `json:"event"`
+	// Source is the name of the source on whose behalf it is fired; empty is a
+	// person or a program of its own.
+	Source string            `json:"source,omitempty"`
 	Fields map[string]string `json:"fields,omitempty"`
 	// NoWait asks for the answer once the event is accepted; otherwise entries
 	// follow until each run has ended or failed.

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"netwatch"
+	"netwatch/config"
+	"netwatch/control"
+)
+
+// hookTime is how long a hook may wait for the daemon. OpenVPN stands still
+// meanwhile, and the program needs about 3 ms to start.
+const hookTime = 12 * time.Millisecond
+
+// A hook is one call of netwatch hook openvpn.
+type hook struct {
+	config string
+	args   []string
+}
+
+// parseHook finds a hook in a command line without what the other commands need:
+// a hook may take neither time nor threads. What is not one is for cobra, and so
+// is a question for help. Flags stand before the arguments, which OpenVPN
+// appends; those that are unknown are left to the arguments, since what OpenVPN
+// calls must not fail.
+func parseHook(words []string) (h hook, ok bool) {
+	h.config = defaultConfig()
+	for _, name := range []string{"hook", "openvpn"} {
+		words = h.flags(words)
+		if len(words) == 0 || words[0] != name {
+			return h, false
+		}
+		words = words[1:]
+	}
+	h.args = h.flags(words)
+	return h, len(h.args) == 0 || h.args[0] != "-h" && h.args[0] != "--help"
+}
+
+// flags takes --config in its forms from the beginning of words.
+func (h *hook) flags(words []string) (rest []string) {
+	for len(words) > 0 {
+		name, value, joined := strings.Cut(words[0], "=")
+		switch {
+		case name != "--config" && !strings.HasPrefix(name, "-c"):
+			return words
+		case !joined && len(words) > 1 && (name == "--config" || name == "-c"):
+			value, words = words[1], words[1:]
+		case !joined:
+			value = strings.TrimPrefix(name, "-c")
+		}
+		h.config, words = value, words[1:]
+	}
+	return nil
+}
+
+// run tells the daemon, and on stderr in one line what went wrong. It returns
+// the exit code: 0, since a script that fails can end OpenVPN, except where 0
+// would let everybody in.
+func (h hook) run(stderr io.Writer) int {
+	if os.Getenv("script_type") == "auth-user-pass-verify" {
+		complain(stderr, errors.New("a hook is no judge of passwords: auth-user-pass-verify must name another program"))
+		return exitFailed
+	}
+	defer func() { _ = recover() }()
+	if err := h.tell(time.Now().Add(hookTime)); err != nil {
+		complain(stderr, fmt.Errorf("telling the daemon of OpenVPN: %w", err))
+	}
+	return 0
+}
+
+func (h hook) tell(deadline time.Time) error {
+	socket, err := config.Socket(h.config)
+	if err != nil {
+		return err
+	}
+	return control.Tell(string(socket), control.OpenVPNRequest(h.args, os.Getenv), deadline)
+}
+
+// complain prints an error and its remedy as one line, for OpenVPN's log, unless
+// that would have to be waited for.
+func complain(w io.Writer, err error) {
+	if w == os.Stderr && !writable(unix.Stderr) {
+		return
+	}
+	text := "netwatch: " + err.Error()
+	if hint := netwatch.Hint(err); hint != "" {
+		text += "; hint: " + hint
+	}
+	_, _ = io.WriteString(w, strings.ReplaceAll(text, "\n", " ")+"\n")
+}
+
+func writable(fd int) bool {
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, 0)
+	return err == nil && n == 1
+}
+
+// hookCommand is for help and completion: see parseHook.
+func (c *command) hookCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "hook openvpn [ARG...]", Short: "Tell the daemon what OpenVPN runs a script for",
+		RunE: func(_ *cobra.Command, args []string) error {
+			return usageError{fmt.Errorf("reading the hook: %q is none; openvpn is", strings.Join(args, " "))}
+		},
+	}
+	return cmd
+}
