@@ -65,7 +65,7 @@ install: ## put what "make build" made into place (PREFIX=/usr, DESTDIR=)
 	PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" packaging/install
 
 uninstall: ## remove what "make install" put into place, less the configuration
-	rm -f "$(DESTDIR)$(PREFIX)/bin/netwatch" "$(DESTDIR)$(PREFIX)/lib/systemd/system/netwatch.service" "$(DESTDIR)$(PREFIX)"/share/man/man[58]/netwatch*.[58]
+	rm -f "$(DESTDIR)$(PREFIX)/bin/netwatch" "$(DESTDIR)$(PREFIX)"/lib/systemd/system/netwatch.* "$(DESTDIR)$(PREFIX)"/share/man/man[58]/netwatch*.[58]
 
 clean: ## remove what was built
 	rm -rf bin dist

@@ -8,9 +8,6 @@ import (
 	"netwatch"
 )
 
-// OpenVPN is the source of the events that OpenVPN's script hooks fire.
-const OpenVPN = "openvpn"
-
 // The most bytes of a script's type, more than any has, and of a network
 // interface's name (netdevice(7)).
 const (
@@ -41,7 +38,7 @@ func OpenVPNRequest(args []string, getenv func(string) string) Request {
 	if peer := peerAddress(script, args, getenv); peer.IsValid() {
 		fields[side(script, args)] = peer.String()
 	}
-	return Request{Event: netwatch.VPNChanged, Source: OpenVPN, Fields: fields, NoWait: true}
+	return Request{Event: netwatch.VPNChanged, Source: "openvpn", Fields: fields, NoWait: true}
 }
 
 // isName says whether text can be a name: printable ASCII without blanks and

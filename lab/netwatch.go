@@ -8,7 +8,7 @@ import (
 )
 
 // InstallNetwatch builds the netwatch of a source tree and puts it into the
-// server with its unit, which is not started.
+// server with its units, which are not started.
 func (s *Server) InstallNetwatch(ctx context.Context, tree string) error {
 	build := command(ctx, "go", "build", "-o", s.path("/usr/bin/netwatch"), "./cmd/netwatch")
 	build.Dir = tree
@@ -16,9 +16,14 @@ func (s *Server) InstallNetwatch(ctx context.Context, tree string) error {
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("building netwatch: %w: %s", err, out)
 	}
-	unit, err := os.ReadFile(filepath.Join(tree, "packaging", "netwatch.service"))
-	if err != nil {
-		return fmt.Errorf("reading netwatch's unit: %w", err)
+	for _, unit := range []string{"netwatch.service", "netwatch.socket"} {
+		text, err := os.ReadFile(filepath.Join(tree, "packaging", unit))
+		if err != nil {
+			return fmt.Errorf("reading netwatch's units: %w", err)
+		}
+		if err := s.WriteFile("/etc/systemd/system/"+unit, string(text), 0o644); err != nil {
+			return err
+		}
 	}
-	return s.WriteFile("/etc/systemd/system/netwatch.service", string(unit), 0o644)
+	return nil
 }
