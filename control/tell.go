@@ -25,13 +25,13 @@ const maxAnswer = 16 << 10
 
 // Tell hands the daemon at a socket a request and returns before the deadline,
 // whatever the daemon does: nil once it has accepted the event. What has been
-// sent is acted on even when there was no time for an answer. When the
-// connection breaks before that, as by a daemon that is killed, the request is
-// sent once more: systemd may hold the socket for the next one.
+// sent is acted on even when there was no time for an answer. To a daemon that
+// ends, by itself or killed, the request is sent once more: systemd may hold the
+// socket for the next one.
 //
-// It is for who may neither wait nor take much: it starts no goroutine and never
-// blocks where the runtime would start another thread, with which a user near
-// his limit of tasks (RLIMIT_NPROC, getrlimit(2)) would end this process.
+// It is for who may neither wait nor take much. It starts no goroutine, which
+// could need another thread: that of a user at his limit of tasks (RLIMIT_NPROC,
+// getrlimit(2)) ends the process.
 func Tell(socket string, r Request, deadline time.Time) error {
 	body, err := json.Marshal(r)
 	if err != nil {
@@ -39,7 +39,7 @@ func Tell(socket string, r Request, deadline time.Time) error {
 	}
 	request := fmt.Appendf(nil, "POST /v1/fire HTTP/1.1\r\nHost: netwatch\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 	answer, err := exchange(socket, request, deadline)
-	if errors.Is(err, errBroken) {
+	if errors.Is(err, errBroken) || bytes.HasPrefix(answer, ending) {
 		answer, err = exchange(socket, request, deadline)
 	}
 	if err != nil {
@@ -53,14 +53,19 @@ func untold(socket string, err error) error {
 	switch {
 	case errors.Is(err, errLate):
 		return netwatch.WithHint(fmt.Errorf("%w: %w", ErrUnreachable, err), "it acts on it once it goes on; if it hangs: systemctl restart netwatch")
+	case errors.Is(err, errBroken):
+		return netwatch.WithHint(fmt.Errorf("%w: %w", ErrUnreachable, err), "see what it says: journalctl -u netwatch")
 	case errors.Is(err, errFull):
 		return netwatch.WithHint(fmt.Errorf("%w: %w", ErrUnreachable, err), "it hangs: systemctl restart netwatch")
 	}
 	return NewClient(socket).unreached(context.Background(), err)
 }
 
-// accepted is how the answer begins when the event is accepted.
-var accepted = []byte("HTTP/1.1 200 ")
+// How the answer begins when the event is accepted, and when the daemon ends.
+var (
+	accepted = []byte("HTTP/1.1 200 ")
+	ending   = []byte("HTTP/1.1 503 ")
+)
 
 // verdict is what an answer says: nil when the event is accepted.
 func verdict(answer []byte) error {
@@ -78,7 +83,7 @@ func verdict(answer []byte) error {
 // exchange sends a request over a connection of its own and returns the answer,
 // or as much of it as there was time for.
 func exchange(path string, request []byte, deadline time.Time) ([]byte, error) {
-	s, err := newRaw()
+	s, err := newStream()
 	if err != nil {
 		return nil, err
 	}

@@ -49,12 +49,13 @@ func (h *hook) flags(words []string) (rest []string) {
 	for len(words) > 0 {
 		name, value, joined := strings.Cut(words[0], "=")
 		switch {
-		case name != "--config" && !strings.HasPrefix(name, "-c"):
-			return words
-		case !joined && len(words) > 1 && (name == "--config" || name == "-c"):
+		case joined && (name == "--config" || name == "-c"):
+		case (name == "--config" || name == "-c") && len(words) > 1:
 			value, words = words[1], words[1:]
-		case !joined:
-			value = strings.TrimPrefix(name, "-c")
+		case strings.HasPrefix(words[0], "-c") && words[0] != "-c":
+			value = words[0][len("-c"):]
+		default:
+			return words
 		}
 		h.config, words = value, words[1:]
 	}
@@ -71,7 +72,7 @@ func (h hook) run(stderr io.Writer) int {
 	}
 	defer func() { _ = recover() }()
 	if err := h.tell(time.Now().Add(hookTime)); err != nil {
-		complain(stderr, fmt.Errorf("telling the daemon of OpenVPN: %w", err))
+		complain(stderr, fmt.Errorf("telling the daemon about OpenVPN: %w", err))
 	}
 	return 0
 }
@@ -102,13 +103,27 @@ func writable(fd int) bool {
 	return err == nil && n == 1
 }
 
-// hookCommand is for help and completion: see parseHook.
+// hookCommand is for help and completion: parseHook finds what is to be done.
 func (c *command) hookCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "hook openvpn [ARG...]", Short: "Tell the daemon what OpenVPN runs a script for",
-		RunE: func(_ *cobra.Command, args []string) error {
-			return usageError{fmt.Errorf("reading the hook: %q is none; openvpn is", strings.Join(args, " "))}
+	openvpn := &cobra.Command{
+		Use: "openvpn [ARG...]", Short: "What OpenVPN's scripts are to be",
+		Long: "Tells the daemon that OpenVPN runs a script, as vpn-changed. It is for ipchange, up, route-up, route-pre-down,\n" +
+			"down, client-connect, client-disconnect and learn-address, with script-security 2 in OpenVPN's configuration:\n\n" +
+			"    ipchange \"/usr/bin/netwatch hook openvpn\"\n\n" +
+			"It returns within 20 ms and exits 0, whether the daemon is there or not.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if (hook{c.config, args}).run(cmd.ErrOrStderr()) != 0 {
+				return errFailed
+			}
+			return nil
 		},
 	}
+	cmd := &cobra.Command{
+		Use: "hook", Short: "What other programs run to tell the daemon something",
+		RunE: func(_ *cobra.Command, args []string) error {
+			return usageError{fmt.Errorf("looking for the hook: %q is none; there is openvpn", strings.Join(args, " "))}
+		},
+	}
+	cmd.AddCommand(openvpn)
 	return cmd
 }
