@@ -18,7 +18,7 @@ import (
 
 // hookTime is how long a hook may wait for the daemon. OpenVPN stands still
 // meanwhile, and the program needs about 3 ms to start.
-const hookTime = 12 * time.Millisecond
+const hookTime = 8 * time.Millisecond
 
 // A hook is one call of netwatch hook openvpn.
 type hook struct {
