@@ -367,7 +367,8 @@ func TestNetlinkTemporaryAddresses(t *testing.T) {
 	w := n.follow(t, only("eth0"))
 	n.run(t, "", "sysctl", "-q", "net.ipv6.conf.eth0.use_tempaddr=2")
 	w.play(t, []move{{
-		"temporary", []string{"addr add 2001:db8::1:2/64 dev eth0 nodad mngtmpaddr valid_lft 1000 preferred_lft 900"},
+		"temporary",
+		[]string{"addr add 2001:db8::1:2/64 dev eth0 nodad mngtmpaddr valid_lft 1000 preferred_lft 900"},
 		[]string{"addr-changed eth0 ipv6 >2001:db8::1:2"},
 	}})
 	cmd := exec.Command("ip", "-6", "addr", "show", "dev", "eth0", "temporary")
@@ -476,7 +477,7 @@ func (n *netns) dropped(t *testing.T) (all int) {
 		t.Fatal(err)
 	}
 	for line := range strings.Lines(string(text)) {
-		// sk Eth Pid Groups Rmem Wmem Dump Locks Drops Inode
+		// The columns are sk Eth Pid Groups Rmem Wmem Dump Locks Drops Inode.
 		if f := strings.Fields(line); len(f) == 10 {
 			drops, _ := strconv.Atoi(f[8]) // 0 of the heading
 			all += drops
