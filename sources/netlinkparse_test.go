@@ -186,9 +186,9 @@ func TestReadFlags(t *testing.T) {
 	}
 }
 
-// way is a message about a route of the main table to all destinations, which a
+// routeMessage is a message about a route of the main table to all destinations, which a
 // case may spoil.
-func way(spoil func(head []byte), attributes ...netlink.Attribute) netlink.Message {
+func routeMessage(spoil func(head []byte), attributes ...netlink.Attribute) netlink.Message {
 	head := make([]byte, unix.SizeofRtMsg)
 	head[0], head[4], head[7] = unix.AF_INET6, unix.RT_TABLE_MAIN, unix.RTN_UNICAST
 	if spoil != nil {
@@ -215,30 +215,30 @@ func TestReadRoutes(t *testing.T) {
 		routes []netlink.Message
 		want   string
 	}{
-		{"a tunnel", all(way(nil, over(1))), "default ipv6 eth0 eth0"},
-		{"a gateway", all(way(nil, over(1), gateway)), "default ipv6 eth0 fe80::1%eth0"},
-		{"the lower metric is later", all(way(nil, over(1), metric(9)), way(nil, over(2), metric(8))), "default ipv6 eth1 eth1"},
-		{"the lower metric is first", all(way(nil, over(1), metric(8)), way(nil, over(2), metric(9))), "default ipv6 eth0 eth0"},
-		{"equals", all(way(nil, over(1), metric(8)), way(nil, over(2), metric(8))), "default ipv6 eth0 eth0"},
-		{"preferred", all(way(nil, over(1), metric(8), pref(0)), way(nil, over(2), metric(8), pref(1))), "default ipv6 eth1 eth1"},
-		{"not preferred", all(way(nil, over(1), metric(8), pref(3)), way(nil, over(2), metric(8), pref(0))), "default ipv6 eth1 eth1"},
-		{"the metric is more than preference", all(way(nil, over(1), metric(8), pref(3)), way(nil, over(2), metric(9), pref(1))), "default ipv6 eth0 eth0"},
-		{"some destinations", all(way(at(1, 1), over(1))), ""},
-		{"some sources", all(way(at(2, 64), over(1))), ""},
-		{"another table", all(way(at(4, 7), over(1))), ""},
-		{"another table, of a large number", all(way(nil, over(1), word(unix.RTA_TABLE, 1000))), ""},
-		{"one that refuses, and is first", all(way(at(7, unix.RTN_UNREACHABLE), over(1), metric(1)), way(nil, over(2), metric(2))), ""},
-		{"one that refuses, and is last", all(way(at(7, unix.RTN_BLACKHOLE), over(1), metric(3)), way(nil, over(2), metric(2))), "default ipv6 eth1 eth1"},
-		{"a dead one", all(way(func(head []byte) { binary.NativeEndian.PutUint32(head[8:], unix.RTNH_F_DEAD) }, over(1))), ""},
-		{"over an interface that is not watched", all(way(nil, over(1), metric(2)), way(nil, over(3), metric(1))), ""},
-		{"over an unknown interface", all(way(nil, over(9))), ""},
-		{"another family", all(way(at(0, unix.AF_MPLS), over(1))), ""},
-		{"a hop that is too long", all(way(nil, hops(9, 0, 0, 0, 1, 0, 0, 0))), "error"},
-		{"a hop that is too short", all(way(nil, hops(8, 0, 0))), "error"},
+		{"a tunnel", all(routeMessage(nil, over(1))), "default ipv6 eth0 eth0"},
+		{"a gateway", all(routeMessage(nil, over(1), gateway)), "default ipv6 eth0 fe80::1%eth0"},
+		{"the lower metric is later", all(routeMessage(nil, over(1), metric(9)), routeMessage(nil, over(2), metric(8))), "default ipv6 eth1 eth1"},
+		{"the lower metric is first", all(routeMessage(nil, over(1), metric(8)), routeMessage(nil, over(2), metric(9))), "default ipv6 eth0 eth0"},
+		{"equals", all(routeMessage(nil, over(1), metric(8)), routeMessage(nil, over(2), metric(8))), "default ipv6 eth0 eth0"},
+		{"preferred", all(routeMessage(nil, over(1), metric(8), pref(0)), routeMessage(nil, over(2), metric(8), pref(1))), "default ipv6 eth1 eth1"},
+		{"not preferred", all(routeMessage(nil, over(1), metric(8), pref(3)), routeMessage(nil, over(2), metric(8), pref(0))), "default ipv6 eth1 eth1"},
+		{"the metric is more than preference", all(routeMessage(nil, over(1), metric(8), pref(3)), routeMessage(nil, over(2), metric(9), pref(1))), "default ipv6 eth0 eth0"},
+		{"some destinations", all(routeMessage(at(1, 1), over(1))), ""},
+		{"some sources", all(routeMessage(at(2, 64), over(1))), ""},
+		{"another table", all(routeMessage(at(4, 7), over(1))), ""},
+		{"another table, of a large number", all(routeMessage(nil, over(1), word(unix.RTA_TABLE, 1000))), ""},
+		{"one that refuses, and is first", all(routeMessage(at(7, unix.RTN_UNREACHABLE), over(1), metric(1)), routeMessage(nil, over(2), metric(2))), ""},
+		{"one that refuses, and is last", all(routeMessage(at(7, unix.RTN_BLACKHOLE), over(1), metric(3)), routeMessage(nil, over(2), metric(2))), "default ipv6 eth1 eth1"},
+		{"a dead one", all(routeMessage(func(head []byte) { binary.NativeEndian.PutUint32(head[8:], unix.RTNH_F_DEAD) }, over(1))), ""},
+		{"over an interface that is not watched", all(routeMessage(nil, over(1), metric(2)), routeMessage(nil, over(3), metric(1))), ""},
+		{"over an unknown interface", all(routeMessage(nil, over(9))), ""},
+		{"another family", all(routeMessage(at(0, unix.AF_MPLS), over(1))), ""},
+		{"a hop that is too long", all(routeMessage(nil, hops(9, 0, 0, 0, 1, 0, 0, 0))), "error"},
+		{"a hop that is too short", all(routeMessage(nil, hops(8, 0, 0))), "error"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			links := all(link(1, "eth0", 0), link(2, "eth1", 0), link(3, "lo", 0))
+			links := all(linkMessage(1, "eth0", 0), linkMessage(2, "eth1", 0), linkMessage(3, "lo", 0))
 			is, _, err := readMessages(append(links, c.routes...), func(name string) bool { return name != "lo" })
 			got := strings.Join(slices.DeleteFunc(is.text(), func(line string) bool { return !strings.HasPrefix(line, "default") }), ", ")
 			if err != nil {
