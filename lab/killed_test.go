@@ -45,7 +45,7 @@ func TestRenewalWhileStopped(t *testing.T) {
 	shell(t, "systemctl start netwatch.service")
 	news := follow(t)
 	for _, w := range ways[:3] {
-		if _, err := news.wait(t.Context(), 1, told(netwatch.CertRenewed, w.file)); err != nil {
+		if _, err := news.wait(t.Context(), 1, aboutFile(netwatch.CertRenewed, w.file)); err != nil {
 			t.Fatalf("the renewal by %s: %v", w.name, err)
 		}
 	}

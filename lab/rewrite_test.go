@@ -49,14 +49,14 @@ do = ["rotate coturn %[2]s", "restart %s"]
 		}
 	}
 	promised(t, times, time.Second)
-	rewritten, _, _ := news.all(told(netwatch.FileChanged, YunoHost.File))
+	rewritten, _, _ := news.all(aboutFile(netwatch.FileChanged, YunoHost.File))
 
 	to := Public(70)
 	must(t, world.SetPublic(t.Context(), to))
 	right(t, to, to, 20*time.Second)
 	wait(t, 4*settle) // In which netwatch would find what it wrote.
 	idle(t, to)
-	all, _, _ := news.all(told(netwatch.FileChanged, YunoHost.File))
+	all, _, _ := news.all(aboutFile(netwatch.FileChanged, YunoHost.File))
 	if len(rewritten) != len(times) || len(all) != len(times) {
 		t.Errorf("%d rewrites are %d events, and %d once netwatch has written", len(times), len(rewritten), len(all))
 	}
