@@ -357,3 +357,23 @@ func TestCheckSettings(t *testing.T) {
 		}
 	}
 }
+
+// A poll that does not end can be seen from outside, and rest can be told from it.
+func TestLooking(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{}
+		w.know(first)
+		s := w.source(1, honest(first, 40*time.Millisecond))
+		run(t, s, w, time.Second, func() {
+			began := time.Now()
+			time.Sleep(20 * time.Millisecond)
+			if at := s.Looking(); !at.Equal(began) {
+				t.Errorf("in a poll: %s, want %s", at, began)
+			}
+			time.Sleep(30 * time.Millisecond)
+			if at := s.Looking(); !at.IsZero() {
+				t.Errorf("at rest: %s", at)
+			}
+		})
+	})
+}

@@ -32,6 +32,7 @@ type Store struct {
 	state     *State // never changed, only replaced
 	queue     []update
 	writing   bool
+	began     time.Time                        // the present write, while writing
 	confirmed map[netwatch.Family]confirmation // newer than in state, not worth a write
 }
 
@@ -140,11 +141,11 @@ func (s *Store) commit() {
 		batch, next := s.queue, s.state.clone()
 		s.queue = nil
 		if len(batch) == 0 {
-			s.writing = false
+			s.writing, s.began = false, time.Time{}
 			s.mu.Unlock()
 			return
 		}
-		next.Addresses = s.known(next.Addresses)
+		next.Addresses, s.began = s.known(next.Addresses), time.Now()
 		s.mu.Unlock()
 		for _, u := range batch {
 			u.change(next)
@@ -175,6 +176,14 @@ func (s *Store) write(next *State) error {
 		return netwatch.WithHint(fmt.Errorf("writing the state: %w", err), "see that "+s.dir.Name()+" is writable and has room")
 	}
 	return nil
+}
+
+// Writing is when the write in progress began, or the zero time when there is
+// none: a disk that hangs is seen by that.
+func (s *Store) Writing() (since time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.began
 }
 
 // Get is the present state, which must not be changed.
