@@ -67,6 +67,7 @@ func Open(dir string) (s *Store, aside string, err error) {
 		_ = d.Close()
 		return nil, "", err
 	}
+	s.age()
 	return s, aside, nil
 }
 
@@ -96,6 +97,17 @@ func load(file string) (*State, string, error) {
 		return nil, "", fmt.Errorf("setting the damaged state aside: %w", err)
 	}
 	return empty(), aside, nil
+}
+
+// age makes what was confirmed before this process older than it, and than what
+// will be confirmed, wherever the clock was set before or will be set: boards
+// without a battery boot in the past. What comes of Add can be compared with the
+// clock that nobody sets (package time, monotonic clocks).
+func (s *Store) age() {
+	for family, a := range s.state.Addresses {
+		a.Confirmed = s.opened.Add(-max(1, s.opened.Sub(a.Confirmed)))
+		s.state.Addresses[family] = a
+	}
 }
 
 // whole says that no part is null, as JSON could make it, and that every
