@@ -5,7 +5,7 @@
 
 VERSION   = $$(git describe --tags --always --dirty 2>/dev/null || echo devel)
 PREFIX    = /usr
-FUZZTIME  = 10s
+FUZZTIME  ?= 10s
 BENCHTIME = 1s
 
 # Run as root what a go command built: by sudo, unless we are root.

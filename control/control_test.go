@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -309,6 +310,43 @@ func dial(t *testing.T, path, request string) net.Conn {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// So many may wait for their runs and no more, for each costs memory; the others
+// are told so, and can fire without waiting.
+func TestCallersWhoWait(t *testing.T) {
+	entered := make(chan struct{}, maxWaiting)
+	path := serve(t, stub{fire: func(_ context.Context, r Request, _ func(netwatch.Entry)) (Accepted, error) {
+		if !r.NoWait {
+			entered <- struct{}{}
+		}
+		return Accepted{ID: "i", Rules: []Plan{{Name: "never ends"}}}, nil
+	}})
+	ctx, hangUp := context.WithCancel(t.Context())
+	var waiting sync.WaitGroup
+	for range maxWaiting {
+		waiting.Go(func() {
+			_ = NewClient(path).Fire(ctx, Request{Event: "x"}, func(Accepted) {}, func(netwatch.Entry) {})
+		})
+		<-entered
+	}
+	_, _, err := fired(t, path, Request{Event: "x"})
+	if err == nil || !strings.Contains(err.Error(), "64 callers wait for their runs already") || !strings.Contains(netwatch.Hint(err), "--no-wait") {
+		t.Errorf("one too many is told: %v, %s", err, netwatch.Hint(err))
+	}
+	if _, _, err := fired(t, path, Request{Event: "x", NoWait: true}); err != nil {
+		t.Errorf("without waiting: %v", err)
+	}
+	hangUp()
+	waiting.Wait()
+	for { // Until the server has noticed that one of them has gone.
+		ctx, cancel := context.WithCancel(t.Context())
+		err := NewClient(path).Fire(ctx, Request{Event: "x"}, func(Accepted) { cancel() }, func(netwatch.Entry) {})
+		cancel()
+		if errors.Is(err, context.Canceled) {
+			return
+		}
+	}
 }
 
 // Without the kernel's word on who asks, nothing is fired.

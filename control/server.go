@@ -24,6 +24,11 @@ const maxBody = 64 << 10
 // of the answer.
 const callerTime = 5 * time.Second
 
+// maxWaiting is how many callers may wait for the runs of their events at once.
+// Each holds a connection and up to followerBuffer entries, about 80 KB, and for
+// as long as a limit holds the run.
+const maxWaiting = 64
+
 // ErrUnknownEvent is Fire's error for an event that no rule names.
 var ErrUnknownEvent = errors.New("no rule names this event")
 
@@ -67,7 +72,7 @@ func removeSocket(path string) error {
 
 // NewServer serves d. The caller calls Serve with a listener, and Shutdown.
 func NewServer(d Daemon) *http.Server {
-	s := server{d}
+	s := server{d, make(chan struct{}, maxWaiting)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/fire", s.fire)
 	mux.HandleFunc("GET /v1/status", s.status)
@@ -75,7 +80,11 @@ func NewServer(d Daemon) *http.Server {
 	return &http.Server{Handler: mux, ConnContext: withPeer, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
 }
 
-type server struct{ daemon Daemon }
+type server struct {
+	daemon Daemon
+	// waiting has an element for each caller who waits for runs.
+	waiting chan struct{}
+}
 
 func (s server) fire(w http.ResponseWriter, r *http.Request) {
 	var req Request
@@ -91,7 +100,27 @@ func (s server) fire(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusForbidden, err)
 		return
 	}
-	entries := make(chan netwatch.Entry, followerBuffer)
+	if req.DryRun || req.NoWait {
+		s.accept(w, r, req)
+		return
+	}
+	select {
+	case s.waiting <- struct{}{}:
+		defer func() { <-s.waiting }()
+		s.accept(w, r, req)
+	default:
+		refuse(w, http.StatusTooManyRequests, netwatch.WithHint(fmt.Errorf("%d callers wait for their runs already", maxWaiting),
+			"netwatch status shows what they wait for; with --no-wait the event is accepted all the same"))
+	}
+}
+
+// accept hands the event to the daemon, and sends what becomes of it to who
+// waits for that.
+func (s server) accept(w http.ResponseWriter, r *http.Request, req Request) {
+	var entries chan netwatch.Entry
+	if !req.DryRun && !req.NoWait {
+		entries = make(chan netwatch.Entry, followerBuffer)
+	}
 	accepted, err := s.daemon.Fire(r.Context(), req, func(e netwatch.Entry) {
 		select {
 		case entries <- e:
@@ -104,7 +133,7 @@ func (s server) fire(w http.ResponseWriter, r *http.Request) {
 	}
 	out := newLines(w)
 	out.send(accepted)
-	if !req.DryRun && !req.NoWait {
+	if entries != nil {
 		follow(r, out, accepted, entries)
 	}
 }
