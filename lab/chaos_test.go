@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -23,17 +24,15 @@ import (
 	"netwatch/state"
 )
 
-// rounds is how many times something random is done: as the environment variable
-// NETWATCH_ROUNDS says (see the Makefile), or few times.
-func rounds(t *testing.T, few int) int {
-	t.Helper()
-	text := os.Getenv("NETWATCH_ROUNDS")
-	if text == "" {
-		return few
+// rounds is how many times netwatch is killed; a flood has 200 events for each.
+var rounds = flag.Int("rounds", 0, "how many `times` to do what is done at random; 0 is few times")
+
+// many is the number of rounds, or few.
+func many(few int) int {
+	if *rounds > 0 {
+		return *rounds
 	}
-	n, err := strconv.Atoi(text)
-	must(t, err)
-	return n
+	return few
 }
 
 // phases are what netwatch can be at when it dies, in the order of a change.
@@ -231,7 +230,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	watching(t, configuration(YunoHost, "200ms"), FirstPublic)
 	var kills []kill
 	from := FirstPublic
-	for n := range rounds(t, 12) {
+	for n := range many(12) {
 		k := killOnce(t, from, Public(n))
 		from = Public(n)
 		if kills = append(kills, k); k.late > promise {
