@@ -123,13 +123,12 @@ func anAttack() attack {
 
 // watchDirectory returns a function that waits until a file whose name ends so
 // is made in a directory, or renamed into it. Watched are only changes after
-// watchDirectory has returned.
-func watchDirectory(t *testing.T, dir string) (appears func(ctx context.Context, suffix string) error) {
+// watchDirectory has returned, until stop: a user has 128 watches at most.
+func watchDirectory(t *testing.T, dir string) (appears func(ctx context.Context, suffix string) error, stop func() error) {
 	t.Helper()
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	must(t, err)
 	file := os.NewFile(uintptr(fd), "inotify")
-	t.Cleanup(func() { _ = file.Close() })
 	_, err = unix.InotifyAddWatch(fd, dir, unix.IN_CREATE|unix.IN_MOVED_TO)
 	must(t, err)
 	return func(ctx context.Context, suffix string) error {
@@ -143,7 +142,7 @@ func watchDirectory(t *testing.T, dir string) (appears func(ctx context.Context,
 				return nil
 			}
 		}
-	}
+	}, file.Close
 }
 
 // strike kills netwatch, and returns when that was and once it is gone.
@@ -207,7 +206,8 @@ type kill struct {
 // killOnce changes the address, kills netwatch, and waits until all is well.
 func killOnce(t *testing.T, from, to netip.Addr) kill {
 	t.Helper()
-	appears := watchDirectory(t, filepath.Dir(server.path(YunoHost.File)))
+	appears, stop := watchDirectory(t, filepath.Dir(server.path(YunoHost.File)))
+	defer stop()
 	inside := show(t, "netwatch.service", "MainPID")
 	pid := pidHere(t, inside)
 	must(t, world.SetPublic(t.Context(), to))
