@@ -120,7 +120,11 @@ func TestBadRequests(t *testing.T) {
 		return Accepted{}, nil
 	}})
 	client := NewClient(path)
-	for _, body := range []string{"", "{", "[]", `{"event": 1}`, `{"evnet": "x"}`, `{}`, `{"event": "` + strings.Repeat("x", maxBody) + `"}`} {
+	fields := strings.Repeat(`"%d":"",`, maxFields)
+	for i := range maxFields {
+		fields = strings.Replace(fields, "%d", fmt.Sprint(i), 1)
+	}
+	for _, body := range []string{`{"event": "x", "fields": {` + fields + `"more": ""}}`, "", "{", "[]", `{"event": 1}`, `{"evnet": "x"}`, `{}`, `{"event": "` + strings.Repeat("x", maxBody) + `"}`} {
 		_, err := client.call(t.Context(), http.MethodPost, "/v1/fire", strings.NewReader(body))
 		if err == nil || !strings.Contains(err.Error(), "reading the request") {
 			t.Errorf("%.20q: %v", body, err)

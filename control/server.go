@@ -17,8 +17,13 @@ import (
 	"netwatch/hooks"
 )
 
-// maxBody is the size of a request in bytes that no true one reaches.
-const maxBody = 64 << 10
+// maxBody and maxFields are the size of a request in bytes and the number of
+// fields of an event that no true one reaches. History remembers two thousand
+// events, and what it costs is bounded by these.
+const (
+	maxBody   = 8 << 10
+	maxFields = 32
+)
 
 // callerTime is how long a caller may take to send a request, or to take a line
 // of the answer.
@@ -92,8 +97,8 @@ func (s server) fire(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, fmt.Errorf("reading the request: %w", err))
 		return
 	}
-	if req.Event == "" {
-		refuse(w, http.StatusBadRequest, errors.New("reading the request: the event is missing"))
+	if err := req.check(); err != nil {
+		refuse(w, http.StatusBadRequest, fmt.Errorf("reading the request: %w", err))
 		return
 	}
 	if err := permit(r.Context(), req); err != nil {
@@ -151,6 +156,17 @@ func read(w http.ResponseWriter, r *http.Request, req *Request) error {
 		return err
 	}
 	return control.SetReadDeadline(time.Time{})
+}
+
+// check says why it is no request.
+func (r Request) check() error {
+	if r.Event == "" {
+		return errors.New("the event is missing")
+	}
+	if len(r.Fields) > maxFields {
+		return fmt.Errorf("the event has %d fields, and may have %d", len(r.Fields), maxFields)
+	}
+	return nil
 }
 
 // permit says why the peer of a connection may not have what it asks for. A dry

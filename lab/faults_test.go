@@ -44,15 +44,23 @@ func logSince(t *testing.T) string {
 	return "journalctl -b -o cat -u netwatch.service --after-cursor='" + cursor + "'"
 }
 
+// forgedSignal has an ordinary user tell everyone on the bus that the job of
+// lab-slow.service has failed.
+const forgedSignal = `for name in $(busctl list --unique --no-legend | awk '{ print $1 }'); do
+	runuser -u nobody -- dbus-send --system --type=signal --dest=$name /org/freedesktop/systemd1 org.freedesktop.systemd1.Manager.JobRemoved \
+		uint32:1 objpath:/org/freedesktop/systemd1/job/$(systemctl list-jobs --no-legend lab-slow.service | awk '{ print $1 }') string:lab-slow.service string:failed
+done`
+
 // A job goes on while systemd executes itself anew, reads all units again, or the
-// bus is restarted; the step waits for it all the same, and its end is told.
+// bus is restarted, or while a stranger says that it has failed; the step waits for it
+// all the same, and its end is told.
 func TestBusAndSystemdRestartInAJob(t *testing.T) {
 	fresh(t, YunoHost)
 	must(t, server.WriteFile("/etc/systemd/system/lab-slow.service", "[Service]\nExecStartPre=/bin/sleep 1.5\nExecStart=/bin/sleep infinity\n", 0o644))
 	shell(t, "systemctl daemon-reload")
 	undo(t, "systemctl stop lab-slow.service")
 	watching(t, configuration(YunoHost, "1h")+"\n[[rule]]\non = [\"slow\", \"started\"]\nsettle = \"0s\"\ndo = [\"restart lab-slow.service\"]\n", FirstPublic)
-	for _, fault := range []string{"systemctl daemon-reexec", "systemctl daemon-reload", "systemctl restart dbus.service"} {
+	for _, fault := range []string{"systemctl daemon-reexec", "systemctl daemon-reload", "systemctl restart dbus.service", forgedSignal} {
 		before := incarnation(t, "lab-slow.service")
 		var out strings.Builder
 		fire := server.Command(t.Context(), "netwatch", "fire", "--timeout", "20s", "slow")
