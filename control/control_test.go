@@ -412,3 +412,19 @@ func TestSlowFollowerIsLetGo(t *testing.T) {
 		t.Errorf("it got %d entries before it was let go", n)
 	}
 }
+
+// However much happens, the newest entries are remembered and no more.
+func TestHistoryIsBounded(t *testing.T) {
+	h := NewHistory()
+	for i := range 100 * keptEntries {
+		h.Add(netwatch.Entry{Detail: fmt.Sprint(i)})
+		if n := max(len(h.entries), cap(h.entries)); n > 4*keptEntries {
+			t.Fatalf("after %d entries there is room for %d", i+1, n)
+		}
+	}
+	past, _, leave := h.Follow()
+	defer leave()
+	if len(past) != keptEntries || past[0].Detail != fmt.Sprint(99*keptEntries) || past[keptEntries-1].Detail != fmt.Sprint(100*keptEntries-1) {
+		t.Errorf("%d entries, from %s", len(past), past[0].Detail)
+	}
+}
