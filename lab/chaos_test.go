@@ -124,7 +124,7 @@ func anAttack() attack {
 // watchDirectory returns a function that waits until a file whose name ends so
 // is made in a directory, or renamed into it. Watched are only changes after
 // watchDirectory has returned, until stop: a user has 128 watches at most.
-func watchDirectory(t *testing.T, dir string) (appears func(ctx context.Context, suffix string) error, stop func() error) {
+func watchDirectory(t *testing.T, dir string) (appears func(ctx context.Context, suffix string) error, stop func()) {
 	t.Helper()
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	must(t, err)
@@ -142,7 +142,7 @@ func watchDirectory(t *testing.T, dir string) (appears func(ctx context.Context,
 				return nil
 			}
 		}
-	}, file.Close
+	}, func() { _ = file.Close() }
 }
 
 // strike kills netwatch, and returns when that was and once it is gone.

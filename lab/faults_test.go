@@ -4,6 +4,7 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os/exec"
 	"strings"
@@ -177,7 +178,7 @@ func TestSecondNetwatch(t *testing.T) {
 	fresh(t, YunoHost)
 	watching(t, configuration(YunoHost, every.String()), FirstPublic)
 	out, err := server.Command(t.Context(), "netwatch", "run").CombinedOutput()
-	if _, exits := err.(*exec.ExitError); !exits || !strings.Contains(string(out), "another netwatch runs on it\nhint: stop the other one") {
+	if !errors.As(err, new(*exec.ExitError)) || !strings.Contains(string(out), "another netwatch runs on it\nhint: stop the other one") {
 		t.Errorf("%v:\n%s", err, out)
 	}
 	to := Public(78)

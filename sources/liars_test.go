@@ -19,7 +19,8 @@ import (
 // address, the one before, what is not public, and none.
 var lies = []netip.Addr{
 	first, third, netip.MustParseAddr("192.0.2.66"), netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("100.64.0.7"),
-	netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("0.0.0.0"), netip.MustParseAddr("224.0.0.1"), {},
+	netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("0.0.0.0"), netip.MustParseAddr("224.0.0.1"),
+	{},
 }
 
 // However the servers are mixed, an address that fewer than agree of them say has
