@@ -316,6 +316,29 @@ func dial(t *testing.T, path, request string) net.Conn {
 	return c
 }
 
+// A caller who reads slowly, or not at all, holds up no run: who reports to him
+// never waits.
+func TestSlowCallerHoldsUpNoRun(t *testing.T) {
+	path := serve(t, stub{fire: func(_ context.Context, _ Request, watch func(netwatch.Entry)) (Accepted, error) {
+		told := make(chan struct{})
+		go func() {
+			defer close(told)
+			for range 2 * followerBuffer { // nobody reads them yet
+				watch(entry(netwatch.EntryRun, netwatch.Changed))
+			}
+		}()
+		select {
+		case <-told:
+		case <-time.After(callerTime):
+			t.Error("the run waits for its caller")
+		}
+		return Accepted{ID: "i", Rules: []Plan{{Name: "r"}}}, nil
+	}})
+	if _, got, err := fired(t, path, Request{Event: "x"}); err != nil || len(got) != 1 {
+		t.Errorf("%d entries, %v", len(got), err)
+	}
+}
+
 // So many may wait for their runs and no more, for each costs memory; the others
 // are told so, and can fire without waiting.
 func TestCallersWhoWait(t *testing.T) {
