@@ -357,7 +357,9 @@ func TestCallersWhoWait(t *testing.T) {
 		})
 		<-entered
 	}
-	_, _, err := fired(t, path, Request{Event: "x"})
+	soon, cancel := context.WithTimeout(t.Context(), callerTime)
+	defer cancel()
+	err := NewClient(path).Fire(soon, Request{Event: "x"}, func(Accepted) {}, func(netwatch.Entry) {})
 	if err == nil || !strings.Contains(err.Error(), "64 callers wait for their runs already") || !strings.Contains(netwatch.Hint(err), "--no-wait") {
 		t.Errorf("one too many is told: %v, %s", err, netwatch.Hint(err))
 	}
