@@ -5,8 +5,9 @@
 
 VERSION   = $$(git describe --tags --always --dirty 2>/dev/null || echo devel)
 PREFIX    = /usr
-FUZZTIME  = 10s
+FUZZTIME  ?= 10s
 BENCHTIME = 1s
+CHAOS     = 500
 
 # Run as root what a go command built: by sudo, unless we are root.
 EXEC_ROOT = -exec "$$(test "$$(id -u)" = 0 || echo sudo env PATH=$$PATH)"
@@ -14,7 +15,7 @@ TOOL      = go tool -modfile=tools/go.mod
 SHEBANG   = FNR == 1 && /^\#!.*[\/ ](ba|da)?sh( |$$)/ { print FILENAME } { nextfile }
 
 .NOTPARALLEL:
-.PHONY: all build unit lint fmt lab lab-demo demo test deps go bench fuzz vuln install uninstall clean help
+.PHONY: all build unit lint fmt lab chaos lab-demo demo test deps go bench fuzz vuln install uninstall clean help
 
 all: build
 
@@ -39,6 +40,9 @@ fmt: go ## format the Go sources
 
 lab: build ## tests on real systemd, coturn, OpenVPN and networks (root)
 	CGO_ENABLED=1 go test -race -count=1 -timeout 20m -tags lab $(EXEC_ROOT) ./lab/... ./actions/... ./sources/...
+
+chaos: build ## netwatch killed CHAOS=500 times while it works, and flooded (root; about 25 minutes)
+	CGO_ENABLED=1 go test -race -count=1 -timeout 2h -v -tags lab $(EXEC_ROOT) -run 'TestKilledAtAnyMoment|TestFlood' ./lab -rounds $(CHAOS)
 
 demo: build ## what netwatch does, shown on loopback in a scratch directory
 	go run ./lab/demo bin/netwatch

@@ -30,6 +30,7 @@ type lane struct {
 	rule    *Rule
 	waiting *run
 	running *run
+	ends    time.Time       // when the time of the run in progress is over
 	last    *netwatch.Entry // how the last run ended
 	timer   *time.Timer
 	closed  bool // what waits does not start: the dispatcher drains
@@ -106,7 +107,7 @@ func (l *lane) start() {
 		return
 	}
 	rule := l.rule
-	l.running, l.waiting = l.waiting, nil
+	l.running, l.waiting, l.ends = l.waiting, nil, time.Now().Add(rule.Timeout)
 	l.d.runs.Add(1)
 	l.mu.Unlock()
 	defer l.d.runs.Done()
