@@ -4,21 +4,21 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 )
 
-// InstallNetwatch builds the netwatch of a source tree and puts it into the
-// server with its unit, which is not started.
+// InstallNetwatch builds the netwatch of a source tree and installs it in the
+// server as an administrator does. It is not started.
 func (s *Server) InstallNetwatch(ctx context.Context, tree string) error {
-	build := command(ctx, "go", "build", "-o", s.path("/usr/bin/netwatch"), "./cmd/netwatch")
-	build.Dir = tree
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("building netwatch: %w: %s", err, out)
+	for _, target := range []string{"build", "install"} {
+		cmd := command(ctx, "make", "-s", target, "DESTDIR="+s.root)
+		cmd.Dir = tree
+		cmd.Env = os.Environ()
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("installing netwatch: make %s: %w: %s", target, err, out)
+		}
 	}
-	unit, err := os.ReadFile(filepath.Join(tree, "packaging", "netwatch.service"))
-	if err != nil {
-		return fmt.Errorf("reading netwatch's unit: %w", err)
+	if _, err := s.Exec(ctx, "sh", "-c", "systemd-sysusers netwatch.conf && systemctl daemon-reload"); err != nil {
+		return fmt.Errorf("installing netwatch: %w", err)
 	}
-	return s.WriteFile("/etc/systemd/system/netwatch.service", string(unit), 0o644)
+	return nil
 }
