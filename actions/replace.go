@@ -103,7 +103,7 @@ func explainRead(path string, err error) error {
 	case errors.Is(err, unix.ELOOP):
 		hint = "make the symlink anew"
 	case errors.Is(err, fs.ErrPermission):
-		hint = "run netwatch as root, or let its user read the file: setfacl -m u:USER:r " + path
+		hint = "have netwatch's helper do it: systemctl start netwatch-file.socket; or run netwatch as root"
 	}
 	var inPath *fs.PathError
 	if errors.As(err, &inPath) {
@@ -385,13 +385,13 @@ func (o *original) explain(doing string, err error) error {
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
 		hint = "free some space on the file system of " + o.dir
 	case errors.Is(err, unix.EROFS):
-		hint = "mount it for writing; in a unit with ProtectSystem, allow it by ReadWritePaths=" + o.dir
+		hint = "mount it for writing; if netwatch's helper says this, run netwatch grant, which opens " + o.dir + " to it"
 	case errors.Is(err, unix.EBUSY):
 		hint = "it is a bind mount, which cannot be replaced: mount its directory instead"
 	case errors.Is(err, context.DeadlineExceeded):
 		hint = "see what else netwatch does there: `netwatch status`, and `fuser -v " + o.path + "`"
 	case errors.Is(err, fs.ErrPermission):
-		hint = "run netwatch as root: nobody else may replace files in " + o.dir + " and keep their owner"
+		hint = "have netwatch's helper do it: systemctl start netwatch-file.socket; or run netwatch as root: nobody else may replace files in " + o.dir + " and keep their owner"
 	}
 	err = fmt.Errorf("rewriting %s: %s: %w", o.path, doing, err)
 	if hint == "" {

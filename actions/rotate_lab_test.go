@@ -214,8 +214,8 @@ func TestLabRotateAsUser(t *testing.T) {
 		return
 	}
 	for name, c := range map[string]struct{ owner, mode, want, content string }{
-		"another's file":        {"61001:61002", "644", "failed rewriting FILE: keeping its owner 61001 and group 61002: operation not permitted run netwatch as root", confText},
-		"another's, unreadable": {"61001:61002", "640", "failed reading FILE: permission denied run netwatch as root, or let its user read the file", confText},
+		"another's file":        {"61001:61002", "644", "failed rewriting FILE: keeping its owner 61001 and group 61002: operation not permitted have netwatch's helper do it", confText},
+		"another's, unreadable": {"61001:61002", "640", "failed reading FILE: permission denied have netwatch's helper do it", confText},
 		"own file":              {"65534:65534", "640", "changed", rewritten},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -302,7 +302,7 @@ func TestLabRotateReadOnly(t *testing.T) {
 	if err := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
 		t.Fatal(err)
 	}
-	wantResult(t, rotate(t, file, "198.51.100.7", nil), netwatch.Failed, "read-only file system", "ReadWritePaths=")
+	wantResult(t, rotate(t, file, "198.51.100.7", nil), netwatch.Failed, "read-only file system", "netwatch grant")
 	wantFile(t, file, confText)
 	wantResult(t, rotate(t, file, "203.0.113.5", nil), netwatch.Unchanged)
 }
