@@ -5,6 +5,7 @@ package actions
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -359,5 +360,33 @@ func TestLabTry(t *testing.T) {
 		if err := c.try(file); (err == nil) != c.want || err != nil && !errors.Is(err, unix.EACCES) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// What is reckoned is what the kernel does, with any ACL.
+func TestLabTryAsTheKernel(t *testing.T) {
+	file := conf(t, "203.0.113.5")
+	dir := filepath.Dir(file)
+	run(t, "chmod", "755", filepath.Dir(dir))
+	run(t, "chown", "61001:61002", file, dir)
+	dice := rand.New(rand.NewPCG(1, 2))
+	perm := func() string { return fmt.Sprint(dice.IntN(8)) }
+	permitted := 0
+	for range 100 {
+		list := fmt.Sprintf("u::%s,g::%s,o::%s,m::%s,u:61003:%s,g:61004:%s,g:61005:%s", perm(), perm(), perm(), perm(), perm(), perm(), perm())
+		run(t, "setfacl", "--set", list, []string{file, dir}[dice.IntN(2)])
+		who := reader{uid: 61001 + dice.IntN(4), gid: 61002 + dice.IntN(5), groups: []uint32{uint32(61002 + dice.IntN(5))}}
+		real := exec.Command("cat", file)
+		real.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(who.uid), Gid: uint32(who.gid), Groups: who.groups}}
+		can := real.Run() == nil
+		if err := who.try(file); (err == nil) != can {
+			t.Errorf("%+v: %v, and the kernel permits it: %v\n%s", who, err, can, run(t, "getfacl", "-np", dir, file))
+		}
+		if can {
+			permitted++
+		}
+	}
+	if permitted < 10 || permitted > 90 {
+		t.Errorf("%d of 100 were permitted", permitted)
 	}
 }
