@@ -49,7 +49,7 @@ func (c *Client) Fire(ctx context.Context, r Request, accepted func(Accepted), e
 	if err != nil {
 		return fmt.Errorf("writing the request: %w", err)
 	}
-	in, err := c.call(ctx, http.MethodPost, "/v1/fire", bytes.NewReader(body))
+	in, err := c.call(ctx, http.MethodPost, "/v1/fire", body)
 	if err != nil {
 		return err
 	}
@@ -61,6 +61,19 @@ func (c *Client) Fire(ctx context.Context, r Request, accepted func(Accepted), e
 	}
 	accepted(a)
 	return entries(ctx, lines, each)
+}
+
+// Dismiss forgets that a rule failed for good.
+func (c *Client) Dismiss(ctx context.Context, rule string) error {
+	body, err := json.Marshal(Dismissal{rule})
+	if err != nil {
+		return fmt.Errorf("writing the request: %w", err)
+	}
+	in, err := c.call(ctx, http.MethodPost, "/v1/dismiss", body)
+	if err != nil {
+		return err
+	}
+	return in.Close()
 }
 
 // Status asks how the daemon stands.
@@ -116,9 +129,27 @@ func broken(ctx context.Context, err error) error {
 	return fmt.Errorf("%w: reading its answer: %w", ErrUnreachable, err)
 }
 
-// call returns the body of a 200 answer, which the caller closes.
-func (c *Client) call(ctx context.Context, method, path string, body io.Reader) (io.ReadCloser, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://netwatch"+path, body)
+// call returns the body of a 200 answer, which the caller closes. A daemon that
+// is about to end is asked no more: the next one is, for which systemd may hold
+// the socket already.
+func (c *Client) call(ctx context.Context, method, path string, body []byte) (io.ReadCloser, error) {
+	resp, err := c.send(ctx, method, path, body)
+	if err == nil && resp.StatusCode == http.StatusServiceUnavailable {
+		_ = resp.Body.Close()
+		resp, err = c.send(ctx, method, path, body)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode == http.StatusOK {
+		return resp.Body, nil
+	}
+	defer resp.Body.Close()
+	return nil, refusal(resp)
+}
+
+func (c *Client) send(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://netwatch"+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, fmt.Errorf("making the request: %w", err)
 	}
@@ -126,11 +157,7 @@ func (c *Client) call(ctx context.Context, method, path string, body io.Reader) 
 	if err != nil {
 		return nil, c.unreached(ctx, err)
 	}
-	if resp.StatusCode == http.StatusOK {
-		return resp.Body, nil
-	}
-	defer resp.Body.Close()
-	return nil, refusal(resp)
+	return resp, nil
 }
 
 // unreached says why there was no answer, with its remedy.

@@ -14,6 +14,9 @@ import (
 type Request struct {
 	Event  string            `json:"event"`
 	Fields map[string]string `json:"fields,omitempty"`
+	// Source is the kind of the source that the caller speaks for, as openvpn;
+	// empty is a person or a program of his own.
+	Source string `json:"source,omitempty"`
 	// NoWait asks for the answer once the event is accepted; otherwise entries
 	// follow until each run has ended or failed.
 	NoWait bool `json:"no_wait,omitempty"`
@@ -36,6 +39,12 @@ type Accepted struct {
 type Plan struct {
 	Name string   `json:"name"`
 	Do   []string `json:"do"`
+}
+
+// A Dismissal is the body of POST /v1/dismiss.
+type Dismissal struct {
+	// Rule is the name of the rule whose failure is to be forgotten.
+	Rule string `json:"rule"`
 }
 
 // A Status is the answer to GET /v1/status.
@@ -65,9 +74,14 @@ type SourceStatus struct {
 
 // A Daemon is what the server serves.
 type Daemon interface {
+	// MayFire says whether the sources let a user without privileges fire the
+	// event.
+	MayFire(uid uint32, event string) bool
 	// Fire accepts the event of a request, or says what would run. watch gets
 	// the entries of the runs and must not block.
 	Fire(ctx context.Context, r Request, watch func(netwatch.Entry)) (Accepted, error)
+	// Dismiss forgets that a rule failed for good.
+	Dismiss(rule string) error
 	// Status is how the daemon stands now.
 	Status() Status
 	// History is what it did.

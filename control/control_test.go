@@ -29,8 +29,16 @@ func TestMain(m *testing.M) {
 type stub struct {
 	fire    func(ctx context.Context, r Request, watch func(netwatch.Entry)) (Accepted, error)
 	history *History
+	mayFire func(uid uint32, event string) bool
 }
 
+func (s stub) MayFire(uid uint32, event string) bool { return s.mayFire(uid, event) }
+func (s stub) Dismiss(rule string) error {
+	if rule != "broken" {
+		return hooks.ErrNothingFailed
+	}
+	return nil
+}
 func (s stub) Fire(ctx context.Context, r Request, watch func(netwatch.Entry)) (Accepted, error) {
 	return s.fire(ctx, r, watch)
 }
@@ -113,6 +121,30 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+func TestDismiss(t *testing.T) {
+	client := NewClient(serve(t, stub{}))
+	if err := client.Dismiss(t.Context(), "broken"); err != nil {
+		t.Error(err)
+	}
+	if err := client.Dismiss(t.Context(), "well"); err == nil || err.Error() != hooks.ErrNothingFailed.Error() {
+		t.Errorf("a rule that has not failed: %v", err)
+	}
+}
+
+// A daemon that ends sends its callers to the next one.
+func TestEndingDaemon(t *testing.T) {
+	calls := 0
+	path := serve(t, stub{fire: func(_ context.Context, r Request, _ func(netwatch.Entry)) (Accepted, error) {
+		if calls++; calls == 1 {
+			return Accepted{}, hooks.ErrDraining
+		}
+		return Accepted{ID: "second", Event: r.Event}, nil
+	}})
+	if a, _, err := fired(t, path, Request{Event: "x"}); err != nil || a.ID != "second" {
+		t.Errorf("%+v, %v", a, err)
+	}
+}
+
 func TestBadRequests(t *testing.T) {
 	path := serve(t, stub{fire: func(context.Context, Request, func(netwatch.Entry)) (Accepted, error) {
 		t.Error("it was fired")
@@ -120,7 +152,7 @@ func TestBadRequests(t *testing.T) {
 	}})
 	client := NewClient(path)
 	for _, body := range []string{"", "{", "[]", `{"event": 1}`, `{"evnet": "x"}`, `{}`, `{"event": "` + strings.Repeat("x", maxBody) + `"}`} {
-		_, err := client.call(t.Context(), http.MethodPost, "/v1/fire", strings.NewReader(body))
+		_, err := client.call(t.Context(), http.MethodPost, "/v1/fire", []byte(body))
 		if err == nil || !strings.Contains(err.Error(), "reading the request") {
 			t.Errorf("%.20q: %v", body, err)
 		}
@@ -130,16 +162,29 @@ func TestBadRequests(t *testing.T) {
 	}
 }
 
+// By the kernel's word alone: root and the daemon's own user fire all, others
+// what the sources let them, and who is not known nothing.
 func TestWhoMayFire(t *testing.T) {
-	if err := (peer{uid: 0}).mayFire("x"); err != nil {
-		t.Errorf("root: %v", err)
-	}
-	if err := (peer{uid: uint32(os.Geteuid())}).mayFire("x"); err != nil {
-		t.Errorf("the daemon's own user: %v", err)
-	}
-	err := peer{uid: 4242424242, groups: []uint32{4242424242}}.mayFire("x")
-	if err == nil || netwatch.Hint(err) == "" {
-		t.Errorf("somebody: %v, hint %q", err, netwatch.Hint(err))
+	const stranger, vpn = 4242424242, 4242424243
+	s := server{stub{mayFire: func(uid uint32, event string) bool { return uid == vpn && event == "x" }}}
+	for _, c := range []struct {
+		name string
+		who  any
+		ask  Request
+		may  bool
+	}{
+		{"root", peer{uid: 0}, Request{Event: "x"}, true},
+		{"the daemon's own user", peer{uid: uint32(os.Geteuid())}, Request{Event: "x"}, true},
+		{"a stranger", peer{uid: stranger, groups: []uint32{stranger}}, Request{Event: "x"}, false},
+		{"a stranger, dry", peer{uid: stranger}, Request{Event: "x", DryRun: true}, true},
+		{"a user of a source", peer{uid: vpn}, Request{Event: "x"}, true},
+		{"a user of a source, another event", peer{uid: vpn}, Request{Event: "y"}, false},
+		{"nobody knows who", nil, Request{Event: "x"}, false},
+	} {
+		err := s.permit(context.WithValue(t.Context(), peerKey{}, c.who), c.ask)
+		if (err == nil) != c.may || c.who != nil && err != nil && netwatch.Hint(err) == "" {
+			t.Errorf("%s: %v, hint %q", c.name, err, netwatch.Hint(err))
+		}
 	}
 }
 
@@ -309,20 +354,6 @@ func dial(t *testing.T, path, request string) net.Conn {
 		t.Fatal(err)
 	}
 	return c
-}
-
-// Without the kernel's word on who asks, nothing is fired.
-func TestPermit(t *testing.T) {
-	if err := permit(t.Context(), Request{Event: "x"}); err == nil {
-		t.Error("a stranger may fire")
-	}
-	if err := permit(t.Context(), Request{Event: "x", DryRun: true}); err != nil {
-		t.Errorf("a dry run: %v", err)
-	}
-	root := context.WithValue(t.Context(), peerKey{}, peer{})
-	if err := permit(root, Request{Event: "x"}); err != nil {
-		t.Errorf("root: %v", err)
-	}
 }
 
 func TestHistoryIsFollowed(t *testing.T) {

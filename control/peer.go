@@ -81,14 +81,6 @@ func (p peer) privileged() bool {
 	return err == nil && slices.Contains(p.groups, uint32(gid))
 }
 
-// mayFire says whether the peer may fire the event.
-func (p peer) mayFire(event string) error {
-	if p.privileged() {
-		return nil
-	}
-	return notPermitted(p, "fire "+event)
-}
-
 // notPermitted is the error for a peer who may not do something.
 func notPermitted(p peer, do string) error {
 	name := strconv.FormatUint(uint64(p.uid), 10)

@@ -24,13 +24,30 @@ const maxBody = 64 << 10
 // of the answer.
 const callerTime = 5 * time.Second
 
-// ErrUnknownEvent is Fire's error for an event that no rule names.
-var ErrUnknownEvent = errors.New("no rule names this event")
+// The errors of Fire that are the caller's.
+var (
+	// ErrUnknownEvent is an event that no rule names.
+	ErrUnknownEvent = errors.New("no rule names this event")
+	// ErrNotOfSource is an event that the source does not tell of.
+	ErrNotOfSource = errors.New("this source does not fire this event")
+)
 
 // Listen makes the socket, open to every user: who may do what is decided by
 // the peer's credentials. A socket that a dead daemon left is replaced, a
-// living one is not.
+// living one is not. Where systemd holds the socket it is taken over: what came
+// while no daemon was there waits in it.
 func Listen(path string) (net.Listener, error) {
+	l, err := inherited(path)
+	if l == nil && err == nil {
+		l, err = create(path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &listener{UnixListener: l, open: map[uint32]int{}}, nil
+}
+
+func create(path string) (*net.UnixListener, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // every user may ask for the status
 		return nil, fmt.Errorf("making the directory of the control socket: %w", err)
 	}
@@ -48,7 +65,7 @@ func Listen(path string) (net.Listener, error) {
 	if err := os.Chmod(path, 0o666); err != nil { //nolint:gosec // see above
 		return nil, errors.Join(fmt.Errorf("opening the control socket to all users: %w", err), l.Close())
 	}
-	return &listener{UnixListener: l, open: map[uint32]int{}}, nil
+	return l, nil
 }
 
 // removeSocket removes what a dead daemon left, and nothing but a socket.
@@ -70,6 +87,7 @@ func NewServer(d Daemon) *http.Server {
 	s := server{d}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/fire", s.fire)
+	mux.HandleFunc("POST /v1/dismiss", s.dismiss)
 	mux.HandleFunc("GET /v1/status", s.status)
 	mux.HandleFunc("GET /v1/history", s.history)
 	return &http.Server{Handler: mux, ConnContext: withPeer, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
@@ -87,7 +105,7 @@ func (s server) fire(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, errors.New("reading the request: the event is missing"))
 		return
 	}
-	if err := permit(r.Context(), req); err != nil {
+	if err := s.permit(r.Context(), req); err != nil {
 		refuse(w, http.StatusForbidden, err)
 		return
 	}
@@ -109,9 +127,26 @@ func (s server) fire(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+func (s server) dismiss(w http.ResponseWriter, r *http.Request) {
+	var req Dismissal
+	if err := read(w, r, &req); err != nil {
+		refuse(w, http.StatusBadRequest, fmt.Errorf("reading the request: %w", err))
+		return
+	}
+	if p, known := r.Context().Value(peerKey{}).(peer); !known || !p.privileged() {
+		refuse(w, http.StatusForbidden, notPermitted(p, "dismiss a failure"))
+		return
+	}
+	if err := s.daemon.Dismiss(req.Rule); err != nil {
+		refuse(w, statusOf(err), err)
+		return
+	}
+	newLines(w).send(req)
+}
+
 // read reads the body of a request; a caller who takes his time over it is not
 // waited for.
-func read(w http.ResponseWriter, r *http.Request, req *Request) error {
+func read(w http.ResponseWriter, r *http.Request, req any) error {
 	control := http.NewResponseController(w)
 	if err := control.SetReadDeadline(time.Now().Add(callerTime)); err != nil {
 		return err
@@ -126,15 +161,17 @@ func read(w http.ResponseWriter, r *http.Request, req *Request) error {
 
 // permit says why the peer of a connection may not have what it asks for. A dry
 // run tells no more than the status does, which is for everyone.
-func permit(ctx context.Context, req Request) error {
+func (s server) permit(ctx context.Context, req Request) error {
 	p, known := ctx.Value(peerKey{}).(peer)
 	switch {
 	case req.DryRun:
 		return nil
 	case !known:
 		return errors.New("the kernel does not say who asks")
+	case p.privileged() || s.daemon.MayFire(p.uid, req.Event):
+		return nil
 	}
-	return p.mayFire(req.Event)
+	return notPermitted(p, "fire "+req.Event)
 }
 
 // follow sends entries until each rule's run has ended or failed.
@@ -209,6 +246,10 @@ func statusOf(err error) int {
 	switch {
 	case errors.Is(err, ErrUnknownEvent):
 		return http.StatusNotFound
+	case errors.Is(err, hooks.ErrNothingFailed):
+		return http.StatusConflict
+	case errors.Is(err, ErrNotOfSource):
+		return http.StatusBadRequest
 	case errors.Is(err, hooks.ErrDraining):
 		return http.StatusServiceUnavailable
 	case errors.Is(err, unix.ENOSPC):

@@ -166,6 +166,25 @@ func (d *Dispatcher) Swap(table *Table) {
 	d.table = table
 }
 
+// ErrNothingFailed is why there is nothing to dismiss.
+var ErrNothingFailed = errors.New("no run of this rule has failed for good")
+
+// Dismiss forgets the failure of a rule, which need no longer be in the table.
+func (d *Dispatcher) Dismiss(rule string) error {
+	failure, failed := d.store.Get().Failures[rule]
+	if !failed {
+		return ErrNothingFailed
+	}
+	if err := d.store.Update(func(s *state.State) { s.Dismiss(rule) }); err != nil {
+		return err
+	}
+	d.report(netwatch.Entry{
+		Time: time.Now(), Kind: netwatch.EntryNote, ID: failure.Event.ID, Event: failure.Event.Name, Rule: rule,
+		Detail: "the failure was dismissed",
+	})
+	return nil
+}
+
 // orphan ends a run whose rule is gone.
 func (d *Dispatcher) orphan(rule string, r *run) {
 	hint := "fire the event again if it still matters"

@@ -583,6 +583,42 @@ func TestLastTryIsAtTheEnd(t *testing.T) {
 	})
 }
 
+// A dismissed failure is gone, also after a restart, and what was to follow from
+// it is not done any more.
+func TestDismiss(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir, broken := t.TempDir(), true
+		r := rule(gate(result(netwatch.Changed)), gated(do(func(ctx context.Context, job netwatch.Job) netwatch.Result {
+			if broken {
+				return result(netwatch.Failed)(ctx, job)
+			}
+			return result(netwatch.Changed)(ctx, job)
+		})))
+		r.Retry = 0
+		b := open(t, dir, r)
+		b.accept(t)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if err := b.Dismiss("other"); !errors.Is(err, ErrNothingFailed) {
+			t.Errorf("another rule: %v", err)
+		}
+		if err := b.Dismiss("r"); err != nil {
+			t.Error(err)
+		}
+		b.close(t)
+		broken, r.Do[0] = false, gate(result(netwatch.Unchanged))
+		b = open(t, dir, r)
+		defer b.close(t)
+		if failed := b.Status()[0].Failed; failed != nil {
+			t.Errorf("still there: %+v", failed)
+		}
+		b.accept(t)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		expect(t, b.did(), "gate: unchanged", "unit: skipped", "r ended: unchanged")
+	})
+}
+
 // What an earlier process left and what happens as this one starts is one run,
 // and history tells of both events.
 func TestResumedRunTakesUpWhatHappensAtTheStart(t *testing.T) {

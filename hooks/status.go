@@ -18,7 +18,7 @@ type RuleStatus struct {
 	Waiting *Waiting `json:"waiting,omitempty"`
 	// Last is how the last run ended since netwatch started.
 	Last *netwatch.Entry `json:"last,omitempty"`
-	// Failed is the run that was given up, until one succeeds.
+	// Failed is the run that was given up, until one succeeds or it is dismissed.
 	Failed *state.Failure `json:"failed,omitempty"`
 }
 

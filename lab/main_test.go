@@ -92,7 +92,7 @@ func show(t *testing.T, unit, property string) string {
 func fresh(t *testing.T, c Coturn) {
 	t.Helper()
 	ctx := t.Context()
-	_, _ = server.Exec(ctx, "systemctl", "stop", "netwatch.service") // It may not be there.
+	_, _ = server.Exec(ctx, "systemctl", "stop", "netwatch.socket", "netwatch.service") // It may not be there.
 	shell(t, "rm -rf /var/lib/netwatch")
 	for _, stun := range stuns {
 		must(t, stun.Start(ctx))

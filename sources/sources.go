@@ -50,6 +50,15 @@ type Claimed interface {
 	Claims() (key string, values []string)
 }
 
+// Fired are settings of a source that others speak for, over the control socket.
+type Fired interface {
+	// Fires is the one event that it tells of.
+	Fires() string
+	// MayFire says whether the user with that id may fire it, also without
+	// privileges.
+	MayFire(uid uint32) bool
+}
+
 // A Mistake is something wrong with a key's value.
 type Mistake struct {
 	// Key is the name of the key in its section.
@@ -63,4 +72,5 @@ type Mistake struct {
 // Kinds is every kind of source.
 var Kinds = []Kind{
 	{"stun", newSTUN},
+	{"openvpn", newOpenVPN},
 }

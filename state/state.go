@@ -19,7 +19,8 @@ type State struct {
 	Addresses netwatch.Known `json:"addresses"`
 	// Runs are accepted and not yet ended, by the name of their rule.
 	Runs map[string]Run `json:"runs"`
-	// Failures were given up, by the name of their rule, until it succeeds.
+	// Failures were given up, by the name of their rule, until it succeeds or
+	// they are dismissed.
 	Failures map[string]Failure `json:"failures"`
 	// Seen are the fingerprints of files by the event that tells of another one
 	// and by the file's name.
@@ -115,6 +116,9 @@ func (s *State) GiveUp(rule string, ids []string, f Failure) {
 	s.Failures[rule] = f
 	s.settle(rule, ids)
 }
+
+// Dismiss forgets what failed of a rule, and what was to follow from it.
+func (s *State) Dismiss(rule string) { delete(s.Failures, rule) }
 
 func (s *State) settle(rule string, ids []string) {
 	left := slices.DeleteFunc(slices.Clone(s.Runs[rule].Events), func(ev netwatch.Event) bool {

@@ -129,7 +129,11 @@ func (d *daemon) Fire(ctx context.Context, r control.Request, watch func(netwatc
 	if known := d.rules.Table().Events(); !slices.Contains(known, r.Event) {
 		return control.Accepted{}, fmt.Errorf("%w: %q; rules name %s", control.ErrUnknownEvent, r.Event, strings.Join(known, ", "))
 	}
-	ev := netwatch.NewEvent(r.Event, netwatch.Fired, r.Fields)
+	source, err := d.sourceOf(r)
+	if err != nil {
+		return control.Accepted{}, err
+	}
+	ev := netwatch.NewEvent(r.Event, source, r.Fields)
 	answer := control.Accepted{Event: ev.Name, DryRun: r.DryRun, Rules: d.plans(d.rules.Match(ev))}
 	if r.DryRun {
 		return answer, nil
@@ -147,6 +151,35 @@ func (d *daemon) Fire(ctx context.Context, r control.Request, watch func(netwatc
 	answer.ID = ev.ID
 	answer.Rules = slices.DeleteFunc(answer.Rules, func(p control.Plan) bool { return !slices.Contains(names, p.Name) })
 	return answer, nil
+}
+
+// sourceOf is the name of the source that a request speaks for, which tells of
+// one event only: what others say is not believed where sources look themselves.
+func (d *daemon) sourceOf(r control.Request) (string, error) {
+	if r.Source == "" {
+		return netwatch.Fired, nil
+	}
+	if !slices.ContainsFunc(sources.Kinds, func(k sources.Kind) bool {
+		s, ok := k.Settings().(sources.Fired)
+		return ok && k.Name == r.Source && s.Fires() == r.Event
+	}) {
+		return "", fmt.Errorf("%w: source %q, event %s", control.ErrNotOfSource, r.Source, r.Event)
+	}
+	for _, s := range d.config.Load().Sources {
+		if s.Kind == r.Source {
+			return s.Name, nil
+		}
+	}
+	return r.Source, nil
+}
+
+// MayFire says whether a source of the configuration lets a user without
+// privileges fire the event.
+func (d *daemon) MayFire(uid uint32, event string) bool {
+	return slices.ContainsFunc(d.config.Load().Sources, func(s config.Source) bool {
+		f, ok := s.Settings.(sources.Fired)
+		return ok && f.Fires() == event && f.MayFire(uid)
+	})
 }
 
 // lookTime is how long an event fired by hand waits for the sources.
@@ -175,6 +208,9 @@ func (d *daemon) plans(rules []*hooks.Rule) []control.Plan {
 	}
 	return plans
 }
+
+// Dismiss forgets that a rule failed for good.
+func (d *daemon) Dismiss(rule string) error { return d.rules.Dismiss(rule) }
 
 // Status is how the daemon stands.
 func (d *daemon) Status() control.Status {

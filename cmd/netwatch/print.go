@@ -46,6 +46,10 @@ func (c *command) entryText(e netwatch.Entry) string {
 			fmt.Fprintf(&b, " (%s)", e.Detail)
 		}
 	case netwatch.EntryNote:
+		if e.Error == "" {
+			fmt.Fprintf(&b, "note: %s: %s", e.Rule, e.Detail)
+			break
+		}
 		b.WriteString(c.paint(netwatch.Failed, "note: "+strings.ReplaceAll(e.Error, "\n", "\n    ")))
 	default:
 		fmt.Fprintf(&b, "%s: %s", e.Rule, c.outcomeText(e))

@@ -73,6 +73,8 @@ func (d *daemon) run(ctx context.Context) error {
 			return fmt.Errorf("serving the control socket: %w", err)
 		case <-ctx.Done():
 			d.tell(systemd.SdNotifyStopping)
+			// What comes now waits for the next daemon if systemd holds the socket.
+			_ = listener.Close()
 			d.drain()
 			return server.Close()
 		}
