@@ -347,6 +347,26 @@ func TestReloadTakesBack(t *testing.T) {
 	}
 }
 
+// What systemd and JSON make of a name is the name.
+func TestGrantOddNames(t *testing.T) {
+	fresh(t, YunoHost)
+	const file = `/etc/odd "name" %i $HOME \ \x41 'é/turn $$.conf`
+	must(t, server.WriteFile(file, CoturnConf("203.0.113.1"), 0o600))
+	t.Cleanup(func() {
+		if _, err := server.Exec(context.Background(), "sh", "-c", "rm -r /etc/odd*"); err != nil {
+			t.Error(err)
+		}
+	})
+	step := "rotate coturn '" + strings.ReplaceAll(file, "'", `'\''`) + "'"
+	watching(t, sourceStun("1h", false)+"families = [\"ipv4\"]\n[[rule]]\non = [\"started\"]\ndo = [\"\"\""+strings.ReplaceAll(step, `\`, `\\`)+"\"\"\"]\n", FirstPublic)
+	if out, code := fire(t, "started"); code != 0 || !strings.Contains(out, "unchanged") {
+		t.Errorf("exit code %d:\n%s", code, out)
+	}
+	if text := shell(t, "cat /etc/odd*/turn*"); text != CoturnConf(FirstPublic.String()) {
+		t.Errorf("the file is\n%s", text)
+	}
+}
+
 // Names are granted as polkit gets to see them, and a unit that is not there is
 // not to be started: it could be made up.
 func TestGrantNames(t *testing.T) {

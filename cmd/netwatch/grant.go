@@ -159,9 +159,21 @@ func (f granted) put() (netwatch.Outcome, error) {
 			return "", err
 		}
 	}
-	// The name of the temporary file begins with a dot: polkitd and systemd read
-	// no such file.
-	return netwatch.Changed, renameio.WriteFile(f.path, []byte(f.text), 0o644, renameio.WithStaticPermissions(0o644))
+	return netwatch.Changed, f.write()
+}
+
+// write replaces the file. The name of the temporary one begins with a dot, so
+// that neither polkitd nor systemd reads it.
+func (f granted) write() error {
+	temporary, err := renameio.NewPendingFile(f.path, renameio.WithStaticPermissions(0o644))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = temporary.Cleanup() }() // Nothing is left to do once it is in place.
+	if _, err := temporary.WriteString(f.text); err != nil {
+		return err
+	}
+	return temporary.CloseAtomicallyReplace()
 }
 
 // stands says that the file is as it should be.
