@@ -56,22 +56,21 @@ func TestStartedWith(t *testing.T) {
 // tested on real files where there is a root to be.
 func TestPermitted(t *testing.T) {
 	st := &unix.Stat_t{Uid: 10, Gid: 20}
-	plain := func(mode uint32) []aclEntry { return modeEntries(mode) }
 	list := func(mask uint16, more ...aclEntry) []aclEntry {
-		return append(append(plain(0o604), aclEntry{tag: maskEntry, perm: mask}), more...)
+		return append(append(modeEntries(0o604), aclEntry{tag: maskEntry, perm: mask}), more...)
 	}
 	for name, c := range map[string]struct {
 		reader  reader
 		entries []aclEntry
 		want    bool
 	}{
-		"owner":                       {reader{uid: 10, gid: 1}, plain(0o400), true},
-		"owner, whatever others may":  {reader{uid: 10, gid: 20}, plain(0o077), false},
-		"group":                       {reader{uid: 1, gid: 20}, plain(0o040), true},
-		"group, whatever others may":  {reader{uid: 1, gid: 20}, plain(0o704), false},
-		"another group of his":        {reader{uid: 1, gid: 2, groups: []uint32{3, 20}}, plain(0o040), true},
-		"others":                      {reader{uid: 1, gid: 2}, plain(0o004), true},
-		"nobody":                      {reader{uid: 1, gid: 2}, plain(0o770), false},
+		"owner":                       {reader{uid: 10, gid: 1}, modeEntries(0o400), true},
+		"owner, whatever others may":  {reader{uid: 10, gid: 20}, modeEntries(0o077), false},
+		"group":                       {reader{uid: 1, gid: 20}, modeEntries(0o040), true},
+		"group, whatever others may":  {reader{uid: 1, gid: 20}, modeEntries(0o704), false},
+		"another group of his":        {reader{uid: 1, gid: 2, groups: []uint32{3, 20}}, modeEntries(0o040), true},
+		"others":                      {reader{uid: 1, gid: 2}, modeEntries(0o004), true},
+		"nobody":                      {reader{uid: 1, gid: 2}, modeEntries(0o770), false},
 		"named":                       {reader{uid: 1, gid: 2}, list(4, aclEntry{userEntry, 4, 1}), true},
 		"named, masked":               {reader{uid: 1, gid: 2}, list(3, aclEntry{userEntry, 4, 1}), false},
 		"named, whatever others may":  {reader{uid: 1, gid: 2}, list(7, aclEntry{userEntry, 0, 1}), false},

@@ -376,9 +376,9 @@ func TestLabTryAsTheKernel(t *testing.T) {
 		list := fmt.Sprintf("u::%s,g::%s,o::%s,m::%s,u:61003:%s,g:61004:%s,g:61005:%s", perm(), perm(), perm(), perm(), perm(), perm(), perm())
 		run(t, "setfacl", "--set", list, []string{file, dir}[dice.IntN(2)])
 		who := reader{uid: 61001 + dice.IntN(4), gid: 61002 + dice.IntN(5), groups: []uint32{uint32(61002 + dice.IntN(5))}}
-		real := exec.Command("cat", file)
-		real.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(who.uid), Gid: uint32(who.gid), Groups: who.groups}}
-		can := real.Run() == nil
+		kernel := exec.Command("cat", file)
+		kernel.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(who.uid), Gid: uint32(who.gid), Groups: who.groups}}
+		can := kernel.Run() == nil
 		if err := who.try(file); (err == nil) != can {
 			t.Errorf("%+v: %v, and the kernel permits it: %v\n%s", who, err, can, run(t, "getfacl", "-np", dir, file))
 		}

@@ -393,8 +393,10 @@ do = ["start turn-alias.service", "start lab-absent.service", "restart lab-absen
 		t.Errorf("steps on an alias:\n%s", out)
 	}
 	got := regexp.MustCompile(`\[".*"\]`).FindAllString(granted(t), -1)
-	want := []string{`["coturn-synapse.service","kill"]`, `["coturn-synapse.service","restart"]`, `["coturn-synapse.service","start"]`,
-		`["coturn-synapse.service","try-restart"]`, `["lab-absent.service","restart"]`}
+	want := []string{
+		`["coturn-synapse.service","kill"]`, `["coturn-synapse.service","restart"]`, `["coturn-synapse.service","start"]`,
+		`["coturn-synapse.service","try-restart"]`, `["lab-absent.service","restart"]`,
+	}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("granted is\n%q\nwant\n%q", got, want)
 	}

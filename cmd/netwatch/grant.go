@@ -165,7 +165,7 @@ func (f granted) put() (netwatch.Outcome, error) {
 // write replaces the file. The name of the temporary one begins with a dot, so
 // that neither polkitd nor systemd reads it.
 func (f granted) write() error {
-	temporary, err := renameio.NewPendingFile(f.path, renameio.WithStaticPermissions(0o644))
+	temporary, err := renameio.NewPendingFile(f.path, renameio.WithTempDir(filepath.Dir(f.path)), renameio.WithStaticPermissions(0o644))
 	if err != nil {
 		return err
 	}

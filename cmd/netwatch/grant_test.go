@@ -42,28 +42,28 @@ func TestPolkitRules(t *testing.T) {
 // A file is replaced where it lies, and a path is a path whatever is in it.
 func TestHelperDropIn(t *testing.T) {
 	dir := t.TempDir()
-	real, link := filepath.Join(dir, "real"), filepath.Join(dir, "link")
-	if err := os.Mkdir(real, 0o700); err != nil {
+	place, link := filepath.Join(dir, "real"), filepath.Join(dir, "link")
+	if err := os.Mkdir(place, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(real+"/x.conf", nil, 0o600); err != nil {
+	if err := os.WriteFile(place+"/x.conf", nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Symlink("real/x.conf", link); err != nil {
 		t.Fatal(err)
 	}
-	got := helperDropIn(rotations(link, real+"/x.conf", `/nowhere/"%i"\/y`), []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")})
-	real, err := filepath.EvalSymlinks(real)
+	got := helperDropIn(rotations(link, place+"/x.conf", `/nowhere/"%i"\/y`), []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")})
+	resolved, err := filepath.EvalSymlinks(place)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := `[Service]
 ReadWritePaths="-/nowhere/\"%%i\"\\"
-ReadWritePaths="-` + real + `"
-Environment="NETWATCH_GRANTED={\"granted\":[{\"file\":\"` + link + `\",\"private\":\"keep\"},{\"file\":\"DIR/x.conf\",\"private\":\"keep\"},` +
+ReadWritePaths="-` + resolved + `"
+Environment="NETWATCH_GRANTED={\"granted\":[{\"file\":\"` + link + `\",\"private\":\"keep\"},{\"file\":\"PLACE/x.conf\",\"private\":\"keep\"},` +
 		`{\"file\":\"/nowhere/\\\"%%i\\\"\\\\/y\",\"private\":\"keep\"}],\"accept\":[\"127.0.0.0/8\"]}"
 `
-	if _, got, _ := strings.Cut(got, "\n"); got != strings.ReplaceAll(want, "DIR", filepath.Join(dir, "real")) {
+	if _, got, _ := strings.Cut(got, "\n"); got != strings.ReplaceAll(want, "PLACE", place) {
 		t.Errorf("it is\n%s\nwant\n%s", got, want)
 	}
 }
