@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -288,6 +289,36 @@ func TestHelperFollowsNoStrangersLink(t *testing.T) {
 		t.Error("the other file was touched")
 	}
 	shell(t, "rm -r /etc/matrix-victim "+YunoHost.File+" /etc/matrix-synapse/away")
+}
+
+// With few capabilities the helper looks as closely as a root with all: it does
+// not replace a file that somebody is writing, nor one that coturn cannot read.
+func TestHelperLooksClosely(t *testing.T) {
+	governed(t, YunoHost)
+	check := untouched(t, YunoHost)
+	writer := server.Command(t.Context(), "runuser", "-u", "synapse", "--", "sh", "-c", "exec 3>>"+YunoHost.File+"; echo open; read line")
+	done, err := writer.StdinPipe()
+	must(t, err)
+	opened, err := writer.StdoutPipe()
+	must(t, err)
+	must(t, writer.Start())
+	_, err = opened.Read(make([]byte, 4)) // It writes once the file is open.
+	must(t, err)
+	a := told(t, askHelper(t, "netwatch", append([]string{request(t, "{}")}, slices.Repeat([]string{goAhead}, 5)...)...))
+	if a.Outcome != "failed" || !strings.Contains(a.Error, "it changed while it was being rewritten, 5 times") {
+		t.Errorf("of a file that is open for writing it says %+v", a)
+	}
+	check("that")
+	must(t, done.Close())
+	_ = writer.Wait() // There was no line to read.
+
+	shell(t, "setfacl -x u:turnserver "+YunoHost.File)
+	check = untouched(t, YunoHost)
+	a = told(t, askHelper(t, "netwatch", request(t, "{}"), goAhead))
+	if a.Outcome != "failed" || !strings.Contains(a.Error, "coturn (user turnserver) cannot read it") {
+		t.Errorf("of a file that coturn cannot read it says %+v", a)
+	}
+	check("that")
 }
 
 // granted is what is granted now.
