@@ -41,7 +41,7 @@ func (c *command) grantCommand() *cobra.Command {
 			if dryRun {
 				return c.printGrants(files)
 			}
-			return c.grant(cmd.Context(), files)
+			return c.grant(files)
 		},
 	}
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print what would be written, and write nothing")
@@ -49,11 +49,7 @@ func (c *command) grantCommand() *cobra.Command {
 }
 
 // A granted is a file that grants something; without text there is to be none.
-type granted struct {
-	path, text string
-	// loaded says that systemd reads it only when it is told to.
-	loaded bool
-}
+type granted struct{ path, text string }
 
 // grants is what a configuration without mistakes needs. The rules and the
 // helper's command line are made from the same file at the same time, so that a
@@ -80,8 +76,8 @@ func grants(ctx context.Context, file string) ([]granted, error) {
 		return nil, fmt.Errorf("granting: %w", err)
 	}
 	return []granted{
-		{polkitFile, polkitRules(units), false},
-		{dropInFile, helperDropIn(rotations, accepted(cfg)), true},
+		{polkitFile, polkitRules(units)},
+		{dropInFile, helperDropIn(rotations, accepted(cfg))},
 	}, nil
 }
 
@@ -106,38 +102,20 @@ func (c *command) printGrants(files []granted) error {
 	return nil
 }
 
-// grant writes the files and has systemd read what changed.
-func (c *command) grant(ctx context.Context, files []granted) error {
+// grant writes the files. polkitd notices, and systemd reads the drop-in of each
+// helper that it starts (measured with 252): nothing has to be told to them.
+func (c *command) grant(files []granted) error {
 	if os.Geteuid() != 0 {
 		return netwatch.WithHint(fmt.Errorf("granting: %w", fs.ErrPermission), "run it as root; --dry-run shows what it would write")
 	}
-	reload := false
 	for _, f := range files {
 		did, err := f.put()
 		if err != nil {
 			return fmt.Errorf("granting: %w", err)
 		}
 		fmt.Fprintf(c.stdout, "%s: %s\n", f.path, did)
-		reload = reload || f.loaded && did != netwatch.Unchanged
-	}
-	if !reload {
-		return nil
-	}
-	if _, err := systemctl(ctx, "daemon-reload"); err != nil {
-		return fmt.Errorf("granting: having systemd read %s: %w", dropInFile, err)
 	}
 	return nil
-}
-
-// systemctl is what systemctl(1) prints. Run by root it needs no D-Bus.
-func systemctl(ctx context.Context, args ...string) (string, error) {
-	var out, complaint strings.Builder
-	cmd := exec.CommandContext(ctx, "systemctl", args...)
-	cmd.Stdout, cmd.Stderr = &out, &complaint
-	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("systemctl %s: %w: %s", args[0], err, strings.TrimSpace(complaint.String()))
-	}
-	return out.String(), nil
 }
 
 // put makes the file as it should be, whole or not at all.
@@ -212,13 +190,15 @@ func canonical(ctx context.Context, units []unitGrant) ([]unitGrant, error) {
 }
 
 // lookUp asks systemd for the name that a unit's name stands for and whether it
-// has a unit file.
+// has a unit file. systemctl(1) needs no D-Bus for that when root runs it.
 func lookUp(ctx context.Context, unit string) (id string, installed bool, err error) {
-	out, err := systemctl(ctx, "show", "--property=Id,FragmentPath", "--", unit)
-	if err != nil {
-		return "", false, fmt.Errorf("asking systemd about %s: %w", unit, err)
+	var out, complaint strings.Builder
+	cmd := exec.CommandContext(ctx, "systemctl", "show", "--property=Id,FragmentPath", "--", unit)
+	cmd.Stdout, cmd.Stderr = &out, &complaint
+	if err := cmd.Run(); err != nil {
+		return "", false, fmt.Errorf("asking systemd about %s: %w: %s", unit, err, strings.TrimSpace(complaint.String()))
 	}
-	for line := range strings.Lines(out) {
+	for line := range strings.Lines(out.String()) {
 		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
 		switch key {
 		case "Id":
