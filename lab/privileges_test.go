@@ -214,8 +214,8 @@ var refusals = map[string]struct{ other, says string }{
 	"more than is known":        {`{"content": "no-auth"}`, "unknown field"},
 }
 
-// told is what the last of the helper's answers says.
-func told(t *testing.T, out string) (a struct{ Outcome, Detail, Error, Hint string }) {
+// answered is what the last of the helper's answers says.
+func answered(t *testing.T, out string) (a struct{ Outcome, Detail, Error, Hint string }) {
 	t.Helper()
 	lines := strings.Split(strings.TrimSpace(out), "\n")
 	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &a); err != nil {
@@ -231,7 +231,7 @@ func TestHelperRefuses(t *testing.T) {
 	shell(t, "runuser -u netwatch -- sh -c 'mkdir -p /tmp/attack; ln -sfn "+YunoHost.File+" /tmp/attack/coturn.conf'")
 	check := untouched(t, YunoHost)
 	for name, c := range refusals {
-		if a := told(t, askHelper(t, "netwatch", request(t, c.other), goAhead)); a.Outcome != "failed" || !strings.Contains(a.Error, c.says) {
+		if a := answered(t, askHelper(t, "netwatch", request(t, c.other), goAhead)); a.Outcome != "failed" || !strings.Contains(a.Error, c.says) {
 			t.Errorf("%s: %+v, want %q", name, a, c.says)
 		}
 	}
@@ -240,7 +240,7 @@ func TestHelperRefuses(t *testing.T) {
 		"too much":  strings.Repeat(" ", 1<<16) + request(t, "{}"),
 		"two files": strings.TrimSuffix(request(t, "{}"), "}") + `, "file": "/etc/shadow"}`,
 	} {
-		if a := told(t, askHelper(t, "netwatch", text, goAhead)); a.Outcome != "failed" {
+		if a := answered(t, askHelper(t, "netwatch", text, goAhead)); a.Outcome != "failed" {
 			t.Errorf("%s: %+v", name, a)
 		}
 	}
@@ -254,7 +254,7 @@ func TestHelperRefuses(t *testing.T) {
 	// Without a word of the daemon's nothing changes, and nothing is left.
 	for _, last := range []string{"", `{"go":false}`, `{}`, "go"} {
 		out := askHelper(t, "netwatch", request(t, "{}"), last)
-		if a := told(t, out); a.Outcome != "failed" || !strings.Contains(out, `{"changing":{"fingerprint":"`) {
+		if a := answered(t, out); a.Outcome != "failed" || !strings.Contains(out, `{"changing":{"fingerprint":"`) {
 			t.Errorf("after %q it says %s", last, out)
 		}
 	}
@@ -263,7 +263,7 @@ func TestHelperRefuses(t *testing.T) {
 		t.Errorf("in coturn's directory there is %q", left)
 	}
 	// What was refused was not refused for another reason.
-	if a := told(t, askHelper(t, "netwatch", request(t, "{}"), goAhead)); a.Outcome != "changed" {
+	if a := answered(t, askHelper(t, "netwatch", request(t, "{}"), goAhead)); a.Outcome != "changed" {
 		t.Errorf("what is granted is refused: %+v", a)
 	}
 }
@@ -275,13 +275,13 @@ func TestHelperFollowsNoStrangersLink(t *testing.T) {
 	must(t, server.WriteFile("/etc/matrix-victim/victim.conf", CoturnConf("203.0.113.1"), 0o640))
 	shell(t, "runuser -u synapse -- sh -c 'mv "+YunoHost.File+" /etc/matrix-synapse/away; ln -s /etc/matrix-victim/victim.conf "+YunoHost.File+"'")
 	before := shell(t, "stat -c '%i %U %a %z' /etc/matrix-victim/victim.conf")
-	a := told(t, askHelper(t, "netwatch", request(t, "{}"), goAhead))
+	a := answered(t, askHelper(t, "netwatch", request(t, "{}"), goAhead))
 	if a.Outcome != "failed" || !strings.Contains(a.Error, "a symlink of user") {
 		t.Errorf("of a stranger's link it says %+v", a)
 	}
 	// Not even root's link leads out of the directories that were granted.
 	shell(t, "ln -sfn /etc/matrix-victim/victim.conf "+YunoHost.File)
-	a = told(t, askHelper(t, "netwatch", request(t, "{}"), goAhead))
+	a = answered(t, askHelper(t, "netwatch", request(t, "{}"), goAhead))
 	if a.Outcome != "failed" || !strings.Contains(a.Error, "read-only file system") || !strings.Contains(a.Hint, "netwatch grant") {
 		t.Errorf("of a link that was made after the grant it says %+v", a)
 	}
@@ -304,7 +304,7 @@ func TestHelperLooksClosely(t *testing.T) {
 	must(t, writer.Start())
 	_, err = opened.Read(make([]byte, 4)) // It writes once the file is open.
 	must(t, err)
-	a := told(t, askHelper(t, "netwatch", append([]string{request(t, "{}")}, slices.Repeat([]string{goAhead}, 5)...)...))
+	a := answered(t, askHelper(t, "netwatch", append([]string{request(t, "{}")}, slices.Repeat([]string{goAhead}, 5)...)...))
 	if a.Outcome != "failed" || !strings.Contains(a.Error, "it changed while it was being rewritten, 5 times") {
 		t.Errorf("of a file that is open for writing it says %+v", a)
 	}
@@ -314,7 +314,7 @@ func TestHelperLooksClosely(t *testing.T) {
 
 	shell(t, "setfacl -x u:turnserver "+YunoHost.File)
 	check = untouched(t, YunoHost)
-	a = told(t, askHelper(t, "netwatch", request(t, "{}"), goAhead))
+	a = answered(t, askHelper(t, "netwatch", request(t, "{}"), goAhead))
 	if a.Outcome != "failed" || !strings.Contains(a.Error, "coturn (user turnserver) cannot read it") {
 		t.Errorf("of a file that coturn cannot read it says %+v", a)
 	}
@@ -368,7 +368,7 @@ func TestReloadTakesBack(t *testing.T) {
 	if restart(YunoHost) || !restart(Debian) {
 		t.Errorf("not what the new configuration names is granted:\n%s", granted(t))
 	}
-	if a := told(t, askHelper(t, "netwatch", request(t, "{}"), goAhead)); !strings.Contains(a.Error, "was granted") {
+	if a := answered(t, askHelper(t, "netwatch", request(t, "{}"), goAhead)); !strings.Contains(a.Error, "was granted") {
 		t.Errorf("of the old file the helper says %+v", a)
 	}
 	must(t, server.WriteFile("/etc/netwatch/netwatch.toml", "[[rule]]\non = [\"started\"]\ndo = [\"exec /bin/true\"]\n", 0o644))
