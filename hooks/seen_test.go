@@ -18,7 +18,7 @@ func TestFileIsToldOfOnce(t *testing.T) {
 		r := rule(gate(do(func(_ context.Context, job netwatch.Job) netwatch.Result {
 			runs++
 			if job.Event.Fields["new"] == "write" {
-				if err := job.Changing([]byte("ours"), "/f", "/link"); err != nil {
+				if err := job.Changing(netwatch.Fingerprint([]byte("ours")), "/f", "/link"); err != nil {
 					return netwatch.Failure(err)
 				}
 			}
