@@ -220,7 +220,9 @@ type course struct {
 }
 
 // watch looks at the unit for a while after its job, or until it is seen to
-// have failed.
+// have failed, and for as long as it says that it is reloading: systemd ends the
+// job with the command of ExecReload=, and RELOADING=1 may come only after that
+// (measured on Synapse).
 func (a *unitAction) watch(ctx context.Context, b *unitBus) (first, last unitState, err error) {
 	first, err = b.settledState(ctx)
 	if err != nil || a.verb.name == "stop" || !first.running() {
@@ -229,6 +231,9 @@ func (a *unitAction) watch(ctx context.Context, b *unitBus) (first, last unitSta
 	last, err = b.look(ctx, watchSpan, func(st unitState) bool {
 		return !st.running() || st.invocation != first.invocation
 	})
+	if err == nil && last.active == "reloading" {
+		last, err = b.look(ctx, forever, func(st unitState) bool { return st.active != "reloading" })
+	}
 	return first, last, err
 }
 

@@ -223,6 +223,19 @@ func TestUnitDeadline(t *testing.T) {
 	}
 }
 
+// With ExecReload=/bin/kill -HUP $MAINPID systemd's job is done before the
+// program says RELOADING=1: the reload ends when the program says READY=1.
+func TestUnitReloadsAfterItsJob(t *testing.T) {
+	f := startFake(t)
+	f.does(func(f *fakeSystemd, _ string) string {
+		time.AfterFunc(watchSpan/2, func() { f.set("ActiveState", "reloading") })
+		return "done"
+	})
+	wantResult(t, do(t, Env{}, "reload t.service", time.Second), netwatch.Failed, "no end in time", "RELOADING=1 and never READY=1")
+	time.AfterFunc(2*watchSpan, func() { f.set("ActiveState", "active") })
+	wantResult(t, do(t, Env{}, "reload t.service", 5*time.Second), netwatch.Changed, "active")
+}
+
 // The signal is lost, and the job is gone: the unit tells how it went.
 func TestUnitSignalLost(t *testing.T) {
 	f := startFake(t)

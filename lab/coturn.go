@@ -44,8 +44,8 @@ no-cli
 syslog
 # The end`
 
-// yunohostUnit is the unit of the Synapse app, with systemd's default start
-// limit of 5 in 10 s.
+// yunohostUnit is the unit of the Synapse app, given the directory of its files,
+// with systemd's default start limit of 5 in 10 s.
 const yunohostUnit = `[Unit]
 Description=coturn for Synapse
 After=network.target
@@ -53,8 +53,8 @@ After=network.target
 [Service]
 User=turnserver
 Type=notify
-EnvironmentFile=/etc/matrix-synapse/coturn_env
-ExecStart=/usr/bin/turnserver -c /etc/matrix-synapse/coturn.conf $EXTRA_OPTIONS --pidfile=
+EnvironmentFile=%[1]s/coturn_env
+ExecStart=/usr/bin/turnserver -c %[1]s/coturn.conf $EXTRA_OPTIONS --pidfile=
 Restart=on-failure
 
 [Install]
@@ -103,7 +103,7 @@ func (s *Server) writeCoturn(ctx context.Context, c Coturn, conf string) error {
 	if err := s.WriteFile(dir+"/coturn_env", "EXTRA_OPTIONS=\n", 0o640); err != nil {
 		return err
 	}
-	if err := s.WriteFile("/etc/systemd/system/"+c.Unit, yunohostUnit, 0o644); err != nil {
+	if err := s.WriteFile("/etc/systemd/system/"+c.Unit, fmt.Sprintf(yunohostUnit, dir), 0o644); err != nil {
 		return err
 	}
 	for _, command := range []string{"chown -R synapse:synapse", "chmod 750", "setfacl -R -m user:turnserver:rX"} {

@@ -76,8 +76,8 @@ const natRules = `
 table ip nat {
 	chain in {
 		type nat hook prerouting priority -100;
-		iifname "wan" udp dport { 3478, 5349, 49153-49193 } dnat to 192.168.50.2;
-		iifname "wan" tcp dport { 3478, 5349, 49153-49193 } dnat to 192.168.50.2;
+		iifname "wan" udp dport { 3478, 3480, 5349, 49153-49193 } dnat to 192.168.50.2;
+		iifname "wan" tcp dport { 3478, 3480, 5349, 49153-49193 } dnat to 192.168.50.2;
 	}
 	chain out {
 		type nat hook postrouting priority 100;

@@ -45,6 +45,14 @@ func ruleCoturn(file, unit string) string {
 // address and has no more to do.
 func watching(t *testing.T, config string, know netip.Addr) {
 	t.Helper()
+	begin(t, config)
+	idle(t, know)
+}
+
+// begin starts netwatch with a configuration; it is ready on return, and may
+// have more to do.
+func begin(t *testing.T, config string) {
+	t.Helper()
 	must(t, install())
 	must(t, server.WriteFile("/etc/netwatch/netwatch.toml", config, 0o644))
 	t.Cleanup(func() {
@@ -54,7 +62,6 @@ func watching(t *testing.T, config string, know netip.Addr) {
 		}
 	})
 	shell(t, "systemctl reset-failed netwatch.service 2>/dev/null; systemctl start netwatch.service")
-	idle(t, know)
 }
 
 // A status is what these tests want of `netwatch status --json`.

@@ -72,6 +72,7 @@ func (s *Server) clean(context.Context) error {
 	files := map[string]string{
 		"/etc/machine-id":                       machineID() + "\n",
 		"/etc/hostname":                         "matrix\n",
+		"/etc/hosts":                            hosts,
 		"/etc/systemd/journald.conf.d/lab.conf": "[Journal]\nStorage=volatile\nRateLimitBurst=0\nForwardToConsole=no\n",
 	}
 	for path, content := range files {
@@ -81,6 +82,13 @@ func (s *Server) clean(context.Context) error {
 	}
 	return s.mask("console-getty.service", "getty.target", "systemd-networkd.service", "systemd-resolved.service")
 }
+
+// hosts are the names that Debian's installer writes: a program that asks for
+// the name of its own machine would otherwise wait for a DNS server in vain.
+const hosts = `127.0.0.1 localhost
+127.0.1.1 matrix.example.org matrix
+::1 localhost ip6-localhost ip6-loopback
+`
 
 func machineID() string {
 	id := make([]byte, 16)
@@ -119,10 +127,17 @@ func (s *Server) addUsers(ctx context.Context) error {
 const tun = "/dev/net/tun"
 
 func (s *Server) start(context.Context) error {
+	cache, err := cacheDir()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(cache, 0o755); err != nil { // Users in the server read it.
+		return fmt.Errorf("making the lab's cache: %w", err)
+	}
 	args := []string{
 		"sh", "-c", enterCgroups, "sh", strings.Join(s.lab.cgroups, " "), "systemd-nspawn", "-q", "-D", s.root, "--machine=" + s.lab.name,
 		"--network-namespace-path=" + netnsPath(s.lab.Net), "--boot", "--register=no", "--keep-unit",
-		"--resolv-conf=off", "--console=pipe", "--kill-signal=SIGRTMIN+3",
+		"--resolv-conf=off", "--bind-ro=" + cache + ":" + cacheInside, "--console=pipe", "--kill-signal=SIGRTMIN+3",
 	}
 	if _, err := os.Stat(tun); err == nil {
 		args = append(args, "--bind="+tun, "--capability=CAP_NET_ADMIN")

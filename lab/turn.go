@@ -39,6 +39,9 @@ type Caller struct {
 	// Secret is the server's static-auth-secret; when empty the caller does not
 	// authenticate itself.
 	Secret string
+	// Username and Password are a credential that was made from the secret for
+	// the caller, who then needs none.
+	Username, Password string
 }
 
 // An Allocation is a relayed transport address that a TURN server lends.
@@ -86,8 +89,8 @@ func (c Caller) allocate(ctx context.Context, a *Allocation, family int) (netip.
 	wants := []stun.Setter{stun.NewType(stun.MethodAllocate, stun.ClassRequest), udpTransport, requestedFamily(family)}
 	answer, err := exchange(ctx, a.conn, wants...)
 	var refused *TurnError
-	if c.Secret != "" && errors.As(err, &refused) && refused.Code == stun.CodeUnauthorized {
-		if a.auth, err = credential(c.Secret, answer); err != nil {
+	if c.Secret+c.Username != "" && errors.As(err, &refused) && refused.Code == stun.CodeUnauthorized {
+		if a.auth, err = c.credential(answer); err != nil {
 			return netip.AddrPort{}, err
 		}
 		answer, err = exchange(ctx, a.conn, append(wants, a.auth...)...)
@@ -107,20 +110,28 @@ func requestedFamily(family int) stun.Setter {
 	return stun.RawAttribute{Type: stun.AttrRequestedAddressFamily, Value: value}
 }
 
-// credential is coturn's use-auth-secret: the name is when it expires, in Unix
-// seconds, and the password a keyed hash of the name (turnserver(1)).
-func credential(secret string, refusal *stun.Message) ([]stun.Setter, error) {
+// credential authenticates a request (RFC 8489, section 9.2).
+func (c Caller) credential(refusal *stun.Message) ([]stun.Setter, error) {
 	var realm stun.Realm
 	var nonce stun.Nonce
 	if err := errors.Join(realm.GetFrom(refusal), nonce.GetFrom(refusal)); err != nil {
 		return nil, fmt.Errorf("reading the realm and nonce: %w", err)
 	}
-	name := strconv.FormatInt(time.Now().Add(time.Hour).Unix(), 10) + ":caller"
-	mac := hmac.New(sha1.New, []byte(secret))
-	mac.Write([]byte(name)) // A hash never returns an error.
-	password := base64.StdEncoding.EncodeToString(mac.Sum(nil))
+	name, password := c.Username, c.Password
+	if name == "" {
+		name, password = restCredential(c.Secret)
+	}
 	key := stun.NewLongTermIntegrity(name, realm.String(), password)
 	return []stun.Setter{stun.NewUsername(name), realm, nonce, key}, nil
+}
+
+// restCredential is coturn's use-auth-secret: the name is when it expires, in
+// Unix seconds, and the password a keyed hash of the name (turnserver(1)).
+func restCredential(secret string) (name, password string) {
+	name = strconv.FormatInt(time.Now().Add(time.Hour).Unix(), 10) + ":caller"
+	mac := hmac.New(sha1.New, []byte(secret))
+	mac.Write([]byte(name)) // A hash never returns an error.
+	return name, base64.StdEncoding.EncodeToString(mac.Sum(nil))
 }
 
 // address reads an attribute of the form of XOR-MAPPED-ADDRESS. The length is

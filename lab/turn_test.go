@@ -64,6 +64,18 @@ func TestAllocateIsRefused(t *testing.T) {
 	}
 }
 
+func TestAllocateWithACredential(t *testing.T) {
+	addr := relay(t, "203.0.113.9")
+	name, password := restCredential(Secret)
+	if _, err := (Caller{Username: name, Password: password}).WaitAllocate(t.Context(), addr, netip.MustParseAddr("203.0.113.9")); err != nil {
+		t.Fatal(err)
+	}
+	var refused *TurnError
+	if _, err := (Caller{Username: name, Password: "wrong"}).Allocate(t.Context(), addr, 4); !errors.As(err, &refused) {
+		t.Errorf("with a wrong password: %v, want a refusal", err)
+	}
+}
+
 func TestWaitAllocate(t *testing.T) {
 	addr := relay(t, "203.0.113.7")
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)

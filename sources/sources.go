@@ -73,4 +73,7 @@ type Mistake struct {
 var Kinds = []Kind{
 	{"stun", newSTUN},
 	{"openvpn", newOpenVPN},
+	{"netlink", newNetlink},
+	{"cert", newCert},
+	{"file", newFile},
 }

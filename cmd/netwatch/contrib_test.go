@@ -1,0 +1,43 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// The hooks of contrib fire once with the right words, and end well however
+// netwatch ends. The netwatch here is a fake that writes its words down.
+func TestContribHooks(t *testing.T) {
+	dir := t.TempDir()
+	fake := "#!/bin/sh\nprintf '%s\\n' \"$@\" >" + dir + "/words\nexit $CODE\n"
+	if err := os.WriteFile(dir+"/netwatch", []byte(fake), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct{ hook, argument, fields string }{
+		{"certbot/netwatch", "", "file=/etc/letsencrypt/live/example.org/fullchain.pem\nnames=example.org,www.example.org\n"},
+		{"yunohost/50-netwatch", "example.org", "file=/etc/yunohost/certs/example.org/crt.pem\nnames=example.org\n"},
+	} {
+		hook, err := filepath.Abs("../../contrib/" + test.hook)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, code := range []string{"0", "1", "2", "3"} {
+			cmd := exec.Command(hook, test.argument)
+			cmd.Env = []string{
+				"PATH=" + dir + ":/usr/bin:/bin", "CODE=" + code,
+				"RENEWED_LINEAGE=/etc/letsencrypt/live/example.org", "RENEWED_DOMAINS=example.org www.example.org",
+			}
+			if out, err := cmd.CombinedOutput(); err != nil || (len(out) == 0) != (code == "0") {
+				t.Errorf("%s when netwatch exits %s: %v, %s", test.hook, code, err, out)
+			}
+			words, err := os.ReadFile(dir + "/words")
+			if diff := cmp.Diff("fire\ncert-renewed\n--no-wait\n--timeout\n5s\n"+test.fields, string(words)); err != nil || diff != "" {
+				t.Error(test.hook, err, diff)
+			}
+		}
+	}
+}

@@ -1,0 +1,177 @@
+package sources
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"netwatch"
+)
+
+// A Cert is the settings of a source that emits cert-renewed when a certificate
+// file holds another leaf certificate and its private key matches.
+type Cert struct {
+	// Files are PEM files of certificates, the leaf first (RFC 8446, 4.4.2),
+	// watched over all symlinks.
+	Files []netwatch.Path `toml:"files"`
+	// Key are their private keys, in the same order; none of them is given, or
+	// all. Otherwise each is looked for in the certificate's file and beside it.
+	Key []netwatch.Path `toml:"key"`
+}
+
+func newCert() Settings { return &Cert{} }
+
+// Check lists what is wrong beyond the types of single values.
+func (s *Cert) Check() []Mistake {
+	all := checkFiles("files", s.Files)
+	if len(s.Key) > 0 && len(s.Files) > 0 && len(s.Key) != len(s.Files) {
+		all = append(all, Mistake{"key", -1, fmt.Sprintf("%d for %d files: give one for each, in the same order, or none", len(s.Key), len(s.Files))})
+	}
+	return all
+}
+
+// Claims are the files: what is accepted of each is kept once.
+func (s *Cert) Claims() (key string, values []string) { return claimFiles(s.Files) }
+
+// Source makes the source.
+func (s *Cert) Source(name string, env Env) netwatch.Source {
+	keys := make(map[string][]string, len(s.Files))
+	var beside []string
+	for i, file := range s.Files {
+		keys[string(file)] = keysOf(string(file))
+		if len(s.Key) > 0 {
+			keys[string(file)] = []string{string(s.Key[i])}
+		}
+		beside = append(beside, keys[string(file)]...)
+	}
+	return newFollower(name, netwatch.CertRenewed, env, s.Files, beside, func(file string) (sight, error) {
+		return readPair(file, keys[file], len(s.Key) > 0)
+	})
+}
+
+// keysOf are the files in which the key of a certificate may be, likeliest first:
+// in its own file; YunoHost's crt.pem and key.pem; certbot's fullchain.pem or
+// cert.pem and privkey.pem; of acme.sh DOMAIN.cer, or fullchain.cer in a directory
+// called DOMAIN or DOMAIN_ecc, and DOMAIN.key; and NAME.crt (Kubernetes' tls.crt
+// among them), NAME.pem or NAME.cer and NAME.key.
+func keysOf(file string) []string {
+	dir, base := filepath.Split(file)
+	stem := strings.TrimSuffix(base, filepath.Ext(base))
+	all := []string{file}
+	switch base {
+	case "crt.pem":
+		all = append(all, dir+"key.pem")
+	case "cert.pem", "fullchain.pem":
+		all = append(all, dir+"privkey.pem", dir+"key.pem")
+	case "fullchain.cer":
+		all = append(all, dir+strings.TrimSuffix(filepath.Base(dir), "_ecc")+".key")
+	}
+	if ext := filepath.Ext(base); ext == ".crt" || ext == ".pem" || ext == ".cer" {
+		all = append(all, dir+stem+".key")
+	}
+	return all
+}
+
+// hookHint is the remedy where netwatch may not read.
+const hookHint = "have what renews the certificate run `netwatch fire cert-renewed`, as the hooks in contrib/ do, and take the file out of this source; or let the user that runs netwatch read certificate and key"
+
+// readPair sees a certificate by its leaf, if one of keys is its key. named says
+// that the key is given, and not looked for. Keys are compared, never shown.
+func readPair(file string, keys []string, named bool) (sight, error) {
+	chain, err := readFile(file)
+	if err != nil {
+		return sight{}, hinted(err, hookHint)
+	}
+	if err := whole(chain); err != nil {
+		return sight{}, passing{fmt.Errorf("reading %s: %w", file, err)}
+	}
+	for _, key := range keys {
+		text, err := readFile(key)
+		defer clear(text)
+		switch {
+		case errors.As(err, &passing{}) && !named, err == nil && key == file && !named && !holdsKey(text):
+			continue
+		case err != nil:
+			return sight{}, hinted(fmt.Errorf("checking the key of %s: %w", file, err), hookHint)
+		}
+		return pair(file, key, chain, text)
+	}
+	err = fmt.Errorf("checking the key of %s: there is none in it, nor as %s", file, strings.Join(keys[1:], " or "))
+	if len(keys) == 1 {
+		err = fmt.Errorf("checking the key of %s: there is none in it, and for a file of this name none is looked for beside it", file)
+	}
+	return sight{}, passing{netwatch.WithHint(err, "name it: key = [\"/path/of/the/key\"]")}
+}
+
+// hinted is err with the remedy if it is a matter of permissions.
+func hinted(err error, hint string) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return netwatch.WithHint(err, hint)
+	}
+	return err
+}
+
+// whole says why text is not a chain of certificates from begin to end. Go's
+// parser passes over a block without end, which is how a file looks that is just
+// being written.
+func whole(text []byte) error {
+	some := false
+	for {
+		var block *pem.Block
+		if block, text = pem.Decode(text); block == nil {
+			break
+		}
+		some = some || block.Type == "CERTIFICATE"
+	}
+	switch {
+	case bytes.Contains(text, []byte("-----BEGIN")):
+		return errors.New("its last block has no end")
+	case !some:
+		return errors.New("there is no certificate in it")
+	}
+	return nil
+}
+
+// holdsKey says whether there is a private key of any form in a PEM file.
+func holdsKey(text []byte) bool {
+	for {
+		var block *pem.Block
+		if block, text = pem.Decode(text); block == nil {
+			return false
+		}
+		if strings.HasSuffix(block.Type, "PRIVATE KEY") {
+			return true
+		}
+	}
+}
+
+// pair sees a certificate by its leaf if the key is that one's.
+func pair(file, key string, chain, text []byte) (sight, error) {
+	cert, err := tls.X509KeyPair(chain, text)
+	if err != nil {
+		err = fmt.Errorf("comparing %s with its key %s: %w", file, key, err)
+		return sight{}, passing{netwatch.WithHint(err, "put certificate and key of one issue there, the leaf certificate first")}
+	}
+	return sight{
+		fingerprint: netwatch.Fingerprint(cert.Certificate[0]),
+		fields:      map[string]string{"names": namesIn(cert.Leaf), "not-after": cert.Leaf.NotAfter.UTC().Format(time.RFC3339)},
+	}, nil
+}
+
+// namesIn are the DNS names and the addresses that a certificate is for, with a
+// comma in between.
+func namesIn(leaf *x509.Certificate) string {
+	all := slices.Clone(leaf.DNSNames)
+	for _, ip := range leaf.IPAddresses {
+		all = append(all, ip.String())
+	}
+	return strings.Join(all, ",")
+}

@@ -1,0 +1,219 @@
+package sources
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"netwatch"
+)
+
+// A Netlink is the settings of a source that watches the kernel's addresses,
+// links and default routes (rtnetlink(7)) and emits addr-changed, link-changed
+// and route-changed.
+type Netlink struct {
+	// Interfaces are globs, as path.Match takes them: an interface is watched
+	// when one of them fits its name.
+	Interfaces []string `toml:"interfaces"`
+	// Ignore are globs: an interface that one of them fits is not watched.
+	Ignore []string `toml:"ignore"`
+}
+
+// newNetlink watches all but what belongs to this machine alone: containers and
+// virtual machines come and go without the network being another.
+func newNetlink() Settings {
+	return &Netlink{
+		Interfaces: []string{"*"},
+		Ignore:     []string{"lo", "docker*", "veth*", "br-*", "virbr*"},
+	}
+}
+
+// Check lists what is wrong beyond the types of single values.
+func (n *Netlink) Check() []Mistake {
+	all := slices.Concat(checkGlobs("interfaces", n.Interfaces), checkGlobs("ignore", n.Ignore))
+	if len(n.Interfaces) == 0 {
+		all = append(all, Mistake{"interfaces", -1, "there is no interface to watch"})
+	}
+	return all
+}
+
+// checkGlobs finds those that can fit no name of an interface.
+func checkGlobs(key string, globs []string) (all []Mistake) {
+	for i, glob := range globs {
+		if _, err := path.Match(glob, ""); err != nil {
+			all = append(all, Mistake{key, i, fmt.Sprintf("%q is not a glob: *, ? and [a-z] stand for other letters", glob)})
+		} else if glob == "" || strings.ContainsAny(glob, "/ \t\n") {
+			all = append(all, Mistake{key, i, fmt.Sprintf("%q fits no name of an interface", glob)})
+		}
+	}
+	return all
+}
+
+// Claims are the globs: two sources with one of them in common would tell of
+// everything twice.
+func (n *Netlink) Claims() (key string, values []string) { return "interfaces", n.Interfaces }
+
+// watches says whether an interface is watched.
+func (n *Netlink) watches(name string) bool { return fits(n.Interfaces, name) && !fits(n.Ignore, name) }
+
+func fits(globs []string, name string) bool {
+	return slices.ContainsFunc(globs, func(glob string) bool {
+		ok, err := path.Match(glob, name)
+		return ok && err == nil
+	})
+}
+
+// Source makes the source.
+func (n *Netlink) Source(name string, _ Env) netwatch.Source {
+	return &netlinkSource{name: name, open: func() (kernel, error) { return openKernel(n.watches) }}
+}
+
+// A kernel tells of the network: that something about it is another, and what
+// it is now.
+type kernel interface {
+	// Wait returns nil when there is a reason to look, and an error when there
+	// never will be another one, as after Close.
+	Wait() error
+	// Read is the network now. Whole says that nothing changed while it was
+	// read, as far as the kernel could tell.
+	Read() (is network, whole bool, err error)
+	Close() error
+}
+
+// The times of a netlinkSource.
+const (
+	// gather is from a reason to look until the look: the messages of one
+	// change are some milliseconds apart, and a replaced address is one event.
+	gather = 20 * time.Millisecond
+	// respite is how many times as long as the last look took it rests in a
+	// storm: a machine with thousands of addresses is read in tens of
+	// milliseconds, and no storm may cost more than a fifth of a processor.
+	respite = 4
+	// calm is how many looks in a row may be thrown away because something
+	// changed meanwhile, so that they may be half of before and half of after.
+	// A storm that does not end must not hide what it brings.
+	calm = 5
+	// again is from a look that had a reason to one that has none. All that the
+	// kernel was seen to keep silent about, as an IPv4 route that goes with the
+	// last address, follows a message about something else within microseconds;
+	// but nothing says that it always will.
+	again = time.Second
+	// safety is from such a look to the next. It is for what was never seen, and
+	// six times an hour is no load.
+	safety = 10 * time.Minute
+)
+
+// A netlinkSource compares the network with what it was when last looked at.
+type netlinkSource struct {
+	name string
+	open func() (kernel, error)
+	// was is the network of which all has been told; nil before the first look.
+	// It outlives Run: what changes between an error and the next Run is found.
+	was *network
+}
+
+// String is the name in the configuration.
+func (s *netlinkSource) String() string { return s.name }
+
+// Run looks at once, whenever the kernel has something to say, and from time to
+// time. It returns nil when ctx is done, and an error when the kernel cannot be
+// listened to or asked. The first look of all is what others are compared with,
+// and emits nothing.
+func (s *netlinkSource) Run(ctx context.Context, emit func(netwatch.Event)) error {
+	k, err := s.open()
+	if err != nil {
+		return err
+	}
+	woken, deaf := make(chan struct{}, 1), make(chan error, 1)
+	go func() { deaf <- listen(k, woken) }() // ends when k is closed
+	err = s.watch(ctx, k, woken, deaf, emit)
+	return errors.Join(err, k.Close())
+}
+
+// listen makes a reason to look of each message.
+func listen(k kernel, woken chan struct{}) error {
+	for {
+		if err := k.Wait(); err != nil {
+			return err
+		}
+		wake(woken)
+	}
+}
+
+// wake puts one reason to look into the channel, which has room for one.
+func wake(woken chan struct{}) {
+	select {
+	case woken <- struct{}{}:
+	default: // there is one already
+	}
+}
+
+// watch looks until ctx is done or something fails.
+func (s *netlinkSource) watch(ctx context.Context, k kernel, woken chan struct{}, deaf <-chan error, emit func(netwatch.Event)) error {
+	next := again
+	for unsure := 0; ; {
+		began := time.Now()
+		is, whole, err := k.Read()
+		if err != nil {
+			return err
+		}
+		rest := max(gather, respite*time.Since(began))
+		switch {
+		case whole && len(woken) == 0, unsure == calm:
+			unsure = 0
+			s.tell(is, emit)
+		default:
+			unsure++
+			wake(woken)
+		}
+		select {
+		case <-woken:
+			next = again
+		case <-time.After(next):
+			next = safety
+		case err := <-deaf:
+			return err
+		case <-ctx.Done():
+			return nil
+		}
+		if !pause(ctx, rest) {
+			return nil
+		}
+		drain(woken)
+	}
+}
+
+// pause returns true after d, or false when ctx is done.
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// drain takes back the reason that the look to come will serve.
+func drain(woken <-chan struct{}) {
+	select {
+	case <-woken:
+	default:
+	}
+}
+
+// tell emits how the network differs from what it was.
+func (s *netlinkSource) tell(is network, emit func(netwatch.Event)) {
+	if s.was != nil {
+		is.keepDeprecated(*s.was)
+		for _, c := range changes(*s.was, is) {
+			emit(netwatch.NewEvent(c.event, s.name, c.fields()))
+		}
+	} else {
+		is.keepDeprecated(network{})
+	}
+	s.was = &is
+}

@@ -1,0 +1,307 @@
+package sources
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"netwatch"
+)
+
+// A fakeKernel is a network that a test changes, in the time of a synctest
+// bubble: a deliberate fake, because neither storms nor silence can be had from
+// the real one at will.
+type fakeKernel struct {
+	t        *testing.T
+	messages chan error // nil is a message
+
+	mu     sync.Mutex // guards what follows
+	is     string
+	torn   int           // how many of the next Reads are interrupted, and see nothing
+	cost   time.Duration // of a Read
+	during func()        // is called in the middle of a Read
+	failed error         // of Read
+	reads  []time.Time
+}
+
+func newFakeKernel(t *testing.T, is string) *fakeKernel {
+	return &fakeKernel{t: t, messages: make(chan error, 1000), is: is}
+}
+
+func (k *fakeKernel) Wait() error {
+	err, open := <-k.messages
+	if !open {
+		return errors.New("closed")
+	}
+	return err
+}
+
+func (k *fakeKernel) Read() (network, bool, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.reads = append(k.reads, time.Now())
+	<-time.After(k.cost)
+	if k.during != nil {
+		k.during()
+	}
+	if k.torn > 0 {
+		k.torn--
+		return newNetwork(), false, nil
+	}
+	return netOf(k.t, k.is), true, k.failed
+}
+
+func (k *fakeKernel) Close() error {
+	close(k.messages)
+	return nil
+}
+
+// become changes the network, and says so.
+func (k *fakeKernel) become(is string) {
+	k.quietly(is)
+	k.messages <- nil
+}
+
+// quietly changes the network, and says nothing.
+func (k *fakeKernel) quietly(is string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.is = is
+}
+
+// looks is how often the network was read.
+func (k *fakeKernel) looks() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.reads)
+}
+
+// A hearer runs a source in a bubble and keeps what it told.
+type hearer struct {
+	*netlinkSource
+	mu    sync.Mutex
+	told  []string
+	stop  context.CancelFunc
+	ended chan error
+}
+
+// listenTo runs a source on a kernel and waits for the first look.
+func listenTo(t *testing.T, k kernel) *hearer {
+	l := &hearer{netlinkSource: newNetlink().Source("netlink", Env{}).(*netlinkSource)}
+	l.again(t, k)
+	return l
+}
+
+// again runs it on another kernel.
+func (l *hearer) again(t *testing.T, k kernel) {
+	l.open = func() (kernel, error) { return k, nil }
+	ctx, cancel := context.WithCancel(t.Context())
+	l.stop, l.ended = cancel, make(chan error, 1)
+	go func() { l.ended <- l.Run(ctx, l.emit) }()
+	synctest.Wait()
+}
+
+func (l *hearer) emit(ev netwatch.Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f := ev.Fields
+	l.told = append(l.told, fmt.Sprintf("%s %s %s>%s", strings.TrimSuffix(ev.Name, "-changed"), f["interface"], f["old"], f["new"]))
+}
+
+// within checks what is told in a span of time, which passes.
+func (l *hearer) within(t *testing.T, span time.Duration, want ...string) {
+	t.Helper()
+	<-time.After(span) // by the clock of the bubble
+	synctest.Wait()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if diff := cmp.Diff(want, l.told); diff != "" {
+		t.Errorf("wanted (-) and told (+):\n%s", diff)
+	}
+	l.told = nil
+}
+
+// end stops the source, which has no error then.
+func (l *hearer) end(t *testing.T) {
+	t.Helper()
+	l.stop()
+	if err := <-l.ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// inBubble is a test of a source that listens to a kernel.
+func inBubble(t *testing.T, is string, f func(t *testing.T, k *fakeKernel, l *hearer)) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newFakeKernel(t, is)
+		l := listenTo(t, k)
+		f(t, k, l)
+		l.end(t)
+	})
+}
+
+func TestNetlinkFirstLookIsSilent(t *testing.T) {
+	inBubble(t, "eth0+ eth0/192.0.2.1 eth0>192.0.2.254", func(t *testing.T, k *fakeKernel, l *hearer) {
+		l.within(t, time.Hour)
+		k.become("eth0+ eth0/192.0.2.1 eth0>192.0.2.254") // a lifetime, or anything
+		l.within(t, time.Hour)
+	})
+}
+
+// What goes and comes within some milliseconds is one event.
+func TestNetlinkReplaced(t *testing.T) {
+	inBubble(t, "eth0/192.0.2.1", func(t *testing.T, k *fakeKernel, l *hearer) {
+		k.become("")
+		l.within(t, gather/2)
+		k.become("eth0/192.0.2.2")
+		l.within(t, gather, "addr eth0 192.0.2.1>192.0.2.2")
+	})
+}
+
+// Half of before and half of after is never told.
+func TestNetlinkTornLook(t *testing.T) {
+	inBubble(t, "eth0/192.0.2.1", func(t *testing.T, k *fakeKernel, l *hearer) {
+		k.torn = calm - 1
+		k.become("eth0/192.0.2.2")
+		l.within(t, time.Second, "addr eth0 192.0.2.1>192.0.2.2")
+	})
+}
+
+// The same where the kernel does not know that it was interrupted: the links
+// were read before a change, and the addresses after it.
+func TestNetlinkChangeWhileLooking(t *testing.T) {
+	inBubble(t, "eth0/192.0.2.1", func(t *testing.T, k *fakeKernel, l *hearer) {
+		k.during = func() {
+			if len(k.reads) == 2 { // that sees nothing, and the message is there at its end
+				k.is = ""
+				k.messages <- nil
+				<-time.After(time.Millisecond)
+			} else {
+				k.is = "eth0/192.0.2.2"
+			}
+		}
+		k.messages <- nil
+		l.within(t, time.Second, "addr eth0 192.0.2.1>192.0.2.2")
+	})
+}
+
+// A storm without an end hides nothing for long, and leaves the processor to
+// others.
+func TestNetlinkEndlessStorm(t *testing.T) {
+	inBubble(t, "", func(t *testing.T, k *fakeKernel, l *hearer) {
+		k.mu.Lock()
+		k.cost = 10 * time.Millisecond
+		k.during = func() { k.messages <- nil }
+		k.mu.Unlock()
+		k.become("eth0/192.0.2.1")
+		before := k.looks()
+		l.within(t, time.Second, "addr eth0 >192.0.2.1")
+		if n := k.looks() - before; n > 21 {
+			t.Errorf("%d looks of 10ms in a second", n)
+		}
+		k.mu.Lock()
+		k.during = nil
+		k.mu.Unlock()
+	})
+}
+
+// What the kernel says nothing about is seen soon when it says anything, and
+// some day even if it does not.
+func TestNetlinkSilentChange(t *testing.T) {
+	inBubble(t, "eth0+ eth0>192.0.2.254", func(t *testing.T, k *fakeKernel, l *hearer) {
+		k.become("eth0- eth0>192.0.2.254")
+		l.within(t, 2*gather, "link eth0 up>down")
+		k.quietly("eth0-") // later than the look that the message brought
+		l.within(t, again+gather, "route eth0 192.0.2.254>")
+		l.within(t, time.Hour)
+		k.quietly("eth0- eth0/192.0.2.1")
+		l.within(t, safety+gather, "addr eth0 >192.0.2.1")
+	})
+}
+
+// Nothing happens: six looks an hour.
+func TestNetlinkIdle(t *testing.T) {
+	inBubble(t, "eth0+", func(t *testing.T, k *fakeKernel, l *hearer) {
+		l.within(t, time.Minute)
+		before := k.looks()
+		l.within(t, time.Hour)
+		if n := k.looks() - before; n > 6 {
+			t.Errorf("%d looks in an hour", n)
+		}
+	})
+}
+
+// What happens between an error and the next Run is told by that.
+func TestNetlinkRunsAgain(t *testing.T) {
+	errBroken := errors.New("broken")
+	breaks := map[string]func(k *fakeKernel){
+		"listening": func(k *fakeKernel) { k.messages <- errBroken },
+		"asking":    func(k *fakeKernel) { k.failed = errBroken; k.messages <- nil },
+	}
+	for name, broken := range breaks {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				k := newFakeKernel(t, "eth0/192.0.2.1")
+				l := listenTo(t, k)
+				broken(k)
+				if err := <-l.ended; !errors.Is(err, errBroken) {
+					t.Errorf("it ends with %v", err)
+				}
+				l.again(t, newFakeKernel(t, "eth0/192.0.2.2"))
+				l.within(t, 0, "addr eth0 192.0.2.1>192.0.2.2")
+				l.end(t)
+			})
+		})
+	}
+}
+
+func TestNetlinkCannotOpen(t *testing.T) {
+	l := &hearer{netlinkSource: newNetlink().Source("netlink", Env{}).(*netlinkSource)}
+	l.open = func() (kernel, error) { return nil, unopened(unix.EAFNOSUPPORT) }
+	err := l.Run(t.Context(), l.emit)
+	if err == nil || !strings.Contains(netwatch.Hint(err), "RestrictAddressFamilies=") {
+		t.Errorf("%v, hint %q", err, netwatch.Hint(err))
+	}
+	if hint := netwatch.Hint(unopened(unix.EMFILE)); hint != "" {
+		t.Errorf("too many files: hint %q", hint)
+	}
+}
+
+func TestNetlinkWatches(t *testing.T) {
+	settings := newNetlink().(*Netlink)
+	for name, want := range map[string]bool{
+		"eth0": true, "tun0": true, "wlan0": true, "lo": false, "lo1": true, "docker0": false, "veth12ab": false, "br-12ab": false, "br0": true, "virbr0": false,
+	} {
+		if got := settings.watches(name); got != want {
+			t.Errorf("%s: %v by default", name, got)
+		}
+	}
+	settings = &Netlink{Interfaces: []string{"eth*", "tun?"}, Ignore: []string{"eth9"}}
+	for name, want := range map[string]bool{"eth0": true, "eth9": false, "tun1": true, "tun11": false, "wlan0": false} {
+		if got := settings.watches(name); got != want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+// Fields that are empty are absent, and the family of a link is.
+func TestNetlinkFields(t *testing.T) {
+	is := changes(newNetwork(), netOf(t, "eth0+ eth0/192.0.2.1"))
+	want := []map[string]string{
+		{"interface": "eth0", "old": "down", "new": "up"},
+		{"interface": "eth0", "family": "ipv4", "new": "192.0.2.1"},
+	}
+	for i, c := range is {
+		if diff := cmp.Diff(want[i], c.fields()); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
