@@ -48,4 +48,5 @@ var Verbs = []Verb{
 	{"exec", execUsage, newExec},
 	{"probe", probeUsage, newProbe},
 	{"rotate", rotateUsage, newRotate},
+	{"verify", verifyUsage, newVerify},
 }
