@@ -49,4 +49,5 @@ var Verbs = []Verb{
 	{"probe", probeUsage, newProbe},
 	{"rotate", rotateUsage, newRotate},
 	{"verify", verifyUsage, newVerify},
+	{"http", httpUsage, newHTTP},
 }

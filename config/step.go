@@ -26,6 +26,9 @@ func (r *reader) steps(n *node) []netwatch.Step {
 			r.at(item, err)
 			continue
 		}
+		if len(all) > 0 && all[len(all)-1].Notice && !step.Notice {
+			r.at(item, errors.New("stands after a notice, which is sent when all else is done: write notices last"))
+		}
 		all = append(all, step)
 	}
 	return all

@@ -63,7 +63,7 @@ func TestVerify(t *testing.T) {
 			verify(t, 1, "X")
 			coturnWith(t, c, CoturnConf("203.0.113.10/192.168.50.77"))
 			verify(t, 1, "X")
-			coturnWith(t, c, CoturnConf("203.0.113.10") +"\nlistening-ip=127.0.0.1\n")
+			coturnWith(t, c, CoturnConf("203.0.113.10")+"\nlistening-ip=127.0.0.1\n")
 			verify(t, 1, "X")
 		})
 	}
