@@ -168,7 +168,7 @@ func (v *verification) wrong(turn *turnConf, to netip.AddrPort, got, public neti
 	err := fmt.Errorf("%s relays over %s, and the public address is %s", to, got, public)
 	switch {
 	case slices.Contains(turn.advertised, public):
-		return netwatch.WithHint(err, fmt.Sprintf("%s has the right external-ip, which coturn reads only when it starts, and a private part that must be an address of this machine: restart it", v.file))
+		return netwatch.WithHint(err, fmt.Sprintf("%s has the right external-ip, which coturn reads only when it starts: restart it; if it was, the private part is no address of this machine (private=auto)", v.file))
 	case got.IsUnspecified():
 		return netwatch.WithHint(err, fmt.Sprintf("external-ip in %s is empty: have a step `rotate coturn %[1]s` before this one", v.file))
 	}
