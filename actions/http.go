@@ -56,10 +56,10 @@ func newHTTP(_ Env, verb string, words []string) (netwatch.Step, error) {
 	if err == nil {
 		_, err = a.draft().request(context.Background(), netwatch.Job{})
 	}
-	if err != nil {
-		return netwatch.Step{}, fmt.Errorf("%w: %s %s", err, verb, httpUsage)
+	if errors.Is(err, errNoHTTP) {
+		err = fmt.Errorf("%w: %s %s", err, verb, httpUsage)
 	}
-	return netwatch.Step{Action: a, Notice: true, Gated: !always}, nil
+	return netwatch.Step{Action: a, Notice: true, Gated: !always}, err
 }
 
 // newHTTPClient follows no redirect: a notice whose address has moved would
@@ -72,10 +72,13 @@ func newHTTPClient() *http.Client {
 	}
 }
 
+// errNoHTTP is that the words are not those of the step.
+var errNoHTTP = errors.New("not understood")
+
 // parse reads the words after the verb.
 func (a *httpAction) parse(words []string) (always bool, err error) {
 	if len(words) < 2 {
-		return false, errors.New("a method and a URL are needed")
+		return false, fmt.Errorf("%w without a method and a URL", errNoHTTP)
 	}
 	if a.method = words[0]; !slices.Contains(methods, a.method) {
 		return false, fmt.Errorf("%q is no method: %s", a.method, strings.Join(methods, ", "))
@@ -95,8 +98,10 @@ func (a *httpAction) parse(words []string) (always bool, err error) {
 			a.body = &p
 		case word == "always" && !always:
 			always = true
+		case option && key == "body", word == "always":
+			return false, fmt.Errorf("%q is one option too many", key)
 		default:
-			return false, fmt.Errorf("%q is not understood after the URL", key)
+			return false, fmt.Errorf("%q is %w after the URL", key, errNoHTTP)
 		}
 	}
 	return always, nil
@@ -289,7 +294,7 @@ func (a *httpAction) header(values map[string]string) (http.Header, error) {
 }
 
 // content is the body, with its values escaped as its type wants it. Without a
-// Content-Type what is JSON is said to be.
+// Content-Type a JSON object is said to be one.
 func (a *httpAction) content(header http.Header, values map[string]string) (string, error) {
 	if a.body == nil {
 		return "", nil
@@ -304,7 +309,7 @@ func (a *httpAction) content(header http.Header, values map[string]string) (stri
 	}
 	if header.Get("Content-Type") == "" {
 		header.Set("Content-Type", "text/plain; charset=utf-8")
-		if strings.ContainsAny(text[:min(1, len(text))], "{[") && json.Valid([]byte(empty)) {
+		if strings.HasPrefix(text, "{") && json.Valid([]byte(empty)) {
 			header.Set("Content-Type", "application/json")
 		}
 	}
@@ -353,9 +358,10 @@ func (a *httpAction) send(ctx context.Context, job netwatch.Job) (said string, a
 		return said, false, nil
 	case code < 400:
 		return "", false, netwatch.WithHint(errors.New(said), "redirects are not followed: name the address that it leads to")
-	default:
-		return "", code >= 500 || code == http.StatusRequestTimeout || code == http.StatusTooManyRequests, errors.New(said)
+	case code >= 500, code == http.StatusRequestTimeout, code == http.StatusTooManyRequests:
+		return "", true, errors.New(said)
 	}
+	return "", false, netwatch.WithHint(errors.New(said), "see the URL, the headers and the body of the step")
 }
 
 // withoutURL is why a server was not reached, without the address.

@@ -26,7 +26,7 @@ func (r *reader) steps(n *node) []netwatch.Step {
 			r.at(item, err)
 			continue
 		}
-		if len(all) > 0 && all[len(all)-1].Notice && !step.Notice {
+		if !step.Notice && slices.ContainsFunc(all, func(s netwatch.Step) bool { return s.Notice }) {
 			r.at(item, errors.New("stands after a notice, which is sent when all else is done: write notices last"))
 		}
 		all = append(all, step)
