@@ -219,12 +219,12 @@ func (r *relay) allocate(ctx context.Context, who *identity, family netwatch.Fam
 	bye, cancel := context.WithTimeout(ctx, turnGoodbye)
 	defer cancel()
 	_, _ = r.ask(bye, who, refreshRequest, noLifetime) // otherwise it ends by itself, in ten minutes
-	return relayed(answer, family)
+	return relayed(answer)
 }
 
 // relayed is the XOR-RELAYED-ADDRESS of an answer. Its length is looked at
 // first: the codec panics on a short one (CVE-2026-54909).
-func relayed(m *stun.Message, family netwatch.Family) (netip.Addr, error) {
+func relayed(m *stun.Message) (netip.Addr, error) {
 	value, err := m.Get(stun.AttrXORRelayedAddress)
 	if err != nil {
 		return netip.Addr{}, errors.New("its answer has no XOR-RELAYED-ADDRESS")

@@ -93,7 +93,7 @@ func (v *verification) Do(ctx context.Context, job netwatch.Job) netwatch.Result
 // family verifies that nobody gets a relayed address without credentials, and
 // that each of the file's credentials gets the public one.
 func (v *verification) family(ctx context.Context, turn *turnConf, family netwatch.Family, public netip.Addr) error {
-	to, err := turn.listens(family, v.local(family, public))
+	to, err := turn.listens(family, v.own(turn, family, public))
 	if err != nil {
 		return err
 	}
@@ -112,6 +112,17 @@ func (v *verification) family(ctx context.Context, turn *turnConf, family netwat
 		}
 	}
 	return nil
+}
+
+// own is the address of this machine that callers reach coturn at: what the file
+// pairs with the public one, or else what packets to the internet come from.
+func (v *verification) own(turn *turnConf, family netwatch.Family, public netip.Addr) netip.Addr {
+	for _, e := range turn.pairs {
+		if e.family == family && mine(e.private) {
+			return e.private
+		}
+	}
+	return v.local(family, public)
 }
 
 // errOpen is an open relay.
@@ -182,6 +193,8 @@ type turnConf struct {
 	// who are those that it lends relays to: one by each secret, or else the
 	// first user, or else nil.
 	who []*identity
+	// pairs are its external-ip with a private part.
+	pairs []external
 	// advertised are the addresses that it gives to them once it is restarted.
 	advertised []netip.Addr
 }
@@ -216,6 +229,10 @@ func parseTurn(conf []byte, now time.Time) (*turnConf, error) {
 		case "listening-ip":
 			if a, err := netip.ParseAddr(value); err == nil {
 				turn.listening = append(turn.listening, a)
+			}
+		case externalKey:
+			if e := parseExternal(value); e.private.IsValid() {
+				turn.pairs = append(turn.pairs, e)
 			}
 		case "listening-port":
 			port, err := strconv.ParseUint(value, 10, 16)
@@ -265,8 +282,8 @@ func byPassword(value string) *identity {
 }
 
 // listens is where to ask for a relayed address of a family: where coturn
-// listens, else at this machine's own address. Asked over loopback, it relays
-// over loopback (measured), which no caller gets.
+// listens, else at own. Without relay-ip it relays over the address that it is asked at
+// (measured, 4.6.1), so that one reached over loopback would tell nothing.
 func (t *turnConf) listens(family netwatch.Family, own netip.Addr) (netip.AddrPort, error) {
 	rank := func(a netip.Addr) int {
 		switch {

@@ -2,6 +2,7 @@ package actions
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"os"
@@ -29,6 +30,7 @@ const (
 // remembers what came. The real coturn is in the lab.
 type fakeTurn struct {
 	port   uint16
+	own    netip.Addr // what stands for this machine's own address
 	answer func(request *stun.Message, signed bool) []stun.Setter
 
 	mu   sync.Mutex
@@ -42,7 +44,7 @@ func startTurn(t *testing.T, answer func(request *stun.Message, signed bool) []s
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, done := &fakeTurn{answer: answer, port: uint16(conn.LocalAddr().(*net.UDPAddr).Port)}, make(chan struct{})
+	f, done := &fakeTurn{answer: answer, own: netip.MustParseAddr("127.0.0.1"), port: uint16(conn.LocalAddr().(*net.UDPAddr).Port)}, make(chan struct{})
 	go func() {
 		defer close(done)
 		f.serve(conn)
@@ -91,13 +93,13 @@ func (f *fakeTurn) verify(t *testing.T, conf string, known ...string) netwatch.R
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	loopback := func(netwatch.Family, netip.Addr) netip.Addr { return netip.MustParseAddr("127.0.0.1") }
+	own := func(netwatch.Family, netip.Addr) netip.Addr { return f.own }
 	job := netwatch.Job{Known: netwatch.Known{}}
 	for _, text := range known {
 		a := netip.MustParseAddr(text)
 		job.Known[netwatch.FamilyOf(a)] = netwatch.Address{Address: a}
 	}
-	return (&verification{netwatch.Path(file), loopback, 800 * time.Millisecond}).Do(t.Context(), job)
+	return (&verification{netwatch.Path(file), own, 800 * time.Millisecond}).Do(t.Context(), job)
 }
 
 func turnSuccess(request *stun.Message) stun.Setter {
@@ -107,7 +109,8 @@ func turnSuccess(request *stun.Message) stun.Setter {
 // turnRefusal is an error response with a challenge.
 func turnRefusal(request *stun.Message, code stun.ErrorCode, nonce string) []stun.Setter {
 	return []stun.Setter{
-		stun.NewType(request.Type.Method, stun.ClassErrorResponse), stun.ErrorCodeAttribute{Code: code, Reason: []byte("As Told\x00")},
+		stun.NewType(request.Type.Method, stun.ClassErrorResponse),
+		stun.ErrorCodeAttribute{Code: code, Reason: []byte("As Told\x00")},
 		stun.NewRealm("example.org"), stun.NewNonce(nonce),
 	}
 }
@@ -189,6 +192,16 @@ func TestVerify(t *testing.T) {
 	if diff := cmp.Diff(want, f.asked()); diff != "" {
 		t.Error(diff)
 	}
+}
+
+// Callers reach coturn at the private part of a pair, if that is an address of
+// this machine.
+func TestVerifyAsksAtThePrivatePart(t *testing.T) {
+	f := startTurn(t, proper(t, "203.0.113.7", nil))
+	f.own = netip.MustParseAddr("127.0.0.2")
+	wantTurn(t, f.verify(t, turnConfig, "203.0.113.7"), "nobody answers at 127.0.0.2:")
+	wantTurn(t, f.verify(t, turnConfig+"external-ip=203.0.113.7/127.0.0.1\n", "203.0.113.7"), "ipv4 203.0.113.7")
+	wantTurn(t, f.verify(t, turnConfig+"external-ip=203.0.113.7/192.0.2.1\n", "203.0.113.7"), "nobody answers at 127.0.0.2:")
 }
 
 // Each of several secrets has to be one that coturn runs with.
@@ -341,7 +354,7 @@ func TestVerifyWaitsForAServer(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.conn = &refusing{r.conn, times}
-		if _, err := r.allocate(ctx, nil, netwatch.IPv4); want == nil && !refusedWith(err, stun.CodeUnauthorized) || want != nil && err != want {
+		if _, err := r.allocate(ctx, nil, netwatch.IPv4); want == nil && !refusedWith(err, stun.CodeUnauthorized) || want != nil && !errors.Is(err, want) {
 			t.Errorf("refused %d times: %v", times, err)
 		}
 		_ = r.Close()
@@ -368,7 +381,7 @@ func TestParseTurn(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if diff := cmp.Diff(&c.want, got, cmp.AllowUnexported(turnConf{}, identity{}), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
+		if diff := cmp.Diff(&c.want, got, cmp.AllowUnexported(turnConf{}, identity{}, external{}), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 			t.Errorf("%s: %s", name, diff)
 		}
 	}

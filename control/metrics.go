@@ -146,8 +146,8 @@ var escaped = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
 // not UTF-8 would make all of it unreadable.
 func (x *exposition) sample(name string, value float64, labels ...string) {
 	var all []string
-	for i := 0; i < len(labels); i += 2 {
-		all = append(all, labels[i]+`="`+escaped.Replace(strings.ToValidUTF8(labels[i+1], "\uFFFD"))+`"`)
+	for pair := range slices.Chunk(labels, 2) {
+		all = append(all, pair[0]+`="`+escaped.Replace(strings.ToValidUTF8(pair[1], "\uFFFD"))+`"`)
 	}
 	in := strings.Join(all, ",")
 	if in != "" {

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -57,7 +58,12 @@ func zero[T any](*T) *T { return new(T) }
 func scrape(t *testing.T, d Daemon) map[string]*dto.MetricFamily {
 	t.Helper()
 	path := serve(t, d)
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, Dial: func(string, string) (net.Conn, error) { return net.Dial("unix", path) }}}
+	client := http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", path)
+		},
+	}}
 	resp, err := client.Get("http://netwatch/metrics")
 	if err != nil {
 		t.Fatal(err)
