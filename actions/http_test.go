@@ -241,6 +241,10 @@ func TestNewHTTP(t *testing.T) {
 		"http GET https://example.org/ always": {Notice: true},
 	} {
 		s := step(t, Env{}, line)
+		client := s.Action.(*httpAction).client
+		if client.Timeout != httpTime || client.Transport.(*http.Transport).Proxy == nil {
+			t.Errorf("its client is %+v", client)
+		}
 		if s.Notice != want.Notice || s.Gated != want.Gated || s.Gate {
 			t.Errorf("%s: %+v", line, s)
 		}

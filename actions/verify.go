@@ -281,18 +281,20 @@ func byPassword(value string) *identity {
 	return who
 }
 
-// listens is where to ask for a relayed address of a family: where coturn
-// listens, else at own. Without relay-ip it relays over the address that it is asked at
-// (measured, 4.6.1), so that one reached over loopback would tell nothing.
+// listens is where to ask for a relayed address of a family: at own, or where
+// else coturn listens. Without relay-ip it relays over the address that it is
+// asked at (measured, 4.6.1), so that one asked over loopback tells nothing.
 func (t *turnConf) listens(family netwatch.Family, own netip.Addr) (netip.AddrPort, error) {
 	rank := func(a netip.Addr) int {
 		switch {
-		case netwatch.FamilyOf(a) == family && !a.IsLoopback():
+		case a == own:
 			return 0
-		case !a.IsLoopback():
+		case netwatch.FamilyOf(a) == family && !a.IsLoopback():
 			return 1
+		case !a.IsLoopback():
+			return 2
 		}
-		return 2
+		return 3
 	}
 	at := own
 	if len(t.listening) > 0 {
