@@ -31,6 +31,8 @@ type stub struct {
 	fire    func(ctx context.Context, r Request, watch func(netwatch.Entry)) (Accepted, error)
 	history *History
 	mayFire func(uid uint32, event string) bool
+	metrics *Metrics
+	status  Status
 }
 
 func (s stub) MayFire(uid uint32, event string) bool { return s.mayFire(uid, event) }
@@ -43,7 +45,8 @@ func (s stub) Dismiss(rule string) error {
 func (s stub) Fire(ctx context.Context, r Request, watch func(netwatch.Entry)) (Accepted, error) {
 	return s.fire(ctx, r, watch)
 }
-func (s stub) Status() Status    { return Status{PID: 42} }
+func (s stub) Status() Status    { return s.status }
+func (s stub) Metrics() *Metrics { return s.metrics }
 func (s stub) History() *History { return s.history }
 
 // serve serves d on a socket until the test ends.
@@ -276,7 +279,7 @@ func TestUnreachable(t *testing.T) {
 	if _, err := NewClient(filepath.Join(dir, "none.sock")).Status(t.Context()); !errors.Is(err, ErrUnreachable) || netwatch.Hint(err) == "" {
 		t.Errorf("no socket: %v", err)
 	}
-	if s, err := NewClient(serve(t, stub{})).Status(t.Context()); err != nil || s.PID != 42 {
+	if s, err := NewClient(serve(t, stub{status: Status{PID: 42}})).Status(t.Context()); err != nil || s.PID != 42 {
 		t.Errorf("status: %+v, %v", s, err)
 	}
 }

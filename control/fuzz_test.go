@@ -82,6 +82,7 @@ func (d *witness) Fire(_ context.Context, r Request, watch func(netwatch.Entry))
 }
 func (d *witness) Status() Status    { return Status{PID: 42} }
 func (d *witness) History() *History { return d.history }
+func (d *witness) Metrics() *Metrics { return NewMetrics() }
 
 // check looks at what was fired and answered.
 func (d *witness) check(t *testing.T, r *http.Request, root bool, answer *http.Response) {

@@ -100,6 +100,7 @@ func NewServer(d Daemon) *http.Server {
 	mux.HandleFunc("POST /v1/dismiss", s.dismiss)
 	mux.HandleFunc("GET /v1/status", s.status)
 	mux.HandleFunc("GET /v1/history", s.history)
+	mux.HandleFunc("GET /metrics", s.metrics)
 	return &http.Server{Handler: mux, ConnContext: withPeer, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
 }
 
@@ -236,6 +237,13 @@ func follow(r *http.Request, out lines, a Accepted, entries <-chan netwatch.Entr
 
 func (s server) status(w http.ResponseWriter, _ *http.Request) {
 	newLines(w).send(s.daemon.Status())
+}
+
+func (s server) metrics(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", metricsType)
+	if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(callerTime)); err == nil {
+		_ = s.daemon.Metrics().write(w, s.daemon.Status()) // a caller that does not take it is gone
+	}
 }
 
 func (s server) history(w http.ResponseWriter, r *http.Request) {
