@@ -34,6 +34,7 @@ func noting(t *testing.T) {
 // A renewal that nobody watched is told when netwatch starts again, once.
 func TestRenewalWhileStopped(t *testing.T) {
 	fresh(t, YunoHost)
+	asRoot(t)
 	ways := []way{yunohost, acmesh, kubernetes, editor}
 	certified(t, ways...)
 	watching(t, sourceAddress()+sourceCert(ways...)+ruleRenewed, FirstPublic)
@@ -62,6 +63,7 @@ func TestRenewalWhileStopped(t *testing.T) {
 // end, once or at most twice.
 func TestRenewalsAcrossKills(t *testing.T) {
 	fresh(t, YunoHost)
+	asRoot(t)
 	unlimited(t, "netwatch.service")
 	certified(t, yunohost)
 	noting(t)

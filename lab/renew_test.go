@@ -69,6 +69,7 @@ func certified(t *testing.T, ways ...way) {
 // renewed at the same time. Each is made as soon as the one before is told.
 func TestEveryRenewalIsOneEvent(t *testing.T) {
 	fresh(t, YunoHost)
+	asRoot(t)
 	ways := []way{certbot(authority(t)), yunohost, acmesh, kubernetes, editor}
 	certified(t, ways...)
 	watching(t, sourceAddress()+sourceCert(ways...)+ruleRenewed, FirstPublic)
