@@ -149,6 +149,31 @@ func TestEndingDaemon(t *testing.T) {
 	}
 }
 
+// One that is killed before it can answer is asked once more too.
+func TestKilledDaemon(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second := NewServer(stub{fire: func(_ context.Context, r Request, _ func(netwatch.Entry)) (Accepted, error) {
+		return Accepted{ID: "second", Event: r.Event}, nil
+	}})
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if c, err := l.Accept(); err == nil {
+			_ = c.Close()
+		}
+		_ = second.Serve(&listener{UnixListener: l.(*net.UnixListener), open: map[uint32]int{}})
+	}()
+	if a, _, err := fired(t, path, Request{Event: "x"}); err != nil || a.ID != "second" {
+		t.Errorf("%+v, %v", a, err)
+	}
+	_ = second.Close()
+	<-ended
+}
+
 func TestBadRequests(t *testing.T) {
 	path := serve(t, stub{fire: func(context.Context, Request, func(netwatch.Entry)) (Accepted, error) {
 		t.Error("it was fired")
