@@ -25,9 +25,19 @@ do = ["probe stun", "rotate coturn %s", "restart %s always"]
 `, c.File, c.Unit)
 }
 
-// connected starts netwatch and a VPN with the lines that contrib has for its
-// client, and waits until the tunnel is there and netwatch rests.
+// connected starts netwatch with a rule on vpn-changed, and a VPN, and waits
+// until the one has heard of the other and rests.
 func connected(t *testing.T, rules string) {
+	t.Helper()
+	connect(t, rules)
+	hears(t, ofIPChange, 1)
+	hears(t, ofRouteUp, 1)
+	rests(t)
+}
+
+// connect starts netwatch and a VPN with the lines that contrib has for its
+// client, and waits until the tunnel is there.
+func connect(t *testing.T, rules string) {
 	t.Helper()
 	fresh(t, YunoHost)
 	watching(t, configuration(YunoHost, "1h")+rules, FirstPublic)
@@ -46,9 +56,6 @@ func connected(t *testing.T, rules string) {
 	})
 	shell(t, "systemctl reset-failed "+VPNClient+" 2>/dev/null; journalctl -q --rotate; journalctl -q --vacuum-time=1s; systemctl start "+VPNClient)
 	completed(t, 1)
-	hears(t, ofIPChange, 1)
-	hears(t, ofRouteUp, 1)
-	rests(t)
 }
 
 // completed waits until OpenVPN has made its tunnel so often.
@@ -149,13 +156,16 @@ func TestOpenVPNReconnectsAtAnotherAddress(t *testing.T) {
 	}
 }
 
-// OpenVPN goes on while netwatch hangs, and netwatch acts when it goes on.
+// OpenVPN goes on while netwatch hangs, and netwatch acts when it goes on, on
+// all that it was told.
 func TestOpenVPNWhileNetwatchHangs(t *testing.T) {
 	connected(t, vpnRule(YunoHost))
 	shell(t, "systemctl kill --kill-who=main -s STOP netwatch.service")
 	reconnect(t)
+	shell(t, "for i in $(seq 40); do runuser -u nobody -- env script_type=many netwatch hook openvpn 2>&1; done")
 	shell(t, "systemctl kill --kill-who=main -s CONT netwatch.service")
 	hears(t, ofIPChange, 2)
+	hears(t, "script=many", 40)
 	rests(t)
 	if logged(t, VPNClient, "hint: it acts on it once it goes on") == 0 {
 		t.Error("OpenVPN's log does not say that netwatch hangs")
@@ -250,5 +260,48 @@ func TestOpenVPNWithFourTasksLeft(t *testing.T) {
 		echo $n`, limit))
 	if failed != "0" {
 		t.Errorf("%s of 200 hooks failed", failed)
+	}
+}
+
+// commands are the blocks of shell commands of a text.
+func commands(text string) string {
+	var all strings.Builder
+	for _, block := range strings.Split(text, "```sh\n")[1:] {
+		block, _, _ = strings.Cut(block, "```")
+		all.WriteString(block)
+	}
+	return all.String()
+}
+
+// The steps of contrib's README take a machine from the old script to netwatch,
+// run as they stand there; but for sudo, which root needs not and the lab has
+// not.
+func TestOpenVPNReadme(t *testing.T) {
+	connect(t, "")
+	for _, file := range []string{"README.md", "client.conf"} {
+		text, err := os.ReadFile("../contrib/openvpn/" + file)
+		must(t, err)
+		must(t, server.WriteFile("/root/openvpn/"+file, string(text), 0o644))
+	}
+	must(t, server.WriteFile("/usr/local/bin/openvpn_up_script.sh", "#!/bin/sh\nsleep 5\nsudo systemctl restart coturn-synapse\n", 0o755))
+	conf, err := os.ReadFile(server.path("/etc/openvpn/client/lab.conf"))
+	must(t, err)
+	old, _, _ := strings.Cut(string(conf), "# For the end")
+	must(t, server.WriteFile("/etc/openvpn/client/lab.conf", old+"script-security 2\nipchange /usr/local/bin/openvpn_up_script.sh\n", 0o644))
+	readme, err := os.ReadFile("../contrib/openvpn/README.md")
+	must(t, err)
+	shell(t, "systemctl stop "+VPNClient)
+	script := "set -e\nsudo() { \"$@\"; }\ncd /root/openvpn\n" + strings.Replace(commands(string(readme)), "vpn=NAME", "vpn=lab", 1)
+	must(t, server.WriteFile("/root/steps", script, 0o644))
+	starts := logged(t, YunoHost.Unit, "Started ")
+	t.Log(shell(t, "sh /root/steps 2>&1"))
+	hears(t, ofIPChange, 1)
+	hears(t, ofRouteUp, 1)
+	rests(t)
+	if n := logged(t, YunoHost.Unit, "Started ") - starts; n != 1 {
+		t.Errorf("coturn was restarted %d times", n)
+	}
+	if left := shell(t, "ls /usr/local/bin/openvpn_up_script.sh 2>/dev/null; grep openvpn_up /etc/openvpn/client/lab.conf || true"); left != "" {
+		t.Errorf("what remains: %s", left)
 	}
 }
