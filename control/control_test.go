@@ -42,6 +42,7 @@ func (s stub) Dismiss(rule string) error {
 	}
 	return nil
 }
+
 func (s stub) Fire(ctx context.Context, r Request, watch func(netwatch.Entry)) (Accepted, error) {
 	return s.fire(ctx, r, watch)
 }
