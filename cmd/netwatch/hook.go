@@ -98,8 +98,8 @@ func complain(w io.Writer, err error) {
 	_, _ = io.WriteString(w, strings.ReplaceAll(text, "\n", " ")+"\n")
 }
 
-func writable(fd int32) bool {
-	n, err := unix.Poll([]unix.PollFd{{Fd: fd, Events: unix.POLLOUT}}, 0)
+func writable(fd int) bool {
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, 0) //nolint:gosec // descriptors are small
 	return err == nil && n == 1
 }
 
