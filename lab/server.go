@@ -122,6 +122,10 @@ func (s *Server) addUsers(ctx context.Context) error {
 	return nil
 }
 
+// tun is by what OpenVPN makes its interfaces. The server has it if this machine
+// does, with the capability that every server has and a container has not.
+const tun = "/dev/net/tun"
+
 func (s *Server) start(context.Context) error {
 	cache, err := cacheDir()
 	if err != nil {
@@ -134,6 +138,9 @@ func (s *Server) start(context.Context) error {
 		"sh", "-c", enterCgroups, "sh", strings.Join(s.lab.cgroups, " "), "systemd-nspawn", "-q", "-D", s.root, "--machine=" + s.lab.name,
 		"--network-namespace-path=" + netnsPath(s.lab.Net), "--boot", "--register=no", "--keep-unit",
 		"--resolv-conf=off", "--bind-ro=" + cache + ":" + cacheInside, "--console=pipe", "--kill-signal=SIGRTMIN+3",
+	}
+	if _, err := os.Stat(tun); err == nil {
+		args = append(args, "--bind="+tun, "--capability=CAP_NET_ADMIN")
 	}
 	p, err := start(filepath.Join(s.lab.dir, "console"), args...) // It lives longer than ctx.
 	if err != nil {
