@@ -64,8 +64,10 @@ vuln: go ## known vulnerabilities; asks a database on the internet
 install: ## put what "make build" made into place (PREFIX=/usr, DESTDIR=)
 	PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" packaging/install
 
-uninstall: ## remove what "make install" put into place, less the configuration
-	rm -f "$(DESTDIR)$(PREFIX)/bin/netwatch" "$(DESTDIR)$(PREFIX)"/lib/systemd/system/netwatch.* "$(DESTDIR)$(PREFIX)"/share/man/man[58]/netwatch*.[58]
+uninstall: ## remove what "make install" and "netwatch grant" put into place, less the configuration
+	rm -f "$(DESTDIR)$(PREFIX)/bin/netwatch" "$(DESTDIR)$(PREFIX)"/lib/systemd/system/netwatch.* "$(DESTDIR)$(PREFIX)"/lib/systemd/system/netwatch-file* \
+		"$(DESTDIR)$(PREFIX)/lib/sysusers.d/netwatch.conf" "$(DESTDIR)$(PREFIX)"/share/man/man[58]/netwatch*.[58]
+	rm -rf "$(DESTDIR)/etc/polkit-1/rules.d/50-netwatch.rules" "$(DESTDIR)/etc/systemd/system/netwatch-file@.service.d"
 
 clean: ## remove what was built
 	rm -rf bin dist

@@ -28,10 +28,11 @@ var mayImport = map[string][]string{
 	"sources": {"."},
 	"actions": {"."},
 	"state":   {"."},
+	"helper":  {".", "actions"},
 	"hooks":   {".", "state"},
 	"control": {".", "hooks"},
 	"config":  {".", "sources", "actions", "hooks"},
-	"cmd":     {".", "sources", "actions", "state", "hooks", "control", "config"},
+	"cmd":     {".", "sources", "actions", "state", "hooks", "control", "config", "helper"},
 	// The lab uses the command as a program only.
 	"lab": {".", "sources", "actions", "state", "hooks", "control"},
 }

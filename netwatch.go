@@ -114,10 +114,11 @@ type Job struct {
 	// have confirmed since netwatch started.
 	Known Known
 	// Changing is called by a gate after everything that can fail and right
-	// before the change itself: files are the names of the one file that is to
-	// have content. Once it has returned nil, a crash cannot make the steps
-	// after it be skipped, and the content is not taken for somebody else's.
-	Changing func(content []byte, files ...string) error
+	// before the change itself: files are the names of the one file whose
+	// content is to have that Fingerprint. Once it has returned nil, a crash
+	// cannot make the steps after it be skipped, and the content is not taken
+	// for somebody else's.
+	Changing func(fingerprint string, files ...string) error
 }
 
 // Outcome is how a step ended.

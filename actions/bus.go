@@ -428,7 +428,7 @@ func (b *unitBus) explain(ctx context.Context, verb string, err error) error {
 
 // grant says what must be permitted to whom.
 func (b *unitBus) grant(verb string) string {
-	return fmt.Sprintf("give user %s a polkit rule for action %s with unit %s and verb %s; netwatch(8) shows one",
+	return fmt.Sprintf("user %s needs a polkit rule for action %s with unit %s and verb %s; run as root, netwatch grant writes those of the user netwatch",
 		userName(), polkitAction, cmp.Or(b.id, b.unit), verb)
 }
 

@@ -176,12 +176,12 @@ func (l *lane) step(ctx context.Context, rule *Rule, r *run) netwatch.Result {
 }
 
 func (l *lane) job(rule *Rule, r *run) netwatch.Job {
-	changing := func(content []byte, files ...string) error {
+	changing := func(fingerprint string, files ...string) error {
 		r.changed = true
 		return l.d.store.Update(func(s *state.State) {
 			s.Change(rule.Name)
 			for _, file := range files {
-				s.See(netwatch.FileChanged, file, netwatch.Fingerprint(content))
+				s.See(netwatch.FileChanged, file, fingerprint)
 			}
 		})
 	}

@@ -109,15 +109,13 @@ func (s *Server) mask(units ...string) error {
 	return nil
 }
 
-// addUsers adds the users that Synapse's packages and netwatch's would add.
+// addUsers adds the user that Synapse's packages would add.
 func (s *Server) addUsers(ctx context.Context) error {
-	for _, user := range []string{"synapse", "netwatch"} {
-		if _, err := run(ctx, "chroot", s.root, "id", "-u", user); err == nil {
-			continue
-		}
-		if _, err := run(ctx, "chroot", s.root, "useradd", "--system", "--user-group", user); err != nil {
-			return fmt.Errorf("adding the user %s: %w", user, err)
-		}
+	if _, err := run(ctx, "chroot", s.root, "id", "-u", "synapse"); err == nil {
+		return nil
+	}
+	if _, err := run(ctx, "chroot", s.root, "useradd", "--system", "--user-group", "synapse"); err != nil {
+		return fmt.Errorf("adding the user synapse: %w", err)
 	}
 	return nil
 }

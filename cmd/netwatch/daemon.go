@@ -61,6 +61,7 @@ func (d *daemon) env() actions.Env {
 	return actions.Env{
 		Probe:  func(ctx context.Context, name string) netwatch.Result { return d.watch.probe(ctx, name) },
 		Starts: starts{d},
+		Rotate: rotateElsewhere(),
 	}
 }
 

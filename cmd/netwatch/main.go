@@ -96,7 +96,10 @@ func (c *command) root() *cobra.Command {
 		PersistentPreRun: func(*cobra.Command, []string) { c.parsed = true },
 	}
 	root.PersistentFlags().StringVarP(&c.config, "config", "c", defaultConfig(), "configuration `FILE`")
-	root.AddCommand(c.runCommand(), c.fireCommand(), c.checkCommand(), c.statusCommand(), c.historyCommand(), c.probeCommand(), c.dismissCommand(), c.hookCommand(), c.versionCommand())
+	root.AddCommand(
+		c.runCommand(), c.fireCommand(), c.checkCommand(), c.statusCommand(), c.historyCommand(), c.probeCommand(),
+		c.grantCommand(), c.helperCommand(), c.dismissCommand(), c.hookCommand(), c.versionCommand(),
+	)
 	return root
 }
 
