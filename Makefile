@@ -14,7 +14,7 @@ TOOL      = go tool -modfile=tools/go.mod
 SHEBANG   = FNR == 1 && /^\#!.*[\/ ](ba|da)?sh( |$$)/ { print FILENAME } { nextfile }
 
 .NOTPARALLEL:
-.PHONY: all build unit lint fmt lab lab-demo demo test deps go bench fuzz vuln install uninstall clean help
+.PHONY: all build unit lint fmt lab lab-demo demo test deps go bench fuzz vuln deb install uninstall clean help
 
 all: build
 
@@ -60,6 +60,9 @@ fuzz: go ## every fuzz target for a short while (FUZZTIME=10s)
 
 vuln: go ## known vulnerabilities; asks a database on the internet
 	$(TOOL) govulncheck ./...
+
+deb: build ## Debian packages in dist/ (VERSION=, SOURCE_DATE_EPOCH=, MAINTAINER=)
+	VERSION="$(VERSION)" packaging/deb/build
 
 install: ## put what "make build" made into place (PREFIX=/usr, DESTDIR=)
 	PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" packaging/install
