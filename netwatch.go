@@ -101,6 +101,10 @@ type Step struct {
 	// Gated says that it is skipped when there are gates before it and none
 	// changed anything.
 	Gated bool
+	// Notice says that it tells somebody of the run and is no part of it: it is
+	// done when the run has ended or failed, beside whatever comes next, and its
+	// own failure is nobody else's. All steps after a notice are notices.
+	Notice bool
 }
 
 // String is the line as the configuration gives it.
@@ -119,6 +123,8 @@ type Job struct {
 	// cannot make the steps after it be skipped, and the content is not taken
 	// for somebody else's.
 	Changing func(fingerprint string, files ...string) error
+	// Ended is how the run ended, in a notice.
+	Ended Entry
 }
 
 // Outcome is how a step ended.

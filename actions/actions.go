@@ -50,4 +50,6 @@ var Verbs = []Verb{
 	{"exec", execUsage, newExec},
 	{"probe", probeUsage, newProbe},
 	{"rotate", rotateUsage, newRotate},
+	{"verify", verifyUsage, newVerify},
+	{"http", httpUsage, newHTTP},
 }

@@ -166,7 +166,7 @@ func (b *unitBus) await(ctx context.Context, job dbus.ObjectPath) (string, error
 		select {
 		case sig, open := <-b.signals:
 			b.hear(sig)
-			if result, is := removed(sig, job); is {
+			if result, is := removed(sig, job); is && b.fromSystemd(ctx, sig) {
 				return result, nil
 			}
 			if open {
@@ -185,6 +185,14 @@ func (b *unitBus) await(ctx context.Context, job dbus.ObjectPath) (string, error
 			return lost, nil
 		}
 	}
+}
+
+// fromSystemd says that a signal is systemd's: on the system bus everyone may
+// send one to anyone, and what is sent to a connection needs no match.
+func (b *unitBus) fromSystemd(ctx context.Context, sig *dbus.Signal) bool {
+	var owner string
+	err := b.conn.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.GetNameOwner", 0, systemd).Store(&owner)
+	return err == nil && owner == sig.Sender
 }
 
 // removed is the result of the job if the signal says that it has ended.

@@ -97,8 +97,8 @@ func (c *command) root() *cobra.Command {
 	}
 	root.PersistentFlags().StringVarP(&c.config, "config", "c", defaultConfig(), "configuration `FILE`")
 	root.AddCommand(
-		c.runCommand(), c.fireCommand(), c.checkCommand(), c.statusCommand(), c.historyCommand(), c.probeCommand(),
-		c.grantCommand(), c.helperCommand(), c.dismissCommand(), c.hookCommand(), c.versionCommand(),
+		c.runCommand(), c.fireCommand(), c.hookCommand(), c.checkCommand(), c.statusCommand(), c.historyCommand(), c.dismissCommand(),
+		c.probeCommand(), c.grantCommand(), c.helperCommand(), c.versionCommand(),
 	)
 	return root
 }
