@@ -117,6 +117,10 @@ func TestUpgrade(t *testing.T) {
 	if n := marks(t); n != 1 {
 		t.Errorf("the rule that was pending ran %d times", n)
 	}
+	dpkg(t, "--purge netwatch")
+	if links := shell(t, "find /etc/systemd -name 'netwatch*'"); links != "" {
+		t.Errorf("what the administrator enabled stays:\n%s", links)
+	}
 }
 
 // hasRun says what keeps a rule from having run well.
