@@ -31,7 +31,9 @@ var mayImport = map[string][]string{
 	"hooks":   {".", "state"},
 	"control": {".", "hooks"},
 	"config":  {".", "sources", "actions", "hooks"},
-	"cmd":     {".", "sources", "actions", "state", "hooks", "control", "config"},
+	// What a machine needs and how it stands: files, and no dispatcher.
+	"setup": {".", "config", "actions", "sources"},
+	"cmd":   {".", "sources", "actions", "state", "hooks", "control", "config", "setup"},
 	// The lab uses the command as a program only.
 	"lab": {".", "sources", "actions", "state", "hooks", "control"},
 }
