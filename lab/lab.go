@@ -4,11 +4,11 @@
 // coturn for relayed addresses as a caller does.
 //
 // It needs root and, of Debian's packages, systemd-container, coturn,
-// nftables, conntrack, dbus, polkitd, iproute2, acl and attr, and for Synapse
-// python3-venv. Everything it makes bears the name nwPID; all traffic stays in
-// network namespaces of that name, and all addresses are documentation ones.
-// Synapse itself is the exception: it comes from PyPI the first time, and stays
-// in the user's cache.
+// nftables, conntrack, dbus, polkitd, iproute2, acl, attr, certbot and pebble,
+// and for Synapse python3-venv. Everything it makes bears the name nwPID; all
+// traffic stays in network namespaces of that name, and all addresses are
+// documentation ones. Synapse itself is the exception: it comes from PyPI the
+// first time, and stays in the user's cache.
 package lab
 
 import (

@@ -72,6 +72,7 @@ func (s *Server) clean(context.Context) error {
 	files := map[string]string{
 		"/etc/machine-id":                       machineID() + "\n",
 		"/etc/hostname":                         "matrix\n",
+		"/etc/hosts":                            hosts,
 		"/etc/systemd/journald.conf.d/lab.conf": "[Journal]\nStorage=volatile\nRateLimitBurst=0\nForwardToConsole=no\n",
 	}
 	for path, content := range files {
@@ -81,6 +82,13 @@ func (s *Server) clean(context.Context) error {
 	}
 	return s.mask("console-getty.service", "getty.target", "systemd-networkd.service", "systemd-resolved.service")
 }
+
+// hosts are the names that Debian's installer writes: a program that asks for
+// the name of its own machine would otherwise wait for a DNS server in vain.
+const hosts = `127.0.0.1 localhost
+127.0.1.1 matrix.example.org matrix
+::1 localhost ip6-localhost ip6-loopback
+`
 
 func machineID() string {
 	id := make([]byte, 16)

@@ -245,21 +245,8 @@ func onEvent(event string, steps ...string) string {
 	return fmt.Sprintf("\n[[rule]]\non = [%q]\nsettle = \"0s\"\ntimeout = \"10s\"\nretry = \"0s\"\ndo = [\"%s\"]\n", event, strings.Join(steps, `", "`))
 }
 
-// serves waits until a certificate is served at a port.
-func serves(t *testing.T, port uint16, serial string) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-	defer cancel()
-	must(t, until(ctx, 10*time.Millisecond, func() error {
-		try, cancel := context.WithTimeout(t.Context(), time.Second) // Its own: the last error must tell.
-		defer cancel()
-		got, err := world.Served(try, port)
-		if err == nil && got != serial {
-			err = fmt.Errorf("port %d serves certificate %s, want %s", port, got, serial)
-		}
-		return err
-	}))
-}
+// at is a port of the server in its own network.
+func at(port uint16) netip.AddrPort { return netip.AddrPortFrom(Private, port) }
 
 func testRenewal(t *testing.T) {
 	t.Run("signal", func(t *testing.T) { renews(t, FirstSynapse, "signal HUP") })
@@ -272,12 +259,12 @@ func renews(t *testing.T, i Instance, step string) {
 	again(t)
 	begin(t, sourceStun("1h", false)+onEvent("cert-renewed", "signal USR2 "+i.Coturn.Unit, step+" "+i.Unit()))
 	before := incarnation(t, i.Unit()) + incarnation(t, i.Coturn.Unit)
-	serial, err := server.Renew(i.Domain)
+	leaf, err := server.Renew(i.Domain)
 	must(t, err)
 	says(t, `signal USR2 `+i.Coturn.Unit+`: changed.*\n.*`+step+` `+i.Unit()+`: changed`, 0, "cert-renewed")
 	fired := time.Now()
-	serves(t, i.TURNS, serial)
-	serves(t, i.HTTPS, serial)
+	serves(t, at(i.TURNS), leaf)
+	serves(t, at(i.HTTPS), leaf)
 	t.Logf("both serve it %v after netwatch fire", time.Since(fired).Round(time.Millisecond))
 	if now := incarnation(t, i.Unit()) + incarnation(t, i.Coturn.Unit); now != before {
 		t.Errorf("one was restarted: %s, was %s", now, before)
@@ -299,7 +286,7 @@ func testNoReload(t *testing.T) {
 	i := FirstSynapse
 	begin(t, sourceStun("1h", false)+onEvent("reload", "reload "+i.Unit())+onEvent("either", "reload-or-restart "+i.Unit()))
 	before := incarnation(t, i.Unit())
-	serial, err := server.Renew(i.Domain)
+	leaf, err := server.Renew(i.Domain)
 	must(t, err)
 	says(t, `failed: .*reload is not applicable.*\n.*hint: it has no ExecReload=: use "reload-or-restart synapse\.service"`, 1, "reload")
 	if now := incarnation(t, i.Unit()); now != before {
@@ -310,7 +297,7 @@ func testNoReload(t *testing.T) {
 		t.Error("it was not restarted")
 	}
 	healthy(t, i)
-	serves(t, i.HTTPS, serial)
+	serves(t, at(i.HTTPS), leaf)
 }
 
 // testMismatch is about a Synapse that cannot read what it is to serve: it says
@@ -320,15 +307,15 @@ func testMismatch(t *testing.T) {
 	i := SecondSynapse
 	reload := strings.ReplaceAll(onEvent("cert-renewed", "reload "+i.Unit()), "10s", "3s")
 	begin(t, sourceStun("1h", false)+reload+onEvent("mended", "signal HUP "+i.Unit()))
-	before, err := world.Served(t.Context(), i.HTTPS)
+	before, err := Served(t.Context(), world.Net, at(i.HTTPS))
 	must(t, err)
-	serial, err := server.Renew(i.Domain)
+	leaf, err := server.Renew(i.Domain)
 	must(t, err)
 	key := certificates(i.Domain) + "/key.pem"
 	shell(t, "cp "+key+" /root/key; openssl genpkey -quiet -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "+key)
 	says(t, `failed: .*no end in time.*\n.*hint: it said RELOADING=1 and never READY=1`, 1, "cert-renewed")
-	serves(t, i.HTTPS, before)
+	serves(t, at(i.HTTPS), before)
 	shell(t, "cp /root/key "+key)
 	says(t, `signal HUP `+i.Unit()+`: changed: active`, 0, "mended")
-	serves(t, i.HTTPS, serial)
+	serves(t, at(i.HTTPS), leaf)
 }

@@ -48,7 +48,7 @@ func (k *fakeKernel) Read() (network, bool, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.reads = append(k.reads, time.Now())
-	time.Sleep(k.cost)
+	<-time.After(k.cost)
 	if k.during != nil {
 		k.during()
 	}
@@ -119,7 +119,7 @@ func (l *hearer) emit(ev netwatch.Event) {
 // within checks what is told in a span of time, which passes.
 func (l *hearer) within(t *testing.T, span time.Duration, want ...string) {
 	t.Helper()
-	time.Sleep(span) // by the clock of the bubble
+	<-time.After(span) // by the clock of the bubble
 	synctest.Wait()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -183,7 +183,7 @@ func TestNetlinkChangeWhileLooking(t *testing.T) {
 			if len(k.reads) == 2 { // that sees nothing, and the message is there at its end
 				k.is = ""
 				k.messages <- nil
-				time.Sleep(time.Millisecond)
+				<-time.After(time.Millisecond)
 			} else {
 				k.is = "eth0/192.0.2.2"
 			}

@@ -35,11 +35,8 @@ func hops(path string, look func(hop)) (string, error) {
 	for symlinks := 0; len(left) > 0; {
 		name := left[0]
 		left = left[1:]
-		switch name { // of a directory both: others are refused below
-		case "..":
-			dir = filepath.Dir(dir)
-			continue
-		case ".":
+		if name == "." || name == ".." {
+			dir = filepath.Join(dir, name)
 			continue
 		}
 		look(hop{dir, name})
