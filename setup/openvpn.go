@@ -22,6 +22,9 @@ type VPN struct {
 	Security string
 }
 
+// silent says that its script-security keeps it from calling programs.
+func (v VPN) silent() bool { return v.Security == "0" || v.Security == "1" }
+
 // scriptKeys are the directives of a client that name a program (openvpn(8)).
 var scriptKeys = []string{"ipchange", "up", "down", "route-up", "route-pre-down", "tls-verify"}
 

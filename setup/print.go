@@ -59,7 +59,7 @@ func (f Findings) Advice(program string) (lines []string) {
 		if len(v.Hooked) == 0 && !old {
 			lines = append(lines, fmt.Sprintf("%s: add `ipchange \"%s hook openvpn\"`", v.File, program))
 		}
-		if v.Security == "0" || v.Security == "1" {
+		if v.silent() {
 			lines = append(lines, v.File+": add `script-security 2`; without it OpenVPN calls nobody")
 		}
 	}

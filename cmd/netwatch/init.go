@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -24,10 +23,7 @@ type initialization struct {
 }
 
 func (c *command) initCommand() *cobra.Command {
-	i := &initialization{command: c, program: "/usr/bin/netwatch"}
-	if self, err := os.Executable(); err == nil {
-		i.program = self
-	}
+	i := &initialization{command: c}
 	cmd := &cobra.Command{
 		Use: "init [DIR]", Short: "Find what depends on the network, write the configuration, show what it replaces",
 		Args: cobra.MaximumNArgs(1),
@@ -46,7 +42,7 @@ func (c *command) initCommand() *cobra.Command {
 	cmd.Flags().BoolVar(&i.Force, "force", false, "write the configuration also where there is one, after a backup; restore also what was changed since")
 	cmd.Flags().BoolVar(&i.restore, "restore", false, "put back what the newest backup, or that in DIR, holds")
 	cmd.Flags().StringVar(&i.tree, "root", "/", "the directory that is the machine's root")
-	cmd.Flags().StringVar(&i.program, "program", i.program, "the netwatch that OpenVPN is to call")
+	cmd.Flags().StringVar(&i.program, "program", program(), "the netwatch that OpenVPN is to call")
 	for _, hidden := range []string{"root", "program"} {
 		_ = cmd.Flags().MarkHidden(hidden) // it was just made
 	}

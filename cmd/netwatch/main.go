@@ -93,7 +93,7 @@ func (c *command) root() *cobra.Command {
 		PersistentPreRun: func(*cobra.Command, []string) { c.parsed = true },
 	}
 	root.PersistentFlags().StringVarP(&c.config, "config", "c", defaultConfig(), "configuration `FILE`")
-	root.AddCommand(c.runCommand(), c.fireCommand(), c.checkCommand(), c.statusCommand(), c.historyCommand(), c.probeCommand(), c.dismissCommand(), c.initCommand(), c.versionCommand())
+	root.AddCommand(c.runCommand(), c.fireCommand(), c.checkCommand(), c.statusCommand(), c.historyCommand(), c.probeCommand(), c.dismissCommand(), c.initCommand(), c.doctorCommand(), c.versionCommand())
 	return root
 }
 
