@@ -2,6 +2,7 @@ package setup
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"sync"
 	"time"
@@ -47,12 +48,7 @@ func hop(ctx context.Context, to netip.AddrPort, n int) netip.Addr {
 	if unix.Sendto(fd, []byte{0}, 0, &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}) != nil {
 		return netip.Addr{}
 	}
-	wait := hopTime
-	if end, ok := ctx.Deadline(); ok {
-		wait = min(wait, time.Until(end))
-	}
-	poll := []unix.PollFd{{Fd: int32(fd)}} //nolint:gosec // POLLERR is always told; descriptors are small.
-	if ready, err := unix.Poll(poll, int(wait.Milliseconds())); err != nil || ready == 0 {
+	if !complained(ctx, fd) {
 		return netip.Addr{}
 	}
 	oob := make([]byte, 512)
@@ -61,6 +57,22 @@ func hop(ctx context.Context, to netip.AddrPort, n int) netip.Addr {
 		return netip.Addr{}
 	}
 	return offender(oob[:n])
+}
+
+// complained waits for an error of a socket. Signals, which Go's runtime sends to
+// itself, interrupt the waiting.
+func complained(ctx context.Context, fd int) bool {
+	end := time.Now().Add(hopTime)
+	if deadline, ok := ctx.Deadline(); ok && deadline.Before(end) {
+		end = deadline
+	}
+	for {
+		poll := []unix.PollFd{{Fd: int32(fd)}} // POLLERR is always told
+		ready, err := unix.Poll(poll, int(max(0, time.Until(end)).Milliseconds()))
+		if !errors.Is(err, unix.EINTR) {
+			return err == nil && ready > 0
+		}
+	}
 }
 
 // extendedErr is how long struct sock_extended_err is; the address of who
