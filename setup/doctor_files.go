@@ -99,7 +99,7 @@ func (s *scene) judgeVPN(v VPN, wanted bool) Finding {
 func (s *scene) hooked() bool {
 	return slices.ContainsFunc(s.Tree.glob("/etc/openvpn/scripts/*/*"), func(file string) bool {
 		text, err := s.Tree.read(file)
-		return err == nil && slices.ContainsFunc(strings.Split(string(text), "\n"), func(line string) bool { return callsUs(line) })
+		return err == nil && slices.ContainsFunc(strings.Split(string(text), "\n"), callsUs)
 	})
 }
 

@@ -67,7 +67,7 @@ func complained(ctx context.Context, fd int) bool {
 		end = deadline
 	}
 	for {
-		poll := []unix.PollFd{{Fd: int32(fd)}} // POLLERR is always told
+		poll := []unix.PollFd{{Fd: int32(fd)}} //nolint:gosec // Descriptors are small; POLLERR is always told.
 		ready, err := unix.Poll(poll, int(max(0, time.Until(end)).Milliseconds()))
 		if !errors.Is(err, unix.EINTR) {
 			return err == nil && ready > 0
