@@ -28,12 +28,13 @@ var mayImport = map[string][]string{
 	"sources": {"."},
 	"actions": {"."},
 	"state":   {"."},
+	"helper":  {".", "actions"},
 	"hooks":   {".", "state"},
 	"control": {".", "hooks"},
 	"config":  {".", "sources", "actions", "hooks"},
 	// What a machine needs and how it stands: files, and no dispatcher.
 	"setup": {".", "config", "actions", "sources"},
-	"cmd":   {".", "sources", "actions", "state", "hooks", "control", "config", "setup"},
+	"cmd":   {".", "sources", "actions", "state", "hooks", "control", "config", "helper", "setup"},
 	// The lab uses the command as a program only.
 	"lab": {".", "sources", "actions", "state", "hooks", "control"},
 }

@@ -101,6 +101,10 @@ type Step struct {
 	// Gated says that it is skipped when there are gates before it and none
 	// changed anything.
 	Gated bool
+	// Notice says that it tells somebody of the run and is no part of it: it is
+	// done when the run has ended or failed, beside whatever comes next, and its
+	// own failure is nobody else's. All steps after a notice are notices.
+	Notice bool
 }
 
 // String is the line as the configuration gives it.
@@ -114,10 +118,13 @@ type Job struct {
 	// have confirmed since netwatch started.
 	Known Known
 	// Changing is called by a gate after everything that can fail and right
-	// before the change itself: files are the names of the one file that is to
-	// have content. Once it has returned nil, a crash cannot make the steps
-	// after it be skipped, and the content is not taken for somebody else's.
-	Changing func(content []byte, files ...string) error
+	// before the change itself: files are the names of the one file whose
+	// content is to have that Fingerprint. Once it has returned nil, a crash
+	// cannot make the steps after it be skipped, and the content is not taken
+	// for somebody else's.
+	Changing func(fingerprint string, files ...string) error
+	// Ended is how the run ended, in a notice.
+	Ended Entry
 }
 
 // Outcome is how a step ended.

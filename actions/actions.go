@@ -15,6 +15,8 @@ type Env struct {
 	Probe func(ctx context.Context, name string) netwatch.Result
 	// Starts remembers when units were started, across restarts of netwatch.
 	Starts Starts
+	// Rotate does rotations that this process may not do; nil when it may.
+	Rotate Rotate
 }
 
 // Starts remembers when netwatch started a unit, newest last.
@@ -48,4 +50,6 @@ var Verbs = []Verb{
 	{"exec", execUsage, newExec},
 	{"probe", probeUsage, newProbe},
 	{"rotate", rotateUsage, newRotate},
+	{"verify", verifyUsage, newVerify},
+	{"http", httpUsage, newHTTP},
 }

@@ -166,7 +166,7 @@ func (b *unitBus) await(ctx context.Context, job dbus.ObjectPath) (string, error
 		select {
 		case sig, open := <-b.signals:
 			b.hear(sig)
-			if result, is := removed(sig, job); is {
+			if result, is := removed(sig, job); is && b.fromSystemd(ctx, sig) {
 				return result, nil
 			}
 			if open {
@@ -185,6 +185,14 @@ func (b *unitBus) await(ctx context.Context, job dbus.ObjectPath) (string, error
 			return lost, nil
 		}
 	}
+}
+
+// fromSystemd says that a signal is systemd's: on the system bus everyone may
+// send one to anyone, and what is sent to a connection needs no match.
+func (b *unitBus) fromSystemd(ctx context.Context, sig *dbus.Signal) bool {
+	var owner string
+	err := b.conn.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.GetNameOwner", 0, systemd).Store(&owner)
+	return err == nil && owner == sig.Sender
 }
 
 // removed is the result of the job if the signal says that it has ended.
@@ -428,7 +436,7 @@ func (b *unitBus) explain(ctx context.Context, verb string, err error) error {
 
 // grant says what must be permitted to whom.
 func (b *unitBus) grant(verb string) string {
-	return fmt.Sprintf("give user %s a polkit rule for action %s with unit %s and verb %s; netwatch(8) shows one",
+	return fmt.Sprintf("user %s needs a polkit rule for action %s with unit %s and verb %s; run as root, netwatch grant writes those of the user netwatch",
 		userName(), polkitAction, cmp.Or(b.id, b.unit), verb)
 }
 

@@ -8,10 +8,8 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -30,12 +28,9 @@ type reader struct {
 }
 
 // checkReaders refuses a new file that coturn cannot read: it would start as
-// an open relay (measured). Only root can try it as another; for others it is
-// enough that owner, mode and ACL are the same as before.
+// an open relay (measured). What cannot be found out is no reason to refuse:
+// owner, mode and ACL are the same as before.
 func (o *original) checkReaders(path string) error {
-	if os.Geteuid() != 0 {
-		return nil
-	}
 	readers := o.running()
 	if len(readers) == 0 {
 		readers = usual()
@@ -146,46 +141,4 @@ func numbers(words []string) []uint32 {
 		}
 	}
 	return all
-}
-
-// errNoOther says that we may not act as another user: a root with few
-// capabilities.
-var errNoOther = errors.New("cannot act as another user")
-
-// try opens path as the reader. It does so on a thread of its own which ends
-// with the goroutine, because that is never unlocked from it.
-func (r reader) try(path string) error {
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
-		if !r.become() {
-			done <- errNoOther
-			return
-		}
-		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-		if err == nil {
-			_ = unix.Close(fd)
-		}
-		done <- err
-	}()
-	return <-done
-}
-
-// become makes the calling thread alone the reader as far as files go. To
-// leave uid 0 takes the capabilities over files away too (setfsuid(2)). The
-// raw call is needed because setgroups of the library is for all threads.
-func (r reader) become() bool {
-	var list unsafe.Pointer
-	if len(r.groups) > 0 {
-		list = unsafe.Pointer(&r.groups[0]) //nolint:gosec // setgroups(2) takes an address.
-	}
-	if _, _, errno := unix.RawSyscall(sysSetgroups, uintptr(len(r.groups)), uintptr(list), 0); errno != 0 {
-		return false
-	}
-	_, errGID := unix.SetfsgidRetGid(r.gid)
-	_, errUID := unix.SetfsuidRetUid(r.uid)
-	// Both calls tell only what was before; -1 changes nothing.
-	gid, _ := unix.SetfsgidRetGid(-1)
-	uid, _ := unix.SetfsuidRetUid(-1)
-	return errGID == nil && errUID == nil && gid == r.gid && uid == r.uid
 }

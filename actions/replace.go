@@ -103,7 +103,7 @@ func explainRead(path string, err error) error {
 	case errors.Is(err, unix.ELOOP):
 		hint = "make the symlink anew"
 	case errors.Is(err, fs.ErrPermission):
-		hint = "run netwatch as root, or let its user read the file: setfacl -m u:USER:r " + path
+		hint = "have netwatch's helper do it: systemctl start netwatch-file.socket; or run netwatch as root"
 	}
 	var inPath *fs.PathError
 	if errors.As(err, &inPath) {
@@ -165,7 +165,7 @@ func (o *original) temporary() string { return "." + o.base + ".netwatch-new" }
 // and extended attributes (ACLs are among them), or changes nothing. It
 // returns errMoved if the original is no longer what was read. changing is
 // called right before the change.
-func (o *original) replace(ctx context.Context, text []byte, changing func([]byte, ...string) error) error {
+func (o *original) replace(ctx context.Context, text []byte, changing func(string, ...string) error) error {
 	dir, err := unix.Open(o.dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return o.explain("opening its directory", err)
@@ -257,12 +257,12 @@ func (o *original) write(dir int, text []byte) error {
 }
 
 // swap renames the temporary file over the original.
-func (o *original) swap(dir int, text []byte, changing func([]byte, ...string) error) error {
+func (o *original) swap(dir int, text []byte, changing func(string, ...string) error) error {
 	if err := o.current(); err != nil {
 		return err
 	}
 	if changing != nil {
-		if err := changing(text, o.path, filepath.Join(o.dir, o.base)); err != nil {
+		if err := changing(netwatch.Fingerprint(text), o.path, filepath.Join(o.dir, o.base)); err != nil {
 			return fmt.Errorf("rewriting %s: noting that it changes: %w", o.path, err)
 		}
 	}
@@ -385,13 +385,13 @@ func (o *original) explain(doing string, err error) error {
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
 		hint = "free some space on the file system of " + o.dir
 	case errors.Is(err, unix.EROFS):
-		hint = "mount it for writing; in a unit with ProtectSystem, allow it by ReadWritePaths=" + o.dir
+		hint = "mount it for writing; if netwatch's helper says this, run netwatch grant, which opens " + o.dir + " to it"
 	case errors.Is(err, unix.EBUSY):
 		hint = "it is a bind mount, which cannot be replaced: mount its directory instead"
 	case errors.Is(err, context.DeadlineExceeded):
 		hint = "see what else netwatch does there: `netwatch status`, and `fuser -v " + o.path + "`"
 	case errors.Is(err, fs.ErrPermission):
-		hint = "run netwatch as root: nobody else may replace files in " + o.dir + " and keep their owner"
+		hint = "have netwatch's helper do it: systemctl start netwatch-file.socket; or run netwatch as root: nobody else may replace files in " + o.dir + " and keep their owner"
 	}
 	err = fmt.Errorf("rewriting %s: %s: %w", o.path, doing, err)
 	if hint == "" {

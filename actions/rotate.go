@@ -32,14 +32,22 @@ type Rotation struct {
 	// does not say it, given the public address of that family; both may be
 	// invalid. LocalAddress finds it out.
 	Local func(family netwatch.Family, public netip.Addr) netip.Addr
+
+	elsewhere Rotate
 }
 
+// A Rotate has another process, which may, do a rotation to the public
+// addresses, and calls changing as a Job says. It returns false when there is
+// none to ask: then this process does it.
+type Rotate func(ctx context.Context, r *Rotation, public map[netwatch.Family]netip.Addr, changing func(fingerprint string, files ...string) error) (netwatch.Result, bool)
+
 // newRotate makes the step. What comes after it may depend on it.
-func newRotate(_ Env, verb string, words []string) (netwatch.Step, error) {
+func newRotate(env Env, verb string, words []string) (netwatch.Step, error) {
 	r, err := parseRotation(words)
 	if err != nil {
 		return netwatch.Step{}, fmt.Errorf("%w: %s %s", err, verb, rotateUsage)
 	}
+	r.elsewhere = env.Rotate
 	return netwatch.Step{Action: r, Gate: true}, nil
 }
 
@@ -83,6 +91,11 @@ func (r *Rotation) Do(ctx context.Context, job netwatch.Job) netwatch.Result {
 		err := errors.New("the public address is not known yet: no server has told it since netwatch started")
 		return netwatch.Failure(netwatch.WithHint(err, "run `netwatch probe` to see what each STUN server says"))
 	}
+	if r.elsewhere != nil {
+		if result, done := r.elsewhere(ctx, r, public, job.Changing); done {
+			return result
+		}
+	}
 	for range rotateTries {
 		result, err := r.once(ctx, public, job.Changing)
 		switch {
@@ -101,7 +114,7 @@ func (r *Rotation) Do(ctx context.Context, job netwatch.Job) netwatch.Result {
 }
 
 // once reads the file, and replaces it if another is wanted.
-func (r *Rotation) once(ctx context.Context, public map[netwatch.Family]netip.Addr, changing func([]byte, ...string) error) (netwatch.Result, error) {
+func (r *Rotation) once(ctx context.Context, public map[netwatch.Family]netip.Addr, changing func(string, ...string) error) (netwatch.Result, error) {
 	o, err := openOriginal(string(r.File))
 	if err != nil {
 		return netwatch.Result{}, err

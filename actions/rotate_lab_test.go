@@ -5,6 +5,7 @@ package actions
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -143,7 +144,7 @@ func TestLabRotateUnreadable(t *testing.T) {
 			run(t, "setfacl", "-m", "u:turnserver:rX", filepath.Dir(file), file)
 			run(t, forbid[0], forbid[1:]...)
 			// The process began with another inode: it is known by the path.
-			got := rotate(t, file, "198.51.100.7", func([]byte, ...string) error { t.Error("it was to be changed"); return nil })
+			got := rotate(t, file, "198.51.100.7", func(string, ...string) error { t.Error("it was to be changed"); return nil })
 			wantResult(t, got, netwatch.Failed, "coturn (user turnserver) cannot read it; it would start as an open relay", "setfacl -m u:turnserver:r "+file)
 			wantFile(t, file, strings.Replace(confText, "203.0.113.5", "203.0.113.6", 1))
 			wantAlone(t, file)
@@ -214,8 +215,8 @@ func TestLabRotateAsUser(t *testing.T) {
 		return
 	}
 	for name, c := range map[string]struct{ owner, mode, want, content string }{
-		"another's file":        {"61001:61002", "644", "failed rewriting FILE: keeping its owner 61001 and group 61002: operation not permitted run netwatch as root", confText},
-		"another's, unreadable": {"61001:61002", "640", "failed reading FILE: permission denied run netwatch as root, or let its user read the file", confText},
+		"another's file":        {"61001:61002", "644", "failed rewriting FILE: keeping its owner 61001 and group 61002: operation not permitted have netwatch's helper do it", confText},
+		"another's, unreadable": {"61001:61002", "640", "failed reading FILE: permission denied have netwatch's helper do it", confText},
 		"own file":              {"65534:65534", "640", "changed", rewritten},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -302,7 +303,7 @@ func TestLabRotateReadOnly(t *testing.T) {
 	if err := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
 		t.Fatal(err)
 	}
-	wantResult(t, rotate(t, file, "198.51.100.7", nil), netwatch.Failed, "read-only file system", "ReadWritePaths=")
+	wantResult(t, rotate(t, file, "198.51.100.7", nil), netwatch.Failed, "read-only file system", "netwatch grant")
 	wantFile(t, file, confText)
 	wantResult(t, rotate(t, file, "203.0.113.5", nil), netwatch.Unchanged)
 }
@@ -359,5 +360,33 @@ func TestLabTry(t *testing.T) {
 		if err := c.try(file); (err == nil) != c.want || err != nil && !errors.Is(err, unix.EACCES) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// What is reckoned is what the kernel does, with any ACL.
+func TestLabTryAsTheKernel(t *testing.T) {
+	file := conf(t, "203.0.113.5")
+	dir := filepath.Dir(file)
+	run(t, "chmod", "755", filepath.Dir(dir))
+	run(t, "chown", "61001:61002", file, dir)
+	dice := rand.New(rand.NewPCG(1, 2))
+	perm := func() string { return fmt.Sprint(dice.IntN(8)) }
+	permitted := 0
+	for range 100 {
+		list := fmt.Sprintf("u::%s,g::%s,o::%s,m::%s,u:61003:%s,g:61004:%s,g:61005:%s", perm(), perm(), perm(), perm(), perm(), perm(), perm())
+		run(t, "setfacl", "--set", list, []string{file, dir}[dice.IntN(2)])
+		who := reader{uid: 61001 + dice.IntN(4), gid: 61002 + dice.IntN(5), groups: []uint32{uint32(61002 + dice.IntN(5))}}
+		kernel := exec.Command("cat", file)
+		kernel.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(who.uid), Gid: uint32(who.gid), Groups: who.groups}}
+		can := kernel.Run() == nil
+		if err := who.try(file); (err == nil) != can {
+			t.Errorf("%+v: %v, and the kernel permits it: %v\n%s", who, err, can, run(t, "getfacl", "-np", dir, file))
+		}
+		if can {
+			permitted++
+		}
+	}
+	if permitted < 10 || permitted > 90 {
+		t.Errorf("%d of 100 were permitted", permitted)
 	}
 }

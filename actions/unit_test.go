@@ -265,6 +265,49 @@ func TestUnitBusRestarted(t *testing.T) {
 	<-ended
 }
 
+// Somebody else on the bus says that the job is done. Only systemd is believed.
+func TestUnitForgedSignal(t *testing.T) {
+	f := startFake(t)
+	f.does(func(f *fakeSystemd, _ string) string {
+		job := <-f.awaited
+		forge(t, job)
+		select {
+		case <-f.awaited: // the step still waits for its job
+		case <-time.After(3 * slowLook):
+			t.Error("nobody waits for the job any more")
+		}
+		return "failed"
+	})
+	wantResult(t, do(t, Env{}, "restart t.service", 20*time.Second), netwatch.Failed, `job ended in "failed"`)
+}
+
+// forge sends everyone on the bus a signal that a job is done.
+func forge(t *testing.T, job dbus.ObjectPath) {
+	t.Helper()
+	conn, err := dbus.ConnectSystemBus()
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer conn.Close()
+	var names []string
+	if err := conn.BusObject().Call("org.freedesktop.DBus.ListNames", 0).Store(&names); err != nil {
+		t.Error(err)
+	}
+	for _, name := range names {
+		body := []any{uint32(1), job, "t.service", "done"}
+		conn.Send(&dbus.Message{Type: dbus.TypeSignal, Body: body, Headers: map[dbus.HeaderField]dbus.Variant{
+			dbus.FieldDestination: dbus.MakeVariant(name), dbus.FieldPath: dbus.MakeVariant(managerPath),
+			dbus.FieldInterface: dbus.MakeVariant(manager), dbus.FieldMember: dbus.MakeVariant("JobRemoved"),
+			dbus.FieldSignature: dbus.MakeVariant(dbus.SignatureOf(body...)),
+		}}, nil)
+	}
+	// It answers after it has passed on what was sent before.
+	if err := conn.BusObject().Call("org.freedesktop.DBus.GetId", 0).Err; err != nil {
+		t.Error(err)
+	}
+}
+
 // The bus goes away and stays away.
 func TestUnitBusGone(t *testing.T) {
 	f := startFake(t)

@@ -26,6 +26,9 @@ func (r *reader) steps(n *node) []netwatch.Step {
 			r.at(item, err)
 			continue
 		}
+		if !step.Notice && slices.ContainsFunc(all, func(s netwatch.Step) bool { return s.Notice }) {
+			r.at(item, errors.New("stands after a notice, which is sent when all else is done: write notices last"))
+		}
 		all = append(all, step)
 	}
 	return all

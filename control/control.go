@@ -86,6 +86,8 @@ type Daemon interface {
 	Status() Status
 	// History is what it did.
 	History() *History
+	// Metrics count what it did.
+	Metrics() *Metrics
 }
 
 // problem is the body of every answer that is not 200.

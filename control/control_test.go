@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -30,6 +31,8 @@ type stub struct {
 	fire    func(ctx context.Context, r Request, watch func(netwatch.Entry)) (Accepted, error)
 	history *History
 	mayFire func(uid uint32, event string) bool
+	metrics *Metrics
+	status  Status
 }
 
 func (s stub) MayFire(uid uint32, event string) bool { return s.mayFire(uid, event) }
@@ -42,7 +45,8 @@ func (s stub) Dismiss(rule string) error {
 func (s stub) Fire(ctx context.Context, r Request, watch func(netwatch.Entry)) (Accepted, error) {
 	return s.fire(ctx, r, watch)
 }
-func (s stub) Status() Status    { return Status{PID: 42} }
+func (s stub) Status() Status    { return s.status }
+func (s stub) Metrics() *Metrics { return s.metrics }
 func (s stub) History() *History { return s.history }
 
 // serve serves d on a socket until the test ends.
@@ -151,7 +155,11 @@ func TestBadRequests(t *testing.T) {
 		return Accepted{}, nil
 	}})
 	client := NewClient(path)
-	for _, body := range []string{"", "{", "[]", `{"event": 1}`, `{"evnet": "x"}`, `{}`, `{"event": "` + strings.Repeat("x", maxBody) + `"}`} {
+	fields := strings.Repeat(`"%d":"",`, maxFields)
+	for i := range maxFields {
+		fields = strings.Replace(fields, "%d", fmt.Sprint(i), 1)
+	}
+	for _, body := range []string{`{"event": "x", "fields": {` + fields + `"more": ""}}`, "", "{", "[]", `{"event": 1}`, `{"evnet": "x"}`, `{}`, `{"event": "` + strings.Repeat("x", maxBody) + `"}`} {
 		_, err := client.call(t.Context(), http.MethodPost, "/v1/fire", []byte(body))
 		if err == nil || !strings.Contains(err.Error(), "reading the request") {
 			t.Errorf("%.20q: %v", body, err)
@@ -166,7 +174,7 @@ func TestBadRequests(t *testing.T) {
 // what the sources let them, and who is not known nothing.
 func TestWhoMayFire(t *testing.T) {
 	const stranger, vpn = 4242424242, 4242424243
-	s := server{stub{mayFire: func(uid uint32, event string) bool { return uid == vpn && event == "x" }}}
+	s := server{daemon: stub{mayFire: func(uid uint32, event string) bool { return uid == vpn && event == "x" }}}
 	for _, c := range []struct {
 		name string
 		who  any
@@ -271,7 +279,7 @@ func TestUnreachable(t *testing.T) {
 	if _, err := NewClient(filepath.Join(dir, "none.sock")).Status(t.Context()); !errors.Is(err, ErrUnreachable) || netwatch.Hint(err) == "" {
 		t.Errorf("no socket: %v", err)
 	}
-	if s, err := NewClient(serve(t, stub{})).Status(t.Context()); err != nil || s.PID != 42 {
+	if s, err := NewClient(serve(t, stub{status: Status{PID: 42}})).Status(t.Context()); err != nil || s.PID != 42 {
 		t.Errorf("status: %+v, %v", s, err)
 	}
 }
@@ -356,6 +364,68 @@ func dial(t *testing.T, path, request string) net.Conn {
 	return c
 }
 
+// A caller who reads slowly, or not at all, holds up no run: who reports to him
+// never waits.
+func TestSlowCallerHoldsUpNoRun(t *testing.T) {
+	path := serve(t, stub{fire: func(_ context.Context, _ Request, watch func(netwatch.Entry)) (Accepted, error) {
+		told := make(chan struct{})
+		go func() {
+			defer close(told)
+			for range 2 * followerBuffer { // nobody reads them yet
+				watch(entry(netwatch.EntryRun, netwatch.Changed))
+			}
+		}()
+		select {
+		case <-told:
+		case <-time.After(callerTime):
+			t.Error("the run waits for its caller")
+		}
+		return Accepted{ID: "i", Rules: []Plan{{Name: "r"}}}, nil
+	}})
+	if _, got, err := fired(t, path, Request{Event: "x"}); err != nil || len(got) != 1 {
+		t.Errorf("%d entries, %v", len(got), err)
+	}
+}
+
+// So many may wait for their runs and no more, for each costs memory; the others
+// are told so, and can fire without waiting.
+func TestCallersWhoWait(t *testing.T) {
+	entered := make(chan struct{}, maxWaiting)
+	path := serve(t, stub{fire: func(_ context.Context, r Request, _ func(netwatch.Entry)) (Accepted, error) {
+		if !r.NoWait {
+			entered <- struct{}{}
+		}
+		return Accepted{ID: "i", Rules: []Plan{{Name: "never ends"}}}, nil
+	}})
+	ctx, hangUp := context.WithCancel(t.Context())
+	var waiting sync.WaitGroup
+	for range maxWaiting {
+		waiting.Go(func() {
+			_ = NewClient(path).Fire(ctx, Request{Event: "x"}, func(Accepted) {}, func(netwatch.Entry) {})
+		})
+		<-entered
+	}
+	soon, cancel := context.WithTimeout(t.Context(), callerTime)
+	defer cancel()
+	err := NewClient(path).Fire(soon, Request{Event: "x"}, func(Accepted) {}, func(netwatch.Entry) {})
+	if err == nil || !strings.Contains(err.Error(), "64 callers wait for their runs already") || !strings.Contains(netwatch.Hint(err), "--no-wait") {
+		t.Errorf("one too many is told: %v, %s", err, netwatch.Hint(err))
+	}
+	if _, _, err := fired(t, path, Request{Event: "x", NoWait: true}); err != nil {
+		t.Errorf("without waiting: %v", err)
+	}
+	hangUp()
+	waiting.Wait()
+	for { // Until the server has noticed that one of them has gone.
+		ctx, cancel := context.WithCancel(t.Context())
+		err := NewClient(path).Fire(ctx, Request{Event: "x"}, func(Accepted) { cancel() }, func(netwatch.Entry) {})
+		cancel()
+		if errors.Is(err, context.Canceled) {
+			return
+		}
+	}
+}
+
 func TestHistoryIsFollowed(t *testing.T) {
 	h := NewHistory()
 	path := serve(t, stub{history: h})
@@ -399,5 +469,21 @@ func TestSlowFollowerIsLetGo(t *testing.T) {
 	}
 	if n != followerBuffer {
 		t.Errorf("it got %d entries before it was let go", n)
+	}
+}
+
+// However much happens, the newest entries are remembered and no more.
+func TestHistoryIsBounded(t *testing.T) {
+	h := NewHistory()
+	for i := range 100 * keptEntries {
+		h.Add(netwatch.Entry{Detail: fmt.Sprint(i)})
+		if n := max(len(h.entries), cap(h.entries)); n > 4*keptEntries {
+			t.Fatalf("after %d entries there is room for %d", i+1, n)
+		}
+	}
+	past, _, leave := h.Follow()
+	defer leave()
+	if len(past) != keptEntries || past[0].Detail != fmt.Sprint(99*keptEntries) || past[keptEntries-1].Detail != fmt.Sprint(100*keptEntries-1) {
+		t.Errorf("%d entries, from %s", len(past), past[0].Detail)
 	}
 }

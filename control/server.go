@@ -17,12 +17,22 @@ import (
 	"netwatch/hooks"
 )
 
-// maxBody is the size of a request in bytes that no true one reaches.
-const maxBody = 64 << 10
+// maxBody and maxFields are the size of a request in bytes and the number of
+// fields of an event that no true one reaches. History remembers two thousand
+// events, and what it costs is bounded by these.
+const (
+	maxBody   = 8 << 10
+	maxFields = 32
+)
 
 // callerTime is how long a caller may take to send a request, or to take a line
 // of the answer.
 const callerTime = 5 * time.Second
+
+// maxWaiting is how many callers may wait for the runs of their events at once.
+// Each holds a connection and up to followerBuffer entries, about 80 KB, and for
+// as long as a limit holds the run.
+const maxWaiting = 64
 
 // The errors of Fire that are the caller's.
 var (
@@ -84,16 +94,21 @@ func removeSocket(path string) error {
 
 // NewServer serves d. The caller calls Serve with a listener, and Shutdown.
 func NewServer(d Daemon) *http.Server {
-	s := server{d}
+	s := server{d, make(chan struct{}, maxWaiting)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/fire", s.fire)
 	mux.HandleFunc("POST /v1/dismiss", s.dismiss)
 	mux.HandleFunc("GET /v1/status", s.status)
 	mux.HandleFunc("GET /v1/history", s.history)
+	mux.HandleFunc("GET /metrics", s.metrics)
 	return &http.Server{Handler: mux, ConnContext: withPeer, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
 }
 
-type server struct{ daemon Daemon }
+type server struct {
+	daemon Daemon
+	// waiting has an element for each caller who waits for runs.
+	waiting chan struct{}
+}
 
 func (s server) fire(w http.ResponseWriter, r *http.Request) {
 	var req Request
@@ -101,15 +116,35 @@ func (s server) fire(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, fmt.Errorf("reading the request: %w", err))
 		return
 	}
-	if req.Event == "" {
-		refuse(w, http.StatusBadRequest, errors.New("reading the request: the event is missing"))
+	if err := req.check(); err != nil {
+		refuse(w, http.StatusBadRequest, fmt.Errorf("reading the request: %w", err))
 		return
 	}
 	if err := s.permit(r.Context(), req); err != nil {
 		refuse(w, http.StatusForbidden, err)
 		return
 	}
-	entries := make(chan netwatch.Entry, followerBuffer)
+	if req.DryRun || req.NoWait {
+		s.accept(w, r, req)
+		return
+	}
+	select {
+	case s.waiting <- struct{}{}:
+		defer func() { <-s.waiting }()
+		s.accept(w, r, req)
+	default:
+		refuse(w, http.StatusTooManyRequests, netwatch.WithHint(fmt.Errorf("%d callers wait for their runs already", maxWaiting),
+			"netwatch status shows what they wait for; with --no-wait the event is accepted all the same"))
+	}
+}
+
+// accept hands the event to the daemon, and sends what becomes of it to who
+// waits for that.
+func (s server) accept(w http.ResponseWriter, r *http.Request, req Request) {
+	var entries chan netwatch.Entry
+	if !req.DryRun && !req.NoWait {
+		entries = make(chan netwatch.Entry, followerBuffer)
+	}
 	accepted, err := s.daemon.Fire(r.Context(), req, func(e netwatch.Entry) {
 		select {
 		case entries <- e:
@@ -122,7 +157,7 @@ func (s server) fire(w http.ResponseWriter, r *http.Request) {
 	}
 	out := newLines(w)
 	out.send(accepted)
-	if !req.DryRun && !req.NoWait {
+	if entries != nil {
 		follow(r, out, accepted, entries)
 	}
 }
@@ -159,6 +194,17 @@ func read(w http.ResponseWriter, r *http.Request, req any) error {
 	return control.SetReadDeadline(time.Time{})
 }
 
+// check says why it is no request.
+func (r Request) check() error {
+	if r.Event == "" {
+		return errors.New("the event is missing")
+	}
+	if len(r.Fields) > maxFields {
+		return fmt.Errorf("the event has %d fields, and may have %d", len(r.Fields), maxFields)
+	}
+	return nil
+}
+
 // permit says why the peer of a connection may not have what it asks for. A dry
 // run tells no more than the status does, which is for everyone.
 func (s server) permit(ctx context.Context, req Request) error {
@@ -191,6 +237,13 @@ func follow(r *http.Request, out lines, a Accepted, entries <-chan netwatch.Entr
 
 func (s server) status(w http.ResponseWriter, _ *http.Request) {
 	newLines(w).send(s.daemon.Status())
+}
+
+func (s server) metrics(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", metricsType)
+	if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(callerTime)); err == nil {
+		_ = s.daemon.Metrics().write(w, s.daemon.Status()) // a caller that does not take it is gone
+	}
 }
 
 func (s server) history(w http.ResponseWriter, r *http.Request) {

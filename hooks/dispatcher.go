@@ -24,6 +24,8 @@ type Dispatcher struct {
 	ctx  context.Context
 	stop context.CancelCauseFunc
 	runs sync.WaitGroup
+	// sending are lanes that send notices.
+	sending sync.WaitGroup
 
 	mu       sync.RWMutex
 	table    *Table
@@ -212,8 +214,9 @@ func (d *Dispatcher) save(change func(*state.State)) {
 }
 
 // Drain accepts nothing more, lets the runs in progress end, and returns when
-// they have. When ctx is done their steps are told to stop. What waits stays on
-// disk for the next start.
+// they have and the last notices are sent, for which there is little time. When
+// ctx is done the steps are told to stop. What waits stays on disk for the next
+// start.
 func (d *Dispatcher) Drain(ctx context.Context) {
 	d.mu.Lock()
 	d.draining = true
@@ -223,4 +226,6 @@ func (d *Dispatcher) Drain(ctx context.Context) {
 	d.mu.Unlock()
 	defer context.AfterFunc(ctx, func() { d.stop(ErrDraining) })()
 	d.runs.Wait()
+	defer time.AfterFunc(lastNotices, func() { d.stop(ErrDraining) }).Stop()
+	d.sending.Wait()
 }

@@ -21,6 +21,9 @@ const (
 	pauseCeiling = time.Minute
 )
 
+// nothingChanged is why a step is skipped.
+const nothingChanged = "nothing changed before it"
+
 // A lane is where the runs of one rule wait and go, one after another. It has a
 // goroutine only while a run goes; a timer stands for the rest.
 type lane struct {
@@ -30,8 +33,10 @@ type lane struct {
 	rule    *Rule
 	waiting *run
 	running *run
+	ends    time.Time       // when the time of the run in progress is over
 	last    *netwatch.Entry // how the last run ended
 	timer   *time.Timer
+	told    *notices
 	closed  bool // what waits does not start: the dispatcher drains
 	retired bool // the rule is gone: what is to be tried again is not
 }
@@ -43,6 +48,9 @@ type run struct {
 	// changed says that a gate changed something and not all steps after it
 	// have succeeded since.
 	changed bool
+	// failed says that a notice has told of a failure, so that one is to tell how
+	// it ended, even if nothing changed.
+	failed bool
 	// next is the step to go on with; those before it have succeeded.
 	next int
 	// due is when it may start: the end of the window, a retry, or a limit.
@@ -55,7 +63,7 @@ type run struct {
 }
 
 func newLane(d *Dispatcher, r *Rule) *lane {
-	l := &lane{d: d, rule: r}
+	l := &lane{d: d, rule: r, told: &notices{d: d}}
 	l.timer = time.AfterFunc(time.Hour, l.start)
 	l.timer.Stop()
 	return l
@@ -71,7 +79,7 @@ func (l *lane) accept(ev netwatch.Event, watch func(netwatch.Entry)) {
 	if w == nil {
 		w = &run{due: time.Now().Add(l.rule.Settle)}
 	} else if w.tried != nil {
-		w = &run{due: time.Now().Add(l.rule.Settle), events: w.events, changed: w.changed, watches: w.watches}
+		w = &run{due: time.Now().Add(l.rule.Settle), events: w.events, changed: w.changed, failed: w.failed, watches: w.watches}
 	}
 	w.events = netwatch.Coalesce(w.events, ev)
 	if watch != nil {
@@ -106,7 +114,7 @@ func (l *lane) start() {
 		return
 	}
 	rule := l.rule
-	l.running, l.waiting = l.waiting, nil
+	l.running, l.waiting, l.ends = l.waiting, nil, time.Now().Add(rule.Timeout)
 	l.d.runs.Add(1)
 	l.mu.Unlock()
 	defer l.d.runs.Done()
@@ -132,7 +140,7 @@ func (l *lane) requeue(r *run) {
 	case w == nil:
 		l.waiting = r
 	default:
-		w.changed = w.changed || r.changed
+		w.changed, w.failed = w.changed || r.changed, w.failed || r.failed
 		w.watches = append(r.watches, w.watches...)
 		w.events = slices.Concat(r.events, w.events)
 		w.events = w.events[max(0, len(w.events)-netwatch.MaxCoalesced):]
@@ -144,9 +152,10 @@ func (l *lane) requeue(r *run) {
 func (l *lane) execute(rule *Rule, r *run) *run {
 	ctx, cancel := context.WithTimeoutCause(l.d.ctx, rule.Timeout, overtime(rule.Timeout))
 	defer cancel()
-	r.changed = r.changed || l.d.store.Get().Failures[rule.Name].Changed
+	failure, failed := l.d.store.Get().Failures[rule.Name]
+	r.changed, r.failed = r.changed || failure.Changed, r.failed || failed
 	outcome := netwatch.Unchanged
-	for ; r.next < len(rule.Do); r.next++ {
+	for end := rule.notices(); r.next < end; r.next++ {
 		result := l.step(ctx, rule, r)
 		switch result.Outcome {
 		case netwatch.Failed, netwatch.Held:
@@ -156,7 +165,7 @@ func (l *lane) execute(rule *Rule, r *run) *run {
 		}
 	}
 	l.d.save(func(s *state.State) { s.End(rule.Name, idsOf(r.events)) })
-	l.ended(r, l.entry(rule, r, netwatch.Result{Outcome: outcome}))
+	l.ended(rule, r, l.entry(rule, r, netwatch.Result{Outcome: outcome}))
 	return nil
 }
 
@@ -164,7 +173,7 @@ func (l *lane) execute(rule *Rule, r *run) *run {
 func (l *lane) step(ctx context.Context, rule *Rule, r *run) netwatch.Result {
 	began := time.Now()
 	step := rule.Do[r.next]
-	result := netwatch.Result{Outcome: netwatch.Skipped, Detail: "nothing changed before it"}
+	result := netwatch.Result{Outcome: netwatch.Skipped, Detail: nothingChanged}
 	if r.changed || !rule.gated(r.next) {
 		result = step.Do(ctx, l.job(rule, r))
 		r.changed = r.changed || step.Gate && result.Outcome == netwatch.Changed
@@ -176,12 +185,12 @@ func (l *lane) step(ctx context.Context, rule *Rule, r *run) netwatch.Result {
 }
 
 func (l *lane) job(rule *Rule, r *run) netwatch.Job {
-	changing := func(content []byte, files ...string) error {
+	changing := func(fingerprint string, files ...string) error {
 		r.changed = true
 		return l.d.store.Update(func(s *state.State) {
 			s.Change(rule.Name)
 			for _, file := range files {
-				s.See(netwatch.FileChanged, file, netwatch.Fingerprint(content))
+				s.See(netwatch.FileChanged, file, fingerprint)
 			}
 		})
 	}
@@ -211,6 +220,10 @@ func (l *lane) again(rule *Rule, r *run, result netwatch.Result) *run {
 	l.tell(r, e)
 	if result.Outcome == netwatch.Failed {
 		r.watches = nil // who waits is told now; the retry may take an hour
+		if !r.failed {
+			l.told.add(rule, r, e)
+		}
+		r.failed = true
 	}
 	return r
 }
@@ -238,16 +251,17 @@ func (l *lane) gaveUp(rule *Rule, r *run, result netwatch.Result) *run {
 	e.Step = rule.Do[r.next].Text
 	failure := state.Failure{Time: e.Time, Event: r.newest(), Step: e.Step, Error: e.Error, Hint: e.Hint, Changed: r.changed}
 	l.d.save(func(s *state.State) { s.GiveUp(rule.Name, idsOf(r.events), failure) })
-	l.ended(r, e)
+	l.ended(rule, r, e)
 	return nil
 }
 
 // ended reports the end of a run.
-func (l *lane) ended(r *run, e netwatch.Entry) {
+func (l *lane) ended(rule *Rule, r *run, e netwatch.Entry) {
 	l.mu.Lock()
 	l.last = &e
 	l.mu.Unlock()
 	l.tell(r, e)
+	l.told.add(rule, r, e)
 }
 
 // entry is a line of history about a run.

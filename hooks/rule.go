@@ -64,6 +64,14 @@ func looksAgain(ev netwatch.Event) bool {
 	return ev.Name == netwatch.IPChanged && ev.Source == netwatch.Fired
 }
 
+// notices is where the notices among the steps begin, behind all others.
+func (r *Rule) notices() int {
+	if i := slices.IndexFunc(r.Do, func(s netwatch.Step) bool { return s.Notice }); i >= 0 {
+		return i
+	}
+	return len(r.Do)
+}
+
 // gated says whether step i waits for a gate that stands before it.
 func (r *Rule) gated(i int) bool {
 	return r.Do[i].Gated && slices.ContainsFunc(r.Do[:i], func(s netwatch.Step) bool { return s.Gate })

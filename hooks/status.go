@@ -1,6 +1,10 @@
 package hooks
 
 import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"netwatch"
@@ -57,6 +61,31 @@ func (l *lane) status() RuleStatus {
 		s.Waiting = &Waiting{Events: w.events, Due: w.due, Tried: w.tried}
 	}
 	return s
+}
+
+// slack is how long after its time is over a run may still take to end: its
+// step stops a program or a job in that time.
+const slack = 30 * time.Second
+
+// Hung says which runs do not end although their time is long over, or nil. It
+// takes the locks that events and runs need: if they are never free, it never
+// returns.
+func (d *Dispatcher) Hung() error {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(d.lanes)) {
+		if d.lanes[name].hung() {
+			errs = append(errs, fmt.Errorf("the rule %s does not end although its time is over", name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (l *lane) hung() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.running != nil && time.Since(l.ends) > slack
 }
 
 // Texts are the steps as the configuration gives them.

@@ -20,13 +20,13 @@ do = ["exec /usr/local/bin/mark"]
 // marks is how often that rule has run.
 func marks(t *testing.T) int {
 	t.Helper()
-	return len(strings.Fields(shell(t, "cat /run/marks 2>/dev/null || true")))
+	return len(strings.Fields(shell(t, "cat /var/lib/netwatch/marks 2>/dev/null || true")))
 }
 
 func mark(t *testing.T) {
 	t.Helper()
-	must(t, server.WriteFile("/usr/local/bin/mark", "#!/bin/sh\necho mark >>/run/marks\n", 0o755))
-	shell(t, "rm -f /run/marks")
+	must(t, server.WriteFile("/usr/local/bin/mark", "#!/bin/sh\necho mark >>/var/lib/netwatch/marks\n", 0o755))
+	shell(t, "rm -f /var/lib/netwatch/marks")
 }
 
 // What is fired while netwatch is down starts it, and is acted on.

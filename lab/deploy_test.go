@@ -47,7 +47,7 @@ func TestCertbotTellsWhoMayNotLook(t *testing.T) {
 	news := follow(t)
 	for n := range 2 {
 		must(t, acme.Renew(t.Context()))
-		_, err := news.wait(t.Context(), n+1, told(netwatch.CertRenewed, renewed.file))
+		_, err := news.wait(t.Context(), n+1, aboutFile(netwatch.CertRenewed, renewed.file))
 		must(t, err)
 		runs, err := news.wait(t.Context(), n+1, ended(netwatch.CertRenewed))
 		must(t, err)

@@ -103,8 +103,8 @@ func (f *follower) wait(ctx context.Context, n int, is func(netwatch.Entry) bool
 	}
 }
 
-// told says whether an entry is an event about a file.
-func told(event, file string) func(netwatch.Entry) bool {
+// aboutFile says whether an entry is an event about a file.
+func aboutFile(event, file string) func(netwatch.Entry) bool {
 	return func(e netwatch.Entry) bool {
 		return e.Kind == netwatch.EntryEvent && e.Event == event && e.Fields["file"] == file
 	}

@@ -34,6 +34,7 @@ func noting(t *testing.T) {
 // A renewal that nobody watched is told when netwatch starts again, once.
 func TestRenewalWhileStopped(t *testing.T) {
 	fresh(t, YunoHost)
+	asRoot(t)
 	ways := []way{yunohost, acmesh, kubernetes, editor}
 	certified(t, ways...)
 	watching(t, sourceAddress()+sourceCert(ways...)+ruleRenewed, FirstPublic)
@@ -45,7 +46,7 @@ func TestRenewalWhileStopped(t *testing.T) {
 	shell(t, "systemctl start netwatch.service")
 	news := follow(t)
 	for _, w := range ways[:3] {
-		if _, err := news.wait(t.Context(), 1, told(netwatch.CertRenewed, w.file)); err != nil {
+		if _, err := news.wait(t.Context(), 1, aboutFile(netwatch.CertRenewed, w.file)); err != nil {
 			t.Fatalf("the renewal by %s: %v", w.name, err)
 		}
 	}
@@ -62,6 +63,7 @@ func TestRenewalWhileStopped(t *testing.T) {
 // end, once or at most twice.
 func TestRenewalsAcrossKills(t *testing.T) {
 	fresh(t, YunoHost)
+	asRoot(t)
 	unlimited(t, "netwatch.service")
 	certified(t, yunohost)
 	noting(t)

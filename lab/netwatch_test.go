@@ -64,6 +64,32 @@ func begin(t *testing.T, config string) {
 	shell(t, "systemctl reset-failed netwatch.service 2>/dev/null; systemctl start netwatch.service")
 }
 
+// rootUnit makes the daemon one with root's access to files, as before it had
+// none. The tests of certificates have it: their keys are for root alone, and
+// the installed daemon is not given them.
+const rootUnit = `[Service]
+User=root
+Group=root
+CapabilityBoundingSet=CAP_CHOWN CAP_FOWNER CAP_DAC_OVERRIDE CAP_LEASE
+ProtectSystem=no
+ProtectProc=default
+SystemCallFilter=
+`
+
+// asRoot has netwatch run as root until the test ends.
+func asRoot(t *testing.T) {
+	t.Helper()
+	must(t, install())
+	const dir = "/etc/systemd/system/netwatch.service.d"
+	must(t, server.WriteFile(dir+"/lab-root.conf", rootUnit, 0o644))
+	shell(t, "systemctl daemon-reload")
+	t.Cleanup(func() {
+		if _, err := server.Exec(context.Background(), "sh", "-c", "systemctl stop netwatch.socket netwatch.service; rm "+dir+"/lab-root.conf; systemctl daemon-reload"); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // A status is what these tests want of `netwatch status --json`.
 type status struct {
 	Addresses map[string]struct{ Address netip.Addr }

@@ -69,6 +69,7 @@ func certified(t *testing.T, ways ...way) {
 // renewed at the same time. Each is made as soon as the one before is told.
 func TestEveryRenewalIsOneEvent(t *testing.T) {
 	fresh(t, YunoHost)
+	asRoot(t)
 	ways := []way{certbot(authority(t)), yunohost, acmesh, kubernetes, editor}
 	certified(t, ways...)
 	watching(t, sourceAddress()+sourceCert(ways...)+ruleRenewed, FirstPublic)
@@ -89,7 +90,7 @@ func TestEveryRenewalIsOneEvent(t *testing.T) {
 	}
 	wait(t, 2*settle) // In which one too many would be told.
 	for _, w := range ways {
-		events, _, _ := news.all(told(netwatch.CertRenewed, w.file))
+		events, _, _ := news.all(aboutFile(netwatch.CertRenewed, w.file))
 		if err := oneByOne(events); err != nil {
 			t.Errorf("%s: %v", w.name, err)
 		}
@@ -110,7 +111,7 @@ func (w way) renew(ctx context.Context, news *follower) (Times, error) {
 			return times, err
 		}
 		renewed := time.Now()
-		events, err := news.wait(ctx, n, told(netwatch.CertRenewed, w.file))
+		events, err := news.wait(ctx, n, aboutFile(netwatch.CertRenewed, w.file))
 		if err != nil {
 			return times, fmt.Errorf("%s: %w", w.name, err)
 		}

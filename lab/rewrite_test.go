@@ -3,7 +3,9 @@
 package lab
 
 import (
+	"context"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -21,11 +23,26 @@ func upgrade(t *testing.T, externalIP string) time.Time {
 	return began
 }
 
+// readable lets the daemon read a coturn's configuration, as netwatch(8) says,
+// until the test ends.
+func readable(t *testing.T, c Coturn) {
+	t.Helper()
+	must(t, install())
+	dir := filepath.Dir(c.File)
+	shell(t, "setfacl -m u:netwatch:rx "+dir+" && setfacl -m u:netwatch:r "+c.File)
+	t.Cleanup(func() {
+		if _, err := server.Exec(context.Background(), "setfacl", "-x", "u:netwatch", dir, c.File); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // What an upgrade of the app put back is put right again, and what netwatch
 // itself writes is not news to it.
 func TestRewrittenFileIsPutRight(t *testing.T) {
 	fresh(t, YunoHost)
 	unlimited(t, YunoHost.Unit)
+	readable(t, YunoHost)
 	watching(t, fmt.Sprintf(`%s
 [source.file]
 files = [%q]
@@ -49,14 +66,14 @@ do = ["rotate coturn %[2]s", "restart %s"]
 		}
 	}
 	promised(t, times, time.Second)
-	rewritten, _, _ := news.all(told(netwatch.FileChanged, YunoHost.File))
+	rewritten, _, _ := news.all(aboutFile(netwatch.FileChanged, YunoHost.File))
 
 	to := Public(70)
 	must(t, world.SetPublic(t.Context(), to))
 	right(t, to, to, 20*time.Second)
 	wait(t, 4*settle) // In which netwatch would find what it wrote.
 	idle(t, to)
-	all, _, _ := news.all(told(netwatch.FileChanged, YunoHost.File))
+	all, _, _ := news.all(aboutFile(netwatch.FileChanged, YunoHost.File))
 	if len(rewritten) != len(times) || len(all) != len(times) {
 		t.Errorf("%d rewrites are %d events, and %d once netwatch has written", len(times), len(rewritten), len(all))
 	}

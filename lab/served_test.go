@@ -51,6 +51,7 @@ func serves(t *testing.T, at netip.AddrPort, leaf *x509.Certificate) time.Time {
 func serving(t *testing.T, w way) {
 	t.Helper()
 	fresh(t, YunoHost)
+	asRoot(t)
 	certified(t)
 	first, err := w.put(t.Context(), 0)
 	must(t, err)

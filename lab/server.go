@@ -109,18 +109,20 @@ func (s *Server) mask(units ...string) error {
 	return nil
 }
 
-// addUsers adds the users that Synapse's packages and netwatch's would add.
+// addUsers adds the user that Synapse's packages would add.
 func (s *Server) addUsers(ctx context.Context) error {
-	for _, user := range []string{"synapse", "netwatch"} {
-		if _, err := run(ctx, "chroot", s.root, "id", "-u", user); err == nil {
-			continue
-		}
-		if _, err := run(ctx, "chroot", s.root, "useradd", "--system", "--user-group", user); err != nil {
-			return fmt.Errorf("adding the user %s: %w", user, err)
-		}
+	if _, err := run(ctx, "chroot", s.root, "id", "-u", "synapse"); err == nil {
+		return nil
+	}
+	if _, err := run(ctx, "chroot", s.root, "useradd", "--system", "--user-group", "synapse"); err != nil {
+		return fmt.Errorf("adding the user synapse: %w", err)
 	}
 	return nil
 }
+
+// tun is by what OpenVPN makes its interfaces. The server has it if this machine
+// does, with the capability that every server has and a container has not.
+const tun = "/dev/net/tun"
 
 func (s *Server) start(context.Context) error {
 	cache, err := cacheDir()
@@ -134,6 +136,9 @@ func (s *Server) start(context.Context) error {
 		"sh", "-c", enterCgroups, "sh", strings.Join(s.lab.cgroups, " "), "systemd-nspawn", "-q", "-D", s.root, "--machine=" + s.lab.name,
 		"--network-namespace-path=" + netnsPath(s.lab.Net), "--boot", "--register=no", "--keep-unit",
 		"--resolv-conf=off", "--bind-ro=" + cache + ":" + cacheInside, "--console=pipe", "--kill-signal=SIGRTMIN+3",
+	}
+	if _, err := os.Stat(tun); err == nil {
+		args = append(args, "--bind="+tun, "--capability=CAP_NET_ADMIN")
 	}
 	p, err := start(filepath.Join(s.lab.dir, "console"), args...) // It lives longer than ctx.
 	if err != nil {

@@ -261,7 +261,7 @@ func renews(t *testing.T, i Instance, step string) {
 	before := incarnation(t, i.Unit()) + incarnation(t, i.Coturn.Unit)
 	leaf, err := server.Renew(i.Domain)
 	must(t, err)
-	says(t, `signal USR2 `+i.Coturn.Unit+`: changed.*\n.*`+step+` `+i.Unit()+`: changed`, 0, "cert-renewed")
+	answersWith(t, `signal USR2 `+i.Coturn.Unit+`: changed.*\n.*`+step+` `+i.Unit()+`: changed`, 0, "cert-renewed")
 	fired := time.Now()
 	serves(t, at(i.TURNS), leaf)
 	serves(t, at(i.HTTPS), leaf)
@@ -271,9 +271,9 @@ func renews(t *testing.T, i Instance, step string) {
 	}
 }
 
-// says fires an event and fails unless what is printed matches a pattern and the
+// answersWith fires an event and fails unless what is printed matches a pattern and the
 // exit code is as wanted.
-func says(t *testing.T, pattern string, want int, event string) {
+func answersWith(t *testing.T, pattern string, want int, event string) {
 	t.Helper()
 	out, code := fire(t, event)
 	if code != want || !regexp.MustCompile(pattern).MatchString(out) {
@@ -288,11 +288,11 @@ func testNoReload(t *testing.T) {
 	before := incarnation(t, i.Unit())
 	leaf, err := server.Renew(i.Domain)
 	must(t, err)
-	says(t, `failed: .*reload is not applicable.*\n.*hint: it has no ExecReload=: use "reload-or-restart synapse\.service"`, 1, "reload")
+	answersWith(t, `failed: .*reload is not applicable.*\n.*hint: it has no ExecReload=: use "reload-or-restart synapse\.service"`, 1, "reload")
 	if now := incarnation(t, i.Unit()); now != before {
 		t.Errorf("what cannot be reloaded was restarted: %s, was %s", now, before)
 	}
-	says(t, `reload-or-restart synapse\.service: changed`, 0, "either")
+	answersWith(t, `reload-or-restart synapse\.service: changed`, 0, "either")
 	if now := incarnation(t, i.Unit()); now == before {
 		t.Error("it was not restarted")
 	}
@@ -313,9 +313,9 @@ func testMismatch(t *testing.T) {
 	must(t, err)
 	key := certificates(i.Domain) + "/key.pem"
 	shell(t, "cp "+key+" /root/key; openssl genpkey -quiet -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "+key)
-	says(t, `failed: .*no end in time.*\n.*hint: it said RELOADING=1 and never READY=1`, 1, "cert-renewed")
+	answersWith(t, `failed: .*no end in time.*\n.*hint: it said RELOADING=1 and never READY=1`, 1, "cert-renewed")
 	serves(t, at(i.HTTPS), before)
 	shell(t, "cp /root/key "+key)
-	says(t, `signal HUP `+i.Unit()+`: changed: active`, 0, "mended")
+	answersWith(t, `signal HUP `+i.Unit()+`: changed: active`, 0, "mended")
 	serves(t, at(i.HTTPS), leaf)
 }

@@ -186,6 +186,71 @@ func TestReadFlags(t *testing.T) {
 	}
 }
 
+// routeMessage is a message about a route of the main table to all destinations, which a
+// case may spoil.
+func routeMessage(spoil func(head []byte), attributes ...netlink.Attribute) netlink.Message {
+	head := make([]byte, unix.SizeofRtMsg)
+	head[0], head[4], head[7] = unix.AF_INET6, unix.RT_TABLE_MAIN, unix.RTN_UNICAST
+	if spoil != nil {
+		spoil(head)
+	}
+	return message(unix.RTM_NEWROUTE, head, attributes...)
+}
+
+// word is an attribute of 32 bits.
+func word(kind uint16, value uint32) netlink.Attribute {
+	return netlink.Attribute{Type: kind, Data: binary.NativeEndian.AppendUint32(nil, value)}
+}
+
+func TestReadRoutes(t *testing.T) {
+	over := func(index uint32) netlink.Attribute { return word(unix.RTA_OIF, index) }
+	metric := func(n uint32) netlink.Attribute { return word(unix.RTA_PRIORITY, n) }
+	pref := func(p byte) netlink.Attribute { return netlink.Attribute{Type: unix.RTA_PREF, Data: []byte{p}} }
+	gateway := netlink.Attribute{Type: unix.RTA_GATEWAY, Data: netip.MustParseAddr("fe80::1").AsSlice()}
+	hops := func(b ...byte) netlink.Attribute { return netlink.Attribute{Type: unix.RTA_MULTIPATH, Data: b} }
+	at := func(i int, value byte) func([]byte) { return func(head []byte) { head[i] = value } }
+	all := func(m ...netlink.Message) []netlink.Message { return m }
+	cases := []struct {
+		name   string
+		routes []netlink.Message
+		want   string
+	}{
+		{"a tunnel", all(routeMessage(nil, over(1))), "default ipv6 eth0 eth0"},
+		{"a gateway", all(routeMessage(nil, over(1), gateway)), "default ipv6 eth0 fe80::1%eth0"},
+		{"the lower metric is later", all(routeMessage(nil, over(1), metric(9)), routeMessage(nil, over(2), metric(8))), "default ipv6 eth1 eth1"},
+		{"the lower metric is first", all(routeMessage(nil, over(1), metric(8)), routeMessage(nil, over(2), metric(9))), "default ipv6 eth0 eth0"},
+		{"equals", all(routeMessage(nil, over(1), metric(8)), routeMessage(nil, over(2), metric(8))), "default ipv6 eth0 eth0"},
+		{"preferred", all(routeMessage(nil, over(1), metric(8), pref(0)), routeMessage(nil, over(2), metric(8), pref(1))), "default ipv6 eth1 eth1"},
+		{"not preferred", all(routeMessage(nil, over(1), metric(8), pref(3)), routeMessage(nil, over(2), metric(8), pref(0))), "default ipv6 eth1 eth1"},
+		{"the metric is more than preference", all(routeMessage(nil, over(1), metric(8), pref(3)), routeMessage(nil, over(2), metric(9), pref(1))), "default ipv6 eth0 eth0"},
+		{"some destinations", all(routeMessage(at(1, 1), over(1))), ""},
+		{"some sources", all(routeMessage(at(2, 64), over(1))), ""},
+		{"another table", all(routeMessage(at(4, 7), over(1))), ""},
+		{"another table, of a large number", all(routeMessage(nil, over(1), word(unix.RTA_TABLE, 1000))), ""},
+		{"one that refuses, and is first", all(routeMessage(at(7, unix.RTN_UNREACHABLE), over(1), metric(1)), routeMessage(nil, over(2), metric(2))), ""},
+		{"one that refuses, and is last", all(routeMessage(at(7, unix.RTN_BLACKHOLE), over(1), metric(3)), routeMessage(nil, over(2), metric(2))), "default ipv6 eth1 eth1"},
+		{"a dead one", all(routeMessage(func(head []byte) { binary.NativeEndian.PutUint32(head[8:], unix.RTNH_F_DEAD) }, over(1))), ""},
+		{"over an interface that is not watched", all(routeMessage(nil, over(1), metric(2)), routeMessage(nil, over(3), metric(1))), ""},
+		{"over an unknown interface", all(routeMessage(nil, over(9))), ""},
+		{"another family", all(routeMessage(at(0, unix.AF_MPLS), over(1))), ""},
+		{"a hop that is too long", all(routeMessage(nil, hops(9, 0, 0, 0, 1, 0, 0, 0))), "error"},
+		{"a hop that is too short", all(routeMessage(nil, hops(8, 0, 0))), "error"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			links := all(linkMessage(1, "eth0", 0), linkMessage(2, "eth1", 0), linkMessage(3, "lo", 0))
+			is, _, err := readMessages(append(links, c.routes...), func(name string) bool { return name != "lo" })
+			got := strings.Join(slices.DeleteFunc(is.text(), func(line string) bool { return !strings.HasPrefix(line, "default") }), ", ")
+			if err != nil {
+				got = "error"
+			}
+			if got != c.want {
+				t.Errorf("%q, want %q: %v", got, c.want, err)
+			}
+		})
+	}
+}
+
 // An address of an interface that came between two questions waits for the next
 // look, which the message about the interface brings.
 func TestReadUnknownInterface(t *testing.T) {

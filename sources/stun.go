@@ -174,6 +174,8 @@ type stunSource struct {
 	waiting []chan<- netwatch.Result
 	// interrupt ends a poll that serves no probe.
 	interrupt context.CancelFunc
+	// looking is when the poll in progress began, or zero.
+	looking time.Time
 }
 
 // String is the name in the configuration.
@@ -273,7 +275,7 @@ func (s *stunSource) begin(ctx context.Context) (context.Context, context.Cancel
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	probes := s.waiting
-	s.waiting, s.interrupt = nil, nil
+	s.waiting, s.interrupt, s.looking = nil, nil, time.Now()
 	ctx, cancel := context.WithCancel(ctx)
 	if len(probes) == 0 {
 		s.interrupt = cancel
@@ -281,9 +283,25 @@ func (s *stunSource) begin(ctx context.Context) (context.Context, context.Cancel
 	return ctx, cancel, probes
 }
 
+// rest notes that no poll is in progress.
+func (s *stunSource) rest() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.looking = time.Time{}
+}
+
+// Looking is when the poll in progress began, or the zero time when there is
+// none.
+func (s *stunSource) Looking() (since time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.looking
+}
+
 // look polls once and answers the probes that waited for it.
 func (s *stunSource) look(ctx context.Context, emit func(netwatch.Event)) {
 	ctx, cancel, probes := s.begin(ctx)
+	defer s.rest()
 	defer cancel()
 	result := s.poll(ctx, emit, len(probes) > 0)
 	for _, reply := range probes {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -356,4 +357,61 @@ func TestCheckSettings(t *testing.T) {
 			t.Errorf("%s: %+v", key, m)
 		}
 	}
+}
+
+// A poll that does not end can be seen from outside, and rest can be told from it.
+func TestLooking(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{}
+		w.know(first)
+		s := w.source(1, honest(first, 40*time.Millisecond))
+		run(t, s, w, time.Second, func() {
+			began := time.Now()
+			time.Sleep(20 * time.Millisecond)
+			if at := s.Looking(); !at.Equal(began) {
+				t.Errorf("in a poll: %s, want %s", at, began)
+			}
+			time.Sleep(30 * time.Millisecond)
+			if at := s.Looking(); !at.IsZero() {
+				t.Errorf("at rest: %s", at)
+			}
+		})
+	})
+}
+
+// Nobody answers for hours: that is said once and with its remedy, the last good
+// address stays, polls go on at their pace, and the first answers after it count.
+func TestUnreachableForHours(t *testing.T) {
+	const hours = 7 * time.Hour
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{}
+		w.know(first)
+		var down atomic.Bool
+		server := func() (netip.Addr, time.Duration, error) {
+			if down.Load() {
+				return dead()
+			}
+			return second, 20 * time.Millisecond, nil
+		}
+		down.Store(true)
+		s := w.source(2, server, server, server)
+		run(t, s, w, time.Minute, func() {
+			time.Sleep(hours)
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if n, polls := len(w.questions), int(hours/(10*time.Second)); n < polls || n > 3*polls+3 {
+				t.Errorf("%d questions in %d polls of 3 servers", n, polls)
+			}
+			if trouble := s.Trouble(); trouble == nil || w.known[netwatch.IPv4].Address != first || len(w.events) != 0 || len(w.confirmed) != 0 {
+				t.Errorf("trouble: %v; known: %v; events: %v; confirmed: %v", trouble, w.known, w.events, w.confirmed)
+			}
+			down.Store(false)
+		})
+		if len(w.events) != 1 || w.known[netwatch.IPv4].Address != second || s.Trouble() != nil {
+			t.Errorf("afterwards: %v; trouble: %v", w.changes(), s.Trouble())
+		}
+		if log := w.log.String(); strings.Count(log, "\n") != 2 || !strings.Contains(log, `"hint":"see whether UDP`) {
+			t.Errorf("the log says:\n%s", log)
+		}
+	})
 }

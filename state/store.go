@@ -32,6 +32,7 @@ type Store struct {
 	state     *State // never changed, only replaced
 	queue     []update
 	writing   bool
+	began     time.Time                        // the present write, while writing
 	confirmed map[netwatch.Family]confirmation // newer than in state, not worth a write
 }
 
@@ -66,6 +67,7 @@ func Open(dir string) (s *Store, aside string, err error) {
 		_ = d.Close()
 		return nil, "", err
 	}
+	s.age()
 	return s, aside, nil
 }
 
@@ -95,6 +97,17 @@ func load(file string) (*State, string, error) {
 		return nil, "", fmt.Errorf("setting the damaged state aside: %w", err)
 	}
 	return empty(), aside, nil
+}
+
+// age makes what was confirmed before this process older than it, and than what
+// will be confirmed, wherever the clock was set before or will be set: boards
+// without a battery boot in the past. What comes of Add can be compared with the
+// clock that nobody sets (package time, monotonic clocks).
+func (s *Store) age() {
+	for family, a := range s.state.Addresses {
+		a.Confirmed = s.opened.Add(-max(1, s.opened.Sub(a.Confirmed)))
+		s.state.Addresses[family] = a
+	}
 }
 
 // whole says that no part is null, as JSON could make it, and that every
@@ -140,11 +153,11 @@ func (s *Store) commit() {
 		batch, next := s.queue, s.state.clone()
 		s.queue = nil
 		if len(batch) == 0 {
-			s.writing = false
+			s.writing, s.began = false, time.Time{}
 			s.mu.Unlock()
 			return
 		}
-		next.Addresses = s.known(next.Addresses)
+		next.Addresses, s.began = s.known(next.Addresses), time.Now()
 		s.mu.Unlock()
 		for _, u := range batch {
 			u.change(next)
@@ -175,6 +188,14 @@ func (s *Store) write(next *State) error {
 		return netwatch.WithHint(fmt.Errorf("writing the state: %w", err), "see that "+s.dir.Name()+" is writable and has room")
 	}
 	return nil
+}
+
+// Writing is when the write in progress began, or the zero time when there is
+// none: a disk that hangs is seen by that.
+func (s *Store) Writing() (since time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.began
 }
 
 // Get is the present state, which must not be changed.

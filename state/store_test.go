@@ -230,6 +230,33 @@ func TestOldConfirmationDoesNotAgeANewAddress(t *testing.T) {
 	}
 }
 
+// The clock was ahead when an earlier process confirmed, or is set back after
+// this one has begun: what was confirmed then is old, and what is confirmed now
+// is new.
+func TestClockSetBack(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	ahead := netwatch.Address{Address: netip.MustParseAddr("203.0.113.7"), Confirmed: time.Now().Add(time.Hour), By: []string{"old"}}
+	if err := s.Update(func(st *State) { st.Believe(ahead) }); err != nil {
+		t.Fatal(err)
+	}
+	shut(t, s)
+	s = open(t, dir)
+	defer shut(t, s)
+	if got := s.Confirmed(); len(got) != 0 {
+		t.Errorf("nobody has confirmed %v since", got)
+	}
+	// Only times that have both clocks are compared by the one that nobody sets,
+	// and == sees whether a time has it.
+	if at := s.Known()[netwatch.IPv4].Confirmed; at == at.Round(0) {
+		t.Errorf("%v is compared by the clock of the wall", at)
+	}
+	s.Confirm(netwatch.IPv4, []string{"new"})
+	if got := s.Confirmed()[netwatch.IPv4]; len(got.By) != 1 || got.By[0] != "new" {
+		t.Errorf("after a confirmation: %+v", got)
+	}
+}
+
 func BenchmarkUpdate(b *testing.B) {
 	s, _, err := Open(b.TempDir())
 	if err != nil {

@@ -31,11 +31,12 @@ type daemon struct {
 	rules   *hooks.Dispatcher
 	watch   *watchers
 	history *control.History
+	metrics *control.Metrics
 }
 
 // newDaemon reads the configuration and the state, and starts nothing.
 func newDaemon(file string, log zerolog.Logger) (*daemon, error) {
-	d := &daemon{since: time.Now(), history: control.NewHistory()}
+	d := &daemon{since: time.Now(), history: control.NewHistory(), metrics: control.NewMetrics()}
 	cfg, err := config.Load(file, d.env())
 	if err != nil {
 		return nil, err
@@ -61,6 +62,7 @@ func (d *daemon) env() actions.Env {
 	return actions.Env{
 		Probe:  func(ctx context.Context, name string) netwatch.Result { return d.watch.probe(ctx, name) },
 		Starts: starts{d},
+		Rotate: rotateElsewhere(),
 	}
 }
 
@@ -82,9 +84,10 @@ func (d *daemon) note(err error) {
 	d.report(netwatch.Entry{Time: time.Now(), Kind: netwatch.EntryNote, Error: err.Error(), Hint: netwatch.Hint(err)})
 }
 
-// report puts an entry into the log and into history.
+// report puts an entry into the log and into history, and counts it.
 func (d *daemon) report(e netwatch.Entry) {
 	d.history.Add(e)
+	d.metrics.Add(e)
 	e = brief(e)
 	level := zerolog.InfoLevel
 	if e.Outcome == netwatch.Failed || e.Error != "" {
@@ -222,6 +225,9 @@ func (d *daemon) Status() control.Status {
 		Addresses: d.store.Known(), Sources: d.watch.status(), Rules: d.rules.Status(),
 	}
 }
+
+// Metrics count what the daemon did.
+func (d *daemon) Metrics() *control.Metrics { return d.metrics }
 
 // History is what the daemon did.
 func (d *daemon) History() *control.History { return d.history }

@@ -41,6 +41,9 @@ func main() {
 
 // run is the whole program, less the process.
 func run(args []string, stdout, stderr io.Writer) int {
+	if h, ok := parseHook(args); ok {
+		return h.run(stderr)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	out := &output{Writer: stdout}
@@ -93,7 +96,10 @@ func (c *command) root() *cobra.Command {
 		PersistentPreRun: func(*cobra.Command, []string) { c.parsed = true },
 	}
 	root.PersistentFlags().StringVarP(&c.config, "config", "c", defaultConfig(), "configuration `FILE`")
-	root.AddCommand(c.runCommand(), c.fireCommand(), c.checkCommand(), c.statusCommand(), c.historyCommand(), c.probeCommand(), c.dismissCommand(), c.initCommand(), c.doctorCommand(), c.versionCommand())
+	root.AddCommand(
+		c.runCommand(), c.fireCommand(), c.hookCommand(), c.checkCommand(), c.statusCommand(), c.historyCommand(), c.dismissCommand(),
+		c.probeCommand(), c.initCommand(), c.doctorCommand(), c.grantCommand(), c.helperCommand(), c.versionCommand(),
+	)
 	return root
 }
 

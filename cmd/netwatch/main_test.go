@@ -1,11 +1,17 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -29,6 +35,7 @@ func TestScripts(t *testing.T) {
 			"await":  await,
 			"expand": expand,
 			"send":   send,
+			"metric": metric,
 		},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("NETWATCH_CONFIG", env.WorkDir+"/netwatch.toml")
@@ -70,6 +77,24 @@ func expand(ts *testscript.TestScript, _ bool, args []string) {
 	file := ts.MkAbs(args[0])
 	text := os.Expand(ts.ReadFile(file), ts.Getenv)
 	ts.Check(os.WriteFile(file, []byte(text), 0o600))
+}
+
+// metric wants a line in the metrics of the daemon whose socket is given.
+func metric(ts *testscript.TestScript, _ bool, args []string) {
+	client := http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", ts.MkAbs(args[0]))
+		},
+	}}
+	resp, err := client.Get("http://netwatch/metrics")
+	ts.Check(err)
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	ts.Check(err)
+	if !slices.Contains(strings.Split(string(text), "\n"), args[1]) {
+		ts.Fatalf("%s is not in the metrics:\n%s", args[1], text)
+	}
 }
 
 // send sends HUP or TERM to the daemon of the configuration.

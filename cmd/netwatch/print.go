@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -91,8 +92,17 @@ func fieldsText(fields map[string]string) string {
 	var text string
 	for _, key := range sortedKeys(fields) {
 		if fields[key] != "" {
-			text += fmt.Sprintf(" %s=%s", key, fields[key])
+			text += " " + plain(key) + "=" + plain(fields[key])
 		}
+	}
+	return text
+}
+
+// plain is what somebody else chose as a person may read it: what could command
+// a terminal, or pass for another line, is escaped.
+func plain(text string) string {
+	if strings.ContainsFunc(text, func(r rune) bool { return !strconv.IsPrint(r) }) {
+		return strconv.Quote(text)
 	}
 	return text
 }

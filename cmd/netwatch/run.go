@@ -56,6 +56,10 @@ func (d *daemon) run(ctx context.Context) error {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
+	hungry, err := watchdog()
+	if err != nil {
+		d.note(err)
+	}
 	d.rules.Resume()
 	server, served := serve(d, listener)
 	d.watch.set(d.config.Load().Sources)
@@ -68,6 +72,8 @@ func (d *daemon) run(ctx context.Context) error {
 			d.tell(fmt.Sprintf("%s\nMONOTONIC_USEC=%d", systemd.SdNotifyReloading, monotonic()))
 			d.reload()
 			d.tell(systemd.SdNotifyReady)
+		case <-hungry:
+			d.feed()
 		case err := <-served:
 			d.drain()
 			return fmt.Errorf("serving the control socket: %w", err)

@@ -1,0 +1,307 @@
+package actions
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha1" //nolint:gosec // what coturn makes its credentials with
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pion/stun/v2"
+
+	"netwatch"
+)
+
+// verifyUsage is what follows the verb.
+const verifyUsage = "turn FILE"
+
+// verifyTime is how long one family may take: coturn that was just started
+// listens after 130 ms (measured), and a lost packet is sent again meanwhile.
+const verifyTime = 3 * time.Second
+
+// A verification asks coturn for relayed transport addresses, as a caller does,
+// and compares them with the public addresses. It is the step `verify turn FILE`.
+type verification struct {
+	file netwatch.Path
+	// local is LocalAddress, or what stands for it in a test.
+	local func(family netwatch.Family, public netip.Addr) netip.Addr
+	// time is verifyTime, or less in a test.
+	time time.Duration
+}
+
+// newVerify makes the step. It is done also when nothing changed: what coturn
+// gives to its callers depends on when it was started.
+func newVerify(_ Env, verb string, words []string) (netwatch.Step, error) {
+	var err error
+	switch {
+	case len(words) == 0:
+		err = errors.New("what to verify is missing, it can be turn")
+	case words[0] != "turn":
+		err = fmt.Errorf("%q cannot be verified, only turn", words[0])
+	case len(words) == 1:
+		err = errors.New("the file of coturn is missing")
+	case len(words) > 2:
+		err = fmt.Errorf("%q is not understood after the file", words[2])
+	}
+	if err != nil {
+		return netwatch.Step{}, fmt.Errorf("%w: %s %s", err, verb, verifyUsage)
+	}
+	file, err := netwatch.ParsePath(words[1])
+	return netwatch.Step{Action: &verification{file, LocalAddress, verifyTime}}, err
+}
+
+// Do is unchanged when every caller gets the public address, whatever family he
+// asks for, and failed otherwise. The detail is these addresses.
+func (v *verification) Do(ctx context.Context, job netwatch.Job) netwatch.Result {
+	if len(job.Known) == 0 {
+		err := errors.New("the public address is not known yet: no server has told it since netwatch started")
+		return netwatch.Failure(netwatch.WithHint(err, "run `netwatch probe` to see what each STUN server says"))
+	}
+	turn, err := readTurn(v.file)
+	if err != nil {
+		return netwatch.Failure(err)
+	}
+	var right, without []string
+	for _, family := range netwatch.Families {
+		known, ok := job.Known[family]
+		if !ok {
+			continue
+		}
+		switch err := v.family(ctx, turn, family, known.Address); {
+		case refusedWith(err, stun.CodeAddrFamilyNotSupported):
+			without = append(without, fmt.Sprintf("no %s relay", family))
+		case err != nil:
+			return netwatch.Failure(fmt.Errorf("verifying %s of coturn: %w", family, err))
+		default:
+			right = append(right, fmt.Sprintf("%s %s", family, known.Address))
+		}
+	}
+	if len(right) == 0 {
+		err := fmt.Errorf("verifying coturn: it has %s", strings.Join(without, " and "))
+		return netwatch.Failure(netwatch.WithHint(err, fmt.Sprintf("see relay-ip and listening-ip in %s", v.file)))
+	}
+	return netwatch.Result{Outcome: netwatch.Unchanged, Detail: strings.Join(append(right, without...), ", ")}
+}
+
+// family verifies that nobody gets a relayed address without credentials, and
+// that each of the file's credentials gets the public one.
+func (v *verification) family(ctx context.Context, turn *turnConf, family netwatch.Family, public netip.Addr) error {
+	to, err := turn.listens(family, v.own(turn, family, public))
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, v.time)
+	defer cancel()
+	for _, who := range turn.who {
+		got, err := allocate(ctx, to, who, family)
+		switch {
+		case errors.Is(err, errOpen):
+			return netwatch.WithHint(fmt.Errorf("asking %s: %w", to, err),
+				fmt.Sprintf("it may run without its configuration: see that its user can read %s and that no-auth is not in it, and restart it", v.file))
+		case err != nil:
+			return v.explain(to, err)
+		case got != public:
+			return v.wrong(turn, to, got, public)
+		}
+	}
+	return nil
+}
+
+// own is the address of this machine that callers reach coturn at: what the file
+// pairs with the public one, or else what packets to the internet come from.
+func (v *verification) own(turn *turnConf, family netwatch.Family, public netip.Addr) netip.Addr {
+	for _, e := range turn.pairs {
+		if e.family == family && mine(e.private) {
+			return e.private
+		}
+	}
+	return v.local(family, public)
+}
+
+// errOpen is an open relay.
+var errOpen = errors.New("it lends relays to everyone who asks, without credentials")
+
+// errNobody is that a credential is needed and none is known.
+var errNobody = errors.New("it wants credentials that are not in its file")
+
+// allocate asks for a relayed address, first without credentials, which must be
+// refused, and then as who. Each takes a socket of its own: it can have one
+// allocation (RFC 8656, 7.2).
+func allocate(ctx context.Context, to netip.AddrPort, who *identity, family netwatch.Family) (netip.Addr, error) {
+	r, err := dialRelay(ctx, to)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	defer r.Close()
+	switch _, err := r.allocate(ctx, nil, family); {
+	case err == nil:
+		return netip.Addr{}, errOpen
+	case !refusedWith(err, stun.CodeUnauthorized):
+		return netip.Addr{}, err
+	case who == nil:
+		return netip.Addr{}, errNobody
+	}
+	return r.allocate(ctx, who, family)
+}
+
+// explain says what a refusal or silence means, and what to do.
+func (v *verification) explain(to netip.AddrPort, err error) error {
+	refused := new(turnError)
+	if errors.Is(err, errNobody) {
+		return netwatch.WithHint(fmt.Errorf("asking %s: %w: it has neither static-auth-secret nor user", to, err),
+			"whom coturn's database knows cannot be seen from here: add a user=NAME:PASSWORD to the file, or leave this step out")
+	}
+	if !errors.As(err, &refused) {
+		return netwatch.WithHint(fmt.Errorf("nobody answers at %s over UDP: %w", to, err),
+			"see whether its unit runs (systemctl status), and whether it listens there: listening-ip, listening-port and no-udp in "+string(v.file))
+	}
+	err = fmt.Errorf("asking %s: %w", to, err)
+	switch refused.code {
+	case stun.CodeUnauthorized, stun.CodeWrongCredentials:
+		return netwatch.WithHint(fmt.Errorf("%w to the credentials of %s", err, v.file), "it runs with others than are in the file now: restart it")
+	case stun.CodeAllocQuotaReached:
+		return netwatch.WithHint(err, "its user-quota or total-quota is used up")
+	case stun.CodeInsufficientCapacity:
+		return netwatch.WithHint(err, "no port is free between min-port and max-port, or its bandwidth is used up")
+	}
+	return err
+}
+
+// wrong says why coturn gives its callers another address than the public one.
+func (v *verification) wrong(turn *turnConf, to netip.AddrPort, got, public netip.Addr) error {
+	err := fmt.Errorf("%s relays over %s, and the public address is %s", to, got, public)
+	switch {
+	case slices.Contains(turn.advertised, public):
+		return netwatch.WithHint(err, fmt.Sprintf("%s has the right external-ip, which coturn reads only when it starts: restart it; if it was, the private part is no address of this machine (private=auto)", v.file))
+	case got.IsUnspecified():
+		return netwatch.WithHint(err, fmt.Sprintf("external-ip in %s is empty: have a step `rotate coturn %[1]s` before this one", v.file))
+	}
+	return netwatch.WithHint(err, fmt.Sprintf("external-ip in %s does not have it: have a step `rotate coturn %[1]s` and a restart before this one", v.file))
+}
+
+// A turnConf is what a configuration of coturn says to its callers.
+type turnConf struct {
+	listening []netip.Addr
+	port      uint16
+	// who are those that it lends relays to: one by each secret, or else the
+	// first user, or else nil.
+	who []*identity
+	// pairs are its external-ip with a private part.
+	pairs []external
+	// advertised are the addresses that it gives to them once it is restarted.
+	advertised []netip.Addr
+}
+
+// defaultTurnPort is coturn's listening-port, which is TURN's (RFC 8656, 18.1).
+const defaultTurnPort = 3478
+
+// credentialTime is for how long a credential made of a secret is good.
+const credentialTime = time.Minute
+
+// readTurn reads a configuration of coturn.
+func readTurn(file netwatch.Path) (*turnConf, error) {
+	o, err := openOriginal(string(file))
+	if err != nil {
+		return nil, err
+	}
+	defer o.Close()
+	turn, err := parseTurn(o.text, time.Now())
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", file, err)
+	}
+	return turn, nil
+}
+
+// parseTurn is what conf says. Of a key that is given again coturn heeds the
+// last, or all of them where several make sense.
+func parseTurn(conf []byte, now time.Time) (*turnConf, error) {
+	turn := &turnConf{port: defaultTurnPort, advertised: Advertised(conf)}
+	var users []*identity
+	for _, p := range split(conf) {
+		switch value := p.value(); p.key {
+		case "listening-ip":
+			if a, err := netip.ParseAddr(value); err == nil {
+				turn.listening = append(turn.listening, a)
+			}
+		case externalKey:
+			if e := parseExternal(value); e.private.IsValid() {
+				turn.pairs = append(turn.pairs, e)
+			}
+		case "listening-port":
+			port, err := strconv.ParseUint(value, 10, 16)
+			if err != nil || port == 0 {
+				return nil, fmt.Errorf("listening-port=%s is not a port", value)
+			}
+			turn.port = uint16(port)
+		case "static-auth-secret":
+			turn.who = append(turn.who, byExpiry(value, now.Add(credentialTime)))
+		case "user":
+			users = append(users, byPassword(value))
+		}
+	}
+	users = append(slices.DeleteFunc(users, func(i *identity) bool { return i == nil }), nil)
+	if len(turn.who) == 0 {
+		turn.who = users[:1] // coturn heeds no user beside a secret
+	}
+	return turn, nil
+}
+
+// byExpiry is who has a secret: a name that is the time, in Unix seconds, up to
+// which it is good, and a keyed hash of it as the password (turnserver(1),
+// use-auth-secret). Without a name behind it, rest-api-separator does not matter.
+func byExpiry(secret string, until time.Time) *identity {
+	name := strconv.FormatInt(until.Unix(), 10)
+	mac := hmac.New(sha1.New, []byte(secret))
+	mac.Write([]byte(name)) // never fails
+	return &identity{name: name, password: base64.StdEncoding.EncodeToString(mac.Sum(nil))}
+}
+
+// byPassword is the user of NAME:PASSWORD or NAME:0xKEY, nil if it is neither.
+func byPassword(value string) *identity {
+	name, password, ok := strings.Cut(value, ":")
+	if !ok || name == "" {
+		return nil
+	}
+	password = strings.TrimLeft(password, " \t")
+	who := &identity{name: name, password: password}
+	if digits, is := strings.CutPrefix(password, "0x"); is {
+		key, err := hex.DecodeString(digits)
+		if err != nil {
+			return nil
+		}
+		who.key = key
+	}
+	return who
+}
+
+// listens is where to ask for a relayed address of a family: at own, or where
+// else coturn listens. Without relay-ip it relays over the address that it is
+// asked at (measured, 4.6.1), so that one asked over loopback tells nothing.
+func (t *turnConf) listens(family netwatch.Family, own netip.Addr) (netip.AddrPort, error) {
+	rank := func(a netip.Addr) int {
+		switch {
+		case a == own:
+			return 0
+		case netwatch.FamilyOf(a) == family && !a.IsLoopback():
+			return 1
+		case !a.IsLoopback():
+			return 2
+		}
+		return 3
+	}
+	at := own
+	if len(t.listening) > 0 {
+		at = slices.MinFunc(t.listening, func(a, b netip.Addr) int { return rank(a) - rank(b) })
+	}
+	if !at.IsValid() {
+		return netip.AddrPort{}, fmt.Errorf("this machine has no %s address of its own to ask at", family)
+	}
+	return netip.AddrPortFrom(at, t.port), nil
+}

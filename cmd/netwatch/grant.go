@@ -1,0 +1,211 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/google/renameio/v2"
+	"github.com/spf13/cobra"
+
+	"netwatch"
+	"netwatch/actions"
+	"netwatch/config"
+	"netwatch/sources"
+)
+
+// Where grant writes.
+const (
+	polkitFile = "/etc/polkit-1/rules.d/50-netwatch.rules"
+	dropInFile = "/etc/systemd/system/netwatch-file@.service.d/netwatch-grant.conf"
+)
+
+func (c *command) grantCommand() *cobra.Command {
+	var dryRun bool
+	cmd := &cobra.Command{
+		Use: "grant", Args: cobra.NoArgs,
+		Short: "Give the daemon's user what the configuration needs, and nothing more",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			files, err := grants(cmd.Context(), c.config)
+			if err != nil {
+				return err
+			}
+			if dryRun {
+				return c.printGrants(files)
+			}
+			return c.grant(files)
+		},
+	}
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print what would be written, and write nothing")
+	return cmd
+}
+
+// A granted is a file that grants something; without text there is to be none.
+type granted struct{ path, text string }
+
+// grants is what a configuration without mistakes needs. The rules and the
+// helper's command line are made from the same file at the same time, so that a
+// configuration that somebody is in the middle of changing neither gives nor
+// takes anything.
+func grants(ctx context.Context, file string) ([]granted, error) {
+	cfg, err := config.Load(file, actions.Env{})
+	if err != nil {
+		return nil, err
+	}
+	var units []unitGrant
+	var rotations []*actions.Rotation
+	for _, rule := range cfg.Rules {
+		for _, step := range rule.Do {
+			if unit, verb, ok := actions.UnitNeed(step.Action); ok {
+				units = append(units, unitGrant{unit, verb})
+			}
+			if r, ok := step.Action.(*actions.Rotation); ok {
+				rotations = append(rotations, r)
+			}
+		}
+	}
+	if units, err = canonical(ctx, units); err != nil {
+		return nil, fmt.Errorf("granting: %w", err)
+	}
+	return []granted{
+		{polkitFile, polkitRules(units)},
+		{dropInFile, helperDropIn(rotations, accepted(cfg))},
+	}, nil
+}
+
+// accepted are the prefixes that some source takes for public.
+func accepted(cfg *config.Config) []netip.Prefix {
+	var all []netip.Prefix
+	for _, s := range cfg.Sources {
+		if stun, ok := s.Settings.(*sources.STUN); ok {
+			all = append(all, stun.Accept...)
+		}
+	}
+	return all
+}
+
+func (c *command) printGrants(files []granted) error {
+	for _, f := range files {
+		text := cmp.Or(f.text, "(no such file)\n")
+		if _, err := fmt.Fprintf(c.stdout, "# %s\n%s\n", f.path, text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// grant writes the files. polkitd notices, and systemd reads the drop-in of each
+// helper that it starts (measured with 252): nothing has to be told to them.
+func (c *command) grant(files []granted) error {
+	if os.Geteuid() != 0 {
+		return netwatch.WithHint(fmt.Errorf("granting: %w", fs.ErrPermission), "run it as root; --dry-run shows what it would write")
+	}
+	for _, f := range files {
+		did, err := f.put()
+		if err != nil {
+			return fmt.Errorf("granting: %w", err)
+		}
+		fmt.Fprintf(c.stdout, "%s: %s\n", f.path, did)
+	}
+	return nil
+}
+
+// put makes the file as it should be, whole or not at all.
+func (f granted) put() (netwatch.Outcome, error) {
+	if f.text == "" {
+		err := os.Remove(f.path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return netwatch.Unchanged, nil
+		}
+		return netwatch.Changed, err
+	}
+	if f.stands() {
+		return netwatch.Unchanged, nil
+	}
+	// polkitd and systemd's readers must get through, whatever the umask is.
+	dir := filepath.Dir(f.path)
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		if err := errors.Join(os.MkdirAll(dir, 0o755), os.Chmod(dir, 0o755)); err != nil { //nolint:gosec // See above.
+			return "", err
+		}
+	}
+	return netwatch.Changed, f.write()
+}
+
+// write replaces the file. The name of the temporary one begins with a dot, so
+// that neither polkitd nor systemd reads it.
+func (f granted) write() error {
+	temporary, err := renameio.NewPendingFile(f.path, renameio.WithTempDir(filepath.Dir(f.path)), renameio.WithStaticPermissions(0o644))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = temporary.Cleanup() }() // Nothing is left to do once it is in place.
+	if _, err := temporary.WriteString(f.text); err != nil {
+		return err
+	}
+	return temporary.CloseAtomicallyReplace()
+}
+
+// stands says that the file is as it should be.
+func (f granted) stands() bool {
+	info, err := os.Lstat(f.path)
+	if err != nil || info.Mode() != 0o644 {
+		return false
+	}
+	text, err := os.ReadFile(f.path)
+	return err == nil && string(text) == f.text
+}
+
+// A unitGrant is a unit and a verb of polkit's.
+type unitGrant struct{ unit, verb string }
+
+// canonical is the grants by the names that polkit is asked with, which are not
+// aliases, each once. A unit that is not installed is not granted to be started:
+// later versions of systemd ask polkit the same when somebody makes a transient
+// unit of that name, with a program of his own, to be run as root
+// (method_start_transient_unit of systemd 258; 252 tells no name then, measured).
+func canonical(ctx context.Context, units []unitGrant) ([]unitGrant, error) {
+	var all []unitGrant
+	for _, g := range units {
+		id, installed, err := lookUp(ctx, g.unit)
+		if err != nil {
+			return nil, err
+		}
+		if installed || g.verb != "start" {
+			all = append(all, unitGrant{id, g.verb})
+		}
+	}
+	slices.SortFunc(all, func(a, b unitGrant) int {
+		return cmp.Or(cmp.Compare(a.unit, b.unit), cmp.Compare(a.verb, b.verb))
+	})
+	return slices.Compact(all), nil
+}
+
+// lookUp asks systemd for the name that a unit's name stands for and whether it
+// has a unit file. systemctl(1) needs no D-Bus for that when root runs it.
+func lookUp(ctx context.Context, unit string) (id string, installed bool, err error) {
+	var out, complaint strings.Builder
+	cmd := exec.CommandContext(ctx, "systemctl", "show", "--property=Id,FragmentPath", "--", unit)
+	cmd.Stdout, cmd.Stderr = &out, &complaint
+	if err := cmd.Run(); err != nil {
+		return "", false, fmt.Errorf("asking systemd about %s: %w: %s", unit, err, strings.TrimSpace(complaint.String()))
+	}
+	for line := range strings.Lines(out.String()) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		switch key {
+		case "Id":
+			id = value
+		case "FragmentPath":
+			installed = value != ""
+		}
+	}
+	return cmp.Or(id, unit), installed, nil
+}

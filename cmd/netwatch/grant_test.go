@@ -1,0 +1,122 @@
+package main
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"netwatch"
+	"netwatch/actions"
+	"netwatch/config"
+)
+
+func rotations(files ...string) []*actions.Rotation {
+	var all []*actions.Rotation
+	for _, f := range files {
+		all = append(all, &actions.Rotation{File: netwatch.Path(f), Private: actions.PrivateKeep})
+	}
+	return all
+}
+
+// Without a need there is no file.
+func TestGrantsNothing(t *testing.T) {
+	if text := polkitRules(nil) + helperDropIn(nil, nil); text != "" {
+		t.Error(text)
+	}
+}
+
+func TestPolkitRules(t *testing.T) {
+	text := polkitRules([]unitGrant{{"a.service", "kill"}, {`b\x2d"];//.service`, "restart"}})
+	for _, want := range []string{
+		"\n\t\t[\"a.service\",\"kill\"],\n\t\t[\"b\\\\x2d\\\"];//.service\",\"restart\"]\n\t];\n",
+		`action.id !== "org.freedesktop.systemd1.manage-units"`, `subject.user !== "netwatch"`,
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("there is no %s in\n%s", want, text)
+		}
+	}
+}
+
+// A file is replaced where it lies, and a path is a path whatever is in it.
+func TestHelperDropIn(t *testing.T) {
+	dir := t.TempDir()
+	place, link := filepath.Join(dir, "real"), filepath.Join(dir, "link")
+	if err := os.Mkdir(place, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(place+"/x.conf", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("real/x.conf", link); err != nil {
+		t.Fatal(err)
+	}
+	got := helperDropIn(rotations(link, place+"/x.conf", `/nowhere/"%i"\/y`), []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")})
+	resolved, err := filepath.EvalSymlinks(place)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `[Service]
+ReadWritePaths="-/nowhere/\"%%i\"\\"
+ReadWritePaths="-` + resolved + `"
+Environment="NETWATCH_GRANTED={\"granted\":[{\"file\":\"` + link + `\",\"private\":\"keep\"},{\"file\":\"PLACE/x.conf\",\"private\":\"keep\"},` +
+		`{\"file\":\"/nowhere/\\\"%%i\\\"\\\\/y\",\"private\":\"keep\"}],\"accept\":[\"127.0.0.0/8\"]}"
+`
+	if _, got, _ := strings.Cut(got, "\n"); got != strings.ReplaceAll(want, "PLACE", place) {
+		t.Errorf("it is\n%s\nwant\n%s", got, want)
+	}
+}
+
+// A file that is right is left alone, another is replaced, one too many removed.
+func TestPut(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "new", "x.rules")
+	for i, c := range []struct {
+		before func() error
+		text   string
+		want   netwatch.Outcome
+	}{
+		{nil, "", netwatch.Unchanged},
+		{nil, "one", netwatch.Changed},
+		{nil, "one", netwatch.Unchanged},
+		{nil, "two", netwatch.Changed},
+		{func() error { return os.Chmod(path, 0o600) }, "two", netwatch.Changed},
+		{func() error { return os.WriteFile(path, []byte("other"), 0o600) }, "two", netwatch.Changed},
+		{nil, "", netwatch.Changed},
+		{nil, "", netwatch.Unchanged},
+	} {
+		if c.before != nil {
+			if err := c.before(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, err := (granted{path: path, text: c.text}).put(); got != c.want || err != nil {
+			t.Errorf("%d: %s %v, want %s", i, got, err, c.want)
+		}
+		text, err := os.ReadFile(path)
+		if string(text) != c.text || os.IsNotExist(err) != (c.text == "") {
+			t.Errorf("%d: the file is %q (%v)", i, text, err)
+		}
+		if info, err := os.Stat(path); err == nil && info.Mode() != 0o644 {
+			t.Errorf("%d: the mode is %s", i, info.Mode())
+		}
+	}
+}
+
+// What a source takes for public, the helper takes for public, and no more.
+func TestAccepted(t *testing.T) {
+	cfg, err := config.Load("../../packaging/reference.toml", actions.Env{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := accepted(cfg); len(got) != 0 {
+		t.Errorf("the reference accepts %v", got)
+	}
+	cfg, err = config.Parse("x", []byte("[source.stun]\naccept = [\"127.0.0.0/8\"]\n[[rule]]\non = [\"started\"]\ndo = [\"probe\"]\n"), actions.Env{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := accepted(cfg); len(got) != 1 || got[0].String() != "127.0.0.0/8" {
+		t.Errorf("it accepts %v", got)
+	}
+}

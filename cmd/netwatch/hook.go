@@ -1,0 +1,129 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"netwatch"
+	"netwatch/config"
+	"netwatch/control"
+)
+
+// hookTime is how long a hook may wait for the daemon. OpenVPN stands still
+// meanwhile, and the program needs about 3 ms to start.
+const hookTime = 8 * time.Millisecond
+
+// A hook is one call of netwatch hook openvpn.
+type hook struct {
+	config string
+	args   []string
+}
+
+// parseHook finds a hook in a command line without what the other commands need:
+// a hook may take neither time nor threads. What is not one is for cobra, and so
+// is a question for help. Flags stand before the arguments, which OpenVPN
+// appends; those that are unknown are left to the arguments, since what OpenVPN
+// calls must not fail.
+func parseHook(words []string) (h hook, ok bool) {
+	h.config = defaultConfig()
+	for _, name := range []string{"hook", "openvpn"} {
+		words = h.flags(words)
+		if len(words) == 0 || words[0] != name {
+			return h, false
+		}
+		words = words[1:]
+	}
+	h.args = h.flags(words)
+	return h, len(h.args) == 0 || h.args[0] != "-h" && h.args[0] != "--help"
+}
+
+// flags takes --config in its forms from the beginning of words.
+func (h *hook) flags(words []string) (rest []string) {
+	for len(words) > 0 {
+		name, value, joined := strings.Cut(words[0], "=")
+		switch {
+		case joined && (name == "--config" || name == "-c"):
+		case (name == "--config" || name == "-c") && len(words) > 1:
+			value, words = words[1], words[1:]
+		case strings.HasPrefix(words[0], "-c") && words[0] != "-c":
+			value = words[0][len("-c"):]
+		default:
+			return words
+		}
+		h.config, words = value, words[1:]
+	}
+	return nil
+}
+
+// run tells the daemon, and on stderr in one line what went wrong. It returns
+// the exit code: 0, since a script that fails can end OpenVPN, except where 0
+// would let everybody in.
+func (h hook) run(stderr io.Writer) int {
+	if os.Getenv("script_type") == "auth-user-pass-verify" {
+		complain(stderr, errors.New("a hook is no judge of passwords: auth-user-pass-verify must name another program"))
+		return exitFailed
+	}
+	defer func() { _ = recover() }()
+	if err := h.tell(time.Now().Add(hookTime)); err != nil {
+		complain(stderr, fmt.Errorf("telling the daemon about OpenVPN: %w", err))
+	}
+	return 0
+}
+
+func (h hook) tell(deadline time.Time) error {
+	socket, err := config.Socket(h.config)
+	if err != nil {
+		return err
+	}
+	return control.Tell(string(socket), control.OpenVPNRequest(h.args, os.Getenv), deadline)
+}
+
+// complain prints an error and its remedy as one line, for OpenVPN's log, unless
+// that would have to be waited for.
+func complain(w io.Writer, err error) {
+	if w == os.Stderr && !writable(unix.Stderr) {
+		return
+	}
+	text := "netwatch: " + err.Error()
+	if hint := netwatch.Hint(err); hint != "" {
+		text += "; hint: " + hint
+	}
+	_, _ = io.WriteString(w, strings.ReplaceAll(text, "\n", " ")+"\n")
+}
+
+func writable(fd int) bool {
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, 0)
+	return err == nil && n == 1
+}
+
+// hookCommand is for help and completion: parseHook finds what is to be done.
+func (c *command) hookCommand() *cobra.Command {
+	openvpn := &cobra.Command{
+		Use: "openvpn [ARG...]", Short: "What OpenVPN's scripts are to be",
+		Long: "Tells the daemon that OpenVPN runs a script, as vpn-changed. It is for ipchange, up, route-up, route-pre-down,\n" +
+			"down, client-connect, client-disconnect and learn-address, with script-security 2 in OpenVPN's configuration:\n\n" +
+			"    ipchange \"/usr/bin/netwatch hook openvpn\"\n\n" +
+			"It returns within 20 ms and exits 0, whether the daemon is there or not.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if (hook{c.config, args}).run(cmd.ErrOrStderr()) != 0 {
+				return errFailed
+			}
+			return nil
+		},
+	}
+	cmd := &cobra.Command{
+		Use: "hook", Short: "What other programs run to tell the daemon something",
+		RunE: func(_ *cobra.Command, args []string) error {
+			return usageError{fmt.Errorf("looking for the hook: %q is none; there is openvpn", strings.Join(args, " "))}
+		},
+	}
+	cmd.AddCommand(openvpn)
+	return cmd
+}

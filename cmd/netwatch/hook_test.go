@@ -1,0 +1,63 @@
+package main
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+)
+
+func TestParseHook(t *testing.T) {
+	t.Setenv("NETWATCH_CONFIG", "")
+	const standard = "/etc/netwatch/netwatch.toml"
+	cases := map[string]hook{
+		"hook openvpn":                          {standard, nil},
+		"hook openvpn add 10.8.0.2 --help":      {standard, []string{"add", "10.8.0.2", "--help"}},
+		"-c f hook openvpn x":                   {"f", []string{"x"}},
+		"-cf hook openvpn x":                    {"f", []string{"x"}},
+		"-c=f hook openvpn x":                   {"f", []string{"x"}},
+		"--config f hook openvpn x":             {"f", []string{"x"}},
+		"--config=f hook openvpn x":             {"f", []string{"x"}},
+		"hook -c f openvpn x":                   {"f", []string{"x"}},
+		"hook openvpn -c f x -c g":              {"f", []string{"x", "-c", "g"}},
+		"-c f hook --config g openvpn -c=h tun": {"h", []string{"tun"}},
+		"hook openvpn -c":                       {standard, []string{"-c"}},
+		"hook openvpn --json":                   {standard, []string{"--json"}},
+	}
+	for line, want := range cases {
+		got, ok := parseHook(strings.Fields(line))
+		if diff := cmp.Diff(want, got, cmp.AllowUnexported(hook{})); !ok || diff != "" {
+			t.Errorf("%s: %v\n%s", line, ok, diff)
+		}
+	}
+	for _, line := range []string{"", "hook", "hook opnvpn", "fire hook openvpn", "hook openvpn --help", "hook openvpn -c f -h", "-c hook openvpn", "--json hook openvpn"} {
+		if got, ok := parseHook(strings.Fields(line)); ok {
+			t.Errorf("%q was taken for %+v", line, got)
+		}
+	}
+}
+
+// A full pipe is not waited for.
+func TestComplaintIsNotWaitedFor(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	fd := int(w.Fd())
+	if !writable(fd) {
+		t.Error("an empty pipe is full")
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		t.Fatal(err)
+	}
+	for err == nil {
+		_, err = unix.Write(fd, make([]byte, 4096))
+	}
+	if writable(fd) {
+		t.Errorf("a full pipe is not (%v)", err)
+	}
+}

@@ -1,0 +1,78 @@
+package control
+
+import (
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A stream is a unix stream socket that never blocks, and of which the runtime
+// knows nothing: this thread waits for it, and no other is started.
+type stream int
+
+// connectPause is how long to wait before knocking again where the queue is
+// full.
+const connectPause = time.Millisecond
+
+func newStream() (stream, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("making a socket: %w", err)
+	}
+	return stream(fd), nil
+}
+
+// close closes the socket. What was sent stays for the other side to read.
+func (s stream) close() { _ = unix.Close(int(s)) }
+
+// connect connects to the socket at path; errFull is a queue that is full until
+// the deadline.
+func (s stream) connect(path string, deadline time.Time) error {
+	for {
+		switch err := unix.Connect(int(s), &unix.SockaddrUnix{Name: path}); {
+		case err == unix.EAGAIN && time.Until(deadline) > connectPause:
+			wait(nil, time.Now().Add(connectPause))
+		case err == unix.EAGAIN:
+			return errFull
+		case err != unix.EINTR:
+			return err
+		}
+	}
+}
+
+// send puts all of b into the socket's buffer.
+func (s stream) send(b []byte) error {
+	n, err := unix.Write(int(s), b)
+	switch {
+	case err == unix.EPIPE:
+		return errBroken
+	case err == nil && n < len(b):
+		return unix.ENOBUFS
+	}
+	return err
+}
+
+// receive reads at least one byte; errBroken is the end, errLate the deadline.
+func (s stream) receive(b []byte, deadline time.Time) (int, error) {
+	if !wait([]unix.PollFd{{Fd: int32(s), Events: unix.POLLIN}}, deadline) {
+		return 0, errLate
+	}
+	n, err := unix.Read(int(s), b)
+	if err != nil || n == 0 {
+		return 0, errBroken
+	}
+	return n, nil
+}
+
+// wait waits for one of fds and says whether there is one; the deadline is for
+// that alone.
+func wait(fds []unix.PollFd, deadline time.Time) bool {
+	for {
+		left := unix.NsecToTimespec(max(0, int64(time.Until(deadline))))
+		n, err := unix.Ppoll(fds, &left, nil)
+		if err != unix.EINTR {
+			return err == nil && n > 0
+		}
+	}
+}

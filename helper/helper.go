@@ -1,0 +1,81 @@
+// Package helper lets a daemon that may not write coturn's configuration have
+// it written by a process of root's that never talks to the network. The daemon
+// (client.go) says which file and which addresses; the helper (server.go), which
+// systemd starts for each connection, checks everything again.
+//
+// On the connection each message is one JSON object:
+//
+//	daemon  {"file": FILE, "private": "keep", "public": {"ipv4": A}, "own": {"ipv4": B}}
+//	helper  {"changing": {"fingerprint": HEX, "files": [FILE, ...]}}
+//	daemon  {"go": true}
+//	helper  {"outcome": "changed", "detail": TEXT}
+//
+// The two in the middle are left out when nothing is to change, and come again
+// when somebody else rewrote the file meanwhile. The helper changes nothing
+// before it has read go, so that the daemon can note on disk what will be.
+package helper
+
+import (
+	"fmt"
+	"net/netip"
+
+	"netwatch"
+	"netwatch/actions"
+)
+
+// Socket is where systemd listens for the helper; packaging/netwatch-file.socket.
+const Socket = "/run/netwatch-file/socket"
+
+// A request is the first message.
+type request struct {
+	// File is as a step names it, byte for byte.
+	File    string          `json:"file"`
+	Private actions.Private `json:"private"`
+	// Public are the addresses to write.
+	Public map[netwatch.Family]netip.Addr `json:"public"`
+	// Own are the machine's own addresses: the helper has no network to look at.
+	Own map[netwatch.Family]netip.Addr `json:"own,omitempty"`
+}
+
+// A change says what a file is about to hold; see netwatch.Job.
+type change struct {
+	Fingerprint string   `json:"fingerprint"`
+	Files       []string `json:"files"`
+}
+
+// A permit lets a change happen.
+type permit struct {
+	Go bool `json:"go"`
+}
+
+// An answer is every message of the helper: a change or a result.
+type answer struct {
+	Changing *change          `json:"changing,omitempty"`
+	Outcome  netwatch.Outcome `json:"outcome,omitempty"`
+	Detail   string           `json:"detail,omitempty"`
+	Error    string           `json:"error,omitempty"`
+	Hint     string           `json:"hint,omitempty"`
+}
+
+// shared is what a provider hands out behind his own NAT (RFC 6598).
+var shared = netip.MustParsePrefix("100.64.0.0/10")
+
+// checkOwn says why a cannot be this machine's own address, which the helper
+// cannot see for itself: it is the public one, or one that hosts behind NAT
+// have. Hosts with IPv6 have global ones, so where no public one is known it can
+// be any.
+func checkOwn(family netwatch.Family, a, public netip.Addr, accept []netip.Prefix) error {
+	if !a.IsValid() || netwatch.FamilyOf(a) != family || a.Is4In6() || a.Zone() != "" {
+		return fmt.Errorf("%q is not an %s address of a machine", a, family)
+	}
+	global := family == netwatch.IPv6 && !public.IsValid() && netwatch.CheckPublic(a, nil) == nil
+	if a == public || a.IsPrivate() || shared.Contains(a) || global {
+		return nil
+	}
+	for _, p := range accept {
+		if p.Contains(a) {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s is not an address that a machine behind NAT has", a)
+}

@@ -1,0 +1,236 @@
+package helper
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"netwatch"
+	"netwatch/actions"
+)
+
+const before, after = "external-ip=203.0.113.5\n", "external-ip=203.0.113.6\n"
+
+// serve has a helper answer each connection, in this process, with a file
+// granted to it. What it says at the end of each comes on the channel.
+func serve(t *testing.T) (c Client, file string, ends <-chan error) {
+	t.Helper()
+	dir := t.TempDir()
+	file = filepath.Join(dir, "coturn.conf")
+	if err := os.WriteFile(file, []byte(before), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c = Client{Socket: filepath.Join(t.TempDir(), "socket")}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: c.Socket, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	s := Server{Granted: []Grant{{file, actions.PrivateKeep}}}
+	ended := make(chan error, 16)
+	go func() { // Ends with the listener.
+		for {
+			conn, err := l.AcceptUnix()
+			if err != nil {
+				return
+			}
+			ended <- s.Serve(context.Background(), conn)
+		}
+	}()
+	return c, file, ended
+}
+
+func rotation(file string) *actions.Rotation {
+	return &actions.Rotation{File: netwatch.Path(file), Private: actions.PrivateKeep, Local: actions.LocalAddress}
+}
+
+var public = map[netwatch.Family]netip.Addr{netwatch.IPv4: netip.MustParseAddr("203.0.113.6")}
+
+func wantFile(t *testing.T, file, want string) {
+	t.Helper()
+	if text, err := os.ReadFile(file); err != nil || string(text) != want {
+		t.Errorf("%s is %q (%v), want %q", file, text, err, want)
+	}
+}
+
+// The change is announced, with what will be, before it happens.
+func TestRotate(t *testing.T) {
+	c, file, ends := serve(t)
+	var told []string
+	changing := func(fingerprint string, files ...string) error {
+		told = append([]string{fingerprint}, files...)
+		wantFile(t, file, before)
+		return nil
+	}
+	got, asked := c.Rotate(t.Context(), rotation(file), public, changing)
+	if !asked || got.Outcome != netwatch.Changed || got.Err != nil || got.Detail != "203.0.113.5 → 203.0.113.6" {
+		t.Errorf("%v %+v", asked, got)
+	}
+	wantFile(t, file, after)
+	if want := netwatch.Fingerprint([]byte(after)) + " " + file + " " + file; strings.Join(told, " ") != want {
+		t.Errorf("announced was %s, want %s", told, want)
+	}
+	told = nil
+	got, asked = c.Rotate(t.Context(), rotation(file), public, changing)
+	if !asked || got.Outcome != netwatch.Unchanged || told != nil {
+		t.Errorf("the second time: %v %+v %v", asked, got, told)
+	}
+	if err := errors.Join(<-ends, <-ends); err != nil {
+		t.Error(err)
+	}
+}
+
+// What cannot be noted does not happen, and the reason is the daemon's own.
+func TestRotateNotNoted(t *testing.T) {
+	c, file, ends := serve(t)
+	got, _ := c.Rotate(t.Context(), rotation(file), public, func(string, ...string) error { return errors.New("the disk is full") })
+	if got.Outcome != netwatch.Failed || !strings.Contains(got.Err.Error(), "the disk is full") {
+		t.Errorf("%+v", got)
+	}
+	if err := <-ends; err == nil || !strings.Contains(err.Error(), "waiting for netwatch: EOF") {
+		t.Errorf("the helper ends with %v", err)
+	}
+	wantFile(t, file, before)
+}
+
+// A refusal comes with its remedy.
+func TestRotateNotGranted(t *testing.T) {
+	c, file, _ := serve(t)
+	other := rotation(file)
+	other.Private = actions.PrivateAuto
+	got, asked := c.Rotate(t.Context(), other, public, nil)
+	if !asked || got.Outcome != netwatch.Failed || !strings.Contains(got.Err.Error(), "was granted") || !strings.Contains(netwatch.Hint(got.Err), "netwatch grant") {
+		t.Errorf("%v %+v", asked, got)
+	}
+	wantFile(t, file, before)
+}
+
+// Without a socket, or one for this user, there is nobody to ask; behind a dead
+// one there should be somebody.
+func TestRotateNobodyThere(t *testing.T) {
+	_, asked := Client{Socket: filepath.Join(t.TempDir(), "none")}.Rotate(t.Context(), rotation("/x"), public, nil)
+	if asked {
+		t.Error("somebody was asked without a socket")
+	}
+	c, file, _ := serve(t)
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: c.Socket + "2", Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.SetUnlinkOnClose(false)
+	_ = l.Close()
+	got, asked := Client{Socket: c.Socket + "2"}.Rotate(t.Context(), rotation(file), public, nil)
+	if !asked || got.Outcome != netwatch.Failed || !strings.Contains(netwatch.Hint(got.Err), "netwatch-file.socket") {
+		t.Errorf("%v %+v", asked, got)
+	}
+}
+
+// A helper that says nothing is waited for until the deadline, and no longer; one
+// that ends is not waited for.
+func TestRotateSilence(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "socket")
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close() // Nobody ever accepts.
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, errors.New("it is over"))
+	defer cancel()
+	got, asked := Client{Socket: socket}.Rotate(ctx, rotation("/x"), public, nil)
+	if !asked || got.Outcome != netwatch.Failed || !strings.Contains(got.Err.Error(), "it is over") {
+		t.Errorf("%v %+v", asked, got)
+	}
+	end, conn := net.Pipe()
+	go func() { // Ends with the pipe.
+		_ = json.NewDecoder(conn).Decode(new(request))
+		_ = conn.Close()
+	}()
+	if _, err := talk(end, request{}, nil); err == nil || !strings.Contains(err.Error(), "without an answer") {
+		t.Errorf("of a helper that ends it says %v", err)
+	}
+}
+
+func TestCheckOwn(t *testing.T) {
+	for _, c := range []struct {
+		family      netwatch.Family
+		own, public string
+		well        bool
+	}{
+		{netwatch.IPv4, "192.168.1.2", "203.0.113.5", true},
+		{netwatch.IPv4, "100.64.1.2", "203.0.113.5", true},
+		{netwatch.IPv4, "203.0.113.5", "203.0.113.5", true},
+		{netwatch.IPv4, "198.51.100.1", "203.0.113.5", false},
+		{netwatch.IPv4, "198.51.100.1", "", false},
+		{netwatch.IPv4, "127.0.0.1", "203.0.113.5", false},
+		{netwatch.IPv4, "169.254.1.1", "203.0.113.5", false},
+		{netwatch.IPv4, "2001:db8::5", "203.0.113.5", false},
+		{netwatch.IPv4, "", "203.0.113.5", false},
+		{netwatch.IPv6, "fd00::1", "2001:db8::5", true},
+		{netwatch.IPv6, "2001:db8::5", "2001:db8::5", true},
+		{netwatch.IPv6, "2001:db8::6", "2001:db8::5", false},
+		{netwatch.IPv6, "2001:db8::6", "", true},
+		{netwatch.IPv6, "fe80::1", "", false},
+		{netwatch.IPv6, "::1", "", false},
+		{netwatch.IPv6, "::ffff:192.168.1.2", "", false},
+		{netwatch.IPv6, "fd00::1%eth0", "", false},
+	} {
+		own, _ := netip.ParseAddr(c.own)
+		public, _ := netip.ParseAddr(c.public)
+		if err := checkOwn(c.family, own, public, nil); (err == nil) != c.well {
+			t.Errorf("own %q, public %q: %v", c.own, c.public, err)
+		}
+	}
+	test := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	if err := checkOwn(netwatch.IPv4, netip.MustParseAddr("127.0.0.1"), netip.Addr{}, test); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestServerText(t *testing.T) {
+	s := Server{Granted: []Grant{{`/etc/a "b" %i\c`, actions.PrivateAuto}}, Accept: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
+	again, err := ParseServer(s.String())
+	if err != nil || again.String() != s.String() || len(again.Granted) != 1 || again.Granted[0] != s.Granted[0] || again.Accept[0] != s.Accept[0] {
+		t.Errorf("%v becomes %v %v", s, again, err)
+	}
+	if s, err := ParseServer(""); err != nil || len(s.Granted) != 0 {
+		t.Errorf("nothing becomes %v %v", s, err)
+	}
+	if _, err := ParseServer(`{"granted": [{"private": "some"}]}`); err == nil {
+		t.Error("nonsense is taken")
+	}
+}
+
+func TestMayAsk(t *testing.T) {
+	for uid, want := range map[uint32]bool{0: true, uint32(os.Geteuid()): true, 65534: os.Geteuid() == 65534} {
+		if got := mayAsk(uid); got != want {
+			t.Errorf("user %d: %v", uid, got)
+		}
+	}
+}
+
+// A socket that is another's stands for no socket; root opens every one.
+func TestRotateForbidden(t *testing.T) {
+	c, file, _ := serve(t)
+	if err := os.Chmod(filepath.Dir(c.Socket), 0); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := net.Dial("unix", c.Socket)
+	if err == nil {
+		_ = conn.Close()
+	}
+	_, asked := c.Rotate(t.Context(), rotation(file), public, nil)
+	if asked == errors.Is(err, fs.ErrPermission) {
+		t.Errorf("asked: %v; connecting: %v", asked, err)
+	}
+	if err := os.Chmod(filepath.Dir(c.Socket), 0o700); err != nil {
+		t.Fatal(err)
+	}
+}

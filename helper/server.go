@@ -1,0 +1,193 @@
+package helper
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/user"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"netwatch"
+	"netwatch/actions"
+)
+
+// User is whom the daemon runs as; packaging/netwatch.sysusers makes him.
+const User = "netwatch"
+
+const (
+	// maxMessages is how much the helper reads of one connection, in bytes; a
+	// path alone can have 4096.
+	maxMessages = 16 << 10
+	// maxTime is how long one connection may take, the daemon's note on disk
+	// included.
+	maxTime = 30 * time.Second
+)
+
+// Environment is the variable in which the helper gets a Server as text.
+const Environment = "NETWATCH_GRANTED"
+
+// A Server is the helper.
+type Server struct {
+	// Granted are the rotations that may be asked for.
+	Granted []Grant `json:"granted"`
+	// Accept are prefixes that count as public although they are not.
+	Accept []netip.Prefix `json:"accept,omitempty"`
+}
+
+// A Grant is a file and how its private parts may be written.
+type Grant struct {
+	File    string          `json:"file"`
+	Private actions.Private `json:"private"`
+}
+
+// String is the server as JSON, in one line.
+func (s Server) String() string {
+	text, _ := json.Marshal(s) // It has nothing that JSON cannot hold.
+	return string(text)
+}
+
+// ParseServer takes what String gives. An empty text is a server to which
+// nothing is granted.
+func ParseServer(text string) (s Server, err error) {
+	if text == "" {
+		return s, nil
+	}
+	if err := json.Unmarshal([]byte(text), &s); err != nil {
+		return s, fmt.Errorf("reading what is granted: %w", err)
+	}
+	return s, nil
+}
+
+// Serve answers the one request of a connection and closes it. The error is
+// also what the other end was told, and says who that was.
+func (s Server) Serve(ctx context.Context, conn *net.UnixConn) error {
+	ctx, cancel := context.WithTimeout(ctx, maxTime)
+	defer cancel()
+	defer conn.Close()
+	end, _ := ctx.Deadline()
+	if err := conn.SetDeadline(end); err != nil {
+		return err
+	}
+	in, out := json.NewDecoder(io.LimitReader(conn, maxMessages)), json.NewEncoder(conn)
+	in.DisallowUnknownFields()
+	uid, err := checkPeer(conn)
+	var result netwatch.Result
+	if err == nil {
+		result, err = s.answer(ctx, in, out)
+	}
+	if err != nil {
+		result = netwatch.Failure(err)
+	}
+	a := answer{Outcome: result.Outcome, Detail: result.Detail}
+	if result.Err != nil {
+		a.Error, a.Hint = result.Err.Error(), netwatch.Hint(result.Err)
+		err = fmt.Errorf("answering user %d: %w", uid, result.Err)
+	}
+	return errors.Join(err, out.Encode(a))
+}
+
+// checkPeer refuses all but root, the daemon's user, and the helper's own.
+func checkPeer(conn *net.UnixConn) (uid uint32, err error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var peer *unix.Ucred
+	var credErr error
+	err = raw.Control(func(fd uintptr) { peer, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
+	if err := errors.Join(err, credErr); err != nil {
+		return 0, fmt.Errorf("finding out who asks: %w", err)
+	}
+	if !mayAsk(peer.Uid) {
+		err = netwatch.WithHint(fmt.Errorf("user %d may not have files rewritten", peer.Uid), "only root and the user "+User+" may")
+	}
+	return peer.Uid, err
+}
+
+func mayAsk(uid uint32) bool {
+	if uid == 0 || int(uid) == os.Geteuid() {
+		return true
+	}
+	u, err := user.Lookup(User)
+	return err == nil && u.Uid == strconv.FormatUint(uint64(uid), 10)
+}
+
+// answer reads the request and does it if it is granted.
+func (s Server) answer(ctx context.Context, in *json.Decoder, out *json.Encoder) (netwatch.Result, error) {
+	var q request
+	if err := in.Decode(&q); err != nil {
+		return netwatch.Result{}, fmt.Errorf("reading the request: %w", err)
+	}
+	if err := s.check(q); err != nil {
+		return netwatch.Result{}, fmt.Errorf("rewriting %q: %w", q.File, err)
+	}
+	r := &actions.Rotation{
+		File: netwatch.Path(q.File), Private: q.Private,
+		Local: func(family netwatch.Family, _ netip.Addr) netip.Addr { return q.Own[family] },
+	}
+	known := netwatch.Known{}
+	for family, a := range q.Public {
+		known[family] = netwatch.Address{Address: a}
+	}
+	return r.Do(ctx, netwatch.Job{Known: known, Changing: ready(in, out)}), nil
+}
+
+// check says why a request is refused.
+func (s Server) check(q request) error {
+	if err := s.granted(q); err != nil {
+		return err
+	}
+	if len(q.Public) == 0 {
+		return errors.New("the request has no public address")
+	}
+	for family, a := range q.Public {
+		if err := netwatch.CheckPublic(a, s.Accept); err != nil {
+			return err
+		}
+		if netwatch.FamilyOf(a) != family {
+			return fmt.Errorf("%s is not an %s address", a, family)
+		}
+	}
+	for family, a := range q.Own {
+		if err := checkOwn(family, a, q.Public[family], s.Accept); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// granted says whether the file may be rewritten so.
+func (s Server) granted(q request) error {
+	for _, g := range s.Granted {
+		if g.File == q.File && g.Private == q.Private {
+			return nil
+		}
+	}
+	return netwatch.WithHint(fmt.Errorf("no `rotate coturn` step with this file and private=%s was granted", q.Private),
+		"if the configuration names it, netwatch grant grants it; systemctl reload netwatch does both")
+}
+
+// ready tells the other end what is about to change and waits until it says go.
+func ready(in *json.Decoder, out *json.Encoder) func(string, ...string) error {
+	return func(fingerprint string, files ...string) error {
+		if err := out.Encode(answer{Changing: &change{fingerprint, files}}); err != nil {
+			return err
+		}
+		var p permit
+		if err := in.Decode(&p); err != nil {
+			return fmt.Errorf("waiting for netwatch: %w", err)
+		}
+		if !p.Go {
+			return errors.New("netwatch does not want it any more")
+		}
+		return nil
+	}
+}

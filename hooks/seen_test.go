@@ -1,0 +1,59 @@
+package hooks
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"netwatch"
+)
+
+// An event about a file is accepted while it compares with what is so, once;
+// what netwatch is about to write itself is so from then on. What is fired by
+// hand claims nothing.
+func TestFileIsToldOfOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		runs := 0
+		r := rule(gate(do(func(_ context.Context, job netwatch.Job) netwatch.Result {
+			runs++
+			if job.Event.Fields["new"] == "write" {
+				if err := job.Changing(netwatch.Fingerprint([]byte("ours")), "/f", "/link"); err != nil {
+					return netwatch.Failure(err)
+				}
+			}
+			return netwatch.Result{Outcome: netwatch.Changed}
+		})))
+		r.On = []string{netwatch.FileChanged}
+		b := open(t, t.TempDir(), r)
+		defer b.close(t)
+		ours := netwatch.Fingerprint([]byte("ours"))
+		for _, c := range []struct {
+			source, file, old, new string
+			accepted               bool
+			seen                   string
+		}{
+			{"file", "/f", "", "1", true, "1"},
+			{"file", "/f", "", "1", false, "1"},
+			{"file", "/f", "0", "2", false, "1"},
+			{"file", "/f", "1", "2", true, "2"},
+			{netwatch.Fired, "/f", "", "9", true, "2"},
+			{"file", "/f", "2", "write", true, ours},
+			{"file", "/f", "write", "3", false, ours},
+			{"file", "/link", ours, "4", true, ours},
+		} {
+			before := runs
+			fields := map[string]string{"file": c.file, "old": c.old, "new": c.new}
+			names, err := b.Accept(netwatch.NewEvent(netwatch.FileChanged, c.source, fields), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+			synctest.Wait()
+			ran := runs - before
+			if seen := b.store.Seen(netwatch.FileChanged, "/f"); (len(names) == 1) != c.accepted || (ran == 1) != c.accepted || seen != c.seen {
+				t.Errorf("%+v: for rules %v, %d runs, seen is %s", c, names, ran, seen)
+			}
+		}
+	})
+}

@@ -1,0 +1,212 @@
+//go:build lab
+
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+// undo has a command line run in the server when a test ends.
+func undo(t *testing.T, line string) {
+	t.Helper()
+	t.Cleanup(func() {
+		if _, err := server.Exec(context.Background(), "sh", "-c", line); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// says waits until a command line in the server prints all of these words.
+func says(t *testing.T, line string, words ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+	defer cancel()
+	must(t, until(ctx, 100*time.Millisecond, func() error {
+		out, err := server.Exec(ctx, "sh", "-c", line)
+		for _, word := range words {
+			if !strings.Contains(out, word) {
+				return fmt.Errorf("%s does not say %q (%w):\n%s", line, word, err, out)
+			}
+		}
+		return nil
+	}))
+}
+
+// logSince is a command line that prints what netwatch logs from now on.
+func logSince(t *testing.T) string {
+	t.Helper()
+	cursor := shell(t, "journalctl -b -n 0 --show-cursor -o cat | sed -n 's/^-- cursor: //p'")
+	return "journalctl -b -o cat -u netwatch.service --after-cursor='" + cursor + "'"
+}
+
+// forgedSignal has an ordinary user tell everyone on the bus that the job of
+// lab-slow.service has failed.
+const forgedSignal = `for name in $(busctl list --unique --no-legend | awk '{ print $1 }'); do
+	runuser -u nobody -- dbus-send --system --type=signal --dest=$name /org/freedesktop/systemd1 org.freedesktop.systemd1.Manager.JobRemoved \
+		uint32:1 objpath:/org/freedesktop/systemd1/job/$(systemctl list-jobs --no-legend lab-slow.service | awk '{ print $1 }') string:lab-slow.service string:failed
+done`
+
+// A job goes on while systemd executes itself anew, reads all units again, or the
+// bus is restarted, or while a stranger says that it has failed; the step waits for it
+// all the same, and its end is told.
+func TestBusAndSystemdRestartInAJob(t *testing.T) {
+	fresh(t, YunoHost)
+	must(t, server.WriteFile("/etc/systemd/system/lab-slow.service", "[Service]\nExecStartPre=/bin/sleep 1.5\nExecStart=/bin/sleep infinity\n", 0o644))
+	shell(t, "systemctl daemon-reload")
+	undo(t, "systemctl stop lab-slow.service")
+	watching(t, configuration(YunoHost, "1h")+"\n[[rule]]\non = [\"slow\", \"started\"]\nsettle = \"0s\"\ndo = [\"restart lab-slow.service\"]\n", FirstPublic)
+	for _, fault := range []string{"systemctl daemon-reexec", "systemctl daemon-reload", "systemctl restart dbus.service", forgedSignal} {
+		before := incarnation(t, "lab-slow.service")
+		var out strings.Builder
+		fire := server.Command(t.Context(), "netwatch", "fire", "--timeout", "20s", "slow")
+		fire.Stdout, fire.Stderr = &out, &out
+		must(t, fire.Start())
+		says(t, "systemctl show -p ActiveState lab-slow.service", "ActiveState=activating")
+		shell(t, fault)
+		if err := fire.Wait(); err != nil || !strings.Contains(out.String(), "restart lab-slow.service: changed") {
+			t.Errorf("%s: %v:\n%s", fault, err, out.String())
+		}
+		if now := incarnation(t, "lab-slow.service"); now == before {
+			t.Errorf("%s: the unit was not restarted", fault)
+		}
+	}
+}
+
+// The machine boots without a network. netwatch is ready all the same, says what
+// is missing, and is right soon after the network has come.
+func TestNoNetworkAtBoot(t *testing.T) {
+	fresh(t, YunoHost)
+	must(t, install())
+	must(t, server.WriteFile("/etc/netwatch/netwatch.toml", configuration(YunoHost, every.String()), 0o644))
+	cut := func(commands string) { must(t, ip(t.Context(), world.Net, commands)) }
+	cut("addr flush dev eth0\nlink set eth0 down\nlink set lo down\n")
+	t.Cleanup(func() { // Where it is up again, ip(8) says that all is there already.
+		_ = ip(context.Background(), world.Net, serverAddresses)
+	})
+	to := Public(72)
+	must(t, world.SetPublic(t.Context(), to))
+	shell(t, "systemctl start netwatch.service")
+	says(t, "netwatch status", "network is unreachable")
+	says(t, "netwatch fire ip-changed 2>&1", "the public address is not known yet", "hint: run `netwatch probe`")
+	if text := shell(t, "cat "+YunoHost.File); text != CoturnConf(FirstPublic.String()) {
+		t.Errorf("without a network coturn.conf became\n%s", text)
+	}
+	came := time.Now()
+	cut(serverAddresses)
+	promised(t, Times{right(t, to, to, 20*time.Second).Sub(came)}, every+settle+200*time.Millisecond)
+}
+
+// No name can be looked up. That is said with its remedy, changes nothing, and is
+// over as soon as names are there.
+func TestNamesCannotBeLookedUp(t *testing.T) {
+	fresh(t, YunoHost)
+	shell(t, "cp -a /etc/hosts /etc/hosts.lab; mv /etc/resolv.conf /etc/resolv.lab; echo nameserver 203.0.113.200 >/etc/resolv.conf")
+	undo(t, "mv /etc/hosts.lab /etc/hosts; mv -f /etc/resolv.lab /etc/resolv.conf")
+	config := configuration(YunoHost, every.String())
+	var hosts strings.Builder
+	for i, s := range stuns {
+		name := fmt.Sprintf("stun%d.example.org", i)
+		config = strings.Replace(config, s.Addr().Addr().String(), name, 1)
+		fmt.Fprintf(&hosts, "%s %s\n", s.Addr().Addr(), name)
+	}
+	must(t, install())
+	must(t, server.WriteFile("/etc/netwatch/netwatch.toml", config, 0o644))
+	to := Public(73)
+	must(t, world.SetPublic(t.Context(), to))
+	log := logSince(t)
+	shell(t, "systemctl start netwatch.service")
+	says(t, "netwatch status", "no server could tell", "looking up")
+	says(t, log, `"hint":"see whether UDP to port 3478 and name resolution work from here"`)
+	if text := shell(t, "cat "+YunoHost.File); text != CoturnConf(FirstPublic.String()) {
+		t.Errorf("without names coturn.conf became\n%s", text)
+	}
+	shell(t, "printf '"+hosts.String()+"' >>/etc/hosts")
+	right(t, to, to, 20*time.Second)
+}
+
+// The state cannot be written: nothing is accepted, the remedy is said, and once
+// there is room the change that was refused is made.
+func TestStateCannotBeWritten(t *testing.T) {
+	fresh(t, YunoHost)
+	unlimited(t, YunoHost.Unit)
+	shell(t, "mkdir -p /var/lib/netwatch && mount -t tmpfs -o size=64k,mode=700 nwstate /var/lib/netwatch")
+	undo(t, "systemctl stop netwatch.service; umount -l /var/lib/netwatch")
+	watching(t, configuration(YunoHost, "200ms"), FirstPublic)
+	for n, c := range []struct{ breaks, says, mends string }{
+		{"head -c 1M /dev/zero >/var/lib/netwatch/filler 2>/dev/null; true", "no space left on device", "rm /var/lib/netwatch/filler"},
+		{"mount -o remount,ro /var/lib/netwatch", "read-only file system", "mount -o remount,rw /var/lib/netwatch"},
+	} {
+		log := logSince(t)
+		shell(t, c.breaks)
+		to := Public(74 + n)
+		must(t, world.SetPublic(t.Context(), to))
+		says(t, log, c.says, "see that /var/lib/netwatch is writable and has room")
+		out, code := fire(t, "ip-changed")
+		if code != 1 || !strings.Contains(out, c.says) || !strings.Contains(out, "hint: see that /var/lib/netwatch is writable and has room") {
+			t.Errorf("netwatch fire exits %d:\n%s", code, out)
+		}
+		if text := shell(t, "cat "+YunoHost.File); strings.Contains(text, to.String()) {
+			t.Errorf("what was not accepted was written:\n%s", text)
+		}
+		shell(t, c.mends)
+		right(t, to, to, 10*time.Second)
+		idle(t, to)
+	}
+}
+
+// A damaged state is set aside, which is said, and netwatch begins anew.
+func TestDamagedState(t *testing.T) {
+	fresh(t, YunoHost)
+	must(t, install())
+	shell(t, "install -d -m 700 /var/lib/netwatch && head -c 300 /dev/urandom >/var/lib/netwatch/state.json")
+	to := Public(77)
+	must(t, world.SetPublic(t.Context(), to))
+	log := logSince(t)
+	watching(t, configuration(YunoHost, every.String()), to)
+	says(t, log, "it was damaged; it is kept as /var/lib/netwatch/state.json.damaged-")
+	right(t, to, to, 5*time.Second)
+}
+
+// A second netwatch on the same state is refused and told why; the first goes on.
+func TestSecondNetwatch(t *testing.T) {
+	fresh(t, YunoHost)
+	watching(t, configuration(YunoHost, every.String()), FirstPublic)
+	out, err := server.Command(t.Context(), "netwatch", "run").CombinedOutput()
+	if !errors.As(err, new(*exec.ExitError)) || !strings.Contains(string(out), "another netwatch runs on it\nhint: stop the other one") {
+		t.Errorf("%v:\n%s", err, out)
+	}
+	to := Public(78)
+	must(t, world.SetPublic(t.Context(), to))
+	right(t, to, to, 20*time.Second)
+}
+
+// A netwatch that hangs is restarted by systemd, and then does its work; one that
+// is well is left alone.
+func TestHungNetwatchIsRestarted(t *testing.T) {
+	fresh(t, YunoHost)
+	quickRestart(t)
+	must(t, server.WriteFile("/etc/systemd/system/netwatch.service.d/dog.conf", "[Service]\nWatchdogSec=1\n", 0o644))
+	shell(t, "systemctl daemon-reload")
+	watching(t, configuration(YunoHost, every.String()), FirstPublic)
+	before := incarnation(t, "netwatch.service")
+	wait(t, 3*time.Second)
+	if now := incarnation(t, "netwatch.service"); now != before {
+		t.Fatal("a netwatch that is well was restarted")
+	}
+	log := logSince(t)
+	hung := time.Now()
+	shell(t, "systemctl kill --kill-whom=main -s STOP netwatch.service")
+	to := Public(79)
+	must(t, world.SetPublic(t.Context(), to))
+	t.Logf("right %v after it hung", right(t, to, to, 20*time.Second).Sub(hung))
+	if got := show(t, "netwatch.service", "NRestarts"); got != "1" {
+		t.Errorf("netwatch was restarted %s times", got)
+	}
+	says(t, log, "Watchdog timeout", "goroutine 1 ")
+}
