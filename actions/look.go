@@ -57,6 +57,12 @@ func LookUnit(ctx context.Context, unit string) (UnitLook, error) {
 	return look, nil
 }
 
+// VerifyTurn asks coturn for relayed addresses, as the step `verify turn FILE` does.
+func VerifyTurn(ctx context.Context, file netwatch.Path, known netwatch.Known) netwatch.Result {
+	v := verification{file, LocalAddress, verifyTime}
+	return v.Do(ctx, netwatch.Job{Known: known})
+}
+
 // A subject is whom polkit is asked about, and its kind.
 type subject struct {
 	Kind    string

@@ -69,6 +69,7 @@ const (
 func allWell(t *testing.T) {
 	t.Helper()
 	fresh(t, YunoHost)
+	unlimited(t, YunoHost.Unit)
 	_, err := server.Renew(doctorDomain)
 	must(t, err)
 	pair := certificates(doctorDomain)
@@ -134,6 +135,11 @@ func doctorBreaks() []doctorBreak {
 	add("OpenVPN may call nobody", doctorVPN, "script-security is 1", do, undo)
 	cron := "/etc/cron.d/coturn_config_rotate"
 	add("old cron", cron, "cron runs the script", "echo '*/15 * * * * root bash /var/www/synapse/Coturn_config_rotate.sh;' >"+cron, "rm "+cron)
+	do, undo = kept(conf, "sed -i s/^external-ip=.*/external-ip=203.0.113.99/ "+conf+" && systemctl restart "+YunoHost.Unit+" && cp -a /run/kept "+conf)
+	add("coturn started before", "relays by "+conf, "relays over 203.0.113.99", do, undo+" && systemctl restart "+YunoHost.Unit)
+	rules := "/etc/polkit-1/rules.d/50-netwatch.rules"
+	add("no polkit rule", "permissions", "polkit does not let", "mv "+rules+" /run/rules && systemctl restart polkit", "mv /run/rules "+rules+" && systemctl restart polkit")
+	add("no helper", "permissions", "there is no helper", "systemctl stop netwatch-file.socket", "systemctl start netwatch-file.socket")
 	add("daemon stopped", "daemon", "cannot be reached", "systemctl stop netwatch.socket netwatch.service", "systemctl start netwatch.service")
 	return all
 }

@@ -51,6 +51,8 @@ type Doctor struct {
 	Version string
 	// Daemon asks the daemon how it stands; the error says why it cannot.
 	Daemon func(ctx context.Context) (Daemon, error)
+	// Rotate has the helper rewrite files.
+	Rotate actions.Rotate
 }
 
 // A Daemon is what the running daemon says of itself.
@@ -86,6 +88,7 @@ var checks = []check{
 	{"domains", true, checkDomains},
 	{"external-ip", true, checkExternal},
 	{"units", true, checkUnits},
+	{"relays", true, checkRelays},
 	{"permissions", true, checkPermissions},
 	{"certificates", true, checkCertificates},
 	{"OpenVPN", false, checkVPN},

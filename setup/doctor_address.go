@@ -267,3 +267,44 @@ func judgeDomain(domain string, all []netip.Addr, err error, known map[netwatch.
 	}
 	return Finding{OK, domain, "leads to " + addresses(public), ""}
 }
+
+// checkRelays asks each coturn that rules rewrite the file of for relayed addresses,
+// as callers do: that it runs, and its file is right, proves nothing (measured).
+func checkRelays(ctx context.Context, s *scene) (found []Finding) {
+	known := netwatch.Known{}
+	for family, a := range s.known() {
+		known[family] = netwatch.Address{Address: a}
+	}
+	for _, r := range rotations(s.cfg) {
+		what := "relays by " + string(r.File)
+		if len(known) == 0 {
+			found = append(found, Finding{Unknown, what, "the public address is not known", ""})
+			continue
+		}
+		if unit := s.unitOf(string(r.File)); unit != "" && !running(ctx, unit) {
+			found = append(found, Finding{Unknown, what, unit + " does not run", ""})
+			continue
+		}
+		if result := actions.VerifyTurn(ctx, r.File, known); result.Err != nil {
+			found = append(found, wrong(Problem, what, result.Err))
+		} else {
+			found = append(found, Finding{OK, what, "callers get " + result.Detail, ""})
+		}
+	}
+	return found
+}
+
+// unitOf is the unit that runs coturn with a file, empty if none was found.
+func (s *scene) unitOf(file string) string {
+	for _, t := range s.found.Turns {
+		if t.File == file {
+			return t.Unit
+		}
+	}
+	return ""
+}
+
+func running(ctx context.Context, unit string) bool {
+	look, err := actions.LookUnit(ctx, unit)
+	return err == nil && look.Running
+}

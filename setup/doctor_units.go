@@ -2,6 +2,7 @@ package setup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -90,14 +91,39 @@ func checkPermissions(ctx context.Context, s *scene) []Finding {
 	case os.Geteuid() != 0:
 		return []Finding{{Unknown, what, "only root may ask polkit about others", "run netwatch doctor as root"}}
 	}
-	var found []Finding
+	found := s.checkHelper(ctx)
 	for _, n := range s.needs() {
 		if err := actions.Permitted(ctx, d.PID, n.unit, n.verb); err != nil {
 			found = append(found, wrong(Problem, what, err))
 		}
 	}
 	if found == nil {
-		found = []Finding{{OK, what, "polkit lets the daemon do all that the rules say", ""}}
+		found = []Finding{{OK, what, "the daemon may do all that the rules say", ""}}
+	}
+	return found
+}
+
+// errAsked ends a rewriting that was only to be asked for.
+var errAsked = errors.New("it would be rewritten")
+
+// checkHelper has the helper look at each file that it is to rewrite, up to where it
+// would change it.
+func (s *scene) checkHelper(ctx context.Context) (found []Finding) {
+	known := s.known()
+	for _, r := range rotations(s.cfg) {
+		if len(known) == 0 {
+			continue
+		}
+		result, asked := s.Rotate(ctx, r, known, func(string, ...string) error { return errAsked })
+		switch {
+		case !asked:
+			found = append(found, Finding{
+				Problem, "permissions", fmt.Sprintf("the daemon may not write %s, and there is no helper for that", r.File),
+				"systemctl enable --now netwatch-file.socket",
+			})
+		case result.Err != nil && !errors.Is(result.Err, errAsked):
+			found = append(found, wrong(Problem, "permissions", result.Err))
+		}
 	}
 	return found
 }

@@ -142,11 +142,14 @@ func (s *search) oldDirective(line string) (instead string, is bool) {
 	if !slices.Contains(scriptKeys, key) || value != upScript || s.tree.has(upScript) && !s.restartsOnly(s.read(upScript)) {
 		return "", false
 	}
-	return key + ` "` + s.program + ` hook openvpn"`, true
+	// With four tasks the hook stays below the limit that Debian's units set
+	// (measured).
+	return key + ` "` + s.program + " hook openvpn\"\nsetenv GOMAXPROCS 1", true
 }
 
 // oldScripts finds the scripts that OpenVPN runs and that do nothing but restart
-// coturn.
+// coturn. YunoHost's VPN client runs all in two directories: there ours comes in
+// the place of the old one.
 func (s *search) oldScripts() {
 	files := append([]string{upScript}, s.tree.glob("/etc/openvpn/scripts/route-up.d/*")...)
 	for _, file := range append(files, s.tree.glob("/etc/openvpn/scripts/route-down.d/*")...) {
@@ -157,11 +160,18 @@ func (s *search) oldScripts() {
 			continue
 		case !s.restartsOnly(text):
 			o.Kept = "it does more than restart coturn: take that out of it by hand"
-		default:
+		case file == upScript:
 			o.Kept = s.callers(file)
+		default:
+			o.instead("#!/bin/sh\nGOMAXPROCS=1 " + s.program + " hook openvpn || :\n")
 		}
 		s.Old = append(s.Old, o)
 	}
+}
+
+// instead has another text take the place of the whole.
+func (o *Old) instead(text string) {
+	o.Lines, o.Instead, o.rest = []string{strings.TrimSpace(string(o.text))}, []string{strings.TrimSpace(text)}, []byte(text)
 }
 
 // callers says which file of OpenVPN calls a script even when the old lines are

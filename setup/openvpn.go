@@ -1,6 +1,7 @@
 package setup
 
 import (
+	"path"
 	"slices"
 	"strings"
 
@@ -79,5 +80,6 @@ func directive(line string) (key, value string) {
 func callsUs(command string) bool {
 	words := strings.Fields(command)
 	i := slices.Index(words, "hook")
-	return i > 0 && strings.HasSuffix(words[0], "netwatch") && i+1 < len(words) && words[i+1] == "openvpn"
+	ours := func(word string) bool { return path.Base(word) == "netwatch" }
+	return i > 0 && slices.ContainsFunc(words[:i], ours) && i+1 < len(words) && words[i+1] == "openvpn"
 }

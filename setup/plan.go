@@ -133,13 +133,18 @@ func (p *Plan) migrate(f Findings) {
 		}
 		c := Change{File: o.File, Before: o.text, After: o.rest}
 		for i, line := range o.Lines {
-			c.shown = append(c.shown, "    - "+line+"\n")
-			if o.Instead[i] != "" {
-				c.shown = append(c.shown, "    + "+o.Instead[i]+"\n")
-			}
+			c.shown = append(c.shown, indent("    - ", line), indent("    + ", o.Instead[i]))
 		}
 		p.Changes = append(p.Changes, c)
 	}
+}
+
+// indent puts something before each line of a text.
+func indent(before, text string) string {
+	if text == "" {
+		return ""
+	}
+	return before + strings.ReplaceAll(text, "\n", "\n"+before) + "\n"
 }
 
 // checkSudoers has visudo look at what sudo is to read, if there is one: a mistake

@@ -3,6 +3,7 @@ package setup
 import (
 	"fmt"
 	"io"
+	"path"
 	"slices"
 	"strings"
 )
@@ -39,7 +40,7 @@ func serving(c Certificate) string {
 func (o Old) print(w io.Writer) {
 	fmt.Fprintf(w, "replaced by netwatch: %s: %s\n", o.File, o.What)
 	for _, line := range o.Lines {
-		fmt.Fprintf(w, "    %s\n", strings.TrimSpace(line))
+		fmt.Fprint(w, indent("    ", strings.TrimSpace(line)))
 	}
 	if o.Kept != "" {
 		fmt.Fprintf(w, "    stays: %s\n", o.Kept)
@@ -51,9 +52,21 @@ func (f Findings) Removable() bool {
 	return slices.ContainsFunc(f.Old, func(o Old) bool { return o.Kept == "" })
 }
 
-// Advice is what is left to do by hand in OpenVPN's files, a line each. program is
-// where netwatch is to be called from.
+// Advice is what is left to do by hand, a line each: what gives others a right, or
+// belongs into files of others. program is where netwatch is to be called from.
 func (f Findings) Advice(program string) (lines []string) {
+	for _, t := range f.Turns {
+		acl := "setfacl -m u:netwatch:r " + t.File
+		if dir := path.Dir(t.File); dir != "/etc" {
+			acl = "setfacl -m u:netwatch:rx " + dir + "; " + acl
+		}
+		lines = append(lines, acl+", if netwatch is to notice who else rewrites it")
+	}
+	for _, c := range f.Served() {
+		if hook := hookOf(c.File); hook != "" {
+			lines = append(lines, fmt.Sprintf("put the hook %s in place, so that a renewal of %s is told", hook, c.File))
+		}
+	}
 	for _, v := range f.VPNs {
 		old := slices.ContainsFunc(f.Old, func(o Old) bool { return o.File == v.File })
 		if len(v.Hooked) == 0 && !old {

@@ -183,7 +183,7 @@ func migrated(t *testing.T, before, after map[string]file) {
 		want[name] = f
 	}
 	edit("/etc/sudoers", "openvpn    ALL=(ALL) NOPASSWD: /bin/systemctl restart coturn-synapse.service\n", "")
-	edit("/etc/openvpn/client/vpn.conf", "ipchange /usr/local/bin/openvpn_up_script.sh", `ipchange "/usr/bin/netwatch hook openvpn"`)
+	edit("/etc/openvpn/client/vpn.conf", "ipchange /usr/local/bin/openvpn_up_script.sh", "ipchange \"/usr/bin/netwatch hook openvpn\"\nsetenv GOMAXPROCS 1")
 	for _, name := range []string{"/etc/netwatch", conf} {
 		want[name] = after[name]
 	}
@@ -358,12 +358,15 @@ func TestLinesAmongOthers(t *testing.T) {
 	}).build(t)
 	carryOut(t, tree, setup.Wish{Migrate: true})
 	after := snapshot(t, tree)
-	for name, want := range map[string]string{"/etc/crontab": "SHELL=/bin/sh\n0 3 * * * root backup\n", "/etc/cron.d/mixed": "# mine\n0 3 * * * root backup\n"} {
+	for name, want := range map[string]string{
+		"/etc/crontab": "SHELL=/bin/sh\n0 3 * * * root backup\n", "/etc/cron.d/mixed": "# mine\n0 3 * * * root backup\n",
+		"/etc/openvpn/scripts/route-up.d/90-coturn": "#!/bin/sh\nGOMAXPROCS=1 /usr/bin/netwatch hook openvpn || :\n",
+	} {
 		if got := after[name].Content; got != want {
 			t.Errorf("%s is %q", name, got)
 		}
 	}
-	for _, name := range []string{"/etc/cron.d/alone", "/etc/sudoers.d/vpn", "/etc/openvpn/scripts/route-up.d/90-coturn"} {
+	for _, name := range []string{"/etc/cron.d/alone", "/etc/sudoers.d/vpn"} {
 		if _, ok := after[name]; ok {
 			t.Error(name, "is still there")
 		}

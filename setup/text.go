@@ -53,31 +53,46 @@ func (f Findings) fileSource(w *strings.Builder) {
 	for _, t := range f.Turns {
 		files = append(files, t.File)
 	}
-	fmt.Fprintf(w, "\n# Rewritten by others too: an upgrade of the app, an editor.\n[source.file]\nfiles = %s\n", list(files))
+	fmt.Fprintf(w, "\n# Rewritten by others too: an upgrade of the app, an editor. The user netwatch must be\n"+
+		"# able to read it, and then has its secrets: setfacl -m u:netwatch:r FILE, and\n"+
+		"# u:netwatch:rx on its directory. That done, a step verify turn FILE after a restart\n"+
+		"# proves that callers get the right address.\n[source.file]\nfiles = %s\n", list(files))
 }
 
-// certSource watches what coturn and Synapse serve. certbot's files are for root
-// alone: its deploy hook tells of them.
-func (f Findings) certSource(w *strings.Builder) {
-	var files, told []string
-	for _, c := range f.Served() {
-		if strings.HasPrefix(c.File, "/etc/letsencrypt/") {
-			told = append(told, c.File)
-		} else {
-			files = append(files, c.File)
+// hooks are the directories of certificates whose keys are not for everyone, and
+// which hook of contrib/ tells of their renewal.
+var hooks = []struct{ dir, hook string }{
+	{"/etc/yunohost/certs/", "contrib/yunohost/50-netwatch"},
+	{"/etc/letsencrypt/", "contrib/certbot/netwatch"},
+}
+
+// hookOf is the hook that tells of a certificate; empty where there is none.
+func hookOf(file string) string {
+	for _, h := range hooks {
+		if strings.HasPrefix(file, h.dir) {
+			return h.hook
 		}
 	}
+	return ""
+}
+
+// certSource watches what coturn and Synapse serve, less what a hook tells of.
+func (f Findings) certSource(w *strings.Builder) {
+	var files []string
+	for _, c := range f.Served() {
+		if hook := hookOf(c.File); hook != "" {
+			fmt.Fprintf(w, "\n# %s is for few to read:\n# cert-renewed comes from the hook %s, once that is in place.\n", c.File, hook)
+			continue
+		}
+		files = append(files, c.File)
+	}
 	if len(files) > 0 {
-		fmt.Fprintf(w, "\n# The certificates that are served here; the user that runs netwatch must be able\n"+
-			"# to read them and their keys. Else take them out and install the hook that comes\n# with netwatch (contrib/).\n"+
+		fmt.Fprintf(w, "\n# The certificates that are served here. The user netwatch must be able to read them\n"+
+			"# and their keys; else have what renews them run netwatch fire cert-renewed.\n"+
 			"[source.cert]\nfiles = %s\n", list(files))
 		if keys := f.keys(files); keys != nil {
 			fmt.Fprintf(w, "key   = %s\n", list(keys))
 		}
-	}
-	if len(told) > 0 {
-		fmt.Fprintf(w, "\n# Served too: %s\n# Only root may look there: install the deploy hook contrib/certbot/netwatch, which\n"+
-			"# fires cert-renewed.\n", strings.Join(told, ", "))
 	}
 }
 

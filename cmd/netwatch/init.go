@@ -71,7 +71,12 @@ func (i *initialization) run() error {
 	} else if err := i.apply(plan); err != nil {
 		return err
 	}
-	i.advise(found)
+	if found.Removable() && !i.Migrate {
+		fmt.Fprintln(i.stdout, "next: netwatch init --migrate takes out what netwatch replaces, after a backup")
+	}
+	if len(plan.Changes) > 0 {
+		i.advise(found)
+	}
 	return nil
 }
 
@@ -97,9 +102,6 @@ func (i *initialization) did(c setup.Change) { fmt.Fprintln(i.stdout, "done:", c
 
 // advise says what comes next.
 func (i *initialization) advise(found setup.Findings) {
-	if found.Removable() && !i.Migrate {
-		fmt.Fprintln(i.stdout, "next: netwatch init --migrate takes out what netwatch replaces, after a backup")
-	}
 	for _, line := range found.Advice(i.program) {
 		fmt.Fprintln(i.stdout, "next:", line)
 	}
