@@ -16,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // A finding is a line of netwatch doctor --json.
@@ -40,10 +42,15 @@ func doctor(t *testing.T) (all []finding, code int) {
 }
 
 // finds wants exactly one finding, about what and with these words in it, or none
-// when what is empty; and every finding with its remedy.
+// when what is empty; and every finding with its remedy. To look changes nothing.
 func finds(t *testing.T, what, words string) {
 	t.Helper()
+	const files = `find /etc /usr /var/lib/netwatch -type f -printf '%p %i %s %m %u %T@ %C@\n' | sort`
+	before := shell(t, files) + show(t, YunoHost.Unit, "InvocationID")
 	all, code := doctor(t)
+	if after := shell(t, files) + show(t, YunoHost.Unit, "InvocationID"); after != before {
+		t.Error("doctor has changed something:", cmp.Diff(before, after))
+	}
 	var wrong []finding
 	for _, f := range all {
 		if f.Level == "warning" || f.Level == "problem" {

@@ -73,6 +73,7 @@ var machines = map[string]machine{
 		"/etc/letsencrypt/live/www.example.org/fullchain.pem":  "another",
 		"/usr/lib/systemd/system/matrix-synapse.service":       "[Service]\nType=notify\nExecStart=/usr/bin/python3 -m synapse.app.homeserver --config-path=/etc/matrix-synapse/homeserver.yaml --config-path=/etc/matrix-synapse/homeserver.yaml\n",
 		"/etc/matrix-synapse/homeserver.yaml":                  "listeners:\n  - port: 8448\n    tls: true\ntls_certificate_path: \"/etc/ssl/matrix.crt\"\ntls_private_key_path: \"/etc/ssl/private/matrix.key\" # for root\n",
+		"/etc/systemd/system/turn.service":                     "-> /usr/lib/systemd/system/coturn.service",
 		"/etc/openvpn/server.conf":                             "mode server\n",
 		"/etc/openvpn/home.conf":                               ";comment\nremote vpn.example.org\n",
 	},

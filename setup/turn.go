@@ -45,7 +45,9 @@ func (s *search) turns(all []unit) {
 		if u.name == debianUnit && !u.enabled && len(found) > 1 || !s.tree.has(file) {
 			continue
 		}
-		if slices.ContainsFunc(found, func(o unit) bool { return turnFile(o) == file && better(o, u) }) {
+		rival := func(o unit) bool { return turnFile(o) == file && better(o, u) }
+		twin := func(t Turn) bool { return t.File == file }
+		if slices.ContainsFunc(found, rival) || slices.ContainsFunc(s.Turns, twin) {
 			continue
 		}
 		s.Turns = append(s.Turns, s.turn(u.name, file))

@@ -32,7 +32,8 @@ func (s *search) units() []unit {
 				continue
 			}
 			seen[name] = true
-			if to, _ := os.Readlink(s.tree.host(file)); to == os.DevNull {
+			// To /dev/null is masked, to another name an alias.
+			if to, err := os.Readlink(s.tree.host(file)); err == nil && path.Base(to) != name {
 				continue
 			}
 			all = append(all, unit{name, execStart(s.read(file)), s.enabled(name)})

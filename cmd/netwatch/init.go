@@ -3,10 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 
+	"netwatch"
 	"netwatch/actions"
 	"netwatch/config"
 	"netwatch/setup"
@@ -95,6 +97,14 @@ func (i *initialization) apply(plan *setup.Plan) error {
 	if backup != "" {
 		fmt.Fprintf(i.stdout, "as it was: %s (netwatch init --restore puts it back)\n", backup)
 	}
+	return forRoot(err)
+}
+
+// forRoot gives an error its remedy that comes of a lack of rights.
+func forRoot(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return netwatch.WithHint(err, "run it as root; --dry-run shows what it would do")
+	}
 	return err
 }
 
@@ -121,7 +131,7 @@ func (i *initialization) putBack(dir string) error {
 	if i.dryRun || len(r.Changes) == 0 {
 		i.nothing(len(r.Changes))
 	} else if err := r.Apply(i.did); err != nil {
-		return err
+		return forRoot(err)
 	}
 	if len(r.Moved) > 0 {
 		return errFailed
