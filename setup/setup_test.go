@@ -410,3 +410,37 @@ func TestChangedWhileShown(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// Of two units with one file the one that starts at boot is in use, whatever its
+// name is.
+func TestEnabledUnitIsInUse(t *testing.T) {
+	tree := yunohost("synapse", "coturn-synapse.service", "matrix.example.org").and(machine{
+		"/etc/systemd/system/synapse-coturn.service": "[Service]\nExecStart=/usr/bin/turnserver --config=/etc/matrix-synapse/coturn.conf\n",
+	}).build(t)
+	turns := setup.Find(tree, program).Turns
+	if len(turns) != 1 || turns[0].Unit != "coturn-synapse.service" {
+		t.Errorf("%+v", turns)
+	}
+}
+
+// A file that a symlink leads to is changed there, and the link stays; a link with
+// an absolute target does not lead out of the tree.
+func TestThroughSymlink(t *testing.T) {
+	tree := machines["yunohost-before-2024"].and(machine{
+		"/etc/openvpn/client/vpn.conf": "-> /etc/openvpn/real",
+		"/etc/openvpn/real":            "client\nipchange /usr/local/bin/openvpn_up_script.sh\n",
+	}).build(t)
+	before := snapshot(t, tree)
+	carryOut(t, tree, setup.Wish{Migrate: true})
+	after := snapshot(t, tree)
+	if got := after["/etc/openvpn/real"].Content; !strings.Contains(got, "netwatch hook openvpn") {
+		t.Errorf("it holds %q", got)
+	}
+	if after["/etc/openvpn/client/vpn.conf"].Mode&fs.ModeSymlink == 0 {
+		t.Error("the link is gone")
+	}
+	restore(t, tree, nil)
+	if diff := cmp.Diff(before, snapshot(t, tree)); diff != "" {
+		t.Error(diff)
+	}
+}
