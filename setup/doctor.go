@@ -65,8 +65,8 @@ type Daemon struct {
 	Troubles [][2]string
 }
 
-// checkTime is the deadline of each check, and addressTime what of it the servers
-// may take that others wait for.
+// checkTime is the deadline of each check, and addressTime that of what several
+// wait for: what the servers and the daemon say.
 const (
 	checkTime   = 5 * time.Second
 	addressTime = 4 * time.Second
@@ -150,6 +150,9 @@ func (s *scene) configuration() Finding {
 func (s *scene) make(ctx context.Context, c check) []Finding {
 	if c.configured && s.cfg == nil {
 		return []Finding{{Unknown, c.name, "not looked at without a configuration", ""}}
+	}
+	if c.configured {
+		s.told() // within a deadline of its own, not out of theirs who need it
 	}
 	ctx, cancel := context.WithTimeout(ctx, checkTime)
 	defer cancel()
