@@ -48,7 +48,7 @@ func TestComplaintIsNotWaitedFor(t *testing.T) {
 	defer r.Close()
 	defer w.Close()
 	fd := int(w.Fd())
-	if !writable(fd) {
+	if !writable(int32(fd)) {
 		t.Error("an empty pipe is full")
 	}
 	if err := unix.SetNonblock(fd, true); err != nil {
@@ -57,7 +57,7 @@ func TestComplaintIsNotWaitedFor(t *testing.T) {
 	for err == nil {
 		_, err = unix.Write(fd, make([]byte, 4096))
 	}
-	if writable(fd) {
+	if writable(int32(fd)) {
 		t.Errorf("a full pipe is not (%v)", err)
 	}
 }
