@@ -33,7 +33,9 @@ var mayImport = map[string][]string{
 	"control": {".", "hooks"},
 	"config":  {".", "sources", "actions", "hooks"},
 	// What a machine needs and how it stands: files, and no dispatcher.
-	"setup": {".", "config", "actions", "sources"},
+	"setup": {".", "config", "actions", "sources", "packaging"},
+	// What an installation brings.
+	"packaging": {},
 	"cmd":   {".", "sources", "actions", "state", "hooks", "control", "config", "helper", "setup"},
 	// The lab uses the command as a program only.
 	"lab": {".", "sources", "actions", "state", "hooks", "control"},

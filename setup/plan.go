@@ -16,13 +16,14 @@ import (
 	"netwatch"
 	"netwatch/actions"
 	"netwatch/config"
+	"netwatch/packaging"
 )
 
 // Wish is what of a Plan is wanted beyond a first configuration.
 type Wish struct {
 	// Migrate has what is old taken out.
 	Migrate bool
-	// Force has a configuration replaced that is there already.
+	// Force has a configuration replaced that somebody has written already.
 	Force bool
 }
 
@@ -63,9 +64,9 @@ func NewPlan(tree Tree, file string, f Findings, wish Wish) (*Plan, error) {
 	case len(text) == 0:
 		text = old
 	}
-	inForce := old
+	inForce, anew := old, wish.Force || bytes.Equal(old, packaging.Configuration)
 	switch {
-	case err != nil || wish.Force && !bytes.Equal(old, text):
+	case err != nil || anew && !bytes.Equal(old, text):
 		p.Changes, inForce = []Change{newConfig(file, old, text)}, text
 	case !bytes.Equal(old, text):
 		p.Differs = diff.Diff(file, old, "what netwatch init would write", text)

@@ -15,6 +15,7 @@ import (
 	"netwatch"
 	"netwatch/actions"
 	"netwatch/config"
+	"netwatch/packaging"
 	"netwatch/setup"
 )
 
@@ -287,6 +288,17 @@ func TestExistingConfiguration(t *testing.T) {
 	restore(t, tree, nil)
 	if diff := cmp.Diff(before, snapshot(t, tree)); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// The configuration that an installation brings is nobody's own.
+func TestPackagedConfiguration(t *testing.T) {
+	tree := machines["yunohost-before-2024"].and(machine{conf: string(packaging.Configuration)}).build(t)
+	if plan, _ := carryOut(t, tree, setup.Wish{}); plan.Differs != nil {
+		t.Errorf("it stays:\n%s", plan.Differs)
+	}
+	if got := snapshot(t, tree)[conf].Content; got == string(packaging.Configuration) {
+		t.Error("it was not replaced")
 	}
 }
 
