@@ -36,7 +36,7 @@ var mayImport = map[string][]string{
 	"setup": {".", "config", "actions", "sources", "packaging"},
 	// What an installation brings.
 	"packaging": {},
-	"cmd":   {".", "sources", "actions", "state", "hooks", "control", "config", "helper", "setup"},
+	"cmd":       {".", "sources", "actions", "state", "hooks", "control", "config", "helper", "setup"},
 	// The lab uses the command as a program only.
 	"lab": {".", "sources", "actions", "state", "hooks", "control"},
 }
