@@ -88,7 +88,7 @@ func (h hook) tell(deadline time.Time) error {
 // complain prints an error and its remedy as one line, for OpenVPN's log, unless
 // that would have to be waited for.
 func complain(w io.Writer, err error) {
-	if w == os.Stderr && !writable(2) {
+	if w == os.Stderr && !writable(unix.Stderr) {
 		return
 	}
 	text := "netwatch: " + err.Error()
@@ -98,9 +98,8 @@ func complain(w io.Writer, err error) {
 	_, _ = io.WriteString(w, strings.ReplaceAll(text, "\n", " ")+"\n")
 }
 
-// writable says whether a write to fd would not have to wait.
-func writable(fd int32) bool {
-	n, err := unix.Poll([]unix.PollFd{{Fd: fd, Events: unix.POLLOUT}}, 0)
+func writable(fd int) bool {
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, 0) //nolint:gosec // descriptors are small
 	return err == nil && n == 1
 }
 
