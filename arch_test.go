@@ -32,7 +32,9 @@ var mayImport = map[string][]string{
 	"hooks":   {".", "state"},
 	"control": {".", "hooks"},
 	"config":  {".", "sources", "actions", "hooks"},
-	"cmd":     {".", "sources", "actions", "state", "hooks", "control", "config", "helper"},
+	// What a machine needs and how it stands: files, and no dispatcher.
+	"setup": {".", "config", "actions", "sources"},
+	"cmd":   {".", "sources", "actions", "state", "hooks", "control", "config", "helper", "setup"},
 	// The lab uses the command as a program only.
 	"lab": {".", "sources", "actions", "state", "hooks", "control"},
 }
