@@ -217,6 +217,9 @@ func (s server) permit(ctx context.Context, req Request) error {
 	case p.privileged() || s.daemon.MayFire(p.uid, req.Event):
 		return nil
 	}
+	if req.Source != "" {
+		return netwatch.WithHint(notPermitted(p, "fire "+req.Event), "name this user in users of [source."+req.Source+"], and reload netwatch")
+	}
 	return notPermitted(p, "fire "+req.Event)
 }
 

@@ -13,6 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
+	"golang.org/x/sys/unix"
+
 	"netwatch"
 )
 
@@ -269,5 +271,28 @@ func BenchmarkUpdate(b *testing.B) {
 		if err := s.Update(func(st *State) { st.Accept(ev, []string{"r"}) }); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// Root, who runs netwatch by hand, leaves the state to whom the directory belongs.
+func TestStateBelongsToTheDirectorysOwner(t *testing.T) {
+	dir := t.TempDir()
+	owner := os.Geteuid()
+	if owner == 0 {
+		owner = 12345
+		if err := os.Chown(dir, owner, owner); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, _, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(filepath.Join(dir, fileName), &st); err != nil || int(st.Uid) != owner || st.Mode&0o777 != 0o600 {
+		t.Errorf("it belongs to %d with mode %o (%v), not to %d", st.Uid, st.Mode&0o777, err, owner)
 	}
 }

@@ -41,8 +41,11 @@ func (c *command) runCommand() *cobra.Command {
 
 // newLog logs for a person on a terminal and in JSON elsewhere.
 func newLog(w io.Writer) zerolog.Logger {
-	if isTerminal(w) {
+	switch {
+	case isTerminal(w):
 		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly}
+	case isJournal(w):
+		w = journal{w}
 	}
 	return zerolog.New(w).With().Timestamp().Logger()
 }
