@@ -26,13 +26,14 @@ const module = "netwatch"
 var mayImport = map[string][]string{
 	".":       {},
 	"sources": {"."},
-	"actions": {"."},
+	"access":  {"."},
+	"actions": {".", "access"},
 	"state":   {"."},
 	"helper":  {".", "actions"},
 	"hooks":   {".", "state"},
 	"control": {".", "hooks"},
 	"config":  {".", "sources", "actions", "hooks"},
-	"cmd":     {".", "sources", "actions", "state", "hooks", "control", "config", "helper"},
+	"cmd":     {".", "sources", "actions", "state", "hooks", "control", "config", "helper", "access"},
 	// The lab uses the command as a program only.
 	"lab": {".", "sources", "actions", "state", "hooks", "control"},
 }

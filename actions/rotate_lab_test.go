@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"netwatch"
+	"netwatch/access"
 )
 
 // These tests need root, setfacl, and Debian's coturn with its user turnserver.
@@ -348,16 +349,16 @@ func TestLabTry(t *testing.T) {
 	run(t, "chown", "61001:61002", file)
 	run(t, "chmod", "640", file)
 	for name, c := range map[string]struct {
-		reader
+		access.User
 		want bool
 	}{
-		"owner":               {reader{uid: 61001, gid: 61009}, true},
-		"group":               {reader{uid: 61009, gid: 61002}, true},
-		"supplementary group": {reader{uid: 61009, gid: 61009, groups: []uint32{61008, 61002}}, true},
-		"none":                {reader{uid: 61009, gid: 61009, groups: []uint32{61008}}, false},
-		"none of root's":      {reader{uid: 61009, gid: 61009}, false},
+		"owner":               {access.User{UID: 61001, GID: 61009}, true},
+		"group":               {access.User{UID: 61009, GID: 61002}, true},
+		"supplementary group": {access.User{UID: 61009, GID: 61009, Groups: []uint32{61008, 61002}}, true},
+		"none":                {access.User{UID: 61009, GID: 61009, Groups: []uint32{61008}}, false},
+		"none of root's":      {access.User{UID: 61009, GID: 61009}, false},
 	} {
-		if err := c.try(file); (err == nil) != c.want || err != nil && !errors.Is(err, unix.EACCES) {
+		if err := c.CheckRead(file); (err == nil) != c.want || err != nil && !errors.Is(err, unix.EACCES) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -375,11 +376,11 @@ func TestLabTryAsTheKernel(t *testing.T) {
 	for range 100 {
 		list := fmt.Sprintf("u::%s,g::%s,o::%s,m::%s,u:61003:%s,g:61004:%s,g:61005:%s", perm(), perm(), perm(), perm(), perm(), perm(), perm())
 		run(t, "setfacl", "--set", list, []string{file, dir}[dice.IntN(2)])
-		who := reader{uid: 61001 + dice.IntN(4), gid: 61002 + dice.IntN(5), groups: []uint32{uint32(61002 + dice.IntN(5))}}
+		who := access.User{UID: 61001 + dice.IntN(4), GID: 61002 + dice.IntN(5), Groups: []uint32{uint32(61002 + dice.IntN(5))}}
 		kernel := exec.Command("cat", file)
-		kernel.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(who.uid), Gid: uint32(who.gid), Groups: who.groups}}
+		kernel.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(who.UID), Gid: uint32(who.GID), Groups: who.Groups}}
 		can := kernel.Run() == nil
-		if err := who.try(file); (err == nil) != can {
+		if err := who.CheckRead(file); (err == nil) != can {
 			t.Errorf("%+v: %v, and the kernel permits it: %v\n%s", who, err, can, run(t, "getfacl", "-np", dir, file))
 		}
 		if can {
