@@ -141,7 +141,7 @@ func TestSettleAgain(t *testing.T) {
 func TestSettleNotOurs(t *testing.T) {
 	s := newScene(t)
 	for path, p := range map[string]perm{s.dir: maySearch, s.file: mayRead} {
-		l, err := modeList(0).give(uint32(him.UID), p)
+		l, err := modeList(0o700).give(uint32(him.UID), p)
 		s.must(err)
 		s.must(unix.Setxattr(path, Xattr, l.value(), 0))
 	}
