@@ -173,7 +173,7 @@ func (o *original) replace(ctx context.Context, text []byte, changing func(strin
 	if err := lock(ctx, int(o.Fd())); err != nil {
 		return o.explain("waiting for another rewrite of it", err)
 	}
-	if err := o.current(); err != nil {
+	if err := errors.Join(o.current(), o.checkSticky(dir)); err != nil {
 		return err
 	}
 	if err := unix.Unlinkat(dir, o.temporary(), 0); err != nil && !errors.Is(err, unix.ENOENT) {
@@ -189,6 +189,26 @@ func (o *original) replace(ctx context.Context, text []byte, changing func(strin
 	// this sync a power cut may bring back the old one, whole as well.
 	_ = unix.Fsync(dir)
 	return nil
+}
+
+// checkSticky refuses a sticky directory of another when the original is another's
+// too: there we could neither rename the new file nor remove it once it is his,
+// without a privilege (unlink(2), EPERM) that opening with O_NOATIME takes as well
+// (open(2)).
+func (o *original) checkSticky(dir int) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(dir, &st); err != nil || st.Mode&unix.S_ISVTX == 0 || int(st.Uid) == os.Geteuid() {
+		return err
+	}
+	fd, err := unix.Openat(dir, o.base, unix.O_RDONLY|unix.O_NOATIME|unix.O_CLOEXEC|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	if errors.Is(err, unix.EPERM) {
+		err = fmt.Errorf("rewriting %s: its directory is sticky, where only owners may replace a file: %w", o.path, err)
+		return netwatch.WithHint(err, "chmod -t "+o.dir+", or move the file to another directory")
+	}
+	if err != nil {
+		return errMoved
+	}
+	return unix.Close(fd)
 }
 
 // cleanup removes the temporary file; there may be none.
@@ -412,8 +432,6 @@ func (o *original) explain(doing string, err error) error {
 		hint = "it is a bind mount, which cannot be replaced: mount its directory instead"
 	case errors.Is(err, context.DeadlineExceeded):
 		hint = "see what else netwatch does there: `netwatch status`, and `fuser -v " + o.path + "`"
-	case errors.Is(err, unix.EPERM) && o.sticky():
-		hint = "its directory is sticky, and so lets nobody but the owner replace it: chmod -t " + o.dir + ", or move it to another"
 	case errors.Is(err, fs.ErrPermission):
 		hint = "have netwatch's helper do it: systemctl start netwatch-file.socket; or run netwatch as root: nobody else may replace files in " + o.dir + " and keep their owner"
 	}
@@ -422,11 +440,4 @@ func (o *original) explain(doing string, err error) error {
 		return err
 	}
 	return netwatch.WithHint(err, hint)
-}
-
-// sticky says whether the original is in a directory in which only owners may
-// replace what is theirs (unlink(2), EPERM).
-func (o *original) sticky() bool {
-	var st unix.Stat_t
-	return unix.Stat(o.dir, &st) == nil && st.Mode&unix.S_ISVTX != 0
 }
