@@ -33,7 +33,11 @@ var mayImport = map[string][]string{
 	"hooks":   {".", "state"},
 	"control": {".", "hooks"},
 	"config":  {".", "sources", "actions", "hooks"},
-	"cmd":     {".", "sources", "actions", "state", "hooks", "control", "config", "helper", "access"},
+	// What a machine needs and how it stands: files, and no dispatcher.
+	"setup": {".", "config", "actions", "sources", "packaging"},
+	// What an installation brings.
+	"packaging": {},
+	"cmd":       {".", "sources", "actions", "state", "hooks", "control", "config", "helper", "setup", "access"},
 	// The lab uses the command as a program only.
 	"lab": {".", "sources", "actions", "state", "hooks", "control"},
 }

@@ -134,12 +134,15 @@ func broken(ctx context.Context, err error) error {
 // the socket already.
 func (c *Client) call(ctx context.Context, method, path string, body []byte) (io.ReadCloser, error) {
 	resp, err := c.send(ctx, method, path, body)
-	if err == nil && resp.StatusCode == http.StatusServiceUnavailable {
+	switch {
+	case err == nil && resp.StatusCode == http.StatusServiceUnavailable:
 		_ = resp.Body.Close()
+		resp, err = c.send(ctx, method, path, body)
+	case cutShort(ctx, err):
 		resp, err = c.send(ctx, method, path, body)
 	}
 	if err != nil {
-		return nil, err
+		return nil, c.unreached(ctx, err)
 	}
 	if resp.StatusCode == http.StatusOK {
 		return resp.Body, nil
@@ -148,16 +151,26 @@ func (c *Client) call(ctx context.Context, method, path string, body []byte) (io
 	return nil, refusal(resp)
 }
 
+// cutShort says whether the daemon took the connection and ended before it could
+// answer. What it may have accepted all the same is fired once more, which is
+// harmless.
+func cutShort(ctx context.Context, err error) bool {
+	netErr, dial := net.Error(nil), new(net.OpError)
+	switch {
+	case err == nil, ctx.Err() != nil:
+		return false
+	case errors.As(err, &netErr) && netErr.Timeout():
+		return false
+	}
+	return !errors.As(err, &dial) || dial.Op != "dial"
+}
+
 func (c *Client) send(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://netwatch"+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, fmt.Errorf("making the request: %w", err)
 	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return nil, c.unreached(ctx, err)
-	}
-	return resp, nil
+	return c.http.Do(req)
 }
 
 // unreached says why there was no answer, with its remedy.

@@ -42,6 +42,7 @@ func (s stub) Dismiss(rule string) error {
 	}
 	return nil
 }
+
 func (s stub) Fire(ctx context.Context, r Request, watch func(netwatch.Entry)) (Accepted, error) {
 	return s.fire(ctx, r, watch)
 }
@@ -147,6 +148,31 @@ func TestEndingDaemon(t *testing.T) {
 	if a, _, err := fired(t, path, Request{Event: "x"}); err != nil || a.ID != "second" {
 		t.Errorf("%+v, %v", a, err)
 	}
+}
+
+// One that is killed before it can answer is asked once more too.
+func TestKilledDaemon(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second := NewServer(stub{fire: func(_ context.Context, r Request, _ func(netwatch.Entry)) (Accepted, error) {
+		return Accepted{ID: "second", Event: r.Event}, nil
+	}})
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if c, err := l.Accept(); err == nil {
+			_ = c.Close()
+		}
+		_ = second.Serve(&listener{UnixListener: l.(*net.UnixListener), open: map[uint32]int{}})
+	}()
+	if a, _, err := fired(t, path, Request{Event: "x"}); err != nil || a.ID != "second" {
+		t.Errorf("%+v, %v", a, err)
+	}
+	_ = second.Close()
+	<-ended
 }
 
 func TestBadRequests(t *testing.T) {

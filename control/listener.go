@@ -6,8 +6,9 @@ import (
 )
 
 // maxPerUser is how many connections a user without privileges may have open at
-// once; those beyond are closed. So nobody can take what the others need.
-const maxPerUser = 16
+// once; those beyond are closed. So nobody can take what the others need, and
+// what many OpenVPN scripts say while netwatch hangs is not lost.
+const maxPerUser = 256
 
 // A listener knows who connects.
 type listener struct {

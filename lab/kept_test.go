@@ -5,6 +5,7 @@ package lab
 import (
 	"errors"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -23,6 +24,7 @@ func manner(t *testing.T, file, link string) string {
 func TestOwnerAndACLKept(t *testing.T) {
 	fresh(t, YunoHost)
 	link := "/etc/matrix-synapse/link.conf"
+	t.Cleanup(func() { _ = os.Remove(server.path(link)) })
 	shell(t, "ln -sfn coturn.conf "+link+" && setfattr -n user.lab -v kept "+YunoHost.File)
 	before, content := manner(t, YunoHost.File, link), shell(t, "cat "+YunoHost.File)
 	for _, want := range []string{"synapse:synapse 640", "user:turnserver:r--", `user.lab="kept"`, "'coturn.conf'"} {

@@ -432,7 +432,8 @@ func TestNetlinkEachGroupWakes(t *testing.T) {
 		"addr change 2001:db8::2/64 dev eth0 valid_lft 1000 preferred_lft 900",
 		"route add default via fe80::1 dev eth0",
 	} {
-		for within(200*time.Millisecond) == nil { // what is left of before
+		for left := true; left; { // of what was before
+			left = within(200*time.Millisecond) == nil
 		}
 		n.ip(t, line)
 		if err := within(10 * time.Second); err != nil {

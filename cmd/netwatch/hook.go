@@ -99,7 +99,7 @@ func complain(w io.Writer, err error) {
 }
 
 func writable(fd int) bool {
-	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, 0)
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, 0) //nolint:gosec // descriptors are small
 	return err == nil && n == 1
 }
 

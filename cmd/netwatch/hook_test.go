@@ -1,12 +1,18 @@
 package main
 
 import (
+	"context"
+	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/rs/zerolog"
 	"golang.org/x/sys/unix"
+
+	"netwatch/control"
 )
 
 func TestParseHook(t *testing.T) {
@@ -60,4 +66,26 @@ func TestComplaintIsNotWaitedFor(t *testing.T) {
 	if writable(fd) {
 		t.Errorf("a full pipe is not (%v)", err)
 	}
+}
+
+// Who does not wait may have gone before his event is accepted.
+func TestFireOfWhoHasGone(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "netwatch.toml")
+	text := fmt.Sprintf("[daemon]\nsocket = %q\nstate = %q\n[[rule]]\non = [\"vpn-changed\"]\ndo = [\"exec /bin/true\"]\n", dir+"/s", dir+"/state")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d, err := newDaemon(file, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.store.Close()
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	a, err := d.Fire(gone, control.OpenVPNRequest(nil, os.Getenv), nil)
+	if err != nil || len(a.Rules) != 1 {
+		t.Errorf("%+v, %v", a, err)
+	}
+	d.rules.Drain(t.Context())
 }

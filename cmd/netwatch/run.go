@@ -82,9 +82,23 @@ func (d *daemon) run(ctx context.Context) error {
 			// What comes now waits for the next daemon if systemd holds the socket.
 			_ = listener.Close()
 			d.drain()
-			return server.Close()
+			return hangUp(server)
 		}
 	}
+}
+
+// hangUpTime is how long who has just asked may be answered; those who follow a
+// run or the history are not waited for.
+const hangUpTime = 200 * time.Millisecond
+
+// hangUp ends the server.
+func hangUp(server *http.Server) error {
+	ctx, cancel := context.WithTimeout(context.Background(), hangUpTime)
+	defer cancel()
+	if server.Shutdown(ctx) == nil {
+		return nil
+	}
+	return server.Close()
 }
 
 // startPause is how long to wait before started is emitted again when it could
