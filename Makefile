@@ -75,11 +75,12 @@ install: ## put what "make build" made into place (PREFIX=/usr, DESTDIR=)
 
 uninstall: ## remove what "make install" and "netwatch grant" put into place, less the configuration
 	@! grep -rls 'netwatch hook' "$(DESTDIR)/etc/openvpn" || { echo "OpenVPN does not start when a script of its is missing: take netwatch out of these files first" >&2; exit 1; }
+	[ -n "$(DESTDIR)" ] || [ ! -x "$(PREFIX)/bin/netwatch" ] || "$(PREFIX)/bin/netwatch" grant --revoke
 	rm -f "$(DESTDIR)$(PREFIX)/bin/netwatch" "$(DESTDIR)$(PREFIX)"/lib/systemd/system/netwatch.* "$(DESTDIR)$(PREFIX)"/lib/systemd/system/netwatch-file* \
 		"$(DESTDIR)$(PREFIX)/lib/sysusers.d/netwatch.conf" "$(DESTDIR)$(PREFIX)"/share/man/man[58]/netwatch*.[58] \
 		"$(DESTDIR)$(PREFIX)/share/bash-completion/completions/netwatch" "$(DESTDIR)$(PREFIX)"/share/zsh/*/_netwatch \
 		"$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/netwatch.fish"
-	rm -rf "$(DESTDIR)/etc/polkit-1/rules.d/50-netwatch.rules" "$(DESTDIR)/etc/systemd/system/netwatch-file@.service.d"
+	rm -rf "$(DESTDIR)/etc/polkit-1/rules.d/50-netwatch.rules" "$(DESTDIR)/etc/systemd/system/netwatch-file@.service.d" "$(DESTDIR)/var/lib/netwatch-grant"
 
 clean: ## remove what was built
 	rm -rf bin dist

@@ -26,7 +26,8 @@ const module = "netwatch"
 var mayImport = map[string][]string{
 	".":       {},
 	"sources": {"."},
-	"actions": {"."},
+	"access":  {"."},
+	"actions": {".", "access"},
 	"state":   {"."},
 	"helper":  {".", "actions"},
 	"hooks":   {".", "state"},
@@ -36,7 +37,7 @@ var mayImport = map[string][]string{
 	"setup": {".", "config", "actions", "sources", "packaging"},
 	// What an installation brings.
 	"packaging": {},
-	"cmd":       {".", "sources", "actions", "state", "hooks", "control", "config", "helper", "setup"},
+	"cmd":       {".", "sources", "actions", "state", "hooks", "control", "config", "helper", "setup", "access"},
 	// The lab uses the command as a program only.
 	"lab": {".", "sources", "actions", "state", "hooks", "control"},
 }

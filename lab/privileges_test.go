@@ -71,7 +71,7 @@ func TestExposure(t *testing.T) {
 	if level, err := strconv.ParseFloat(found[1], 64); err != nil || level > 1.5 {
 		t.Errorf("the exposure is %s (%v), want 1.5 at most:\n%s", found[1], err, out)
 	}
-	if caps := show(t, "netwatch-file@x.service", "CapabilityBoundingSet"); caps != "cap_chown cap_dac_override cap_fowner cap_lease" {
+	if caps := show(t, "netwatch-file@x.service", "CapabilityBoundingSet"); caps != "cap_chown cap_dac_override cap_lease" {
 		t.Errorf("the helper has %s", caps)
 	}
 }

@@ -3,7 +3,6 @@ package setup
 import (
 	"fmt"
 	"io"
-	"path"
 	"slices"
 	"strings"
 )
@@ -55,13 +54,6 @@ func (f Findings) Removable() bool {
 // Advice is what is left to do by hand, a line each: what gives others a right, or
 // belongs into files of others. program is where netwatch is to be called from.
 func (f Findings) Advice(program string) (lines []string) {
-	for _, t := range f.Turns {
-		acl := "setfacl -m u:netwatch:r " + t.File
-		if dir := path.Dir(t.File); dir != "/etc" {
-			acl = "setfacl -m u:netwatch:rx " + dir + "; " + acl
-		}
-		lines = append(lines, acl+", if netwatch is to notice who else rewrites it")
-	}
 	for _, c := range f.Served() {
 		if hook := hookOf(c.File); hook != "" {
 			lines = append(lines, fmt.Sprintf("put the hook %s in place, so that a renewal of %s is told", hook, c.File))

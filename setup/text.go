@@ -53,10 +53,9 @@ func (f Findings) fileSource(w *strings.Builder) {
 	for _, t := range f.Turns {
 		files = append(files, t.File)
 	}
-	fmt.Fprintf(w, "\n# Rewritten by others too: an upgrade of the app, an editor. The user netwatch must be\n"+
-		"# able to read it, and then has its secrets: setfacl -m u:netwatch:r FILE, and\n"+
-		"# u:netwatch:rx on its directory. That done, a step verify turn FILE after a restart\n"+
-		"# proves that callers get the right address.\n[source.file]\nfiles = %s\n", list(files))
+	fmt.Fprintf(w, "\n# Rewritten by others too: an upgrade of the app, an editor. netwatch grant, which\n"+
+		"# each start does, lets the user netwatch read it, who then has its secrets. So a step\n"+
+		"# verify turn FILE after a restart can prove that callers get the right address.\n[source.file]\nfiles = %s\n", list(files))
 }
 
 // hooks are the directories of certificates whose keys are not for everyone, and

@@ -52,7 +52,7 @@ func TestNoFile(t *testing.T) {
 		dir + "/pipe":      "it is not a regular file\nhint: name a regular file",
 		"/dev/null":        "it is not a regular file\nhint: name a regular file",
 		dir + "/directory": "it is a directory\nhint: name the file in it that is meant",
-		dir + "/secret":    "permission denied\nhint: let the user that runs netwatch read it, as with setfacl(1)",
+		dir + "/secret":    "permission denied\nhint: " + netwatch.GrantHint,
 		dir + "/large":     "it has 4194304 bytes, and 4194304 are too many\nhint: name the configuration or certificate that is meant",
 		dir + "/loop":      "too many levels of symbolic links",
 	} {
