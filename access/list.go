@@ -62,7 +62,7 @@ type list []entry
 
 // modeList is a mode as a list.
 func modeList(mode uint32) list {
-	bits := func(shift int) perm { return perm(mode>>shift) & mayAll }
+	bits := func(shift int) perm { return perm(mode >> shift & 0o7) }
 	return list{{ownerEntry, bits(6), noID}, {groupEntry, bits(3), noID}, {otherEntry, bits(0), noID}}
 }
 

@@ -37,7 +37,7 @@ func Lookup(name string) (User, error) {
 	number := func(text string) int {
 		n, err := strconv.ParseUint(text, 10, 31)
 		errs = append(errs, err)
-		return int(n) //nolint:gosec // It has 31 bits.
+		return int(n)
 	}
 	u.UID, u.GID = number(found.Uid), number(found.Gid)
 	for i, g := range groups {
