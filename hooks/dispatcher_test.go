@@ -334,7 +334,7 @@ func TestCrashAnywhereStillRestarts(t *testing.T) {
 						if written {
 							return netwatch.Result{Outcome: netwatch.Unchanged}
 						}
-						if err := job.Changing(""); err != nil {
+						if err := job.Changing(netwatch.Rewrite{}); err != nil {
 							return netwatch.Failure(err)
 						}
 						at("changing")
@@ -519,7 +519,7 @@ func TestGateThatFailedMayHaveChanged(t *testing.T) {
 				return netwatch.Result{Outcome: netwatch.Unchanged}
 			}
 			tried = true
-			return netwatch.Failure(errors.Join(job.Changing(""), errors.New("after the change")))
+			return netwatch.Failure(errors.Join(job.Changing(netwatch.Rewrite{}), errors.New("after the change")))
 		})), gated(result(netwatch.Changed))))
 		defer b.close(t)
 		b.accept(t)

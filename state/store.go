@@ -123,7 +123,7 @@ func (s *State) whole() bool {
 			return false
 		}
 	}
-	return s.Addresses != nil && s.Runs != nil && s.Failures != nil && s.Seen != nil && s.Starts != nil
+	return s.Addresses != nil && s.Runs != nil && s.Failures != nil && s.Seen != nil && s.Rewrites != nil && s.Starts != nil
 }
 
 // Close writes the newest confirmations and unlocks the directory.
@@ -269,6 +269,10 @@ func (s *Store) Seen(event, file string) string { return s.Get().Seen[event][fil
 func (s *Store) See(event, file, fingerprint string) error {
 	return s.Update(func(st *State) { st.See(event, file, fingerprint) })
 }
+
+// Wrote says whether it was netwatch alone who made a file go from one content to
+// another.
+func (s *Store) Wrote(w netwatch.Rewrite) bool { return s.Get().Wrote(w) }
 
 // Of are the times when netwatch started a unit, newest last.
 func (s *Store) Of(unit string) []time.Time { return s.Get().Starts[unit] }

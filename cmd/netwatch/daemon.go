@@ -49,7 +49,7 @@ func newDaemon(file string, log zerolog.Logger) (*daemon, error) {
 	}
 	d.rules = hooks.New(hooks.NewTable(cfg.Rules), d.store, d.report)
 	d.watch = newWatchers(d.emit, d.report, sources.Env{
-		Known: d.store.Known, Confirm: d.store.Confirm, Seen: d.store.Seen, See: d.store.See, Log: d.log,
+		Known: d.store.Known, Confirm: d.store.Confirm, Seen: d.store.Seen, See: d.store.See, Wrote: d.store.Wrote, Log: d.log,
 	})
 	if aside != "" {
 		d.note(fmt.Errorf("reading the state: it was damaged; it is kept as %s, and netwatch begins from the present", aside))
