@@ -183,8 +183,10 @@ func (ws *watchers) status() []control.SourceStatus {
 			all[i].Error = w.err.Error()
 		}
 		w.mu.Unlock()
-		if t, ok := w.source.(troubled); ok && t.Trouble() != nil {
-			all[i].Trouble = t.Trouble().Error()
+		if t, ok := w.source.(troubled); ok {
+			if err := t.Trouble(); err != nil {
+				all[i].Trouble = err.Error()
+			}
 		}
 	}
 	return all
