@@ -318,7 +318,11 @@ func TestHungDaemon(t *testing.T) {
 	}
 	defer l.Close()
 	c := NewClient(l.Addr().String())
-	c.http.Transport.(*http.Transport).ResponseHeaderTimeout = 50 * time.Millisecond
+	transport := c.http.Transport.(*http.Transport)
+	if transport.ResponseHeaderTimeout != patience {
+		t.Errorf("a client waits for %s", transport.ResponseHeaderTimeout)
+	}
+	transport.ResponseHeaderTimeout = 50 * time.Millisecond // the test has less
 	if _, err := c.Status(t.Context()); !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), "it does not answer") {
 		t.Errorf("%v", err)
 	}
