@@ -48,10 +48,10 @@ func (k *fakeKernel) Read() (network, bool, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.reads = append(k.reads, time.Now())
-	time.Sleep(k.cost)
 	if k.during != nil {
 		k.during()
 	}
+	<-time.After(k.cost)
 	if k.torn > 0 {
 		k.torn--
 		return newNetwork(), false, nil
@@ -119,7 +119,7 @@ func (l *follower) emit(ev netwatch.Event) {
 // within checks what is told in a span of time, which passes.
 func (l *follower) within(t *testing.T, span time.Duration, want ...string) {
 	t.Helper()
-	time.Sleep(span) // by the clock of the bubble
+	<-time.After(span) // by the clock of the bubble
 	synctest.Wait()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -156,6 +156,16 @@ func TestNetlinkFirstLookIsSilent(t *testing.T) {
 	})
 }
 
+// A deprecated address that was there at first is told of when it goes.
+func TestNetlinkFirstLookHasDeprecated(t *testing.T) {
+	inBubble(t, "eth0/~2001:db8::1", func(t *testing.T, k *fakeKernel, l *follower) {
+		k.become("eth0/~2001:db8::1 eth0/192.0.2.1")
+		l.within(t, time.Second, "addr eth0 >192.0.2.1")
+		k.become("eth0/192.0.2.1")
+		l.within(t, time.Second, "addr eth0 2001:db8::1>")
+	})
+}
+
 // What goes and comes within some milliseconds is one event.
 func TestNetlinkReplaced(t *testing.T) {
 	inBubble(t, "eth0/192.0.2.1", func(t *testing.T, k *fakeKernel, l *follower) {
@@ -183,7 +193,7 @@ func TestNetlinkChangeWhileLooking(t *testing.T) {
 			if len(k.reads) == 2 { // that sees nothing, and the message is there at its end
 				k.is = ""
 				k.messages <- nil
-				time.Sleep(time.Millisecond)
+				<-time.After(time.Millisecond)
 			} else {
 				k.is = "eth0/192.0.2.2"
 			}
