@@ -797,3 +797,25 @@ func TestOldAddressIsNotActedOn(t *testing.T) {
 		}
 	})
 }
+
+// A failure stays in the status also when its rule has another name since.
+func TestFailureOfARuleThatIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := rule(plain(result(netwatch.Failed)))
+		r.Retry = 0
+		b := open(t, t.TempDir(), r)
+		defer b.close(t)
+		b.accept(t)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		renamed := *r
+		renamed.Name = "renamed"
+		b.Swap(NewTable([]*Rule{&renamed}))
+		if all := b.Status(); len(all) != 2 || all[1].Name != "r" || all[1].Failed == nil {
+			t.Errorf("%+v", all)
+		}
+		if err := b.Dismiss("r"); err != nil || len(b.Status()) != 1 {
+			t.Error(err, b.Status())
+		}
+	})
+}
