@@ -200,7 +200,7 @@ func TestSettle(t *testing.T) {
 	<-entered
 	_ = c.Close()
 	_ = l.Close()
-	<-served
+	_ = <-served
 	settled := make(chan struct{})
 	go func() {
 		defer close(settled)

@@ -85,7 +85,7 @@ func (d *daemon) run(ctx context.Context) error {
 			// What comes now waits for the next daemon if systemd holds the socket;
 			// what has come is still accepted.
 			_ = listener.Close()
-			<-served
+			_ = <-served
 			letHandOver(server)
 			d.drain()
 			return hangUp(server)
