@@ -13,6 +13,7 @@ import (
 	"time"
 
 	systemd "github.com/coreos/go-systemd/v22/daemon"
+	journald "github.com/coreos/go-systemd/v22/journal"
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -45,7 +46,7 @@ func newLog(w io.Writer) zerolog.Logger {
 	case isTerminal(w):
 		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly}
 	case isJournal(w):
-		w = journal{w}
+		w = journal{journald.Send, w}
 	}
 	return zerolog.New(w).With().Timestamp().Logger()
 }
