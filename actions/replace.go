@@ -164,7 +164,7 @@ func (o *original) temporary() string { return "." + o.base + ".netwatch-new" }
 // and extended attributes (ACLs are among them), or changes nothing. It
 // returns errMoved if the original is no longer what was read. changing is
 // called right before the change.
-func (o *original) replace(ctx context.Context, text []byte, changing func(string, ...string) error) error {
+func (o *original) replace(ctx context.Context, text []byte, changing func(netwatch.Rewrite) error) error {
 	dir, err := unix.Open(o.dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return o.explain("opening its directory", err)
@@ -276,12 +276,12 @@ func (o *original) write(dir int, text []byte) error {
 }
 
 // swap renames the temporary file over the original.
-func (o *original) swap(dir int, text []byte, changing func(string, ...string) error) error {
+func (o *original) swap(dir int, text []byte, changing func(netwatch.Rewrite) error) error {
 	if err := o.current(); err != nil {
 		return err
 	}
 	if changing != nil {
-		if err := changing(netwatch.Fingerprint(text), o.path, filepath.Join(o.dir, o.base)); err != nil {
+		if err := changing(netwatch.Rewrite{Place: filepath.Join(o.dir, o.base), From: netwatch.Fingerprint(o.text), To: netwatch.Fingerprint(text)}); err != nil {
 			return fmt.Errorf("rewriting %s: noting that it changes: %w", o.path, err)
 		}
 	}

@@ -39,7 +39,7 @@ type Rotation struct {
 // A Rotate has another process, which may, do a rotation to the public
 // addresses, and calls changing as a Job says. It returns false when there is
 // none to ask: then this process does it.
-type Rotate func(ctx context.Context, r *Rotation, public map[netwatch.Family]netip.Addr, changing func(fingerprint string, files ...string) error) (netwatch.Result, bool)
+type Rotate func(ctx context.Context, r *Rotation, public map[netwatch.Family]netip.Addr, changing func(netwatch.Rewrite) error) (netwatch.Result, bool)
 
 // newRotate makes the step. What comes after it may depend on it.
 func newRotate(env Env, verb string, words []string) (netwatch.Step, error) {
@@ -114,7 +114,7 @@ func (r *Rotation) Do(ctx context.Context, job netwatch.Job) netwatch.Result {
 }
 
 // once reads the file, and replaces it if another is wanted.
-func (r *Rotation) once(ctx context.Context, public map[netwatch.Family]netip.Addr, changing func(string, ...string) error) (netwatch.Result, error) {
+func (r *Rotation) once(ctx context.Context, public map[netwatch.Family]netip.Addr, changing func(netwatch.Rewrite) error) (netwatch.Result, error) {
 	o, err := openOriginal(string(r.File))
 	if err != nil {
 		return netwatch.Result{}, err

@@ -145,7 +145,7 @@ func TestLabRotateUnreadable(t *testing.T) {
 			run(t, "setfacl", "-m", "u:turnserver:rX", filepath.Dir(file), file)
 			run(t, forbid[0], forbid[1:]...)
 			// The process began with another inode: it is known by the path.
-			got := rotate(t, file, "198.51.100.7", func(string, ...string) error { t.Error("it was to be changed"); return nil })
+			got := rotate(t, file, "198.51.100.7", func(netwatch.Rewrite) error { t.Error("it was to be changed"); return nil })
 			wantResult(t, got, netwatch.Failed, "coturn (user turnserver) cannot read it; it would start as an open relay", "setfacl -m u:turnserver:r "+file)
 			wantFile(t, file, strings.Replace(confText, "203.0.113.5", "203.0.113.6", 1))
 			wantAlone(t, file)

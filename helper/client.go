@@ -23,7 +23,7 @@ type Client struct {
 
 // Rotate is an actions.Rotate. There is nobody to ask when there is no socket,
 // or it is not for this user: netwatch is then run by hand, or without helper.
-func (c Client) Rotate(ctx context.Context, r *actions.Rotation, public map[netwatch.Family]netip.Addr, changing func(string, ...string) error) (netwatch.Result, bool) {
+func (c Client) Rotate(ctx context.Context, r *actions.Rotation, public map[netwatch.Family]netip.Addr, changing func(netwatch.Rewrite) error) (netwatch.Result, bool) {
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", c.Socket)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 		return netwatch.Result{}, false
@@ -59,7 +59,7 @@ func ask(r *actions.Rotation, public map[netwatch.Family]netip.Addr) request {
 
 // talk is the conversation. An error is one of the conversation itself; what
 // the helper could not do is a Result.
-func talk(conn io.ReadWriter, q request, changing func(string, ...string) error) (netwatch.Result, error) {
+func talk(conn io.ReadWriter, q request, changing func(netwatch.Rewrite) error) (netwatch.Result, error) {
 	in, out := json.NewDecoder(conn), json.NewEncoder(conn)
 	if err := out.Encode(q); err != nil {
 		return netwatch.Result{}, err
@@ -75,7 +75,7 @@ func talk(conn io.ReadWriter, q request, changing func(string, ...string) error)
 			return a.result(), nil
 		}
 		if changing != nil {
-			if err := changing(a.Changing.Fingerprint, a.Changing.Files...); err != nil {
+			if err := changing(*a.Changing); err != nil {
 				return netwatch.Result{}, fmt.Errorf("noting that it changes: %w", err)
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"syscall"
 
+	"netwatch"
 	"netwatch/actions"
 )
 
@@ -114,7 +115,7 @@ func (s *scene) checkHelper(ctx context.Context) (found []Finding) {
 		if len(known) == 0 {
 			continue
 		}
-		result, asked := s.Rotate(ctx, r, known, func(string, ...string) error { return errAsked })
+		result, asked := s.Rotate(ctx, r, known, func(netwatch.Rewrite) error { return errAsked })
 		switch {
 		case !asked:
 			found = append(found, Finding{

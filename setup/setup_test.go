@@ -271,7 +271,7 @@ func TestExistingConfiguration(t *testing.T) {
 	tree := machines["yunohost-before-2024"].and(machine{conf: own}).build(t)
 	before := snapshot(t, tree)
 	plan, _ := carryOut(t, tree, setup.Wish{})
-	if !strings.Contains(string(plan.Differs), `+do   = ["rotate coturn /etc/matrix-synapse/coturn.conf", "restart coturn-synapse.service"]`) {
+	if !strings.Contains(string(plan.Differs), `+  "verify turn /etc/matrix-synapse/coturn.conf",`) {
 		t.Errorf("the difference is not shown:\n%s", plan.Differs)
 	}
 	_, err := setup.NewPlan(tree, conf, setup.Find(tree, program), setup.Wish{Migrate: true})

@@ -54,8 +54,8 @@ func (f Findings) fileSource(w *strings.Builder) {
 		files = append(files, t.File)
 	}
 	fmt.Fprintf(w, "\n# Rewritten by others too: an upgrade of the app, an editor. netwatch grant, which\n"+
-		"# each start does, lets the user netwatch read it, who then has its secrets. So a step\n"+
-		"# verify turn FILE after a restart can prove that callers get the right address.\n[source.file]\nfiles = %s\n", list(files))
+		"# each start does, lets the user netwatch read it, who then has its secrets: verify asks\n"+
+		"# coturn with them, as a caller does.\n[source.file]\nfiles = %s\n", list(files))
 }
 
 // hooks are the directories of certificates whose keys are not for everyone, and
@@ -132,17 +132,26 @@ func (f Findings) vpnSource(w *strings.Builder) {
 // turnRules are what to do for one coturn.
 func (f Findings) turnRules(w *strings.Builder, t Turn) {
 	stem := strings.TrimSuffix(t.Unit, ".service")
-	rotate, restart := quote("rotate coturn "+word(t.File)), "restart "+t.Unit
+	rotate, restart, verify := "rotate coturn "+word(t.File), "restart "+t.Unit, "verify turn "+word(t.File)
 	fmt.Fprintf(w, "\n# The address is another, or somebody rewrote the file of %s: put it right.\n"+
-		"# The restart is skipped when the file was right.\n[[rule]]\nname = %s\non   = [\"started\", \"ip-changed\", \"file-changed\"]\n"+
-		"do   = [%s, %s]\n", stem, quote(stem), rotate, quote(restart))
+		"# The restart is skipped when the file was right. A caller's way in proves it.\n[[rule]]\nname = %s\non   = [\"started\", \"ip-changed\", \"file-changed\"]\n"+
+		"do   = %s\n", stem, quote(stem), steps(rotate, restart, verify))
 	on := `"addr-changed"`
 	if len(f.VPNs) > 0 {
 		on = `"vpn-changed", "addr-changed"`
 	}
 	fmt.Fprintf(w, "\n# This machine has other addresses: coturn must be started to listen on them, also\n"+
 		"# where the public one is the same.\n[[rule]]\nname   = %s\non     = [%s]\nsettle = \"5s\"\n"+
-		"do     = [\"probe stun\", %s, %s]\n", quote(stem+" moves"), on, rotate, quote(restart+" always"))
+		"do     = %s\n", quote(stem+" moves"), on, steps("probe stun", rotate, restart+" always", verify))
+}
+
+// steps are the steps of a rule, one a line.
+func steps(lines ...string) string {
+	var w strings.Builder
+	for _, line := range lines {
+		w.WriteString("\n  " + quote(line) + ",")
+	}
+	return "[" + w.String() + "\n]"
 }
 
 // certRules have those that serve a certificate read it again.

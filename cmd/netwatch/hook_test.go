@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -88,4 +89,25 @@ func TestFireOfWhoHasGone(t *testing.T) {
 		t.Errorf("%+v, %v", a, err)
 	}
 	d.rules.Drain(t.Context())
+}
+
+// Who does not read what went wrong cannot make the hook fail.
+func TestHookOfDeafOpenVPN(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	_ = r.Close()
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(program, "-c", t.TempDir()+"/none.toml", "hook", "openvpn", "tun0")
+	cmd.Args[0] = "netwatch" // for testscript.Main
+	cmd.Env = []string{"script_type=up"}
+	cmd.Stdout, cmd.Stderr = w, w
+	if err := cmd.Run(); err != nil {
+		t.Error(err)
+	}
 }

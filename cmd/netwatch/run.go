@@ -41,8 +41,11 @@ func (c *command) runCommand() *cobra.Command {
 
 // newLog logs for a person on a terminal and in JSON elsewhere.
 func newLog(w io.Writer) zerolog.Logger {
-	if isTerminal(w) {
+	switch {
+	case isTerminal(w):
 		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly}
+	case isJournal(w):
+		w = journal{w}
 	}
 	return zerolog.New(w).With().Timestamp().Logger()
 }
@@ -79,8 +82,11 @@ func (d *daemon) run(ctx context.Context) error {
 			return fmt.Errorf("serving the control socket: %w", err)
 		case <-ctx.Done():
 			d.tell(systemd.SdNotifyStopping)
-			// What comes now waits for the next daemon if systemd holds the socket.
+			// What comes now waits for the next daemon if systemd holds the socket;
+			// what has come is still accepted.
 			_ = listener.Close()
+			_ = <-served
+			letHandOver(server)
 			d.drain()
 			return hangUp(server)
 		}
@@ -91,8 +97,17 @@ func (d *daemon) run(ctx context.Context) error {
 // run or the history are not waited for.
 const hangUpTime = 200 * time.Millisecond
 
+// settleTime is how long who is connected may take to hand over an event.
+const settleTime = time.Second
+
+func letHandOver(server *control.Server) {
+	ctx, cancel := context.WithTimeout(context.Background(), settleTime)
+	defer cancel()
+	server.Settle(ctx)
+}
+
 // hangUp ends the server.
-func hangUp(server *http.Server) error {
+func hangUp(server *control.Server) error {
 	ctx, cancel := context.WithTimeout(context.Background(), hangUpTime)
 	defer cancel()
 	if server.Shutdown(ctx) == nil {
@@ -141,7 +156,7 @@ func (d *daemon) started(ctx context.Context) {
 
 // serve serves until the server is closed; any other end is an error on the
 // channel.
-func serve(d *daemon, l net.Listener) (*http.Server, <-chan error) {
+func serve(d *daemon, l net.Listener) (*control.Server, <-chan error) {
 	server, served := control.NewServer(d), make(chan error, 1)
 	go func() {
 		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
