@@ -38,6 +38,7 @@ func TestPermitted(t *testing.T) {
 		"named group":                 {User{UID: 1, GID: 2}, masked(4, entry{namedGroup, 4, 2}), true},
 		"one of two groups":           {User{UID: 1, GID: 20, Groups: []uint32{3}}, masked(4, entry{namedGroup, 4, 3}), true},
 		"named group, masked":         {User{UID: 1, GID: 2}, masked(1, entry{namedGroup, 4, 2}), false},
+		"named, with an empty mask":   {User{UID: 1, GID: 2}, masked(0, entry{userEntry, 0, 1}), true},
 		"owner, whatever the mask is": {User{UID: 10, GID: 2}, masked(0), true},
 	} {
 		if got := c.user.permitted(c.entries, st, mayRead); got != c.want {

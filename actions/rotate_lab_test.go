@@ -475,8 +475,16 @@ func TestLabDressOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer fresh.Close()
-	withCapabilities(t, 1<<unix.CAP_DAC_OVERRIDE, func() { err = o.dress(int(fresh.Fd())) })
-	if got := attributes(t, fresh.Name()); err == nil || !strings.HasPrefix(got, "0:0 600\nuser::rw-\ngroup::---\nother::---\n") {
-		t.Errorf("without CHOWN: %v, and the new file has\n%s", err, got)
+	fails := func(capabilities uint32, says, want string) {
+		withCapabilities(t, capabilities, func() { err = o.dress(int(fresh.Fd())) })
+		if got := attributes(t, fresh.Name()); err == nil || !strings.Contains(err.Error(), says) || !strings.HasPrefix(got, want+" 600\nuser::rw-\ngroup::---\nother::---\n") {
+			t.Errorf("it says %v, want %s, and the new file has\n%s", err, says, got)
+		}
 	}
+	const override, chown = 1 << unix.CAP_DAC_OVERRIDE, 1 << unix.CAP_CHOWN
+	fails(override, "keeping its group", "0:0")
+	// The attributes come before the mode, and this one takes another privilege.
+	run(t, "setfacl", "-b", file)
+	run(t, "setfattr", "-n", "security.note", "-v", "x", file)
+	fails(override|chown, "keeping its extended attribute security.note", "0:61002")
 }

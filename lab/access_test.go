@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"netwatch"
 )
@@ -94,17 +95,19 @@ func onlyNetwatchReads(t *testing.T, c Coturn) {
 func TestGrantOpensNothingElse(t *testing.T) {
 	fresh(t, YunoHost)
 	must(t, install())
-	shell(t, "mkdir -m 700 /root/lab-closed /srv/lab-mixed; echo secret >/root/lab-closed/secret; chown synapse /root/lab-closed/secret; chmod 600 /root/lab-closed/secret; mkdir -m 777 /srv/lab-mixed/all")
+	shell(t, "mkdir -m 700 /root/lab-closed; echo secret >/root/lab-closed/secret; chown synapse /root/lab-closed/secret; chmod 600 /root/lab-closed/secret; touch /etc/matrix-synapse/lab-root; chmod 600 /etc/matrix-synapse/lab-root")
 	t.Cleanup(func() {
-		if _, err := server.Exec(context.Background(), "sh", "-c", "rm -rf /root/lab-closed /srv/lab-mixed /var/lib/lab-ramfs; rm "+YunoHost.File+" /etc/matrix-synapse/sub"); err != nil {
+		if _, err := server.Exec(context.Background(), "sh", "-c", "rm -rf /root/lab-closed /var/tmp/lab-link /etc/matrix-synapse/lab-root /etc/matrix-synapse/sub "+YunoHost.File); err != nil {
 			t.Error(err)
 		}
 	})
-	victims := "/etc/shadow /root /root/lab-closed /root/lab-closed/secret"
+	victims := "/etc/shadow /root /root/lab-closed /root/lab-closed/secret /etc/matrix-synapse/lab-root"
 	before := shell(t, "getfacl -p "+victims)
 	for name, c := range map[string]struct{ prepare, file, says string }{
 		"a link to root's file":                {"ln -sfn /etc/shadow " + YunoHost.File, YunoHost.File, "opening /etc/shadow: it belongs to user 0"},
 		"a link through root's directory":      {"ln -sfn /root/lab-closed/secret " + YunoHost.File, YunoHost.File, "opening /root: it belongs to user 0"},
+		"root's file in their directory":       {"true", "/etc/matrix-synapse/lab-root", "opening /etc/matrix-synapse/lab-root: it belongs to user 0"},
+		"a link where everyone may make one":   {"ln -sfn /root/lab-closed/secret /var/tmp/lab-link", "/var/tmp/lab-link", "opening /root: it belongs to user 0"},
 		"a link of a directory":                {"ln -sfn /root/lab-closed /etc/matrix-synapse/sub", "/etc/matrix-synapse/sub/secret", "opening /root: it belongs to user 0"},
 		"a link of a directory, nothing in it": {"ln -sfn /root /etc/matrix-synapse/sub", "/etc/matrix-synapse/sub/coturn.conf", "opening /root: it belongs to user 0"},
 	} {
@@ -143,11 +146,20 @@ func TestGrantWithoutACLs(t *testing.T) {
 
 // It stays up however often it is killed.
 func TestNoStartLimit(t *testing.T) {
+	const dir = "/etc/systemd/system/netwatch.service.d"
+	must(t, server.WriteFile(dir+"/lab-fast.conf", "[Service]\nRestartSec=0\n", 0o644)) // so that a limit would be reached
+	t.Cleanup(func() {
+		if _, err := server.Exec(context.Background(), "sh", "-c", "rm "+dir+"/lab-fast.conf; systemctl daemon-reload"); err != nil {
+			t.Error(err)
+		}
+	})
 	governed(t, YunoHost)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
 	for range 7 {
 		pid := show(t, "netwatch.service", "MainPID")
 		shell(t, "kill -KILL "+pid)
-		must(t, until(t.Context(), settle/10, func() error {
+		must(t, until(ctx, settle/10, func() error {
 			if now := show(t, "netwatch.service", "MainPID"); now == "0" || now == pid {
 				return fmt.Errorf("its process is %s", now)
 			}
