@@ -200,7 +200,9 @@ func TestSettle(t *testing.T) {
 	<-entered
 	_ = c.Close()
 	_ = l.Close()
-	_ = <-served
+	if err := <-served; err == nil {
+		t.Error("Serve returned nil")
+	}
 	settled := make(chan struct{})
 	go func() {
 		defer close(settled)

@@ -86,8 +86,7 @@ func (d *daemon) run(ctx context.Context) error {
 			// What comes now waits for the next daemon if systemd holds the socket;
 			// what has come is still accepted.
 			_ = listener.Close()
-			_ = <-served
-			letHandOver(server)
+			d.letHandOver(server, served)
 			d.drain()
 			return hangUp(server)
 		}
@@ -101,10 +100,17 @@ const hangUpTime = 200 * time.Millisecond
 // settleTime is how long who is connected may take to hand over an event.
 const settleTime = time.Second
 
-func letHandOver(server *control.Server) {
+// letHandOver returns when those who are connected have handed over their events.
+// No others are accepted: the listener is closed.
+func (d *daemon) letHandOver(server *control.Server, served <-chan error) {
 	ctx, cancel := context.WithTimeout(context.Background(), settleTime)
 	defer cancel()
-	server.Settle(ctx)
+	select {
+	case err := <-served:
+		d.log.Debug().Err(err).Msg("no others are connected")
+		server.Settle(ctx)
+	case <-ctx.Done():
+	}
 }
 
 // hangUp ends the server.
