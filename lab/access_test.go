@@ -72,9 +72,9 @@ func onlyNetwatchReads(t *testing.T, c Coturn) {
 	t.Helper()
 	const secret = "/etc/matrix-synapse/homeserver.yaml"
 	must(t, server.WriteFile(secret, "secret", 0o640))
-	shell(t, "chown synapse:synapse "+secret+"; id alice 2>/dev/null || useradd -G netwatch alice")
+	shell(t, "chown synapse:synapse "+secret+"; useradd -G netwatch alice")
 	t.Cleanup(func() {
-		if _, err := server.Exec(context.Background(), "rm", "-f", secret); err != nil {
+		if _, err := server.Exec(context.Background(), "sh", "-c", "rm "+secret+"; userdel alice"); err != nil {
 			t.Error(err)
 		}
 	})

@@ -166,17 +166,24 @@ func TestPurge(t *testing.T) {
 	bare(t)
 	packages := handOver(t, "1.0")
 	before := traces(t)
-	config := configuration(YunoHost, "1h")
+	lists := acls(t, YunoHost)
+	config := configuration(YunoHost, "1h") + fmt.Sprintf("\n[source.file]\nfiles = [%q]\n", YunoHost.File)
 	must(t, server.WriteFile("/etc/netwatch/netwatch.toml", config, 0o644))
 	dpkg(t, "--force-confold -i "+packages[0])
 	idle(t, FirstPublic)
 	wantUnits(t, "is-enabled", "enabled", "enabled")
 	shell(t, "ls "+grantFiles)
+	if acls(t, YunoHost) == lists {
+		t.Error("coturn's file is not opened to the daemon")
+	}
 
 	dpkg(t, "--remove netwatch")
 	wantUnits(t, "is-active", "inactive", "inactive")
 	if out := shell(t, "pgrep -u netwatch || true; ls -d "+grantFiles+" /run/netwatch* 2>/dev/null || true"); out != "" {
 		t.Errorf("after the removal there is\n%s", out)
+	}
+	if now := acls(t, YunoHost); now != lists {
+		t.Errorf("after the removal the access lists are\n%s\nbefore\n%s", now, lists)
 	}
 	if out := shell(t, "cat /etc/netwatch/netwatch.toml; ls /var/lib/netwatch"); !strings.HasPrefix(out, config) || out == config {
 		t.Errorf("after the removal there are no more configuration and state:\n%s", out)

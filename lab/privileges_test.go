@@ -254,7 +254,7 @@ func TestHelperRefuses(t *testing.T) {
 	// Without a word of the daemon's nothing changes, and nothing is left.
 	for _, last := range []string{"", `{"go":false}`, `{}`, "go"} {
 		out := askHelper(t, "netwatch", request(t, "{}"), last)
-		if a := answered(t, out); a.Outcome != "failed" || !strings.Contains(out, `{"changing":{"fingerprint":"`) {
+		if a := answered(t, out); a.Outcome != "failed" || !strings.Contains(out, `{"changing":{"place":"`) {
 			t.Errorf("after %q it says %s", last, out)
 		}
 	}
