@@ -12,7 +12,7 @@ import (
 func TestWhoMayFire(t *testing.T) {
 	fresh(t, YunoHost)
 	watching(t, configuration(YunoHost, "1h"), FirstPublic)
-	shell(t, "getent group netwatch || groupadd netwatch; id alice 2>/dev/null || useradd -G netwatch alice")
+	shell(t, "getent group netwatch || groupadd netwatch; id alice 2>/dev/null || useradd alice; usermod -aG netwatch alice")
 	for user, may := range map[string]bool{"root": true, "alice": true, "nobody": false} {
 		out := shell(t, "runuser -u "+user+" -- netwatch fire ip-changed 2>&1; echo code $?")
 		if strings.Contains(out, "code 0") != may || strings.Contains(out, "code 4") == may {
