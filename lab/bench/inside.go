@@ -1,0 +1,34 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+)
+
+// inside is the first word when this program runs in the server, or in a
+// namespace of the lab.
+const inside = "inside"
+
+// serveInside does one piece of work there and prints what came of it as JSON.
+func serveInside(words []string) error {
+	result, err := workInside(words[0], words[1:])
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(os.Stdout).Encode(result)
+}
+
+func workInside(work string, words []string) (any, error) {
+	switch work {
+	case "spawn":
+		return spawnInside(words[0])
+	case "arrive":
+		return arriveInside(words[0])
+	case "usage":
+		return usageInside(words)
+	case "web":
+		return nil, webInside()
+	}
+	return nil, fmt.Errorf("there is no work %q", work)
+}
