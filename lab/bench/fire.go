@@ -28,7 +28,7 @@ const (
 )
 
 // webhookConf is a hook that does the same as netwatch's rule.
-const webhookConf = `[{"id": "it-changed", "execute-command": "/bin/true"}]`
+const webhookConf = `[{"id": "bench-moved", "execute-command": "/bin/true"}]`
 
 // A target is a daemon that takes events over a socket.
 type target struct {
@@ -55,7 +55,7 @@ func (b *bench) fire(ctx context.Context) error {
 	}
 	targets := []*target{{
 		name: "webhook", client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}},
-		url: "http://127.0.0.1:9123/hooks/it-changed", args: []string{"webhook", "-hooks", hooks, "-ip", "127.0.0.1", "-port", "9123"},
+		url: "http://127.0.0.1:9123/hooks/bench-moved", args: []string{"webhook", "-hooks", hooks, "-ip", "127.0.0.1", "-port", "9123"},
 	}}
 	for _, t := range []struct {
 		kind string
@@ -84,7 +84,7 @@ func otherEvent(n int) string {
 }
 
 func otherField(n int) string {
-	return fmt.Sprintf("[[rule]]\nname = \"r%d\"\non = [\"it-changed\"]\nmatch = { interface = \"tun%[1]d\" }\ndo = [\"exec /bin/true\"]\n", n)
+	return fmt.Sprintf("[[rule]]\nname = \"r%d\"\non = [\"bench-moved\"]\nmatch = { interface = \"tun%[1]d\" }\ndo = [\"exec /bin/true\"]\n", n)
 }
 
 // netwatchTarget is netwatch with a rule that fits and n that do not.
@@ -92,12 +92,12 @@ func netwatchTarget(dir, name string, rule func(int) string, n int) (*target, er
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, err
 	}
-	config := fmt.Sprintf("[daemon]\nsocket = \"%s/s\"\nstate = \"%[1]s/state\"\n[[rule]]\nname = \"it\"\non = [\"it-changed\"]\ndo = [\"exec /bin/true\"]\n", dir)
+	config := fmt.Sprintf("[daemon]\nsocket = \"%s/s\"\nstate = \"%[1]s/state\"\n[[rule]]\nname = \"it\"\non = [\"bench-moved\"]\ndo = [\"exec /bin/true\"]\n", dir)
 	for i := range n {
 		config += rule(i)
 	}
 	file := filepath.Join(dir, "netwatch.toml")
-	body, err := json.Marshal(control.Request{Event: "it-changed", NoWait: true, Fields: map[string]string{"interface": "eth0"}})
+	body, err := json.Marshal(control.Request{Event: "bench-moved", NoWait: true, Fields: map[string]string{"interface": "eth0"}})
 	if err != nil {
 		return nil, err
 	}

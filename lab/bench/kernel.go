@@ -79,7 +79,7 @@ func (b *bench) writeListeners(ctx context.Context) error {
 		}
 	}
 	_, err := b.server.Exec(ctx, "sh", "-c", "systemctl stop netwatch.socket netwatch.service; mkdir -p "+filepath.Dir(benchMark)+
-		"; rm -f /etc/systemd/system/systemd-networkd.service; systemctl daemon-reload; ip link add "+benchLink+" type dummy; ip link set "+benchLink+" up")
+		"; rm -f /etc/systemd/system/systemd-networkd.service; systemctl daemon-reload; ip link add "+benchLink+" type veth peer name bench1; ip link set bench1 up; ip link set "+benchLink+" up")
 	return err
 }
 

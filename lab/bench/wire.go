@@ -99,7 +99,7 @@ func (b *bench) askAll(ctx context.Context) error {
 		}
 		// A daemon that starts asks once, as with each poll: one server, one family.
 		first, _, _ := strings.Cut(b.stun, ",")
-		config := "[source.stun]\nservers = [" + first + "]\nagree = 1\nfamilies = [\"ipv4\"]\n"
+		config := "[source.stun]\nservers = [" + first + "]\nagree = 1\nfamilies = [\"ipv4\"]\n" + ruleCoturn
 		if err := b.server.WriteFile("/etc/netwatch/wire.toml", config, 0o644); err != nil {
 			return err
 		}
@@ -121,7 +121,7 @@ func (b *bench) checkOnce(ctx context.Context, url string) error {
 
 // startWeb starts a web server on the internet that says who asks.
 func (b *bench) startWeb(ctx context.Context) (stop func(), err error) {
-	ctx, stop = context.WithCancel(ctx)
+	ctx, cancel := context.WithCancel(ctx)
 	cmd := exec.CommandContext(ctx, "ip", "netns", "exec", b.world.Inet, b.server.Root()+self, inside, "web")
 	out, err := cmd.StdoutPipe()
 	if err == nil {
@@ -130,7 +130,7 @@ func (b *bench) startWeb(ctx context.Context) (stop func(), err error) {
 	if err == nil {
 		_, err = out.Read(make([]byte, 1)) // It writes once it listens.
 	}
-	return func() { stop(); _ = cmd.Wait() }, err
+	return func() { cancel(); _ = cmd.Wait() }, err
 }
 
 // webInside serves HTTP and HTTPS until it is killed: the address of who asks, in
