@@ -15,8 +15,8 @@ type Env struct {
 	Probe func(ctx context.Context, name string) netwatch.Result
 	// Starts remembers when units were started, across restarts of netwatch.
 	Starts Starts
-	// Rotate does rotations that this process may not do; nil when it may.
-	Rotate Rotate
+	// Rotator does rotations that this process may not do; nil when it may.
+	Rotator Rotator
 }
 
 // Starts remembers when netwatch started a unit, newest last.

@@ -33,13 +33,19 @@ type Rotation struct {
 	// invalid. LocalAddress finds it out.
 	Local func(family netwatch.Family, public netip.Addr) netip.Addr
 
-	elsewhere Rotate
+	elsewhere Rotator
 }
 
-// A Rotate has another process, which may, do a rotation to the public
-// addresses, and calls changing as a Job says. It returns false when there is
-// none to ask: then this process does it.
-type Rotate func(ctx context.Context, r *Rotation, public map[netwatch.Family]netip.Addr, changing func(fingerprint string, files ...string) error) (netwatch.Result, bool)
+// A Rotator has another process do rotations, which may.
+type Rotator interface {
+	// Rotate does a rotation to the public addresses, and calls changing as a Job
+	// says. It returns false when there is no process to ask: then this one does
+	// it.
+	Rotate(ctx context.Context, r *Rotation, public map[netwatch.Family]netip.Addr, changing func(fingerprint string, files ...string) error) (netwatch.Result, bool)
+	// Prepare has the process start, for a rotation that is likely soon, and
+	// returns at once.
+	Prepare()
+}
 
 // newRotate makes the step. What comes after it may depend on it.
 func newRotate(env Env, verb string, words []string) (netwatch.Step, error) {
@@ -47,7 +53,7 @@ func newRotate(env Env, verb string, words []string) (netwatch.Step, error) {
 	if err != nil {
 		return netwatch.Step{}, fmt.Errorf("%w: %s %s", err, verb, rotateUsage)
 	}
-	r.elsewhere = env.Rotate
+	r.elsewhere = env.Rotator
 	return netwatch.Step{Action: r, Gate: true}, nil
 }
 
@@ -78,6 +84,13 @@ func parseRotation(words []string) (*Rotation, error) {
 	return r, err
 }
 
+// Prepare has the process start that rewrites the file, if it is another one.
+func (r *Rotation) Prepare() {
+	if r.elsewhere != nil {
+		r.elsewhere.Prepare()
+	}
+}
+
 // Do rewrites the file if coturn would advertise another address by it. The
 // detail is the addresses before and after.
 func (r *Rotation) Do(ctx context.Context, job netwatch.Job) netwatch.Result {
@@ -92,7 +105,7 @@ func (r *Rotation) Do(ctx context.Context, job netwatch.Job) netwatch.Result {
 		return netwatch.Failure(netwatch.WithHint(err, "run `netwatch probe` to see what each STUN server says"))
 	}
 	if r.elsewhere != nil {
-		if result, done := r.elsewhere(ctx, r, public, job.Changing); done {
+		if result, done := r.elsewhere.Rotate(ctx, r, public, job.Changing); done {
 			return result
 		}
 	}

@@ -423,3 +423,31 @@ func TestRotateWaitsForAWriter(t *testing.T) {
 	wantResult(t, <-ended, netwatch.Changed)
 	wantFile(t, file, "realm=r\nexternal-ip=198.51.100.7\nport=3478\nuse-auth-secret\n")
 }
+
+// A fakeRotator is a helper that is not there: a deliberate fake, since the real
+// one is systemd's to start.
+type fakeRotator struct{ prepared int }
+
+func (f *fakeRotator) Rotate(context.Context, *Rotation, map[netwatch.Family]netip.Addr, func(string, ...string) error) (netwatch.Result, bool) {
+	return netwatch.Result{}, false
+}
+
+func (f *fakeRotator) Prepare() { f.prepared++ }
+
+// Who has another process rewrite the file has it start in advance.
+func TestRotatePrepares(t *testing.T) {
+	for _, rotator := range []*fakeRotator{{}, nil} {
+		env := Env{}
+		if rotator != nil {
+			env.Rotator = rotator
+		}
+		step, err := newRotate(env, "rotate", []string{"coturn", "/coturn.conf"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		step.Action.(netwatch.Preparer).Prepare()
+		if rotator != nil && rotator.prepared != 1 {
+			t.Errorf("prepared %d times", rotator.prepared)
+		}
+	}
+}

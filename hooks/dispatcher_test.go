@@ -109,6 +109,41 @@ func expect(t *testing.T, got []string, want ...string) {
 	}
 }
 
+// preparing is an action that can be prepared, and counts how often it is.
+type preparing struct {
+	do
+	times int
+}
+
+func (p *preparing) Prepare() { p.times++ }
+
+// Steps are prepared once a window, when it opens, and where it is short.
+func TestPrepare(t *testing.T) {
+	for settle, want := range map[time.Duration]int{0: 2, longestPrepared: 2, longestPrepared + 1: 0} {
+		synctest.Test(t, func(t *testing.T) {
+			p := &preparing{do: result(netwatch.Changed)}
+			r := rule(plain(result(netwatch.Unchanged)), gate(p))
+			r.Settle = settle
+			b := open(t, t.TempDir(), r)
+			for n := range 2 {
+				b.accept(t)
+				if p.times != min(n+1, want) {
+					t.Errorf("prepared %d times by event %d of a window of %s", p.times, n, settle)
+				}
+				if settle > 0 {
+					b.accept(t)
+				}
+				<-time.After(settle + time.Second)
+				synctest.Wait()
+			}
+			if p.times != want {
+				t.Errorf("prepared %d times in two windows of %s, want %d", p.times, settle, want)
+			}
+			b.close(t)
+		})
+	}
+}
+
 // A window is opened by the first event and not prolonged by those after it.
 func TestSettleIsNotProlonged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -76,6 +76,9 @@ func (l *lane) accept(ev netwatch.Event, watch func(netwatch.Entry)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	w := l.waiting
+	if w == nil || w.tried != nil {
+		l.prepare()
+	}
 	if w == nil {
 		w = &run{due: time.Now().Add(l.rule.Settle)}
 	} else if w.tried != nil {
@@ -89,11 +92,25 @@ func (l *lane) accept(ev netwatch.Event, watch func(netwatch.Entry)) {
 	l.schedule()
 }
 
+// longestPrepared is the longest window in which steps prepare themselves: what
+// they prepare, as a process, is not to wait for long.
+const longestPrepared = 5 * time.Second
+
+// prepare has the steps begin, while the window is open, with what takes time.
+func (l *lane) prepare() {
+	for _, step := range l.rule.Do {
+		if p, ok := step.Action.(netwatch.Preparer); ok && l.rule.Settle <= longestPrepared {
+			p.Prepare()
+		}
+	}
+}
+
 // resume takes up what an earlier process left, after a window as for a new
 // event: what happens as netwatch starts belongs to the same run.
 func (l *lane) resume(r state.Run) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.prepare()
 	l.waiting = &run{events: r.Events, changed: r.Changed, due: time.Now().Add(l.rule.Settle)}
 	l.schedule()
 }

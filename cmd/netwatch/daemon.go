@@ -60,9 +60,9 @@ func newDaemon(file string, log zerolog.Logger) (*daemon, error) {
 // env is what actions get; the store is there before the first of them runs.
 func (d *daemon) env() actions.Env {
 	return actions.Env{
-		Probe:  func(ctx context.Context, name string) netwatch.Result { return d.watch.probe(ctx, name) },
-		Starts: starts{d},
-		Rotate: rotateElsewhere(),
+		Probe:   func(ctx context.Context, name string) netwatch.Result { return d.watch.probe(ctx, name) },
+		Starts:  starts{d},
+		Rotator: rotateElsewhere(),
 	}
 }
 

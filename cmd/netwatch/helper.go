@@ -14,11 +14,11 @@ import (
 
 // rotateElsewhere is how the daemon has files rewritten: root does it in
 // process, everybody else has the helper do it, if there is one for him.
-func rotateElsewhere() actions.Rotate {
+func rotateElsewhere() actions.Rotator {
 	if os.Geteuid() == 0 {
 		return nil
 	}
-	return helper.Client{Socket: helper.Socket}.Rotate
+	return &helper.Client{Socket: helper.Socket}
 }
 
 // helperCommand is for netwatch-file@.service alone.
