@@ -2,9 +2,11 @@ package hooks
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
 
 	"netwatch"
 )
@@ -52,6 +54,30 @@ func TestMatch(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A table finds what a look at every rule in turn would.
+func TestMatchIsThatOfEachRule(t *testing.T) {
+	names, fields := []string{"ip-changed", "x"}, []string{"family", "interface", "old"}
+	values := []string{"", "a", "b", "a*", "[a]", "?", `\a`}
+	rapid.Check(t, func(t *rapid.T) {
+		texts := rapid.MapOf(rapid.SampledFrom(fields), rapid.SampledFrom(values))
+		var rules []*Rule
+		for i := range rapid.IntRange(0, 8).Draw(t, "rules") {
+			on := rapid.SliceOf(rapid.SampledFrom(names)).Draw(t, "on")
+			rules = append(rules, &Rule{Name: fmt.Sprint(i), On: on, Match: texts.Draw(t, "match")})
+		}
+		ev := netwatch.NewEvent(rapid.SampledFrom(names).Draw(t, "event"), rapid.SampledFrom([]string{"stun", netwatch.Fired}).Draw(t, "source"), texts.Draw(t, "fields"))
+		var want []*Rule
+		for _, r := range rules {
+			if slices.Contains(r.On, ev.Name) && r.fits(ev) {
+				want = append(want, r)
+			}
+		}
+		if got := NewTable(rules).Match(ev); !slices.Equal(got, want) {
+			t.Errorf("%v matches %v, want %v", ev, got, want)
+		}
+	})
 }
 
 func TestEventsOfTable(t *testing.T) {

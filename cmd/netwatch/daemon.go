@@ -128,8 +128,8 @@ func (d *daemon) report(e netwatch.Entry) {
 // means "look again and act": the sources are asked before the rules run, and
 // if none can tell, the rules act on what is known.
 func (d *daemon) Fire(ctx context.Context, r control.Request, watch func(netwatch.Entry)) (control.Accepted, error) {
-	if known := d.rules.Table().Events(); !slices.Contains(known, r.Event) {
-		return control.Accepted{}, fmt.Errorf("%w: %q; rules name %s", control.ErrUnknownEvent, r.Event, strings.Join(known, ", "))
+	if table := d.rules.Table(); !table.Has(r.Event) {
+		return control.Accepted{}, fmt.Errorf("%w: %q; rules name %s", control.ErrUnknownEvent, r.Event, strings.Join(table.Events(), ", "))
 	}
 	source, err := d.sourceOf(r)
 	if err != nil {
