@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"syscall"
 	"time"
 
@@ -93,11 +92,7 @@ func (b *bench) spawn(ctx context.Context, all []contender) (took map[string]lab
 	if err != nil {
 		return nil, err
 	}
-	text, err := b.server.Exec(ctx, self, inside, "spawn", string(order))
-	if err != nil {
-		return nil, err
-	}
-	return took, json.NewDecoder(strings.NewReader(text)).Decode(&took)
+	return took, b.inside(ctx, &took, "spawn", string(order))
 }
 
 // spawnInside is spawn in the server: it runs each as OpenVPN does, as nobody

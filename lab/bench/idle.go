@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -25,7 +23,8 @@ type usage struct {
 	// Resident, Proportional and Private are in bytes: RSS, PSS, and what it has
 	// written to itself, of /proc/PID/smaps_rollup (proc(5)).
 	Resident, Proportional, Private int64
-	// Switches are context switches, and CPU is time on a processor.
+	// Switches are context switches, of which each time that it wakes brings some,
+	// and CPU is time on a processor.
 	Switches int64
 	CPU      time.Duration
 }
@@ -51,18 +50,22 @@ func (b *bench) idle(ctx context.Context) error {
 	if err := wait(ctx, 15*time.Second); err != nil { // until they have started
 		return err
 	}
-	first, err := b.usages(ctx, all)
+	pids, err := b.pids(ctx, all)
 	if err != nil {
 		return err
 	}
-	if err := wait(ctx, idleTime); err != nil {
+	var first, last []usage
+	var wakes []int
+	if err := b.inside(ctx, &first, "usage", pids...); err != nil {
 		return err
 	}
-	last, err := b.usages(ctx, all)
-	if err != nil {
+	if err := b.inside(ctx, &wakes, "wakes", pids...); err != nil {
 		return err
 	}
-	printIdle(all, first, last)
+	if err := b.inside(ctx, &last, "usage", pids...); err != nil {
+		return err
+	}
+	printIdle(all, first, last, wakes)
 	for _, i := range all[1:] {
 		if _, err := b.server.Exec(ctx, "systemctl", "stop", i.unit); err != nil {
 			return err
@@ -71,15 +74,15 @@ func (b *bench) idle(ctx context.Context) error {
 	return b.stop(ctx)
 }
 
-func printIdle(all []idler, first, last map[string]usage) {
-	s := newSheet("what", "processes", "resident MB", "PSS MB", "private MB", "switches a minute", "CPU s a day", "private, against")
-	ours := last[all[0].unit].Private
-	for _, i := range all {
-		f, l := first[i.unit], last[i.unit]
+func printIdle(all []idler, first, last []usage, wakes []int) {
+	s := newSheet("what", "processes", "resident MB", "PSS MB", "private MB", "netwatch's, against", "wakes a minute", "switches a minute", "CPU s a day")
+	ours := last[0].Private
+	for i, d := range all {
+		f, l := first[i], last[i]
 		day := float64(24*time.Hour) / float64(idleTime)
-		s.row(i.name, l.Processes, mb(l.Resident), mb(l.Proportional), mb(l.Private),
-			fmt.Sprintf("%.0f", float64(l.Switches-f.Switches)*float64(time.Minute)/float64(idleTime)),
-			fmt.Sprintf("%.2f", (l.CPU-f.CPU).Seconds()*day), ratio(ours, l.Private))
+		s.row(d.name, l.Processes, mb(l.Resident), mb(l.Proportional), mb(l.Private), ratio(ours, l.Private),
+			wakes[i], l.Switches-f.Switches,
+			fmt.Sprintf("%.2f", (l.CPU-f.CPU).Seconds()*day))
 	}
 	_ = s.end() // as fmt.Println
 }
@@ -115,14 +118,14 @@ matrix.example.org
 func (b *bench) startIdlers(ctx context.Context) ([]idler, error) {
 	config := b.source(every.String()) + "[source.netlink]\n[source.openvpn]\n[source.file]\nfiles = [\"" + lab.YunoHost.File + "\"]\n" + ruleCoturn
 	files := map[string]string{
-		"/etc/netwatch/idle.toml":          "[daemon]\nsocket = \"/run/bench-idle.sock\"\nstate = \"/var/lib/bench-idle\"\n" + strings.ReplaceAll(config, every.String(), "1h"),
-		"/etc/inadyn-bench.conf":           inadynConf,
-		"/etc/ddclient-bench.conf":         fmt.Sprintf(ddclientConf, "http://203.0.113.1/"),
-		"/etc/webhook-bench.json":          webhookConf,
-		"/etc/systemd/network/10-no.match": "",
+		"/etc/netwatch/idle.toml":                   "[daemon]\nsocket = \"/run/bench-idle.sock\"\nstate = \"/var/lib/bench-idle\"\n" + strings.ReplaceAll(config, every.String(), "1h"),
+		"/etc/inadyn-bench.conf":                    inadynConf,
+		"/etc/ddclient-bench.conf":                  fmt.Sprintf(ddclientConf, "http://203.0.113.1/"),
+		"/etc/networkd-dispatcher/routable.d/bench": "#!/bin/sh\n", // without any it does not start
+		"/etc/webhook-bench.json":                   webhookConf,
 	}
 	for name, text := range files {
-		if err := b.server.WriteFile(name, text, 0o600); err != nil {
+		if err := b.server.WriteFile(name, text, 0o755); err != nil {
 			return nil, err
 		}
 	}
@@ -135,8 +138,8 @@ func (b *bench) startIdlers(ctx context.Context) ([]idler, error) {
 		{"webhook", "bench-webhook.service"},
 	}
 	commands := []string{
-		"rm -f /etc/systemd/system/systemd-networkd.service; systemctl daemon-reload; systemctl start systemd-networkd networkd-dispatcher",
-		"systemd-run -q --unit=bench-netwatch.service -p Type=notify -p WatchdogSec=30 netwatch -c /etc/netwatch/idle.toml run",
+		"rm -f /etc/systemd/system/systemd-networkd.service; systemctl daemon-reload; systemctl start systemd-networkd && systemctl start networkd-dispatcher",
+		"systemd-run -q --unit=bench-netwatch.service -p Type=notify -p WatchdogSec=30 -p Environment="+asUnit+" netwatch -c /etc/netwatch/idle.toml run",
 		"systemd-run -q --unit=bench-inadyn.service inadyn -n -f /etc/inadyn-bench.conf --cache-dir=/tmp",
 		"systemd-run -q --unit=bench-ddclient.service ddclient -foreground -file /etc/ddclient-bench.conf -cache /tmp/ddclient.cache",
 		"systemd-run -q --unit=bench-webhook.service webhook -hooks /etc/webhook-bench.json -ip 127.0.0.1 -port 9000",
@@ -146,81 +149,104 @@ func (b *bench) startIdlers(ctx context.Context) ([]idler, error) {
 			return nil, err
 		}
 	}
-	return all, b.start(ctx, config)
+	if err := b.server.WriteFile("/etc/netwatch/netwatch.toml", config, 0o644); err != nil {
+		return nil, err
+	}
+	_, err := b.server.Exec(ctx, "systemctl", "restart", "netwatch.service") // and nobody asks it anything
+	return all, err
 }
 
-// usages is what each takes by now, by its unit.
-func (b *bench) usages(ctx context.Context, all []idler) (map[string]usage, error) {
-	used := map[string]usage{}
+// pids are the processes that the units began with.
+func (b *bench) pids(ctx context.Context, all []idler) (pids []string, err error) {
 	for _, i := range all {
 		pid, err := b.server.Show(ctx, i.unit, "MainPID")
 		if err != nil {
 			return nil, err
 		}
-		text, err := b.server.Exec(ctx, self, inside, "usage", pid)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", i.name, err)
+		if pid == "0" {
+			log, _ := b.server.Exec(ctx, "journalctl", "-n", "20", "-u", i.unit)
+			return nil, fmt.Errorf("%s does not run: %s", i.name, log)
 		}
-		var u usage
-		if err := json.NewDecoder(strings.NewReader(text)).Decode(&u); err != nil {
-			return nil, err
-		}
-		used[i.unit] = u
+		pids = append(pids, pid)
 	}
-	return used, nil
+	return pids, nil
 }
 
-// usageInside is what processes and their children take.
-func usageInside(pids []string) (any, error) {
-	var sum usage
-	for len(pids) > 0 {
-		pid := pids[0]
-		children, _ := filepath.Glob("/proc/" + pid + "/task/*/children") // The pattern is well-formed.
-		pids = pids[1:]
-		for _, file := range children {
-			text, err := os.ReadFile(file)
+// blink is how long a daemon may work so that it counts as having woken once.
+const blink = 100 * time.Millisecond
+
+// wakesInside is how often each process did something, in idleTime: to wake, it
+// takes a few context switches within a millisecond.
+func wakesInside(pids []string) (any, error) {
+	wakes, last := make([]int, len(pids)), make([]int64, len(pids))
+	tick := time.NewTicker(blink)
+	defer tick.Stop()
+	for end := time.Now().Add(idleTime); time.Now().Before(end); <-tick.C {
+		for i, pid := range pids {
+			u, err := usageOf(pid)
 			if err != nil {
 				return nil, err
 			}
-			pids = append(pids, strings.Fields(string(text))...)
+			if last[i] != 0 && u.Switches != last[i] {
+				wakes[i]++
+			}
+			last[i] = u.Switches
 		}
-		if err := sum.add(pid); err != nil {
+	}
+	return wakes, nil
+}
+
+// usageInside is what each process takes now, with those that it started.
+func usageInside(pids []string) (any, error) {
+	all := make([]usage, len(pids))
+	for i, pid := range pids {
+		var err error
+		if all[i], err = usageOf(pid); err != nil {
+			return nil, err
+		}
+		if err := all[i].weigh(pid); err != nil {
 			return nil, err
 		}
 	}
-	return sum, nil
+	return all, nil
 }
 
-// add adds a process.
-func (u *usage) add(pid string) error {
-	u.Processes++
-	text, err := os.ReadFile("/proc/" + pid + "/smaps_rollup")
-	if err != nil {
-		return err
-	}
-	u.Resident += 1024 * field(text, "Rss:")
-	u.Proportional += 1024 * field(text, "Pss:")
-	u.Private += 1024 * field(text, "Private_Dirty:")
+// usageOf is how often the threads of a process were switched to, how long they
+// ran, and how many children it has.
+func usageOf(pid string) (u usage, err error) {
+	u.Processes = 1
 	tasks, err := os.ReadDir("/proc/" + pid + "/task")
 	if err != nil {
-		return err
+		return u, err
 	}
 	for _, task := range tasks {
 		dir := "/proc/" + pid + "/task/" + task.Name()
 		status, err := os.ReadFile(dir + "/status")
 		if err != nil {
-			return err
+			return u, err
 		}
 		u.Switches += field(status, "voluntary_ctxt_switches:") + field(status, "nonvoluntary_ctxt_switches:")
 		ran, err := os.ReadFile(dir + "/schedstat")
 		if err != nil {
-			return err
+			return u, err
 		}
 		first, _, _ := strings.Cut(string(ran), " ")
 		ns, _ := strconv.ParseInt(first, 10, 64) // As the kernel writes it.
 		u.CPU += time.Duration(ns)
+		children, err := os.ReadFile(dir + "/children")
+		if err != nil {
+			return u, err
+		}
+		u.Processes += len(strings.Fields(string(children)))
 	}
-	return nil
+	return u, nil
+}
+
+// weigh adds the memory of a process.
+func (u *usage) weigh(pid string) error {
+	text, err := os.ReadFile("/proc/" + pid + "/smaps_rollup")
+	u.Resident, u.Proportional, u.Private = 1024*field(text, "Rss:"), 1024*field(text, "Pss:"), 1024*field(text, "Private_Dirty:")
+	return err
 }
 
 // field is the number behind a name at the beginning of a line, or 0.

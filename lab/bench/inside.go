@@ -1,14 +1,25 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
+	"strings"
 )
 
-// inside is the first word when this program runs in the server, or in a
+// insideWord is the first word when this program runs in the server, or in a
 // namespace of the lab.
-const inside = "inside"
+const insideWord = "inside"
+
+// inside has this program do some work in the server, and reads what came of it.
+func (b *bench) inside(ctx context.Context, result any, work string, words ...string) error {
+	text, err := b.server.Exec(ctx, append([]string{self, insideWord, work}, words...)...)
+	if err != nil {
+		return err
+	}
+	return json.NewDecoder(strings.NewReader(text)).Decode(result)
+}
 
 // serveInside does one piece of work there and prints what came of it as JSON.
 func serveInside(words []string) error {
@@ -27,6 +38,8 @@ func workInside(work string, words []string) (any, error) {
 		return arriveInside(words[0])
 	case "usage":
 		return usageInside(words)
+	case "wakes":
+		return wakesInside(words)
 	case "web":
 		return nil, webInside()
 	}

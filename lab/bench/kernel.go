@@ -2,13 +2,11 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -88,19 +86,15 @@ func (b *bench) arrive(ctx context.Context, l *listener) error {
 	if _, err := b.server.Exec(ctx, "sh", "-c", l.start); err != nil {
 		return err
 	}
-	if err := wait(ctx, time.Second); err != nil { // until all of it listens
-		return err
-	}
-	text, err := b.server.Exec(ctx, self, inside, "arrive", strconv.Itoa(arrivals))
-	if err != nil {
+	if err := wait(ctx, 2*time.Second); err != nil { // until all of it listens
 		return err
 	}
 	var times lab.Times
-	if err := json.NewDecoder(strings.NewReader(text)).Decode(&times); err != nil {
+	if err := b.inside(ctx, &times, "arrive", strconv.Itoa(arrivals)); err != nil {
 		return err
 	}
 	l.times = append(l.times, times...)
-	_, err = b.server.Exec(ctx, "sh", "-c", l.stop)
+	_, err := b.server.Exec(ctx, "sh", "-c", l.stop)
 	return err
 }
 

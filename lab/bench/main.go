@@ -19,11 +19,14 @@ import (
 	"time"
 )
 
-// tables are all tables, in the order in which they are made.
-var tables = []struct {
+// A table is one of those that are printed.
+type table struct {
 	name, title string
 	fill        func(*bench, context.Context) error
-}{
+}
+
+// tables are all tables, in the order in which they are made.
+var tables = []table{
 	{"follow", "From a new address to a right TURN allocation", (*bench).follow},
 	{"hook", "How long OpenVPN stands still for its script", (*bench).hook},
 	{"kernel", "From an address on an interface to a program that runs", (*bench).kernel},
@@ -34,7 +37,7 @@ var tables = []struct {
 }
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == inside {
+	if len(os.Args) > 1 && os.Args[1] == insideWord {
 		report(serveInside(os.Args[2:]))
 		return
 	}
@@ -55,12 +58,7 @@ func report(err error) {
 // run makes the tables of these names, or all.
 func run(ctx context.Context, names []string) (err error) {
 	for _, name := range names {
-		if !slices.ContainsFunc(tables[:], func(t struct {
-			name, title string
-			fill        func(*bench, context.Context) error
-		}) bool {
-			return t.name == name
-		}) {
+		if !slices.ContainsFunc(tables, func(t table) bool { return t.name == name }) {
 			return fmt.Errorf("there is no table %q", name)
 		}
 	}

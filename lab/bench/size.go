@@ -71,7 +71,7 @@ func startNetwatch(ctx context.Context, dir string) (time.Duration, error) {
 	defer l.Close()
 	defer os.Remove(notify)
 	cmd := exec.CommandContext(ctx, "bin/netwatch", "-c", config, "run")
-	cmd.Env = []string{"NOTIFY_SOCKET=" + notify}
+	cmd.Env = []string{"NOTIFY_SOCKET=" + notify, asUnit}
 	return started(cmd, func() error {
 		buf := make([]byte, 100)
 		n, err := l.Read(buf)

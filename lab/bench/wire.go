@@ -122,7 +122,7 @@ func (b *bench) checkOnce(ctx context.Context, url string) error {
 // startWeb starts a web server on the internet that says who asks.
 func (b *bench) startWeb(ctx context.Context) (stop func(), err error) {
 	ctx, cancel := context.WithCancel(ctx)
-	cmd := exec.CommandContext(ctx, "ip", "netns", "exec", b.world.Inet, b.server.Root()+self, inside, "web")
+	cmd := exec.CommandContext(ctx, "ip", "netns", "exec", b.world.Inet, b.server.Root()+self, insideWord, "web")
 	out, err := cmd.StdoutPipe()
 	if err == nil {
 		err = cmd.Start()
