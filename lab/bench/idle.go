@@ -139,7 +139,7 @@ func (b *bench) startIdlers(ctx context.Context) ([]idler, error) {
 	}
 	commands := []string{
 		"rm -f /etc/systemd/system/systemd-networkd.service; systemctl daemon-reload; systemctl start systemd-networkd && systemctl start networkd-dispatcher",
-		"systemd-run -q --unit=bench-netwatch.service -p Type=notify -p WatchdogSec=30 -p Environment="+asUnit+" netwatch -c /etc/netwatch/idle.toml run",
+		"systemd-run -q --unit=bench-netwatch.service -p Type=notify -p WatchdogSec=30 -p Environment=" + asUnit + " netwatch -c /etc/netwatch/idle.toml run",
 		"systemd-run -q --unit=bench-inadyn.service inadyn -n -f /etc/inadyn-bench.conf --cache-dir=/tmp",
 		"systemd-run -q --unit=bench-ddclient.service ddclient -foreground -file /etc/ddclient-bench.conf -cache /tmp/ddclient.cache",
 		"systemd-run -q --unit=bench-webhook.service webhook -hooks /etc/webhook-bench.json -ip 127.0.0.1 -port 9000",
