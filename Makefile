@@ -5,6 +5,8 @@
 
 VERSION   = $$(git describe --tags --always --dirty 2>/dev/null || echo devel)
 PREFIX    = /usr
+DIST      = dist
+ARCHES    = amd64 arm64 armhf
 FUZZTIME  ?= 10s
 BENCHTIME = 1s
 CHAOS     = 500
@@ -15,7 +17,7 @@ TOOL      = go tool -modfile=tools/go.mod
 SHEBANG   = FNR == 1 && /^\#!.*[\/ ](ba|da)?sh( |$$)/ { print FILENAME } { nextfile }
 
 .NOTPARALLEL:
-.PHONY: all build unit lint fmt lab chaos lab-demo demo test deps go bench bench-micro fuzz vuln install uninstall clean help
+.PHONY: all build unit lint fmt lab chaos lab-demo demo test deps go bench bench-micro fuzz vuln deb install uninstall clean help
 
 all: build
 
@@ -69,13 +71,20 @@ fuzz: go ## every fuzz target for a short while (FUZZTIME=10s)
 vuln: go ## known vulnerabilities; asks a database on the internet
 	$(TOOL) govulncheck ./...
 
+deb: build ## Debian packages in dist/ (VERSION=, ARCHES=, MAINTAINER=)
+	VERSION="$(VERSION)" DIST="$(DIST)" packaging/deb/build $(ARCHES)
+
 install: ## put what "make build" made into place (PREFIX=/usr, DESTDIR=)
 	PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" packaging/install
 
 uninstall: ## remove what "make install" and "netwatch grant" put into place, less the configuration
+	@! grep -rls 'netwatch hook' "$(DESTDIR)/etc/openvpn" || { echo "OpenVPN does not start when a script of its is missing: take netwatch out of these files first" >&2; exit 1; }
+	[ -n "$(DESTDIR)" ] || [ ! -x "$(PREFIX)/bin/netwatch" ] || "$(PREFIX)/bin/netwatch" grant --revoke
 	rm -f "$(DESTDIR)$(PREFIX)/bin/netwatch" "$(DESTDIR)$(PREFIX)"/lib/systemd/system/netwatch.* "$(DESTDIR)$(PREFIX)"/lib/systemd/system/netwatch-file* \
-		"$(DESTDIR)$(PREFIX)/lib/sysusers.d/netwatch.conf" "$(DESTDIR)$(PREFIX)"/share/man/man[58]/netwatch*.[58]
-	rm -rf "$(DESTDIR)/etc/polkit-1/rules.d/50-netwatch.rules" "$(DESTDIR)/etc/systemd/system/netwatch-file@.service.d"
+		"$(DESTDIR)$(PREFIX)/lib/sysusers.d/netwatch.conf" "$(DESTDIR)$(PREFIX)"/share/man/man[58]/netwatch*.[58] \
+		"$(DESTDIR)$(PREFIX)/share/bash-completion/completions/netwatch" "$(DESTDIR)$(PREFIX)"/share/zsh/*/_netwatch \
+		"$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/netwatch.fish"
+	rm -rf "$(DESTDIR)/etc/polkit-1/rules.d/50-netwatch.rules" "$(DESTDIR)/etc/systemd/system/netwatch-file@.service.d" "$(DESTDIR)/var/lib/netwatch-grant"
 
 clean: ## remove what was built
 	rm -rf bin dist

@@ -26,13 +26,18 @@ const module = "netwatch"
 var mayImport = map[string][]string{
 	".":       {},
 	"sources": {"."},
-	"actions": {"."},
+	"access":  {"."},
+	"actions": {".", "access"},
 	"state":   {"."},
 	"helper":  {".", "actions"},
 	"hooks":   {".", "state"},
-	"control": {".", "hooks"},
+	"control": {".", "hooks", "state"},
 	"config":  {".", "sources", "actions", "hooks"},
-	"cmd":     {".", "sources", "actions", "state", "hooks", "control", "config", "helper"},
+	// What a machine needs and how it stands: files, and no dispatcher.
+	"setup": {".", "config", "actions", "sources", "packaging"},
+	// What an installation brings.
+	"packaging": {},
+	"cmd":       {".", "sources", "actions", "state", "hooks", "control", "config", "helper", "setup", "access"},
 	// The lab uses the command as a program only.
 	"lab": {".", "sources", "actions", "state", "hooks", "control"},
 }

@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // testName is the name of a test as documents give it.
@@ -65,4 +67,61 @@ func testNames(t *testing.T) map[string]bool {
 		t.Fatalf("reading the tests: %v", err)
 	}
 	return there
+}
+
+// Who changes one README and forgets the other leaves some readers with what is
+// no longer so. Words cannot be compared; everything else can.
+func TestREADMEsAgree(t *testing.T) {
+	english := outlineOf(t, "README.md", "En français\u00a0: [README.fr.md](README.fr.md)")
+	french := outlineOf(t, "README.fr.md", "In English: [README.md](README.md)")
+	if diff := cmp.Diff(english, french); diff != "" {
+		t.Errorf("README.md (-) and README.fr.md (+) are not the same but for the language:\n%s", diff)
+	}
+	if english.Sections == 0 || len(english.Code) == 0 || len(english.Links) == 0 || len(english.Commands) == 0 {
+		t.Errorf("a part of README.md was not found: %+v", english)
+	}
+}
+
+// outline is what a document has in common with itself in another language.
+type outline struct {
+	Sections int
+	Code     []string // the blocks, without comments
+	Links    []string // where they lead
+	Commands []string // what each row of a table has in backquotes in its first column
+}
+
+var (
+	codeBlock   = regexp.MustCompile("(?ms)^```.*?^```$")
+	codeComment = regexp.MustCompile(`(?m)[ \t]*#.*$`)
+	section     = regexp.MustCompile(`(?m)^## `)
+	link        = regexp.MustCompile(`\]\(([^)]*)\)`)
+	firstColumn = regexp.MustCompile(`(?m)^\|([^|]*)\|`)
+	command     = regexp.MustCompile("`[^`]*`")
+)
+
+// outlineOf reads a document that begins with its title and the line that leads
+// to the other language.
+func outlineOf(t *testing.T, file, other string) outline {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	prose, found := strings.CutPrefix(string(text), "# netwatch\n\n"+other+"\n\n")
+	if !found {
+		t.Errorf("%s: the first line under the title is not %q", file, other)
+	}
+	var o outline
+	for _, block := range codeBlock.FindAllString(prose, -1) {
+		o.Code = append(o.Code, codeComment.ReplaceAllString(block, ""))
+	}
+	prose = codeBlock.ReplaceAllString(prose, "")
+	o.Sections = len(section.FindAllString(prose, -1))
+	for _, match := range link.FindAllStringSubmatch(prose, -1) {
+		o.Links = append(o.Links, match[1])
+	}
+	for _, match := range firstColumn.FindAllStringSubmatch(prose, -1) {
+		o.Commands = append(o.Commands, strings.Join(command.FindAllString(match[1], -1), " "))
+	}
+	return o
 }

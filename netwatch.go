@@ -57,6 +57,15 @@ const (
 // which then can be fired.
 var Events = []string{Started, IPChanged, AddrChanged, LinkChanged, RouteChanged, VPNChanged, CertRenewed, FileChanged}
 
+// A Rewrite is another content that netwatch gives to a file.
+type Rewrite struct {
+	// Place is the path of the file after all symlinks.
+	Place string `json:"place"`
+	// From and To are the Fingerprints of its content before and after.
+	From string `json:"from"`
+	To   string `json:"to"`
+}
+
 // Fingerprint is the SHA-256 of content in small hexadecimal digits: what state
 // and events hold of a file.
 func Fingerprint(content []byte) string {
@@ -127,11 +136,10 @@ type Job struct {
 	// have confirmed since netwatch started.
 	Known Known
 	// Changing is called by a gate after everything that can fail and right
-	// before the change itself: files are the names of the one file whose
-	// content is to have that Fingerprint. Once it has returned nil, a crash
-	// cannot make the steps after it be skipped, and the content is not taken
-	// for somebody else's.
-	Changing func(fingerprint string, files ...string) error
+	// before the change itself. Once it has returned nil, a crash cannot make
+	// the steps after it be skipped, and what it says of is not taken for
+	// somebody else's doing.
+	Changing func(Rewrite) error
 	// Ended is how the run ended, in a notice.
 	Ended Entry
 }

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"netwatch"
+	"netwatch/access"
 )
 
 // coturnUser is whom Debian's package runs coturn as.
@@ -21,8 +22,7 @@ const coturnUser = "turnserver"
 
 // A reader is somebody who must be able to read the file.
 type reader struct {
-	uid, gid int
-	groups   []uint32
+	access.User
 	// running says that coturn runs as this reader now, and so will again.
 	running bool
 }
@@ -36,12 +36,12 @@ func (o *original) checkReaders(path string) error {
 		readers = usual()
 	}
 	for _, r := range readers {
-		err := r.try(path)
+		err := r.CheckRead(path)
 		if !errors.Is(err, fs.ErrPermission) {
 			continue
 		}
 		// Who could not read the old file either is not how coturn is run here.
-		if !r.running && errors.Is(r.try(o.Name()), fs.ErrPermission) {
+		if !r.running && errors.Is(r.CheckRead(o.Name()), fs.ErrPermission) {
 			continue
 		}
 		return r.refuse(o.path)
@@ -51,7 +51,7 @@ func (o *original) checkReaders(path string) error {
 
 // refuse says that and why the file stays as it was.
 func (r reader) refuse(path string) error {
-	name := strconv.Itoa(r.uid)
+	name := strconv.Itoa(r.UID)
 	if u, err := user.LookupId(name); err == nil {
 		name = u.Username
 	}
@@ -76,7 +76,7 @@ func (o *original) running() []reader {
 			continue // gone meanwhile, or another program
 		}
 		status, err := os.ReadFile(filepath.Join(filepath.Dir(cmdline), "status"))
-		if r, ok := parseStatus(status); err == nil && ok && r.uid != 0 {
+		if r, ok := parseStatus(status); err == nil && ok && r.UID != 0 {
 			all = append(all, r)
 		}
 	}
@@ -103,34 +103,28 @@ func (o *original) startedWith(args []string) bool {
 // parseStatus reads /proc/PID/status (proc_pid_status(5)): the last number of
 // Uid and Gid is the one that counts for files.
 func parseStatus(status []byte) (reader, bool) {
-	r := reader{uid: -1, gid: -1, running: true}
+	r := reader{access.User{UID: -1, GID: -1}, true}
 	for line := range bytes.Lines(status) {
 		word := strings.Fields(string(line))
 		switch {
 		case len(word) == 5 && word[0] == "Uid:":
-			r.uid, _ = strconv.Atoi(word[4])
+			r.UID, _ = strconv.Atoi(word[4])
 		case len(word) == 5 && word[0] == "Gid:":
-			r.gid, _ = strconv.Atoi(word[4])
+			r.GID, _ = strconv.Atoi(word[4])
 		case len(word) > 1 && word[0] == "Groups:":
-			r.groups = numbers(word[1:])
+			r.Groups = numbers(word[1:])
 		}
 	}
-	return r, r.uid >= 0 && r.gid >= 0
+	return r, r.UID >= 0 && r.GID >= 0
 }
 
 // usual is Debian's user of coturn, if there is one.
 func usual() []reader {
-	u, err := user.Lookup(coturnUser)
+	u, err := access.Lookup(coturnUser)
 	if err != nil {
 		return nil
 	}
-	uid, errUID := strconv.Atoi(u.Uid)
-	gid, errGID := strconv.Atoi(u.Gid)
-	groups, errGroups := u.GroupIds()
-	if errors.Join(errUID, errGID, errGroups) != nil {
-		return nil
-	}
-	return []reader{{uid: uid, gid: gid, groups: numbers(groups)}}
+	return []reader{{User: u}}
 }
 
 func numbers(words []string) []uint32 {

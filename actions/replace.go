@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"netwatch"
+	"netwatch/access"
 )
 
 const (
@@ -23,8 +24,6 @@ const (
 	maxConf = 1 << 20
 	// lockPause is how long to wait before the lock is tried again.
 	lockPause = 10 * time.Millisecond
-	// aclXattr holds the access ACL (acl(5)).
-	aclXattr = "system.posix_acl_access"
 )
 
 // errMoved says that somebody else changed the file after it was read.
@@ -165,7 +164,7 @@ func (o *original) temporary() string { return "." + o.base + ".netwatch-new" }
 // and extended attributes (ACLs are among them), or changes nothing. It
 // returns errMoved if the original is no longer what was read. changing is
 // called right before the change.
-func (o *original) replace(ctx context.Context, text []byte, changing func(string, ...string) error) error {
+func (o *original) replace(ctx context.Context, text []byte, changing func(netwatch.Rewrite) error) error {
 	dir, err := unix.Open(o.dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return o.explain("opening its directory", err)
@@ -174,7 +173,7 @@ func (o *original) replace(ctx context.Context, text []byte, changing func(strin
 	if err := lock(ctx, int(o.Fd())); err != nil {
 		return o.explain("waiting for another rewrite of it", err)
 	}
-	if err := o.current(); err != nil {
+	if err := errors.Join(o.current(), o.checkSticky(dir)); err != nil {
 		return err
 	}
 	if err := unix.Unlinkat(dir, o.temporary(), 0); err != nil && !errors.Is(err, unix.ENOENT) {
@@ -190,6 +189,26 @@ func (o *original) replace(ctx context.Context, text []byte, changing func(strin
 	// this sync a power cut may bring back the old one, whole as well.
 	_ = unix.Fsync(dir)
 	return nil
+}
+
+// checkSticky refuses a sticky directory of another when the original is another's
+// too: there we could neither rename the new file nor remove it once it is his,
+// without a privilege (unlink(2), EPERM) that opening with O_NOATIME takes as well
+// (open(2)).
+func (o *original) checkSticky(dir int) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(dir, &st); err != nil || st.Mode&unix.S_ISVTX == 0 || int(st.Uid) == os.Geteuid() {
+		return err
+	}
+	fd, err := unix.Openat(dir, o.base, unix.O_RDONLY|unix.O_NOATIME|unix.O_CLOEXEC|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	if errors.Is(err, unix.EPERM) {
+		err = fmt.Errorf("rewriting %s: its directory is sticky, where only owners may replace a file: %w", o.path, err)
+		return netwatch.WithHint(err, "chmod -t "+o.dir+", or move the file to another directory")
+	}
+	if err != nil {
+		return errMoved
+	}
+	return unix.Close(fd)
 }
 
 // cleanup removes the temporary file; there may be none.
@@ -257,12 +276,12 @@ func (o *original) write(dir int, text []byte) error {
 }
 
 // swap renames the temporary file over the original.
-func (o *original) swap(dir int, text []byte, changing func(string, ...string) error) error {
+func (o *original) swap(dir int, text []byte, changing func(netwatch.Rewrite) error) error {
 	if err := o.current(); err != nil {
 		return err
 	}
 	if changing != nil {
-		if err := changing(netwatch.Fingerprint(text), o.path, filepath.Join(o.dir, o.base)); err != nil {
+		if err := changing(netwatch.Rewrite{Place: filepath.Join(o.dir, o.base), From: netwatch.Fingerprint(o.text), To: netwatch.Fingerprint(text)}); err != nil {
 			return fmt.Errorf("rewriting %s: noting that it changes: %w", o.path, err)
 		}
 	}
@@ -275,17 +294,20 @@ func (o *original) swap(dir int, text []byte, changing func(string, ...string) e
 	return nil
 }
 
-// dress gives fd the original's owner, group, attributes and mode. The ACL
-// comes before the mode: with one the group bits are its mask, and given first
-// they would open the file to the whole group for an instant.
+// dress gives fd the original's owner, group, attributes and mode. The owner
+// comes last: until then the file is ours, and no privilege is needed to change
+// it but to give it away. The group comes first, while nobody else has any right,
+// so that no other group gets the one that is meant for it. The ACL comes before
+// the mode: with one the group bits are its mask, and given first they would open
+// the file to the whole group for an instant.
 func (o *original) dress(fd int) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return o.explain("looking at the new file", err)
 	}
-	if st.Uid != o.stat.Uid || st.Gid != o.stat.Gid {
-		if err := unix.Fchown(fd, int(o.stat.Uid), int(o.stat.Gid)); err != nil {
-			return o.explain(fmt.Sprintf("keeping its owner %d and group %d", o.stat.Uid, o.stat.Gid), err)
+	if st.Gid != o.stat.Gid {
+		if err := unix.Fchown(fd, -1, int(o.stat.Gid)); err != nil {
+			return o.explain(fmt.Sprintf("keeping its group %d", o.stat.Gid), err)
 		}
 	}
 	if err := o.copyXattrs(fd); err != nil {
@@ -294,7 +316,27 @@ func (o *original) dress(fd int) error {
 	if err := unix.Fchmod(fd, o.stat.Mode&0o7777); err != nil {
 		return o.explain("keeping its mode", err)
 	}
+	if st.Uid != o.stat.Uid {
+		if err := o.giveAway(fd); err != nil {
+			return err
+		}
+	}
 	return o.checkDressed(fd)
+}
+
+// giveAway makes the original's owner that of fd. The kernel takes the set-id
+// bits away by that (chown(2)); to set them again is to change a file of another.
+func (o *original) giveAway(fd int) error {
+	if err := unix.Fchown(fd, int(o.stat.Uid), -1); err != nil {
+		return o.explain(fmt.Sprintf("keeping its owner %d", o.stat.Uid), err)
+	}
+	if o.stat.Mode&(unix.S_ISUID|unix.S_ISGID) == 0 {
+		return nil
+	}
+	if err := unix.Fchmod(fd, o.stat.Mode&0o7777); err != nil {
+		return o.explain("keeping its mode", err)
+	}
+	return nil
 }
 
 // checkDressed looks whether the file system did what it was told.
@@ -303,8 +345,8 @@ func (o *original) checkDressed(fd int) error {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return o.explain("looking at the new file", err)
 	}
-	old, errOld := xattr(int(o.Fd()), aclXattr)
-	acl, errNew := xattr(fd, aclXattr)
+	old, errOld := xattr(int(o.Fd()), access.Xattr)
+	acl, errNew := xattr(fd, access.Xattr)
 	if err := errors.Join(errOld, errNew); err != nil {
 		return o.explain("comparing its ACL", err)
 	}
@@ -334,10 +376,10 @@ func (o *original) copyXattrs(fd int) error {
 			return o.explain("keeping its extended attribute "+name, err)
 		}
 	}
-	if slices.Contains(names, aclXattr) {
+	if slices.Contains(names, access.Xattr) {
 		return nil
 	}
-	if err := unix.Fremovexattr(fd, aclXattr); err != nil && !errors.Is(err, unix.ENODATA) && !errors.Is(err, unix.ENOTSUP) {
+	if err := unix.Fremovexattr(fd, access.Xattr); err != nil && !errors.Is(err, unix.ENODATA) && !errors.Is(err, unix.ENOTSUP) {
 		return o.explain("keeping the directory's default ACL away", err)
 	}
 	return nil

@@ -33,19 +33,14 @@ type Rotation struct {
 	// invalid. LocalAddress finds it out.
 	Local func(family netwatch.Family, public netip.Addr) netip.Addr
 
-	elsewhere Rotator
+	elsewhere Rotate
+	prepare   func()
 }
 
-// A Rotator has another process do rotations, which may.
-type Rotator interface {
-	// Rotate does a rotation to the public addresses, and calls changing as a Job
-	// says. It returns false when there is no process to ask: then this one does
-	// it.
-	Rotate(ctx context.Context, r *Rotation, public map[netwatch.Family]netip.Addr, changing func(fingerprint string, files ...string) error) (netwatch.Result, bool)
-	// Prepare has the process start, for a rotation that is likely soon, and
-	// returns at once.
-	Prepare()
-}
+// A Rotate has another process, which may, do a rotation to the public
+// addresses, and calls changing as a Job says. It returns false when there is
+// none to ask: then this process does it.
+type Rotate func(ctx context.Context, r *Rotation, public map[netwatch.Family]netip.Addr, changing func(netwatch.Rewrite) error) (netwatch.Result, bool)
 
 // newRotate makes the step. What comes after it may depend on it.
 func newRotate(env Env, verb string, words []string) (netwatch.Step, error) {
@@ -53,7 +48,7 @@ func newRotate(env Env, verb string, words []string) (netwatch.Step, error) {
 	if err != nil {
 		return netwatch.Step{}, fmt.Errorf("%w: %s %s", err, verb, rotateUsage)
 	}
-	r.elsewhere = env.Rotator
+	r.elsewhere, r.prepare = env.Rotate, env.PrepareRotate
 	return netwatch.Step{Action: r, Gate: true}, nil
 }
 
@@ -86,8 +81,8 @@ func parseRotation(words []string) (*Rotation, error) {
 
 // Prepare has the process start that rewrites the file, if it is another one.
 func (r *Rotation) Prepare() {
-	if r.elsewhere != nil {
-		r.elsewhere.Prepare()
+	if r.prepare != nil {
+		r.prepare()
 	}
 }
 
@@ -105,7 +100,7 @@ func (r *Rotation) Do(ctx context.Context, job netwatch.Job) netwatch.Result {
 		return netwatch.Failure(netwatch.WithHint(err, "run `netwatch probe` to see what each STUN server says"))
 	}
 	if r.elsewhere != nil {
-		if result, done := r.elsewhere.Rotate(ctx, r, public, job.Changing); done {
+		if result, done := r.elsewhere(ctx, r, public, job.Changing); done {
 			return result
 		}
 	}
@@ -127,7 +122,7 @@ func (r *Rotation) Do(ctx context.Context, job netwatch.Job) netwatch.Result {
 }
 
 // once reads the file, and replaces it if another is wanted.
-func (r *Rotation) once(ctx context.Context, public map[netwatch.Family]netip.Addr, changing func(string, ...string) error) (netwatch.Result, error) {
+func (r *Rotation) once(ctx context.Context, public map[netwatch.Family]netip.Addr, changing func(netwatch.Rewrite) error) (netwatch.Result, error) {
 	o, err := openOriginal(string(r.File))
 	if err != nil {
 		return netwatch.Result{}, err

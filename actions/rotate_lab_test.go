@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"netwatch"
+	"netwatch/access"
 )
 
 // These tests need root, setfacl, and Debian's coturn with its user turnserver.
@@ -144,7 +145,7 @@ func TestLabRotateUnreadable(t *testing.T) {
 			run(t, "setfacl", "-m", "u:turnserver:rX", filepath.Dir(file), file)
 			run(t, forbid[0], forbid[1:]...)
 			// The process began with another inode: it is known by the path.
-			got := rotate(t, file, "198.51.100.7", func(string, ...string) error { t.Error("it was to be changed"); return nil })
+			got := rotate(t, file, "198.51.100.7", func(netwatch.Rewrite) error { t.Error("it was to be changed"); return nil })
 			wantResult(t, got, netwatch.Failed, "coturn (user turnserver) cannot read it; it would start as an open relay", "setfacl -m u:turnserver:r "+file)
 			wantFile(t, file, strings.Replace(confText, "203.0.113.5", "203.0.113.6", 1))
 			wantAlone(t, file)
@@ -215,7 +216,7 @@ func TestLabRotateAsUser(t *testing.T) {
 		return
 	}
 	for name, c := range map[string]struct{ owner, mode, want, content string }{
-		"another's file":        {"61001:61002", "644", "failed rewriting FILE: keeping its owner 61001 and group 61002: operation not permitted have netwatch's helper do it", confText},
+		"another's file":        {"61001:61002", "644", "failed rewriting FILE: keeping its group 61002: operation not permitted have netwatch's helper do it", confText},
 		"another's, unreadable": {"61001:61002", "640", "failed reading FILE: permission denied have netwatch's helper do it", confText},
 		"own file":              {"65534:65534", "640", "changed", rewritten},
 	} {
@@ -348,16 +349,16 @@ func TestLabTry(t *testing.T) {
 	run(t, "chown", "61001:61002", file)
 	run(t, "chmod", "640", file)
 	for name, c := range map[string]struct {
-		reader
+		access.User
 		want bool
 	}{
-		"owner":               {reader{uid: 61001, gid: 61009}, true},
-		"group":               {reader{uid: 61009, gid: 61002}, true},
-		"supplementary group": {reader{uid: 61009, gid: 61009, groups: []uint32{61008, 61002}}, true},
-		"none":                {reader{uid: 61009, gid: 61009, groups: []uint32{61008}}, false},
-		"none of root's":      {reader{uid: 61009, gid: 61009}, false},
+		"owner":               {access.User{UID: 61001, GID: 61009}, true},
+		"group":               {access.User{UID: 61009, GID: 61002}, true},
+		"supplementary group": {access.User{UID: 61009, GID: 61009, Groups: []uint32{61008, 61002}}, true},
+		"none":                {access.User{UID: 61009, GID: 61009, Groups: []uint32{61008}}, false},
+		"none of root's":      {access.User{UID: 61009, GID: 61009}, false},
 	} {
-		if err := c.try(file); (err == nil) != c.want || err != nil && !errors.Is(err, unix.EACCES) {
+		if err := c.CheckRead(file); (err == nil) != c.want || err != nil && !errors.Is(err, unix.EACCES) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -375,11 +376,11 @@ func TestLabTryAsTheKernel(t *testing.T) {
 	for range 100 {
 		list := fmt.Sprintf("u::%s,g::%s,o::%s,m::%s,u:61003:%s,g:61004:%s,g:61005:%s", perm(), perm(), perm(), perm(), perm(), perm(), perm())
 		run(t, "setfacl", "--set", list, []string{file, dir}[dice.IntN(2)])
-		who := reader{uid: 61001 + dice.IntN(4), gid: 61002 + dice.IntN(5), groups: []uint32{uint32(61002 + dice.IntN(5))}}
+		who := access.User{UID: 61001 + dice.IntN(4), GID: 61002 + dice.IntN(5), Groups: []uint32{uint32(61002 + dice.IntN(5))}}
 		kernel := exec.Command("cat", file)
-		kernel.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(who.uid), Gid: uint32(who.gid), Groups: who.groups}}
+		kernel.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(who.UID), Gid: uint32(who.GID), Groups: who.Groups}}
 		can := kernel.Run() == nil
-		if err := who.try(file); (err == nil) != can {
+		if err := who.CheckRead(file); (err == nil) != can {
 			t.Errorf("%+v: %v, and the kernel permits it: %v\n%s", who, err, can, run(t, "getfacl", "-np", dir, file))
 		}
 		if can {
@@ -389,4 +390,101 @@ func TestLabTryAsTheKernel(t *testing.T) {
 	if permitted < 10 || permitted > 90 {
 		t.Errorf("%d of 100 were permitted", permitted)
 	}
+}
+
+// withCapabilities runs f as root with these capabilities alone.
+func withCapabilities(t *testing.T, mask uint32, f func()) {
+	t.Helper()
+	done := make(chan error)
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // for ever: the thread ends with the goroutine
+		header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+		data := [2]unix.CapUserData{{Effective: mask, Permitted: mask}}
+		if err := unix.Capset(&header, &data[0]); err != nil {
+			done <- err
+			return
+		}
+		f()
+	}()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Promise: what the helper may is enough, and is not enough for anything by which
+// the new file would be open to others than the old one, if only for an instant.
+func TestLabDress(t *testing.T) {
+	const (
+		override = 1 << unix.CAP_DAC_OVERRIDE
+		helper   = override | 1<<unix.CAP_CHOWN | 1<<unix.CAP_LEASE
+	)
+	for name, c := range map[string]struct {
+		capabilities uint32
+		prepare      string
+		want         []string
+	}{
+		"all is kept":                   {helper, "setfacl -m u:61003:rwx,g:61004:rw,m::r FILE", nil},
+		"its directory gives a group":   {helper, "chmod 2750 DIR", nil},
+		"nothing before it is given up": {override, "chmod 2770 DIR", []string{"failed", "keeping its group 61002: operation not permitted"}},
+		"a sticky directory":            {helper, "chmod 1770 DIR", []string{"failed", "its directory is sticky, where only owners may replace a file: operation not permitted", "chmod -t "}},
+		"set-user-id":                   {helper, "chmod 4640 FILE", []string{"failed", "keeping its mode: operation not permitted"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := yunohost(t)
+			run(t, "chgrp", "61009", filepath.Dir(file)) // another than the file's
+			words := strings.Fields(strings.NewReplacer("FILE", file, "DIR", filepath.Dir(file)).Replace(c.prepare))
+			run(t, words[0], words[1:]...)
+			before := attributes(t, file)
+			var got netwatch.Result
+			withCapabilities(t, c.capabilities, func() { got = rotate(t, file, "203.0.113.6", nil) })
+			if c.want == nil {
+				wantResult(t, got, netwatch.Changed)
+			} else if said := fmt.Sprint(got.Outcome, got.Err, netwatch.Hint(got.Err)); !containsAll(said, c.want) {
+				t.Errorf("it says %s, want %q", said, c.want)
+			}
+			if after := attributes(t, file); after != before {
+				t.Errorf("before\n%s\nafter\n%s", before, after)
+			}
+			wantAlone(t, file)
+		})
+	}
+}
+
+func containsAll(text string, parts []string) bool {
+	for _, p := range parts {
+		if !strings.Contains(text, p) {
+			return false
+		}
+	}
+	return true
+}
+
+// Until the owner is right, nobody has a right but he who makes the file; and
+// until the group is, that group has none.
+func TestLabDressOrder(t *testing.T) {
+	file := yunohost(t)
+	run(t, "chmod", "660", file)
+	o, err := openOriginal(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close()
+	fresh, err := os.OpenFile(filepath.Dir(file)+"/new", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fresh.Close()
+	fails := func(capabilities uint32, says, want string) {
+		withCapabilities(t, capabilities, func() { err = o.dress(int(fresh.Fd())) })
+		if got := attributes(t, fresh.Name()); err == nil || !strings.Contains(err.Error(), says) || !strings.HasPrefix(got, want+" 600\nuser::rw-\ngroup::---\nother::---\n") {
+			t.Errorf("it says %v, want %s, and the new file has\n%s", err, says, got)
+		}
+	}
+	const override, chown = 1 << unix.CAP_DAC_OVERRIDE, 1 << unix.CAP_CHOWN
+	fails(override, "keeping its group", "0:0")
+	// The attributes come before the mode, and this one takes another privilege.
+	run(t, "setfacl", "-b", file)
+	run(t, "setfattr", "-n", "security.note", "-v", "x", file)
+	fails(override|chown, "keeping its extended attribute security.note", "0:61002")
 }

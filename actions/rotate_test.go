@@ -63,7 +63,7 @@ func wantAlone(t *testing.T, file string, others ...string) {
 }
 
 // rotate does the step on the file.
-func rotate(t *testing.T, file, public string, changing func(string, ...string) error) netwatch.Result {
+func rotate(t *testing.T, file, public string, changing func(netwatch.Rewrite) error) netwatch.Result {
 	t.Helper()
 	return step(t, Env{}, "rotate coturn "+file).Do(t.Context(), netwatch.Job{Known: known(public), Changing: changing})
 }
@@ -101,7 +101,7 @@ func TestRotate(t *testing.T) {
 	}
 	defer old.Close()
 	calls := 0
-	changing := func(string, ...string) error {
+	changing := func(netwatch.Rewrite) error {
 		calls++
 		wantFile(t, file, "realm=r\nexternal-ip=203.0.113.5\nport=3478\n")
 		return nil
@@ -204,7 +204,7 @@ func TestRotateLargest(t *testing.T) {
 
 func TestRotateChangingFails(t *testing.T) {
 	file := conf(t, "203.0.113.5")
-	got := rotate(t, file, "198.51.100.7", func(string, ...string) error { return netwatch.WithHint(errors.New("disk full"), "make room") })
+	got := rotate(t, file, "198.51.100.7", func(netwatch.Rewrite) error { return netwatch.WithHint(errors.New("disk full"), "make room") })
 	wantResult(t, got, netwatch.Failed, "noting that it changes: disk full", "make room")
 	wantFile(t, file, "realm=r\nexternal-ip=203.0.113.5\nport=3478\n")
 	wantAlone(t, file)
@@ -249,7 +249,7 @@ func TestRotateOthersWrite(t *testing.T) {
 				t.Fatal(err)
 			}
 			var once sync.Once
-			got := rotate(t, link, "198.51.100.7", func(string, ...string) (err error) {
+			got := rotate(t, link, "198.51.100.7", func(netwatch.Rewrite) (err error) {
 				once.Do(func() { err = other(file, link, "realm=other\nexternal-ip=203.0.113.6\n") })
 				return err
 			})
@@ -262,7 +262,7 @@ func TestRotateOthersWrite(t *testing.T) {
 func TestRotateOthersNeverStop(t *testing.T) {
 	file := conf(t, "203.0.113.5")
 	n := 0
-	got := rotate(t, file, "198.51.100.7", func(string, ...string) error {
+	got := rotate(t, file, "198.51.100.7", func(netwatch.Rewrite) error {
 		n++
 		return os.WriteFile(file, fmt.Appendf(nil, "external-ip=203.0.113.%d\n", n), 0o600)
 	})
@@ -300,7 +300,7 @@ func TestRotateLocked(t *testing.T) {
 // file locked, and loses nothing.
 func TestRotateTogether(t *testing.T) {
 	file := conf(t, "203.0.113.5")
-	changing := func(string, ...string) error {
+	changing := func(netwatch.Rewrite) error {
 		held, err := os.Open(file)
 		if err != nil {
 			return err
@@ -424,30 +424,17 @@ func TestRotateWaitsForAWriter(t *testing.T) {
 	wantFile(t, file, "realm=r\nexternal-ip=198.51.100.7\nport=3478\nuse-auth-secret\n")
 }
 
-// A fakeRotator is a helper that is not there: a deliberate fake, since the real
-// one is systemd's to start.
-type fakeRotator struct{ prepared int }
-
-func (f *fakeRotator) Rotate(context.Context, *Rotation, map[netwatch.Family]netip.Addr, func(string, ...string) error) (netwatch.Result, bool) {
-	return netwatch.Result{}, false
-}
-
-func (f *fakeRotator) Prepare() { f.prepared++ }
-
 // Who has another process rewrite the file has it start in advance.
 func TestRotatePrepares(t *testing.T) {
-	for _, rotator := range []*fakeRotator{{}, nil} {
-		env := Env{}
-		if rotator != nil {
-			env.Rotator = rotator
-		}
-		step, err := newRotate(env, "rotate", []string{"coturn", "/coturn.conf"})
+	prepared := 0
+	for _, prepare := range []func(){func() { prepared++ }, nil} {
+		step, err := newRotate(Env{PrepareRotate: prepare}, "rotate", []string{"coturn", "/coturn.conf"})
 		if err != nil {
 			t.Fatal(err)
 		}
 		step.Action.(netwatch.Preparer).Prepare()
-		if rotator != nil && rotator.prepared != 1 {
-			t.Errorf("prepared %d times", rotator.prepared)
-		}
+	}
+	if prepared != 1 {
+		t.Errorf("prepared %d times", prepared)
 	}
 }

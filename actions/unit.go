@@ -309,14 +309,20 @@ func (a *unitAction) jobFailed(result string, st unitState) error {
 	return netwatch.WithHint(fmt.Errorf("systemd's job ended in %q and the unit is %s", result, st), hint)
 }
 
+// wordsOf are the words of a unit's name, in whatever order they stand in it:
+// YunoHost's coturn-synapse.service has become synapse-coturn.service.
+func wordsOf(unit string) []string {
+	return slices.Sorted(slices.Values(strings.Split(strings.TrimSuffix(unit, path.Ext(unit)), "-")))
+}
+
 // nearest are up to three names that may have been meant: those that hold the
-// wanted name in theirs, or differ from it in a third of the letters and at
-// most three.
+// wanted name in theirs, have the same words, or differ from it in a third of the
+// letters and at most three.
 func nearest(name string, names []string) []string {
 	stem := strings.TrimSuffix(name, path.Ext(name))
 	most := min(3, max(1, len(stem)/3))
 	far := func(n string) int {
-		if len(stem) >= 3 && strings.Contains(n, stem) {
+		if len(stem) >= 3 && strings.Contains(n, stem) || slices.Equal(wordsOf(n), wordsOf(name)) {
 			return most
 		}
 		return levenshtein.Distance(name, n, nil)

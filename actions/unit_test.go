@@ -363,3 +363,12 @@ func TestUnitLeavesNothing(t *testing.T) {
 	wantResult(t, step(t, Env{}, "restart t.service").Do(t.Context(), netwatch.Job{}), netwatch.Changed)
 	goleak.VerifyNone(t, before)
 }
+
+// The unit that was meant may have the same words in another order, as YunoHost
+// has renamed its.
+func TestNearestUnit(t *testing.T) {
+	got := nearest("synapse-coturn.service", []string{"cron.service", "coturn-synapse.service", "synapse.service"})
+	if len(got) == 0 || got[0] != "coturn-synapse.service" {
+		t.Errorf("nearest is %q", got)
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -208,6 +209,9 @@ const credentialTime = time.Minute
 // readTurn reads a configuration of coturn.
 func readTurn(file netwatch.Path) (*turnConf, error) {
 	o, err := openOriginal(string(file))
+	if errors.Is(err, fs.ErrPermission) {
+		err = netwatch.WithHint(err, netwatch.GrantHint)
+	}
 	if err != nil {
 		return nil, err
 	}

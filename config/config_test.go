@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -366,4 +367,15 @@ func FuzzParse(f *testing.F) {
 			last = [2]int{m.Line, m.Column}
 		}
 	})
+}
+
+// What is no file is not waited for.
+func TestSocketOfAPipe(t *testing.T) {
+	pipe := t.TempDir() + "/pipe"
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if socket, err := config.Socket(pipe); err == nil {
+		t.Errorf("the socket is %s", socket)
+	}
 }

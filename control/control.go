@@ -8,6 +8,7 @@ import (
 
 	"netwatch"
 	"netwatch/hooks"
+	"netwatch/state"
 )
 
 // A Request to fire an event: the body of POST /v1/fire.
@@ -22,6 +23,8 @@ type Request struct {
 	NoWait bool `json:"no_wait,omitempty"`
 	// DryRun asks what would run, and runs nothing.
 	DryRun bool `json:"dry_run,omitempty"`
+	// UID is who fires, as the kernel says; it is not part of the request.
+	UID uint32 `json:"-"`
 }
 
 // Accepted is the first line of the answer to a Request. Entries follow, one a
@@ -60,6 +63,48 @@ type Status struct {
 	Addresses netwatch.Known     `json:"addresses"`
 	Sources   []SourceStatus     `json:"sources"`
 	Rules     []hooks.RuleStatus `json:"rules"`
+}
+
+// hidden stands for what is not for everyone.
+const hidden = "only root and the group " + group + " may read why"
+
+// public is a status less what programs printed and what events hold, which can
+// be secret.
+func (s Status) public() Status {
+	rules := make([]hooks.RuleStatus, len(s.Rules))
+	for i, r := range s.Rules {
+		r.Last = publicEntry(r.Last)
+		r.Running = publicEvents(r.Running)
+		if w := r.Waiting; w != nil {
+			r.Waiting = &hooks.Waiting{Events: publicEvents(w.Events), Due: w.Due, Tried: publicEntry(w.Tried)}
+		}
+		if f := r.Failed; f != nil {
+			r.Failed = &state.Failure{Time: f.Time, Event: publicEvents([]netwatch.Event{f.Event})[0], Step: f.Step, Error: hidden}
+		}
+		rules[i] = r
+	}
+	s.Rules = rules
+	return s
+}
+
+func publicEntry(e *netwatch.Entry) *netwatch.Entry {
+	if e == nil {
+		return nil
+	}
+	public := *e
+	public.Detail, public.Hint, public.Fields = "", "", nil
+	if e.Error != "" {
+		public.Error = hidden
+	}
+	return &public
+}
+
+func publicEvents(events []netwatch.Event) (public []netwatch.Event) {
+	for _, ev := range events {
+		ev.Fields = nil
+		public = append(public, ev)
+	}
+	return public
 }
 
 // A SourceStatus is a source and how it stands.

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,13 +13,16 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
+	"golang.org/x/time/rate"
 
 	"netwatch"
 	"netwatch/hooks"
+	"netwatch/state"
 )
 
 func TestMain(m *testing.M) {
@@ -175,6 +179,96 @@ func TestKilledDaemon(t *testing.T) {
 	<-ended
 }
 
+// Who hands over an event and goes counts on it, also when the daemon ends at
+// that moment; users without privileges are not slowed any more then.
+func TestSettle(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	entered, goOn, fired := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	server := NewServer(stub{fire: func(context.Context, Request, func(netwatch.Entry)) (Accepted, error) {
+		close(entered)
+		<-goOn
+		close(fired)
+		return Accepted{ID: "i"}, nil
+	}})
+	served := make(chan error)
+	go func() { served <- server.Serve(l) }()
+	c := dial(t, path, "POST /v1/fire HTTP/1.1\r\nHost: x\r\nContent-Length: 28\r\n\r\n{\"event\":\"x\",\"no_wait\":true}")
+	<-entered
+	_ = c.Close()
+	_ = l.Close()
+	if err := <-served; err == nil {
+		t.Error("Serve returned nil")
+	}
+	settled := make(chan struct{})
+	go func() {
+		defer close(settled)
+		server.Settle(t.Context())
+	}()
+	select {
+	case <-settled:
+		t.Error("it has settled while an event is being accepted")
+	case <-time.After(50 * time.Millisecond):
+	}
+	close(goOn)
+	<-fired
+	<-settled
+	_ = server.Close()
+}
+
+// Somebody who is connected and says nothing is not waited for without end.
+func TestSettleEnds(t *testing.T) {
+	a := newArrivals()
+	a.watch(new(net.UnixConn), http.StateNew)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	a.settle(ctx)
+	if ctx.Err() == nil {
+		t.Error("it has settled")
+	}
+}
+
+// A user without privileges may fire so many events at once, and others are not
+// slowed by that; when the daemon ends nobody is.
+func TestPace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, hurry := pace{users: map[uint32]*rate.Limiter{}}, make(chan struct{})
+		began := time.Now()
+		for range paceBurst {
+			p.wait(1, hurry)
+		}
+		p.wait(2, hurry)
+		if took := time.Since(began); took != 0 {
+			t.Errorf("a burst takes %v", took)
+		}
+		for range 2 * paceRate {
+			p.wait(1, hurry)
+		}
+		if took := time.Since(began); took < 1900*time.Millisecond || took > 2100*time.Millisecond {
+			t.Errorf("%d more take %v", 2*paceRate, took)
+		}
+		close(hurry)
+		p.wait(1, hurry)
+	})
+}
+
+// What programs printed and what events hold is not for everyone.
+func TestPublicStatus(t *testing.T) {
+	secret := netwatch.Entry{Rule: "r", Outcome: netwatch.Failed, Error: "token=secret", Detail: "secret", Hint: "secret", Fields: map[string]string{"x": "secret"}}
+	ev := netwatch.Event{ID: "i", Fields: map[string]string{"x": "secret"}}
+	s := Status{Rules: []hooks.RuleStatus{{
+		Name: "r", Last: &secret, Running: []netwatch.Event{ev}, Waiting: &hooks.Waiting{Events: []netwatch.Event{ev}, Tried: &secret},
+		Failed: &state.Failure{Event: ev, Error: "secret", Hint: "secret", Step: "exec /x"},
+	}}}
+	text, err := json.Marshal(s.public())
+	if err != nil || strings.Contains(string(text), "secret") || !strings.Contains(string(text), hidden) || !strings.Contains(string(text), "exec /x") {
+		t.Errorf("%s %v", text, err)
+	}
+}
+
 func TestBadRequests(t *testing.T) {
 	path := serve(t, stub{fire: func(context.Context, Request, func(netwatch.Entry)) (Accepted, error) {
 		t.Error("it was fired")
@@ -185,7 +279,7 @@ func TestBadRequests(t *testing.T) {
 	for i := range maxFields {
 		fields = strings.Replace(fields, "%d", fmt.Sprint(i), 1)
 	}
-	for _, body := range []string{`{"event": "x", "fields": {` + fields + `"more": ""}}`, "", "{", "[]", `{"event": 1}`, `{"evnet": "x"}`, `{}`, `{"event": "` + strings.Repeat("x", maxBody) + `"}`} {
+	for _, body := range []string{`{"event": "x", "fields": {"a": "b\u0000c"}}`, `{"event": "x", "fields": {` + fields + `"more": ""}}`, "", "{", "[]", `{"event": 1}`, `{"evnet": "x"}`, `{}`, `{"event": "` + strings.Repeat("x", maxBody) + `"}`} {
 		_, err := client.call(t.Context(), http.MethodPost, "/v1/fire", []byte(body))
 		if err == nil || !strings.Contains(err.Error(), "reading the request") {
 			t.Errorf("%.20q: %v", body, err)
@@ -318,7 +412,11 @@ func TestHungDaemon(t *testing.T) {
 	}
 	defer l.Close()
 	c := NewClient(l.Addr().String())
-	c.http.Transport.(*http.Transport).ResponseHeaderTimeout = 50 * time.Millisecond
+	transport := c.http.Transport.(*http.Transport)
+	if transport.ResponseHeaderTimeout != patience {
+		t.Errorf("a client waits for %s", transport.ResponseHeaderTimeout)
+	}
+	transport.ResponseHeaderTimeout = 50 * time.Millisecond // the test has less
 	if _, err := c.Status(t.Context()); !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), "it does not answer") {
 		t.Errorf("%v", err)
 	}

@@ -33,6 +33,7 @@ func FuzzRequest(f *testing.F) {
 	}
 	f.Add([]byte("GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n"), false)
 	f.Add([]byte("GET /v1/history?follow=1 HTTP/1.1\r\nHost: x\r\n\r\n"), true)
+	f.Add([]byte("GET /v1/history HTTP/1.1\r\nHost: x\r\n\r\n"), false)
 	f.Add([]byte("GET /../v1/history HTTP/1.0\r\n\r\n"), false)
 	f.Add([]byte("POST /v1/dismiss HTTP/1.1\r\nHost: x\r\nContent-Length: 12\r\n\r\n{\"rule\":\"r\"}"), false)
 	f.Add([]byte("POST /v1/fire HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n{"), true)

@@ -18,10 +18,6 @@ const (
 // leaving are the scripts that run when a peer goes (openvpn(8)).
 var leaving = []string{"down", "route-pre-down", "client-disconnect"}
 
-// longestAddress is more bytes than an address with a family before it and a
-// port behind it has.
-const longestAddress = 128
-
 // OpenVPNRequest is what to fire when OpenVPN runs a script with these arguments
 // and this environment. The address in it is the peer's: new, or old where the
 // peer goes. Both come from the other end of a network in parts, so what does
@@ -77,9 +73,6 @@ func peerAddress(script string, args []string, getenv func(string) string) netip
 // parsePeer reads an address that may have a family before it and a port behind
 // it. An IPv4 peer of an IPv6 socket is the IPv4 address that it has.
 func parsePeer(text string) netip.Addr {
-	if len(text) > longestAddress {
-		return netip.Addr{}
-	}
 	text, _, _ = strings.Cut(text, " ")
 	text = strings.TrimPrefix(strings.TrimPrefix(text, "[AF_INET]"), "[AF_INET6]")
 	a, err := netip.ParseAddr(text)

@@ -25,13 +25,16 @@ type peer struct {
 	groups []uint32
 }
 
-type peerKey struct{}
+type (
+	peerKey struct{}
+	connKey struct{}
+)
 
 // withPeer puts the peer of a connection into its context. Without one nothing
 // is permitted.
 func withPeer(ctx context.Context, c net.Conn) context.Context {
 	if known, ok := c.(*knownConn); ok {
-		return context.WithValue(ctx, peerKey{}, known.peer)
+		return context.WithValue(context.WithValue(ctx, peerKey{}, known.peer), connKey{}, c)
 	}
 	return ctx
 }

@@ -9,9 +9,11 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+	"golang.org/x/time/rate"
 
 	"netwatch"
 	"netwatch/hooks"
@@ -92,22 +94,41 @@ func removeSocket(path string) error {
 	return os.Remove(path)
 }
 
+// A Server serves a Daemon.
+type Server struct {
+	*http.Server
+	arrivals *arrivals
+}
+
+// Settle returns when each caller whose connection was accepted has had an
+// answer, if he sent a request, or when ctx is done. Before it the listener must
+// be closed and Serve have returned; after it the daemon may refuse events.
+func (s *Server) Settle(ctx context.Context) { s.arrivals.settle(ctx) }
+
 // NewServer serves d. The caller calls Serve with a listener, and Shutdown.
-func NewServer(d Daemon) *http.Server {
-	s := server{d, make(chan struct{}, maxWaiting)}
+func NewServer(d Daemon) *Server {
+	s := server{d, make(chan struct{}, maxWaiting), newArrivals(), &pace{users: map[uint32]*rate.Limiter{}}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/fire", s.fire)
 	mux.HandleFunc("POST /v1/dismiss", s.dismiss)
 	mux.HandleFunc("GET /v1/status", s.status)
 	mux.HandleFunc("GET /v1/history", s.history)
 	mux.HandleFunc("GET /metrics", s.metrics)
-	return &http.Server{Handler: mux, ConnContext: withPeer, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mux.ServeHTTP(noticedWriter{w, func() { s.arrivals.answered(r.Context()) }}, r)
+	})
+	return &Server{&http.Server{
+		Handler: handler, ConnContext: withPeer, ConnState: s.arrivals.watch,
+		ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute,
+	}, s.arrivals}
 }
 
 type server struct {
 	daemon Daemon
 	// waiting has an element for each caller who waits for runs.
-	waiting chan struct{}
+	waiting  chan struct{}
+	arrivals *arrivals
+	pace     *pace
 }
 
 func (s server) fire(w http.ResponseWriter, r *http.Request) {
@@ -123,6 +144,11 @@ func (s server) fire(w http.ResponseWriter, r *http.Request) {
 	if err := s.permit(r.Context(), req); err != nil {
 		refuse(w, http.StatusForbidden, err)
 		return
+	}
+	if p, _ := r.Context().Value(peerKey{}).(peer); !req.DryRun {
+		if req.UID = p.uid; !p.privileged() {
+			s.pace.wait(p.uid, s.arrivals.hurry)
+		}
 	}
 	if req.DryRun || req.NoWait {
 		s.accept(w, r, req)
@@ -202,6 +228,11 @@ func (r Request) check() error {
 	if len(r.Fields) > maxFields {
 		return fmt.Errorf("the event has %d fields, and may have %d", len(r.Fields), maxFields)
 	}
+	for key, value := range r.Fields {
+		if strings.ContainsRune(key+value, 0) { // programs could not be given it
+			return fmt.Errorf("the field %q has a NUL in it", key)
+		}
+	}
 	return nil
 }
 
@@ -216,6 +247,9 @@ func (s server) permit(ctx context.Context, req Request) error {
 		return errors.New("the kernel does not say who asks")
 	case p.privileged() || s.daemon.MayFire(p.uid, req.Event):
 		return nil
+	}
+	if req.Source != "" {
+		return netwatch.WithHint(notPermitted(p, "fire "+req.Event), "name this user in users of [source."+req.Source+"], and reload netwatch")
 	}
 	return notPermitted(p, "fire "+req.Event)
 }
@@ -235,8 +269,12 @@ func follow(r *http.Request, out lines, a Accepted, entries <-chan netwatch.Entr
 	}
 }
 
-func (s server) status(w http.ResponseWriter, _ *http.Request) {
-	newLines(w).send(s.daemon.Status())
+func (s server) status(w http.ResponseWriter, r *http.Request) {
+	status := s.daemon.Status()
+	if p, known := r.Context().Value(peerKey{}).(peer); !known || !p.privileged() {
+		status = status.public()
+	}
+	newLines(w).send(status)
 }
 
 func (s server) metrics(w http.ResponseWriter, _ *http.Request) {

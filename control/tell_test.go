@@ -133,6 +133,7 @@ func TestTellOnceMore(t *testing.T) {
 		path, asked := sequel(t, first, answerOK)
 		if err := Tell(path, vpnChanged, later()); err != nil {
 			t.Errorf("after %q: %v", first, err)
+			continue
 		}
 		if one, two := <-asked, <-asked; one != two || !strings.Contains(two, `"new":"192.0.2.1"`) {
 			t.Errorf("asked %q and %q", one, two)

@@ -69,16 +69,18 @@ func (c *Client) take(conn net.Conn) net.Conn {
 
 // Rotate is an actions.Rotate. There is nobody to ask when there is no socket,
 // or it is not for this user: netwatch is then run by hand, or without helper.
-func (c *Client) Rotate(ctx context.Context, r *actions.Rotation, public map[netwatch.Family]netip.Addr, changing func(string, ...string) error) (netwatch.Result, bool) {
+func (c *Client) Rotate(ctx context.Context, r *actions.Rotation, public map[netwatch.Family]netip.Addr, changing func(netwatch.Rewrite) error) (netwatch.Result, bool) {
 	q := ask(r, public)
 	if conn := c.take(nil); conn != nil {
 		result, err := converse(ctx, conn, q, changing)
-		if err == nil {
-			return result, true
-		} else if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil && err != nil:
 			return unanswered(q, err), true
+		case err == nil && result.Outcome != netwatch.Failed:
+			return result, true
 		}
-		// It had ended: another one is asked, who does again what the first did.
+		// It had ended, or does not know what was granted since it started: another
+		// one is asked, and does again what the first may have done.
 	}
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", c.Socket)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
@@ -101,7 +103,7 @@ func unanswered(q request, err error) netwatch.Result {
 }
 
 // converse asks over a connection, and closes it.
-func converse(ctx context.Context, conn net.Conn, q request, changing func(string, ...string) error) (netwatch.Result, error) {
+func converse(ctx context.Context, conn net.Conn, q request, changing func(netwatch.Rewrite) error) (netwatch.Result, error) {
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
 	result, err := talk(conn, q, changing)
@@ -125,7 +127,7 @@ func ask(r *actions.Rotation, public map[netwatch.Family]netip.Addr) request {
 
 // talk is the conversation. An error is one of the conversation itself; what
 // the helper could not do is a Result.
-func talk(conn io.ReadWriter, q request, changing func(string, ...string) error) (netwatch.Result, error) {
+func talk(conn io.ReadWriter, q request, changing func(netwatch.Rewrite) error) (netwatch.Result, error) {
 	in, out := json.NewDecoder(conn), json.NewEncoder(conn)
 	if err := out.Encode(q); err != nil {
 		return netwatch.Result{}, err
@@ -141,7 +143,7 @@ func talk(conn io.ReadWriter, q request, changing func(string, ...string) error)
 			return a.result(), nil
 		}
 		if changing != nil {
-			if err := changing(a.Changing.Fingerprint, a.Changing.Files...); err != nil {
+			if err := changing(*a.Changing); err != nil {
 				return netwatch.Result{}, fmt.Errorf("noting that it changes: %w", err)
 			}
 		}

@@ -6,7 +6,7 @@
 // On the connection each message is one JSON object:
 //
 //	daemon  {"file": FILE, "private": "keep", "public": {"ipv4": A}, "own": {"ipv4": B}}
-//	helper  {"changing": {"fingerprint": HEX, "files": [FILE, ...]}}
+//	helper  {"changing": {"place": FILE, "from": HEX, "to": HEX}}
 //	daemon  {"go": true}
 //	helper  {"outcome": "changed", "detail": TEXT}
 //
@@ -37,12 +37,6 @@ type request struct {
 	Own map[netwatch.Family]netip.Addr `json:"own,omitempty"`
 }
 
-// A change says what a file is about to hold; see netwatch.Job.
-type change struct {
-	Fingerprint string   `json:"fingerprint"`
-	Files       []string `json:"files"`
-}
-
 // A permit lets a change happen.
 type permit struct {
 	Go bool `json:"go"`
@@ -50,11 +44,11 @@ type permit struct {
 
 // An answer is every message of the helper: a change or a result.
 type answer struct {
-	Changing *change          `json:"changing,omitempty"`
-	Outcome  netwatch.Outcome `json:"outcome,omitempty"`
-	Detail   string           `json:"detail,omitempty"`
-	Error    string           `json:"error,omitempty"`
-	Hint     string           `json:"hint,omitempty"`
+	Changing *netwatch.Rewrite `json:"changing,omitempty"`
+	Outcome  netwatch.Outcome  `json:"outcome,omitempty"`
+	Detail   string            `json:"detail,omitempty"`
+	Error    string            `json:"error,omitempty"`
+	Hint     string            `json:"hint,omitempty"`
 }
 
 // shared is what a provider hands out behind his own NAT (RFC 6598).

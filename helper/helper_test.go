@@ -66,9 +66,9 @@ func wantFile(t *testing.T, file, want string) {
 // The change is announced, with what will be, before it happens.
 func TestRotate(t *testing.T) {
 	c, file, ends := serve(t)
-	var told []string
-	changing := func(fingerprint string, files ...string) error {
-		told = append([]string{fingerprint}, files...)
+	var told netwatch.Rewrite
+	changing := func(w netwatch.Rewrite) error {
+		told = w
 		wantFile(t, file, before)
 		return nil
 	}
@@ -77,12 +77,13 @@ func TestRotate(t *testing.T) {
 		t.Errorf("%v %+v", asked, got)
 	}
 	wantFile(t, file, after)
-	if want := netwatch.Fingerprint([]byte(after)) + " " + file + " " + file; strings.Join(told, " ") != want {
-		t.Errorf("announced was %s, want %s", told, want)
+	want := netwatch.Rewrite{Place: file, From: netwatch.Fingerprint([]byte(before)), To: netwatch.Fingerprint([]byte(after))}
+	if told != want {
+		t.Errorf("announced was %+v, want %+v", told, want)
 	}
-	told = nil
+	told = netwatch.Rewrite{}
 	got, asked = c.Rotate(t.Context(), rotation(file), public, changing)
-	if !asked || got.Outcome != netwatch.Unchanged || told != nil {
+	if !asked || got.Outcome != netwatch.Unchanged || told != (netwatch.Rewrite{}) {
 		t.Errorf("the second time: %v %+v %v", asked, got, told)
 	}
 	if err := errors.Join(<-ends, <-ends); err != nil {
@@ -173,7 +174,7 @@ func TestSpareTime(t *testing.T) {
 // What cannot be noted does not happen, and the reason is the daemon's own.
 func TestRotateNotNoted(t *testing.T) {
 	c, file, ends := serve(t)
-	got, _ := c.Rotate(t.Context(), rotation(file), public, func(string, ...string) error { return errors.New("the disk is full") })
+	got, _ := c.Rotate(t.Context(), rotation(file), public, func(netwatch.Rewrite) error { return errors.New("the disk is full") })
 	if got.Outcome != netwatch.Failed || !strings.Contains(got.Err.Error(), "the disk is full") {
 		t.Errorf("%+v", got)
 	}

@@ -185,9 +185,9 @@ func (s Server) granted(q request) error {
 }
 
 // ready tells the other end what is about to change and waits until it says go.
-func ready(in *json.Decoder, out *json.Encoder) func(string, ...string) error {
-	return func(fingerprint string, files ...string) error {
-		if err := out.Encode(answer{Changing: &change{fingerprint, files}}); err != nil {
+func ready(in *json.Decoder, out *json.Encoder) func(netwatch.Rewrite) error {
+	return func(w netwatch.Rewrite) error {
+		if err := out.Encode(answer{Changing: &w}); err != nil {
 			return err
 		}
 		var p permit

@@ -369,7 +369,7 @@ func TestCrashAnywhereStillRestarts(t *testing.T) {
 						if written {
 							return netwatch.Result{Outcome: netwatch.Unchanged}
 						}
-						if err := job.Changing(""); err != nil {
+						if err := job.Changing(netwatch.Rewrite{}); err != nil {
 							return netwatch.Failure(err)
 						}
 						at("changing")
@@ -554,7 +554,7 @@ func TestGateThatFailedMayHaveChanged(t *testing.T) {
 				return netwatch.Result{Outcome: netwatch.Unchanged}
 			}
 			tried = true
-			return netwatch.Failure(errors.Join(job.Changing(""), errors.New("after the change")))
+			return netwatch.Failure(errors.Join(job.Changing(netwatch.Rewrite{}), errors.New("after the change")))
 		})), gated(result(netwatch.Changed))))
 		defer b.close(t)
 		b.accept(t)
@@ -829,6 +829,28 @@ func TestOldAddressIsNotActedOn(t *testing.T) {
 				t.Errorf("%d addresses are acted on, want %d", known, want)
 			}
 			b.store.Confirm(netwatch.IPv4, []string{"a"})
+		}
+	})
+}
+
+// A failure stays in the status also when its rule has another name since.
+func TestFailureOfARuleThatIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := rule(plain(result(netwatch.Failed)))
+		r.Retry = 0
+		b := open(t, t.TempDir(), r)
+		defer b.close(t)
+		b.accept(t)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		renamed := *r
+		renamed.Name = "renamed"
+		b.Swap(NewTable([]*Rule{&renamed}))
+		if all := b.Status(); len(all) != 2 || all[1].Name != "r" || all[1].Failed == nil {
+			t.Errorf("%+v", all)
+		}
+		if err := b.Dismiss("r"); err != nil || len(b.Status()) != 1 {
+			t.Error(err, b.Status())
 		}
 	})
 }

@@ -202,13 +202,11 @@ func (l *lane) step(ctx context.Context, rule *Rule, r *run) netwatch.Result {
 }
 
 func (l *lane) job(rule *Rule, r *run) netwatch.Job {
-	changing := func(fingerprint string, files ...string) error {
+	changing := func(w netwatch.Rewrite) error {
 		r.changed = true
 		return l.d.store.Update(func(s *state.State) {
 			s.Change(rule.Name)
-			for _, file := range files {
-				s.See(netwatch.FileChanged, file, fingerprint)
-			}
+			s.Rewrite(w)
 		})
 	}
 	return netwatch.Job{Event: r.newest(), Known: l.d.store.Confirmed(), Changing: changing}

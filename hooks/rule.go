@@ -6,6 +6,7 @@ package hooks
 import (
 	"path"
 	"slices"
+	"strings"
 	"time"
 
 	"netwatch"
@@ -21,7 +22,8 @@ type Rule struct {
 	On []string
 	// From are the names of the sources it heeds; empty is any.
 	From []string
-	// Match holds a glob (path.Match) for each event field that must fit.
+	// Match holds a glob for each event field that must fit, as path.Match takes
+	// it, but that * and ? stand for a slash as well.
 	Match map[string]string
 	// Settle is a window opened by the first event and not prolonged by later
 	// ones: all events within it are one run.
@@ -51,7 +53,7 @@ func (r *Rule) fits(ev netwatch.Event) bool {
 		if !given && looksAgain(ev) {
 			continue
 		}
-		if ok, err := path.Match(glob, value); err != nil || !ok {
+		if ok, err := path.Match(flat(glob), flat(value)); err != nil || !ok {
 			return false
 		}
 	}
@@ -76,3 +78,6 @@ func (r *Rule) notices() int {
 func (r *Rule) gated(i int) bool {
 	return r.Do[i].Gated && slices.ContainsFunc(r.Do[:i], func(s netwatch.Step) bool { return s.Gate })
 }
+
+// flat is text in which path.Match sees no slash: a file is text like any other.
+func flat(text string) string { return strings.ReplaceAll(text, "/", "\x00") }

@@ -18,7 +18,7 @@ func TestFileIsToldOfOnce(t *testing.T) {
 		r := rule(gate(do(func(_ context.Context, job netwatch.Job) netwatch.Result {
 			runs++
 			if job.Event.Fields["new"] == "write" {
-				if err := job.Changing(netwatch.Fingerprint([]byte("ours")), "/f", "/link"); err != nil {
+				if err := job.Changing(netwatch.Rewrite{Place: "/f", From: "2", To: "ours"}); err != nil {
 					return netwatch.Failure(err)
 				}
 			}
@@ -27,7 +27,6 @@ func TestFileIsToldOfOnce(t *testing.T) {
 		r.On = []string{netwatch.FileChanged}
 		b := open(t, t.TempDir(), r)
 		defer b.close(t)
-		ours := netwatch.Fingerprint([]byte("ours"))
 		for _, c := range []struct {
 			source, file, old, new string
 			accepted               bool
@@ -38,9 +37,9 @@ func TestFileIsToldOfOnce(t *testing.T) {
 			{"file", "/f", "0", "2", false, "1"},
 			{"file", "/f", "1", "2", true, "2"},
 			{netwatch.Fired, "/f", "", "9", true, "2"},
-			{"file", "/f", "2", "write", true, ours},
-			{"file", "/f", "write", "3", false, ours},
-			{"file", "/link", ours, "4", true, ours},
+			{"file", "/f", "2", "write", true, "write"},
+			{"file", "/f", "2", "3", false, "write"},
+			{"file", "/link", "", "4", true, "write"},
 		} {
 			before := runs
 			fields := map[string]string{"file": c.file, "old": c.old, "new": c.new}
@@ -54,6 +53,9 @@ func TestFileIsToldOfOnce(t *testing.T) {
 			if seen := b.store.Seen(netwatch.FileChanged, "/f"); (len(names) == 1) != c.accepted || (ran == 1) != c.accepted || seen != c.seen {
 				t.Errorf("%+v: for rules %v, %d runs, seen is %s", c, names, ran, seen)
 			}
+		}
+		if !b.store.Wrote(netwatch.Rewrite{Place: "/f", From: "2", To: "ours"}) {
+			t.Error("what netwatch wrote is not known")
 		}
 	})
 }

@@ -114,3 +114,17 @@ func BenchmarkMatch(b *testing.B) {
 		}
 	}
 }
+
+// A glob takes a file for text like any other.
+func TestMatchFiles(t *testing.T) {
+	r := &Rule{Match: map[string]string{"file": "*/matrix.example.org/*"}}
+	for file, want := range map[string]bool{
+		"/etc/letsencrypt/live/matrix.example.org/fullchain.pem": true,
+		"/etc/letsencrypt/live/other.example.org/fullchain.pem":  false,
+	} {
+		ev := netwatch.NewEvent(netwatch.CertRenewed, netwatch.Fired, map[string]string{"file": file})
+		if got := r.fits(ev); got != want {
+			t.Errorf("%s: %v", file, got)
+		}
+	}
+}

@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -82,5 +83,27 @@ func TestOtherSocket(t *testing.T) {
 	want := fmt.Sprintf("it is %s, and the configuration says %s", "/run/netwatch/netwatch.sock", "/run/netwatch/other.sock")
 	if !strings.Contains(log, want) {
 		t.Errorf("the log does not say %q:\n%s", want, log)
+	}
+}
+
+// What OpenVPN's scripts handed over while netwatch hung is acted on although it
+// is restarted then, as the hook tells one to.
+func TestHungThenRestarted(t *testing.T) {
+	fresh(t, YunoHost)
+	rule := "\n[source.openvpn]\n\n[[rule]]\non = [\"vpn-changed\"]\nsettle = \"0s\"\ndo = [\"exec /bin/true\"]\n"
+	watching(t, configuration(YunoHost, "1h")+rule, FirstPublic)
+	for round := range 4 {
+		shell(t, "systemctl kill --kill-who=main -s STOP netwatch.service")
+		shell(t, fmt.Sprintf("for i in $(seq 40); do runuser -u nobody -- env script_type=r%d-$i netwatch hook openvpn 2>/dev/null || exit; done", round))
+		shell(t, "systemctl restart netwatch.service")
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		must(t, until(ctx, 100*time.Millisecond, func() error {
+			out, err := server.Exec(t.Context(), "sh", "-c", fmt.Sprintf(`journalctl -b -o cat -u netwatch.service | grep -o '"script":"r%d-[0-9]*"' | sort -u | wc -l`, round))
+			if err == nil && out != "40" {
+				err = fmt.Errorf("%s events of 40 were accepted", out)
+			}
+			return err
+		}))
+		cancel()
 	}
 }

@@ -190,6 +190,10 @@ func TestSecondNetwatch(t *testing.T) {
 // is well is left alone.
 func TestHungNetwatchIsRestarted(t *testing.T) {
 	fresh(t, YunoHost)
+	must(t, install())
+	if unit := shell(t, "systemctl cat netwatch.service"); !strings.Contains(unit, "\nWatchdogSec=30\n") {
+		t.Errorf("the unit as it is installed has no watchdog:\n%s", unit)
+	}
 	quickRestart(t)
 	must(t, server.WriteFile("/etc/systemd/system/netwatch.service.d/dog.conf", "[Service]\nWatchdogSec=1\n", 0o644))
 	shell(t, "systemctl daemon-reload")

@@ -5,10 +5,10 @@
 //
 // It needs root and, of Debian's packages, systemd-container, coturn,
 // nftables, conntrack, dbus, polkitd, iproute2, acl, attr, certbot and pebble,
-// and for Synapse python3-venv. Everything it makes bears the name nwPID; all
-// traffic stays in network namespaces of that name, and all addresses are
-// documentation ones. Synapse itself is the exception: it comes from PyPI the
-// first time, and stays in the user's cache.
+// for Synapse python3-venv and for netwatch's own packages lintian. Everything
+// it makes bears the name nwPID; all traffic stays in network namespaces of
+// that name, and all addresses are documentation ones. Synapse itself is the
+// exception: it comes from PyPI the first time, and stays in the user's cache.
 package lab
 
 import (

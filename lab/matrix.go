@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
 )
 
@@ -93,6 +94,35 @@ func (h Homeserver) TURNServer(ctx context.Context, token string) (TURNServer, e
 	var answer TURNServer
 	err := h.call(ctx, http.MethodGet, "/_matrix/client/v3/voip/turnServer", token, nil, &answer)
 	return answer, err
+}
+
+// URL is where a client finds Synapse on the server's own network.
+func (h Homeserver) URL() string { return h.url }
+
+// NewRoom makes a room with an access token and returns its id.
+func (h Homeserver) NewRoom(ctx context.Context, token string) (id string, err error) {
+	var answer struct {
+		RoomID string `json:"room_id"`
+	}
+	err = h.call(ctx, http.MethodPost, "/_matrix/client/v3/createRoom", token, struct{}{}, &answer)
+	return answer.RoomID, err
+}
+
+// Messages are the texts in a room, newest first.
+func (h Homeserver) Messages(ctx context.Context, token, room string) (texts []string, err error) {
+	var answer struct {
+		Chunk []struct {
+			Type    string
+			Content struct{ Body string }
+		}
+	}
+	err = h.call(ctx, http.MethodGet, "/_matrix/client/v3/rooms/"+url.PathEscape(room)+"/messages?dir=b&limit=50", token, nil, &answer)
+	for _, event := range answer.Chunk {
+		if event.Type == "m.room.message" {
+			texts = append(texts, event.Content.Body)
+		}
+	}
+	return texts, err
 }
 
 // call sends a request as JSON, unless it is nil, and decodes the answer, unless

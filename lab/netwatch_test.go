@@ -70,7 +70,7 @@ func begin(t *testing.T, config string) {
 const rootUnit = `[Service]
 User=root
 Group=root
-CapabilityBoundingSet=CAP_CHOWN CAP_FOWNER CAP_DAC_OVERRIDE CAP_LEASE
+CapabilityBoundingSet=CAP_CHOWN CAP_DAC_OVERRIDE CAP_LEASE
 ProtectSystem=no
 ProtectProc=default
 SystemCallFilter=

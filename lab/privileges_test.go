@@ -71,7 +71,7 @@ func TestExposure(t *testing.T) {
 	if level, err := strconv.ParseFloat(found[1], 64); err != nil || level > 1.5 {
 		t.Errorf("the exposure is %s (%v), want 1.5 at most:\n%s", found[1], err, out)
 	}
-	if caps := show(t, "netwatch-file@x.service", "CapabilityBoundingSet"); caps != "cap_chown cap_dac_override cap_fowner cap_lease" {
+	if caps := show(t, "netwatch-file@x.service", "CapabilityBoundingSet"); caps != "cap_chown cap_dac_override cap_lease" {
 		t.Errorf("the helper has %s", caps)
 	}
 }
@@ -254,7 +254,7 @@ func TestHelperRefuses(t *testing.T) {
 	// Without a word of the daemon's nothing changes, and nothing is left.
 	for _, last := range []string{"", `{"go":false}`, `{}`, "go"} {
 		out := askHelper(t, "netwatch", request(t, "{}"), last)
-		if a := answered(t, out); a.Outcome != "failed" || !strings.Contains(out, `{"changing":{"fingerprint":"`) {
+		if a := answered(t, out); a.Outcome != "failed" || !strings.Contains(out, `{"changing":{"place":"`) {
 			t.Errorf("after %q it says %s", last, out)
 		}
 	}

@@ -3,9 +3,7 @@
 package lab
 
 import (
-	"context"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -23,26 +21,11 @@ func upgrade(t *testing.T, externalIP string) time.Time {
 	return began
 }
 
-// readable lets the daemon read a coturn's configuration, as netwatch(8) says,
-// until the test ends.
-func readable(t *testing.T, c Coturn) {
-	t.Helper()
-	must(t, install())
-	dir := filepath.Dir(c.File)
-	shell(t, "setfacl -m u:netwatch:rx "+dir+" && setfacl -m u:netwatch:r "+c.File)
-	t.Cleanup(func() {
-		if _, err := server.Exec(context.Background(), "setfacl", "-x", "u:netwatch", dir, c.File); err != nil {
-			t.Error(err)
-		}
-	})
-}
-
 // What an upgrade of the app put back is put right again, and what netwatch
 // itself writes is not news to it.
 func TestRewrittenFileIsPutRight(t *testing.T) {
 	fresh(t, YunoHost)
 	unlimited(t, YunoHost.Unit)
-	readable(t, YunoHost)
 	watching(t, fmt.Sprintf(`%s
 [source.file]
 files = [%q]

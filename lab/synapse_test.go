@@ -34,6 +34,7 @@ func TestSynapse(t *testing.T) {
 	t.Run("a renewed certificate", testRenewal)
 	t.Run("a pair that does not match", testMismatch)
 	t.Run("no ExecReload", testNoReload)
+	t.Run("a notice in a room", testNotice)
 }
 
 // synapses makes both instances as YunoHost does, with a user each, and starts

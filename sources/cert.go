@@ -2,6 +2,7 @@ package sources
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -93,6 +94,7 @@ func readPair(file string, keys []string, named bool) (sight, error) {
 	if err := whole(chain); err != nil {
 		return sight{}, passing{fmt.Errorf("reading %s: %w", file, err)}
 	}
+	var other error // a key that is not this one's: what lies beside it may be
 	for _, key := range keys {
 		text, err := readFile(key)
 		defer clear(text)
@@ -102,7 +104,14 @@ func readPair(file string, keys []string, named bool) (sight, error) {
 		case err != nil:
 			return sight{}, hinted(fmt.Errorf("checking the key of %s: %w", file, err), hookHint)
 		}
-		return pair(file, key, chain, text)
+		found, err := pair(file, key, chain, text)
+		if err == nil {
+			return found, nil
+		}
+		other = cmp.Or(other, err)
+	}
+	if other != nil {
+		return sight{}, other
 	}
 	err = fmt.Errorf("checking the key of %s: there is none in it, nor as %s", file, strings.Join(keys[1:], " or "))
 	if len(keys) == 1 {

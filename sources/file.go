@@ -54,7 +54,7 @@ func readContent(file string) (sight, error) {
 	text, err := readFile(file)
 	switch {
 	case errors.Is(err, fs.ErrPermission):
-		return sight{}, netwatch.WithHint(err, "let the user that runs netwatch read it, as with setfacl(1)")
+		return sight{}, netwatch.WithHint(err, netwatch.GrantHint)
 	case err != nil:
 		return sight{}, err
 	}

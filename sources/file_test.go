@@ -52,7 +52,7 @@ func TestNoFile(t *testing.T) {
 		dir + "/pipe":      "it is not a regular file\nhint: name a regular file",
 		"/dev/null":        "it is not a regular file\nhint: name a regular file",
 		dir + "/directory": "it is a directory\nhint: name the file in it that is meant",
-		dir + "/secret":    "permission denied\nhint: let the user that runs netwatch read it, as with setfacl(1)",
+		dir + "/secret":    "permission denied\nhint: " + netwatch.GrantHint,
 		dir + "/large":     "it has 4194304 bytes, and 4194304 are too many\nhint: name the configuration or certificate that is meant",
 		dir + "/loop":      "too many levels of symbolic links",
 	} {
@@ -143,7 +143,7 @@ func TestOwnWrite(t *testing.T) {
 		f := l.follower(&File{Files: []netwatch.Path{netwatch.Path(file)}}, "file")
 		replace(t, file, "old")
 		f.look(f.files[0], l.emit)
-		note := func() { check(t, l.See(netwatch.FileChanged, file, netwatch.Fingerprint([]byte("new")))) }
+		note := func() { l.rewrite(file, "old", "new") }
 		rename := func() { replace(t, file, "new") }
 		read, first := f.read, true
 		f.read = func(file string) (sight, error) {
@@ -208,4 +208,36 @@ func TestFileSettings(t *testing.T) {
 	if key, values := (&Cert{Files: s.Files}).Claims(); key != "files" || len(values) != 2 || values[0] != "/a" {
 		t.Error(key, values)
 	}
+}
+
+// Netwatch's own is known by where the file lies, however it is named; what
+// somebody else wrote a moment before is told all the same, and what was noted
+// and came to nothing is no change.
+func TestOwnWriteElsewhere(t *testing.T) {
+	dir := t.TempDir()
+	place, alias := dir+"/file", dir+"/alias"
+	link(t, "file", alias)
+	l := newLedger()
+	f := l.follower(&File{Files: []netwatch.Path{netwatch.Path(alias)}}, "file")
+	looks := func() {
+		for range 3 {
+			f.look(f.files[0], l.emit)
+		}
+	}
+	replace(t, place, "old")
+	looks()
+	l.rewrite(place, "old", "never")
+	looks()
+	l.rewrite(place, "old", "new")
+	replace(t, place, "new")
+	looks()
+	l.none(t)
+	replace(t, place, "an upgrade")
+	l.rewrite(place, "an upgrade", "new again")
+	replace(t, place, "new again")
+	looks()
+	if got := (<-l.accepted).Fields["new"]; got != netwatch.Fingerprint([]byte("new again")) {
+		t.Errorf("told was %s", got)
+	}
+	l.none(t)
 }

@@ -19,8 +19,7 @@ import (
 // The pace of a follower.
 const (
 	// confirmTime is after how long a difference is looked at again before it is
-	// told. Netwatch itself notes what it writes an instant before it does, and
-	// a writer may have paused.
+	// told: a writer may have paused.
 	confirmTime = 50 * time.Millisecond
 	// mostUnsettled bounds that for a file that never is the same twice.
 	mostUnsettled = 250 * time.Millisecond
@@ -129,9 +128,7 @@ func (f *follower) arm() time.Duration {
 }
 
 // look compares a file with what was accepted of it, and returns after how long
-// to look again at the latest; zero is whenever the next look comes. What was
-// accepted is asked first: what netwatch writes is noted before it is there, and
-// is then refused as an event that compares with what is no longer so.
+// to look again at the latest; zero is whenever the next look comes.
 func (f *follower) look(file *followed, emit func(netwatch.Event)) time.Duration {
 	seen := f.env.Seen(f.event, file.name)
 	found, err := f.read(file.name)
@@ -143,12 +140,22 @@ func (f *follower) look(file *followed, emit func(netwatch.Event)) time.Duration
 	case found.fingerprint == seen:
 		file.since = time.Time{}
 		return 0
-	case seen == "":
+	case seen == "", f.ours(file, seen, found):
 		return f.see(file, found.fingerprint)
 	case !file.settled(seen, found.fingerprint):
 		return confirmTime
 	}
 	return f.tell(file, seen, found, emit)
+}
+
+// ours says whether netwatch made the file what it is. It is known by where the
+// file lies: it may be named otherwise in the step that rewrote it.
+func (f *follower) ours(file *followed, seen string, found sight) bool {
+	if f.event != netwatch.FileChanged {
+		return false
+	}
+	place, err := hops(file.name, func(hop) {})
+	return err == nil && f.env.Wrote(netwatch.Rewrite{Place: place, From: seen, To: found.fingerprint})
 }
 
 // settled says whether a difference was there before, or has been another at

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -23,11 +24,12 @@ const patience = 20 * time.Second
 // A ledger accepts events as the dispatcher does, in memory: one about a file
 // only if its field old is what was accepted before.
 type ledger struct {
-	mu     sync.Mutex
-	seen   map[string]string
-	noted  []string // what was noted without an event
-	refuse bool
-	log    logbook
+	mu       sync.Mutex
+	seen     map[string]string
+	noted    []string // what was noted without an event
+	refuse   bool
+	rewrites []netwatch.Rewrite
+	log      logbook
 
 	accepted chan netwatch.Event
 	// sights are what was read, for those who want to know that it was.
@@ -60,7 +62,20 @@ func newLedger() *ledger {
 }
 
 func (l *ledger) env() Env {
-	return Env{Seen: l.Seen, See: l.See, Log: zerolog.New(&l.log)}
+	return Env{Seen: l.Seen, See: l.See, Wrote: l.Wrote, Log: zerolog.New(&l.log)}
+}
+
+func (l *ledger) Wrote(w netwatch.Rewrite) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Contains(l.rewrites, w)
+}
+
+// rewrite notes that netwatch gives the file at a place another content.
+func (l *ledger) rewrite(place, from, to string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.rewrites = append(l.rewrites, netwatch.Rewrite{Place: place, From: netwatch.Fingerprint([]byte(from)), To: netwatch.Fingerprint([]byte(to))})
 }
 
 func (l *ledger) Seen(event, file string) string {

@@ -219,13 +219,13 @@ func (s *netlinkSource) grows(is network) bool {
 
 // tell emits how the network differs from what it was.
 func (s *netlinkSource) tell(is network, emit func(netwatch.Event)) {
+	was := is // of the first look
 	if s.was != nil {
-		is.keepDeprecated(*s.was)
-		for _, c := range changes(*s.was, is) {
-			emit(netwatch.NewEvent(c.event, s.name, c.fields()))
-		}
-	} else {
-		is.keepDeprecated(network{})
+		was = *s.was
+	}
+	is.keepDeprecated(was)
+	for _, c := range changes(was, is) {
+		emit(netwatch.NewEvent(c.event, s.name, c.fields()))
 	}
 	s.was = &is
 }

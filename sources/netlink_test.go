@@ -48,10 +48,10 @@ func (k *fakeKernel) Read() (network, bool, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.reads = append(k.reads, time.Now())
-	<-time.After(k.cost)
 	if k.during != nil {
 		k.during()
 	}
+	<-time.After(k.cost)
 	if k.torn > 0 {
 		k.torn--
 		return newNetwork(), false, nil
@@ -153,6 +153,16 @@ func TestNetlinkFirstLookIsSilent(t *testing.T) {
 		l.within(t, time.Hour)
 		k.become("eth0+ eth0/192.0.2.1 eth0>192.0.2.254") // a lifetime, or anything
 		l.within(t, time.Hour)
+	})
+}
+
+// A deprecated address that was there at first is told of when it goes.
+func TestNetlinkFirstLookHasDeprecated(t *testing.T) {
+	inBubble(t, "eth0/~2001:db8::1", func(t *testing.T, k *fakeKernel, l *hearer) {
+		k.become("eth0/~2001:db8::1 eth0/192.0.2.1")
+		l.within(t, time.Second, "addr eth0 >192.0.2.1")
+		k.become("eth0/192.0.2.1")
+		l.within(t, time.Second, "addr eth0 2001:db8::1>")
 	})
 }
 

@@ -176,7 +176,7 @@ func watchError(doing string, err error) error {
 	case errors.Is(err, unix.EMFILE):
 		hint = "allow more inotify instances: sysctl fs.inotify.max_user_instances=512"
 	case errors.Is(err, fs.ErrPermission):
-		hint = "let the user that runs netwatch read that directory"
+		hint = "let the user that runs netwatch read that directory, as `netwatch grant` does for what source.file names"
 	}
 	return netwatch.WithHint(fmt.Errorf("%s: %w; files are looked at every %s instead", doing, err, blindTime), hint)
 }

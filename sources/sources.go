@@ -15,12 +15,15 @@ type Env struct {
 	// Confirm notes that servers said the known address of a family again.
 	Confirm func(family netwatch.Family, by []string)
 	// Seen is the fingerprint of a file in the last event of that name that was
-	// accepted, or what netwatch itself wrote since; empty when there is none.
+	// accepted, or what See noted since; empty when there is none.
 	// An event with a file is accepted only while its field old is still that,
 	// and its field new then takes the place.
 	Seen func(event, file string) string
+	// Wrote says whether it was netwatch alone who made a file go from one
+	// content to another.
+	Wrote func(netwatch.Rewrite) bool
 	// See notes a fingerprint without an event: how a file is found when it is
-	// watched for the first time.
+	// watched for the first time, or what netwatch made of it.
 	See func(event, file, fingerprint string) error
 	// Log takes what an administrator should know and no event says.
 	Log zerolog.Logger

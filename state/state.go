@@ -25,8 +25,20 @@ type State struct {
 	// Seen are the fingerprints of files by the event that tells of another one
 	// and by the file's name.
 	Seen map[string]map[string]string `json:"seen"`
+	// Rewrites are what netwatch last made of files, by their place.
+	Rewrites map[string]Rewrite `json:"rewrites"`
 	// Starts are the times when netwatch started a unit, newest last.
 	Starts map[string][]time.Time `json:"starts"`
+}
+
+// A Rewrite is what netwatch last made of a file. It may not have come to that:
+// it is noted before.
+type Rewrite struct {
+	// From are the fingerprints of the contents that it has had since somebody
+	// else wrote it, oldest first, at most the newest keptContents.
+	From []string `json:"from"`
+	// To is the fingerprint of what came last.
+	To string `json:"to"`
 }
 
 // A Run is what a rule still has to do.
@@ -52,6 +64,10 @@ type Failure struct {
 
 const version = 1
 
+// keptContents is how many contents of a file are remembered: more than a source
+// leaves unseen.
+const keptContents = 16
+
 // keptStarts is how many starts of a unit are remembered: more than any
 // sensible StartLimitBurst.
 const keptStarts = 32
@@ -59,7 +75,8 @@ const keptStarts = 32
 func empty() *State {
 	return &State{
 		Version: version, Addresses: netwatch.Known{}, Runs: map[string]Run{},
-		Failures: map[string]Failure{}, Seen: map[string]map[string]string{}, Starts: map[string][]time.Time{},
+		Failures: map[string]Failure{}, Seen: map[string]map[string]string{},
+		Rewrites: map[string]Rewrite{}, Starts: map[string][]time.Time{},
 	}
 }
 
@@ -68,7 +85,8 @@ func empty() *State {
 func (s *State) clone() *State {
 	return &State{
 		Version: s.Version, Addresses: maps.Clone(s.Addresses), Runs: maps.Clone(s.Runs),
-		Failures: maps.Clone(s.Failures), Seen: maps.Clone(s.Seen), Starts: maps.Clone(s.Starts),
+		Failures: maps.Clone(s.Failures), Seen: maps.Clone(s.Seen),
+		Rewrites: maps.Clone(s.Rewrites), Starts: maps.Clone(s.Starts),
 	}
 }
 
@@ -97,11 +115,30 @@ func (s *State) See(event, file, fingerprint string) {
 	s.Seen[event] = files
 }
 
-// Change notes that a gate of the rule is about to change something.
+// Rewrite notes that netwatch is about to rewrite a file.
+func (s *State) Rewrite(w netwatch.Rewrite) {
+	r := Rewrite{From: []string{w.From}, To: w.To}
+	if last := s.Rewrites[w.Place]; last.To == w.From {
+		r.From = append(slices.Clone(last.From), w.From)
+		r.From = r.From[max(0, len(r.From)-keptContents):]
+	}
+	s.Rewrites[w.Place] = r
+}
+
+// Wrote says whether it was netwatch alone who made a file go from one content to
+// another.
+func (s *State) Wrote(w netwatch.Rewrite) bool {
+	r := s.Rewrites[w.Place]
+	return r.To == w.To && slices.Contains(r.From, w.From)
+}
+
+// Change notes that a gate of the rule is about to change something. A rule that
+// has gone meanwhile has no run that could go on.
 func (s *State) Change(rule string) {
-	r := s.Runs[rule]
-	r.Changed = true
-	s.Runs[rule] = r
+	if r, ok := s.Runs[rule]; ok {
+		r.Changed = true
+		s.Runs[rule] = r
+	}
 }
 
 // End removes events that the rule has acted on, and with them what had failed

@@ -86,7 +86,7 @@ func load(file string) (*State, string, error) {
 		return empty(), "", nil
 	}
 	if err != nil {
-		return nil, "", fmt.Errorf("reading the state: %w", err)
+		return nil, "", netwatch.WithHint(fmt.Errorf("reading the state: %w", err), "let the user that runs netwatch have it: chown --reference="+filepath.Dir(file)+" "+file)
 	}
 	s := empty()
 	if err := json.Unmarshal(text, s); err == nil && s.Version == version && s.whole() {
@@ -118,12 +118,9 @@ func (s *State) whole() bool {
 			return false
 		}
 	}
-	for _, r := range s.Runs {
-		if len(r.Events) == 0 {
-			return false
-		}
-	}
-	return s.Addresses != nil && s.Runs != nil && s.Failures != nil && s.Seen != nil && s.Starts != nil
+	// A run of nothing is of a rule that went while it ran.
+	maps.DeleteFunc(s.Runs, func(_ string, r Run) bool { return len(r.Events) == 0 })
+	return s.Addresses != nil && s.Runs != nil && s.Failures != nil && s.Seen != nil && s.Rewrites != nil && s.Starts != nil
 }
 
 // Close writes the newest confirmations and unlocks the directory.
@@ -174,12 +171,33 @@ func (s *Store) commit() {
 	}
 }
 
+// replace gives the file another content. It belongs to whom the directory
+// belongs: root, who runs netwatch by hand, must not lock out the user netwatch.
+func (s *Store) replace(text []byte) error {
+	file, err := renameio.NewPendingFile(filepath.Join(s.dir.Name(), fileName), renameio.WithTempDir(s.dir.Name()), renameio.WithStaticPermissions(0o600))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = file.Cleanup() }() // does nothing once it is in place
+	if _, err := file.Write(text); err != nil {
+		return err
+	}
+	var dir unix.Stat_t
+	if err := unix.Fstat(int(s.dir.Fd()), &dir); err != nil {
+		return err
+	}
+	if int(dir.Uid) != os.Geteuid() {
+		_ = file.Chown(int(dir.Uid), int(dir.Gid)) // only root can, and only root has to
+	}
+	return file.CloseAtomicallyReplace()
+}
+
 // write replaces the file; the directory is synced so that the new name
 // survives a power cut too.
 func (s *Store) write(next *State) error {
 	text, err := json.MarshalIndent(next, "", "  ")
 	if err == nil {
-		err = renameio.WriteFile(filepath.Join(s.dir.Name(), fileName), append(text, '\n'), 0o600, renameio.WithTempDir(s.dir.Name()))
+		err = s.replace(append(text, '\n'))
 	}
 	if err == nil {
 		err = s.dir.Sync()
@@ -248,6 +266,10 @@ func (s *Store) Seen(event, file string) string { return s.Get().Seen[event][fil
 func (s *Store) See(event, file, fingerprint string) error {
 	return s.Update(func(st *State) { st.See(event, file, fingerprint) })
 }
+
+// Wrote says whether it was netwatch alone who made a file go from one content to
+// another.
+func (s *Store) Wrote(w netwatch.Rewrite) bool { return s.Get().Wrote(w) }
 
 // Of are the times when netwatch started a unit, newest last.
 func (s *Store) Of(unit string) []time.Time { return s.Get().Starts[unit] }

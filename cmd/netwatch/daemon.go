@@ -49,7 +49,7 @@ func newDaemon(file string, log zerolog.Logger) (*daemon, error) {
 	}
 	d.rules = hooks.New(hooks.NewTable(cfg.Rules), d.store, d.report)
 	d.watch = newWatchers(d.emit, d.report, sources.Env{
-		Known: d.store.Known, Confirm: d.store.Confirm, Seen: d.store.Seen, See: d.store.See, Log: d.log,
+		Known: d.store.Known, Confirm: d.store.Confirm, Seen: d.store.Seen, See: d.store.See, Wrote: d.store.Wrote, Log: d.log,
 	})
 	if aside != "" {
 		d.note(fmt.Errorf("reading the state: it was damaged; it is kept as %s, and netwatch begins from the present", aside))
@@ -59,11 +59,10 @@ func newDaemon(file string, log zerolog.Logger) (*daemon, error) {
 
 // env is what actions get; the store is there before the first of them runs.
 func (d *daemon) env() actions.Env {
-	return actions.Env{
-		Probe:   func(ctx context.Context, name string) netwatch.Result { return d.watch.probe(ctx, name) },
-		Starts:  starts{d},
-		Rotator: rotateElsewhere(),
-	}
+	return rotateElsewhere(actions.Env{
+		Probe:  func(ctx context.Context, name string) netwatch.Result { return d.watch.probe(ctx, name) },
+		Starts: starts{d},
+	})
 }
 
 // starts lends the store to actions, which are made before it is open.
@@ -167,12 +166,17 @@ func (d *daemon) sourceOf(r control.Request) (string, error) {
 	}) {
 		return "", fmt.Errorf("%w: source %q, event %s", control.ErrNotOfSource, r.Source, r.Event)
 	}
-	for _, s := range d.config.Load().Sources {
-		if s.Kind == r.Source {
+	name := r.Source
+	for _, s := range slices.Backward(d.config.Load().Sources) {
+		if s.Kind != r.Source {
+			continue
+		}
+		if f, ok := s.Settings.(sources.Fired); ok && f.MayFire(r.UID) {
 			return s.Name, nil
 		}
+		name = s.Name // root may fire for each of them
 	}
-	return r.Source, nil
+	return name, nil
 }
 
 // MayFire says whether a source of the configuration lets a user without

@@ -24,6 +24,9 @@ func (c *command) fireCommand() *cobra.Command {
 		Args:  cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			fields, err := parseFields(args[1:])
+			if err == nil && args[0] == "" {
+				err = errors.New("firing an event: its name is empty")
+			}
 			if err == nil && timeout <= 0 {
 				err = fmt.Errorf("--timeout %s is no time to wait; --no-wait does not wait", timeout)
 			}
@@ -82,7 +85,7 @@ func (c *command) fire(ctx context.Context, req control.Request) error {
 	err = client.Fire(ctx, req, accepted, each)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded) && id == "":
-		return fmt.Errorf("firing %s: %w: it did not take the event in time", req.Event, control.ErrUnreachable)
+		return netwatch.WithHint(fmt.Errorf("firing %s: the event was not accepted when the time was up", req.Event), "give it longer by --timeout; if it hangs: systemctl restart netwatch")
 	case errors.Is(err, control.ErrUnreachable) && id != "", err == nil && left > 0:
 		return fmt.Errorf("firing %s: %w any more: %s is accepted, and its runs go on when it is back", req.Event, control.ErrUnreachable, id)
 	case errors.Is(err, context.DeadlineExceeded):

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/netip"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"netwatch"
+	"netwatch/access"
 	"netwatch/actions"
 	"netwatch/config"
 	"netwatch/sources"
@@ -29,33 +31,46 @@ const (
 )
 
 func (c *command) grantCommand() *cobra.Command {
-	var dryRun bool
+	var dryRun, revoke bool
 	cmd := &cobra.Command{
 		Use: "grant", Args: cobra.NoArgs,
 		Short: "Give the daemon's user what the configuration needs, and nothing more",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			files, err := grants(cmd.Context(), c.config)
-			if err != nil {
+			g, err := &grants{files: []granted{{path: polkitFile}, {path: dropInFile}}}, error(nil)
+			if !revoke {
+				g, err = needed(cmd.Context(), c.config)
+			}
+			switch {
+			case err != nil:
 				return err
+			case dryRun:
+				return c.printGrants(cmd.ErrOrStderr(), g)
 			}
-			if dryRun {
-				return c.printGrants(files)
-			}
-			return c.grant(files)
+			return c.grant(cmd.ErrOrStderr(), g)
 		},
 	}
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print what would be written, and write nothing")
+	cmd.Flags().BoolVar(&revoke, "revoke", false, "take everything back, whatever the configuration is")
 	return cmd
+}
+
+// grants are what the daemon's user may do, and root alone could give.
+type grants struct {
+	files []granted
+	// needs are files that he is to read, and secret those of which it is only
+	// said that he cannot.
+	needs  []access.Need
+	secret []netwatch.Path
 }
 
 // A granted is a file that grants something; without text there is to be none.
 type granted struct{ path, text string }
 
-// grants is what a configuration without mistakes needs. The rules and the
+// needed is what a configuration without mistakes needs. The rules and the
 // helper's command line are made from the same file at the same time, so that a
 // configuration that somebody is in the middle of changing neither gives nor
 // takes anything.
-func grants(ctx context.Context, file string) ([]granted, error) {
+func needed(ctx context.Context, file string) (*grants, error) {
 	cfg, err := config.Load(file, actions.Env{})
 	if err != nil {
 		return nil, err
@@ -75,10 +90,12 @@ func grants(ctx context.Context, file string) ([]granted, error) {
 	if units, err = canonical(ctx, units); err != nil {
 		return nil, fmt.Errorf("granting: %w", err)
 	}
-	return []granted{
+	g := &grants{files: []granted{
 		{polkitFile, polkitRules(units)},
 		{dropInFile, helperDropIn(rotations, accepted(cfg))},
-	}, nil
+	}}
+	g.needs, g.secret = readings(cfg)
+	return g, nil
 }
 
 // accepted are the prefixes that some source takes for public.
@@ -92,29 +109,35 @@ func accepted(cfg *config.Config) []netip.Prefix {
 	return all
 }
 
-func (c *command) printGrants(files []granted) error {
-	for _, f := range files {
+func (c *command) printGrants(stderr io.Writer, g *grants) error {
+	for _, f := range g.files {
 		text := cmp.Or(f.text, "(no such file)\n")
 		if _, err := fmt.Fprintf(c.stdout, "# %s\n%s\n", f.path, text); err != nil {
 			return err
 		}
 	}
+	c.open(stderr, g, access.Ledger{File: recordFile})
 	return nil
 }
 
-// grant writes the files. polkitd notices, and systemd reads the drop-in of each
-// helper that it starts (measured with 252): nothing has to be told to them.
-func (c *command) grant(files []granted) error {
+// grant writes the files and opens others. polkitd notices, and systemd reads the
+// drop-in of each helper that it starts (measured with 252): nothing has to be
+// told to them.
+func (c *command) grant(stderr io.Writer, g *grants) error {
 	if os.Geteuid() != 0 {
 		return netwatch.WithHint(fmt.Errorf("granting: %w", fs.ErrPermission), "run it as root; --dry-run shows what it would write")
 	}
-	for _, f := range files {
+	for _, f := range g.files {
 		did, err := f.put()
 		if err != nil {
 			return fmt.Errorf("granting: %w", err)
 		}
 		fmt.Fprintf(c.stdout, "%s: %s\n", f.path, did)
 	}
+	c.open(stderr, g, access.Ledger{File: recordFile, Put: func(text string) error {
+		_, err := granted{recordFile, text}.put()
+		return err
+	}})
 	return nil
 }
 

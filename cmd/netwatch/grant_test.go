@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -8,6 +9,7 @@ import (
 	"testing"
 
 	"netwatch"
+	"netwatch/access"
 	"netwatch/actions"
 	"netwatch/config"
 )
@@ -118,5 +120,43 @@ func TestAccepted(t *testing.T) {
 	}
 	if got := accepted(cfg); len(got) != 1 || got[0].String() != "127.0.0.0/8" {
 		t.Errorf("it accepts %v", got)
+	}
+}
+
+// What the daemon reads itself is to be opened to it, but certificates, keys and
+// what may hold a secret.
+func TestReadings(t *testing.T) {
+	cfg, err := config.Parse("x", []byte(`[source.file]
+files = ["/etc/a", "/etc/b"]
+[source.cert]
+files = ["/etc/crt.pem"]
+key = ["/etc/key.pem"]
+[[rule]]
+on = ["started"]
+do = ["rotate coturn /etc/c", "verify turn /etc/d", "http POST @/etc/url header=@/etc/header 'header=X: y' body=@/etc/body", "http GET http://host/"]
+`), actions.Env{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	needs, secret := readings(cfg)
+	if got := fmt.Sprint(needs, secret); got != "[{/etc/a true} {/etc/b true} {/etc/d false}] [/etc/url /etc/header /etc/body]" {
+		t.Error(got)
+	}
+}
+
+// A secret that the daemon cannot read is named, with what to do.
+func TestClosed(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	him := access.User{UID: 61007, GID: 61007}
+	if errs := closed(him, file); len(errs) != 1 || !strings.Contains(errs[0].Error(), "netwatch cannot read "+file) || !strings.Contains(netwatch.Hint(errs[0]), "chmod 640 "+file) {
+		t.Errorf("of a closed one it says %v", errs)
+	}
+	for _, well := range []string{"/etc/passwd", file + "-absent"} {
+		if errs := closed(him, well); errs != nil {
+			t.Errorf("of %s it says %v", well, errs)
+		}
 	}
 }

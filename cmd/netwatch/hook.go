@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strings"
 	"time"
 
@@ -66,6 +67,7 @@ func (h *hook) flags(words []string) (rest []string) {
 // the exit code: 0, since a script that fails can end OpenVPN, except where 0
 // would let everybody in.
 func (h hook) run(stderr io.Writer) int {
+	signal.Ignore(unix.SIGPIPE) // who does not read what went wrong must not end us
 	if os.Getenv("script_type") == "auth-user-pass-verify" {
 		complain(stderr, errors.New("a hook is no judge of passwords: auth-user-pass-verify must name another program"))
 		return exitFailed
@@ -88,7 +90,7 @@ func (h hook) tell(deadline time.Time) error {
 // complain prints an error and its remedy as one line, for OpenVPN's log, unless
 // that would have to be waited for.
 func complain(w io.Writer, err error) {
-	if w == os.Stderr && !writable(2) {
+	if w == os.Stderr && !writable(unix.Stderr) {
 		return
 	}
 	text := "netwatch: " + err.Error()
@@ -98,9 +100,8 @@ func complain(w io.Writer, err error) {
 	_, _ = io.WriteString(w, strings.ReplaceAll(text, "\n", " ")+"\n")
 }
 
-// writable says whether a write to fd would not have to wait.
-func writable(fd int32) bool {
-	n, err := unix.Poll([]unix.PollFd{{Fd: fd, Events: unix.POLLOUT}}, 0)
+func writable(fd int) bool {
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, 0) //nolint:gosec // descriptors are small
 	return err == nil && n == 1
 }
 

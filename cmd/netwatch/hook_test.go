@@ -1,12 +1,19 @@
 package main
 
 import (
+	"context"
+	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/rs/zerolog"
 	"golang.org/x/sys/unix"
+
+	"netwatch/control"
 )
 
 func TestParseHook(t *testing.T) {
@@ -48,7 +55,7 @@ func TestComplaintIsNotWaitedFor(t *testing.T) {
 	defer r.Close()
 	defer w.Close()
 	fd := int(w.Fd())
-	if !writable(int32(fd)) {
+	if !writable(fd) {
 		t.Error("an empty pipe is full")
 	}
 	if err := unix.SetNonblock(fd, true); err != nil {
@@ -57,7 +64,50 @@ func TestComplaintIsNotWaitedFor(t *testing.T) {
 	for err == nil {
 		_, err = unix.Write(fd, make([]byte, 4096))
 	}
-	if writable(int32(fd)) {
+	if writable(fd) {
 		t.Errorf("a full pipe is not (%v)", err)
+	}
+}
+
+// Who does not wait may have gone before his event is accepted.
+func TestFireOfWhoHasGone(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "netwatch.toml")
+	text := fmt.Sprintf("[daemon]\nsocket = %q\nstate = %q\n[[rule]]\non = [\"vpn-changed\"]\ndo = [\"exec /bin/true\"]\n", dir+"/s", dir+"/state")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d, err := newDaemon(file, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.store.Close()
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	a, err := d.Fire(gone, control.OpenVPNRequest(nil, os.Getenv), nil)
+	if err != nil || len(a.Rules) != 1 {
+		t.Errorf("%+v, %v", a, err)
+	}
+	d.rules.Drain(t.Context())
+}
+
+// Who does not read what went wrong cannot make the hook fail.
+func TestHookOfDeafOpenVPN(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	_ = r.Close()
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(program, "-c", t.TempDir()+"/none.toml", "hook", "openvpn", "tun0")
+	cmd.Args[0] = "netwatch" // for testscript.Main
+	cmd.Env = []string{"script_type=up"}
+	cmd.Stdout, cmd.Stderr = w, w
+	if err := cmd.Run(); err != nil {
+		t.Error(err)
 	}
 }

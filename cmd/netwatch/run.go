@@ -13,6 +13,7 @@ import (
 	"time"
 
 	systemd "github.com/coreos/go-systemd/v22/daemon"
+	journald "github.com/coreos/go-systemd/v22/journal"
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -41,8 +42,11 @@ func (c *command) runCommand() *cobra.Command {
 
 // newLog logs for a person on a terminal and in JSON elsewhere.
 func newLog(w io.Writer) zerolog.Logger {
-	if isTerminal(w) {
+	switch {
+	case isTerminal(w):
 		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly}
+	case isJournal(w):
+		w = journal{journald.Send, w}
 	}
 	return zerolog.New(w).With().Timestamp().Logger()
 }
@@ -79,8 +83,10 @@ func (d *daemon) run(ctx context.Context) error {
 			return fmt.Errorf("serving the control socket: %w", err)
 		case <-ctx.Done():
 			d.tell(systemd.SdNotifyStopping)
-			// What comes now waits for the next daemon if systemd holds the socket.
+			// What comes now waits for the next daemon if systemd holds the socket;
+			// what has come is still accepted.
 			_ = listener.Close()
+			d.letHandOver(server, served)
 			d.drain()
 			return hangUp(server)
 		}
@@ -91,8 +97,24 @@ func (d *daemon) run(ctx context.Context) error {
 // run or the history are not waited for.
 const hangUpTime = 200 * time.Millisecond
 
+// settleTime is how long who is connected may take to hand over an event.
+const settleTime = time.Second
+
+// letHandOver returns when those who are connected have handed over their events.
+// No others are accepted: the listener is closed.
+func (d *daemon) letHandOver(server *control.Server, served <-chan error) {
+	ctx, cancel := context.WithTimeout(context.Background(), settleTime)
+	defer cancel()
+	select {
+	case err := <-served:
+		d.log.Debug().Err(err).Msg("no others are connected")
+		server.Settle(ctx)
+	case <-ctx.Done():
+	}
+}
+
 // hangUp ends the server.
-func hangUp(server *http.Server) error {
+func hangUp(server *control.Server) error {
 	ctx, cancel := context.WithTimeout(context.Background(), hangUpTime)
 	defer cancel()
 	if server.Shutdown(ctx) == nil {
@@ -141,7 +163,7 @@ func (d *daemon) started(ctx context.Context) {
 
 // serve serves until the server is closed; any other end is an error on the
 // channel.
-func serve(d *daemon, l net.Listener) (*http.Server, <-chan error) {
+func serve(d *daemon, l net.Listener) (*control.Server, <-chan error) {
 	server, served := control.NewServer(d), make(chan error, 1)
 	go func() {
 		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {

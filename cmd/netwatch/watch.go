@@ -125,7 +125,7 @@ func (ws *watchers) stop() { ws.set(nil) }
 func (ws *watchers) probe(ctx context.Context, name string) netwatch.Result {
 	asked := ws.probers(name)
 	if len(asked) == 0 {
-		return netwatch.Failure(fmt.Errorf("probing: there is no source %s that can be asked", name))
+		return netwatch.Failure(fmt.Errorf("probing: there is no source%s that can be asked", strings.TrimRight(" "+name, " ")))
 	}
 	results := make([]netwatch.Result, len(asked))
 	var wg sync.WaitGroup
@@ -183,8 +183,10 @@ func (ws *watchers) status() []control.SourceStatus {
 			all[i].Error = w.err.Error()
 		}
 		w.mu.Unlock()
-		if t, ok := w.source.(troubled); ok && t.Trouble() != nil {
-			all[i].Trouble = t.Trouble().Error()
+		if t, ok := w.source.(troubled); ok {
+			if err := t.Trouble(); err != nil {
+				all[i].Trouble = err.Error()
+			}
 		}
 	}
 	return all

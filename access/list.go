@@ -1,0 +1,180 @@
+package access
+
+import (
+	"encoding/binary"
+	"errors"
+	"slices"
+
+	"netwatch"
+)
+
+// Xattr is the extended attribute that holds a list.
+const Xattr = "system.posix_acl_access"
+
+// Permissions, as modes and lists have them.
+type perm uint16
+
+const (
+	mayRead   perm = 4
+	maySearch perm = 1 // of a directory
+	mayAll    perm = 7
+)
+
+// String is as getfacl(1) writes it.
+func (p perm) String() string {
+	text := []byte("rwx")
+	for i := range text {
+		if p&(4>>i) == 0 {
+			text[i] = '-'
+		}
+	}
+	return string(text)
+}
+
+// The tags of entries (linux/posix_acl.h).
+const (
+	ownerEntry = 0x01
+	userEntry  = 0x02
+	groupEntry = 0x04
+	namedGroup = 0x08
+	maskEntry  = 0x10
+	otherEntry = 0x20
+)
+
+// noID is the id of an entry that names nobody.
+const noID = 1<<32 - 1
+
+// An entry gives permissions to whom tag and, of a named one, id say.
+type entry struct {
+	tag  uint16
+	perm perm
+	id   uint32
+}
+
+func (e entry) named() bool { return e.tag == userEntry || e.tag == namedGroup }
+
+// masked says whether the mask bounds what the entry gives.
+func (e entry) masked() bool { return e.named() || e.tag == groupEntry }
+
+// A list is an access control list: of the kernel's order, with a mask if there
+// is a named entry.
+type list []entry
+
+// modeList is a mode as a list.
+func modeList(mode uint32) list {
+	bits := func(shift int) perm { return perm(mode >> shift & 0o7) }
+	return list{{ownerEntry, bits(6), noID}, {groupEntry, bits(3), noID}, {otherEntry, bits(0), noID}}
+}
+
+// The form of the extended attribute: a version in four bytes, then tag,
+// permissions and id of each entry, in little-endian order
+// (linux/posix_acl_xattr.h).
+const (
+	version = 2
+	header  = 4
+	length  = 8
+)
+
+// parse reads the value of the extended attribute; nil if it is none.
+func parse(value []byte) list {
+	if len(value) < header || binary.LittleEndian.Uint32(value) != version {
+		return nil
+	}
+	var l list
+	for e := range slices.Chunk(value[header:], length) {
+		if len(e) == length {
+			l = append(l, entry{binary.LittleEndian.Uint16(e), perm(binary.LittleEndian.Uint16(e[2:])), binary.LittleEndian.Uint32(e[4:])})
+		}
+	}
+	return l
+}
+
+// value is what parse reads. Of a list without a mask the kernel makes a mode.
+func (l list) value() []byte {
+	value := binary.LittleEndian.AppendUint32(nil, version)
+	for _, e := range l {
+		value = binary.LittleEndian.AppendUint16(value, e.tag)
+		value = binary.LittleEndian.AppendUint16(value, uint16(e.perm))
+		value = binary.LittleEndian.AppendUint32(value, e.id)
+	}
+	return value
+}
+
+// find is the entry of that tag and id, or one that gives nothing.
+func (l list) find(tag uint16, id uint32) (e entry, ok bool) {
+	i := slices.IndexFunc(l, func(e entry) bool { return e.tag == tag && e.id == id })
+	if i < 0 {
+		return entry{tag: tag, id: id}, false
+	}
+	return l[i], true
+}
+
+// heeded is the list that the kernel reckons by: with an empty mask the named
+// entries do not count, as if there were a mode alone (measured).
+func (l list) heeded() list {
+	if mask, ok := l.find(maskEntry, noID); !ok || mask.perm != 0 {
+		return l
+	}
+	owner, _ := l.find(ownerEntry, noID)
+	other, _ := l.find(otherEntry, noID)
+	return list{owner, {groupEntry, 0, noID}, other}
+}
+
+// errMasked is that the mask would have to be wider, and it is not for us to say
+// whom else that may let in.
+var errMasked = netwatch.WithHint(errors.New("its ACL has a mask (the group bits of its mode) that keeps others out as well"),
+	"see getfacl, and take away what is too much in it, or make the mask wider: chmod g+r, for a directory g+rx")
+
+// give is the list in which a user has an entry with these permissions at least.
+// Nobody else has more or less by it than before.
+func (l list) give(uid uint32, want perm) (list, error) {
+	mask, masked := l.find(maskEntry, noID)
+	if !masked {
+		group, _ := l.find(groupEntry, noID)
+		mask.perm = group.perm
+	}
+	own, _ := l.find(userEntry, uid)
+	more := want &^ mask.perm
+	for _, e := range l {
+		// What the mask has kept from somebody he would have now; and an empty one
+		// has had named ones count as others.
+		if masked && e != own && (e.masked() && e.perm&more != 0 || e.named() && mask.perm == 0) {
+			return nil, errMasked
+		}
+	}
+	own.perm |= want
+	mask.perm |= want
+	return l.put(own).put(mask), nil
+}
+
+// put is the list with the entry in its place.
+func (l list) put(e entry) list {
+	l = slices.Clone(l)
+	if at := slices.IndexFunc(l, func(o entry) bool { return o.tag == e.tag && o.id == e.id }); at >= 0 {
+		l[at] = e
+		return l
+	}
+	at := slices.IndexFunc(l, func(o entry) bool { return o.tag > e.tag || o.tag == e.tag && o.id > e.id })
+	return slices.Insert(l, at, e) // The last is for others, so there is one.
+}
+
+// take is the list in which a user has these permissions no longer by an entry of
+// his own. Nobody else has more or less by it than before.
+func (l list) take(uid uint32, given perm) list {
+	own, ok := l.find(userEntry, uid)
+	if !ok || own.perm&given == 0 {
+		return l
+	}
+	if own.perm &^= given; own.perm != 0 {
+		return l.put(own)
+	}
+	l = slices.DeleteFunc(slices.Clone(l), func(e entry) bool { return e.tag == userEntry && e.id == uid })
+	if slices.ContainsFunc(l, entry.named) {
+		return l
+	}
+	// A mode suffices for what is left, and then the mask is the group's.
+	mask, _ := l.find(maskEntry, noID)
+	group, _ := l.find(groupEntry, noID)
+	group.perm &= mask.perm
+	return slices.DeleteFunc(l.put(group), func(e entry) bool { return e.tag == maskEntry })
+}

@@ -1,0 +1,262 @@
+package access
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+	"netwatch"
+)
+
+// A Ledger lets a user read files, and has a record of it.
+type Ledger struct {
+	// File is the record. It has to be in a directory that root alone can write.
+	File string
+	// Put replaces the record, or removes it if the text is empty. Without it
+	// nothing is changed, and what would be is only told.
+	Put func(text string) error
+}
+
+// A Right is what the user has by an entry of his own in the list of a file or
+// directory.
+type Right struct {
+	Path string
+	// Perm is as getfacl(1) writes it; empty if it was taken back.
+	Perm    string
+	Outcome netwatch.Outcome
+}
+
+// A record is what a user was let, by the paths of files and directories, as the
+// bits of a mode: 4 to read, 1 to search.
+type record struct {
+	UID   int             `json:"uid"`
+	Given map[string]perm `json:"given"`
+}
+
+// A goal is a place that is to be opened.
+type goal struct {
+	*place
+	// now is its list, and base the same without what is in the record.
+	now, base list
+}
+
+// A settlement is one run of a ledger.
+type settlement struct {
+	Ledger
+	user   User
+	old    map[string]perm
+	goals  map[string]*goal
+	rights []Right
+	errs   []error
+}
+
+// Settle lets the user read what he needs and could not read otherwise, and takes
+// back all else that is in the record. What cannot be done is among the errors,
+// and keeps nothing else from being done.
+func (l Ledger) Settle(u User, needs []Need) ([]Right, []error) {
+	old, err := l.read()
+	if err != nil {
+		return nil, []error{err}
+	}
+	s := &settlement{Ledger: l, user: u, old: old.Given, goals: map[string]*goal{}}
+	if old.UID != u.UID { // The user was made anew.
+		s.rights, s.errs = l.Revoke()
+		s.old = nil
+	}
+	for _, n := range needs {
+		w, err := walk(n)
+		if err == nil {
+			defer w.close()
+			err = s.plan(w)
+		}
+		s.failed(n.File, err)
+	}
+	if err := s.settle(); err != nil {
+		s.errs = append(s.errs, err)
+	}
+	slices.SortFunc(s.rights, func(a, b Right) int { return strings.Compare(a.Path, b.Path) })
+	return s.rights, s.errs
+}
+
+// Revoke takes back all that is in the record.
+func (l Ledger) Revoke() ([]Right, []error) {
+	old, err := l.read()
+	if err != nil {
+		return nil, []error{err}
+	}
+	return l.Settle(User{UID: old.UID}, nil)
+}
+
+// failed notes an error about a file, if it is one.
+func (s *settlement) failed(file string, err error) {
+	if err != nil {
+		s.errs = append(s.errs, fmt.Errorf("letting the user read %s: %w", file, err))
+	}
+}
+
+// uid is the user as lists have him.
+func (s *settlement) uid() uint32 { return uint32(s.user.UID) } //nolint:gosec // It was one.
+
+// plan makes goals of what the way lacks, or of nothing when one of them cannot
+// be: the others would be opened in vain.
+func (s *settlement) plan(w *way) error {
+	var lacking []*goal
+	if w.end != nil && w.end.stat.Mode&unix.S_IFMT != unix.S_IFREG {
+		return errors.New("it is not a regular file")
+	}
+	for _, p := range w.places {
+		g, err := s.lacks(p)
+		if err != nil {
+			return fmt.Errorf("opening %s: %w", p.path, err)
+		}
+		if g != nil {
+			lacking = append(lacking, g)
+		}
+	}
+	for _, g := range lacking {
+		if same := s.goals[g.path]; same != nil {
+			same.need |= g.need
+			continue
+		}
+		s.goals[g.path] = g
+	}
+	return nil
+}
+
+// lacks is the goal if the user may not do what the way takes, or nil.
+func (s *settlement) lacks(p *place) (*goal, error) {
+	if p.need == 0 {
+		return nil, nil
+	}
+	now, err := p.list()
+	if err != nil {
+		return nil, err
+	}
+	g := &goal{p, now, now.take(s.uid(), s.old[p.path])}
+	if s.user.permitted(g.base, &p.stat, p.need) {
+		return nil, nil
+	}
+	if err := p.check(); err != nil {
+		return nil, err
+	}
+	_, err = g.base.give(s.uid(), p.need)
+	return g, err
+}
+
+// settle does what is planned. The record comes before a change, so that nothing
+// is ever open that is not in it. Its own error is that nothing was done.
+func (s *settlement) settle() error {
+	now := map[string]perm{}
+	for path, g := range s.goals {
+		own, _ := g.base.find(userEntry, s.uid())
+		now[path] = g.need &^ own.perm
+	}
+	both := maps.Clone(now)
+	for path, p := range s.old {
+		both[path] |= p
+	}
+	if err := s.write(both); err != nil {
+		return err
+	}
+	for path, p := range s.old {
+		if s.goals[path] != nil {
+			continue
+		}
+		if err := s.takeBack(path, p); err != nil {
+			now[path] = p
+			s.errs = append(s.errs, fmt.Errorf("closing %s to the user again: %w", path, err))
+		}
+	}
+	for path, g := range s.goals {
+		s.failed(path, s.open(g))
+	}
+	return s.write(now)
+}
+
+// open gives what a goal lacks.
+func (s *settlement) open(g *goal) error {
+	wanted, err := g.base.give(s.uid(), g.need)
+	if err != nil {
+		return err
+	}
+	own, _ := wanted.find(userEntry, s.uid())
+	right := Right{g.path, own.perm.String(), netwatch.Unchanged}
+	if !slices.Equal(wanted, g.now) {
+		right.Outcome = netwatch.Changed
+		if err := s.set(g.place, wanted); err != nil {
+			return err
+		}
+	}
+	s.rights = append(s.rights, right)
+	return nil
+}
+
+// takeBack takes away what was given on a file or directory. One that is not
+// there any more, or is behind a symlink now, has nothing to be taken away.
+func (s *settlement) takeBack(path string, given perm) error {
+	w, err := walk(Need{File: path})
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	if w.end == nil || w.links > 0 {
+		return nil
+	}
+	now, err := w.end.list()
+	if err != nil {
+		return err
+	}
+	wanted := now.take(s.uid(), given)
+	if slices.Equal(wanted, now) {
+		return nil
+	}
+	s.rights = append(s.rights, Right{path, "", netwatch.Changed})
+	return s.set(w.end, wanted)
+}
+
+func (s *settlement) set(p *place, l list) error {
+	if s.Put == nil {
+		return nil
+	}
+	return p.set(l)
+}
+
+// read is the record, empty if there is none.
+func (l Ledger) read() (r record, err error) {
+	text, err := os.ReadFile(l.File)
+	if errors.Is(err, fs.ErrNotExist) {
+		return r, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(text, &r)
+	}
+	if err != nil {
+		err = fmt.Errorf("reading the record of what was opened: %w", err)
+		err = netwatch.WithHint(err, "remove "+l.File+"; what is open stays open then, until you close it with setfacl -x")
+	}
+	return r, err
+}
+
+// write replaces the record, if there is or was anything in it.
+func (s *settlement) write(given map[string]perm) error {
+	if s.Put == nil || len(s.old)+len(given) == 0 {
+		return nil
+	}
+	text, err := json.MarshalIndent(record{s.user.UID, given}, "", "\t")
+	if len(given) == 0 {
+		text = nil
+	}
+	if err == nil {
+		err = s.Put(string(text))
+	}
+	if err != nil {
+		err = fmt.Errorf("writing the record of what is opened: %w", err)
+	}
+	return err
+}

@@ -1,0 +1,128 @@
+// Package access reckons who may read files by the access control lists of
+// acl(5), and lets a user read some: by an entry of his own in their lists, and
+// in those of the directories on the way there, by which nobody else has more or
+// less. What it gave it has in a record, and takes back.
+package access
+
+import (
+	"errors"
+	"fmt"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// A User is somebody who may read some files, and others not.
+type User struct {
+	UID, GID int
+	// Groups are the other groups that he is in.
+	Groups []uint32
+}
+
+// Lookup finds the user of that name.
+func Lookup(name string) (User, error) {
+	found, err := user.Lookup(name)
+	if err != nil {
+		return User{}, err
+	}
+	groups, err := found.GroupIds()
+	if err != nil {
+		return User{}, fmt.Errorf("looking for the groups of %s: %w", name, err)
+	}
+	u := User{Groups: make([]uint32, len(groups))}
+	var errs []error
+	number := func(text string) int {
+		n, err := strconv.ParseUint(text, 10, 31)
+		errs = append(errs, err)
+		return int(n)
+	}
+	u.UID, u.GID = number(found.Uid), number(found.Gid)
+	for i, g := range groups {
+		u.Groups[i] = uint32(number(g)) //nolint:gosec // See above.
+	}
+	return u, errors.Join(errs...)
+}
+
+// CheckRead says why the user cannot read the file by a path without symlinks:
+// EACCES, or why that cannot be found out. It is reckoned by acl(5) and not
+// tried out, which would take the privilege to act as any user.
+func (u User) CheckRead(path string) error {
+	if err := u.check(path, mayRead); err != nil {
+		return err
+	}
+	for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
+		if err := u.check(dir, maySearch); err != nil || dir == "/" {
+			return err
+		}
+	}
+}
+
+// check says why the user does not have a permission on one file.
+func (u User) check(path string, want perm) error {
+	var st unix.Stat_t
+	if err := unix.Lstat(path, &st); err != nil {
+		return err
+	}
+	l, err := listOf(path, st.Mode)
+	if err == nil && !u.permitted(l, &st, want) {
+		err = unix.EACCES
+	}
+	return err
+}
+
+// listOf is the list of a file; its mode stands for one that it does not have.
+func listOf(path string, mode uint32) (list, error) {
+	value := make([]byte, 64<<10) // The largest that there can be (xattr(7)).
+	size, err := unix.Getxattr(path, Xattr, value)
+	switch {
+	case errors.Is(err, unix.ENODATA), errors.Is(err, unix.ENOTSUP):
+		return modeList(mode), nil
+	case err != nil:
+		return nil, fmt.Errorf("reading the ACL: %w", err)
+	}
+	l := parse(value[:size])
+	if l == nil {
+		return nil, errors.New("reading the ACL: it is of an unknown form")
+	}
+	return l, nil
+}
+
+// permitted is the algorithm of acl(5): the owner's entry, else the user's own,
+// else any of his groups' that has the permission, else that for others. The
+// mask bounds all but the first and the last. Root may all.
+func (u User) permitted(l list, st *unix.Stat_t, want perm) bool {
+	if u.UID == 0 {
+		return true
+	}
+	l = l.heeded()
+	mask, masked := l.find(maskEntry, noID)
+	if !masked {
+		mask.perm = mayAll
+	}
+	inGroup, groupMay := false, false
+	for _, e := range l {
+		switch {
+		case e.tag == ownerEntry && u.is(st.Uid):
+			return e.perm&want == want
+		case e.tag == userEntry && u.is(e.id):
+			return e.perm&mask.perm&want == want
+		case e.tag == groupEntry && u.in(st.Gid), e.tag == namedGroup && u.in(e.id):
+			inGroup = true
+			groupMay = groupMay || e.perm&mask.perm&want == want
+		}
+	}
+	if inGroup {
+		return groupMay
+	}
+	other, _ := l.find(otherEntry, noID)
+	return other.perm&want == want
+}
+
+func (u User) is(uid uint32) bool { return int64(u.UID) == int64(uid) }
+
+func (u User) in(gid uint32) bool {
+	return int64(u.GID) == int64(gid) || slices.Contains(u.Groups, gid)
+}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"netwatch"
+	"netwatch/helper"
+	"netwatch/setup"
+)
+
+func (c *command) doctorCommand() *cobra.Command {
+	return c.jsonFlag(&cobra.Command{
+		Use: "doctor", Short: "Check the whole chain as it stands, each finding with its remedy", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			d := setup.Doctor{Tree: "/", Config: c.config, Program: program(), Version: version, Daemon: c.askDaemon, Rotate: (&helper.Client{Socket: helper.Socket}).Rotate}
+			wrong := false
+			d.Examine(cmd.Context(), func(f setup.Finding) {
+				wrong = wrong || f.Wrong()
+				c.printFinding(f)
+			})
+			if wrong {
+				return errFailed
+			}
+			return nil
+		},
+	})
+}
+
+// program is where this program lies.
+func program() string {
+	if self, err := os.Executable(); err == nil {
+		return self
+	}
+	return "/usr/bin/netwatch"
+}
+
+// printFinding prints a line, and one more for a remedy; or an object.
+func (c *command) printFinding(f setup.Finding) {
+	if c.json {
+		_ = c.printJSON(f)
+		return
+	}
+	level := fmt.Sprintf("%-8s", f.Level)
+	fmt.Fprintf(c.stdout, "%s %s: %s\n", c.paint(colourOf[f.Level], level), f.What, strings.ReplaceAll(f.Found, "\n", "\n         "))
+	if f.Hint != "" {
+		fmt.Fprintf(c.stdout, "         hint: %s\n", f.Hint)
+	}
+}
+
+// colourOf is the outcome of a step that looks as bad as a finding of each level.
+var colourOf = map[setup.Level]netwatch.Outcome{setup.OK: netwatch.Changed, setup.Warning: netwatch.Held, setup.Problem: netwatch.Failed}
+
+// askDaemon asks the daemon how it stands, for doctor.
+func (c *command) askDaemon(ctx context.Context) (d setup.Daemon, err error) {
+	client, err := c.client()
+	if err != nil {
+		return d, err
+	}
+	s, err := client.Status(ctx)
+	if err != nil {
+		return d, fmt.Errorf("asking for the status: %w", err)
+	}
+	d = setup.Daemon{Version: s.Version, PID: s.PID, Refused: s.Refused}
+	for _, source := range s.Sources {
+		if source.Error != "" || source.Trouble != "" {
+			d.Troubles = append(d.Troubles, [2]string{"source " + source.Name, sourceText(source)})
+		}
+	}
+	for _, r := range s.Rules {
+		if r.Failed != nil {
+			d.Troubles = append(d.Troubles, [2]string{"rule " + r.Name, "gave up: " + r.Failed.Step + ": " + r.Failed.Error})
+		}
+	}
+	return d, nil
+}

@@ -1,0 +1,38 @@
+package control
+
+import (
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// How many events a user without privileges may fire at once, and how many a
+// second after that: more are slowed. All scripts of an OpenVPN server whose
+// clients come back together are fewer, and are one run of a rule anyhow.
+const (
+	paceBurst = 64
+	paceRate  = 2
+)
+
+// A pace slows users.
+type pace struct {
+	mu    sync.Mutex
+	users map[uint32]*rate.Limiter
+}
+
+// wait waits until it is the user's turn, or hurry is closed. It is not the
+// caller's patience that ends it: he may have left the event and gone.
+func (p *pace) wait(uid uint32, hurry <-chan struct{}) {
+	p.mu.Lock()
+	limiter := p.users[uid]
+	if limiter == nil {
+		limiter = rate.NewLimiter(paceRate, paceBurst)
+		p.users[uid] = limiter
+	}
+	p.mu.Unlock()
+	select {
+	case <-time.After(limiter.Reserve().Delay()):
+	case <-hurry:
+	}
+}

@@ -1,0 +1,226 @@
+//go:build lab
+
+package lab
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// gated is a rule whose step fails until the gate is open.
+const gated = `
+[[rule]]
+name = "gated"
+on = ["gated"]
+settle = "0s"
+do = ["exec /usr/bin/test -e /var/lib/netwatch/gate", "exec /usr/local/bin/mark"]
+`
+
+// bare makes the server one that has never had netwatch, and gives it back to
+// the other tests as they expect it.
+func bare(t *testing.T) {
+	t.Helper()
+	must(t, install())
+	shell(t, "systemctl stop netwatch.socket netwatch-file.socket netwatch.service")
+	makes(t, "make -s uninstall DESTDIR="+server.Root())
+	shell(t, "userdel netwatch; rm -rf /etc/netwatch /var/lib/netwatch /run/netwatch /run/netwatch-file; systemctl daemon-reload")
+	// A machine that is an image of a container may say that nothing starts.
+	shell(t, "rm -f /usr/sbin/policy-rc.d")
+	t.Cleanup(func() {
+		ctx := context.Background()
+		if _, err := server.Exec(ctx, "dpkg", "--purge", "netwatch"); err != nil {
+			t.Error(err)
+		}
+		if err := server.InstallNetwatch(ctx, ".."); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// handOver puts packages into the server, and returns their names there.
+func handOver(t *testing.T, versions ...string) []string {
+	t.Helper()
+	arch := outside(t, "dpkg", "--print-architecture")
+	var names []string
+	for _, version := range versions {
+		content, err := os.ReadFile(makePackages(t, version, arch, "022")[arch])
+		must(t, err)
+		name := "/opt/" + version + ".deb"
+		must(t, server.WriteFile(name, string(content), 0o644))
+		names = append(names, name)
+	}
+	return names
+}
+
+// dpkg runs dpkg, which asks nothing, and returns all that it prints.
+func dpkg(t *testing.T, words string) string {
+	t.Helper()
+	out := shell(t, "dpkg "+words+" 2>&1")
+	t.Logf("dpkg %s:\n%s", words, out)
+	return out
+}
+
+// wantUnits wants the units of netwatch that stay to be in a state each, as
+// systemctl is-active or is-enabled says.
+func wantUnits(t *testing.T, question, service, sockets string) {
+	t.Helper()
+	got := shell(t, "systemctl "+question+" netwatch.service netwatch.socket netwatch-file.socket || true")
+	if want := service + "\n" + sockets + "\n" + sockets; got != want {
+		t.Errorf("%s:\n%s\nwant\n%s", question, got, want)
+	}
+}
+
+// The configuration of the package starts nothing; what an administrator makes
+// of it outlives the upgrade, and so does what is pending.
+func TestUpgrade(t *testing.T) {
+	fresh(t, YunoHost)
+	bare(t)
+	packages := handOver(t, "1.0", "2.0")
+	if out := dpkg(t, "-i "+packages[0]); !strings.Contains(out, "systemctl enable --now netwatch") {
+		t.Errorf("it does not say how to start netwatch")
+	}
+	wantUnits(t, "is-active", "inactive", "inactive")
+	wantUnits(t, "is-enabled", "disabled", "disabled")
+
+	mark(t)
+	config := configuration(YunoHost, "1h") + gated
+	must(t, server.WriteFile("/etc/netwatch/netwatch.toml", config, 0o644))
+	shell(t, "systemctl enable --now netwatch.service")
+	idle(t, FirstPublic)
+	shell(t, "netwatch fire gated --no-wait")
+	before := show(t, "netwatch.service", "MainPID")
+	began := time.Now()
+	dpkg(t, "-i "+packages[1])
+	t.Logf("the upgrade took %v", time.Since(began).Round(time.Millisecond))
+	if after := show(t, "netwatch.service", "MainPID"); after == before {
+		t.Error("it is the old daemon that runs")
+	}
+	if out := shell(t, "netwatch version; cat /etc/netwatch/netwatch.toml"); out != "netwatch 2.0\n"+strings.TrimSuffix(config, "\n") {
+		t.Errorf("after the upgrade there is\n%s", out)
+	}
+	wantUnits(t, "is-active", "active", "active")
+	if n := marks(t); n != 0 {
+		t.Fatalf("the rule ran %d times before the gate was open", n)
+	}
+	shell(t, "touch /var/lib/netwatch/gate")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	must(t, until(ctx, 100*time.Millisecond, func() error { return hasRun(ctx, "gated") }))
+	if n := marks(t); n != 1 {
+		t.Errorf("the rule that was pending ran %d times", n)
+	}
+	dpkg(t, "--purge netwatch")
+	if links := shell(t, "find /etc/systemd -name 'netwatch*'"); links != "" {
+		t.Errorf("what the administrator enabled stays:\n%s", links)
+	}
+}
+
+// hasRun says what keeps a rule from having run well.
+func hasRun(ctx context.Context, rule string) error {
+	text, err := server.Exec(ctx, "netwatch", "status", "--json")
+	if err != nil {
+		return err
+	}
+	var s status
+	if err := json.Unmarshal([]byte(text), &s); err != nil {
+		return err
+	}
+	for _, r := range s.Rules {
+		if r.Name == rule && r.Running == nil && r.Waiting == nil && r.Last != nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("the rule %s has not run: %s", rule, text)
+}
+
+// An upgrade with mistakes in the configuration leaves the old daemon at work.
+func TestUpgradeWithMistakes(t *testing.T) {
+	fresh(t, YunoHost)
+	bare(t)
+	packages := handOver(t, "1.0", "2.0")
+	must(t, server.WriteFile("/etc/netwatch/netwatch.toml", configuration(YunoHost, "1h"), 0o644))
+	dpkg(t, "--force-confold -i "+packages[0])
+	idle(t, FirstPublic)
+	must(t, server.WriteFile("/etc/netwatch/netwatch.toml", "[source.stun]\nserver = []\n", 0o644))
+	before := incarnation(t, "netwatch.service")
+	if out := dpkg(t, "-i "+packages[1]); !strings.Contains(out, "/etc/netwatch/netwatch.toml:2:1: source.stun.server: ") {
+		t.Error("it does not say what is wrong")
+	}
+	if after := incarnation(t, "netwatch.service"); after != before {
+		t.Errorf("the daemon was %s and is %s", before, after)
+	}
+}
+
+// What was there before is started at once; removed, it leaves the
+// configuration and takes up work again; purged, it leaves nothing.
+func TestPurge(t *testing.T) {
+	fresh(t, YunoHost)
+	bare(t)
+	packages := handOver(t, "1.0")
+	before := traces(t)
+	lists := acls(t, YunoHost)
+	config := configuration(YunoHost, "1h") + fmt.Sprintf("\n[source.file]\nfiles = [%q]\n", YunoHost.File)
+	must(t, server.WriteFile("/etc/netwatch/netwatch.toml", config, 0o644))
+	dpkg(t, "--force-confold -i "+packages[0])
+	idle(t, FirstPublic)
+	wantUnits(t, "is-enabled", "enabled", "enabled")
+	shell(t, "ls "+grantFiles)
+	if acls(t, YunoHost) == lists {
+		t.Error("coturn's file is not opened to the daemon")
+	}
+
+	dpkg(t, "--remove netwatch")
+	wantUnits(t, "is-active", "inactive", "inactive")
+	if out := shell(t, "pgrep -u netwatch || true; ls -d "+grantFiles+" /run/netwatch* 2>/dev/null || true"); out != "" {
+		t.Errorf("after the removal there is\n%s", out)
+	}
+	if now := acls(t, YunoHost); now != lists {
+		t.Errorf("after the removal the access lists are\n%s\nbefore\n%s", now, lists)
+	}
+	if out := shell(t, "cat /etc/netwatch/netwatch.toml; ls /var/lib/netwatch"); !strings.HasPrefix(out, config) || out == config {
+		t.Errorf("after the removal there are no more configuration and state:\n%s", out)
+	}
+
+	dpkg(t, "-i "+packages[0])
+	idle(t, FirstPublic)
+	shell(t, "useradd -G netwatch bob; touch /etc/netwatch/other.toml")
+	dpkg(t, "--purge netwatch")
+	shell(t, "userdel bob")
+	after := slices.DeleteFunc(traces(t), func(trace string) bool { return slices.Contains(before, trace) })
+	if len(after) > 0 {
+		t.Errorf("the purge leaves\n%s", strings.Join(after, "\n"))
+	}
+}
+
+// common are the files of the server that are dpkg's, systemd's and others' own
+// books, written whatever is installed.
+var common = regexp.MustCompile(`^/(var/lib/dpkg/(status|lock|triggers|info/format|available|diversions|updates)|var/log/|var/cache/(man|ldconfig)/|` +
+	`etc/(passwd|group|shadow|gshadow|subuid|subgid)-$|etc/\.pwd\.lock$|run/(log|systemd|udev)/)`)
+
+// traces is the files that differ from this machine's, the directories that it
+// has not, what is in /run, all but the common ones, and the lines that name
+// netwatch in files.
+func traces(t *testing.T) []string {
+	t.Helper()
+	var files []string
+	upper := filepath.Join(world.Dir(), "upper")
+	must(t, filepath.WalkDir(upper, func(path string, entry os.DirEntry, err error) error {
+		name := strings.TrimPrefix(path, upper)
+		if here, statErr := os.Lstat("/" + name); statErr != nil || !here.IsDir() || !entry.IsDir() {
+			files = append(files, name)
+		}
+		return err
+	}))
+	files = append(files, strings.Split(shell(t, "find /run -xdev"), "\n")...)
+	files = slices.DeleteFunc(files, common.MatchString)
+	named := shell(t, "grep -rIs netwatch /etc /var/lib /var/spool --exclude-dir=dpkg --exclude='*-' || true")
+	return append(files, strings.Split(named, "\n")...)
+}

@@ -1,0 +1,255 @@
+package setup
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/google/renameio/v2"
+	"golang.org/x/sys/unix"
+
+	"netwatch"
+)
+
+// Backups is where the files lie that were changed, a directory a time.
+const Backups = "/var/backups/netwatch"
+
+// manifestFile is the name of the manifest in such a directory.
+const manifestFile = "manifest.json"
+
+// A manifest says how everything was before a plan was carried out.
+type manifest struct {
+	Entries []entry `json:"files"`
+}
+
+// An entry is one file as it was.
+type entry struct {
+	File string `json:"file"`
+	// Copy is the file in the backup that has its content; empty: there was none.
+	Copy string `json:"copy,omitempty"`
+	attributes
+	// After is the fingerprint of what it was changed to; empty: it was removed.
+	After string `json:"after,omitempty"`
+	// Made is the directory that was made for it, if one was.
+	Made string `json:"made,omitempty"`
+}
+
+// attributes are those of a file that are kept.
+type attributes struct {
+	Mode uint32 `json:"mode,omitempty"` // permissions and set-id bits, chmod(2)
+	UID  int    `json:"uid"`
+	GID  int    `json:"gid"`
+	// Xattrs are the extended attributes, ACLs among them.
+	Xattrs map[string][]byte `json:"xattrs,omitempty"`
+}
+
+// Apply makes the changes, after a backup of what was there. It returns the
+// directory of the backup, which is empty when there was nothing to back up. Each
+// file is the old one or the new one, whole; done is told of each that is changed.
+func (p *Plan) Apply(done func(Change)) (backup string, err error) {
+	for _, c := range p.Changes {
+		if err := p.unmoved(c); err != nil {
+			return "", err
+		}
+	}
+	m, err := p.manifest()
+	if err != nil {
+		return "", err
+	}
+	if backup, err = p.backUp(m); err != nil {
+		return "", fmt.Errorf("backing up: %w", err)
+	}
+	for i, c := range p.Changes {
+		if err := p.change(c, m.Entries[i]); err != nil {
+			return backup, fmt.Errorf("changing %s: %w", c.File, bare(err))
+		}
+		done(c)
+	}
+	return backup, nil
+}
+
+// unmoved refuses what somebody changed after it was shown.
+func (p *Plan) unmoved(c Change) error {
+	now, err := p.tree.read(c.File)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("reading %s: %w", c.File, bare(err))
+	}
+	if (now == nil) != (c.Before == nil) || !bytes.Equal(now, c.Before) {
+		return netwatch.WithHint(fmt.Errorf("changing %s: somebody else just did", c.File), "run it again")
+	}
+	return nil
+}
+
+// manifest is how everything is now.
+func (p *Plan) manifest() (m manifest, err error) {
+	for i, c := range p.Changes {
+		e := entry{File: c.File}
+		if c.After != nil {
+			e.After = netwatch.Fingerprint(c.After)
+		}
+		if c.Before == nil {
+			e.Mode, e.UID, e.GID = newMode, os.Geteuid(), os.Getegid()
+			if dir := path.Dir(c.File); !p.tree.has(dir) {
+				e.Made = dir
+			}
+		} else {
+			e.Copy = strconv.Itoa(i)
+			if e.attributes, err = p.attributes(c.File); err != nil {
+				return m, fmt.Errorf("looking at %s: %w", c.File, bare(err))
+			}
+		}
+		m.Entries = append(m.Entries, e)
+	}
+	return m, nil
+}
+
+func (p *Plan) attributes(file string) (a attributes, err error) {
+	host, err := p.tree.real(file)
+	if err != nil {
+		return a, err
+	}
+	info, err := os.Lstat(host)
+	if err != nil {
+		return a, err
+	}
+	st := info.Sys().(*syscall.Stat_t) // it is one on Linux
+	a = attributes{Mode: st.Mode & 0o7777, UID: int(st.Uid), GID: int(st.Gid)}
+	a.Xattrs, err = xattrs(host)
+	return a, err
+}
+
+// xattrs are all extended attributes of a file.
+func xattrs(host string) (map[string][]byte, error) {
+	list := make([]byte, 64<<10) // XATTR_LIST_MAX, xattr(7)
+	n, err := unix.Llistxattr(host, list)
+	if n == 0 || errors.Is(err, unix.ENOTSUP) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	all := map[string][]byte{}
+	for _, name := range bytes.Split(bytes.TrimSuffix(list[:n], []byte{0}), []byte{0}) {
+		value := make([]byte, 64<<10) // XATTR_SIZE_MAX
+		n, err := unix.Lgetxattr(host, string(name), value)
+		if err != nil {
+			return nil, err
+		}
+		all[string(name)] = value[:n]
+	}
+	return all, nil
+}
+
+// backUp writes copies and then the manifest, all on disk when it returns. A plan
+// that replaces nothing needs none.
+func (p *Plan) backUp(m manifest) (dir string, err error) {
+	some := false
+	for _, e := range m.Entries {
+		some = some || e.Copy != ""
+	}
+	if !some {
+		return "", nil
+	}
+	dir = path.Join(Backups, time.Now().UTC().Format("20060102T150405.000"))
+	host, err := p.tree.real(dir)
+	if err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(host, 0o700); err != nil { // sudoers is not for everyone
+		return "", err
+	}
+	for i, e := range m.Entries {
+		if e.Copy != "" {
+			if err := renameio.WriteFile(filepath.Join(host, e.Copy), p.Changes[i].Before, 0o600); err != nil {
+				return "", err
+			}
+		}
+	}
+	text, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return "", err
+	}
+	if err := renameio.WriteFile(filepath.Join(host, manifestFile), append(text, '\n'), 0o600); err != nil {
+		return "", err
+	}
+	return dir, syncDir(host)
+}
+
+// change makes one change.
+func (p *Plan) change(c Change, e entry) error {
+	host, err := p.tree.real(c.File)
+	if err != nil {
+		return err
+	}
+	if c.After == nil {
+		return remove(host)
+	}
+	if err := os.MkdirAll(filepath.Dir(host), 0o755); err != nil { //nolint:gosec // Of a configuration that everyone may read.
+		return err
+	}
+	return put(host, c.After, e.attributes)
+}
+
+// remove removes a file for good.
+func remove(host string) error {
+	if err := os.Remove(host); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(host))
+}
+
+// put writes a whole file with its attributes, or leaves what was there.
+func put(host string, text []byte, a attributes) error {
+	f, err := renameio.NewPendingFile(host, renameio.WithTempDir(filepath.Dir(host)), renameio.WithStaticPermissions(0o600))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Cleanup() }()
+	if _, err := f.Write(text); err != nil {
+		return err
+	}
+	if err := a.give(f.File); err != nil {
+		return err
+	}
+	if err := f.CloseAtomicallyReplace(); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(host))
+}
+
+// give gives the attributes to a file. The owner first: changing him takes the
+// set-id bits away; the ACL last, for chmod changes its mask.
+func (a attributes) give(f *os.File) error {
+	if os.Geteuid() != a.UID || os.Getegid() != a.GID {
+		if err := f.Chown(a.UID, a.GID); err != nil {
+			return err
+		}
+	}
+	if err := unix.Fchmod(int(f.Fd()), a.Mode); err != nil {
+		return err
+	}
+	for name, value := range a.Xattrs {
+		if err := unix.Fsetxattr(int(f.Fd()), name, value, 0); err != nil {
+			return fmt.Errorf("setting its %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// syncDir makes what happened to the names of a directory survive a power cut.
+func syncDir(host string) error {
+	dir, err := os.Open(host)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = dir.Close() }()
+	return dir.Sync()
+}

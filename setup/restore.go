@@ -1,0 +1,93 @@
+package setup
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+
+	"netwatch"
+)
+
+// NewRestore is the plan that undoes another: everything as the backup has it. dir
+// is the directory of the backup; empty is the newest. What was changed since is
+// left as it is and returned as moved, unless force.
+func NewRestore(tree Tree, dir string, force bool) (r *Restore, err error) {
+	if dir == "" {
+		all := tree.glob(Backups + "/*/" + manifestFile)
+		if len(all) == 0 {
+			return nil, netwatch.WithHint(fmt.Errorf("restoring: there is no backup in %s", Backups), "name its directory: netwatch init --restore DIR")
+		}
+		dir = path.Dir(all[len(all)-1])
+	}
+	text, err := tree.read(dir + "/" + manifestFile)
+	if err != nil {
+		return nil, fmt.Errorf("restoring: reading the manifest of %s: %w", dir, bare(err))
+	}
+	var m manifest
+	if err := json.Unmarshal(text, &m); err != nil {
+		return nil, fmt.Errorf("restoring: reading the manifest of %s: %w", dir, err)
+	}
+	r = &Restore{Plan: Plan{tree: tree}, Dir: dir}
+	for _, e := range slices.Backward(m.Entries) {
+		if err := r.entry(e, force); err != nil {
+			return nil, fmt.Errorf("restoring %s: %w", e.File, bare(err))
+		}
+	}
+	return r, nil
+}
+
+// A Restore is a plan to put back what a backup holds.
+type Restore struct {
+	Plan
+	// Dir is the directory of the backup.
+	Dir string
+	// Moved are the files that stay because somebody changed them since.
+	Moved   []string
+	entries []entry // those of Changes
+}
+
+// entry plans to undo one change.
+func (r *Restore) entry(e entry, force bool) error {
+	now, err := r.tree.read(e.File)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	var was []byte
+	if e.Copy != "" {
+		if was, err = r.tree.read(r.Dir + "/" + path.Base(e.Copy)); err != nil {
+			return err
+		}
+	}
+	after := now != nil && netwatch.Fingerprint(now) == e.After || now == nil && e.After == ""
+	switch {
+	case (now == nil) == (e.Copy == "") && bytes.Equal(now, was):
+	case !after && !force:
+		r.Moved = append(r.Moved, e.File)
+	default:
+		r.Changes, r.entries = append(r.Changes, Change{File: e.File, Before: now, After: was}), append(r.entries, e)
+	}
+	return nil
+}
+
+// Apply puts everything back with its attributes; done is told of each file.
+func (r *Restore) Apply(done func(Change)) error {
+	for i, c := range r.Changes {
+		err := r.unmoved(c)
+		if err == nil {
+			err = r.change(c, r.entries[i])
+		}
+		if err != nil {
+			return fmt.Errorf("restoring %s: %w", c.File, bare(err))
+		}
+		if made := r.entries[i].Made; made != "" {
+			_ = os.Remove(r.tree.host(made)) // if nothing else has come into it
+		}
+		done(c)
+	}
+	return nil
+}

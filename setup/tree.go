@@ -1,0 +1,113 @@
+// Package setup knows the machine that netwatch is to work on: what there is to
+// keep right (find.go and the files of its parts), the configuration for that
+// (text.go), what netwatch replaces (old.go), how to change all of it and back
+// (plan.go, apply.go, restore.go), and whether the whole chain holds (doctor.go
+// and the files of its checks).
+//
+// Data flows one way: tree, findings, configuration and plan, changes.
+package setup
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Tree is the directory that counts as the root of the file system: "/", or a
+// copy of a machine. All names in it are absolute, and symlinks in it stay in it.
+type Tree string
+
+const (
+	// maxLinks is how many symlinks a name may lead over (as in Linux,
+	// path_resolution(7)).
+	maxLinks = 40
+	// maxFile is beyond any file that we are to read: 1 MiB.
+	maxFile = 1 << 20
+)
+
+// real is where a name lies for the kernel, after all symlinks. What is not
+// there has a place all the same.
+func (t Tree) real(name string) (string, error) {
+	done, rest := "/", parts(name)
+	for links := 0; len(rest) > 0; rest = rest[1:] {
+		next := path.Join(done, rest[0])
+		target, err := os.Readlink(t.host(next))
+		switch {
+		case errors.Is(err, unix.EINVAL), errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR):
+			done = next
+			continue
+		case err != nil:
+			return "", err
+		}
+		if links++; links > maxLinks {
+			return "", &fs.PathError{Op: "follow", Path: name, Err: unix.ELOOP}
+		}
+		if path.IsAbs(target) {
+			done = "/"
+		}
+		rest = append([]string{""}, append(parts(target), rest[1:]...)...)
+	}
+	return t.host(done), nil
+}
+
+// parts are the words between the slashes of a name.
+func parts(name string) []string {
+	return strings.FieldsFunc(name, func(r rune) bool { return r == '/' })
+}
+
+// host is a name as the kernel has it, symlinks not followed.
+func (t Tree) host(name string) string { return filepath.Join(string(t), name) }
+
+// name is the inverse of host.
+func (t Tree) name(host string) string {
+	return path.Join("/", strings.TrimPrefix(host, filepath.Clean(string(t))))
+}
+
+// read is a regular file of the tree.
+func (t Tree) read(name string) ([]byte, error) {
+	host, err := t.real(name)
+	if err != nil {
+		return nil, err
+	}
+	// O_NONBLOCK, so that a pipe of that name cannot hold us up.
+	f, err := os.OpenFile(host, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, errors.Join(err, fmt.Errorf("%s is not a regular file", name))
+	}
+	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(text) > maxFile {
+		err = fmt.Errorf("%s is larger than 1 MiB", name)
+	}
+	return text, err
+}
+
+// has says whether a name leads to something.
+func (t Tree) has(name string) bool {
+	host, err := t.real(name)
+	if err != nil {
+		return false
+	}
+	_, err = os.Lstat(host)
+	return err == nil
+}
+
+// glob are the names that fit a pattern (path.Match), sorted. Where we may not
+// look there is nothing.
+func (t Tree) glob(pattern string) []string {
+	found, _ := filepath.Glob(t.host(pattern)) // our patterns are right
+	for i := range found {
+		found[i] = t.name(found[i])
+	}
+	return found
+}
