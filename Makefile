@@ -17,12 +17,12 @@ TOOL      = go tool -modfile=tools/go.mod
 SHEBANG   = FNR == 1 && /^\#!.*[\/ ](ba|da)?sh( |$$)/ { print FILENAME } { nextfile }
 
 .NOTPARALLEL:
-.PHONY: all build unit lint fmt lab chaos lab-demo demo test deps go bench fuzz vuln deb install uninstall clean help
+.PHONY: all build unit lint fmt lab chaos lab-demo demo test deps go bench bench-micro fuzz vuln deb install uninstall clean help
 
 all: build
 
 build: go ## build bin/netwatch, static and small
-	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)" -o bin/netwatch ./cmd/netwatch
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags nethttpomithttp2 -ldflags "-s -w -X main.version=$(VERSION)" -o bin/netwatch ./cmd/netwatch
 
 test: deps unit lint lab ## everything: packages, unit tests, lint, lab tests
 
@@ -58,7 +58,11 @@ deps: go ## install the Debian packages that are missing
 go:
 	@tools/need-go
 
-bench: go ## benchmarks (BENCHTIME=1s)
+bench: deb bench-micro ## tables beside what one would have instead: docs/performance.md (root; about 15 minutes)
+	tools/deps bench
+	go run $(EXEC_ROOT) ./lab/bench
+
+bench-micro: go ## benchmarks of what is done for each event (BENCHTIME=1s)
 	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
 
 fuzz: go ## every fuzz target for a short while (FUZZTIME=10s)

@@ -99,6 +99,15 @@ type Action interface {
 	Do(ctx context.Context, job Job) Result
 }
 
+// A Preparer is an action that can begin with what takes time before its run
+// does.
+type Preparer interface {
+	Action
+	// Prepare returns soon. A run is likely; it may come without, and it may not
+	// come.
+	Prepare()
+}
+
 // A Step is one line of a rule's do: an action and what the dispatcher must
 // know of it.
 type Step struct {

@@ -17,6 +17,9 @@ type Env struct {
 	Starts Starts
 	// Rotate does rotations that this process may not do; nil when it may.
 	Rotate Rotate
+	// PrepareRotate has the process start that Rotate asks, for a rotation that is
+	// likely soon, and returns at once; it may be nil.
+	PrepareRotate func()
 }
 
 // Starts remembers when netwatch started a unit, newest last.

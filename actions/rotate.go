@@ -34,6 +34,7 @@ type Rotation struct {
 	Local func(family netwatch.Family, public netip.Addr) netip.Addr
 
 	elsewhere Rotate
+	prepare   func()
 }
 
 // A Rotate has another process, which may, do a rotation to the public
@@ -47,7 +48,7 @@ func newRotate(env Env, verb string, words []string) (netwatch.Step, error) {
 	if err != nil {
 		return netwatch.Step{}, fmt.Errorf("%w: %s %s", err, verb, rotateUsage)
 	}
-	r.elsewhere = env.Rotate
+	r.elsewhere, r.prepare = env.Rotate, env.PrepareRotate
 	return netwatch.Step{Action: r, Gate: true}, nil
 }
 
@@ -76,6 +77,13 @@ func parseRotation(words []string) (*Rotation, error) {
 		}
 	}
 	return r, err
+}
+
+// Prepare has the process start that rewrites the file, if it is another one.
+func (r *Rotation) Prepare() {
+	if r.prepare != nil {
+		r.prepare()
+	}
 }
 
 // Do rewrites the file if coturn would advertise another address by it. The

@@ -423,3 +423,18 @@ func TestRotateWaitsForAWriter(t *testing.T) {
 	wantResult(t, <-ended, netwatch.Changed)
 	wantFile(t, file, "realm=r\nexternal-ip=198.51.100.7\nport=3478\nuse-auth-secret\n")
 }
+
+// Who has another process rewrite the file has it start in advance.
+func TestRotatePrepares(t *testing.T) {
+	prepared := 0
+	for _, prepare := range []func(){func() { prepared++ }, nil} {
+		step, err := newRotate(Env{PrepareRotate: prepare}, "rotate", []string{"coturn", "/coturn.conf"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		step.Action.(netwatch.Preparer).Prepare()
+	}
+	if prepared != 1 {
+		t.Errorf("prepared %d times", prepared)
+	}
+}

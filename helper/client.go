@@ -9,21 +9,78 @@ import (
 	"io/fs"
 	"net"
 	"net/netip"
+	"slices"
+	"sync"
 	"time"
 
 	"netwatch"
 	"netwatch/actions"
 )
 
+// spareTime is how long a connection is kept for a rotation that was likely: the
+// run may have to wait for the one before it, and the helper waits longer.
+const spareTime = 10 * time.Second
+
 // A Client asks the helper behind a socket.
 type Client struct {
 	// Socket is the path of the socket.
 	Socket string
+
+	mu     sync.Mutex
+	spares []net.Conn // to helpers that have been asked nothing yet
+}
+
+// Prepare connects, so that systemd starts a helper: to start takes it ten times
+// as long as to rewrite a file.
+func (c *Client) Prepare() {
+	conn, err := net.Dial("unix", c.Socket) // which waits for nobody
+	if err != nil {
+		return // Rotate will say why
+	}
+	c.keep(conn)
+}
+
+// keep keeps a spare connection for as long as it may be of use.
+func (c *Client) keep(conn net.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.spares = append(c.spares, conn)
+	time.AfterFunc(spareTime, func() {
+		if c.take(conn) != nil {
+			_ = conn.Close()
+		}
+	})
+}
+
+// take takes a connection out of the spare ones, or any when it is nil. It
+// returns nil when there is none.
+func (c *Client) take(conn net.Conn) net.Conn {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, spare := range c.spares {
+		if conn == nil || conn == spare {
+			c.spares = slices.Delete(c.spares, i, i+1)
+			return spare
+		}
+	}
+	return nil
 }
 
 // Rotate is an actions.Rotate. There is nobody to ask when there is no socket,
 // or it is not for this user: netwatch is then run by hand, or without helper.
-func (c Client) Rotate(ctx context.Context, r *actions.Rotation, public map[netwatch.Family]netip.Addr, changing func(netwatch.Rewrite) error) (netwatch.Result, bool) {
+func (c *Client) Rotate(ctx context.Context, r *actions.Rotation, public map[netwatch.Family]netip.Addr, changing func(netwatch.Rewrite) error) (netwatch.Result, bool) {
+	q := ask(r, public)
+	if conn := c.take(nil); conn != nil {
+		result, err := converse(ctx, conn, q, changing)
+		switch {
+		case ctx.Err() != nil && err != nil:
+			return unanswered(q, err), true
+		case err == nil && result.Outcome != netwatch.Failed:
+			return result, true
+		}
+		// It had ended, or does not know what was granted since it started: another
+		// one is asked, and does again what the first may have done.
+	}
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", c.Socket)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 		return netwatch.Result{}, false
@@ -32,17 +89,27 @@ func (c Client) Rotate(ctx context.Context, r *actions.Rotation, public map[netw
 		err = fmt.Errorf("asking the helper to rewrite %s: %w", r.File, err)
 		return netwatch.Failure(netwatch.WithHint(err, "systemctl restart netwatch-file.socket")), true
 	}
+	result, err := converse(ctx, conn, q, changing)
+	if err != nil {
+		result = unanswered(q, err)
+	}
+	return result, true
+}
+
+func unanswered(q request, err error) netwatch.Result {
+	err = fmt.Errorf("waiting for the helper to rewrite %s: %w", q.File, err)
+	return netwatch.Failure(netwatch.WithHint(err, "see journalctl -u 'netwatch-file@*'"))
+}
+
+// converse asks over a connection, and closes it.
+func converse(ctx context.Context, conn net.Conn, q request, changing func(netwatch.Rewrite) error) (netwatch.Result, error) {
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
-	result, err := talk(conn, ask(r, public), changing)
-	if err == nil {
-		return result, true
-	}
-	if ctx.Err() != nil {
+	result, err := talk(conn, q, changing)
+	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	err = fmt.Errorf("waiting for the helper to rewrite %s: %w", r.File, err)
-	return netwatch.Failure(netwatch.WithHint(err, "see journalctl -u 'netwatch-file@*'")), true
+	return result, err
 }
 
 // ask is the request for a rotation. An own address that the helper would refuse

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"io/fs"
 	"net"
 	"net/netip"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"netwatch"
@@ -21,14 +23,14 @@ const before, after = "external-ip=203.0.113.5\n", "external-ip=203.0.113.6\n"
 
 // serve has a helper answer each connection, in this process, with a file
 // granted to it. What it says at the end of each comes on the channel.
-func serve(t *testing.T) (c Client, file string, ends <-chan error) {
+func serve(t *testing.T) (c *Client, file string, ends <-chan error) {
 	t.Helper()
 	dir := t.TempDir()
 	file = filepath.Join(dir, "coturn.conf")
 	if err := os.WriteFile(file, []byte(before), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c = Client{Socket: filepath.Join(t.TempDir(), "socket")}
+	c = &Client{Socket: filepath.Join(t.TempDir(), "socket")}
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: c.Socket, Net: "unix"})
 	if err != nil {
 		t.Fatal(err)
@@ -89,6 +91,86 @@ func TestRotate(t *testing.T) {
 	}
 }
 
+// A helper that was started in advance is the one that is asked, once; the next
+// time another one is.
+func TestPrepare(t *testing.T) {
+	c, file, ends := serve(t)
+	c.Prepare()
+	socket := c.Socket
+	c.Socket = filepath.Join(t.TempDir(), "none") // nobody else can be asked
+	if got, asked := c.Rotate(t.Context(), rotation(file), public, nil); !asked || got.Outcome != netwatch.Changed {
+		t.Errorf("%v %+v", asked, got)
+	}
+	c.Socket = socket
+	if got, asked := c.Rotate(t.Context(), rotation(file), public, nil); !asked || got.Outcome != netwatch.Unchanged {
+		t.Errorf("without: %v %+v", asked, got)
+	}
+	if err := errors.Join(<-ends, <-ends); err != nil {
+		t.Error(err)
+	}
+}
+
+// One that has ended before it was asked is no failure.
+func TestPreparedHasEnded(t *testing.T) {
+	c, file, _ := serve(t)
+	c.Prepare()
+	if err := c.spares[0].Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got, asked := c.Rotate(t.Context(), rotation(file), public, nil); !asked || got.Outcome != netwatch.Changed {
+		t.Errorf("%v %+v", asked, got)
+	}
+	wantFile(t, file, after)
+}
+
+// A conversation with it ends with the step's time like any other.
+func TestPreparedSilence(t *testing.T) {
+	end, silent := net.Pipe()
+	defer silent.Close()
+	c := &Client{Socket: "/none", spares: []net.Conn{end}}
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, errors.New("it is over"))
+	defer cancel()
+	if got, asked := c.Rotate(ctx, rotation("/x"), public, nil); !asked || got.Outcome != netwatch.Failed || !strings.Contains(got.Err.Error(), "it is over") {
+		t.Errorf("%v %+v", asked, got)
+	}
+}
+
+// One that nobody needs is let go, and says nothing of that.
+func TestPreparedInVain(t *testing.T) {
+	c, file, ends := serve(t)
+	c.Prepare()
+	if err := c.spares[0].Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ends; err != nil {
+		t.Error(err)
+	}
+	wantFile(t, file, before)
+	(&Client{Socket: filepath.Join(t.TempDir(), "none")}).Prepare() // nobody is there
+}
+
+func TestSpareTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &Client{}
+		first, other := net.Pipe()
+		c.keep(first)
+		<-time.After(spareTime - time.Second)
+		second, _ := net.Pipe()
+		c.keep(second)
+		<-time.After(2 * time.Second)
+		if _, err := other.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+			t.Errorf("after its time, it is not closed: %v", err)
+		}
+		if conn := c.take(nil); conn != second {
+			t.Error("the one whose time is not over is gone")
+		}
+		<-time.After(spareTime)
+		if err := second.SetDeadline(time.Time{}); err != nil {
+			t.Errorf("what was taken is closed: %v", err)
+		}
+	})
+}
+
 // What cannot be noted does not happen, and the reason is the daemon's own.
 func TestRotateNotNoted(t *testing.T) {
 	c, file, ends := serve(t)
@@ -117,7 +199,7 @@ func TestRotateNotGranted(t *testing.T) {
 // Without a socket, or one for this user, there is nobody to ask; behind a dead
 // one there should be somebody.
 func TestRotateNobodyThere(t *testing.T) {
-	_, asked := Client{Socket: filepath.Join(t.TempDir(), "none")}.Rotate(t.Context(), rotation("/x"), public, nil)
+	_, asked := (&Client{Socket: filepath.Join(t.TempDir(), "none")}).Rotate(t.Context(), rotation("/x"), public, nil)
 	if asked {
 		t.Error("somebody was asked without a socket")
 	}
@@ -128,7 +210,7 @@ func TestRotateNobodyThere(t *testing.T) {
 	}
 	l.SetUnlinkOnClose(false)
 	_ = l.Close()
-	got, asked := Client{Socket: c.Socket + "2"}.Rotate(t.Context(), rotation(file), public, nil)
+	got, asked := (&Client{Socket: c.Socket + "2"}).Rotate(t.Context(), rotation(file), public, nil)
 	if !asked || got.Outcome != netwatch.Failed || !strings.Contains(netwatch.Hint(got.Err), "netwatch-file.socket") {
 		t.Errorf("%v %+v", asked, got)
 	}
@@ -145,7 +227,7 @@ func TestRotateSilence(t *testing.T) {
 	defer l.Close() // Nobody ever accepts.
 	ctx, cancel := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, errors.New("it is over"))
 	defer cancel()
-	got, asked := Client{Socket: socket}.Rotate(ctx, rotation("/x"), public, nil)
+	got, asked := (&Client{Socket: socket}).Rotate(ctx, rotation("/x"), public, nil)
 	if !asked || got.Outcome != netwatch.Failed || !strings.Contains(got.Err.Error(), "it is over") {
 		t.Errorf("%v %+v", asked, got)
 	}

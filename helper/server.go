@@ -66,8 +66,12 @@ func ParseServer(text string) (s Server, err error) {
 	return s, nil
 }
 
-// Serve answers the one request of a connection and closes it. The error is
-// also what the other end was told, and says who that was.
+// errNotAsked is a connection that was closed without a request: a daemon has
+// helpers start in advance.
+var errNotAsked = errors.New("there was no request")
+
+// Serve answers the one request of a connection, if there is one, and closes it.
+// The error is also what the other end was told, and says who that was.
 func (s Server) Serve(ctx context.Context, conn *net.UnixConn) error {
 	ctx, cancel := context.WithTimeout(ctx, maxTime)
 	defer cancel()
@@ -82,6 +86,9 @@ func (s Server) Serve(ctx context.Context, conn *net.UnixConn) error {
 	var result netwatch.Result
 	if err == nil {
 		result, err = s.answer(ctx, in, out)
+	}
+	if errors.Is(err, errNotAsked) {
+		return nil
 	}
 	if err != nil {
 		result = netwatch.Failure(err)
@@ -123,7 +130,9 @@ func mayAsk(uid uint32) bool {
 // answer reads the request and does it if it is granted.
 func (s Server) answer(ctx context.Context, in *json.Decoder, out *json.Encoder) (netwatch.Result, error) {
 	var q request
-	if err := in.Decode(&q); err != nil {
+	if err := in.Decode(&q); errors.Is(err, io.EOF) {
+		return netwatch.Result{}, errNotAsked
+	} else if err != nil {
 		return netwatch.Result{}, fmt.Errorf("reading the request: %w", err)
 	}
 	if err := s.check(q); err != nil {

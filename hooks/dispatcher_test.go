@@ -109,6 +109,46 @@ func expect(t *testing.T, got []string, want ...string) {
 	}
 }
 
+// preparing is an action that can be prepared, and counts how often it is.
+type preparing struct {
+	do
+	times int
+}
+
+func (p *preparing) Prepare() { p.times++ }
+
+// Steps are prepared once a window, shortly before its end.
+func TestPrepare(t *testing.T) {
+	for settle, at := range map[time.Duration]time.Duration{0: 0, preparation: 0, time.Minute: time.Minute - preparation} {
+		synctest.Test(t, func(t *testing.T) {
+			p := &preparing{do: result(netwatch.Changed)}
+			r := rule(plain(result(netwatch.Unchanged)), gate(p))
+			r.Settle = settle
+			b := open(t, t.TempDir(), r)
+			for n := range 2 {
+				b.accept(t)
+				if at > 0 {
+					<-time.After(at - 1)
+					b.accept(t)
+				}
+				if synctest.Wait(); at > 0 && p.times != n {
+					t.Errorf("a window of %s: it is prepared too early", settle)
+				}
+				<-time.After(1)
+				if synctest.Wait(); p.times != n+1 {
+					t.Errorf("a window of %s: prepared %d times in %d windows", settle, p.times, n+1)
+				}
+				<-time.After(settle + time.Second)
+				synctest.Wait()
+			}
+			if p.times != 2 {
+				t.Errorf("a window of %s: prepared %d times in two windows", settle, p.times)
+			}
+			b.close(t)
+		})
+	}
+}
+
 // A window is opened by the first event and not prolonged by those after it.
 func TestSettleIsNotProlonged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

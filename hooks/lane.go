@@ -76,6 +76,9 @@ func (l *lane) accept(ev netwatch.Event, watch func(netwatch.Entry)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	w := l.waiting
+	if w == nil || w.tried != nil {
+		l.prepare()
+	}
 	if w == nil {
 		w = &run{due: time.Now().Add(l.rule.Settle)}
 	} else if w.tried != nil {
@@ -89,11 +92,28 @@ func (l *lane) accept(ev netwatch.Event, watch func(netwatch.Entry)) {
 	l.schedule()
 }
 
+// preparation is how long before the end of a window steps prepare themselves.
+// To start the helper takes 60 ms where much is fast, and several times that on
+// a small board.
+const preparation = 400 * time.Millisecond
+
+// prepare has the steps begin with what takes time while the window, which
+// opens now, is still open: at its end and not at its beginning, where what led
+// to it may still be at work, and where it would wait for long.
+func (l *lane) prepare() {
+	for _, step := range l.rule.Do {
+		if p, ok := step.Action.(netwatch.Preparer); ok {
+			time.AfterFunc(l.rule.Settle-preparation, p.Prepare)
+		}
+	}
+}
+
 // resume takes up what an earlier process left, after a window as for a new
 // event: what happens as netwatch starts belongs to the same run.
 func (l *lane) resume(r state.Run) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.prepare()
 	l.waiting = &run{events: r.Events, changed: r.Changed, due: time.Now().Add(l.rule.Settle)}
 	l.schedule()
 }

@@ -2,9 +2,11 @@ package hooks
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
 
 	"netwatch"
 )
@@ -54,6 +56,30 @@ func TestMatch(t *testing.T) {
 	}
 }
 
+// A table finds what a look at every rule in turn would.
+func TestMatchIsThatOfEachRule(t *testing.T) {
+	names, fields := []string{"ip-changed", "x"}, []string{"family", "interface", "old"}
+	values := []string{"", "a", "b", "a*", "[a]", "?", `\a`}
+	rapid.Check(t, func(t *rapid.T) {
+		texts := rapid.MapOf(rapid.SampledFrom(fields), rapid.SampledFrom(values))
+		var rules []*Rule
+		for i := range rapid.IntRange(0, 8).Draw(t, "rules") {
+			on := rapid.SliceOf(rapid.SampledFrom(names)).Draw(t, "on")
+			rules = append(rules, &Rule{Name: fmt.Sprint(i), On: on, Match: texts.Draw(t, "match")})
+		}
+		ev := netwatch.NewEvent(rapid.SampledFrom(names).Draw(t, "event"), rapid.SampledFrom([]string{"stun", netwatch.Fired}).Draw(t, "source"), texts.Draw(t, "fields"))
+		var want []*Rule
+		for _, r := range rules {
+			if slices.Contains(r.On, ev.Name) && r.fits(ev) {
+				want = append(want, r)
+			}
+		}
+		if got := NewTable(rules).Match(ev); !slices.Equal(got, want) {
+			t.Errorf("%v matches %v, want %v", ev, got, want)
+		}
+	})
+}
+
 func TestEventsOfTable(t *testing.T) {
 	table := NewTable([]*Rule{{Name: "a", On: []string{"x", "b"}}, {Name: "c", On: []string{"x"}}})
 	if diff := cmp.Diff([]string{"b", "x"}, table.Events()); diff != "" {
@@ -61,22 +87,31 @@ func TestEventsOfTable(t *testing.T) {
 	}
 }
 
-// BenchmarkMatch shows that rules that do not match cost nothing.
+// BenchmarkMatch shows what rules cost that do not match: those on other events,
+// and those on the same event that want other fields.
 func BenchmarkMatch(b *testing.B) {
-	for _, n := range []int{10, 1000, 10000} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			rules := []*Rule{{Name: "fits", On: []string{"ip-changed"}}}
-			for i := range n {
-				rules = append(rules, &Rule{Name: fmt.Sprint(i), On: []string{fmt.Sprint("other-", i)}})
-			}
-			table, ev := NewTable(rules), netwatch.NewEvent("ip-changed", "stun", map[string]string{"family": "ipv4"})
-			b.ReportAllocs()
-			for b.Loop() {
-				if len(table.Match(ev)) != 1 {
-					b.Fatal("the rule was not found")
+	others := map[string]func(n int) *Rule{
+		"events": func(n int) *Rule { return &Rule{Name: fmt.Sprint(n), On: []string{fmt.Sprint("other-", n)}} },
+		"fields": func(n int) *Rule {
+			return &Rule{Name: fmt.Sprint(n), On: []string{"ip-changed"}, Match: map[string]string{"interface": fmt.Sprint("tun", n)}}
+		},
+	}
+	for what, other := range others {
+		for _, n := range []int{10, 1000, 10000} {
+			b.Run(fmt.Sprintf("%s/%d", what, n), func(b *testing.B) {
+				rules := []*Rule{{Name: "fits", On: []string{"ip-changed"}}}
+				for i := range n {
+					rules = append(rules, other(i))
 				}
-			}
-		})
+				table, ev := NewTable(rules), netwatch.NewEvent("ip-changed", "stun", map[string]string{"interface": "eth0"})
+				b.ReportAllocs()
+				for b.Loop() {
+					if len(table.Match(ev)) != 1 {
+						b.Fatal("the rule was not found")
+					}
+				}
+			})
+		}
 	}
 }
 

@@ -159,6 +159,20 @@ func (l *Lab) SetPublic(ctx context.Context, a netip.Addr) error {
 	return nil
 }
 
+// SetPrivate gives the server another IPv4 address in the place of one, as a DHCP
+// server does, and has the router hand on to that.
+func (l *Lab) SetPrivate(ctx context.Context, from, to netip.Addr) error {
+	rules := "delete table ip nat\n" + strings.ReplaceAll(natRules, Private.String(), to.String())
+	if err := l.nft(ctx, rules); err != nil {
+		return err
+	}
+	err := ip(ctx, l.Net, fmt.Sprintf("addr del %s/24 dev eth0\naddr add %s/24 dev eth0\nroute add default via 192.168.50.1\n", from, to))
+	if err != nil {
+		return fmt.Errorf("setting the server's address %s: %w", to, err)
+	}
+	return nil
+}
+
 // SetPublicStale gives the router another public address and keeps the old
 // one and its mappings: a socket that has one still appears under the old
 // address for as long as it keeps sending. Only a new mapping has the new one.

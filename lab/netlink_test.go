@@ -30,20 +30,12 @@ func followAddress(t *testing.T, always string) {
 	watching(t, sourceStun("1h", false)+rule, FirstPublic)
 }
 
-// setPrivate gives the server the address other in place of Private, as a DHCP
-// server does, and has the router hand on to that one; until the test ends.
+// setPrivate gives the server the address other in place of Private until the
+// test ends.
 func setPrivate(t *testing.T) {
 	t.Helper()
-	move := func(from, to netip.Addr) error {
-		ctx := context.Background() // it cleans up as well
-		rules := "delete table ip nat\n" + strings.ReplaceAll(natRules, Private.String(), to.String())
-		if err := world.nft(ctx, rules); err != nil {
-			return err
-		}
-		return ip(ctx, world.Net, fmt.Sprintf("addr del %s/24 dev eth0\naddr add %s/24 dev eth0\nroute add default via 192.168.50.1\n", from, to))
-	}
-	t.Cleanup(func() { must(t, move(other, Private)) })
-	must(t, move(Private, other))
+	t.Cleanup(func() { must(t, world.SetPrivate(context.Background(), other, Private)) })
+	must(t, world.SetPrivate(t.Context(), Private, other))
 }
 
 // The server and the line get other addresses. Nothing but the kernel says so,

@@ -86,8 +86,10 @@ type kernel interface {
 
 // The times of a netlinkSource.
 const (
-	// gather is from a reason to look until the look: the messages of one
-	// change are some milliseconds apart, and a replaced address is one event.
+	// gather is from a reason to look until the look, when another look was just
+	// before or found that something is gone: the messages of one change are some
+	// milliseconds apart, and a replaced address is one event. What only came,
+	// after a time of quiet, is told at once.
 	gather = 20 * time.Millisecond
 	// respite is how many times as long as the last look took it rests in a
 	// storm: a machine with thousands of addresses is read in tens of
@@ -154,7 +156,7 @@ func wake(woken chan struct{}) {
 
 // watch looks until ctx is done or something fails.
 func (s *netlinkSource) watch(ctx context.Context, k kernel, woken chan struct{}, deaf <-chan error, emit func(netwatch.Event)) error {
-	next := again
+	next, quiet := again, false
 	for unsure := 0; ; {
 		began := time.Now()
 		is, whole, err := k.Read()
@@ -162,8 +164,11 @@ func (s *netlinkSource) watch(ctx context.Context, k kernel, woken chan struct{}
 			return err
 		}
 		rest := max(gather, respite*time.Since(began))
+		ended := time.Now()
 		switch {
-		case whole && len(woken) == 0, unsure == calm:
+		case quiet && s.grows(is): // what is there is there, whatever else is under way
+			s.tell(is, emit)
+		case !quiet && whole && len(woken) == 0, unsure == calm:
 			unsure = 0
 			s.tell(is, emit)
 		default:
@@ -180,7 +185,7 @@ func (s *netlinkSource) watch(ctx context.Context, k kernel, woken chan struct{}
 		case <-ctx.Done():
 			return nil
 		}
-		if !pause(ctx, rest) {
+		if quiet = time.Since(ended) > rest; !quiet && !pause(ctx, rest) {
 			return nil
 		}
 		drain(woken)
@@ -203,6 +208,13 @@ func drain(woken <-chan struct{}) {
 	case <-woken:
 	default:
 	}
+}
+
+// grows says that nothing that was there is gone or another.
+func (s *netlinkSource) grows(is network) bool {
+	return s.was != nil && !slices.ContainsFunc(changes(*s.was, is), func(c change) bool {
+		return c.event == netwatch.LinkChanged && c.new == "down" || c.event != netwatch.LinkChanged && c.old != ""
+	})
 }
 
 // tell emits how the network differs from what it was.

@@ -59,11 +59,10 @@ func newDaemon(file string, log zerolog.Logger) (*daemon, error) {
 
 // env is what actions get; the store is there before the first of them runs.
 func (d *daemon) env() actions.Env {
-	return actions.Env{
+	return rotateElsewhere(actions.Env{
 		Probe:  func(ctx context.Context, name string) netwatch.Result { return d.watch.probe(ctx, name) },
 		Starts: starts{d},
-		Rotate: rotateElsewhere(),
-	}
+	})
 }
 
 // starts lends the store to actions, which are made before it is open.
@@ -128,8 +127,8 @@ func (d *daemon) report(e netwatch.Entry) {
 // means "look again and act": the sources are asked before the rules run, and
 // if none can tell, the rules act on what is known.
 func (d *daemon) Fire(ctx context.Context, r control.Request, watch func(netwatch.Entry)) (control.Accepted, error) {
-	if known := d.rules.Table().Events(); !slices.Contains(known, r.Event) {
-		return control.Accepted{}, fmt.Errorf("%w: %q; rules name %s", control.ErrUnknownEvent, r.Event, strings.Join(known, ", "))
+	if table := d.rules.Table(); !table.Has(r.Event) {
+		return control.Accepted{}, fmt.Errorf("%w: %q; rules name %s", control.ErrUnknownEvent, r.Event, strings.Join(table.Events(), ", "))
 	}
 	source, err := d.sourceOf(r)
 	if err != nil {

@@ -12,13 +12,14 @@ import (
 	"netwatch/helper"
 )
 
-// rotateElsewhere is how the daemon has files rewritten: root does it in
+// rotateElsewhere adds how the daemon has files rewritten: root does it in
 // process, everybody else has the helper do it, if there is one for him.
-func rotateElsewhere() actions.Rotate {
-	if os.Geteuid() == 0 {
-		return nil
+func rotateElsewhere(env actions.Env) actions.Env {
+	if os.Geteuid() != 0 {
+		c := &helper.Client{Socket: helper.Socket}
+		env.Rotate, env.PrepareRotate = c.Rotate, c.Prepare
 	}
-	return helper.Client{Socket: helper.Socket}.Rotate
+	return env
 }
 
 // helperCommand is for netwatch-file@.service alone.
