@@ -4,6 +4,8 @@ import (
 	"errors"
 	"net"
 	"os"
+	"os/user"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -12,10 +14,11 @@ import (
 	"netwatch/helper"
 )
 
-// rotateElsewhere adds how the daemon has files rewritten: root does it in
-// process, everybody else has the helper do it, if there is one for him.
+// rotateElsewhere adds how the daemon has files rewritten: the user netwatch has
+// the helper do it, if there is one, which serves nobody else; root, and another
+// user with his own files, does it in process.
 func rotateElsewhere(env actions.Env) actions.Env {
-	if os.Geteuid() != 0 {
+	if me, err := user.LookupId(strconv.Itoa(os.Geteuid())); err == nil && me.Username == helper.User {
 		c := &helper.Client{Socket: helper.Socket}
 		env.Rotate, env.PrepareRotate = c.Rotate, c.Prepare
 	}
