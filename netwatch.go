@@ -103,8 +103,8 @@ type Action interface {
 // does.
 type Preparer interface {
 	Action
-	// Prepare returns at once. A run is likely soon; it may come without, and it
-	// may not come.
+	// Prepare returns soon. A run is likely; it may come without, and it may not
+	// come.
 	Prepare()
 }
 

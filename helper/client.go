@@ -17,9 +17,8 @@ import (
 	"netwatch/actions"
 )
 
-// spareTime is how long a connection is kept for a rotation that was likely:
-// longer than the window of a rule that has one prepared, and shorter than the
-// helper waits for a request.
+// spareTime is how long a connection is kept for a rotation that was likely: the
+// run may have to wait for the one before it, and the helper waits longer.
 const spareTime = 10 * time.Second
 
 // A Client asks the helper behind a socket.

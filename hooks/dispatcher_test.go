@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -112,14 +113,14 @@ func expect(t *testing.T, got []string, want ...string) {
 // preparing is an action that can be prepared, and counts how often it is.
 type preparing struct {
 	do
-	times int
+	times atomic.Int32
 }
 
-func (p *preparing) Prepare() { p.times++ }
+func (p *preparing) Prepare() { p.times.Add(1) }
 
-// Steps are prepared once a window, when it opens, and where it is short.
+// Steps are prepared once a window, shortly before its end.
 func TestPrepare(t *testing.T) {
-	for settle, want := range map[time.Duration]int{0: 2, longestPrepared: 2, longestPrepared + 1: 0} {
+	for settle, at := range map[time.Duration]time.Duration{0: 0, preparation: 0, time.Minute: time.Minute - preparation} {
 		synctest.Test(t, func(t *testing.T) {
 			p := &preparing{do: result(netwatch.Changed)}
 			r := rule(plain(result(netwatch.Unchanged)), gate(p))
@@ -127,17 +128,22 @@ func TestPrepare(t *testing.T) {
 			b := open(t, t.TempDir(), r)
 			for n := range 2 {
 				b.accept(t)
-				if p.times != min(n+1, want) {
-					t.Errorf("prepared %d times by event %d of a window of %s", p.times, n, settle)
-				}
-				if settle > 0 {
+				if at > 0 {
+					<-time.After(at - 1)
 					b.accept(t)
+				}
+				if synctest.Wait(); at > 0 && p.times.Load() != int32(n) {
+					t.Errorf("a window of %s: it is prepared too early", settle)
+				}
+				<-time.After(1)
+				if synctest.Wait(); p.times.Load() != int32(n+1) {
+					t.Errorf("a window of %s: prepared %d times in %d windows", settle, p.times.Load(), n+1)
 				}
 				<-time.After(settle + time.Second)
 				synctest.Wait()
 			}
-			if p.times != want {
-				t.Errorf("prepared %d times in two windows of %s, want %d", p.times, settle, want)
+			if p.times.Load() != 2 {
+				t.Errorf("a window of %s: prepared %d times in two windows", settle, p.times.Load())
 			}
 			b.close(t)
 		})

@@ -92,15 +92,18 @@ func (l *lane) accept(ev netwatch.Event, watch func(netwatch.Entry)) {
 	l.schedule()
 }
 
-// longestPrepared is the longest window in which steps prepare themselves: what
-// they prepare, as a process, is not to wait for long.
-const longestPrepared = 5 * time.Second
+// preparation is how long before the end of a window steps prepare themselves.
+// To start the helper takes 60 ms where much is fast, and several times that on
+// a small board.
+const preparation = 400 * time.Millisecond
 
-// prepare has the steps begin, while the window is open, with what takes time.
+// prepare has the steps begin with what takes time while the window, which
+// opens now, is still open: at its end and not at its beginning, where what led
+// to it may still be at work, and where it would wait for long.
 func (l *lane) prepare() {
 	for _, step := range l.rule.Do {
-		if p, ok := step.Action.(netwatch.Preparer); ok && l.rule.Settle <= longestPrepared {
-			p.Prepare()
+		if p, ok := step.Action.(netwatch.Preparer); ok {
+			time.AfterFunc(l.rule.Settle-preparation, p.Prepare)
 		}
 	}
 }

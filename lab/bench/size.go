@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -38,12 +39,30 @@ func (b *bench) size(ctx context.Context) error {
 			*start.times = append(*start.times, took)
 		}
 	}
-	netwatch, webhook := weigh("bin/netwatch"), weigh("/usr/bin/webhook")
-	s := newSheet("what", "program MB", "against webhook", "start ms", "against webhook")
-	s.row("netwatch, until READY=1", mb(netwatch), ratio(netwatch, webhook), ours.Median(), ratio(ours.Median(), theirs.Median()))
-	s.row("webhook, until it takes a connection", mb(webhook), "1", theirs.Median(), "1")
-	s.row("inadyn", mb(weigh("/usr/bin/inadyn")), ratio(weigh("/usr/bin/inadyn"), webhook), "", "")
+	s := newSheet("what", "program MB", "against webhook", "package MB", "against webhook", "start ms", "against webhook")
+	webhook, itsPackage := weigh("/usr/bin/webhook"), packageSize(ctx, "webhook")
+	row := func(name string, program, pack int64, start lab.Times) {
+		s.row(name, mb(program), ratio(program, webhook), mb(pack), ratio(pack, itsPackage), start.Median(), ratio(start.Median(), theirs.Median()))
+	}
+	var made int64
+	for _, deb := range glob("dist/netwatch_*_" + runtime.GOARCH + ".deb") { // of make deb
+		made = weigh(deb)
+	}
+	row("netwatch, until READY=1", weigh("bin/netwatch"), made, ours)
+	row("webhook, until it takes a connection", webhook, itsPackage, theirs)
+	row("inadyn", weigh("/usr/bin/inadyn"), packageSize(ctx, "inadyn"), nil)
 	return s.end()
+}
+
+func glob(pattern string) []string {
+	files, _ := filepath.Glob(pattern) // The patterns here are well-formed.
+	return files
+}
+
+// packageSize is the size of a package of Debian's in bytes, or 0.
+func packageSize(ctx context.Context, name string) int64 {
+	text, _ := exec.CommandContext(ctx, "apt-cache", "show", "--no-all-versions", name).Output() // Without it there is none.
+	return field(text, "Size:")
 }
 
 // weigh is the size of a file in bytes, or 0.
