@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -112,10 +113,10 @@ func expect(t *testing.T, got []string, want ...string) {
 // preparing is an action that can be prepared, and counts how often it is.
 type preparing struct {
 	do
-	times int
+	times atomic.Int32
 }
 
-func (p *preparing) Prepare() { p.times++ }
+func (p *preparing) Prepare() { p.times.Add(1) }
 
 // Steps are prepared once a window, shortly before its end.
 func TestPrepare(t *testing.T) {
@@ -131,18 +132,18 @@ func TestPrepare(t *testing.T) {
 					<-time.After(at - 1)
 					b.accept(t)
 				}
-				if synctest.Wait(); at > 0 && p.times != n {
+				if synctest.Wait(); at > 0 && p.times.Load() != int32(n) {
 					t.Errorf("a window of %s: it is prepared too early", settle)
 				}
 				<-time.After(1)
-				if synctest.Wait(); p.times != n+1 {
-					t.Errorf("a window of %s: prepared %d times in %d windows", settle, p.times, n+1)
+				if synctest.Wait(); p.times.Load() != int32(n+1) {
+					t.Errorf("a window of %s: prepared %d times in %d windows", settle, p.times.Load(), n+1)
 				}
 				<-time.After(settle + time.Second)
 				synctest.Wait()
 			}
-			if p.times != 2 {
-				t.Errorf("a window of %s: prepared %d times in two windows", settle, p.times)
+			if p.times.Load() != 2 {
+				t.Errorf("a window of %s: prepared %d times in two windows", settle, p.times.Load())
 			}
 			b.close(t)
 		})

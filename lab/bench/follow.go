@@ -41,7 +41,7 @@ func (b *bench) follow(ctx context.Context) error {
 	config := b.source("1h") + "[source.netlink]\n" + ruleCoturn + fmt.Sprintf(
 		"[[rule]]\non = [\"addr-changed\"]\nsettle = %q\ndo = [\"probe stun\", \"rotate coturn %s\", \"restart %s\"]\n",
 		settle, lab.YunoHost.File, lab.YunoHost.Unit)
-	var hand, handOwn, fired, kernel, polled lab.Times
+	var hand, handOwn, fired, kernel lab.Times
 	ways := []struct {
 		times *lab.Times
 		own   bool
@@ -74,6 +74,10 @@ func (b *bench) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	return printFollow(hand, handOwn, fired, kernel, polled)
+}
+
+func printFollow(hand, handOwn, fired, kernel, polled lab.Times) error {
 	s := newSheet("what", "median ms", "worst ms", "beyond settle", "against the floor")
 	s.row("public address, sed and systemctl by hand: the floor", hand.Median(), quantile(hand, 1), "", "1")
 	s.row("public address, netwatch fire ip-changed", fired.Median(), quantile(fired, 1), fired.Median()-settle, ratio(fired.Median()-settle, hand.Median()))

@@ -67,7 +67,7 @@ func (b *bench) idle(ctx context.Context) error {
 	}
 	printIdle(all, first, last, wakes)
 	for _, i := range all[1:] {
-		if _, err := b.server.Exec(ctx, "systemctl", "stop", i.unit); err != nil {
+		if _, err := b.server.Exec(ctx, "systemctl", "kill", "-s", "KILL", i.unit); err != nil {
 			return err
 		}
 	}

@@ -168,7 +168,7 @@ func setAddress(a [4]byte) error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(fd) //nolint:errcheck // nothing was written
+	defer unix.Close(fd) // nothing was written
 	request, err := unix.NewIfreq(benchLink)
 	if err != nil {
 		return err
