@@ -123,6 +123,20 @@ func TestPreparedHasEnded(t *testing.T) {
 	wantFile(t, file, after)
 }
 
+// What was granted since it started, the next one knows.
+func TestPreparedKnowsLess(t *testing.T) {
+	c, file, _ := serve(t)
+	end, other := net.Pipe()
+	go func() { // Ends with the conversation.
+		_ = json.NewDecoder(other).Decode(new(request))
+		_ = json.NewEncoder(other).Encode(answer{Outcome: netwatch.Failed, Error: "it was not granted"})
+	}()
+	c.keep(end)
+	if got, asked := c.Rotate(t.Context(), rotation(file), public, nil); !asked || got.Outcome != netwatch.Changed {
+		t.Errorf("%v %+v", asked, got)
+	}
+}
+
 // A conversation with it ends with the step's time like any other.
 func TestPreparedSilence(t *testing.T) {
 	end, silent := net.Pipe()
@@ -158,6 +172,7 @@ func TestSpareTime(t *testing.T) {
 		second, _ := net.Pipe()
 		c.keep(second)
 		<-time.After(2 * time.Second)
+		_ = other.SetReadDeadline(time.Now().Add(time.Second)) // a pipe takes any
 		if _, err := other.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 			t.Errorf("after its time, it is not closed: %v", err)
 		}

@@ -180,18 +180,23 @@ func TestNetlinkReplaced(t *testing.T) {
 // goes is waited for to be replaced.
 func TestNetlinkComes(t *testing.T) {
 	inBubble(t, "eth0- eth0/192.0.2.1", func(t *testing.T, k *fakeKernel, l *hearer) {
-		l.within(t, 2*gather)
+		l.within(t, 3*gather)
 		k.become("eth0- eth0/192.0.2.1 eth0/192.0.2.2")
 		l.within(t, 0, "addr eth0 >192.0.2.2")
-		l.within(t, 2*gather)
+		l.within(t, 3*gather)
 		k.become("eth0+ eth0/192.0.2.1 eth0/192.0.2.2 eth0>192.0.2.254")
 		l.within(t, 0, "link eth0 down>up", "route eth0 >192.0.2.254")
-		l.within(t, 2*gather)
-		for _, less := range []string{"eth0-", "eth0+ eth0>192.0.2.253", "eth0+ eth0>192.0.2.254 eth0/192.0.2.1"} {
+		l.within(t, 3*gather)
+		for _, less := range []string{
+			"eth0- eth0/192.0.2.1 eth0/192.0.2.2 eth0>192.0.2.254",
+			"eth0+ eth0/192.0.2.1 eth0/192.0.2.2 eth0>192.0.2.253",
+			"eth0+ eth0/192.0.2.1 eth0/192.0.2.2",
+			"eth0+ eth0/192.0.2.1 eth0>192.0.2.254",
+		} {
 			k.become(less)
 			l.within(t, 0)
 			k.become("eth0+ eth0/192.0.2.1 eth0/192.0.2.2 eth0>192.0.2.254")
-			l.within(t, 2*gather)
+			l.within(t, 3*gather)
 		}
 	})
 }
