@@ -66,10 +66,6 @@ func ParseServer(text string) (s Server, err error) {
 	return s, nil
 }
 
-// errNotAsked is a connection that was closed without a request: a daemon has
-// helpers start in advance.
-var errNotAsked = errors.New("there was no request")
-
 // Serve answers the one request of a connection, if there is one, and closes it.
 // The error is also what the other end was told, and says who that was.
 func (s Server) Serve(ctx context.Context, conn *net.UnixConn) error {
@@ -80,15 +76,16 @@ func (s Server) Serve(ctx context.Context, conn *net.UnixConn) error {
 	if err := conn.SetDeadline(end); err != nil {
 		return err
 	}
-	in, out := json.NewDecoder(io.LimitReader(conn, maxMessages)), json.NewEncoder(conn)
+	limited := &io.LimitedReader{R: conn, N: maxMessages}
+	in, out := json.NewDecoder(limited), json.NewEncoder(conn)
 	in.DisallowUnknownFields()
 	uid, err := checkPeer(conn)
 	var result netwatch.Result
 	if err == nil {
 		result, err = s.answer(ctx, in, out)
 	}
-	if errors.Is(err, errNotAsked) {
-		return nil
+	if errors.Is(err, io.EOF) && limited.N == maxMessages {
+		return nil // Not a byte came: the daemon has a helper start before it knows that it needs one.
 	}
 	if err != nil {
 		result = netwatch.Failure(err)
@@ -130,9 +127,7 @@ func mayAsk(uid uint32) bool {
 // answer reads the request and does it if it is granted.
 func (s Server) answer(ctx context.Context, in *json.Decoder, out *json.Encoder) (netwatch.Result, error) {
 	var q request
-	if err := in.Decode(&q); errors.Is(err, io.EOF) {
-		return netwatch.Result{}, errNotAsked
-	} else if err != nil {
+	if err := in.Decode(&q); err != nil {
 		return netwatch.Result{}, fmt.Errorf("reading the request: %w", err)
 	}
 	if err := s.check(q); err != nil {
