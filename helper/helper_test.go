@@ -1,6 +1,7 @@
 package helper
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -161,6 +162,26 @@ func TestPreparedInVain(t *testing.T) {
 	}
 	wantFile(t, file, before)
 	(&Client{Socket: filepath.Join(t.TempDir(), "none")}).Prepare() // nobody is there
+}
+
+// Blanks alone are no request, and are refused as one.
+func TestBlanks(t *testing.T) {
+	c, _, ends := serve(t)
+	conn, err := net.Dial("unix", c.Socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Write(bytes.Repeat([]byte(" "), maxMessages)); err != nil {
+		t.Fatal(err)
+	}
+	var a answer
+	if err := json.NewDecoder(conn).Decode(&a); err != nil || a.Outcome != netwatch.Failed {
+		t.Errorf("the answer is %+v, %v", a, err)
+	}
+	if err := <-ends; err == nil {
+		t.Error("it ends as if it had not been asked")
+	}
 }
 
 func TestSpareTime(t *testing.T) {
