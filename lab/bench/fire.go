@@ -42,7 +42,7 @@ type target struct {
 }
 
 // asUnit is what netwatch.service has in its environment.
-const asUnit = "GOMAXPROCS=2"
+const asUnit = "GOMAXPROCS=1"
 
 // fire measures how many events a second are taken by netwatch, which has each
 // on disk before it says so, and by webhook, which has not.
