@@ -112,7 +112,7 @@ func (c *command) hookCommand() *cobra.Command {
 		Long: "Tells the daemon that OpenVPN runs a script, as vpn-changed. It is for ipchange, up, route-up, route-pre-down,\n" +
 			"down, client-connect, client-disconnect and learn-address, with script-security 2 in OpenVPN's configuration:\n\n" +
 			"    ipchange \"/usr/bin/netwatch hook openvpn\"\n\n" +
-			"It returns within 20 ms and exits 0, whether the daemon is there or not.",
+			"It waits for the daemon 8 ms at most and exits 0, whether the daemon is there or not.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if (hook{c.config, args}).run(cmd.ErrOrStderr()) != 0 {
 				return errFailed
