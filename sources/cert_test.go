@@ -291,3 +291,15 @@ func TestCertCheck(t *testing.T) {
 		}
 	}
 }
+
+// A key that was left lying there does not hide the one beside it.
+func TestStaleKeyBesideTheRightOne(t *testing.T) {
+	dir := t.TempDir()
+	file := dir + "/fullchain.pem"
+	write(t, file, pairs()[0].chain)
+	write(t, dir+"/privkey.pem", pairs()[1].key)
+	write(t, dir+"/fullchain.key", pairs()[0].key)
+	if _, err := readPair(file, keysOf(file), false); err != nil {
+		t.Error(err)
+	}
+}

@@ -111,3 +111,26 @@ func TestHookOfDeafOpenVPN(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// An event is of the source that lets its user fire.
+func TestSourceOfTheUser(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "netwatch.toml")
+	text := fmt.Sprintf("[daemon]\nsocket = %q\nstate = %q\n[source.office]\nkind = \"openvpn\"\nusers = [\"root\"]\n"+
+		"[source.guest]\nkind = \"openvpn\"\nusers = [\"nobody\"]\n[[rule]]\non = [\"vpn-changed\"]\ndo = [\"exec /bin/true\"]\n", dir+"/s", dir+"/state")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d, err := newDaemon(file, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.store.Close()
+	for uid, want := range map[uint32]string{0: "office", 65534: "guest"} {
+		r := control.OpenVPNRequest(nil, os.Getenv)
+		r.UID = uid
+		if got, err := d.sourceOf(r); got != want || err != nil {
+			t.Errorf("of user %d: %s, %v", uid, got, err)
+		}
+	}
+}
