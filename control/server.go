@@ -181,11 +181,13 @@ func (s server) accept(w http.ResponseWriter, r *http.Request, req Request) {
 		refuse(w, statusOf(err), err)
 		return
 	}
+	if entries == nil {
+		answer(w, http.StatusOK, accepted)
+		return
+	}
 	out := newLines(w)
 	out.send(accepted)
-	if entries != nil {
-		follow(r, out, accepted, entries)
-	}
+	follow(r, out, accepted, entries)
 }
 
 func (s server) dismiss(w http.ResponseWriter, r *http.Request) {
@@ -202,7 +204,7 @@ func (s server) dismiss(w http.ResponseWriter, r *http.Request) {
 		refuse(w, statusOf(err), err)
 		return
 	}
-	newLines(w).send(req)
+	answer(w, http.StatusOK, req)
 }
 
 // read reads the body of a request; a caller who takes his time over it is not
@@ -274,7 +276,7 @@ func (s server) status(w http.ResponseWriter, r *http.Request) {
 	if p, known := r.Context().Value(peerKey{}).(peer); !known || !p.privileged() {
 		status = status.public()
 	}
-	newLines(w).send(status)
+	answer(w, http.StatusOK, status)
 }
 
 func (s server) metrics(w http.ResponseWriter, _ *http.Request) {
@@ -327,10 +329,17 @@ func (l lines) send(v any) bool {
 	return l.control.SetWriteDeadline(time.Now().Add(callerTime)) == nil && l.encoder.Encode(v) == nil && l.control.Flush() == nil
 }
 
-func refuse(w http.ResponseWriter, status int, err error) {
+// answer is the whole answer. A caller who does not take it in time is gone.
+func answer(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(problem{err.Error(), netwatch.Hint(err)})
+	if http.NewResponseController(w).SetWriteDeadline(time.Now().Add(callerTime)) == nil {
+		w.WriteHeader(status)
+		_ = json.NewEncoder(w).Encode(v)
+	}
+}
+
+func refuse(w http.ResponseWriter, status int, err error) {
+	answer(w, status, problem{err.Error(), netwatch.Hint(err)})
 }
 
 func statusOf(err error) int {

@@ -130,16 +130,35 @@ func TestNamesCannotBeLookedUp(t *testing.T) {
 	right(t, to, to, 20*time.Second)
 }
 
-// The state cannot be written: nothing is accepted, the remedy is said, and once
-// there is room the change that was refused is made.
-func TestStateCannotBeWritten(t *testing.T) {
+// The disk is full: netwatch goes on, for it has the room that it needs.
+func TestFullDisk(t *testing.T) {
+	smallState(t)
+	shell(t, "head -c 1M /dev/zero >/var/lib/netwatch/filler 2>/dev/null; true")
+	if out := shell(t, "echo more 2>&1 >/var/lib/netwatch/more || :"); !strings.Contains(out, "No space left") {
+		t.Errorf("the disk is not full: %s", out)
+	}
+	to := Public(73)
+	must(t, world.SetPublic(t.Context(), to))
+	right(t, to, to, 10*time.Second)
+	idle(t, to)
+}
+
+// smallState starts netwatch with its state on a disk of 64 KB.
+func smallState(t *testing.T) {
 	fresh(t, YunoHost)
 	unlimited(t, YunoHost.Unit)
 	shell(t, "mkdir -p /var/lib/netwatch && mount -t tmpfs -o size=64k,mode=700 nwstate /var/lib/netwatch")
 	undo(t, "systemctl stop netwatch.service; umount -l /var/lib/netwatch")
 	watching(t, configuration(YunoHost, "200ms"), FirstPublic)
+}
+
+// The state cannot be written: nothing is accepted, the remedy is said, and once
+// there is room the change that was refused is made. (Where netwatch was once,
+// there is room: what it would write over is taken away.)
+func TestStateCannotBeWritten(t *testing.T) {
+	smallState(t)
 	for n, c := range []struct{ breaks, says, mends string }{
-		{"head -c 1M /dev/zero >/var/lib/netwatch/filler 2>/dev/null; true", "no space left on device", "rm /var/lib/netwatch/filler"},
+		{"rm -f /var/lib/netwatch/.state.json.next; head -c 1M /dev/zero >/var/lib/netwatch/filler 2>/dev/null; true", "no space left on device", "rm /var/lib/netwatch/filler"},
 		{"mount -o remount,ro /var/lib/netwatch", "read-only file system", "mount -o remount,rw /var/lib/netwatch"},
 	} {
 		log := logSince(t)

@@ -15,6 +15,11 @@ import (
 type State struct {
 	// Version is the format's; a file of another version is set aside.
 	Version int `json:"version"`
+	// Serial counts the writes, and Sum is the CRC-32 of the text in hexadecimal,
+	// reckoned with eight zeros in its place: by them a text that never got its
+	// name is known to be newer and whole.
+	Serial uint64 `json:"serial"`
+	Sum    string `json:"sum"`
 	// Addresses are the public addresses last believed and accepted.
 	Addresses netwatch.Known `json:"addresses"`
 	// Runs are accepted and not yet ended, by the name of their rule.
@@ -84,7 +89,7 @@ func empty() *State {
 // maps and never write into them.
 func (s *State) clone() *State {
 	return &State{
-		Version: s.Version, Addresses: maps.Clone(s.Addresses), Runs: maps.Clone(s.Runs),
+		Version: s.Version, Serial: s.Serial, Addresses: maps.Clone(s.Addresses), Runs: maps.Clone(s.Runs),
 		Failures: maps.Clone(s.Failures), Seen: maps.Clone(s.Seen),
 		Rewrites: maps.Clone(s.Rewrites), Starts: maps.Clone(s.Starts),
 	}

@@ -1,29 +1,22 @@
 package state
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
-	"github.com/google/renameio/v2"
 	"golang.org/x/sys/unix"
 
 	"netwatch"
 )
 
-// fileName is the file's name in the state directory.
-const fileName = "state.json"
-
 // A Store holds the state and keeps it on disk. Its methods may be called from
 // any goroutine.
 type Store struct {
-	dir *os.File // locked, and synced after each replacement
+	disk *disk
 	// opened is when this process began: what was confirmed before may be long
 	// out of date.
 	opened time.Time
@@ -32,7 +25,8 @@ type Store struct {
 	state     *State // never changed, only replaced
 	queue     []update
 	writing   bool
-	began     time.Time                        // the present write, while writing
+	began     time.Time // the present write, while writing
+	commits   sync.WaitGroup
 	confirmed map[netwatch.Family]confirmation // newer than in state, not worth a write
 }
 
@@ -61,42 +55,13 @@ func Open(dir string) (s *Store, aside string, err error) {
 		_ = d.Close()
 		return nil, "", netwatch.WithHint(fmt.Errorf("locking the state directory %s: another netwatch runs on it", dir), "stop the other one, or give this one a state directory of its own")
 	}
-	s = &Store{dir: d, opened: time.Now(), confirmed: map[netwatch.Family]confirmation{}}
-	s.sweep()
-	if s.state, aside, err = load(filepath.Join(dir, fileName)); err != nil {
+	s = &Store{disk: &disk{dir: d}, opened: time.Now(), confirmed: map[netwatch.Family]confirmation{}}
+	if s.state, aside, err = s.disk.load(); err != nil {
 		_ = d.Close()
 		return nil, "", err
 	}
 	s.age()
 	return s, aside, nil
-}
-
-// sweep removes what a crash in the middle of a write left behind.
-func (s *Store) sweep() {
-	left, _ := filepath.Glob(filepath.Join(s.dir.Name(), "."+fileName+"*"))
-	for _, file := range left {
-		_ = os.Remove(file)
-	}
-}
-
-// load reads the file, or sets it aside if it is damaged.
-func load(file string) (*State, string, error) {
-	text, err := os.ReadFile(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return empty(), "", nil
-	}
-	if err != nil {
-		return nil, "", netwatch.WithHint(fmt.Errorf("reading the state: %w", err), "let the user that runs netwatch have it: chown --reference="+filepath.Dir(file)+" "+file)
-	}
-	s := empty()
-	if err := json.Unmarshal(text, s); err == nil && s.Version == version && s.whole() {
-		return s, "", nil
-	}
-	aside := fmt.Sprintf("%s.damaged-%s", file, time.Now().UTC().Format("20060102T150405.000"))
-	if err := os.Rename(file, aside); err != nil {
-		return nil, "", fmt.Errorf("setting the damaged state aside: %w", err)
-	}
-	return empty(), aside, nil
 }
 
 // age makes what was confirmed before this process older than it, and than what
@@ -110,22 +75,11 @@ func (s *Store) age() {
 	}
 }
 
-// whole says that no part is null, as JSON could make it, and that every
-// address is one.
-func (s *State) whole() bool {
-	for family, a := range s.Addresses {
-		if !a.Address.IsValid() || netwatch.FamilyOf(a.Address) != family {
-			return false
-		}
-	}
-	// A run of nothing is of a rule that went while it ran.
-	maps.DeleteFunc(s.Runs, func(_ string, r Run) bool { return len(r.Events) == 0 })
-	return s.Addresses != nil && s.Runs != nil && s.Failures != nil && s.Seen != nil && s.Rewrites != nil && s.Starts != nil
-}
-
 // Close writes the newest confirmations and unlocks the directory.
 func (s *Store) Close() error {
-	return errors.Join(s.Update(func(*State) {}), s.dir.Close())
+	err := s.Update(func(*State) {})
+	s.commits.Wait()
+	return errors.Join(err, s.disk.dir.Close())
 }
 
 // Update changes the state and returns once the change is on disk; changes
@@ -135,77 +89,51 @@ func (s *Store) Update(change func(*State)) error {
 	u := update{change, make(chan error, 1)}
 	s.mu.Lock()
 	s.queue = append(s.queue, u)
-	if !s.writing {
-		s.writing = true
-		go s.commit()
-	}
+	first := !s.writing
+	s.writing = true
 	s.mu.Unlock()
+	if first { // who comes alone waits for the disk and for nobody else
+		s.commit()
+		s.commits.Go(s.goOn)
+	}
 	return <-u.done
 }
 
-// commit writes until nothing waits, and ends.
+// commit writes what waits.
 func (s *Store) commit() {
+	s.mu.Lock()
+	batch, next := s.queue, s.state.clone()
+	s.queue = nil
+	next.Addresses, s.began = s.known(next.Addresses), time.Now()
+	s.mu.Unlock()
+	for _, u := range batch {
+		u.change(next)
+	}
+	err := s.disk.write(next)
+	s.mu.Lock()
+	if err == nil {
+		s.state = next
+	}
+	s.mu.Unlock()
+	for _, u := range batch {
+		u.done <- err
+	}
+}
+
+// goOn does what nobody waits for, and writes what has come meanwhile, until
+// nothing has.
+func (s *Store) goOn() {
 	for {
+		_ = s.disk.settle() // if it fails, the next write says so
 		s.mu.Lock()
-		batch, next := s.queue, s.state.clone()
-		s.queue = nil
-		if len(batch) == 0 {
+		if len(s.queue) == 0 {
 			s.writing, s.began = false, time.Time{}
 			s.mu.Unlock()
 			return
 		}
-		next.Addresses, s.began = s.known(next.Addresses), time.Now()
 		s.mu.Unlock()
-		for _, u := range batch {
-			u.change(next)
-		}
-		err := s.write(next)
-		s.mu.Lock()
-		if err == nil {
-			s.state = next
-		}
-		s.mu.Unlock()
-		for _, u := range batch {
-			u.done <- err
-		}
+		s.commit()
 	}
-}
-
-// replace gives the file another content. It belongs to whom the directory
-// belongs: root, who runs netwatch by hand, must not lock out the user netwatch.
-func (s *Store) replace(text []byte) error {
-	file, err := renameio.NewPendingFile(filepath.Join(s.dir.Name(), fileName), renameio.WithTempDir(s.dir.Name()), renameio.WithStaticPermissions(0o600))
-	if err != nil {
-		return err
-	}
-	defer func() { _ = file.Cleanup() }() // does nothing once it is in place
-	if _, err := file.Write(text); err != nil {
-		return err
-	}
-	var dir unix.Stat_t
-	if err := unix.Fstat(int(s.dir.Fd()), &dir); err != nil {
-		return err
-	}
-	if int(dir.Uid) != os.Geteuid() {
-		_ = file.Chown(int(dir.Uid), int(dir.Gid)) // only root can, and only root has to
-	}
-	return file.CloseAtomicallyReplace()
-}
-
-// write replaces the file; the directory is synced so that the new name
-// survives a power cut too.
-func (s *Store) write(next *State) error {
-	text, err := json.MarshalIndent(next, "", "  ")
-	if err == nil {
-		err = s.replace(append(text, '\n'))
-	}
-	if err == nil {
-		err = s.dir.Sync()
-	}
-	if err != nil {
-		return netwatch.WithHint(fmt.Errorf("writing the state: %w", err), "see that "+s.dir.Name()+" is writable and has room")
-	}
-	return nil
 }
 
 // Writing is when the write in progress began, or the zero time when there is

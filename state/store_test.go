@@ -206,18 +206,6 @@ func TestDamagedIsSetAside(t *testing.T) {
 	}
 }
 
-func TestLeftoversAreSwept(t *testing.T) {
-	dir := t.TempDir()
-	left := filepath.Join(dir, "."+fileName+"123")
-	if err := os.WriteFile(left, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	shut(t, open(t, dir))
-	if _, err := os.Stat(left); !os.IsNotExist(err) {
-		t.Errorf("it is still there: %v", err)
-	}
-}
-
 func TestOldConfirmationDoesNotAgeANewAddress(t *testing.T) {
 	s := open(t, t.TempDir())
 	defer shut(t, s)

@@ -1,0 +1,101 @@
+package state
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"hash/crc32"
+	"maps"
+	"slices"
+
+	"netwatch"
+)
+
+// block is what the file's size is a multiple of, in bytes: a size that stays
+// need not be written.
+const block = 4096
+
+// noSum stands in place of a text's sum while it is reckoned.
+const noSum = "00000000"
+
+// A text is the newest text of the state, each event on a line. Most events of it
+// stood in the one before as well, and are not written anew: in a flood that is
+// most of the work.
+type text struct {
+	bytes []byte
+	// lines are the events in it, by their id.
+	lines map[string][]byte
+}
+
+// of is the text of a state, good until the next is made.
+func (t *text) of(s *State) ([]byte, error) {
+	rest := *s
+	rest.Runs, rest.Sum = nil, noSum
+	head, err := json.Marshal(&rest)
+	if err != nil {
+		return nil, err
+	}
+	before, after, _ := bytes.Cut(head, []byte(`"runs":null`))
+	t.bytes = append(append(t.bytes[:0], before...), `"runs":{`...)
+	if err := t.runs(s.Runs); err != nil {
+		return nil, err
+	}
+	t.bytes = append(append(t.bytes, '}'), after...)
+	t.seal(bytes.Index(before, []byte(noSum)))
+	return t.bytes, nil
+}
+
+// runs adds the runs, without braces.
+func (t *text) runs(runs map[string]Run) error {
+	known := t.lines
+	t.lines = map[string][]byte{}
+	for i, rule := range slices.Sorted(maps.Keys(runs)) {
+		name, err := json.Marshal(rule)
+		if err != nil {
+			return err
+		}
+		r := runs[rule]
+		t.bytes = fmt.Appendf(t.bytes, `%.*s%s:{"changed":%t,"events":[`, min(i, 1), ",", name, r.Changed)
+		for j, ev := range r.Events {
+			if err := t.event(known, ev); err != nil {
+				return err
+			}
+			if j < len(r.Events)-1 {
+				t.bytes = append(t.bytes, ',')
+			}
+		}
+		t.bytes = append(t.bytes, "]}"...)
+	}
+	return nil
+}
+
+// event adds an event.
+func (t *text) event(known map[string][]byte, ev netwatch.Event) (err error) {
+	line, ok := known[ev.ID]
+	if !ok {
+		if line, err = json.Marshal(ev); err != nil {
+			return err
+		}
+	}
+	t.lines[ev.ID] = line
+	t.bytes = append(append(t.bytes, '\n'), line...)
+	return nil
+}
+
+// seal puts the sum where it belongs, and fills the text up to whole blocks.
+func (t *text) seal(at int) {
+	copy(t.bytes[at:], sum(t.bytes))
+	for len(t.bytes)%block != block-1 {
+		t.bytes = append(t.bytes, ' ')
+	}
+	t.bytes = append(t.bytes, '\n')
+}
+
+// sum is the CRC-32 of a text in hexadecimal.
+func sum(text []byte) string { return fmt.Sprintf("%0*x", len(noSum), crc32.ChecksumIEEE(text)) }
+
+// sealed says that this is the sum of a text that has it in it.
+func sealed(text []byte, has string) bool {
+	text = bytes.TrimRight(text, " \n")
+	return has == sum(bytes.Replace(text, []byte(has), []byte(noSum), 1))
+}
