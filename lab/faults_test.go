@@ -134,7 +134,7 @@ func TestNamesCannotBeLookedUp(t *testing.T) {
 func TestFullDisk(t *testing.T) {
 	smallState(t)
 	shell(t, "head -c 1M /dev/zero >/var/lib/netwatch/filler 2>/dev/null; true")
-	if out := shell(t, "echo more 2>&1 >/var/lib/netwatch/more || :"); !strings.Contains(out, "No space left") {
+	if out := shell(t, "head -c 8k /dev/zero 2>&1 >/var/lib/netwatch/more || :"); !strings.Contains(out, "No space left") {
 		t.Errorf("the disk is not full: %s", out)
 	}
 	to := Public(73)

@@ -133,7 +133,9 @@ func (d *disk) replace(text []byte) error {
 // runs netwatch by hand, must not lock out the user netwatch.
 func (d *disk) make() (fd int, err error) {
 	name := d.path(nextName)
-	_ = os.Remove(name) // what stays in the way is told of next
+	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return -1, err
+	}
 	if fd, err = unix.Open(name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600); err != nil {
 		return -1, &fs.PathError{Op: "making", Path: name, Err: err}
 	}
