@@ -170,7 +170,7 @@ func TestKilledDaemon(t *testing.T) {
 		if c, err := l.Accept(); err == nil {
 			_ = c.Close()
 		}
-		_ = second.Serve(&listener{UnixListener: l.(*net.UnixListener), open: map[uint32]int{}})
+		_ = second.Serve(&listener{UnixListener: l.(*net.UnixListener), effort: newEffort(), open: map[uint32]int{}})
 	}()
 	if a, _, err := fired(t, path, Request{Event: "x"}); err != nil || a.ID != "second" {
 		t.Errorf("%+v, %v", a, err)
@@ -425,7 +425,7 @@ func TestHungDaemon(t *testing.T) {
 // A user without privileges has so many connections and no more, and gets one
 // back with each that is closed; others do not suffer.
 func TestConnectionsOfOneUser(t *testing.T) {
-	l := &listener{open: map[uint32]int{}}
+	l := &listener{effort: newEffort(), open: map[uint32]int{}}
 	somebody, other := peer{uid: 4242424242}, peer{uid: 4242424243}
 	for n := range maxPerUser {
 		if !l.admit(somebody) {

@@ -13,8 +13,17 @@ const maxPerUser = 256
 // A listener knows who connects.
 type listener struct {
 	*net.UnixListener
+	effort *effort
+
 	mu   sync.Mutex
 	open map[uint32]int // connections by user
+	all  int            // connections
+}
+
+// Close ends the listening, not the connections.
+func (l *listener) Close() error {
+	l.effort.stop()
+	return l.UnixListener.Close()
 }
 
 // A knownConn is a connection and who is at its other end.
@@ -53,6 +62,8 @@ func (l *listener) admit(p peer) bool {
 		return false
 	}
 	l.open[p.uid]++
+	l.all++
+	l.effort.callers(l.all)
 	return true
 }
 
@@ -62,4 +73,6 @@ func (l *listener) leave(p peer) {
 	if l.open[p.uid]--; l.open[p.uid] == 0 {
 		delete(l.open, p.uid)
 	}
+	l.all--
+	l.effort.callers(l.all)
 }

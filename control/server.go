@@ -56,7 +56,7 @@ func Listen(path string) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &listener{UnixListener: l, open: map[uint32]int{}}, nil
+	return &listener{UnixListener: l, effort: newEffort(), open: map[uint32]int{}}, nil
 }
 
 func create(path string) (*net.UnixListener, error) {
