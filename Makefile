@@ -10,6 +10,7 @@ ARCHES    = amd64 arm64 armhf
 FUZZTIME  ?= 10s
 BENCHTIME = 1s
 CHAOS     = 500
+BASE      = HEAD~1
 
 # Run as root what a go command built: by sudo, unless we are root.
 EXEC_ROOT = -exec "$$(test "$$(id -u)" = 0 || echo sudo env PATH=$$PATH)"
@@ -17,12 +18,12 @@ TOOL      = go tool -modfile=tools/go.mod
 SHEBANG   = FNR == 1 && /^\#!.*[\/ ](ba|da)?sh( |$$)/ { print FILENAME } { nextfile }
 
 .NOTPARALLEL:
-.PHONY: all build unit lint fmt lab chaos lab-demo demo test deps go bench bench-micro fuzz vuln deb install uninstall clean help
+.PHONY: all build unit lint fmt lab chaos lab-demo demo test deps go bench bench-micro bench-compare fuzz vuln deb install uninstall clean help
 
 all: build
 
 build: go ## build bin/netwatch, static and small
-	CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags nethttpomithttp2 -ldflags "-s -w -X main.version=$(VERSION)" -o bin/netwatch ./cmd/netwatch
+	VERSION="$(VERSION)" packaging/compile bin/netwatch
 
 test: deps unit lint lab ## everything: packages, unit tests, lint, lab tests
 
@@ -65,6 +66,9 @@ bench: deb bench-micro ## tables beside what one would have instead: docs/perfor
 bench-micro: go ## benchmarks of what is done for each event (BENCHTIME=1s)
 	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
 
+bench-compare: go ## the same at another commit and here, by benchstat (BASE=HEAD~1)
+	tools/bench-compare $(BASE)
+
 fuzz: go ## every fuzz target for a short while (FUZZTIME=10s)
 	tools/fuzz $(FUZZTIME)
 
@@ -90,4 +94,4 @@ clean: ## remove what was built
 	rm -rf bin dist
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' Makefile

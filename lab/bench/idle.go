@@ -11,8 +11,13 @@ import (
 	"netwatch/lab"
 )
 
-// idleTime is how long everybody does nothing.
-const idleTime = 60 * time.Second
+const (
+	// idleBefore is how long everybody has been there before it counts: longer
+	// than Go waits to collect its garbage when there is little, two minutes.
+	idleBefore = 150 * time.Second
+	// idleTime is how long everybody does nothing.
+	idleTime = 60 * time.Second
+)
 
 // An idler is a daemon that runs as a unit and does nothing.
 type idler struct{ name, unit string }
@@ -47,7 +52,7 @@ func (b *bench) idle(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := wait(ctx, 15*time.Second); err != nil { // until they have started
+	if err := wait(ctx, idleBefore); err != nil {
 		return err
 	}
 	pids, err := b.pids(ctx, all)
