@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -199,12 +198,12 @@ func placeholders(job netwatch.Job) map[string]string {
 
 // placeholder cannot be the brace of a JSON object, behind which stands a
 // quotation mark.
-var placeholder = regexp.MustCompile(`\{[A-Za-z][A-Za-z0-9_-]*\}`)
+var placeholder = netwatch.Pattern(`\{[A-Za-z][A-Za-z0-9_-]*\}`)
 
 // fill puts the values, escaped, into a text.
 func fill(text string, values map[string]string, escape func(string) string) (string, error) {
 	var unknown error
-	filled := placeholder.ReplaceAllStringFunc(text, func(found string) string {
+	filled := placeholder().ReplaceAllStringFunc(text, func(found string) string {
 		value, ok := values[found[1:len(found)-1]]
 		if !ok {
 			unknown = fmt.Errorf("%s stands for nothing; there are %s", found, strings.Join(slices.Sorted(maps.Keys(values)), ", "))
@@ -258,9 +257,9 @@ var (
 	errNoURL    = errors.New("the URL is none, as https://HOST/PATH, with placeholders behind the host only")
 	errNoHeader = errors.New(`a header is none, as "NAME: VALUE"`)
 	// server is the beginning of a URL up to its path.
-	server = regexp.MustCompile(`^https?://[^/?#{}\s]+([/?#]|$)`)
+	server = netwatch.Pattern(`^https?://[^/?#{}\s]+([/?#]|$)`)
 	// headerName is a token of RFC 9110, 5.6.2.
-	headerName = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
+	headerName = netwatch.Pattern("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
 )
 
 func (a *httpAction) address(values map[string]string) (string, error) {
@@ -268,7 +267,7 @@ func (a *httpAction) address(values map[string]string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if !server.MatchString(text) {
+	if !server().MatchString(text) {
 		return "", errNoURL
 	}
 	return fill(text, values, inURL)
@@ -282,7 +281,7 @@ func (a *httpAction) header(values map[string]string) (http.Header, error) {
 			return nil, err
 		}
 		name, value, ok := strings.Cut(text, ":")
-		if !ok || !headerName.MatchString(name) || strings.ContainsAny(value, "\r\n\x00") {
+		if !ok || !headerName().MatchString(name) || strings.ContainsAny(value, "\r\n\x00") {
 			return nil, errNoHeader
 		}
 		if value, err = fill(strings.TrimSpace(value), values, inHeader); err != nil {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os/exec"
 	"path"
-	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -155,7 +154,7 @@ func (a *signalAction) judge(before, after unitState) (netwatch.Result, error) {
 // versionTime is what a program may take to print its version.
 const versionTime = 5 * time.Second
 
-var versionNumber = regexp.MustCompile(`([0-9]+)\.([0-9]+)`)
+var versionNumber = netwatch.Pattern(`([0-9]+)\.([0-9]+)`)
 
 // drains says why SIGUSR1 must not be sent to a coturn: up to 4.6 it has no
 // handler and dies (measured on 4.6.1), from 4.7.0 it drains. coturn prints its
@@ -167,7 +166,7 @@ func drains(ctx context.Context, program string) error {
 	cmd.Dir, cmd.Env, cmd.WaitDelay = "/", []string{cleanPath, cleanLang}, time.Second
 	out, err := cmd.Output()
 	first, _, _ := strings.Cut(string(out), "\n")
-	number := versionNumber.FindStringSubmatch(first)
+	number := versionNumber().FindStringSubmatch(first)
 	if number == nil {
 		err = cmp.Or(err, errors.New("no number in its answer"))
 		return netwatch.WithHint(fmt.Errorf("the version of %s cannot be found out (%w), and SIGUSR1 kills a coturn older than 4.7", program, err), instead)

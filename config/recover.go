@@ -4,15 +4,16 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2/unstable"
+
+	"netwatch"
 )
 
 var (
-	anyHeading = regexp.MustCompile(`^[ \t]*\[{1,2}[ \t]*[A-Za-z][A-Za-z0-9_."' \t-]*\]{0,2}[ \t]*(#.*)?\r?$`)
-	anyKey     = regexp.MustCompile(`^[ \t]*([A-Za-z0-9_."'-]+)[ \t]*=`)
+	anyHeading = netwatch.Pattern(`^[ \t]*\[{1,2}[ \t]*[A-Za-z][A-Za-z0-9_."' \t-]*\]{0,2}[ \t]*(#.*)?\r?$`)
+	anyKey     = netwatch.Pattern(`^[ \t]*([A-Za-z0-9_."'-]+)[ \t]*=`)
 )
 
 // recover reports what is no TOML and returns the offset of the next line that
@@ -26,7 +27,7 @@ func (b *builder) recover(err error) int {
 	}
 	wrong := b.line(min(at, len(b.data)-1))
 	first := min(b.firstLine(), wrong)
-	key := anyKey.FindSubmatch(b.lineText(first))
+	key := anyKey().FindSubmatch(b.lineText(first))
 	b.add(at, b.keyOf(key), complaint(err, first, wrong))
 	heading := key == nil && bytes.HasPrefix(bytes.TrimLeft(b.lineText(first), " \t"), []byte("["))
 	return b.next(max(wrong, first+1), heading)
@@ -41,13 +42,13 @@ var slips = []struct{ theirs, ours string }{
 }
 
 // bareWord is how the library names text without quotes.
-var bareWord = regexp.MustCompile(`^unexpected character .* '[A-Za-z/]' at start of value$|^expected keyword|^expected newline but got .* '[A-Za-z]'$`)
+var bareWord = netwatch.Pattern(`^unexpected character .* '[A-Za-z/]' at start of value$|^expected keyword|^expected newline but got .* '[A-Za-z]'$`)
 
 // complaint says what is wrong in words of this program. first is the line in
 // which the value begins, and wrong where it stops to be one.
 func complaint(err error, first, wrong int) error {
 	what := err.Error()
-	if first == wrong && bareWord.MatchString(what) {
+	if first == wrong && bareWord().MatchString(what) {
 		return errors.New("text must be in quotes")
 	}
 	for _, slip := range slips {
@@ -89,7 +90,7 @@ func (b *builder) firstLine() int {
 func (b *builder) next(line int, heading bool) int {
 	for ; line < len(b.lines); line++ {
 		s := b.lineText(line)
-		if anyHeading.Match(s) || !heading && anyKey.Match(s) {
+		if anyHeading().Match(s) || !heading && anyKey().Match(s) {
 			return b.lines[line]
 		}
 	}

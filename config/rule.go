@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -48,7 +47,7 @@ func (n *ruleName) UnmarshalText(text []byte) error {
 // An eventName is an event that netwatch knows or that can be fired.
 type eventName string
 
-var eventPattern = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
+var eventPattern = netwatch.Pattern(`^[a-z][a-z0-9-]*$`)
 
 // UnmarshalText takes a known event, and any other name that is not so near to
 // one that it is a slip.
@@ -61,7 +60,7 @@ func (e *eventName) UnmarshalText(text []byte) error {
 	if near := within(name, netwatch.Events, 2); near != "" {
 		return fmt.Errorf("unknown event, did you mean `%s`?", near)
 	}
-	if !eventPattern.MatchString(name) {
+	if !eventPattern().MatchString(name) {
 		return netwatch.WithHint(fmt.Errorf("%q is not a name of an event: small letters, digits and -, a letter first", name),
 			"events are "+strings.Join(netwatch.Events, ", ")+", or a name of your own that is fired")
 	}

@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 
 	"github.com/rs/zerolog"
@@ -12,7 +11,7 @@ import (
 	"netwatch/sources"
 )
 
-var sourceName = regexp.MustCompile(`^[a-z][a-z0-9_-]*$`)
+var sourceName = netwatch.Pattern(`^[a-z][a-z0-9_-]*$`)
 
 // A section is a source section of the file, right or wrong.
 type section struct {
@@ -89,7 +88,7 @@ func (r *reader) source(name string, n *node) section {
 	case n.form != table:
 		r.atKey(n, fmt.Errorf("must be a section with a name, as in [source.stun], not a key of [source]"))
 		return s
-	case !sourceName.MatchString(name):
+	case !sourceName().MatchString(name):
 		r.atKey(n, fmt.Errorf("%q is not a name of a source: small letters, digits, - and _, a letter first", name))
 	case name == netwatch.Fired:
 		r.atKey(n, fmt.Errorf("`%s` cannot name a source: it stands for events that are fired", name))

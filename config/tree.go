@@ -3,12 +3,13 @@ package config
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2/unstable"
+
+	"netwatch"
 )
 
 // What a node holds.
@@ -100,11 +101,11 @@ func (n *node) last() *node {
 	return n
 }
 
-var bare = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+var bare = netwatch.Pattern(`^[A-Za-z0-9_-]+$`)
 
 // dotted is a key as it follows its table in a full name.
 func dotted(name string) string {
-	if !bare.MatchString(name) {
+	if !bare().MatchString(name) {
 		name = strconv.Quote(name)
 	}
 	return "." + name

@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"netwatch"
 )
 
 // An Old is a script, or are lines of a file, in whose place netwatch comes:
@@ -96,22 +98,22 @@ func (s *search) oldLines(kind lineKind, file string) {
 	}
 }
 
-var assignment = regexp.MustCompile(`^[A-Za-z_]\w*\s*=`)
+var assignment = netwatch.Pattern(`^[A-Za-z_]\w*\s*=`)
 
 // idle says that a line of cron or sudo does nothing by itself.
 func idle(line string) bool {
 	line = strings.TrimSpace(line)
-	return line == "" || strings.HasPrefix(line, "#") && !strings.HasPrefix(line, "#include") || assignment.MatchString(line)
+	return line == "" || strings.HasPrefix(line, "#") && !strings.HasPrefix(line, "#include") || assignment().MatchString(line)
 }
 
 // A line of cron: five fields or an @word, maybe a user, maybe a shell, the script.
-var cronLine = regexp.MustCompile(`^\s*(?:@[a-z]+|[^\s#]\S*(?:\s+\S+){4})\s+(?:[a-z_][\w-]*\s+)?(?:(?:/usr)?(?:/bin/)?(?:ba)?sh\s+)?` +
+var cronLine = netwatch.Pattern(`^\s*(?:@[a-z]+|[^\s#]\S*(?:\s+\S+){4})\s+(?:[a-z_][\w-]*\s+)?(?:(?:/usr)?(?:/bin/)?(?:ba)?sh\s+)?` +
 	`(/\S+)/` + regexp.QuoteMeta(rotateScript) + `\s*;?\s*(?:>.*)?$`)
 
 // oldCron takes the lines that run the script of an app whose coturn was found;
 // another app may bring a script of the same name.
 func (s *search) oldCron(line string) (string, bool) {
-	m := cronLine.FindStringSubmatch(line)
+	m := cronLine().FindStringSubmatch(line)
 	return "", m != nil && s.isApp(strings.TrimPrefix(path.Base(m[1]), "matrix-"))
 }
 
@@ -120,10 +122,10 @@ func (s *search) isApp(name string) bool {
 }
 
 // A line of sudo: a user, all hosts, maybe as whom, and the one command.
-var sudoLine = regexp.MustCompile(`^\s*[^\s#]\S*\s+ALL\s*=\s*(?:\([^)]*\)\s*)?NOPASSWD:\s*(?:/usr)?/bin/systemctl\s+restart\s+(\S+)\s*$`)
+var sudoLine = netwatch.Pattern(`^\s*[^\s#]\S*\s+ALL\s*=\s*(?:\([^)]*\)\s*)?NOPASSWD:\s*(?:/usr)?/bin/systemctl\s+restart\s+(\S+)\s*$`)
 
 func (s *search) oldSudo(line string) (string, bool) {
-	m := sudoLine.FindStringSubmatch(line)
+	m := sudoLine().FindStringSubmatch(line)
 	return "", m != nil && s.isTurn(m[1])
 }
 
@@ -194,15 +196,15 @@ func (s *search) callers(script string) string {
 }
 
 // A command that restarts a unit, as scripts have it.
-var restartCommand = regexp.MustCompile(`^(?:(?:/usr/bin/)?sudo\s+(?:-n\s+)?)?(?:(?:/usr)?/bin/)?systemctl\s+restart\s+(\S+?)\s*[;&]?$`)
+var restartCommand = netwatch.Pattern(`^(?:(?:/usr/bin/)?sudo\s+(?:-n\s+)?)?(?:(?:/usr)?/bin/)?systemctl\s+restart\s+(\S+?)\s*[;&]?$`)
 
 // harmless are the commands that a script may have beside that one.
-var harmless = regexp.MustCompile(`^(?:|#.*|\(|\)\s*&?|exit(?: 0)?|sleep [0-9.]+)$`)
+var harmless = netwatch.Pattern(`^(?:|#.*|\(|\)\s*&?|exit(?: 0)?|sleep [0-9.]+)$`)
 
 // restarts says whether a script restarts a coturn that was found.
 func (s *search) restarts(text []byte) bool {
 	for line := range strings.Lines(string(text)) {
-		if m := restartCommand.FindStringSubmatch(strings.TrimSpace(line)); m != nil && s.isTurn(m[1]) {
+		if m := restartCommand().FindStringSubmatch(strings.TrimSpace(line)); m != nil && s.isTurn(m[1]) {
 			return true
 		}
 	}
@@ -213,8 +215,8 @@ func (s *search) restarts(text []byte) bool {
 func (s *search) restartsOnly(text []byte) bool {
 	for line := range strings.Lines(string(text)) {
 		line = strings.TrimSpace(line)
-		m := restartCommand.FindStringSubmatch(line)
-		if !harmless.MatchString(line) && (m == nil || !s.isTurn(m[1])) {
+		m := restartCommand().FindStringSubmatch(line)
+		if !harmless().MatchString(line) && (m == nil || !s.isTurn(m[1])) {
 			return false
 		}
 	}
