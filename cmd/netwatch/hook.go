@@ -19,7 +19,7 @@ import (
 
 // hookTime is how long a hook may wait for the daemon. OpenVPN stands still
 // meanwhile, and the program needs about 3 ms to start.
-const hookTime = 8 * time.Millisecond
+const hookTime = 6 * time.Millisecond
 
 // A hook is one call of netwatch hook openvpn.
 type hook struct {
@@ -112,7 +112,7 @@ func (c *command) hookCommand() *cobra.Command {
 		Long: "Tells the daemon that OpenVPN runs a script, as vpn-changed. It is for ipchange, up, route-up, route-pre-down,\n" +
 			"down, client-connect, client-disconnect and learn-address, with script-security 2 in OpenVPN's configuration:\n\n" +
 			"    ipchange \"/usr/bin/netwatch hook openvpn\"\n\n" +
-			"It waits for the daemon 8 ms at most and exits 0, whether the daemon is there or not.",
+			"It waits for the daemon 6 ms at most and exits 0, whether the daemon is there or not.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if (hook{c.config, args}).run(cmd.ErrOrStderr()) != 0 {
 				return errFailed

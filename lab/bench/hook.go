@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"syscall"
 	"time"
 
@@ -32,6 +33,16 @@ type contender struct {
 	Name   string
 	Args   []string
 	Rounds int
+	// User is whom it is run as. Of more than two a second the daemon slows those of
+	// other users, so root measures what one waits for the daemon.
+	User uint32
+}
+
+// An outing is how long the runs of a contender took, and how often it had
+// something to complain of: a hook is well when the daemon is up.
+type outing struct {
+	Times      lab.Times
+	Complaints int
 }
 
 // hook measures what OpenVPN waits for, with the daemon up, down and hung.
@@ -51,12 +62,16 @@ func (b *bench) hook(ctx context.Context) error {
 		prepare string
 		all     []contender
 	}{
-		{"true", []contender{{"/bin/true", []string{"/bin/true"}, hookRounds}, {"bash script with sudo, without its sleep", []string{scriptFile}, scriptRounds}, {"hook, daemon up", hook, hookRounds}}},
-		{"systemctl stop netwatch.socket netwatch.service", []contender{{"hook, daemon down", hook, hookRounds}}},
-		{"systemctl start netwatch.service && systemctl kill -s STOP netwatch.service", []contender{{"hook, daemon hung", hook, hookRounds}}},
+		{"true", []contender{
+			{"/bin/true", []string{"/bin/true"}, hookRounds, nobodyID},
+			{"bash script with sudo, without its sleep", []string{scriptFile}, scriptRounds, nobodyID},
+			{"hook, daemon up", hook, hookRounds, 0},
+		}},
+		{"systemctl stop netwatch.socket netwatch.service", []contender{{"hook, daemon down", hook, hookRounds, nobodyID}}},
+		{"systemctl start netwatch.service && systemctl kill -s STOP netwatch.service", []contender{{"hook, daemon hung", hook, hookRounds, nobodyID}}},
 	}
 	var peer time.Duration
-	s := newSheet("what", "median ms", "p99 ms", "worst ms", "against the script")
+	s := newSheet("what", "median ms", "p99 ms", "worst ms", "against the script", "complaints")
 	for _, state := range states {
 		if _, err := b.server.Exec(ctx, "sh", "-c", state.prepare); err != nil {
 			return err
@@ -66,11 +81,11 @@ func (b *bench) hook(ctx context.Context) error {
 			return err
 		}
 		if peer == 0 {
-			peer = took[state.all[1].Name].Median()
+			peer = took[state.all[1].Name].Times.Median()
 		}
 		for _, c := range state.all {
-			t := took[c.Name]
-			s.row(c.Name, t.Median(), quantile(t, 0.99), quantile(t, 1), ratio(t.Median(), peer))
+			t := took[c.Name].Times
+			s.row(c.Name, t.Median(), quantile(t, 0.99), quantile(t, 1), ratio(t.Median(), peer), took[c.Name].Complaints)
 		}
 	}
 	if _, err := b.server.Exec(ctx, "sh", "-c", "systemctl kill -s CONT netwatch.service && systemctl stop netwatch.socket netwatch.service"); err != nil {
@@ -87,7 +102,7 @@ func (b *bench) writeScript() error {
 }
 
 // spawn has contenders run in turn inside the server.
-func (b *bench) spawn(ctx context.Context, all []contender) (took map[string]lab.Times, err error) {
+func (b *bench) spawn(ctx context.Context, all []contender) (took map[string]outing, err error) {
 	order, err := json.Marshal(all)
 	if err != nil {
 		return nil, err
@@ -95,35 +110,56 @@ func (b *bench) spawn(ctx context.Context, all []contender) (took map[string]lab
 	return took, b.inside(ctx, &took, "spawn", string(order))
 }
 
-// spawnInside is spawn in the server: it runs each as OpenVPN does, as nobody
-// and with the environment of ipchange, which has no PATH.
+// spawnInside is spawn in the server: it runs each as OpenVPN does, with the
+// environment of ipchange, which has no PATH.
 func spawnInside(order string) (any, error) {
 	var all []contender
 	if err := json.Unmarshal([]byte(order), &all); err != nil {
 		return nil, err
 	}
-	took := map[string]lab.Times{}
+	stderr, err := os.CreateTemp("", "bench")
+	if err != nil {
+		return nil, err
+	}
+	defer os.Remove(stderr.Name())
+	took := map[string]outing{}
 	for round := range hookRounds {
 		for _, c := range all {
 			if round >= c.Rounds {
 				continue
 			}
-			d, err := spawnOne(c.Args)
-			if err != nil {
+			o := took[c.Name]
+			if err := o.once(c, stderr); err != nil {
 				return nil, fmt.Errorf("running %s: %w", c.Name, err)
 			}
-			took[c.Name] = append(took[c.Name], d)
+			took[c.Name] = o
 		}
 	}
 	return took, nil
 }
 
+// once runs a contender once.
+func (o *outing) once(c contender, stderr *os.File) error {
+	d, err := spawnOne(c, stderr.Fd())
+	if err != nil {
+		return err
+	}
+	o.Times = append(o.Times, d)
+	said, err := stderr.Stat()
+	if err == nil && said.Size() > 0 {
+		o.Complaints++
+		err = stderr.Truncate(0)
+	}
+	return err
+}
+
 // spawnOne is from fork(2) to wait(2).
-func spawnOne(args []string) (time.Duration, error) {
+func spawnOne(c contender, stderr uintptr) (time.Duration, error) {
 	began := time.Now()
-	pid, err := syscall.ForkExec(args[0], args, &syscall.ProcAttr{
-		Env: []string{"script_type=ipchange", "trusted_ip=203.0.113.1", "trusted_port=1194", "daemon=1"},
-		Sys: &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobodyID, Gid: nobodyID}},
+	pid, err := syscall.ForkExec(c.Args[0], c.Args, &syscall.ProcAttr{
+		Env:   []string{"script_type=ipchange", "trusted_ip=203.0.113.1", "trusted_port=1194", "daemon=1"},
+		Files: []uintptr{stderr, stderr, stderr},
+		Sys:   &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: c.User, Gid: c.User}},
 	})
 	if err != nil {
 		return 0, err
