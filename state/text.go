@@ -48,7 +48,7 @@ func (t *text) of(s *State) ([]byte, error) {
 // runs adds the runs, without braces.
 func (t *text) runs(runs map[string]Run) error {
 	known := t.lines
-	t.lines = map[string][]byte{}
+	t.lines = make(map[string][]byte, len(known)+1)
 	for i, rule := range slices.Sorted(maps.Keys(runs)) {
 		name, err := json.Marshal(rule)
 		if err != nil {
