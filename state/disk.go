@@ -28,6 +28,9 @@ const (
 // its name once it is whole. It is used by one goroutine at a time.
 type disk struct {
 	dir *os.File // locked
+	// sure says that the file is what was written last, or will be: the next one
+	// can be told of before it has the name.
+	sure bool
 	// due says that the next file is to become the file.
 	due bool
 	// settled says that the names are on disk, so that what is written over is not
@@ -43,10 +46,11 @@ func (d *disk) load() (s *State, aside string, err error) {
 		return empty(), "", nil
 	}
 	if err != nil {
-		return nil, "", netwatch.WithHint(fmt.Errorf("reading the state: %w", err), "let the user that runs netwatch have it: chown --reference="+d.dir.Name()+" "+d.path(fileName))
+		return nil, "", d.unread(fileName, err)
 	}
 	if s = parse(text); s != nil {
-		return d.newer(s), "", nil
+		s, err = d.newer(s)
+		return s, "", err
 	}
 	aside = fmt.Sprintf("%s.damaged-%s", d.path(fileName), time.Now().UTC().Format("20060102T150405.000"))
 	if err := os.Rename(d.path(fileName), aside); err != nil {
@@ -55,25 +59,36 @@ func (d *disk) load() (s *State, aside string, err error) {
 	return empty(), aside, nil
 }
 
-// newer is the next text if a crash kept it from its name, and s otherwise: once
-// the disk has it, who waits for it is told so.
-func (d *disk) newer(s *State) *State {
-	text, err := os.ReadFile(d.path(nextName))
-	if err != nil {
-		return s
-	}
-	next := parse(text)
-	if next == nil || next.Serial != s.Serial+1 || !sealed(text, next.Sum) {
-		return s
-	}
-	d.due = true
-	return next
+// unread is why a file cannot be read.
+func (d *disk) unread(name string, err error) error {
+	return netwatch.WithHint(fmt.Errorf("reading the state: %w", err), "let the user that runs netwatch have it: chown --reference="+d.dir.Name()+" "+d.path(name))
 }
 
-// parse is the state of a text, or nil if it is none.
+// newer is the next text if a crash kept it from its name, and s otherwise: once
+// the disk has it, who waits for it is told so.
+func (d *disk) newer(s *State) (*State, error) {
+	if info, err := os.Lstat(d.path(nextName)); err != nil || !info.Mode().IsRegular() {
+		return s, nil
+	}
+	text, err := os.ReadFile(d.path(nextName))
+	if err != nil {
+		return nil, d.unread(nextName, err)
+	}
+	next := parse(text)
+	if next == nil || next.Sum == "" || next.After != s.Sum {
+		return s, nil
+	}
+	d.due = true
+	return next, nil
+}
+
+// parse is the state of a text, or nil if it is none or not whole.
 func parse(text []byte) *State {
 	s := empty()
 	if err := json.Unmarshal(text, s); err != nil || s.Version != version || !s.whole() {
+		return nil
+	}
+	if s.Sum != "" && !sealed(text, s.Sum) {
 		return nil
 	}
 	return s
@@ -95,7 +110,6 @@ func (s *State) whole() bool {
 // write replaces the file. Once it returns nil, a power cut leaves this state or
 // a later one.
 func (d *disk) write(s *State) error {
-	s.Serial++
 	text, err := d.text.of(s)
 	if err == nil {
 		err = d.settle()
@@ -110,37 +124,49 @@ func (d *disk) write(s *State) error {
 }
 
 // replace gives the file another content, which is safe under the name of the next
-// one until settle.
+// one until settle, if the file is there and nothing was unsure before.
 func (d *disk) replace(text []byte) error {
-	fd, err := unix.Open(d.path(nextName), unix.O_WRONLY|unix.O_CLOEXEC, 0)
-	made := err != nil
-	if made {
-		fd, err = d.make()
-	}
+	fd, err := d.open()
 	if err != nil {
 		return err
 	}
+	defer unix.Close(fd) // the disk has it
 	err = fill(fd, text)
-	_ = unix.Close(fd) // the disk has it
-	d.due, d.settled = err == nil, false
-	if err == nil && made {
-		err = d.settle() // as yet the disk has no name for it
+	d.due, d.settled = true, false
+	if err == nil && (!d.sure || unix.Access(d.path(fileName), unix.F_OK) != nil) {
+		err = d.settle()
 	}
+	if err != nil && d.due { // what was refused is not to be believed after a crash
+		d.due = false
+		_, _ = unix.Pwrite(fd, []byte{0}, 0)
+	}
+	d.sure = err == nil
 	return err
 }
 
-// make makes the next file, in place of one that this user may not write. It belongs to whom the directory belongs: root, who
-// runs netwatch by hand, must not lock out the user netwatch.
-func (d *disk) make() (fd int, err error) {
+// open opens the next file, or makes it, also in place of one that is not what it
+// should be. It belongs to whom the directory belongs: root, who runs netwatch by
+// hand, must not lock out the user netwatch, nor be led by him to another file.
+func (d *disk) open() (fd int, err error) {
+	var dir, file unix.Stat_t
+	if err := unix.Fstat(int(d.dir.Fd()), &dir); err != nil {
+		return -1, err
+	}
 	name := d.path(nextName)
+	if fd, err = unix.Open(name, unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0); err == nil {
+		if unix.Fstat(fd, &file) == nil && file.Nlink == 1 && (file.Uid == dir.Uid || int(file.Uid) == os.Geteuid()) {
+			return fd, nil
+		}
+		_ = unix.Close(fd)
+	}
+	d.sure = false // as yet the disk has no name for it
 	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return -1, err
 	}
 	if fd, err = unix.Open(name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600); err != nil {
 		return -1, &fs.PathError{Op: "making", Path: name, Err: err}
 	}
-	var dir unix.Stat_t
-	if unix.Fstat(int(d.dir.Fd()), &dir) == nil && int(dir.Uid) != os.Geteuid() {
+	if int(dir.Uid) != os.Geteuid() {
 		_ = unix.Fchown(fd, int(dir.Uid), int(dir.Gid)) // only root can, and only root has to
 	}
 	return fd, nil

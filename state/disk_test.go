@@ -9,9 +9,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"netwatch"
 )
@@ -54,14 +57,15 @@ func TestCrashBetweenTwoNames(t *testing.T) {
 	dir := t.TempDir()
 	d := openDisk(t, dir)
 	texts := map[string][]byte{}
-	for serial, name := range []string{"before", "file", "next", "later"} {
+	sum := ""
+	for _, name := range []string{"before", "file", "next", "later"} {
 		s := with(name)
-		s.Serial = uint64(serial)
+		s.Sum = sum
 		text, err := d.text.of(s)
 		if err != nil {
 			t.Fatal(err)
 		}
-		texts[name] = bytes.Clone(text)
+		texts[name], sum = bytes.Clone(text), s.Sum
 	}
 	next := texts["next"]
 	other := bytes.Replace(next, []byte(`"changed":false`), []byte(`"changed":true `), 1)
@@ -78,7 +82,7 @@ func TestCrashBetweenTwoNames(t *testing.T) {
 		"the one before":         {texts["before"], "file"},
 		"the same":               {texts["file"], "file"},
 		"one that does not fit":  {texts["later"], "file"},
-		"something of another's": {[]byte(`{"version":1,"serial":3}`), "file"},
+		"something of another's": {[]byte(`{"version":1}`), "file"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -165,7 +169,6 @@ func TestTextIsTheState(t *testing.T) {
 	s.Change("a")
 	s.Failures[`"runs":null`] = Failure{Step: noSum}
 	for round := range 3 {
-		s.Serial++
 		bytes, err := d.of(s)
 		if err != nil {
 			t.Fatal(err)
@@ -174,7 +177,7 @@ func TestTextIsTheState(t *testing.T) {
 		if got == nil || len(bytes)%block != 0 || !sealed(bytes, got.Sum) {
 			t.Fatalf("%d bytes that are no sealed state:\n%s", len(bytes), bytes)
 		}
-		got.Sum = ""
+		got.After = s.After
 		want, _ := json.Marshal(s)
 		if has, _ := json.Marshal(got); string(has) != string(want) {
 			t.Errorf("it has\n%s\nand should\n%s", has, want)
@@ -184,5 +187,179 @@ func TestTextIsTheState(t *testing.T) {
 	}
 	if n := len(d.lines); n != 7 {
 		t.Errorf("%d events are remembered", n)
+	}
+}
+
+// killed is what a process finds that begins when the one before it was killed
+// right after it had told its caller.
+func killed(t *testing.T, dir string, told *State) {
+	t.Helper()
+	if diff := cmp.Diff(rulesIn(told), rulesOf(t, dir)); diff != "" {
+		t.Errorf("told and killed: %s", diff)
+	}
+}
+
+// What is told is there after a kill, also when the file is not, or was damaged.
+func TestKilledWithoutAFile(t *testing.T) {
+	for name, prepare := range map[string]func(t *testing.T, file string) error{
+		"damaged":           func(_ *testing.T, file string) error { return os.WriteFile(file, []byte("{"), 0o600) },
+		"removed":           func(_ *testing.T, file string) error { return os.Remove(file) },
+		"removed meanwhile": nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			s := open(t, dir)
+			change(t, s, "old")
+			shut(t, s)
+			file := filepath.Join(dir, fileName)
+			if prepare != nil {
+				if err := prepare(t, file); err != nil {
+					t.Fatal(err)
+				}
+			}
+			d := openDisk(t, dir)
+			if _, _, err := d.load(); err != nil {
+				t.Fatal(err)
+			}
+			told := with("told")
+			if prepare == nil {
+				d.sure = true
+				if err := os.Remove(file); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := d.write(told); err != nil {
+				t.Fatal(err)
+			}
+			killed(t, dir, told)
+		})
+	}
+}
+
+// What was refused is not there after a kill, and does not stand in the way of
+// what comes after it.
+func TestKilledAfterARefusal(t *testing.T) {
+	for _, sure := range []bool{true, false} {
+		dir := t.TempDir()
+		d := openDisk(t, dir)
+		s := with("a")
+		for range 2 {
+			if err := errors.Join(d.write(s), d.settle()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		d.sure = sure
+		refused := s.clone()
+		refused.Accept(event(), []string{"refused"})
+		well := d.dir
+		d.dir = unsyncable(t, well)
+		if err := d.write(refused); sure == (err != nil) {
+			t.Fatalf("sure: %t: %v", sure, err)
+		}
+		d.dir = well
+		if sure {
+			killed(t, dir, refused) // it was not refused: its name comes later
+			continue
+		}
+		s.Accept(event(), []string{"b"})
+		if err := d.write(s); err != nil {
+			t.Fatal(err)
+		}
+		killed(t, dir, s)
+	}
+}
+
+// unsyncable is the same directory, opened so that it cannot be synced (open(2),
+// O_PATH).
+func unsyncable(t *testing.T, dir *os.File) *os.File {
+	t.Helper()
+	fd, err := unix.Open(dir.Name(), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := os.NewFile(uintptr(fd), dir.Name())
+	t.Cleanup(func() { _ = file.Close() })
+	return file
+}
+
+// Nobody leads who writes to another file, or has him wait at a pipe.
+func TestNextLeadsElsewhere(t *testing.T) {
+	victim := filepath.Join(t.TempDir(), "victim")
+	if err := os.WriteFile(victim, []byte("secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, place := range map[string]func(next string) error{
+		"a symlink":   func(next string) error { return os.Symlink(victim, next) },
+		"a hard link": func(next string) error { return os.Link(victim, next) },
+		"a pipe":      func(next string) error { return unix.Mkfifo(next, 0o600) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			s := open(t, dir)
+			change(t, s, "a")
+			shut(t, s)
+			next := filepath.Join(dir, nextName)
+			if err := os.Remove(next); err != nil && !errors.Is(err, os.ErrNotExist) {
+				t.Fatal(err)
+			}
+			if err := place(next); err != nil {
+				t.Fatal(err)
+			}
+			s = open(t, dir)
+			change(t, s, "b")
+			shut(t, s)
+			if diff := cmp.Diff([]string{"a", "b"}, rulesOf(t, dir)); diff != "" {
+				t.Error(diff)
+			}
+			if text, err := os.ReadFile(victim); err != nil || string(text) != "secret" {
+				t.Errorf("the other file is %q: %v", text, err)
+			}
+		})
+	}
+}
+
+// A bit that fell over is damage, though what is left is JSON.
+func TestTamperedIsSetAside(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	change(t, s, "rule-a")
+	shut(t, s)
+	file := filepath.Join(dir, fileName)
+	text, err := os.ReadFile(file)
+	if err == nil {
+		err = os.WriteFile(file, bytes.Replace(text, []byte("rule-a"), []byte("rule-b"), 1), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, aside, err := Open(dir)
+	if err != nil || aside == "" || len(s.Get().Runs) != 0 {
+		t.Errorf("set aside as %q: %v", aside, err)
+	}
+	shut(t, s)
+}
+
+// A store that is closed takes nothing more, whoever comes at the same time.
+func TestCloseAmongUpdates(t *testing.T) {
+	for range 50 {
+		dir := t.TempDir()
+		s := open(t, dir)
+		var wg sync.WaitGroup
+		var taken atomic.Int64
+		for i := range 4 {
+			wg.Go(func() {
+				err := s.Update(func(st *State) { st.Accept(event(), []string{fmt.Sprint(i)}) })
+				if err == nil {
+					taken.Add(1)
+				} else if !errors.Is(err, os.ErrClosed) {
+					t.Error(err)
+				}
+			})
+		}
+		shut(t, s)
+		wg.Wait()
+		if n := len(rulesOf(t, dir)); n != int(taken.Load()) {
+			t.Errorf("%d were taken, and %d are there", taken.Load(), n)
+		}
 	}
 }

@@ -3,6 +3,7 @@
 package state
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -76,6 +77,13 @@ func TestPowerCut(t *testing.T) {
 	if _, _, err := d.load(); err != nil {
 		t.Fatal(err)
 	}
+	if err := d.settle(); err != nil {
+		t.Fatal(err)
+	}
+	tear(t, d)
+	if diff := cmp.Diff(rulesIn(s), rulesOf(t, again)); diff != "" {
+		t.Errorf("cut twice: %s", diff)
+	}
 	s.Accept(event(), []string{"f"})
 	if err := d.write(s); err != nil {
 		t.Fatal(err)
@@ -83,6 +91,28 @@ func TestPowerCut(t *testing.T) {
 	if diff := cmp.Diff(rulesIn(s), rulesOf(t, again)); diff != "" {
 		t.Errorf("written after a cut: %s", diff)
 	}
+}
+
+// A text that could not get the name of the file was refused, and is not there
+// after a crash.
+func TestRefusedName(t *testing.T) {
+	dir := t.TempDir()
+	d := openDisk(t, dir)
+	s := with("a")
+	for range 2 {
+		if err := errors.Join(d.write(s), d.settle()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	refused := s.clone()
+	refused.Accept(event(), []string{"refused"})
+	d.sure = false
+	sh(t, "chattr", "+i", d.path(fileName))
+	t.Cleanup(func() { sh(t, "chattr", "-i", d.path(fileName)) })
+	if err := d.write(refused); err == nil {
+		t.Fatal("it was not refused")
+	}
+	killed(t, dir, s)
 }
 
 // tear writes half of a text and has it on disk, as a write that is cut short.
@@ -93,7 +123,7 @@ func tear(t *testing.T, d *disk) {
 		return
 	}
 	if err == nil {
-		_, err = file.WriteAt([]byte(`{"version":1,"serial":9`), 0)
+		_, err = file.WriteAt([]byte(`{"version":1,"sum":"9`), 0)
 	}
 	if err == nil {
 		err = file.Sync()

@@ -15,11 +15,12 @@ import (
 type State struct {
 	// Version is the format's; a file of another version is set aside.
 	Version int `json:"version"`
-	// Serial counts the writes, and Sum is the CRC-32 of the text in hexadecimal,
-	// reckoned with eight zeros in its place: by them a text that never got its
-	// name is known to be newer and whole.
-	Serial uint64 `json:"serial"`
-	Sum    string `json:"sum"`
+	// Sum is the CRC-32 of the text in hexadecimal, reckoned with eight zeros in
+	// its place, and After the sum of the text before: by them a text that never
+	// got its name is known to be whole and the next. A text without a sum is
+	// believed as it is.
+	Sum   string `json:"sum"`
+	After string `json:"after"`
 	// Addresses are the public addresses last believed and accepted.
 	Addresses netwatch.Known `json:"addresses"`
 	// Runs are accepted and not yet ended, by the name of their rule.
@@ -89,7 +90,7 @@ func empty() *State {
 // maps and never write into them.
 func (s *State) clone() *State {
 	return &State{
-		Version: s.Version, Serial: s.Serial, Addresses: maps.Clone(s.Addresses), Runs: maps.Clone(s.Runs),
+		Version: s.Version, Sum: s.Sum, Addresses: maps.Clone(s.Addresses), Runs: maps.Clone(s.Runs),
 		Failures: maps.Clone(s.Failures), Seen: maps.Clone(s.Seen),
 		Rewrites: maps.Clone(s.Rewrites), Starts: maps.Clone(s.Starts),
 	}

@@ -25,8 +25,9 @@ type Store struct {
 	state     *State // never changed, only replaced
 	queue     []update
 	writing   bool
-	began     time.Time // the present write, while writing
-	commits   sync.WaitGroup
+	began     time.Time     // the present write, while writing
+	ended     chan struct{} // closed when the present write and what follows is over
+	closed    bool
 	confirmed map[netwatch.Family]confirmation // newer than in state, not worth a write
 }
 
@@ -78,7 +79,10 @@ func (s *Store) age() {
 // Close writes the newest confirmations and unlocks the directory.
 func (s *Store) Close() error {
 	err := s.Update(func(*State) {})
-	s.commits.Wait()
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	<-s.ended
 	return errors.Join(err, s.disk.dir.Close())
 }
 
@@ -88,13 +92,19 @@ func (s *Store) Close() error {
 func (s *Store) Update(change func(*State)) error {
 	u := update{change, make(chan error, 1)}
 	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return fmt.Errorf("writing the state: %w", os.ErrClosed)
+	}
 	s.queue = append(s.queue, u)
 	first := !s.writing
-	s.writing = true
+	if first {
+		s.writing, s.ended = true, make(chan struct{})
+	}
 	s.mu.Unlock()
 	if first { // who comes alone waits for the disk and for nobody else
 		s.commit()
-		s.commits.Go(s.goOn)
+		go s.goOn()
 	}
 	return <-u.done
 }
@@ -128,6 +138,7 @@ func (s *Store) goOn() {
 		s.mu.Lock()
 		if len(s.queue) == 0 {
 			s.writing, s.began = false, time.Time{}
+			close(s.ended)
 			s.mu.Unlock()
 			return
 		}

@@ -15,8 +15,12 @@ import (
 // need not be written.
 const block = 4096
 
-// noSum stands in place of a text's sum while it is reckoned.
-const noSum = "00000000"
+const (
+	// noSum stands in place of a text's sum while it is reckoned.
+	noSum = "00000000"
+	// sumKey is what stands before the sum.
+	sumKey = `"sum":"`
+)
 
 // A text is the newest text of the state, each event on a line. Most events of it
 // stood in the one before as well, and are not written anew: in a flood that is
@@ -27,10 +31,11 @@ type text struct {
 	lines map[string][]byte
 }
 
-// of is the text of a state, good until the next is made.
+// of is the text of a state that comes after the one whose sum it has, good until
+// the next is made. It gives the state its own sum.
 func (t *text) of(s *State) ([]byte, error) {
 	rest := *s
-	rest.Runs, rest.Sum = nil, noSum
+	rest.Runs, rest.Sum, rest.After = nil, noSum, s.Sum
 	head, err := json.Marshal(&rest)
 	if err != nil {
 		return nil, err
@@ -41,7 +46,7 @@ func (t *text) of(s *State) ([]byte, error) {
 		return nil, err
 	}
 	t.bytes = append(append(t.bytes, '}'), after...)
-	t.seal(bytes.Index(before, []byte(noSum)))
+	s.Sum = t.seal()
 	return t.bytes, nil
 }
 
@@ -83,12 +88,14 @@ func (t *text) event(known map[string][]byte, ev netwatch.Event) (err error) {
 }
 
 // seal puts the sum where it belongs, and fills the text up to whole blocks.
-func (t *text) seal(at int) {
-	copy(t.bytes[at:], sum(t.bytes))
+func (t *text) seal() string {
+	is := sum(t.bytes)
+	copy(t.bytes[bytes.Index(t.bytes, []byte(sumKey))+len(sumKey):], is)
 	for len(t.bytes)%block != block-1 {
 		t.bytes = append(t.bytes, ' ')
 	}
 	t.bytes = append(t.bytes, '\n')
+	return is
 }
 
 // sum is the CRC-32 of a text in hexadecimal.
@@ -97,5 +104,5 @@ func sum(text []byte) string { return fmt.Sprintf("%0*x", len(noSum), crc32.Chec
 // sealed says that this is the sum of a text that has it in it.
 func sealed(text []byte, has string) bool {
 	text = bytes.TrimRight(text, " \n")
-	return has == sum(bytes.Replace(text, []byte(has), []byte(noSum), 1))
+	return has == sum(bytes.Replace(text, []byte(sumKey+has), []byte(sumKey+noSum), 1))
 }
