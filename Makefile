@@ -66,7 +66,7 @@ bench: deb bench-micro ## tables beside what one would have instead: docs/perfor
 bench-micro: go ## benchmarks of what is done for each event (BENCHTIME=1s)
 	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
 
-bench-compare: go ## the same at another commit and here, by benchstat (BASE=HEAD~1)
+bench-compare: go ## the same at another commit and here, by benchstat (BASE=HEAD~1; some minutes)
 	tools/bench-compare $(BASE)
 
 fuzz: go ## every fuzz target for a short while (FUZZTIME=10s)

@@ -55,15 +55,19 @@ func (e *effort) callers(n int) {
 
 // relax gives back what is not needed when it is quiet.
 func (e *effort) relax() {
+	if e.rests() {
+		debug.FreeOSMemory() // no caller waits for it
+	}
+}
+
+// rests gives back the processors, unless there is a crowd.
+func (e *effort) rests() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.crowded {
-		return
-	}
-	if runtime.GOMAXPROCS(0) != e.usual {
+	if !e.crowded && runtime.GOMAXPROCS(0) != e.usual {
 		runtime.GOMAXPROCS(e.usual)
 	}
-	debug.FreeOSMemory()
+	return !e.crowded
 }
 
 // stop leaves it as it is.

@@ -59,7 +59,7 @@ func report(err error) {
 func run(ctx context.Context, names []string) (err error) {
 	for _, name := range names {
 		if !slices.ContainsFunc(tables, func(t table) bool { return t.name == name }) {
-			return fmt.Errorf("there is no table %q", name)
+			return fmt.Errorf("there is no table %q; there are %s", name, strings.Join(tableNames(), ", "))
 		}
 	}
 	b := &bench{}
@@ -74,6 +74,13 @@ func run(ctx context.Context, names []string) (err error) {
 		}
 	}
 	return nil
+}
+
+func tableNames() (names []string) {
+	for _, t := range tables {
+		names = append(names, t.name)
+	}
+	return names
 }
 
 // load is the load average of the last minute.

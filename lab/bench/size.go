@@ -21,6 +21,13 @@ const startRounds = 50
 
 // size weighs the programs and starts them.
 func (b *bench) size(ctx context.Context) error {
+	program, made := weigh("bin/netwatch"), int64(0)
+	for _, deb := range glob("dist/netwatch_*_" + runtime.GOARCH + ".deb") {
+		made = weigh(deb)
+	}
+	if program == 0 || made == 0 {
+		return errors.New("there is no bin/netwatch, or no package in dist: make deb")
+	}
 	dir, err := os.MkdirTemp("/var/tmp", "netwatch-bench")
 	if err != nil {
 		return err
@@ -41,16 +48,12 @@ func (b *bench) size(ctx context.Context) error {
 	}
 	s := newSheet("what", "program MB", "against webhook", "package MB", "against webhook", "start ms", "against webhook")
 	webhook, itsPackage := weigh("/usr/bin/webhook"), packageSize(ctx, "webhook")
-	row := func(name string, program, pack int64, start lab.Times) {
-		s.row(name, mb(program), ratio(program, webhook), mb(pack), ratio(pack, itsPackage), start.Median(), ratio(start.Median(), theirs.Median()))
+	row := func(name string, program, pack int64, start ...any) {
+		s.row(append([]any{name, mb(program), ratio(program, webhook), mb(pack), ratio(pack, itsPackage)}, start...)...)
 	}
-	var made int64
-	for _, deb := range glob("dist/netwatch_*_" + runtime.GOARCH + ".deb") { // of make deb
-		made = weigh(deb)
-	}
-	row("netwatch, until READY=1", weigh("bin/netwatch"), made, ours)
-	row("webhook, until it takes a connection", webhook, itsPackage, theirs)
-	row("inadyn", weigh("/usr/bin/inadyn"), packageSize(ctx, "inadyn"), nil)
+	row("netwatch, until READY=1", program, made, ours.Median(), ratio(ours.Median(), theirs.Median()))
+	row("webhook, until it takes a connection", webhook, itsPackage, theirs.Median(), "1")
+	row("inadyn", weigh("/usr/sbin/inadyn"), packageSize(ctx, "inadyn"), "-", "-")
 	return s.end()
 }
 
