@@ -180,10 +180,11 @@ func (b *bench) pids(ctx context.Context, all []idler) (pids []string, err error
 // blink is how long a daemon may work so that it counts as having woken once.
 const blink = 100 * time.Millisecond
 
-// wakesInside is how often each process did something, in idleTime: to wake, it
-// takes a few context switches within a millisecond.
+// wakesInside is how often each process did something after it had done nothing,
+// in idleTime: to wake, it takes a few context switches within a millisecond,
+// which may lie on both sides of a tick.
 func wakesInside(pids []string) (any, error) {
-	wakes, last := make([]int, len(pids)), make([]int64, len(pids))
+	wakes, last, awake := make([]int, len(pids)), make([]int64, len(pids)), make([]bool, len(pids))
 	tick := time.NewTicker(blink)
 	defer tick.Stop()
 	for end := time.Now().Add(idleTime); time.Now().Before(end); <-tick.C {
@@ -192,10 +193,11 @@ func wakesInside(pids []string) (any, error) {
 			if err != nil {
 				return nil, err
 			}
-			if last[i] != 0 && u.Switches != last[i] {
+			did := last[i] != 0 && u.Switches != last[i]
+			if did && !awake[i] {
 				wakes[i]++
 			}
-			last[i] = u.Switches
+			last[i], awake[i] = u.Switches, did
 		}
 	}
 	return wakes, nil
