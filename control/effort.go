@@ -47,7 +47,6 @@ func (e *effort) callers(n int) {
 		e.rest.Reset(calm)
 		return
 	}
-	e.rest.Stop()
 	if e.usual < crowdProcessors {
 		runtime.GOMAXPROCS(crowdProcessors)
 	}
