@@ -175,7 +175,7 @@ func (d *disk) open() (fd int, err error) {
 // fill gives a file this content and waits until the disk has it.
 func fill(fd int, text []byte) error {
 	var st unix.Stat_t
-	n, err := unix.Pwrite(fd, text, 0)
+	n, err := uninterrupted(func() (int, error) { return unix.Pwrite(fd, text, 0) })
 	if err == nil && n < len(text) {
 		err = unix.ENOSPC
 	}
@@ -186,9 +186,19 @@ func fill(fd int, text []byte) error {
 		err = unix.Ftruncate(fd, int64(len(text)))
 	}
 	if err == nil {
-		err = unix.Fdatasync(fd)
+		_, err = uninterrupted(func() (int, error) { return 0, unix.Fdatasync(fd) })
 	}
 	return err
+}
+
+// uninterrupted makes a system call until no signal ends it, as some file systems
+// let those by which Go takes turns.
+func uninterrupted(call func() (int, error)) (int, error) {
+	for {
+		if n, err := call(); !errors.Is(err, unix.EINTR) {
+			return n, err
+		}
+	}
 }
 
 // settle gives the next file the name of the file, if that is due, and the other
