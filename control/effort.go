@@ -13,8 +13,8 @@ const (
 	crowd = 2
 	// crowdProcessors is how many processors the runtime then has.
 	crowdProcessors = 2
-	// calm is how long there is nobody until it is quiet again, as well after the
-	// start.
+	// calm is how long there is no crowd until it is quiet again, as well after
+	// the start.
 	calm = 10 * time.Second
 )
 

@@ -75,7 +75,7 @@ func (d *disk) newer(s *State) (*State, error) {
 		return nil, d.unread(nextName, err)
 	}
 	next := parse(text)
-	if next == nil || next.Sum == "" || next.After != s.Sum {
+	if next == nil || next.Sum == "" || s.Sum == "" || next.After != s.Sum {
 		return s, nil
 	}
 	d.due = true
@@ -207,7 +207,7 @@ func uninterrupted(call func() (int, error)) (int, error) {
 func (d *disk) settle() error {
 	next, file := d.path(nextName), d.path(fileName)
 	if d.due && unix.Renameat2(unix.AT_FDCWD, next, unix.AT_FDCWD, file, unix.RENAME_EXCHANGE) != nil {
-		if err := os.Rename(next, file); err != nil {
+		if err := os.Rename(next, file); err != nil && !errors.Is(err, fs.ErrNotExist) { // taken away, it is made anew
 			return err
 		}
 	}

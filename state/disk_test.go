@@ -113,6 +113,24 @@ func change(t *testing.T, s *Store, rule string) {
 	}
 }
 
+// After a text without a sum, as somebody made it by hand, comes none that is
+// known: the first of all texts has nothing before it either.
+func TestNothingIsAfterATextWithoutASum(t *testing.T) {
+	dir := t.TempDir()
+	d := openDisk(t, dir)
+	first, err := d.text.of(with("first"))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, nextName), first, 0o600)
+	}
+	byHand, _ := json.Marshal(with("hand"))
+	if err = errors.Join(err, os.WriteFile(filepath.Join(dir, fileName), byHand, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"hand"}, rulesOf(t, dir)); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // A damaged file is not replaced by what it was before, which is out of date.
 func TestDamagedBesideAWholeOne(t *testing.T) {
 	dir := t.TempDir()
@@ -236,18 +254,42 @@ func TestKilledWithoutAFile(t *testing.T) {
 	}
 }
 
+// The next file is taken away after its caller was told and before it has the name:
+// the state goes on, and what is told from then on is there.
+func TestNextTakenAway(t *testing.T) {
+	dir, d, s := settled(t)
+	for _, rule := range []string{"b", "c"} {
+		s.Accept(event(), []string{rule})
+		if err := d.write(s); err != nil {
+			t.Fatalf("%s: %v", rule, err)
+		}
+		if rule == "b" {
+			if err := os.Remove(filepath.Join(dir, nextName)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	killed(t, dir, s)
+}
+
+// settled is a disk with both files, and its state, which has the rule a.
+func settled(t *testing.T) (dir string, d *disk, s *State) {
+	t.Helper()
+	dir = t.TempDir()
+	d, s = openDisk(t, dir), with("a")
+	for range 2 {
+		if err := errors.Join(d.write(s), d.settle()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir, d, s
+}
+
 // What was refused is not there after a kill, and does not stand in the way of
 // what comes after it.
 func TestKilledAfterARefusal(t *testing.T) {
 	for _, sure := range []bool{true, false} {
-		dir := t.TempDir()
-		d := openDisk(t, dir)
-		s := with("a")
-		for range 2 {
-			if err := errors.Join(d.write(s), d.settle()); err != nil {
-				t.Fatal(err)
-			}
-		}
+		dir, d, s := settled(t)
 		d.sure = sure
 		refused := s.clone()
 		refused.Accept(event(), []string{"refused"})

@@ -3,7 +3,6 @@
 package state
 
 import (
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -96,14 +95,7 @@ func TestPowerCut(t *testing.T) {
 // A text that could not get the name of the file was refused, and is not there
 // after a crash.
 func TestRefusedName(t *testing.T) {
-	dir := t.TempDir()
-	d := openDisk(t, dir)
-	s := with("a")
-	for range 2 {
-		if err := errors.Join(d.write(s), d.settle()); err != nil {
-			t.Fatal(err)
-		}
-	}
+	dir, d, s := settled(t)
 	refused := s.clone()
 	refused.Accept(event(), []string{"refused"})
 	d.sure = false

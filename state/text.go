@@ -54,27 +54,29 @@ func (t *text) of(s *State) ([]byte, error) {
 func (t *text) runs(runs map[string]Run) error {
 	known := t.lines
 	t.lines = make(map[string][]byte, len(known)+1)
-	for i, rule := range slices.Sorted(maps.Keys(runs)) {
+	for _, rule := range slices.Sorted(maps.Keys(runs)) {
 		name, err := json.Marshal(rule)
 		if err != nil {
 			return err
 		}
-		r := runs[rule]
-		t.bytes = fmt.Appendf(t.bytes, `%.*s%s:{"changed":%t,"events":[`, min(i, 1), ",", name, r.Changed)
-		for j, ev := range r.Events {
+		t.bytes = fmt.Appendf(t.bytes, `%s:{"changed":%t,"events":[`, name, runs[rule].Changed)
+		for _, ev := range runs[rule].Events {
 			if err := t.event(known, ev); err != nil {
 				return err
 			}
-			if j < len(r.Events)-1 {
-				t.bytes = append(t.bytes, ',')
-			}
 		}
-		t.bytes = append(t.bytes, "]}"...)
+		t.end("]},")
 	}
+	t.end("")
 	return nil
 }
 
-// event adds an event.
+// end ends a list with a text in place of the comma behind its last element.
+func (t *text) end(with string) {
+	t.bytes = append(bytes.TrimSuffix(t.bytes, []byte(",")), with...)
+}
+
+// event adds an event and a comma.
 func (t *text) event(known map[string][]byte, ev netwatch.Event) (err error) {
 	line, ok := known[ev.ID]
 	if !ok {
@@ -83,7 +85,7 @@ func (t *text) event(known map[string][]byte, ev netwatch.Event) (err error) {
 		}
 	}
 	t.lines[ev.ID] = line
-	t.bytes = append(append(t.bytes, '\n'), line...)
+	t.bytes = append(append(append(t.bytes, '\n'), line...), ',')
 	return nil
 }
 
