@@ -114,6 +114,10 @@ func (d *disk) write(s *State) error {
 	if err == nil {
 		err = d.settle()
 	}
+	if d.due && errors.Is(err, fs.ErrNotExist) { // somebody took it away: it is made anew
+		d.due = false
+		err = d.settle()
+	}
 	if err == nil {
 		err = d.replace(text)
 	}
@@ -207,7 +211,7 @@ func uninterrupted(call func() (int, error)) (int, error) {
 func (d *disk) settle() error {
 	next, file := d.path(nextName), d.path(fileName)
 	if d.due && unix.Renameat2(unix.AT_FDCWD, next, unix.AT_FDCWD, file, unix.RENAME_EXCHANGE) != nil {
-		if err := os.Rename(next, file); err != nil && !errors.Is(err, fs.ErrNotExist) { // taken away, it is made anew
+		if err := os.Rename(next, file); err != nil {
 			return err
 		}
 	}
