@@ -27,9 +27,11 @@ var mayImport = map[string][]string{
 	".":       {},
 	"sources": {"."},
 	"access":  {"."},
-	"actions": {".", "access"},
+	"rewrite": {".", "access"},
+	"systemd": {".", "access"},
+	"actions": {".", "access", "rewrite", "systemd"},
 	"state":   {"."},
-	"helper":  {".", "actions"},
+	"helper":  {".", "access", "actions"},
 	"hooks":   {".", "state"},
 	"control": {".", "hooks", "state"},
 	"config":  {".", "sources", "actions", "hooks"},
@@ -37,7 +39,7 @@ var mayImport = map[string][]string{
 	"setup": {".", "config", "actions", "sources", "packaging"},
 	// What an installation brings.
 	"packaging": {},
-	"cmd":       {".", "sources", "actions", "state", "hooks", "control", "config", "helper", "setup", "access"},
+	"cmd":       {".", "sources", "actions", "state", "hooks", "control", "config", "helper", "setup", "access", "systemd"},
 	// The lab uses the command as a program only.
 	"lab": {".", "sources", "actions", "state", "hooks", "control"},
 }

@@ -4,7 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Duration is a span of time as the configuration writes it: "15s", "1m30s".
@@ -41,5 +44,20 @@ func ParsePath(text string) (Path, error) {
 	if !filepath.IsAbs(text) {
 		return "", fmt.Errorf("%q is a relative path: it must begin with /", text)
 	}
+	if err := CheckPlain(text); err != nil {
+		return "", err
+	}
 	return Path(filepath.Clean(text)), nil
+}
+
+// CheckPlain says why a text is not plain: it has a control character, an end of
+// line of whatever kind or another character that is not printed, or is not UTF-8.
+// No other text may come into a file that root reads, as a unit of systemd, where
+// a line that somebody else could add is a command.
+func CheckPlain(text string) error {
+	unprinted := func(r rune) bool { return !unicode.IsPrint(r) }
+	if !utf8.ValidString(text) || strings.ContainsFunc(text, unprinted) {
+		return WithHint(fmt.Errorf("%+q has characters in it that are not printed", text), "give it another name")
+	}
+	return nil
 }

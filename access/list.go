@@ -16,6 +16,7 @@ type perm uint16
 
 const (
 	mayRead   perm = 4
+	mayWrite  perm = 2
 	maySearch perm = 1 // of a directory
 	mayAll    perm = 7
 )
@@ -118,6 +119,17 @@ func (l list) heeded() list {
 	owner, _ := l.find(ownerEntry, noID)
 	other, _ := l.find(otherEntry, noID)
 	return list{owner, {groupEntry, 0, noID}, other}
+}
+
+// writers are the entries, but the owner's, that let somebody write.
+func (l list) writers() list {
+	mask, masked := l.find(maskEntry, noID)
+	return slices.DeleteFunc(slices.Clone(l.heeded()), func(e entry) bool {
+		if masked && e.masked() {
+			e.perm &= mask.perm
+		}
+		return e.tag == ownerEntry || e.tag == maskEntry || e.perm&mayWrite == 0
+	})
 }
 
 // errMasked is that the mask would have to be wider, and it is not for us to say

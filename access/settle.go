@@ -72,7 +72,7 @@ func (l Ledger) Settle(u User, needs []Need) ([]Right, []error) {
 	for _, n := range needs {
 		w, err := walk(n)
 		if err == nil {
-			defer w.close()
+			defer w.Close()
 			err = s.plan(w)
 		}
 		s.failed(n.File, err)
@@ -105,7 +105,7 @@ func (s *settlement) uid() uint32 { return uint32(s.user.UID) } //nolint:gosec /
 
 // plan makes goals of what the way lacks, or of nothing when one of them cannot
 // be: the others would be opened in vain.
-func (s *settlement) plan(w *way) error {
+func (s *settlement) plan(w *Way) error {
 	var lacking []*goal
 	if w.end != nil && w.end.stat.Mode&unix.S_IFMT != unix.S_IFREG {
 		return errors.New("it is not a regular file")
@@ -204,7 +204,7 @@ func (s *settlement) takeBack(path string, given perm) error {
 	if err != nil {
 		return err
 	}
-	defer w.close()
+	defer w.Close()
 	if w.end == nil || w.links > 0 {
 		return nil
 	}

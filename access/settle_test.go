@@ -89,6 +89,17 @@ func (s *scene) closed() {
 	s.want(s.file, "g:: o::")
 }
 
+// checkRead is whether a user can go the way to a file, and read it.
+func checkRead(t *testing.T, u User, file string) error {
+	t.Helper()
+	w, err := Walk(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	return w.CheckRead(u)
+}
+
 // What is needed is given, once, and taken back.
 func TestSettle(t *testing.T) {
 	s := newScene(t)
@@ -103,10 +114,10 @@ func TestSettle(t *testing.T) {
 		s.want(s.dir, "u:HIM:rx g:: m::rx o::")
 		s.want(s.file, "u:HIM:r g:: m::r o::")
 	}
-	if err := him.CheckRead(s.file); err != nil {
+	if err := checkRead(t, him, s.file); err != nil {
 		t.Error(err)
 	}
-	if (User{UID: 61008}).CheckRead(s.file) == nil {
+	if checkRead(t, User{UID: 61008}, s.file) == nil {
 		t.Error("another may read it too")
 	}
 	s.settle(him, read, "TOP/closed --x changed", "TOP/closed/file r-- unchanged")
@@ -248,22 +259,40 @@ func TestRevokeElsewhere(t *testing.T) {
 func TestOver(t *testing.T) {
 	const dir, link = unix.S_IFDIR, unix.S_IFLNK
 	root, alice := hand{}, hand{uid: 1}
+	with := func(mode uint32, more ...entry) list {
+		l := modeList(mode).put(entry{maskEntry, 7, noID})
+		for _, e := range more {
+			l = l.put(e)
+		}
+		return l
+	}
 	for name, c := range map[string]struct {
 		stat unix.Stat_t
+		list list
 		from hand
 		want hand
 	}{
-		"root's directory":           {unix.Stat_t{Mode: dir | 0o755}, root, root},
-		"root's link":                {unix.Stat_t{Mode: link | 0o777}, root, root},
-		"root's, all may add":        {unix.Stat_t{Mode: dir | unix.S_ISVTX | 0o777}, root, root},
-		"root's, a group may change": {unix.Stat_t{Mode: dir | 0o775}, root, hand{others: true}},
-		"root's, all may change":     {unix.Stat_t{Mode: dir | 0o757}, root, hand{others: true}},
-		"alice's directory":          {unix.Stat_t{Mode: dir | 0o770, Uid: 1}, root, alice},
-		"alice's link":               {unix.Stat_t{Mode: link | 0o777, Uid: 1}, root, alice},
-		"from alice to root":         {unix.Stat_t{Mode: dir | 0o755}, alice, alice},
-		"from alice to bob":          {unix.Stat_t{Mode: dir | 0o755, Uid: 2}, alice, hand{1, true}},
+		"root's directory":               {unix.Stat_t{Mode: dir | 0o755}, nil, root, root},
+		"root's link":                    {unix.Stat_t{Mode: link | 0o777}, nil, root, root},
+		"root's, all may add":            {unix.Stat_t{Mode: dir | unix.S_ISVTX | 0o777}, nil, root, root},
+		"root's, a group may change":     {unix.Stat_t{Mode: dir | 0o775, Gid: 5}, nil, root, hand{others: true}},
+		"root's, the group root may":     {unix.Stat_t{Mode: dir | 0o775}, nil, root, root},
+		"root's, all may change":         {unix.Stat_t{Mode: dir | 0o757}, nil, root, hand{others: true}},
+		"alice's directory":              {unix.Stat_t{Mode: dir | 0o770, Uid: 1}, nil, root, alice},
+		"alice's link":                   {unix.Stat_t{Mode: link | 0o777, Uid: 1}, nil, root, alice},
+		"from alice to root":             {unix.Stat_t{Mode: dir | 0o755}, nil, alice, alice},
+		"from alice to bob":              {unix.Stat_t{Mode: dir | 0o755, Uid: 2}, nil, alice, hand{1, true}},
+		"root's, alice may by the list":  {unix.Stat_t{Mode: dir | 0o770}, with(0o700, entry{userEntry, 7, 1}), root, alice},
+		"root's, alice and bob may":      {unix.Stat_t{Mode: dir | 0o770}, with(0o700, entry{userEntry, 7, 1}, entry{userEntry, 3, 2}), root, hand{1, true}},
+		"root's, a named group may":      {unix.Stat_t{Mode: dir | 0o770}, with(0o700, entry{namedGroup, 7, 9}), root, hand{others: true}},
+		"root's, alice may look":         {unix.Stat_t{Mode: dir | 0o750}, with(0o700, entry{userEntry, 5, 1}), root, root},
+		"root's, alice may but the mask": {unix.Stat_t{Mode: dir | 0o750}, with(0o700, entry{userEntry, 7, 1}, entry{maskEntry, 5, noID}), root, root},
 	} {
-		if got := c.from.over(&c.stat); got != c.want {
+		l := c.list
+		if l == nil {
+			l = modeList(c.stat.Mode)
+		}
+		if got := c.from.over(&c.stat, l); got != c.want {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}

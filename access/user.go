@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"os/user"
-	"path/filepath"
 	"slices"
 	"strconv"
 
@@ -22,15 +21,40 @@ type User struct {
 	Groups []uint32
 }
 
-// Lookup finds the user of that name.
+// Lookup finds the user of that name or number.
 func Lookup(name string) (User, error) {
 	found, err := user.Lookup(name)
+	if errors.As(err, new(user.UnknownUserError)) {
+		if byID, errID := user.LookupId(name); errID == nil {
+			found, err = byID, nil
+		}
+	}
 	if err != nil {
 		return User{}, err
 	}
+	return of(found)
+}
+
+// lookupGroup finds the number of the group of that name or number.
+func lookupGroup(name string) (int, error) {
+	found, err := user.LookupGroup(name)
+	if errors.As(err, new(user.UnknownGroupError)) {
+		if byID, errID := user.LookupGroupId(name); errID == nil {
+			found, err = byID, nil
+		}
+	}
+	if err != nil {
+		return 0, err
+	}
+	gid, err := strconv.ParseUint(found.Gid, 10, 31)
+	return int(gid), err
+}
+
+// of is the user whom the system has found.
+func of(found *user.User) (User, error) {
 	groups, err := found.GroupIds()
 	if err != nil {
-		return User{}, fmt.Errorf("looking for the groups of %s: %w", name, err)
+		return User{}, fmt.Errorf("looking for the groups of %s: %w", found.Username, err)
 	}
 	u := User{Groups: make([]uint32, len(groups))}
 	var errs []error
@@ -46,34 +70,8 @@ func Lookup(name string) (User, error) {
 	return u, errors.Join(errs...)
 }
 
-// CheckRead says why the user cannot read the file by a path without symlinks:
-// EACCES, or why that cannot be found out. It is reckoned by acl(5) and not
-// tried out, which would take the privilege to act as any user.
-func (u User) CheckRead(path string) error {
-	if err := u.check(path, mayRead); err != nil {
-		return err
-	}
-	for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
-		if err := u.check(dir, maySearch); err != nil || dir == "/" {
-			return err
-		}
-	}
-}
-
-// check says why the user does not have a permission on one file.
-func (u User) check(path string, want perm) error {
-	var st unix.Stat_t
-	if err := unix.Lstat(path, &st); err != nil {
-		return err
-	}
-	l, err := listOf(path, st.Mode)
-	if err == nil && !u.permitted(l, &st, want) {
-		err = unix.EACCES
-	}
-	return err
-}
-
-// listOf is the list of a file; its mode stands for one that it does not have.
+// listOf is the list of a file, by a name of the file itself; its mode stands for
+// one that it does not have.
 func listOf(path string, mode uint32) (list, error) {
 	value := make([]byte, 64<<10) // The largest that there can be (xattr(7)).
 	size, err := unix.Getxattr(path, Xattr, value)

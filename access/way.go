@@ -47,31 +47,66 @@ type hand struct {
 	others bool
 }
 
-// over is the hand once the way leads over a directory or symlink.
-func (h hand) over(st *unix.Stat_t) hand {
-	shared := st.Mode&unix.S_IFMT == unix.S_IFDIR && st.Uid == 0 && st.Mode&0o022 != 0 && st.Mode&unix.S_ISVTX == 0
+// and is the hand once a user decides as well.
+func (h hand) and(uid uint32) hand {
 	if h.uid == 0 {
-		h.uid = st.Uid
+		h.uid = uid
 	}
-	h.others = h.others || shared || st.Uid != 0 && st.Uid != h.uid
+	h.others = h.others || uid != 0 && uid != h.uid
 	return h
 }
 
-// A way is how the kernel goes to a file: the directories in which it looks for a
+// over is the hand once the way leads over a directory or symlink with that list.
+// Whoever owns it decides, and of root's directories also who else may write
+// them. In a sticky one that is nobody: what lies there is its owner's.
+func (h hand) over(st *unix.Stat_t, l list) hand {
+	if st.Uid != 0 || st.Mode&unix.S_IFMT != unix.S_IFDIR || st.Mode&unix.S_ISVTX != 0 {
+		return h.and(st.Uid)
+	}
+	for _, e := range l.writers() {
+		switch {
+		case e.tag == userEntry:
+			h = h.and(e.id)
+		case e.tag == groupEntry && st.Gid == 0, e.tag == namedGroup && e.id == 0:
+		default:
+			h.others = true
+		}
+	}
+	return h
+}
+
+// A Way is how the kernel goes to a file: the directories in which it looks for a
 // name, and the file, unless that is not there.
-type way struct {
+type Way struct {
 	Need
 	places []*place
-	// end is the last of them if it is what the way is to.
+	// dir is the directory in which the last name was looked for, which is base.
+	dir  *place
+	base string
+	// end is the last of the places if it is what the way is to.
 	end   *place
 	hand  hand
 	links int
+	// user is whose rights the way takes, from the first place on that somebody
+	// else than root decides over; nil is this process's own.
+	user *User
 }
 
-// walk goes the way of a need. Whoever may change it, what was found stays what
-// is looked at.
-func walk(n Need) (*way, error) {
-	w := &way{Need: n}
+// Walk goes the way to a file that is there, as far as others than root decide
+// where it leads with the rights of the first of them. Nobody can change what was
+// found, and what is done there is done by descriptors.
+func Walk(file string) (*Way, error) {
+	w, err := walk(Need{File: file})
+	if err == nil && w.end == nil {
+		w.Close()
+		err = unix.ENOENT
+	}
+	return w, err
+}
+
+// walk goes the way of a need, as far as it leads.
+func walk(n Need) (*Way, error) {
+	w := &Way{Need: n}
 	dir, err := w.root()
 	left := names(n.File)
 	for err == nil && len(left) > 0 {
@@ -81,7 +116,7 @@ func walk(n Need) (*way, error) {
 	case err == nil:
 		w.end = dir
 	case !errors.Is(err, unix.ENOENT):
-		w.close()
+		w.Close()
 		return nil, err
 	}
 	return w, nil
@@ -92,19 +127,31 @@ func names(path string) []string {
 	return slices.DeleteFunc(strings.Split(path, "/"), func(name string) bool { return name == "" || name == "." })
 }
 
-func (w *way) close() {
+// Close lets go of all places.
+func (w *Way) Close() {
 	for _, p := range w.places {
 		_ = p.Close()
 	}
 }
 
+// Do calls f with the rights that the way takes.
+func (w *Way) Do(f func() error, keeping ...uint) error {
+	if w.user == nil {
+		return f()
+	}
+	return w.user.Do(f, keeping...)
+}
+
 // open holds a place. dir is nil for the root directory.
-func (w *way) open(dir *place, name, path string) (*place, error) {
-	at := unix.AT_FDCWD
+func (w *Way) open(dir *place, name, path string) (*place, error) {
+	at, fd := unix.AT_FDCWD, -1
 	if dir != nil {
 		at = int(dir.Fd())
 	}
-	fd, err := unix.Openat(at, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	err := w.Do(func() (err error) {
+		fd, err = unix.Openat(at, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -113,18 +160,21 @@ func (w *way) open(dir *place, name, path string) (*place, error) {
 	return p, unix.Fstat(fd, &p.stat)
 }
 
-func (w *way) root() (*place, error) { return w.open(nil, "/", "/") }
+func (w *Way) root() (*place, error) { return w.open(nil, "/", "/") }
 
 // step looks for the first of the names that are left, and returns where to look
 // for the next ones.
-func (w *way) step(dir *place, left []string) (*place, []string, error) {
+func (w *Way) step(dir *place, left []string) (*place, []string, error) {
 	name, left := left[0], left[1:]
+	dir.need |= maySearch
 	if name == ".." {
 		up, err := w.open(dir, name, filepath.Dir(dir.path))
 		return up, left, err
 	}
-	dir.need |= maySearch
-	w.hand = w.hand.over(&dir.stat)
+	if err := w.lead(dir); err != nil {
+		return nil, nil, err
+	}
+	w.dir, w.base = dir, name
 	p, err := w.open(dir, name, filepath.Join(dir.path, name))
 	link := err == nil && p.stat.Mode&unix.S_IFMT == unix.S_IFLNK
 	if w.Watch && (err != nil || link || len(left) == 0) {
@@ -143,12 +193,33 @@ func (w *way) step(dir *place, left []string) (*place, []string, error) {
 	return p, left, nil
 }
 
+// lead notes who decides by a directory or symlink where the way leads, and goes
+// on with his rights. Who is not root can only go with his own.
+func (w *Way) lead(p *place) error {
+	var l list
+	if p.stat.Mode&unix.S_IFMT == unix.S_IFDIR {
+		var err error
+		if l, err = p.list(); err != nil {
+			return err
+		}
+	}
+	w.hand = w.hand.over(&p.stat, l)
+	if w.hand.uid == 0 || w.user != nil || os.Geteuid() != 0 {
+		return nil
+	}
+	u, err := lookupID(w.hand.uid)
+	w.user = &u
+	return err
+}
+
 // follow goes where a symlink leads.
-func (w *way) follow(dir, link *place, left []string) (*place, []string, error) {
+func (w *Way) follow(dir, link *place, left []string) (*place, []string, error) {
 	if w.links++; w.links > maxLinks {
 		return nil, nil, unix.ELOOP
 	}
-	w.hand = w.hand.over(&link.stat)
+	if err := w.lead(link); err != nil {
+		return nil, nil, err
+	}
 	target := make([]byte, unix.PathMax)
 	n, err := unix.Readlinkat(int(link.Fd()), "", target)
 	if err != nil {
@@ -169,6 +240,85 @@ func (p *place) check() error {
 	err := fmt.Errorf("it belongs to user %d, and others than he and root decide that the way leads there", p.stat.Uid)
 	return netwatch.WithHint(err, "have the directories and symlinks on the way belong to root or to the owner of the file, or open it by hand with setfacl(1)")
 }
+
+// Dir is a descriptor of the directory that the file lies in, after all symlinks,
+// by which names in it can be reached.
+func (w *Way) Dir() int { return int(w.dir.Fd()) }
+
+// Base is the file's name in its directory.
+func (w *Way) Base() string { return w.base }
+
+// Place is where the file lies, after all symlinks.
+func (w *Way) Place() string { return filepath.Join(w.dir.path, w.base) }
+
+// Stat is the file as the way has found it.
+func (w *Way) Stat() unix.Stat_t { return w.end.stat }
+
+// Same says whether another way leads to the same file in the same directory.
+func (w *Way) Same(o *Way) bool {
+	same := func(a, b *place) bool { return a.stat.Dev == b.stat.Dev && a.stat.Ino == b.stat.Ino }
+	return w.base == o.base && same(w.dir, o.dir) && same(w.end, o.end)
+}
+
+// Open opens the file for reading with the rights of its owner, who may read it
+// if anybody may.
+func (w *Way) Open() (*os.File, error) {
+	fd, owner := -1, User{UID: int(w.end.stat.Uid), GID: nobody}
+	if os.Geteuid() != 0 {
+		owner.UID = os.Geteuid()
+	}
+	err := owner.Do(func() (err error) {
+		fd, err = unix.Open(w.end.proc(), unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), w.Place()), nil
+}
+
+// Leader is the user who decides, beside root, where the way leads; root where
+// nobody else does. It is refused where several do.
+func (w *Way) Leader() (User, error) {
+	switch {
+	case w.hand.others:
+		return User{}, netwatch.WithHint(errors.New("several users decide where the way to it leads, and whose rights count cannot be said"),
+			"see namei -l "+w.File+": have each directory and symlink there belong to root, or to one user, and be written by nobody else; or name the file itself")
+	case w.user != nil:
+		return *w.user, nil
+	}
+	return lookupID(w.hand.uid)
+}
+
+// CheckRead says why a user cannot go the way and read the file: EACCES, or why
+// that cannot be found out. It is reckoned by acl(5) and not tried out.
+func (w *Way) CheckRead(u User) error { return w.CheckReadAs(u, w.end.File) }
+
+// CheckReadAs is CheckRead for another file in the place of the one that is
+// there.
+func (w *Way) CheckReadAs(u User, f *os.File) error {
+	for _, p := range w.places {
+		need := p.need
+		if need == 0 {
+			continue
+		}
+		if p == w.end {
+			p = &place{File: f}
+		}
+		l, err := p.list()
+		if err != nil {
+			return err
+		}
+		if !u.permitted(l, &p.stat, need) {
+			return unix.EACCES
+		}
+	}
+	return nil
+}
+
+// Reached is the directory that the file lies in, after all symlinks, if nobody
+// but root could have led the way there.
+func (w *Way) Reached() (dir string, byRoot bool) { return w.dir.path, w.dir.hand == hand{} }
 
 // proc is a name of the place itself: a descriptor that only holds it has no
 // attributes (open(2), O_PATH).

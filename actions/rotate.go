@@ -5,11 +5,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
 	"netwatch"
+	"netwatch/access"
+	"netwatch/rewrite"
+	sysd "netwatch/systemd"
 )
 
 // rotateUsage is what follows the verb.
@@ -32,6 +37,11 @@ type Rotation struct {
 	// does not say it, given the public address of that family; both may be
 	// invalid. LocalAddress finds it out.
 	Local func(family netwatch.Family, public netip.Addr) netip.Addr
+	// Units are those that the other steps of its rule work on.
+	Units []string
+	// Readers are users who have to be able to read the file; nil is those of the
+	// Units that are started with it.
+	Readers func(ctx context.Context) []access.Reader
 
 	elsewhere Rotate
 	prepare   func()
@@ -109,7 +119,7 @@ func (r *Rotation) Do(ctx context.Context, job netwatch.Job) netwatch.Result {
 		switch {
 		case err == nil:
 			return result
-		case !errors.Is(err, errMoved):
+		case !errors.Is(err, rewrite.ErrMoved):
 			return netwatch.Failure(err)
 		}
 		select {
@@ -117,30 +127,80 @@ func (r *Rotation) Do(ctx context.Context, job netwatch.Job) netwatch.Result {
 		case <-ctx.Done():
 		}
 	}
-	err := fmt.Errorf("rewriting %s: %w, %d times in a row", r.File, errMoved, rotateTries)
+	err := fmt.Errorf("rewriting %s: %w, %d times in a row", r.File, rewrite.ErrMoved, rotateTries)
 	return netwatch.Failure(netwatch.WithHint(err, "find what else writes this file, such as an old cron job, and remove it"))
 }
 
 // once reads the file, and replaces it if another is wanted.
 func (r *Rotation) once(ctx context.Context, public map[netwatch.Family]netip.Addr, changing func(netwatch.Rewrite) error) (netwatch.Result, error) {
-	o, err := openOriginal(string(r.File))
+	f, err := openConf(string(r.File))
 	if err != nil {
 		return netwatch.Result{}, err
 	}
-	defer o.Close()
+	defer f.Close()
 	local := func(f netwatch.Family) netip.Addr { return r.Local(f, public[f]) }
-	text, err := Rewrite(o.text, public, r.Private, local)
+	text, err := Rewrite(f.Text, public, r.Private, local)
 	if err != nil {
 		return netwatch.Result{}, fmt.Errorf("rewriting %s: %w", r.File, err)
 	}
-	before, after := Advertised(o.text), Advertised(text)
-	if bytes.Equal(text, o.text) {
+	before, after := Advertised(f.Text), Advertised(text)
+	if bytes.Equal(text, f.Text) {
 		return netwatch.Result{Outcome: netwatch.Unchanged, Detail: list(after)}, nil
 	}
-	if err := o.replace(ctx, text, changing); err != nil {
+	err = f.Replace(ctx, text, r.readers(ctx), changing)
+	if who, unreadable := errors.AsType[rewrite.Unreadable](err); unreadable {
+		cannot := fmt.Errorf("rewriting %s: coturn (user %s) cannot read it; it would start as an open relay", r.File, who.User)
+		return netwatch.Result{}, netwatch.WithHint(cannot, netwatch.Hint(err))
+	}
+	if err != nil {
 		return netwatch.Result{}, err
 	}
 	return netwatch.Result{Outcome: netwatch.Changed, Detail: list(before) + " → " + list(after)}, nil
+}
+
+// openConf opens a configuration of coturn. An empty one is what a writer leaves
+// for an instant who truncates before he writes; replacing it would lose what he
+// writes, and coturn without a configuration is an open relay (measured).
+func openConf(file string) (*rewrite.File, error) {
+	f, err := rewrite.Open(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, netwatch.WithHint(err, "name the file that coturn is started with (turnserver -c FILE)")
+	}
+	if err == nil && len(f.Text) == 0 {
+		f.Close()
+		return nil, netwatch.WithHint(fmt.Errorf("reading %s: it is empty: coturn would start as an open relay", file),
+			"restore it from a backup; if it is meant to hold nothing else, write a comment line into it")
+	}
+	return f, err
+}
+
+// readers are users who have to be able to read the file. That they cannot be
+// found out is no reason to leave the address wrong: owner, mode and ACL stay.
+func (r *Rotation) readers(ctx context.Context) []access.Reader {
+	if r.Readers != nil {
+		return r.Readers(ctx)
+	}
+	all, err := sysd.Readers(ctx, string(r.File), r.Units)
+	if err != nil {
+		return nil
+	}
+	return all
+}
+
+// Before tells each rotation among the steps of a rule which units the others work
+// on.
+func Before(steps []netwatch.Step) {
+	var units []string
+	for _, s := range steps {
+		if unit, _, ok := UnitNeed(s.Action); ok && !slices.Contains(units, unit) {
+			units = append(units, unit)
+		}
+	}
+	for _, s := range steps {
+		if r, ok := s.Action.(*Rotation); ok {
+			r.Units = units
+		}
+	}
 }
 
 // list is the addresses for a person to read.

@@ -208,7 +208,7 @@ const credentialTime = time.Minute
 
 // readTurn reads a configuration of coturn.
 func readTurn(file netwatch.Path) (*turnConf, error) {
-	o, err := openOriginal(string(file))
+	o, err := openConf(string(file))
 	if errors.Is(err, fs.ErrPermission) {
 		err = netwatch.WithHint(err, netwatch.GrantHint)
 	}
@@ -216,7 +216,7 @@ func readTurn(file netwatch.Path) (*turnConf, error) {
 		return nil, err
 	}
 	defer o.Close()
-	turn, err := parseTurn(o.text, time.Now())
+	turn, err := parseTurn(o.Text, time.Now())
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", file, err)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/kballard/go-shellquote"
 
 	"netwatch"
+	"netwatch/actions"
 )
 
 // steps reads the lines of a do. A line with a mistake is reported and left out.
@@ -31,6 +32,7 @@ func (r *reader) steps(n *node) []netwatch.Step {
 		}
 		all = append(all, step)
 	}
+	actions.Before(all)
 	return all
 }
 

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -37,7 +38,7 @@ func serve(t *testing.T) (c *Client, file string, ends <-chan error) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
-	s := Server{Granted: []Grant{{file, actions.PrivateKeep}}}
+	s := Server{Granted: []Grant{{File: file, Private: actions.PrivateKeep}}}
 	ended := make(chan error, 16)
 	go func() { // Ends with the listener.
 		for {
@@ -314,9 +315,9 @@ func TestCheckOwn(t *testing.T) {
 }
 
 func TestServerText(t *testing.T) {
-	s := Server{Granted: []Grant{{`/etc/a "b" %i\c`, actions.PrivateAuto}}, Accept: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
+	s := Server{Granted: []Grant{{File: `/etc/a "b" %i\c`, Private: actions.PrivateAuto}}, Accept: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
 	again, err := ParseServer(s.String())
-	if err != nil || again.String() != s.String() || len(again.Granted) != 1 || again.Granted[0] != s.Granted[0] || again.Accept[0] != s.Accept[0] {
+	if err != nil || again.String() != s.String() || len(again.Granted) != 1 || !reflect.DeepEqual(again.Granted, s.Granted) || again.Accept[0] != s.Accept[0] {
 		t.Errorf("%v becomes %v %v", s, again, err)
 	}
 	if s, err := ParseServer(""); err != nil || len(s.Granted) != 0 {

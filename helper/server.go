@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"netwatch"
+	"netwatch/access"
 	"netwatch/actions"
 )
 
@@ -47,6 +48,8 @@ type Server struct {
 type Grant struct {
 	File    string          `json:"file"`
 	Private actions.Private `json:"private"`
+	// Readers are users who have to be able to read it.
+	Readers []access.Reader `json:"readers,omitempty"`
 }
 
 // String is the server as JSON, in one line.
@@ -131,12 +134,14 @@ func (s Server) answer(ctx context.Context, in *json.Decoder, out *json.Encoder)
 	if err := in.Decode(&q); err != nil {
 		return netwatch.Result{}, fmt.Errorf("reading the request: %w", err)
 	}
-	if err := s.check(q); err != nil {
+	g, err := s.check(q)
+	if err != nil {
 		return netwatch.Result{}, fmt.Errorf("rewriting %q: %w", q.File, err)
 	}
 	r := &actions.Rotation{
-		File: netwatch.Path(q.File), Private: q.Private,
-		Local: func(family netwatch.Family, _ netip.Addr) netip.Addr { return q.Own[family] },
+		File: netwatch.Path(g.File), Private: g.Private,
+		Local:   func(family netwatch.Family, _ netip.Addr) netip.Addr { return q.Own[family] },
+		Readers: func(context.Context) []access.Reader { return g.Readers },
 	}
 	known := netwatch.Known{}
 	for family, a := range q.Public {
@@ -145,38 +150,39 @@ func (s Server) answer(ctx context.Context, in *json.Decoder, out *json.Encoder)
 	return r.Do(ctx, netwatch.Job{Known: known, Changing: ready(in, out)}), nil
 }
 
-// check says why a request is refused.
-func (s Server) check(q request) error {
-	if err := s.granted(q); err != nil {
-		return err
+// check is what is granted of a request, or says why it is refused.
+func (s Server) check(q request) (Grant, error) {
+	g, err := s.granted(q)
+	if err != nil {
+		return g, err
 	}
 	if len(q.Public) == 0 {
-		return errors.New("the request has no public address")
+		return g, errors.New("the request has no public address")
 	}
 	for family, a := range q.Public {
 		if err := netwatch.CheckPublic(a, s.Accept); err != nil {
-			return err
+			return g, err
 		}
 		if netwatch.FamilyOf(a) != family {
-			return fmt.Errorf("%s is not an %s address", a, family)
+			return g, fmt.Errorf("%s is not an %s address", a, family)
 		}
 	}
 	for family, a := range q.Own {
 		if err := checkOwn(family, a, q.Public[family], s.Accept); err != nil {
-			return err
+			return g, err
 		}
 	}
-	return nil
+	return g, nil
 }
 
-// granted says whether the file may be rewritten so.
-func (s Server) granted(q request) error {
+// granted is the grant by which the file may be rewritten so.
+func (s Server) granted(q request) (Grant, error) {
 	for _, g := range s.Granted {
 		if g.File == q.File && g.Private == q.Private {
-			return nil
+			return g, nil
 		}
 	}
-	return netwatch.WithHint(fmt.Errorf("no `rotate coturn` step with this file and private=%s was granted", q.Private),
+	return Grant{}, netwatch.WithHint(fmt.Errorf("no `rotate coturn` step with this file and private=%s was granted", q.Private),
 		"if the configuration names it, netwatch grant grants it; systemctl reload netwatch does both")
 }
 

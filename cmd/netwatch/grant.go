@@ -9,10 +9,8 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
@@ -22,6 +20,7 @@ import (
 	"netwatch/actions"
 	"netwatch/config"
 	"netwatch/sources"
+	"netwatch/systemd"
 )
 
 // Where grant writes.
@@ -61,6 +60,8 @@ type grants struct {
 	// said that he cannot.
 	needs  []access.Need
 	secret []netwatch.Path
+	// findings are what keeps some of it from being of use.
+	findings []error
 }
 
 // A granted is a file that grants something; without text there is to be none.
@@ -75,25 +76,36 @@ func needed(ctx context.Context, file string) (*grants, error) {
 	if err != nil {
 		return nil, err
 	}
+	g := &grants{}
 	var units []unitGrant
-	var rotations []*actions.Rotation
+	var rotations []rotationGrant
 	for _, rule := range cfg.Rules {
 		for _, step := range rule.Do {
 			if unit, verb, ok := actions.UnitNeed(step.Action); ok {
 				units = append(units, unitGrant{unit, verb})
 			}
-			if r, ok := step.Action.(*actions.Rotation); ok {
-				rotations = append(rotations, r)
+			r, ok := step.Action.(*actions.Rotation)
+			if !ok {
+				continue
+			}
+			need, finding, err := rotationNeed(ctx, r)
+			if err != nil {
+				return nil, fmt.Errorf("granting: %w", err)
+			}
+			rotations = append(rotations, need)
+			if finding != nil {
+				g.findings = append(g.findings, finding)
 			}
 		}
 	}
 	if units, err = canonical(ctx, units); err != nil {
 		return nil, fmt.Errorf("granting: %w", err)
 	}
-	g := &grants{files: []granted{
-		{polkitFile, polkitRules(units)},
-		{dropInFile, helperDropIn(rotations, accepted(cfg))},
-	}}
+	dropIn, err := helperDropIn(rotations, accepted(cfg))
+	if err != nil {
+		return nil, fmt.Errorf("granting: writing %s: %w", dropInFile, err)
+	}
+	g.files = []granted{{polkitFile, polkitRules(units)}, {dropInFile, dropIn}}
 	g.needs, g.secret = readings(cfg)
 	return g, nil
 }
@@ -213,22 +225,15 @@ func canonical(ctx context.Context, units []unitGrant) ([]unitGrant, error) {
 }
 
 // lookUp asks systemd for the name that a unit's name stands for and whether it
-// has a unit file. systemctl(1) needs no D-Bus for that when root runs it.
+// has a unit file.
 func lookUp(ctx context.Context, unit string) (id string, installed bool, err error) {
-	var out, complaint strings.Builder
-	cmd := exec.CommandContext(ctx, "systemctl", "show", "--property=Id,FragmentPath", "--", unit)
-	cmd.Stdout, cmd.Stderr = &out, &complaint
-	if err := cmd.Run(); err != nil {
-		return "", false, fmt.Errorf("asking systemd about %s: %w: %s", unit, err, strings.TrimSpace(complaint.String()))
+	shown, err := systemd.Show(ctx, unit, "Id", "FragmentPath")
+	if err != nil {
+		return "", false, err
 	}
-	for line := range strings.Lines(out.String()) {
-		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
-		switch key {
-		case "Id":
-			id = value
-		case "FragmentPath":
-			installed = value != ""
-		}
+	id = cmp.Or(shown["Id"], unit)
+	if err := netwatch.CheckPlain(id); err != nil {
+		return "", false, fmt.Errorf("looking at %s: its name is no plain text: %w", unit, err)
 	}
-	return cmp.Or(id, unit), installed, nil
+	return id, shown["FragmentPath"] != "", nil
 }

@@ -12,20 +12,29 @@ import (
 	"netwatch/access"
 	"netwatch/actions"
 	"netwatch/config"
+	"netwatch/helper"
 )
 
-func rotations(files ...string) []*actions.Rotation {
-	var all []*actions.Rotation
+// rotationsOf are what rotations of these files need.
+func rotationsOf(t *testing.T, files ...string) (all []rotationGrant, findings []error) {
+	t.Helper()
 	for _, f := range files {
-		all = append(all, &actions.Rotation{File: netwatch.Path(f), Private: actions.PrivateKeep})
+		g, finding, err := rotationNeed(t.Context(), &actions.Rotation{File: netwatch.Path(f), Private: actions.PrivateKeep})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if all = append(all, g); finding != nil {
+			findings = append(findings, finding)
+		}
 	}
-	return all
+	return all, findings
 }
 
 // Without a need there is no file.
 func TestGrantsNothing(t *testing.T) {
-	if text := polkitRules(nil) + helperDropIn(nil, nil); text != "" {
-		t.Error(text)
+	dropIn, err := helperDropIn(nil, nil)
+	if text := polkitRules(nil) + dropIn; text != "" || err != nil {
+		t.Error(text, err)
 	}
 }
 
@@ -41,32 +50,43 @@ func TestPolkitRules(t *testing.T) {
 	}
 }
 
-// A file is replaced where it lies, and a path is a path whatever is in it.
+// A path is a path whatever is in it.
 func TestHelperDropIn(t *testing.T) {
-	dir := t.TempDir()
-	place, link := filepath.Join(dir, "real"), filepath.Join(dir, "link")
-	if err := os.Mkdir(place, 0o700); err != nil {
+	file := filepath.Join(t.TempDir(), "x.conf")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(place+"/x.conf", nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink("real/x.conf", link); err != nil {
-		t.Fatal(err)
-	}
-	got := helperDropIn(rotations(link, place+"/x.conf", `/nowhere/"%i"\/y`), []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")})
-	resolved, err := filepath.EvalSymlinks(place)
+	rotations, _ := rotationsOf(t, file, `/nowhere/"%i"\/y`)
+	rotations[0].Readers = []access.Reader{{Unit: "x.service", User: "turnserver", Groups: []string{"ssl-cert"}}}
+	got, err := helperDropIn(rotations, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := `[Service]
 ReadWritePaths="-/nowhere/\"%%i\"\\"
-ReadWritePaths="-` + resolved + `"
-Environment="NETWATCH_GRANTED={\"granted\":[{\"file\":\"` + link + `\",\"private\":\"keep\"},{\"file\":\"PLACE/x.conf\",\"private\":\"keep\"},` +
+ReadWritePaths="-DIR"
+Environment="NETWATCH_GRANTED={\"granted\":[{\"file\":\"DIR/x.conf\",\"private\":\"keep\",\"readers\":[` +
+		`{\"unit\":\"x.service\",\"user\":\"turnserver\",\"groups\":[\"ssl-cert\"]}]},` +
 		`{\"file\":\"/nowhere/\\\"%%i\\\"\\\\/y\",\"private\":\"keep\"}],\"accept\":[\"127.0.0.0/8\"]}"
 `
-	if _, got, _ := strings.Cut(got, "\n"); got != strings.ReplaceAll(want, "PLACE", place) {
+	if _, got, _ := strings.Cut(got, "\n"); got != strings.ReplaceAll(want, "DIR", filepath.Dir(file)) {
 		t.Errorf("it is\n%s\nwant\n%s", got, want)
+	}
+}
+
+// No text that is not plain comes into a unit, whoever chose it: what JSON does not
+// escape is refused.
+func TestHelperDropInPlain(t *testing.T) {
+	for _, bad := range []string{"\n", "\r", "\x00", "\u0085", "\u2028", "\u202e", "\x1b", "\t", "\xff", "\u00a0"} {
+		text := "a" + bad + "ExecStart=/evil"
+		if out, err := helperDropIn([]rotationGrant{{dirs: []string{"/" + text}}}, nil); err == nil {
+			t.Errorf("directory %+q: it is\n%q", text, out)
+		}
+		out, err := helperDropIn([]rotationGrant{{Grant: helper.Grant{File: text, Readers: []access.Reader{{User: text}}}}}, nil)
+		lines := strings.Split(strings.TrimSuffix(out, "\n"), "\n")
+		if err == nil && (len(lines) != 3 || netwatch.CheckPlain(lines[2]) != nil) {
+			t.Errorf("%+q: it is\n%q", text, out)
+		}
 	}
 }
 

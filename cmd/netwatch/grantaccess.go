@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"path/filepath"
 
 	"netwatch"
 	"netwatch/access"
@@ -59,7 +58,7 @@ func (c *command) open(stderr io.Writer, g *grants, l access.Ledger) {
 			fmt.Fprintf(c.stdout, "%s: %s: %s\n", r.Path, text, r.Outcome)
 		}
 	}
-	for _, err := range errs {
+	for _, err := range append(g.findings, errs...) {
 		report(stderr, fmt.Errorf("granting: %w", err))
 	}
 }
@@ -81,9 +80,10 @@ func settle(g *grants, l access.Ledger) ([]access.Right, []error) {
 
 // closed says that the user cannot read a file with a secret in it, if so.
 func closed(user access.User, file string) []error {
-	place, err := filepath.EvalSymlinks(file)
+	w, err := access.Walk(file)
 	if err == nil {
-		err = user.CheckRead(place)
+		defer w.Close()
+		err = w.CheckRead(user)
 	}
 	if !errors.Is(err, fs.ErrPermission) {
 		return nil // It can, or it will say itself what is wrong with the file.

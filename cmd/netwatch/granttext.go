@@ -4,11 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
-	"path/filepath"
 	"slices"
 	"strings"
 
-	"netwatch/actions"
+	"netwatch"
 	"netwatch/helper"
 )
 
@@ -43,33 +42,34 @@ polkit.addRule(function(action, subject) {
 // helperDropIn is the drop-in that lets the helper do the rotations, or empty.
 // What it may do stands there and is not read from the configuration, which may
 // have mistakes at the moment, or not be in force yet.
-func helperDropIn(rotations []*actions.Rotation, accept []netip.Prefix) string {
+func helperDropIn(rotations []rotationGrant, accept []netip.Prefix) (string, error) {
 	if len(rotations) == 0 {
-		return ""
+		return "", nil
 	}
 	s := helper.Server{Accept: accept}
 	var dirs []string
 	for _, r := range rotations {
-		s.Granted = append(s.Granted, helper.Grant{File: string(r.File), Private: r.Private})
-		dirs = append(dirs, directory(string(r.File)))
+		s.Granted = append(s.Granted, r.Grant)
+		dirs = append(dirs, r.dirs...)
 	}
 	text := "# Written by netwatch grant, which writes it anew; see netwatch(8).\n[Service]\n"
 	for _, dir := range slices.Compact(slices.Sorted(slices.Values(dirs))) {
-		text += "ReadWritePaths=" + quote("-"+dir) + "\n" // The minus: it need not be there.
+		word, err := quote("-" + dir) // The minus: it need not be there.
+		if err != nil {
+			return "", err
+		}
+		text += "ReadWritePaths=" + word + "\n"
 	}
-	return text + "Environment=" + quote(helper.Environment+"="+s.String()) + "\n"
+	word, err := quote(helper.Environment + "=" + s.String())
+	return text + "Environment=" + word + "\n", err
 }
 
-// directory is where the file lies after all symlinks: there it is replaced.
-func directory(file string) string {
-	if place, err := filepath.EvalSymlinks(file); err == nil {
-		file = place
-	}
-	return filepath.Dir(file)
-}
-
-// specifiers and quotes are what a word in double quotes must not have as they
+// specifiersAndQuotes are what a word in double quotes must not have as they
 // are (systemd.unit(5), systemd.syntax(7)).
 var specifiersAndQuotes = strings.NewReplacer("%", "%%", `"`, `\"`, `\`, `\\`)
 
-func quote(word string) string { return `"` + specifiersAndQuotes.Replace(word) + `"` }
+// quote is a word for a unit file, where a line that somebody else could begin is
+// a command of root's.
+func quote(word string) (string, error) {
+	return `"` + specifiersAndQuotes.Replace(word) + `"`, netwatch.CheckPlain(word)
+}

@@ -1,0 +1,266 @@
+package rewrite
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"netwatch"
+	"netwatch/access"
+)
+
+// A fresh is the file that is to take the old one's place.
+type fresh struct {
+	*os.File
+	of *File
+	// linked says that it has a name, the temporary one.
+	linked bool
+}
+
+// temporary is the name that the new file has for an instant before it takes the
+// old one's place, or while it is written where the file system makes none
+// without a name. It is always the same, so that one left by a crash is found and
+// removed.
+func (f *File) temporary() string { return "." + f.way.Base() + ".netwatch-new" }
+
+// create makes an empty file in the directory of the old one, with the rights of
+// whoever leads the way there. It has no name (open(2), O_TMPFILE): he whose
+// directory it is could open it otherwise, and go on writing when it is another's.
+func (f *File) create() (*fresh, error) {
+	fd, linked := -1, false
+	err := f.way.Do(func() (err error) {
+		if err := unix.Unlinkat(f.way.Dir(), f.temporary(), 0); err != nil && !errors.Is(err, unix.ENOENT) {
+			return f.leftOver(err)
+		}
+		fd, err = unix.Openat(f.way.Dir(), ".", unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
+		if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EISDIR) {
+			fd, err = f.createNamed()
+			linked = true
+		}
+		return err
+	})
+	if err != nil {
+		return nil, f.explain("creating a file beside it", err)
+	}
+	return &fresh{os.NewFile(uintptr(fd), f.temporary()), f, linked}, nil
+}
+
+// createNamed is for file systems that make no file without a name, as that of
+// containers did before Linux 6.3.
+func (f *File) createNamed() (int, error) {
+	if leader, err := f.way.Leader(); err != nil || leader.UID != 0 && leader.UID != int(f.stat.Uid) {
+		err := errors.New("its file system makes no files without a name, and its directory and the file are of two users")
+		return -1, netwatch.WithHint(err, fmt.Sprintf("chown %s %s", name(leader.UID), f.path))
+	}
+	return unix.Openat(f.way.Dir(), f.temporary(), unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+}
+
+// leftOver explains that what has the temporary name cannot be removed.
+func (f *File) leftOver(err error) error {
+	err = fmt.Errorf("removing a left-over %s: %w", f.temporary(), err)
+	if errors.Is(err, unix.EISDIR) {
+		return netwatch.WithHint(err, "rm -r "+f.dir()+"/"+f.temporary())
+	}
+	return err
+}
+
+// close lets go of the file, which is gone by that if it has no name.
+func (n *fresh) close() {
+	_ = n.Close()
+	if n.linked {
+		_ = n.of.way.Do(func() error { return unix.Unlinkat(n.of.way.Dir(), n.of.temporary(), 0) })
+	}
+}
+
+// fill gives the file its content, all that the old one has beside its own, and
+// waits until the disk has it.
+func (n *fresh) fill(text []byte) error {
+	if _, err := n.Write(text); err != nil {
+		return n.of.explain("writing", err)
+	}
+	if err := n.dress(); err != nil {
+		return err
+	}
+	if err := n.Sync(); err != nil {
+		return n.of.explain("writing", err)
+	}
+	return nil
+}
+
+// dress gives the file the old one's attributes, access list, mode, group and
+// owner. Until the owner is right it is of whoever leads the way, and needs no
+// privilege to be changed. The attributes come before the list and the mode, by
+// which he may have no right to write it any more; the list comes before the mode:
+// with one the group bits are its mask.
+func (n *fresh) dress() error {
+	fd, was := int(n.Fd()), &n.of.stat
+	err := n.of.way.Do(func() error {
+		if err := n.copyXattrs(); err != nil {
+			return err
+		}
+		if err := unix.Fchmod(fd, was.Mode&0o7777); err != nil {
+			return n.of.explain("keeping its mode", err)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return n.of.explain("looking at the new file", err)
+	}
+	if st.Uid != was.Uid || st.Gid != was.Gid {
+		if err := unix.Fchown(fd, int(was.Uid), int(was.Gid)); err != nil {
+			return n.of.explain(fmt.Sprintf("keeping its owner %d and group %d", was.Uid, was.Gid), err)
+		}
+	}
+	return n.check()
+}
+
+// check looks whether the file system did what it was told.
+func (n *fresh) check() error {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(n.Fd()), &st); err != nil {
+		return n.of.explain("looking at the new file", err)
+	}
+	same, err := equal(n.of.old, n.File)
+	if err != nil {
+		return n.of.explain("comparing its ACL", err)
+	}
+	if was := &n.of.stat; st.Uid != was.Uid || st.Gid != was.Gid || st.Mode != was.Mode || !same {
+		return n.of.explain("keeping its owner, mode and ACL", errors.New("the file system does not keep them"))
+	}
+	return nil
+}
+
+// place puts the file in the old one's place.
+func (n *fresh) place() error {
+	f := n.of
+	if err := n.link(); err != nil {
+		return f.explain("giving the new file a name", err)
+	}
+	err := f.way.Do(func() error {
+		err := unix.Renameat(f.way.Dir(), f.temporary(), f.way.Dir(), f.way.Base())
+		if err == nil {
+			f.sync()
+		}
+		return err
+	})
+	if err != nil {
+		return f.explain("renaming the new file over it", err)
+	}
+	n.linked = false
+	return nil
+}
+
+// link gives the file the temporary name. It may be of another than who does it by
+// now, and then the kernel wants a privilege (proc_sys_fs(5), protected_hardlinks).
+func (n *fresh) link() error {
+	if n.linked {
+		return nil
+	}
+	var keeping []uint
+	if leader, err := n.of.way.Leader(); err != nil || leader.UID != int(n.of.stat.Uid) {
+		keeping = append(keeping, unix.CAP_FOWNER)
+	}
+	err := n.of.way.Do(func() error {
+		self := fmt.Sprintf("/proc/self/fd/%d", n.Fd())
+		return unix.Linkat(unix.AT_FDCWD, self, n.of.way.Dir(), n.of.temporary(), unix.AT_SYMLINK_FOLLOW)
+	}, keeping...)
+	if errors.Is(err, unix.EEXIST) {
+		return ErrMoved // Somebody made one meanwhile.
+	}
+	n.linked = err == nil
+	return err
+}
+
+// sync waits until the disk has the names in the file's directory. The new file is
+// in place: to fail now would say that it is not. Without this a power cut may
+// bring back the old one, whole as well.
+func (f *File) sync() {
+	if fd, err := unix.Openat(f.way.Dir(), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err == nil {
+		_ = unix.Fsync(fd)
+		_ = unix.Close(fd)
+	}
+}
+
+// copyXattrs gives the file the extended attributes of the old one, its access
+// list last, and takes away a list that it has from the directory's default.
+func (n *fresh) copyXattrs() error {
+	old, fd := int(n.of.old.Fd()), int(n.Fd())
+	names, err := xattrs(old)
+	if err != nil {
+		return n.of.explain("reading its extended attributes", err)
+	}
+	for _, name := range names {
+		want, err := xattr(old, name)
+		if err != nil {
+			return n.of.explain("reading its extended attribute "+name, err)
+		}
+		// One that is right is left alone: a security label needs a privilege.
+		if have, err := xattr(fd, name); err == nil && have != nil && bytes.Equal(have, want) {
+			continue
+		}
+		if err := unix.Fsetxattr(fd, name, want, 0); err != nil {
+			return n.of.explain("keeping its extended attribute "+name, err)
+		}
+	}
+	if slices.Contains(names, access.Xattr) {
+		return nil
+	}
+	if err := unix.Fremovexattr(fd, access.Xattr); err != nil && !errors.Is(err, unix.ENODATA) && !errors.Is(err, unix.ENOTSUP) {
+		return n.of.explain("keeping the directory's default ACL away", err)
+	}
+	return nil
+}
+
+// xattrs are the names of all extended attributes but those that the kernel
+// computes over the content (IMA and EVM), the access list last.
+func xattrs(fd int) ([]string, error) {
+	size, err := unix.Flistxattr(fd, nil)
+	if errors.Is(err, unix.ENOTSUP) || err == nil && size == 0 {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	list := make([]byte, size)
+	if size, err = unix.Flistxattr(fd, list); err != nil {
+		return nil, err
+	}
+	names := strings.FieldsFunc(string(list[:size]), func(r rune) bool { return r == 0 })
+	names = slices.DeleteFunc(names, func(n string) bool { return n == "security.ima" || n == "security.evm" })
+	slices.SortStableFunc(names, func(a, b string) int { return weight(a) - weight(b) })
+	return names, nil
+}
+
+// weight is greater for an attribute that comes later.
+func weight(name string) int {
+	if name == access.Xattr {
+		return 1
+	}
+	return 0
+}
+
+// xattr is the value of an extended attribute, nil if there is none.
+func xattr(fd int, name string) ([]byte, error) {
+	size, err := unix.Fgetxattr(fd, name, nil)
+	if errors.Is(err, unix.ENODATA) || errors.Is(err, unix.ENOTSUP) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	value := make([]byte, size)
+	if size == 0 {
+		return value, nil
+	}
+	size, err = unix.Fgetxattr(fd, name, value)
+	return value[:max(size, 0)], err
+}

@@ -1,0 +1,239 @@
+// Package rewrite gives a file another content so that whoever opens it finds the
+// old one or the new one, whole, with the same owner, group, mode, access list and
+// extended attributes, and so that symlinks to it stay.
+//
+// Whoever decides where the way to a file leads could lead it to files of others.
+// So what is done there is done with his rights (access.Way): root's serve for two
+// things alone, on descriptors, to read the old file and to give the new one the
+// owner and the group of the old.
+package rewrite
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"netwatch"
+	"netwatch/access"
+)
+
+// maxSize is far beyond any configuration: 1 MiB.
+const maxSize = 1 << 20
+
+// ErrMoved says that somebody else changed the file after it was read. It can be
+// opened anew.
+var ErrMoved = errors.New("it changed while it was being rewritten")
+
+// A File is a file as it was read.
+type File struct {
+	// Text is its content.
+	Text []byte
+
+	path string
+	way  *access.Way
+	old  *os.File
+	stat unix.Stat_t
+}
+
+// Open reads a regular file through symlinks, of 1 MiB at most. Errors of the way
+// there, and of reading, have their remedy; Close it if there is none.
+func Open(path string) (*File, error) {
+	w, err := access.Walk(path)
+	if err != nil {
+		return nil, explainRead(path, err)
+	}
+	f := &File{path: path, way: w}
+	if err := f.read(); err != nil {
+		f.Close()
+		return nil, explainRead(path, err)
+	}
+	return f, nil
+}
+
+// Close lets go of the file.
+func (f *File) Close() {
+	if f.old != nil {
+		_ = f.old.Close()
+	}
+	f.way.Close()
+}
+
+// read takes stat and text.
+func (f *File) read() (err error) {
+	if st := f.way.Stat(); st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return netwatch.WithHint(errors.New("it is not a regular file"), "name the configuration itself")
+	}
+	if err := f.mayWrite(); err != nil {
+		return err
+	}
+	if f.old, err = f.way.Open(); err != nil {
+		return err
+	}
+	if err := unix.Fstat(int(f.old.Fd()), &f.stat); err != nil {
+		return err
+	}
+	f.Text, err = io.ReadAll(io.LimitReader(f.old, maxSize+1))
+	if err == nil && len(f.Text) > maxSize {
+		err = netwatch.WithHint(errors.New("it is larger than 1 MiB"), "name the configuration itself")
+	}
+	return err
+}
+
+// mayWrite says why root must not read the file for somebody else who led the way
+// to it: he may not replace it himself. That its file system is read-only keeps
+// nobody from reading.
+func (f *File) mayWrite() error {
+	leader, err := f.way.Leader()
+	if os.Geteuid() != 0 {
+		return nil // It is read with one's own rights, and Replace says what is wrong.
+	}
+	if err != nil || leader.UID == 0 {
+		return err
+	}
+	err = f.way.Do(func() error {
+		return unix.Faccessat2(f.way.Dir(), ".", unix.W_OK|unix.X_OK, unix.AT_EACCESS)
+	})
+	if err == nil || errors.Is(err, unix.EROFS) {
+		return nil
+	}
+	err = fmt.Errorf("user %s decides where the way to it leads, and may not write the directory %s: %w", name(leader.UID), f.dir(), err)
+	return netwatch.WithHint(err, "have each directory and symlink on the way (namei -l "+f.path+") belong to root, or name the file itself")
+}
+
+// Replace puts text in the file's place, or changes nothing. The readers are
+// users who have to be able to read it. It returns ErrMoved if the file is no
+// longer what was read. changing, which may be nil, is called right before the
+// change, and keeps it from happening by an error.
+func (f *File) Replace(ctx context.Context, text []byte, readers []access.Reader, changing func(netwatch.Rewrite) error) error {
+	if err := f.check(); err != nil {
+		return err
+	}
+	unlock, err := f.lock(ctx)
+	if err != nil {
+		return f.explain("waiting for another rewrite of it", err)
+	}
+	defer unlock()
+	if err := f.current(); err != nil {
+		return err
+	}
+	n, err := f.create()
+	if err != nil {
+		return err
+	}
+	defer n.close()
+	if err := n.fill(text); err != nil {
+		return err
+	}
+	if err := f.checkReaders(n.File, readers); err != nil {
+		return err
+	}
+	if changing != nil {
+		err := changing(netwatch.Rewrite{Place: f.way.Place(), From: netwatch.Fingerprint(f.Text), To: netwatch.Fingerprint(text)})
+		if err != nil {
+			return fmt.Errorf("rewriting %s: noting that it changes: %w", f.path, err)
+		}
+	}
+	if err := errors.Join(f.lease(), f.current()); err != nil {
+		return err
+	}
+	return n.place()
+}
+
+// check says why the file cannot be replaced and stay what it is.
+func (f *File) check() error {
+	leader, err := f.way.Leader()
+	switch {
+	case err != nil:
+		return f.explain("finding out whose place it is", err)
+	case leader.UID != 0 && os.Geteuid() != 0 && leader.UID != os.Geteuid():
+		err := fmt.Errorf("user %s decides where the way to it leads: %w", name(leader.UID), unix.EPERM)
+		return f.explain("finding out whose place it is", err)
+	case f.stat.Nlink > 1:
+		err := fmt.Errorf("it has %d names (hard links), and the others would keep the old content", f.stat.Nlink)
+		return f.explain("looking at it", netwatch.WithHint(err, "remove the others: find / -xdev -samefile "+f.path))
+	case f.stat.Mode&(unix.S_ISUID|unix.S_ISGID) != 0:
+		err := errors.New("it has a set-user-id or set-group-id bit, which means nothing on it")
+		return f.explain("looking at it", netwatch.WithHint(err, "chmod u-s,g-s "+f.path))
+	}
+	return f.checkSticky(leader)
+}
+
+// checkSticky refuses a sticky directory of another in which the file is another's
+// too: only their owners may replace it (unlink(2), EPERM).
+func (f *File) checkSticky(leader access.User) error {
+	var dir unix.Stat_t
+	if err := unix.Fstat(f.way.Dir(), &dir); err != nil {
+		return f.explain("looking at its directory", err)
+	}
+	us := uint32(os.Geteuid()) //nolint:gosec // It is one.
+	if us == 0 {
+		us = uint32(leader.UID) //nolint:gosec // It was one.
+	}
+	if dir.Mode&unix.S_ISVTX == 0 || us == 0 || dir.Uid == us || f.stat.Uid == us {
+		return nil
+	}
+	err := fmt.Errorf("its directory is sticky, where only owners may replace a file: %w", unix.EPERM)
+	return f.explain("looking at its directory", netwatch.WithHint(err, "chmod -t "+f.dir()+", or move the file to another directory"))
+}
+
+// current returns ErrMoved unless the path still leads to the file as it was read;
+// any write, chmod or setfacl changes its ctime.
+func (f *File) current() error {
+	w, err := access.Walk(f.path)
+	if err != nil {
+		return ErrMoved
+	}
+	defer w.Close()
+	is, was := w.Stat(), &f.stat
+	if !w.Same(f.way) || is.Size != was.Size || is.Mtim != was.Mtim || is.Ctim != was.Ctim {
+		return ErrMoved
+	}
+	return nil
+}
+
+// lease keeps others from writing to the file until it is closed: they wait. It
+// is refused while somebody has the file open for writing, who may have written
+// half of it (fcntl(2), F_SETLEASE); who had it open before and is done has
+// changed it since it was read. Where leases are not to be had, as on some file
+// systems or without CAP_LEASE on the file of another user, there is none.
+func (f *File) lease() error {
+	if _, err := unix.FcntlInt(f.old.Fd(), unix.F_SETLEASE, unix.F_RDLCK); errors.Is(err, unix.EAGAIN) {
+		return ErrMoved
+	}
+	return nil
+}
+
+// Unreadable is that a file would be put into place that somebody cannot read who
+// has to.
+type Unreadable struct{ access.Reader }
+
+// Error says who that is.
+func (u Unreadable) Error() string {
+	return fmt.Sprintf("%s (user %s) cannot read it", u.Unit, u.User)
+}
+
+// checkReaders refuses a new file that a reader cannot read. What cannot be found
+// out is no reason to refuse: owner, mode and ACL are as before.
+func (f *File) checkReaders(n *os.File, readers []access.Reader) error {
+	for _, r := range readers {
+		u, err := r.Lookup()
+		if err != nil || u.UID == 0 || !errors.Is(f.way.CheckReadAs(u, n), unix.EACCES) {
+			continue
+		}
+		hint := fmt.Sprintf("setfacl -m u:%s:r %s && setfacl -m u:%[1]s:x %s", r.User, f.path, f.dir())
+		return fmt.Errorf("rewriting %s: %w", f.path, netwatch.WithHint(Unreadable{r}, hint))
+	}
+	return nil
+}
+
+// equal says whether two files have the same access list.
+func equal(a, b *os.File) (bool, error) {
+	listA, errA := xattr(int(a.Fd()), access.Xattr)
+	listB, errB := xattr(int(b.Fd()), access.Xattr)
+	return bytes.Equal(listA, listB), errors.Join(errA, errB)
+}
