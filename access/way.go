@@ -153,11 +153,22 @@ func (w *Way) open(dir *place, name, path string) (*place, error) {
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return nil, w.explain(dir, err)
 	}
 	p := &place{File: os.NewFile(uintptr(fd), path), path: path, hand: w.hand}
 	w.places = append(w.places, p)
 	return p, unix.Fstat(fd, &p.stat)
+}
+
+// byHand is the remedy where somebody's way leads to what is not his.
+const byHand = "have the directories and symlinks on the way belong to root or to the owner of the file, or open it by hand with setfacl(1)"
+
+// explain says for whom the way ends.
+func (w *Way) explain(dir *place, err error) error {
+	if w.user == nil || !errors.Is(err, unix.EACCES) {
+		return err
+	}
+	return netwatch.WithHint(fmt.Errorf("user %d decides where the way leads, and may not look into %s: %w", w.user.UID, dir.path, err), byHand)
 }
 
 func (w *Way) root() (*place, error) { return w.open(nil, "/", "/") }
@@ -238,7 +249,7 @@ func (p *place) check() error {
 		return nil
 	}
 	err := fmt.Errorf("it belongs to user %d, and others than he and root decide that the way leads there", p.stat.Uid)
-	return netwatch.WithHint(err, "have the directories and symlinks on the way belong to root or to the owner of the file, or open it by hand with setfacl(1)")
+	return netwatch.WithHint(err, byHand)
 }
 
 // Dir is a descriptor of the directory that the file lies in, after all symlinks,
@@ -260,21 +271,23 @@ func (w *Way) Same(o *Way) bool {
 	return w.base == o.base && same(w.dir, o.dir) && same(w.end, o.end)
 }
 
-// Open opens the file for reading with the rights of its owner, who may read it
-// if anybody may.
-func (w *Way) Open() (*os.File, error) {
-	fd, owner := -1, User{UID: int(w.end.stat.Uid), GID: nobody}
+// AsOwner opens the file for reading and calls f with it, both with the rights of
+// its owner, who may read it if anybody may. f does not have to close it.
+func (w *Way) AsOwner(f func(*os.File) error) (*os.File, error) {
+	var file *os.File
+	owner := User{UID: int(w.end.stat.Uid), GID: nobody}
 	if os.Geteuid() != 0 {
 		owner.UID = os.Geteuid()
 	}
-	err := owner.Do(func() (err error) {
-		fd, err = unix.Open(w.end.proc(), unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
-		return err
+	err := owner.Do(func() error {
+		fd, err := unix.Open(w.end.proc(), unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		file = os.NewFile(uintptr(fd), w.Place())
+		return f(file)
 	})
-	if err != nil {
-		return nil, err
-	}
-	return os.NewFile(uintptr(fd), w.Place()), nil
+	return file, err
 }
 
 // Leader is the user who decides, beside root, where the way leads; root where

@@ -105,11 +105,11 @@ func TestGrantOpensNothingElse(t *testing.T) {
 	before := shell(t, "getfacl -p "+victims)
 	for name, c := range map[string]struct{ prepare, file, says string }{
 		"a link to root's file":                {"ln -sfn /etc/shadow " + YunoHost.File, YunoHost.File, "opening /etc/shadow: it belongs to user 0"},
-		"a link through root's directory":      {"ln -sfn /root/lab-closed/secret " + YunoHost.File, YunoHost.File, "opening /root: it belongs to user 0"},
+		"a link through root's directory":      {"ln -sfn /root/lab-closed/secret " + YunoHost.File, YunoHost.File, "decides where the way leads, and may not look into /root: permission denied"},
 		"root's file in their directory":       {"true", "/etc/matrix-synapse/lab-root", "opening /etc/matrix-synapse/lab-root: it belongs to user 0"},
-		"a link where everyone may make one":   {"ln -sfn /root/lab-closed/secret /var/tmp/lab-link", "/var/tmp/lab-link", "opening /root: it belongs to user 0"},
-		"a link of a directory":                {"ln -sfn /root/lab-closed /etc/matrix-synapse/sub", "/etc/matrix-synapse/sub/secret", "opening /root: it belongs to user 0"},
-		"a link of a directory, nothing in it": {"ln -sfn /root /etc/matrix-synapse/sub", "/etc/matrix-synapse/sub/coturn.conf", "opening /root: it belongs to user 0"},
+		"a link where everyone may make one":   {"ln -sfn /root/lab-closed/secret /var/tmp/lab-link", "/var/tmp/lab-link", "decides where the way leads, and may not look into /root: permission denied"},
+		"a link of a directory":                {"ln -sfn /root/lab-closed /etc/matrix-synapse/sub", "/etc/matrix-synapse/sub/secret", "decides where the way leads, and may not look into /root: permission denied"},
+		"a link of a directory, nothing in it": {"ln -sfn /root /etc/matrix-synapse/sub", "/etc/matrix-synapse/sub/coturn.conf", "decides where the way leads, and may not look into /root: permission denied"},
 	} {
 		shell(t, "runuser -u synapse -- "+c.prepare)
 		must(t, server.WriteFile("/etc/netwatch/netwatch.toml", following(Coturn{File: c.file}), 0o644))

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -129,10 +127,11 @@ func (n *fresh) check() error {
 	if err := unix.Fstat(int(n.Fd()), &st); err != nil {
 		return n.of.explain("looking at the new file", err)
 	}
-	same, err := equal(n.of.old, n.File)
+	list, err := xattr(int(n.Fd()), access.Xattr)
 	if err != nil {
 		return n.of.explain("comparing its ACL", err)
 	}
+	same := bytes.Equal(list, valueOf(n.of.attributes, access.Xattr))
 	if was := &n.of.stat; st.Uid != was.Uid || st.Gid != was.Gid || st.Mode != was.Mode || !same {
 		return n.of.explain("keeping its owner, mode and ACL", errors.New("the file system does not keep them"))
 	}
@@ -190,77 +189,25 @@ func (f *File) sync() {
 	}
 }
 
-// copyXattrs gives the file the extended attributes of the old one, its access
-// list last, and takes away a list that it has from the directory's default.
+// copyXattrs gives the file the extended attributes of the old one, and takes away
+// an access list that it has from the directory's default.
 func (n *fresh) copyXattrs() error {
-	old, fd := int(n.of.old.Fd()), int(n.Fd())
-	names, err := xattrs(old)
-	if err != nil {
-		return n.of.explain("reading its extended attributes", err)
-	}
-	for _, name := range names {
-		want, err := xattr(old, name)
-		if err != nil {
-			return n.of.explain("reading its extended attribute "+name, err)
-		}
+	fd := int(n.Fd())
+	for _, a := range n.of.attributes {
 		// One that is right is left alone: a security label needs a privilege.
-		if have, err := xattr(fd, name); err == nil && have != nil && bytes.Equal(have, want) {
+		if have, err := xattr(fd, a.name); err == nil && have != nil && bytes.Equal(have, a.value) {
 			continue
 		}
-		if err := unix.Fsetxattr(fd, name, want, 0); err != nil {
-			return n.of.explain("keeping its extended attribute "+name, err)
+		if err := unix.Fsetxattr(fd, a.name, a.value, 0); err != nil {
+			return n.of.explain("keeping its extended attribute "+a.name, err)
 		}
 	}
-	if slices.Contains(names, access.Xattr) {
+	if valueOf(n.of.attributes, access.Xattr) != nil {
 		return nil
 	}
-	if err := unix.Fremovexattr(fd, access.Xattr); err != nil && !errors.Is(err, unix.ENODATA) && !errors.Is(err, unix.ENOTSUP) {
+	err := unix.Fremovexattr(fd, access.Xattr)
+	if err != nil && !errors.Is(err, unix.ENODATA) && !errors.Is(err, unix.ENOTSUP) {
 		return n.of.explain("keeping the directory's default ACL away", err)
 	}
 	return nil
-}
-
-// xattrs are the names of all extended attributes but those that the kernel
-// computes over the content (IMA and EVM), the access list last.
-func xattrs(fd int) ([]string, error) {
-	size, err := unix.Flistxattr(fd, nil)
-	if errors.Is(err, unix.ENOTSUP) || err == nil && size == 0 {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	list := make([]byte, size)
-	if size, err = unix.Flistxattr(fd, list); err != nil {
-		return nil, err
-	}
-	names := strings.FieldsFunc(string(list[:size]), func(r rune) bool { return r == 0 })
-	names = slices.DeleteFunc(names, func(n string) bool { return n == "security.ima" || n == "security.evm" })
-	slices.SortStableFunc(names, func(a, b string) int { return weight(a) - weight(b) })
-	return names, nil
-}
-
-// weight is greater for an attribute that comes later.
-func weight(name string) int {
-	if name == access.Xattr {
-		return 1
-	}
-	return 0
-}
-
-// xattr is the value of an extended attribute, nil if there is none.
-func xattr(fd int, name string) ([]byte, error) {
-	size, err := unix.Fgetxattr(fd, name, nil)
-	if errors.Is(err, unix.ENODATA) || errors.Is(err, unix.ENOTSUP) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	value := make([]byte, size)
-	if size == 0 {
-		return value, nil
-	}
-	size, err = unix.Fgetxattr(fd, name, value)
-	return value[:max(size, 0)], err
 }

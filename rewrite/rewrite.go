@@ -9,7 +9,6 @@
 package rewrite
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -38,6 +37,8 @@ type File struct {
 	way  *access.Way
 	old  *os.File
 	stat unix.Stat_t
+	// attributes are the extended ones, in the order in which they are given.
+	attributes []attribute
 }
 
 // Open reads a regular file through symlinks, of 1 MiB at most. Errors of the way
@@ -71,16 +72,24 @@ func (f *File) read() (err error) {
 	if err := f.mayWrite(); err != nil {
 		return err
 	}
-	if f.old, err = f.way.Open(); err != nil {
+	if f.old, err = f.way.AsOwner(f.readAll); err != nil {
 		return err
 	}
-	if err := unix.Fstat(int(f.old.Fd()), &f.stat); err != nil {
+	if len(f.Text) > maxSize {
+		return netwatch.WithHint(errors.New("it is larger than 1 MiB"), "name the configuration itself")
+	}
+	return nil
+}
+
+// readAll takes all that is to be kept or changed.
+func (f *File) readAll(old *os.File) (err error) {
+	if err := unix.Fstat(int(old.Fd()), &f.stat); err != nil {
 		return err
 	}
-	f.Text, err = io.ReadAll(io.LimitReader(f.old, maxSize+1))
-	if err == nil && len(f.Text) > maxSize {
-		err = netwatch.WithHint(errors.New("it is larger than 1 MiB"), "name the configuration itself")
+	if f.attributes, err = attributesOf(old); err != nil {
+		return fmt.Errorf("reading its extended attributes: %w", err)
 	}
+	f.Text, err = io.ReadAll(io.LimitReader(old, maxSize+1))
 	return err
 }
 
@@ -229,11 +238,4 @@ func (f *File) checkReaders(n *os.File, readers []access.Reader) error {
 		return fmt.Errorf("rewriting %s: %w", f.path, netwatch.WithHint(Unreadable{r}, hint))
 	}
 	return nil
-}
-
-// equal says whether two files have the same access list.
-func equal(a, b *os.File) (bool, error) {
-	listA, errA := xattr(int(a.Fd()), access.Xattr)
-	listB, errB := xattr(int(b.Fd()), access.Xattr)
-	return bytes.Equal(listA, listB), errors.Join(errA, errB)
 }

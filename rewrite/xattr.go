@@ -1,0 +1,79 @@
+package rewrite
+
+import (
+	"errors"
+	"os"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"netwatch/access"
+)
+
+// An attribute is an extended attribute (xattr(7)); an access list is one of them.
+type attribute struct {
+	name  string
+	value []byte
+}
+
+// attributesOf are those of a file but those that the kernel computes over the
+// content (IMA and EVM), the access list last: with it the owner may lose the
+// right to give others.
+func attributesOf(f *os.File) ([]attribute, error) {
+	fd := int(f.Fd())
+	size, err := unix.Flistxattr(fd, nil)
+	if errors.Is(err, unix.ENOTSUP) || err == nil && size == 0 {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	list := make([]byte, size)
+	if size, err = unix.Flistxattr(fd, list); err != nil {
+		return nil, err
+	}
+	var all []attribute
+	for name := range strings.FieldsFuncSeq(string(list[:size]), func(r rune) bool { return r == 0 }) {
+		if name == "security.ima" || name == "security.evm" {
+			continue
+		}
+		value, err := xattr(fd, name)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, attribute{name, value})
+	}
+	isList := func(a attribute) bool { return a.name == access.Xattr }
+	if i := slices.IndexFunc(all, isList); i >= 0 {
+		all = append(slices.Delete(slices.Clone(all), i, i+1), all[i])
+	}
+	return all, nil
+}
+
+// valueOf is the value of the attribute of that name, nil if there is none.
+func valueOf(all []attribute, name string) []byte {
+	for _, a := range all {
+		if a.name == name {
+			return a.value
+		}
+	}
+	return nil
+}
+
+// xattr is the value of an extended attribute of a file, nil if there is none.
+func xattr(fd int, name string) ([]byte, error) {
+	size, err := unix.Fgetxattr(fd, name, nil)
+	if errors.Is(err, unix.ENODATA) || errors.Is(err, unix.ENOTSUP) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	value := make([]byte, size)
+	if size == 0 {
+		return value, nil
+	}
+	size, err = unix.Fgetxattr(fd, name, value)
+	return value[:max(size, 0)], err
+}
