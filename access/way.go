@@ -161,14 +161,16 @@ func (w *Way) open(dir *place, name, path string) (*place, error) {
 }
 
 // byHand is the remedy where somebody's way leads to what is not his.
-const byHand = "have the directories and symlinks on the way belong to root or to the owner of the file, or open it by hand with setfacl(1)"
+const byHand = "have the directories and symlinks on the way belong to root or to the owner of the file, " +
+	"or open it by hand with setfacl(1)"
 
 // explain says for whom the way ends.
 func (w *Way) explain(dir *place, err error) error {
 	if w.user == nil || !errors.Is(err, unix.EACCES) {
 		return err
 	}
-	return netwatch.WithHint(fmt.Errorf("user %d decides where the way leads, and may not look into %s: %w", w.user.UID, dir.path, err), byHand)
+	err = fmt.Errorf("user %d decides where the way leads, and may not look into %s: %w", w.user.UID, dir.path, err)
+	return netwatch.WithHint(err, byHand)
 }
 
 func (w *Way) root() (*place, error) { return w.open(nil, "/", "/") }
@@ -295,8 +297,9 @@ func (w *Way) AsOwner(f func(*os.File) error) (*os.File, error) {
 func (w *Way) Leader() (User, error) {
 	switch {
 	case w.hand.others:
-		return User{}, netwatch.WithHint(errors.New("several users decide where the way to it leads, and whose rights count cannot be said"),
-			"see namei -l "+w.File+": have each directory and symlink there belong to root, or to one user, and be written by nobody else; or name the file itself")
+		err := errors.New("several users decide where the way to it leads, and whose rights count cannot be said")
+		return User{}, netwatch.WithHint(err, "see namei -l "+w.File+": have each directory and symlink there belong to root, "+
+			"or to one user, and be written by nobody else; or name the file itself")
 	case w.user != nil:
 		return *w.user, nil
 	}

@@ -88,8 +88,8 @@ func (f *File) hint(err error) string {
 // helper but what was granted.
 func (f *File) hintReadOnly() string {
 	if place := f.way.Place(); place != f.path {
-		return "name " + place + " itself in the rotate step, if netwatch's helper says this: where others than root could change " +
-			"a symlink, netwatch grant does not follow it; else mount it for writing"
+		return "name " + place + " itself in the rotate step, if netwatch's helper says this: where others than root " +
+			"could change a symlink, netwatch grant does not follow it; else mount it for writing"
 	}
 	return "mount it for writing; if netwatch's helper says this, run netwatch grant, which opens " + f.dir() + " to it"
 }
@@ -111,7 +111,8 @@ func (f *File) hintPermission() string {
 	if err != nil || leader.UID == 0 {
 		return ""
 	}
-	return fmt.Sprintf("it is done with the rights of %s, who decides where the way leads: let him write %s", name(leader.UID), f.dir())
+	return fmt.Sprintf("it is done with the rights of %s, who decides where the way leads: let him write %s",
+		name(leader.UID), f.dir())
 }
 
 // fixed says whether a file may not be changed, or a directory not, whoever one is

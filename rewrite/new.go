@@ -55,7 +55,8 @@ func (f *File) createNamed() (int, error) {
 		err := errors.New("its file system makes no files without a name, and its directory and the file are of two users")
 		return -1, netwatch.WithHint(err, fmt.Sprintf("chown %s %s", name(leader.UID), f.path))
 	}
-	return unix.Openat(f.way.Dir(), f.temporary(), unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	const flags = unix.O_RDWR | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	return unix.Openat(f.way.Dir(), f.temporary(), flags, 0o600)
 }
 
 // leftOver explains that what has the temporary name cannot be removed.

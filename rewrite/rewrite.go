@@ -110,15 +110,19 @@ func (f *File) mayWrite() error {
 	if err == nil || errors.Is(err, unix.EROFS) {
 		return nil
 	}
-	err = fmt.Errorf("user %s decides where the way to it leads, and may not write the directory %s: %w", name(leader.UID), f.dir(), err)
-	return netwatch.WithHint(err, "have each directory and symlink on the way (namei -l "+f.path+") belong to root, or name the file itself")
+	err = fmt.Errorf("user %s decides where the way to it leads, and may not write the directory %s: %w",
+		name(leader.UID), f.dir(), err)
+	return netwatch.WithHint(err, "have each directory and symlink on the way (namei -l "+f.path+") belong to root, "+
+		"or name the file itself")
 }
 
 // Replace puts text in the file's place, or changes nothing. The readers are
 // users who have to be able to read it. It returns ErrMoved if the file is no
 // longer what was read. changing, which may be nil, is called right before the
 // change, and keeps it from happening by an error.
-func (f *File) Replace(ctx context.Context, text []byte, readers []access.Reader, changing func(netwatch.Rewrite) error) error {
+func (f *File) Replace(
+	ctx context.Context, text []byte, readers []access.Reader, changing func(netwatch.Rewrite) error,
+) error {
 	if err := f.check(); err != nil {
 		return err
 	}
@@ -142,8 +146,8 @@ func (f *File) Replace(ctx context.Context, text []byte, readers []access.Reader
 		return err
 	}
 	if changing != nil {
-		err := changing(netwatch.Rewrite{Place: f.way.Place(), From: netwatch.Fingerprint(f.Text), To: netwatch.Fingerprint(text)})
-		if err != nil {
+		w := netwatch.Rewrite{Place: f.way.Place(), From: netwatch.Fingerprint(f.Text), To: netwatch.Fingerprint(text)}
+		if err := changing(w); err != nil {
 			return fmt.Errorf("rewriting %s: noting that it changes: %w", f.path, err)
 		}
 	}
@@ -187,7 +191,8 @@ func (f *File) checkSticky(leader access.User) error {
 		return nil
 	}
 	err := fmt.Errorf("its directory is sticky, where only owners may replace a file: %w", unix.EPERM)
-	return f.explain("looking at its directory", netwatch.WithHint(err, "chmod -t "+f.dir()+", or move the file to another directory"))
+	err = netwatch.WithHint(err, "chmod -t "+f.dir()+", or move the file to another directory")
+	return f.explain("looking at its directory", err)
 }
 
 // current returns ErrMoved unless the path still leads to the file as it was read;

@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+
+	"netwatch"
 )
 
 // Findings are what there is on a machine that netwatch can keep right, and what
@@ -65,6 +67,16 @@ func (s *search) read(name string) []byte {
 	return text
 }
 
+// named is the certificate that a file of somebody's names. Its name comes into
+// netwatch.toml, so it has to be plain text.
+func (s *search) named(file, key string) Certificate {
+	if err := netwatch.CheckPlain(file + key); err != nil {
+		s.Unread = append(s.Unread, fmt.Errorf("looking at a certificate: %w", err))
+		return Certificate{}
+	}
+	return Certificate{file, key}
+}
+
 // bare is an error of a file without the name of it.
 func bare(err error) error {
 	if p := new(fs.PathError); errors.As(err, &p) {
@@ -98,7 +110,7 @@ func (s *search) synapses(all []unit) {
 			text := s.read(conf)
 			file := setting(text, "tls_certificate_path")
 			if strings.HasPrefix(file, "/") && servesTLS(text) {
-				found.Certificate = Certificate{file, setting(text, "tls_private_key_path")}
+				found.Certificate = s.named(file, setting(text, "tls_private_key_path"))
 			}
 		}
 		s.Synapses = append(s.Synapses, found)

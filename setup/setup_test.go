@@ -1,6 +1,7 @@
 package setup_test
 
 import (
+	"errors"
 	"flag"
 	"io/fs"
 	"os"
@@ -454,5 +455,29 @@ func TestThroughSymlink(t *testing.T) {
 	restore(t, tree, nil)
 	if diff := cmp.Diff(before, snapshot(t, tree)); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// What somebody writes into his own files comes into netwatch.toml as the name of
+// a certificate or a host, or not at all.
+func TestStrangersText(t *testing.T) {
+	for _, bad := range []string{"\r", "\x1b[2J", "\u202e", "\u2028", "\xff"} {
+		root := t.TempDir()
+		dir := filepath.Join(root, "etc/systemd/system")
+		conf := "cert=/etc/x" + bad + "crt.pem\npkey=/etc/key.pem\nrealm=a.example" + bad + ".org\n"
+		err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(root, "etc/turnserver.conf"), []byte(conf), 0o600),
+			os.WriteFile(dir+"/coturn.service", []byte("[Service]\nExecStart=/usr/bin/turnserver -c /etc/turnserver.conf\n"), 0o600))
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := setup.Find(setup.Tree(root), program)
+		if len(found.Turns) != 1 || len(found.Served()) != 0 || len(found.Unread) != 1 || len(found.Turns[0].Domains) != 0 {
+			t.Errorf("%+q: it found %+v", bad, found)
+		}
+		for line := range strings.Lines(setup.Text(found)) {
+			if err := netwatch.CheckPlain(strings.ReplaceAll(strings.TrimSuffix(line, "\n"), "\t", " ")); err != nil {
+				t.Errorf("%+q: %v", bad, err)
+			}
+		}
 	}
 }

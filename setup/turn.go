@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"netwatch"
 	"netwatch/actions"
 )
 
@@ -74,7 +75,7 @@ func (s *search) turn(unit, file string) Turn {
 	t := Turn{Unit: unit, File: file, App: appOf(unit)}
 	text := s.read(file)
 	if cert := actions.Setting(text, "cert"); path.IsAbs(cert) {
-		t.Certificate = Certificate{cert, actions.Setting(text, "pkey")}
+		t.Certificate = s.named(cert, actions.Setting(text, "pkey"))
 	}
 	settings := "/etc/yunohost/apps/" + t.App + "/settings.yml"
 	if t.App != "" && s.tree.has(settings) {
@@ -84,9 +85,13 @@ func (s *search) turn(unit, file string) Turn {
 	return t
 }
 
+// host is what can be the name of a host: of what a file says, nothing else comes
+// into netwatch.toml.
+var host = netwatch.Pattern(`^[\pL\pN-]+(\.[\pL\pN-]+)+$`)
+
 // add adds what can be the name of a host.
 func (t *Turn) add(domain string) {
-	if strings.Contains(domain, ".") && !strings.ContainsAny(domain, " /") && !slices.Contains(t.Domains, domain) {
+	if host().MatchString(domain) && !slices.Contains(t.Domains, domain) {
 		t.Domains = append(t.Domains, domain)
 	}
 }

@@ -98,16 +98,22 @@ func needed(ctx context.Context, file string) (*grants, error) {
 			}
 		}
 	}
-	if units, err = canonical(ctx, units); err != nil {
-		return nil, fmt.Errorf("granting: %w", err)
-	}
-	dropIn, err := helperDropIn(rotations, accepted(cfg))
+	g.needs, g.secret = readings(cfg)
+	return g, g.write(ctx, units, rotations, accepted(cfg))
+}
+
+// write makes the text of the files.
+func (g *grants) write(ctx context.Context, units []unitGrant, rotations []rotationGrant, accept []netip.Prefix) error {
+	units, err := canonical(ctx, units)
 	if err != nil {
-		return nil, fmt.Errorf("granting: writing %s: %w", dropInFile, err)
+		return fmt.Errorf("granting: %w", err)
+	}
+	dropIn, err := helperDropIn(rotations, accept)
+	if err != nil {
+		return fmt.Errorf("granting: writing %s: %w", dropInFile, err)
 	}
 	g.files = []granted{{polkitFile, polkitRules(units)}, {dropInFile, dropIn}}
-	g.needs, g.secret = readings(cfg)
-	return g, nil
+	return nil
 }
 
 // accepted are the prefixes that some source takes for public.

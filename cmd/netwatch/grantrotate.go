@@ -50,7 +50,8 @@ func directories(file string) (all []string, finding error) {
 		return []string{named}, nil
 	case !byRoot:
 		err := fmt.Errorf("%s leads over a symlink or directory that others than root can change, to %s", file, w.Place())
-		return []string{named}, netwatch.WithHint(err, "name the real file in the step: what they lead to is not opened to netwatch's helper")
+		return []string{named}, netwatch.WithHint(err,
+			"name the real file in the step: what they lead to is not opened to netwatch's helper")
 	default:
 		return []string{named, reached}, nil
 	}

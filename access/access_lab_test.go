@@ -1,0 +1,134 @@
+//go:build lab
+
+package access
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// These tests need root and setfacl.
+
+// run runs a command and gives its output.
+func run(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	out, err := exec.Command(name, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %q: %v\n%s", name, args, err, out)
+	}
+	return string(out)
+}
+
+// conf is a file of 61001:61002 in a directory that everybody may search.
+func conf(t *testing.T) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "coturn.conf")
+	if err := os.WriteFile(file, nil, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "chmod", "755", filepath.Dir(filepath.Dir(file)), filepath.Dir(file))
+	run(t, "chown", "61001:61002", file)
+	return file
+}
+
+// Each way to be allowed counts, and nothing else.
+func TestLabTry(t *testing.T) {
+	file := conf(t)
+	for name, c := range map[string]struct {
+		User
+		want bool
+	}{
+		"owner":               {User{UID: 61001, GID: 61009}, true},
+		"group":               {User{UID: 61009, GID: 61002}, true},
+		"supplementary group": {User{UID: 61009, GID: 61009, Groups: []uint32{61008, 61002}}, true},
+		"none":                {User{UID: 61009, GID: 61009, Groups: []uint32{61008}}, false},
+		"none of root's":      {User{UID: 61009, GID: 61009}, false},
+	} {
+		if err := checkRead(t, c.User, file); (err == nil) != c.want || err != nil && !errors.Is(err, unix.EACCES) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// What is reckoned is what the kernel does, with any ACL.
+func TestLabTryAsTheKernel(t *testing.T) {
+	file := conf(t)
+	dir := filepath.Dir(file)
+	run(t, "chown", "61001:61002", dir)
+	dice := rand.New(rand.NewPCG(1, 2))
+	perm := func() string { return fmt.Sprint(dice.IntN(8)) }
+	permitted := 0
+	for range 100 {
+		list := fmt.Sprintf("u::%s,g::%s,o::%s,m::%s,u:61003:%s,g:61004:%s,g:61005:%s", perm(), perm(), perm(), perm(), perm(), perm(), perm())
+		run(t, "setfacl", "--set", list, []string{file, dir}[dice.IntN(2)])
+		run(t, "chmod", "u+x", dir) // Else its owner, with whose rights we go the way, could not go it.
+		who := User{UID: 61001 + dice.IntN(4), GID: 61002 + dice.IntN(5), Groups: []uint32{uint32(61002 + dice.IntN(5))}}
+		kernel := exec.Command("cat", file)
+		kernel.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(who.UID), Gid: uint32(who.GID), Groups: who.Groups}}
+		can := kernel.Run() == nil
+		if err := checkRead(t, who, file); (err == nil) != can {
+			t.Errorf("%+v: %v, and the kernel permits it: %v\n%s", who, err, can, run(t, "getfacl", "-np", dir, file))
+		}
+		if can {
+			permitted++
+		}
+	}
+	if permitted < 10 || permitted > 90 {
+		t.Errorf("%d of 100 were permitted", permitted)
+	}
+}
+
+// Promise: with a user's rights to files, it has these and no others, and the user
+// can do nothing to it.
+func TestLabDo(t *testing.T) {
+	file := conf(t)
+	closed := filepath.Join(t.TempDir(), "closed")
+	if err := os.WriteFile(closed, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	him := User{UID: 61001, GID: 61009, Groups: []uint32{61008}}
+	err := him.Do(func() error {
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/status", os.Getpid(), unix.Gettid()))
+		for _, want := range []string{"Uid:\t0\t0\t0\t61001\n", "Gid:\t0\t0\t0\t61009\n", "Groups:\t61008 \n"} {
+			if !strings.Contains(string(status), want) {
+				t.Errorf("there is no %q in\n%s", want, status)
+			}
+		}
+		if fd, err := unix.Open(closed, unix.O_RDONLY, 0); !errors.Is(err, unix.EACCES) {
+			t.Errorf("root's file: %d %v", fd, err)
+		}
+		if fd, err := unix.Open(file, unix.O_RDWR, 0); err != nil {
+			t.Errorf("his own file: %v", err)
+		} else {
+			_ = unix.Close(fd)
+		}
+		for _, line := range []string{"kill -STOP", "kill -KILL", "cat /proc/%d/environ", "kill -0"} {
+			if !strings.Contains(line, "%d") {
+				line += " %d"
+			}
+			out, err := exec.Command("setpriv", "--reuid=61001", "--regid=61009", "--clear-groups", "sh", "-c", fmt.Sprintf(line, os.Getpid())).CombinedOutput()
+			if err == nil || !strings.Contains(strings.ToLower(string(out)), "permi") {
+				t.Errorf("he may %s: %v\n%s", line, err, out)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if uid, err := unix.SetfsuidRetUid(-1); uid != 0 || err != nil {
+		t.Errorf("afterwards it is user %d for files (%v)", uid, err)
+	}
+	if err := him.Do(func() error { return unix.ENOSPC }); !errors.Is(err, unix.ENOSPC) {
+		t.Errorf("what it says is lost: %v", err)
+	}
+}
