@@ -323,6 +323,29 @@ func TestLabLocalAddressWithoutRoute(t *testing.T) {
 	}
 }
 
+// Where the file system makes no file without a name, one with a name does, but not
+// where its directory's owner could open it and go on writing when it is another's.
+func TestLabRotateWithoutTmpfile(t *testing.T) {
+	file := yunohost(t)
+	dir, over := filepath.Dir(file), t.TempDir()
+	run(t, "bindfs", dir, over)
+	t.Cleanup(func() { run(t, "umount", over) })
+	there := filepath.Join(over, filepath.Base(file))
+	if fd, err := unix.Open(over, unix.O_TMPFILE|unix.O_RDWR, 0o600); !errors.Is(err, unix.EOPNOTSUPP) {
+		t.Fatalf("it does make one: %d %v", fd, err)
+	}
+	before := attributes(t, file)
+	wantResult(t, rotate(t, there, "198.51.100.7", nil), netwatch.Changed)
+	wantFile(t, file, rewritten)
+	if after := attributes(t, file); after != before {
+		t.Errorf("before\n%s\nafter\n%s", before, after)
+	}
+	run(t, "chown", "root:root", file)
+	wantResult(t, rotate(t, there, "203.0.113.5", nil), netwatch.Failed, "are of two users", "chown 61001 "+there)
+	wantFile(t, file, rewritten)
+	wantAlone(t, file)
+}
+
 // privileges are what the helper has (packaging/netwatch-file@.service).
 const privileges = "chown,fowner,lease,setuid,setgid"
 
