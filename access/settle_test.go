@@ -309,3 +309,17 @@ func TestOver(t *testing.T) {
 		}
 	}
 }
+
+// A way that never seems to end does, before it costs much.
+func TestWalkEnds(t *testing.T) {
+	dir := t.TempDir()
+	long := strings.Repeat("./", 20) + strings.Repeat("../"+filepath.Base(dir)+"/", 30)
+	for i := range 30 {
+		if err := os.Symlink(long+fmt.Sprint(i+1), filepath.Join(dir, fmt.Sprint(i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := Walk(dir + "/0"); !errors.Is(err, unix.ELOOP) {
+		t.Errorf("it says %v", err)
+	}
+}

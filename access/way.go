@@ -17,6 +17,10 @@ import (
 // (path_resolution(7)).
 const maxLinks = 40
 
+// maxPlaces is how many places a way may lead over: far more than any that a person
+// makes, and far fewer than 40 symlinks can name.
+const maxPlaces = 512
+
 // A Need is a file that a user has to read.
 type Need struct {
 	// File is an absolute path; it need not be there.
@@ -144,6 +148,9 @@ func (w *Way) Do(f func() error, keeping ...uint) error {
 
 // open holds a place. dir is nil for the root directory.
 func (w *Way) open(dir *place, name, path string) (*place, error) {
+	if len(w.places) == maxPlaces {
+		return nil, unix.ELOOP
+	}
 	at, fd := unix.AT_FDCWD, -1
 	if dir != nil {
 		at = int(dir.Fd())
