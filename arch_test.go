@@ -29,17 +29,19 @@ var mayImport = map[string][]string{
 	"access":  {"."},
 	"rewrite": {".", "access"},
 	"systemd": {".", "access"},
-	"actions": {".", "access", "rewrite", "systemd"},
+	// What a server's file says is a text, and who it is for.
+	"servers": {".", "access", "rewrite"},
+	"actions": {".", "access", "rewrite", "servers", "systemd"},
 	"state":   {"."},
-	"helper":  {".", "access", "actions"},
+	"helper":  {".", "access", "servers"},
 	"hooks":   {".", "state"},
 	"control": {".", "hooks", "state"},
 	"config":  {".", "sources", "actions", "hooks"},
 	// What a machine needs and how it stands: files, and no dispatcher.
-	"setup": {".", "config", "actions", "sources", "packaging"},
+	"setup": {".", "config", "actions", "servers", "sources", "packaging"},
 	// What an installation brings.
 	"packaging": {},
-	"cmd":       {".", "sources", "actions", "state", "hooks", "control", "config", "helper", "setup", "access", "systemd"},
+	"cmd":       {".", "sources", "actions", "state", "hooks", "control", "config", "helper", "setup", "access", "servers", "systemd"},
 	// The lab uses the command as a program only.
 	"lab": {".", "sources", "actions", "state", "hooks", "control"},
 }
@@ -60,6 +62,20 @@ func TestImports(t *testing.T) {
 	for _, p := range packages {
 		for _, wrong := range p.wrongImports() {
 			t.Error(wrong)
+		}
+	}
+}
+
+// TestHelperIsAlone holds that what root does for the daemon has nothing in it that
+// talks to the bus or to a network: it is systemd's socket and files.
+func TestHelperIsAlone(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", "./helper").Output()
+	if err != nil || !strings.Contains(string(out), "netwatch/rewrite\n") {
+		t.Fatalf("listing what the helper needs: %v\n%s", err, out)
+	}
+	for _, path := range []string{"net/http", "crypto/tls", "github.com/godbus", "github.com/pion", "netwatch/actions", "netwatch/sources"} {
+		if strings.Contains("\n"+string(out), "\n"+path) {
+			t.Errorf("the helper needs %s", path)
 		}
 	}
 }

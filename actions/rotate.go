@@ -1,56 +1,42 @@
 package actions
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/netip"
 	"slices"
 	"strings"
-	"time"
 
 	"netwatch"
 	"netwatch/access"
-	"netwatch/rewrite"
+	"netwatch/servers"
 	sysd "netwatch/systemd"
 )
 
 // rotateUsage is what follows the verb.
 const rotateUsage = "coturn FILE [private=keep|auto|none]"
 
-// rotateTries is how often a file is read anew because somebody else rewrote
-// it in between.
-const rotateTries = 5
-
-// rotatePause is how long a file that somebody writes is left to him.
-const rotatePause = 100 * time.Millisecond
-
 // A Rotation sets external-ip in a configuration of coturn. It is the step
 // `rotate coturn FILE [private=keep|auto|none]`.
 type Rotation struct {
 	// File may be a symlink; what it leads to is rewritten.
 	File    netwatch.Path
-	Private Private
+	Private servers.Private
 	// Local is this machine's own address that coturn relays from if the file
 	// does not say it, given the public address of that family; both may be
 	// invalid. LocalAddress finds it out.
 	Local func(family netwatch.Family, public netip.Addr) netip.Addr
 	// Units are those that the other steps of its rule work on.
 	Units []string
-	// Readers are users who have to be able to read the file; nil is those of the
-	// Units that are started with it.
-	Readers func(ctx context.Context) []access.Reader
 
 	elsewhere Rotate
 	prepare   func()
 }
 
-// A Rotate has another process, which may, do a rotation to the public
-// addresses, and calls changing as a Job says. It returns false when there is
+// A Rotate has another process, which may, do a rotation, and calls changing as a Job says. It returns false when there is
 // none to ask: then this process does it.
-type Rotate func(ctx context.Context, r *Rotation, public map[netwatch.Family]netip.Addr, changing func(netwatch.Rewrite) error) (netwatch.Result, bool)
+type Rotate func(ctx context.Context, c servers.Coturn, changing func(netwatch.Rewrite) error) (netwatch.Result, bool)
 
 // newRotate makes the step. What comes after it may depend on it.
 func newRotate(env Env, verb string, words []string) (netwatch.Step, error) {
@@ -73,7 +59,7 @@ func parseRotation(words []string) (*Rotation, error) {
 		return nil, errors.New("the file of coturn is missing")
 	}
 	file, err := netwatch.ParsePath(words[1])
-	r := &Rotation{File: file, Private: PrivateKeep, Local: LocalAddress}
+	r := &Rotation{File: file, Private: servers.PrivateKeep, Local: LocalAddress}
 	for i, word := range words[2:] {
 		value, ok := strings.CutPrefix(word, "private=")
 		switch {
@@ -109,77 +95,25 @@ func (r *Rotation) Do(ctx context.Context, job netwatch.Job) netwatch.Result {
 		err := errors.New("the public address is not known yet: no server has told it since netwatch started")
 		return netwatch.Failure(netwatch.WithHint(err, "run `netwatch probe` to see what each STUN server says"))
 	}
+	c := r.Coturn(public)
 	if r.elsewhere != nil {
-		if result, done := r.elsewhere(ctx, r, public, job.Changing); done {
+		if result, done := r.elsewhere(ctx, c, job.Changing); done {
 			return result
 		}
 	}
-	for range rotateTries {
-		result, err := r.once(ctx, public, job.Changing)
-		switch {
-		case err == nil:
-			return result
-		case !errors.Is(err, rewrite.ErrMoved):
-			return netwatch.Failure(err)
-		}
-		select {
-		case <-time.After(rotatePause):
-		case <-ctx.Done():
-		}
-	}
-	err := fmt.Errorf("rewriting %s: %w, %d times in a row", r.File, rewrite.ErrMoved, rotateTries)
-	return netwatch.Failure(netwatch.WithHint(err, "find what else writes this file, such as an old cron job, and remove it"))
+	c.Readers = r.readers(ctx)
+	return c.Rotate(ctx, job.Changing)
 }
 
-// once reads the file, and replaces it if another is wanted.
-func (r *Rotation) once(ctx context.Context, public map[netwatch.Family]netip.Addr, changing func(netwatch.Rewrite) error) (netwatch.Result, error) {
-	f, err := openConf(string(r.File))
-	if err != nil {
-		return netwatch.Result{}, err
-	}
-	defer f.Close()
-	local := func(f netwatch.Family) netip.Addr { return r.Local(f, public[f]) }
-	text, err := Rewrite(f.Text, public, r.Private, local)
-	if err != nil {
-		return netwatch.Result{}, fmt.Errorf("rewriting %s: %w", r.File, err)
-	}
-	before, after := Advertised(f.Text), Advertised(text)
-	if bytes.Equal(text, f.Text) {
-		return netwatch.Result{Outcome: netwatch.Unchanged, Detail: list(after)}, nil
-	}
-	err = f.Replace(ctx, text, r.readers(ctx), changing)
-	if who, unreadable := errors.AsType[rewrite.Unreadable](err); unreadable {
-		cannot := fmt.Errorf("rewriting %s: coturn (user %s) cannot read it; it would start as an open relay", r.File, who.User)
-		return netwatch.Result{}, netwatch.WithHint(cannot, netwatch.Hint(err))
-	}
-	if err != nil {
-		return netwatch.Result{}, err
-	}
-	return netwatch.Result{Outcome: netwatch.Changed, Detail: list(before) + " → " + list(after)}, nil
-}
-
-// openConf opens a configuration of coturn. An empty one is what a writer leaves
-// for an instant who truncates before he writes; replacing it would lose what he
-// writes, and coturn without a configuration is an open relay (measured).
-func openConf(file string) (*rewrite.File, error) {
-	f, err := rewrite.Open(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, netwatch.WithHint(err, "name the file that coturn is started with (turnserver -c FILE)")
-	}
-	if err == nil && len(f.Text) == 0 {
-		f.Close()
-		return nil, netwatch.WithHint(fmt.Errorf("reading %s: it is empty: coturn would start as an open relay", file),
-			"restore it from a backup; if it is meant to hold nothing else, write a comment line into it")
-	}
-	return f, err
+// Coturn is the configuration and what it is to say.
+func (r *Rotation) Coturn(public map[netwatch.Family]netip.Addr) servers.Coturn {
+	own := func(f netwatch.Family) netip.Addr { return r.Local(f, public[f]) }
+	return servers.Coturn{File: string(r.File), Public: public, Private: r.Private, Own: own}
 }
 
 // readers are users who have to be able to read the file. That they cannot be
 // found out is no reason to leave the address wrong: owner, mode and ACL stay.
 func (r *Rotation) readers(ctx context.Context) []access.Reader {
-	if r.Readers != nil {
-		return r.Readers(ctx)
-	}
 	all, err := sysd.Readers(ctx, string(r.File), r.Units)
 	if err != nil {
 		return nil
@@ -201,16 +135,4 @@ func Before(steps []netwatch.Step) {
 			r.Units = units
 		}
 	}
-}
-
-// list is the addresses for a person to read.
-func list(all []netip.Addr) string {
-	if len(all) == 0 {
-		return "none"
-	}
-	texts := make([]string, len(all))
-	for i, a := range all {
-		texts[i] = a.String()
-	}
-	return strings.Join(texts, ", ")
 }

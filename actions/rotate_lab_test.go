@@ -3,10 +3,10 @@
 package actions
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -106,13 +106,11 @@ func TestLabRotateKeepsAttributes(t *testing.T) {
 func rotateFor(t *testing.T, file, public string, changing func(netwatch.Rewrite) error, users ...string) netwatch.Result {
 	t.Helper()
 	s := step(t, Env{}, "rotate coturn "+file)
-	s.Action.(*Rotation).Readers = func(context.Context) (all []access.Reader) {
-		for _, u := range users {
-			all = append(all, access.Reader{Unit: "coturn.service", User: u})
-		}
-		return all
+	c := s.Action.(*Rotation).Coturn(map[netwatch.Family]netip.Addr{netwatch.IPv4: netip.MustParseAddr(public)})
+	for _, u := range users {
+		c.Readers = append(c.Readers, access.Reader{Unit: "coturn.service", User: u})
 	}
-	return s.Do(t.Context(), netwatch.Job{Known: known(public), Changing: changing})
+	return c.Rotate(t.Context(), changing)
 }
 
 // Promise: coturn is never left with a file that it cannot read.
@@ -314,7 +312,7 @@ func TestLabLocalAddressWithoutRoute(t *testing.T) {
 		// Never unlocked: the thread ends with the namespace.
 		runtime.LockOSThread()
 		err := unix.Unshare(unix.CLONE_NEWNET)
-		a4, a6 := LocalAddress(netwatch.IPv4, addresses("198.51.100.7")[netwatch.IPv4]), LocalAddress(netwatch.IPv6, addresses("2001:db8::7")[netwatch.IPv6])
+		a4, a6 := LocalAddress(netwatch.IPv4, netip.MustParseAddr("198.51.100.7")), LocalAddress(netwatch.IPv6, netip.MustParseAddr("2001:db8::7"))
 		interfaces, _ := net.Interfaces()
 		done <- [2]string{fmt.Sprint(err, len(interfaces)), fmt.Sprint(a4.IsValid(), a6.IsValid())}
 	}()

@@ -21,13 +21,15 @@ import (
 
 	"netwatch"
 	"netwatch/rewrite"
+	"netwatch/servers"
 )
 
 // known is the public addresses in text as a job gets them.
 func known(text string) netwatch.Known {
 	all := make(netwatch.Known)
-	for f, a := range addresses(text) {
-		all[f] = netwatch.Address{Address: a}
+	for _, word := range strings.Fields(text) {
+		a := netip.MustParseAddr(word)
+		all[netwatch.FamilyOf(a)] = netwatch.Address{Address: a}
 	}
 	return all
 }
@@ -90,7 +92,7 @@ func TestRotateWords(t *testing.T) {
 	}
 	s, err := newRotate(Env{}, "rotate", strings.Fields("coturn /etc//x.conf private=none"))
 	r, ok := s.Action.(*Rotation)
-	if err != nil || !ok || r.File != "/etc/x.conf" || r.Private != PrivateNone || !s.Gate || s.Gated {
+	if err != nil || !ok || r.File != "/etc/x.conf" || r.Private != servers.PrivateNone || !s.Gate || s.Gated {
 		t.Errorf("%+v %+v %v", s, r, err)
 	}
 }
@@ -192,7 +194,7 @@ func TestRotateFails(t *testing.T) {
 
 func TestRotateNeedsLocal(t *testing.T) {
 	file := conf(t, "203.0.113.5")
-	r := &Rotation{File: netwatch.Path(file), Private: PrivateKeep, Local: func(netwatch.Family, netip.Addr) netip.Addr { return netip.Addr{} }}
+	r := &Rotation{File: netwatch.Path(file), Private: servers.PrivateKeep, Local: func(netwatch.Family, netip.Addr) netip.Addr { return netip.Addr{} }}
 	got := r.Do(t.Context(), netwatch.Job{Known: known("198.51.100.7 2001:db8::7")})
 	wantResult(t, got, netwatch.Failed, "rewriting "+file, "own IPv4 address")
 	wantFile(t, file, "realm=r\nexternal-ip=203.0.113.5\nport=3478\n")
@@ -263,13 +265,14 @@ func TestRotateOthersWrite(t *testing.T) {
 
 func TestRotateOthersNeverStop(t *testing.T) {
 	file := conf(t, "203.0.113.5")
+	const tries = 5
 	n := 0
 	got := rotate(t, file, "198.51.100.7", func(netwatch.Rewrite) error {
 		n++
 		return os.WriteFile(file, fmt.Appendf(nil, "external-ip=203.0.113.%d\n", n), 0o600)
 	})
 	wantResult(t, got, netwatch.Failed, "changed while it was being rewritten")
-	if n != rotateTries || netwatch.Hint(got.Err) == "" {
+	if n != tries || netwatch.Hint(got.Err) == "" {
 		t.Errorf("%d tries, hint %q", n, netwatch.Hint(got.Err))
 	}
 	wantFile(t, file, fmt.Sprintf("external-ip=203.0.113.%d\n", n))

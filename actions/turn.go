@@ -13,6 +13,7 @@ import (
 	"github.com/pion/stun/v2"
 
 	"netwatch"
+	"netwatch/servers"
 )
 
 // The times of a TURN request over UDP.
@@ -76,18 +77,12 @@ func dialRelay(ctx context.Context, to netip.AddrPort) (*relay, error) {
 // Close closes the socket.
 func (r *relay) Close() error { return r.conn.Close() }
 
-// An identity is a user and its password, or the key made of them.
-type identity struct {
-	name, password string
-	key            []byte
-}
-
 // integrity signs requests with the long-term key of RFC 8489, 9.2.2.
-func (i identity) integrity(realm string) stun.MessageIntegrity {
-	if i.key != nil {
-		return i.key
+func integrity(who *servers.Credential, realm string) stun.MessageIntegrity {
+	if who.Key != nil {
+		return who.Key
 	}
-	return stun.NewLongTermIntegrity(i.name, realm, i.password)
+	return stun.NewLongTermIntegrity(who.Name, realm, who.Password)
 }
 
 // staleNonces is how many times in a row a nonce may be stale.
@@ -95,13 +90,13 @@ const staleNonces = 3
 
 // ask sends a request in the name of who, or of nobody, and remembers the
 // challenge of a refusal. A stale nonce is replaced (RFC 8489, 9.2.5).
-func (r *relay) ask(ctx context.Context, who *identity, setters ...stun.Setter) (*stun.Message, error) {
+func (r *relay) ask(ctx context.Context, who *servers.Credential, setters ...stun.Setter) (*stun.Message, error) {
 	for stale := 1; ; stale++ {
 		all := append([]stun.Setter{stun.TransactionID}, setters...)
 		if who != nil {
-			all = append(all, stun.NewUsername(who.name))
+			all = append(all, stun.NewUsername(who.Name))
 			all = append(all, r.challenge...)
-			all = append(all, who.integrity(r.realm))
+			all = append(all, integrity(who, r.realm))
 		}
 		request, err := stun.Build(all...)
 		if err != nil {
@@ -210,7 +205,7 @@ var (
 var turnFamily = map[netwatch.Family]byte{netwatch.IPv4: 1, netwatch.IPv6: 2}
 
 // allocate asks for a relayed address of a family and gives it back at once.
-func (r *relay) allocate(ctx context.Context, who *identity, family netwatch.Family) (netip.Addr, error) {
+func (r *relay) allocate(ctx context.Context, who *servers.Credential, family netwatch.Family) (netip.Addr, error) {
 	wanted := stun.RawAttribute{Type: stun.AttrRequestedAddressFamily, Value: []byte{turnFamily[family], 0, 0, 0}}
 	answer, err := r.ask(ctx, who, allocateRequest, overUDP, wanted)
 	if err != nil {

@@ -2,22 +2,19 @@ package actions
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/sha1" //nolint:gosec // what coturn makes its credentials with
-	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/pion/stun/v2"
 
 	"netwatch"
+	"netwatch/rewrite"
+	"netwatch/servers"
 )
 
 // verifyUsage is what follows the verb.
@@ -93,14 +90,14 @@ func (v *verification) Do(ctx context.Context, job netwatch.Job) netwatch.Result
 
 // family verifies that nobody gets a relayed address without credentials, and
 // that each of the file's credentials gets the public one.
-func (v *verification) family(ctx context.Context, turn *turnConf, family netwatch.Family, public netip.Addr) error {
-	to, err := turn.listens(family, v.own(turn, family, public))
+func (v *verification) family(ctx context.Context, turn *servers.Offer, family netwatch.Family, public netip.Addr) error {
+	to, err := turn.At(family, v.own(turn, family, public))
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, v.time)
 	defer cancel()
-	for _, who := range turn.who {
+	for _, who := range turn.Credentials {
 		got, err := allocate(ctx, to, who, family)
 		switch {
 		case errors.Is(err, errOpen):
@@ -117,10 +114,10 @@ func (v *verification) family(ctx context.Context, turn *turnConf, family netwat
 
 // own is the address of this machine that callers reach coturn at: what the file
 // pairs with the public one, or else what packets to the internet come from.
-func (v *verification) own(turn *turnConf, family netwatch.Family, public netip.Addr) netip.Addr {
-	for _, e := range turn.pairs {
-		if e.family == family && mine(e.private) {
-			return e.private
+func (v *verification) own(turn *servers.Offer, family netwatch.Family, public netip.Addr) netip.Addr {
+	for _, a := range turn.Private {
+		if netwatch.FamilyOf(a) == family && mine(a) {
+			return a
 		}
 	}
 	return v.local(family, public)
@@ -135,7 +132,7 @@ var errNobody = errors.New("it wants credentials that are not in its file")
 // allocate asks for a relayed address, first without credentials, which must be
 // refused, and then as who. Each takes a socket of its own: it can have one
 // allocation (RFC 8656, 7.2).
-func allocate(ctx context.Context, to netip.AddrPort, who *identity, family netwatch.Family) (netip.Addr, error) {
+func allocate(ctx context.Context, to netip.AddrPort, who *servers.Credential, family netwatch.Family) (netip.Addr, error) {
 	r, err := dialRelay(ctx, to)
 	if err != nil {
 		return netip.Addr{}, err
@@ -176,10 +173,10 @@ func (v *verification) explain(to netip.AddrPort, err error) error {
 }
 
 // wrong says why coturn gives its callers another address than the public one.
-func (v *verification) wrong(turn *turnConf, to netip.AddrPort, got, public netip.Addr) error {
+func (v *verification) wrong(turn *servers.Offer, to netip.AddrPort, got, public netip.Addr) error {
 	err := fmt.Errorf("%s relays over %s, and the public address is %s", to, got, public)
 	switch {
-	case slices.Contains(turn.advertised, public):
+	case slices.Contains(turn.Advertised, public):
 		return netwatch.WithHint(err, fmt.Sprintf("%s has the right external-ip, which coturn reads only when it starts: restart it; if it was, the private part is no address of this machine (private=auto)", v.file))
 	case got.IsUnspecified():
 		return netwatch.WithHint(err, fmt.Sprintf("external-ip in %s is empty: have a step `rotate coturn %[1]s` before this one", v.file))
@@ -187,125 +184,19 @@ func (v *verification) wrong(turn *turnConf, to netip.AddrPort, got, public neti
 	return netwatch.WithHint(err, fmt.Sprintf("external-ip in %s does not have it: have a step `rotate coturn %[1]s` and a restart before this one", v.file))
 }
 
-// A turnConf is what a configuration of coturn says to its callers.
-type turnConf struct {
-	listening []netip.Addr
-	port      uint16
-	// who are those that it lends relays to: one by each secret, or else the
-	// first user, or else nil.
-	who []*identity
-	// pairs are its external-ip with a private part.
-	pairs []external
-	// advertised are the addresses that it gives to them once it is restarted.
-	advertised []netip.Addr
-}
-
-// defaultTurnPort is coturn's listening-port, which is TURN's (RFC 8656, 18.1).
-const defaultTurnPort = 3478
-
-// credentialTime is for how long a credential made of a secret is good.
-const credentialTime = time.Minute
-
 // readTurn reads a configuration of coturn.
-func readTurn(file netwatch.Path) (*turnConf, error) {
-	o, err := openConf(string(file))
+func readTurn(file netwatch.Path) (*servers.Offer, error) {
+	f, err := rewrite.Open(string(file))
 	if errors.Is(err, fs.ErrPermission) {
 		err = netwatch.WithHint(err, netwatch.GrantHint)
 	}
 	if err != nil {
 		return nil, err
 	}
-	defer o.Close()
-	turn, err := parseTurn(o.Text, time.Now())
+	defer f.Close()
+	turn, err := servers.CoturnOffer(f.Text, time.Now())
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", file, err)
 	}
 	return turn, nil
-}
-
-// parseTurn is what conf says. Of a key that is given again coturn heeds the
-// last, or all of them where several make sense.
-func parseTurn(conf []byte, now time.Time) (*turnConf, error) {
-	turn := &turnConf{port: defaultTurnPort, advertised: Advertised(conf)}
-	var users []*identity
-	for _, p := range split(conf) {
-		switch value := p.value(); p.key {
-		case "listening-ip":
-			if a, err := netip.ParseAddr(value); err == nil {
-				turn.listening = append(turn.listening, a)
-			}
-		case externalKey:
-			if e := parseExternal(value); e.private.IsValid() {
-				turn.pairs = append(turn.pairs, e)
-			}
-		case "listening-port":
-			port, err := strconv.ParseUint(value, 10, 16)
-			if err != nil || port == 0 {
-				return nil, fmt.Errorf("listening-port=%s is not a port", value)
-			}
-			turn.port = uint16(port)
-		case "static-auth-secret":
-			turn.who = append(turn.who, byExpiry(value, now.Add(credentialTime)))
-		case "user":
-			users = append(users, byPassword(value))
-		}
-	}
-	users = append(slices.DeleteFunc(users, func(i *identity) bool { return i == nil }), nil)
-	if len(turn.who) == 0 {
-		turn.who = users[:1] // coturn heeds no user beside a secret
-	}
-	return turn, nil
-}
-
-// byExpiry is who has a secret: a name that is the time, in Unix seconds, up to
-// which it is good, and a keyed hash of it as the password (turnserver(1),
-// use-auth-secret). Without a name behind it, rest-api-separator does not matter.
-func byExpiry(secret string, until time.Time) *identity {
-	name := strconv.FormatInt(until.Unix(), 10)
-	mac := hmac.New(sha1.New, []byte(secret))
-	mac.Write([]byte(name)) // never fails
-	return &identity{name: name, password: base64.StdEncoding.EncodeToString(mac.Sum(nil))}
-}
-
-// byPassword is the user of NAME:PASSWORD or NAME:0xKEY, nil if it is neither.
-func byPassword(value string) *identity {
-	name, password, ok := strings.Cut(value, ":")
-	if !ok || name == "" {
-		return nil
-	}
-	password = strings.TrimLeft(password, " \t")
-	who := &identity{name: name, password: password}
-	if digits, is := strings.CutPrefix(password, "0x"); is {
-		key, err := hex.DecodeString(digits)
-		if err != nil {
-			return nil
-		}
-		who.key = key
-	}
-	return who
-}
-
-// listens is where to ask for a relayed address of a family: at own, or where
-// else coturn listens. Without relay-ip it relays over the address that it is
-// asked at (measured, 4.6.1), so that one asked over loopback tells nothing.
-func (t *turnConf) listens(family netwatch.Family, own netip.Addr) (netip.AddrPort, error) {
-	rank := func(a netip.Addr) int {
-		switch {
-		case a == own:
-			return 0
-		case netwatch.FamilyOf(a) == family && !a.IsLoopback():
-			return 1
-		case !a.IsLoopback():
-			return 2
-		}
-		return 3
-	}
-	at := own
-	if len(t.listening) > 0 {
-		at = slices.MinFunc(t.listening, func(a, b netip.Addr) int { return rank(a) - rank(b) })
-	}
-	if !at.IsValid() {
-		return netip.AddrPort{}, fmt.Errorf("this machine has no %s address of its own to ask at", family)
-	}
-	return netip.AddrPortFrom(at, t.port), nil
 }

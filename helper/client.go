@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"netwatch"
-	"netwatch/actions"
+	"netwatch/servers"
 )
 
 // spareTime is how long a connection is kept for a rotation that was likely: the
@@ -66,10 +66,12 @@ func (c *Client) take(conn net.Conn) net.Conn {
 	return nil
 }
 
-// Rotate is an actions.Rotate. There is nobody to ask when there is no socket,
+// Rotate has the helper do a rotation. There is nobody to ask when there is no socket,
 // or it is not for this user: netwatch is then run by hand, or without helper.
-func (c *Client) Rotate(ctx context.Context, r *actions.Rotation, public map[netwatch.Family]netip.Addr, changing func(netwatch.Rewrite) error) (netwatch.Result, bool) {
-	q := ask(r, public)
+func (c *Client) Rotate(
+	ctx context.Context, what servers.Coturn, changing func(netwatch.Rewrite) error,
+) (netwatch.Result, bool) {
+	q := ask(what)
 	if conn := c.take(nil); conn != nil {
 		result, err := converse(ctx, conn, q, changing)
 		switch {
@@ -86,7 +88,7 @@ func (c *Client) Rotate(ctx context.Context, r *actions.Rotation, public map[net
 		return netwatch.Result{}, false
 	}
 	if err != nil {
-		err = fmt.Errorf("asking the helper to rewrite %s: %w", r.File, err)
+		err = fmt.Errorf("asking the helper to rewrite %s: %w", q.File, err)
 		return netwatch.Failure(netwatch.WithHint(err, "systemctl restart netwatch-file.socket")), true
 	}
 	result, err := converse(ctx, conn, q, changing)
@@ -114,10 +116,10 @@ func converse(ctx context.Context, conn net.Conn, q request, changing func(netwa
 
 // ask is the request for a rotation. An own address that the helper would refuse
 // is left out: most files do not need one.
-func ask(r *actions.Rotation, public map[netwatch.Family]netip.Addr) request {
-	q := request{File: string(r.File), Private: r.Private, Public: public, Own: map[netwatch.Family]netip.Addr{}}
+func ask(c servers.Coturn) request {
+	q := request{File: c.File, Private: c.Private, Public: c.Public, Own: map[netwatch.Family]netip.Addr{}}
 	for _, family := range netwatch.Families {
-		if a := r.Local(family, public[family]); checkOwn(family, a, public[family], nil) == nil {
+		if a := c.Own(family); checkOwn(family, a, c.Public[family], nil) == nil {
 			q.Own[family] = a
 		}
 	}

@@ -20,7 +20,7 @@ import (
 	"net/netip"
 
 	"netwatch"
-	"netwatch/actions"
+	"netwatch/servers"
 )
 
 // Socket is where systemd listens for the helper; packaging/netwatch-file.socket.
@@ -30,7 +30,7 @@ const Socket = "/run/netwatch-file/socket"
 type request struct {
 	// File is as a step names it, byte for byte.
 	File    string          `json:"file"`
-	Private actions.Private `json:"private"`
+	Private servers.Private `json:"private"`
 	// Public are the addresses to write.
 	Public map[netwatch.Family]netip.Addr `json:"public"`
 	// Own are the machine's own addresses: the helper has no network to look at.

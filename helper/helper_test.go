@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"netwatch"
-	"netwatch/actions"
+	"netwatch/servers"
 )
 
 const before, after = "external-ip=203.0.113.5\n", "external-ip=203.0.113.6\n"
@@ -38,7 +38,7 @@ func serve(t *testing.T) (c *Client, file string, ends <-chan error) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
-	s := Server{Granted: []Grant{{File: file, Private: actions.PrivateKeep}}}
+	s := Server{Granted: []Grant{{File: file, Private: servers.PrivateKeep}}}
 	ended := make(chan error, 16)
 	go func() { // Ends with the listener.
 		for {
@@ -52,8 +52,9 @@ func serve(t *testing.T) (c *Client, file string, ends <-chan error) {
 	return c, file, ended
 }
 
-func rotation(file string) *actions.Rotation {
-	return &actions.Rotation{File: netwatch.Path(file), Private: actions.PrivateKeep, Local: actions.LocalAddress}
+func rotation(file string) servers.Coturn {
+	none := func(netwatch.Family) netip.Addr { return netip.Addr{} }
+	return servers.Coturn{File: file, Public: public, Private: servers.PrivateKeep, Own: none}
 }
 
 var public = map[netwatch.Family]netip.Addr{netwatch.IPv4: netip.MustParseAddr("203.0.113.6")}
@@ -74,7 +75,7 @@ func TestRotate(t *testing.T) {
 		wantFile(t, file, before)
 		return nil
 	}
-	got, asked := c.Rotate(t.Context(), rotation(file), public, changing)
+	got, asked := c.Rotate(t.Context(), rotation(file), changing)
 	if !asked || got.Outcome != netwatch.Changed || got.Err != nil || got.Detail != "203.0.113.5 → 203.0.113.6" {
 		t.Errorf("%v %+v", asked, got)
 	}
@@ -84,7 +85,7 @@ func TestRotate(t *testing.T) {
 		t.Errorf("announced was %+v, want %+v", told, want)
 	}
 	told = netwatch.Rewrite{}
-	got, asked = c.Rotate(t.Context(), rotation(file), public, changing)
+	got, asked = c.Rotate(t.Context(), rotation(file), changing)
 	if !asked || got.Outcome != netwatch.Unchanged || told != (netwatch.Rewrite{}) {
 		t.Errorf("the second time: %v %+v %v", asked, got, told)
 	}
@@ -100,11 +101,11 @@ func TestPrepare(t *testing.T) {
 	c.Prepare()
 	socket := c.Socket
 	c.Socket = filepath.Join(t.TempDir(), "none") // nobody else can be asked
-	if got, asked := c.Rotate(t.Context(), rotation(file), public, nil); !asked || got.Outcome != netwatch.Changed {
+	if got, asked := c.Rotate(t.Context(), rotation(file), nil); !asked || got.Outcome != netwatch.Changed {
 		t.Errorf("%v %+v", asked, got)
 	}
 	c.Socket = socket
-	if got, asked := c.Rotate(t.Context(), rotation(file), public, nil); !asked || got.Outcome != netwatch.Unchanged {
+	if got, asked := c.Rotate(t.Context(), rotation(file), nil); !asked || got.Outcome != netwatch.Unchanged {
 		t.Errorf("without: %v %+v", asked, got)
 	}
 	if err := errors.Join(<-ends, <-ends); err != nil {
@@ -119,7 +120,7 @@ func TestPreparedHasEnded(t *testing.T) {
 	if err := c.spares[0].Close(); err != nil {
 		t.Fatal(err)
 	}
-	if got, asked := c.Rotate(t.Context(), rotation(file), public, nil); !asked || got.Outcome != netwatch.Changed {
+	if got, asked := c.Rotate(t.Context(), rotation(file), nil); !asked || got.Outcome != netwatch.Changed {
 		t.Errorf("%v %+v", asked, got)
 	}
 	wantFile(t, file, after)
@@ -134,7 +135,7 @@ func TestPreparedKnowsLess(t *testing.T) {
 		_ = json.NewEncoder(other).Encode(answer{Outcome: netwatch.Failed, Error: "it was not granted"})
 	}()
 	c.keep(end)
-	if got, asked := c.Rotate(t.Context(), rotation(file), public, nil); !asked || got.Outcome != netwatch.Changed {
+	if got, asked := c.Rotate(t.Context(), rotation(file), nil); !asked || got.Outcome != netwatch.Changed {
 		t.Errorf("%v %+v", asked, got)
 	}
 }
@@ -146,7 +147,7 @@ func TestPreparedSilence(t *testing.T) {
 	c := &Client{Socket: "/none", spares: []net.Conn{end}}
 	ctx, cancel := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, errors.New("it is over"))
 	defer cancel()
-	if got, asked := c.Rotate(ctx, rotation("/x"), public, nil); !asked || got.Outcome != netwatch.Failed || !strings.Contains(got.Err.Error(), "it is over") {
+	if got, asked := c.Rotate(ctx, rotation("/x"), nil); !asked || got.Outcome != netwatch.Failed || !strings.Contains(got.Err.Error(), "it is over") {
 		t.Errorf("%v %+v", asked, got)
 	}
 }
@@ -211,7 +212,7 @@ func TestSpareTime(t *testing.T) {
 // What cannot be noted does not happen, and the reason is the daemon's own.
 func TestRotateNotNoted(t *testing.T) {
 	c, file, ends := serve(t)
-	got, _ := c.Rotate(t.Context(), rotation(file), public, func(netwatch.Rewrite) error { return errors.New("the disk is full") })
+	got, _ := c.Rotate(t.Context(), rotation(file), func(netwatch.Rewrite) error { return errors.New("the disk is full") })
 	if got.Outcome != netwatch.Failed || !strings.Contains(got.Err.Error(), "the disk is full") {
 		t.Errorf("%+v", got)
 	}
@@ -225,8 +226,8 @@ func TestRotateNotNoted(t *testing.T) {
 func TestRotateNotGranted(t *testing.T) {
 	c, file, _ := serve(t)
 	other := rotation(file)
-	other.Private = actions.PrivateAuto
-	got, asked := c.Rotate(t.Context(), other, public, nil)
+	other.Private = servers.PrivateAuto
+	got, asked := c.Rotate(t.Context(), other, nil)
 	if !asked || got.Outcome != netwatch.Failed || !strings.Contains(got.Err.Error(), "was granted") || !strings.Contains(netwatch.Hint(got.Err), "netwatch grant") {
 		t.Errorf("%v %+v", asked, got)
 	}
@@ -236,7 +237,7 @@ func TestRotateNotGranted(t *testing.T) {
 // Without a socket, or one for this user, there is nobody to ask; behind a dead
 // one there should be somebody.
 func TestRotateNobodyThere(t *testing.T) {
-	_, asked := (&Client{Socket: filepath.Join(t.TempDir(), "none")}).Rotate(t.Context(), rotation("/x"), public, nil)
+	_, asked := (&Client{Socket: filepath.Join(t.TempDir(), "none")}).Rotate(t.Context(), rotation("/x"), nil)
 	if asked {
 		t.Error("somebody was asked without a socket")
 	}
@@ -247,7 +248,7 @@ func TestRotateNobodyThere(t *testing.T) {
 	}
 	l.SetUnlinkOnClose(false)
 	_ = l.Close()
-	got, asked := (&Client{Socket: c.Socket + "2"}).Rotate(t.Context(), rotation(file), public, nil)
+	got, asked := (&Client{Socket: c.Socket + "2"}).Rotate(t.Context(), rotation(file), nil)
 	if !asked || got.Outcome != netwatch.Failed || !strings.Contains(netwatch.Hint(got.Err), "netwatch-file.socket") {
 		t.Errorf("%v %+v", asked, got)
 	}
@@ -264,7 +265,7 @@ func TestRotateSilence(t *testing.T) {
 	defer l.Close() // Nobody ever accepts.
 	ctx, cancel := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, errors.New("it is over"))
 	defer cancel()
-	got, asked := (&Client{Socket: socket}).Rotate(ctx, rotation("/x"), public, nil)
+	got, asked := (&Client{Socket: socket}).Rotate(ctx, rotation("/x"), nil)
 	if !asked || got.Outcome != netwatch.Failed || !strings.Contains(got.Err.Error(), "it is over") {
 		t.Errorf("%v %+v", asked, got)
 	}
@@ -315,7 +316,7 @@ func TestCheckOwn(t *testing.T) {
 }
 
 func TestServerText(t *testing.T) {
-	s := Server{Granted: []Grant{{File: `/etc/a "b" %i\c`, Private: actions.PrivateAuto}}, Accept: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
+	s := Server{Granted: []Grant{{File: `/etc/a "b" %i\c`, Private: servers.PrivateAuto}}, Accept: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
 	again, err := ParseServer(s.String())
 	if err != nil || again.String() != s.String() || len(again.Granted) != 1 || !reflect.DeepEqual(again.Granted, s.Granted) || again.Accept[0] != s.Accept[0] {
 		t.Errorf("%v becomes %v %v", s, again, err)
@@ -346,7 +347,7 @@ func TestRotateForbidden(t *testing.T) {
 	if err == nil {
 		_ = conn.Close()
 	}
-	_, asked := c.Rotate(t.Context(), rotation(file), public, nil)
+	_, asked := c.Rotate(t.Context(), rotation(file), nil)
 	if asked == errors.Is(err, fs.ErrPermission) {
 		t.Errorf("asked: %v; connecting: %v", asked, err)
 	}

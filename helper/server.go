@@ -18,7 +18,7 @@ import (
 
 	"netwatch"
 	"netwatch/access"
-	"netwatch/actions"
+	"netwatch/servers"
 )
 
 // User is whom the daemon runs as; packaging/netwatch.sysusers makes him.
@@ -47,7 +47,7 @@ type Server struct {
 // A Grant is a file and how its private parts may be written.
 type Grant struct {
 	File    string          `json:"file"`
-	Private actions.Private `json:"private"`
+	Private servers.Private `json:"private"`
 	// Readers are users who have to be able to read it.
 	Readers []access.Reader `json:"readers,omitempty"`
 }
@@ -138,16 +138,11 @@ func (s Server) answer(ctx context.Context, in *json.Decoder, out *json.Encoder)
 	if err != nil {
 		return netwatch.Result{}, fmt.Errorf("rewriting %q: %w", q.File, err)
 	}
-	r := &actions.Rotation{
-		File: netwatch.Path(g.File), Private: g.Private,
-		Local:   func(family netwatch.Family, _ netip.Addr) netip.Addr { return q.Own[family] },
-		Readers: func(context.Context) []access.Reader { return g.Readers },
+	c := servers.Coturn{
+		File: g.File, Public: q.Public, Private: g.Private, Readers: g.Readers,
+		Own: func(family netwatch.Family) netip.Addr { return q.Own[family] },
 	}
-	known := netwatch.Known{}
-	for family, a := range q.Public {
-		known[family] = netwatch.Address{Address: a}
-	}
-	return r.Do(ctx, netwatch.Job{Known: known, Changing: ready(in, out)}), nil
+	return c.Rotate(ctx, ready(in, out)), nil
 }
 
 // check is what is granted of a request, or says why it is refused.

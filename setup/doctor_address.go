@@ -13,6 +13,7 @@ import (
 
 	"netwatch"
 	"netwatch/actions"
+	"netwatch/servers"
 	"netwatch/sources"
 )
 
@@ -193,8 +194,8 @@ func checkExternal(_ context.Context, s *scene) (found []Finding) {
 
 func judgeExternal(file string, text []byte, known map[netwatch.Family]netip.Addr, r *actions.Rotation) Finding {
 	local := func(f netwatch.Family) netip.Addr { return r.Local(f, known[f]) }
-	want, err := actions.Rewrite(text, known, r.Private, local)
-	is, public := addresses(actions.Advertised(text)), addresses(slices.Collect(maps.Values(known)))
+	want, err := servers.Rewrite(text, known, r.Private, local)
+	is, public := addresses(servers.Advertised(text)), addresses(slices.Collect(maps.Values(known)))
 	switch {
 	case len(bytes.TrimSpace(text)) == 0:
 		return Finding{Problem, file, "it is empty: coturn starts as an open relay", "restore it from a backup, then restart coturn"}

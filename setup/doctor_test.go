@@ -15,6 +15,7 @@ import (
 
 	"netwatch"
 	"netwatch/actions"
+	"netwatch/servers"
 	"netwatch/sources"
 )
 
@@ -83,7 +84,7 @@ func TestJudgeNAT(t *testing.T) {
 }
 
 func TestJudgeExternal(t *testing.T) {
-	r := &actions.Rotation{Private: actions.PrivateKeep, Local: func(netwatch.Family, netip.Addr) netip.Addr { return addr("192.168.1.2") }}
+	r := &actions.Rotation{Private: servers.PrivateKeep, Local: func(netwatch.Family, netip.Addr) netip.Addr { return addr("192.168.1.2") }}
 	known := map[netwatch.Family]netip.Addr{netwatch.IPv4: addr("203.0.113.1")}
 	for _, test := range []struct {
 		text  string

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"netwatch"
-	"netwatch/actions"
+	"netwatch/servers"
 )
 
 // A Turn is a coturn: a unit and the file that it is started with.
@@ -74,14 +74,14 @@ func better(a, b unit) bool {
 func (s *search) turn(unit, file string) Turn {
 	t := Turn{Unit: unit, File: file, App: appOf(unit)}
 	text := s.read(file)
-	if cert := actions.Setting(text, "cert"); path.IsAbs(cert) {
-		t.Certificate = s.named(cert, actions.Setting(text, "pkey"))
+	if cert := servers.Setting(text, "cert"); path.IsAbs(cert) {
+		t.Certificate = s.named(cert, servers.Setting(text, "pkey"))
 	}
 	settings := "/etc/yunohost/apps/" + t.App + "/settings.yml"
 	if t.App != "" && s.tree.has(settings) {
 		t.add(setting(s.read(settings), "domain"))
 	}
-	t.add(actions.Setting(text, "realm"))
+	t.add(servers.Setting(text, "realm"))
 	return t
 }
 

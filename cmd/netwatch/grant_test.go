@@ -13,13 +13,14 @@ import (
 	"netwatch/actions"
 	"netwatch/config"
 	"netwatch/helper"
+	"netwatch/servers"
 )
 
 // rotationsOf are what rotations of these files need.
 func rotationsOf(t *testing.T, files ...string) (all []rotationGrant, findings []error) {
 	t.Helper()
 	for _, f := range files {
-		g, finding, err := rotationNeed(t.Context(), &actions.Rotation{File: netwatch.Path(f), Private: actions.PrivateKeep})
+		g, finding, err := rotationNeed(t.Context(), &actions.Rotation{File: netwatch.Path(f), Private: servers.PrivateKeep})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,4 +1,4 @@
-package actions
+package servers
 
 // Setting is what a configuration of coturn sets a key to, as coturn reads it; of
 // several the last, as it does with the keys that have one value. It is empty if

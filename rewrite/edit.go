@@ -1,0 +1,67 @@
+package rewrite
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"netwatch"
+	"netwatch/access"
+)
+
+const (
+	// tries is how often a file is read anew because somebody else rewrote it in
+	// between.
+	tries = 5
+	// pause is how long a file that somebody writes is left to him.
+	pause = 100 * time.Millisecond
+)
+
+// An Edit gives a file another content that depends on the one it has.
+type Edit struct {
+	// File is its path, which may lead over symlinks.
+	File string
+	// New is what is to come of a text, which it must not change. It may be called
+	// several times.
+	New func(text []byte) ([]byte, error)
+	// Readers are users who have to be able to read the file.
+	Readers []access.Reader
+	// Changing is called right before a change, which an error prevents; it may be
+	// nil.
+	Changing func(netwatch.Rewrite) error
+}
+
+// Do edits the file, unless the new text is the old one, and returns both. Where
+// somebody else writes it meanwhile, it begins anew, some times.
+func (e Edit) Do(ctx context.Context) (before, after []byte, err error) {
+	for range tries {
+		before, after, err = e.once(ctx)
+		if !errors.Is(err, ErrMoved) {
+			return before, after, err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+		}
+	}
+	err = fmt.Errorf("rewriting %s: %w, %d times in a row", e.File, ErrMoved, tries)
+	return nil, nil, netwatch.WithHint(err, "find what else writes this file, such as an old cron job, and remove it")
+}
+
+// once reads the file, and replaces it if another text is wanted.
+func (e Edit) once(ctx context.Context) (before, after []byte, err error) {
+	f, err := Open(e.File)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer f.Close()
+	if after, err = e.New(f.Text); err != nil {
+		return nil, nil, hinted(fmt.Errorf("rewriting %s: %w", e.File, err), netwatch.Hint(err))
+	}
+	if !bytes.Equal(after, f.Text) {
+		err = f.Replace(ctx, after, e.Readers, e.Changing)
+	}
+	return f.Text, after, err
+}
