@@ -145,6 +145,9 @@ func checkDaemon(_ context.Context, s *scene) []Finding {
 	if d.Refused != "" {
 		found = append(found, Finding{Problem, what, "it goes by an older configuration: " + d.Refused, "netwatch check, then systemctl reload netwatch.service"})
 	}
+	if d.AtRisk != "" {
+		found = append(found, Finding{Problem, "state", d.AtRisk, d.Remedy})
+	}
 	for _, t := range d.Troubles {
 		found = append(found, Finding{Problem, t[0], t[1], "netwatch status shows more"})
 	}

@@ -66,6 +66,9 @@ func (c *command) askDaemon(ctx context.Context) (d setup.Daemon, err error) {
 		return d, fmt.Errorf("asking for the status: %w", err)
 	}
 	d = setup.Daemon{Version: s.Version, PID: s.PID, Refused: s.Refused}
+	if u := s.Unwritten; u != nil {
+		d.AtRisk, d.Remedy = u.Error+"; "+u.Risk(), u.Hint
+	}
 	for _, source := range s.Sources {
 		if source.Error != "" || source.Trouble != "" {
 			d.Troubles = append(d.Troubles, [2]string{"source " + source.Name, sourceText(source)})

@@ -117,6 +117,9 @@ func (c *command) printAccepted(a control.Accepted, req control.Request) {
 		}
 		fmt.Fprintf(c.stdout, "%s %s accepted, for %s\n", a.Event, a.ID, strings.Join(names, ", "))
 	}
+	if u := a.Unwritten; u != nil {
+		fmt.Fprintf(c.stdout, "note: it is not on disk: %s; %s\nhint: %s\n", u.Error, u.Risk(), u.Hint)
+	}
 }
 
 func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }

@@ -48,7 +48,7 @@ func (c *command) entryText(e netwatch.Entry) string {
 		}
 	case netwatch.EntryNote:
 		if e.Error == "" {
-			fmt.Fprintf(&b, "note: %s: %s", e.Rule, e.Detail)
+			b.WriteString("note: " + strings.TrimPrefix(e.Rule+": "+e.Detail, ": "))
 			break
 		}
 		b.WriteString(c.paint(netwatch.Failed, "note: "+strings.ReplaceAll(e.Error, "\n", "\n    ")))

@@ -28,9 +28,14 @@ func (c *command) statusCommand() *cobra.Command {
 				return fmt.Errorf("asking for the status: %w", err)
 			}
 			if c.json {
-				return c.printJSON(s)
+				err = c.printJSON(s)
+			} else {
+				err = c.printStatus(s)
 			}
-			return c.printStatus(s)
+			if err == nil && s.Unwritten != nil {
+				return errFailed
+			}
+			return err
 		},
 	})
 }
@@ -41,6 +46,9 @@ func (c *command) printStatus(s control.Status) error {
 	fmt.Fprintf(w, "netwatch\t%s, process %d, started %s, %s\n", s.Version, s.PID, ago(s.Since), s.Config)
 	if s.Refused != "" {
 		fmt.Fprintf(w, "configuration\tthe file was refused, and the one before it is in force:\n\t%s\n", strings.ReplaceAll(s.Refused, "\n", "\n\t"))
+	}
+	if u := s.Unwritten; u != nil {
+		fmt.Fprintf(w, "state\tnot on disk: %s; %s\n\thint: %s\n", u.Error, u.Risk(), u.Hint)
 	}
 	for _, family := range netwatch.Families {
 		if a, ok := s.Addresses[family]; ok {
