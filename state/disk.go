@@ -36,13 +36,15 @@ type disk struct {
 	// settled says that the names are on disk, so that what is written over is not
 	// what a power cut would leave under the name of the file.
 	settled bool
-	text    text
+	// moved says that the directory is another than at first.
+	moved bool
+	text  text
 }
 
 // openDir opens a state directory, makes it if it is missing, and locks it.
 func openDir(dir string) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, netwatch.WithHint(fmt.Errorf("making the state directory: %w", err), making(dir))
+		return nil, netwatch.WithHint(fmt.Errorf("making the state directory: %w", err), making(dir, err))
 	}
 	d, err := os.OpenFile(dir, unix.O_DIRECTORY|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -56,9 +58,16 @@ func openDir(dir string) (*os.File, error) {
 }
 
 // making is how the state directory is made for who runs now.
-func making(dir string) string {
-	return fmt.Sprintf("install -d -m 700 -o %d -g %d %s; under systemd: systemctl restart netwatch.service", os.Geteuid(), os.Getegid(), netwatch.ShellPath(dir))
+func making(dir string, err error) string {
+	if errors.Is(err, unix.EROFS) {
+		return "if it was removed, " + restarting
+	}
+	return fmt.Sprintf("install -d -m 700 -o %d -g %d %s", os.Geteuid(), os.Getegid(), netwatch.ShellPath(dir))
 }
+
+// restarting is what helps where a directory was removed to which a sandbox led: what
+// is made in its place is outside.
+const restarting = "systemctl restart netwatch.service, which makes it anew"
 
 // maxFile is beyond any state, in bytes.
 const maxFile = 64 << 20
@@ -197,7 +206,7 @@ func (d *disk) reopen() error {
 		return err
 	}
 	_ = d.dir.Close()
-	*d = disk{dir: dir, text: d.text}
+	*d = disk{dir: dir, text: d.text, moved: true}
 	return nil
 }
 
@@ -210,8 +219,10 @@ func (d *disk) refused(err error) error {
 		hint = netwatch.Hint(err)
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
 		hint = fmt.Sprintf("make room there: df -h %s; df -i %[1]s", dir)
+	case errors.Is(err, unix.EROFS) && d.moved:
+		hint = "it was removed and made anew, outside of the sandbox: " + restarting
 	case errors.Is(err, unix.EROFS):
-		hint = fmt.Sprintf("mount it writable: mount -o remount,rw \"$(findmnt -no TARGET -T %s)\"; if it was removed and made anew, systemctl restart netwatch.service", dir)
+		hint = fmt.Sprintf("mount it writable: mount -o remount,rw \"$(findmnt -no TARGET -T %s)\"", dir)
 	case !errors.Is(err, fs.ErrPermission):
 		hint = "see that " + dir + " is writable and that its disk is well: journalctl -k"
 	}
