@@ -70,6 +70,8 @@ type verdict struct {
 	Family   netwatch.Family `json:"family"`
 	Believed string          `json:"believed,omitempty"`
 	Error    string          `json:"error,omitempty"`
+	// OneHost are servers that are one host, and have one voice.
+	OneHost [][]sources.Server `json:"one_host,omitempty"`
 }
 
 // printAnswers prints the answers of a source and what follows for each family.
@@ -83,7 +85,7 @@ func (c *command) printAnswers(source string, settings *sources.STUN, answers []
 				err = errors.Join(err, c.printAnswer(w, source, a))
 			}
 		}
-		v := verdict{Source: source, Family: family}
+		v := verdict{Source: source, Family: family, OneHost: sources.OneHost(ofFamily)}
 		addr, _, undecided := sources.Verdict(ofFamily, settings.Agree)
 		if undecided == nil {
 			found, v.Believed = true, addr.String()
@@ -130,6 +132,10 @@ func (c *command) printVerdict(w *tabwriter.Writer, v verdict, agree int) error 
 	text := fmt.Sprintf("%s, said by at least %d", v.Believed, agree)
 	if v.Error != "" {
 		text = "not known: " + v.Error
+	} else {
+		for _, group := range v.OneHost {
+			text += "; " + sources.OneVoice(group)
+		}
 	}
 	_, err := fmt.Fprintf(w, "→ %s\t\t%s\n", v.Family, text)
 	return err
