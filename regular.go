@@ -25,7 +25,7 @@ func OpenRegular(path string, flags int) (*os.File, fs.FileInfo, error) {
 	defer found.Close()
 	info, err := found.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = &fs.PathError{Op: "open", Path: path, Err: ErrNotRegular}
+		err = &fs.PathError{Op: "open", Path: path, Err: fmt.Errorf("%w (%s)", ErrNotRegular, kindOf(info.Mode()))}
 	}
 	if err != nil {
 		return nil, nil, err
@@ -37,14 +37,44 @@ func OpenRegular(path string, flags int) (*os.File, fs.FileInfo, error) {
 	return os.NewFile(uintptr(fd), path), info, nil
 }
 
+// kindOf is what something is that is no regular file.
+func kindOf(mode fs.FileMode) string {
+	switch mode.Type() {
+	case fs.ModeDir:
+		return "a directory"
+	case fs.ModeNamedPipe:
+		return "a pipe"
+	case fs.ModeSymlink:
+		return "a symlink"
+	case fs.ModeSocket:
+		return "a socket"
+	}
+	return "a device"
+}
+
 // ErrTooLarge is why a file is not read to its end.
-var ErrTooLarge = errors.New("it is too large")
+var ErrTooLarge = errors.New("it is larger")
+
+// tooLarge says by how much a file may not be larger.
+func tooLarge(most int64) error {
+	if most >= 1<<20 {
+		return fmt.Errorf("%w than %d MiB", ErrTooLarge, most>>20)
+	}
+	return fmt.Errorf("%w than %d KiB", ErrTooLarge, most>>10)
+}
 
 // ReadWhole reads all of a file, and refuses one of more than so many bytes.
-func ReadWhole(file io.Reader, most int64) ([]byte, error) {
+func ReadWhole(file *os.File, most int64) ([]byte, error) {
+	info, err := file.Stat()
+	if err == nil && info.Size() > most { // as a log that is named by mistake
+		err = tooLarge(most)
+	}
+	if err != nil {
+		return nil, err
+	}
 	text, err := io.ReadAll(io.LimitReader(file, most+1))
-	if err == nil && int64(len(text)) > most {
-		return nil, fmt.Errorf("%w: %d KiB are the most", ErrTooLarge, most>>10)
+	if err == nil && int64(len(text)) > most { // it grows
+		err = tooLarge(most)
 	}
 	return text, err
 }
@@ -57,8 +87,8 @@ func ReadRegular(path string, most int64) ([]byte, error) {
 	}
 	defer file.Close()
 	text, err := ReadWhole(file, most)
-	if err != nil {
-		return nil, &fs.PathError{Op: "read", Path: path, Err: err}
+	if errors.Is(err, ErrTooLarge) {
+		err = &fs.PathError{Op: "read", Path: path, Err: err}
 	}
-	return text, nil
+	return text, err
 }
