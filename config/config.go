@@ -128,7 +128,7 @@ func checkFile(file string, info os.FileInfo) error {
 	case !ok:
 		return nil
 	case s.Uid != 0 && int(s.Uid) != os.Geteuid():
-		return netwatch.WithHint(fmt.Errorf("%s belongs to user %d, who could have any program run", file, s.Uid), "chown root "+netwatch.ShellPath(file))
+		return netwatch.WithHint(fmt.Errorf("%s belongs to user %d, who could have any program run", file, s.Uid), "see what is in it, then chown root "+netwatch.ShellPath(file))
 	case info.Mode().Perm()&0o020 != 0 && s.Gid != 0 && int(s.Gid) != os.Getegid():
 		return netwatch.WithHint(fmt.Errorf("%s can be written by group %d, who could have any program run", file, s.Gid), "chmod g-w "+netwatch.ShellPath(file))
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -45,10 +44,11 @@ func (c *command) printFinding(f setup.Finding) {
 		_ = c.printJSON(f)
 		return
 	}
-	level := fmt.Sprintf("%-8s", f.Level)
-	fmt.Fprintf(c.stdout, "%s %s: %s\n", c.paint(colourOf[f.Level], level), f.What, strings.ReplaceAll(f.Found, "\n", "\n         "))
+	const indent = "         "
+	c.stdout.paint(colourOf[f.Level], fmt.Sprintf("%-8s", f.Level))
+	fmt.Fprintf(c.stdout, " %s: %s\n", netwatch.Printable(f.What), lines(f.Found, indent))
 	if f.Hint != "" {
-		fmt.Fprintf(c.stdout, "         hint: %s\n", f.Hint)
+		fmt.Fprintf(c.stdout, "%shint: %s\n", indent, netwatch.Printable(f.Hint))
 	}
 }
 

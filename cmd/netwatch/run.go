@@ -44,7 +44,7 @@ func (c *command) runCommand() *cobra.Command {
 func newLog(w io.Writer) zerolog.Logger {
 	switch {
 	case isTerminal(w):
-		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly}
+		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly, NoColor: true}
 	case isJournal(w):
 		w = journal{journald.Send, w}
 	}
