@@ -160,13 +160,12 @@ func (s *State) whole() bool {
 // a later one. After an error it may leave this one or the one before, and the
 // next write is told of only when it has the name.
 func (d *disk) write(s *State) error {
-	before := s.Sum
 	err := d.reopen()
 	if err == nil {
 		err = d.put(s)
 	}
 	if err != nil {
-		d.sure, s.Sum = false, before
+		d.sure = false
 		return d.refused(err)
 	}
 	return nil

@@ -288,31 +288,42 @@ func settled(t *testing.T) (dir string, d *disk, s *State) {
 // What comes after a write that failed is there after a kill, as soon as it is told
 // of: nothing of the failed one stands between. What failed may be there.
 func TestKilledAfterARefusal(t *testing.T) {
-	for _, sure := range []bool{true, false} {
-		dir, d, s := settled(t)
-		d.sure = sure
-		s = s.clone()
-		s.Accept(event(), []string{"first"})
-		well := d.dir
-		d.dir = unsyncable(t, well)
-		if err := d.write(s); sure == (err != nil) {
-			t.Fatalf("sure: %t: %v", sure, err)
-		}
-		if sure {
-			killed(t, dir, s) // it was not refused: its name comes later
-		}
-		s = s.clone()
-		s.Accept(event(), []string{"second"})
-		if err := d.write(s); err == nil { // the names of the first are not on disk
-			t.Fatal("it was not refused")
-		}
-		d.dir = well
-		s = s.clone()
-		s.Accept(event(), []string{"third"})
-		if err := d.write(s); err != nil {
-			t.Fatal(err)
-		}
-		killed(t, dir, s)
+	for name, prepare := range map[string]func(d *disk) error{
+		"sure":   nil,
+		"unsure": func(d *disk) error { d.sure = false; return nil },
+		"gone":   func(d *disk) error { return os.Remove(d.path(fileName)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, d, s := settled(t)
+			if prepare != nil {
+				if err := prepare(d); err != nil {
+					t.Fatal(err)
+				}
+			}
+			well := d.dir
+			d.dir = unsyncable(t, well)
+			next := func(rule string) error {
+				s = s.clone()
+				s.Accept(event(), []string{rule})
+				return d.write(s)
+			}
+			if err := next("first"); (prepare == nil) != (err == nil) {
+				t.Fatal(err)
+			}
+			if prepare == nil {
+				killed(t, dir, s) // it was not refused: its name comes later
+			}
+			if next("second") == nil { // the names of the first are not on disk
+				t.Fatal("it was not refused")
+			}
+			d.dir = well
+			for _, rule := range []string{"third", "fourth"} {
+				if err := next(rule); err != nil {
+					t.Fatal(err)
+				}
+				killed(t, dir, s)
+			}
+		})
 	}
 }
 

@@ -206,8 +206,13 @@ func TestRefusedByTheDisk(t *testing.T) {
 			if err := fault.mends(dir); err != nil {
 				t.Fatal(err)
 			}
-			if u := <-told; u != nil || s.Unwritten() != nil { // by itself
-				t.Errorf("after it was mended: %+v", u)
+			select { // by itself
+			case u := <-told:
+				if u != nil || s.Unwritten() != nil {
+					t.Errorf("after it was mended: %+v", u)
+				}
+			case <-time.After(5 * tryAgain):
+				t.Error("it is not written by itself")
 			}
 			shut(t, s)
 			if diff := cmp.Diff([]string{"before", "meanwhile", "more"}, rulesOf(t, dir)); diff != "" {
@@ -217,24 +222,32 @@ func TestRefusedByTheDisk(t *testing.T) {
 	}
 }
 
-// A directory that was removed and made anew is taken at the next change, with its
-// lock, and written whole.
+// A directory that was removed and made anew, empty or with what was there before, is
+// taken at the next change, with its lock, and written whole.
 func TestDirectoryMadeAnew(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "state")
-	s := open(t, dir)
-	change(t, s, "a")
-	change(t, s, "b")
-	if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o700)); err != nil {
-		t.Fatal(err)
+	for name, anew := range map[string]func(backup, dir string) error{
+		"empty":    func(_, dir string) error { return os.Mkdir(dir, 0o700) },
+		"restored": func(backup, dir string) error { return os.CopyFS(dir, os.DirFS(backup)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, backup := filepath.Join(t.TempDir(), "state"), t.TempDir()
+			s := open(t, dir)
+			for _, rule := range []string{"a", "b", "c"} {
+				change(t, s, rule)
+			}
+			if err := errors.Join(os.CopyFS(backup, os.DirFS(dir)), s.See("x", "/f", "1"), os.RemoveAll(dir), anew(backup, dir)); err != nil {
+				t.Fatal(err)
+			}
+			for _, rule := range []string{"d", "e"} {
+				change(t, s, rule)
+				killed(t, dir, s.Get())
+			}
+			if _, _, err := Open(dir); err == nil || !strings.Contains(err.Error(), "another netwatch") {
+				t.Errorf("a second one on the new directory: %v", err)
+			}
+			shut(t, s)
+		})
 	}
-	for _, rule := range []string{"c", "d"} {
-		change(t, s, rule)
-		killed(t, dir, s.Get())
-	}
-	if _, _, err := Open(dir); err == nil || !strings.Contains(err.Error(), "another netwatch") {
-		t.Errorf("a second one on the new directory: %v", err)
-	}
-	shut(t, s)
 }
 
 // Another netwatch that has taken the new directory is not disturbed.
