@@ -145,7 +145,7 @@ func TestManyAtOnce(t *testing.T) {
 // faults keep the state from being written, each with a way to mend it. Root is
 // kept out by nothing but what is not there.
 var faults = map[string]struct{ breaks, mends func(dir string) error }{
-	"removed": {os.RemoveAll, func(dir string) error { return os.MkdirAll(dir, 0o700) }},
+	"removed": {remove, func(dir string) error { return os.MkdirAll(dir, 0o700) }},
 	"moved away": {
 		func(dir string) error { return errors.Join(os.Rename(dir, dir+".away"), os.WriteFile(dir, nil, 0o600)) },
 		func(dir string) error { return errors.Join(os.Remove(dir), os.Rename(dir+".away", dir)) },
@@ -155,6 +155,10 @@ var faults = map[string]struct{ breaks, mends func(dir string) error }{
 		func(dir string) error { return os.RemoveAll(filepath.Join(dir, nextName)) },
 	},
 }
+
+// remove takes a directory from its place at once, in the middle of whatever is done
+// in it.
+func remove(dir string) error { return os.Rename(dir, dir+".removed") }
 
 // unmakeable is a directory that cannot be made by itself once it is gone: what is
 // above it is a file.
@@ -235,7 +239,7 @@ func TestDirectoryMadeAnew(t *testing.T) {
 			for _, rule := range []string{"a", "b", "c"} {
 				change(t, s, rule)
 			}
-			if err := errors.Join(os.CopyFS(backup, os.DirFS(dir)), s.See("x", "/f", "1"), os.RemoveAll(dir), anew(backup, dir)); err != nil {
+			if err := errors.Join(os.CopyFS(backup, os.DirFS(dir)), s.See("x", "/f", "1"), remove(dir), anew(backup, dir)); err != nil {
 				t.Fatal(err)
 			}
 			for _, rule := range []string{"d", "e"} {
@@ -254,7 +258,7 @@ func TestDirectoryMadeAnew(t *testing.T) {
 func TestDirectoryTakenByAnother(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")
 	s := open(t, dir)
-	if err := os.RemoveAll(dir); err != nil {
+	if err := remove(dir); err != nil {
 		t.Fatal(err)
 	}
 	other := open(t, dir)
