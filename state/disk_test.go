@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -322,6 +323,42 @@ func TestKilledAfterARefusal(t *testing.T) {
 					t.Fatal(err)
 				}
 				killed(t, dir, s)
+			}
+		})
+	}
+}
+
+// A directory that was removed and made anew, empty or with what was there before, is
+// taken at the next write, with its lock, and written whole.
+func TestDirectoryMadeAnew(t *testing.T) {
+	for name, anew := range map[string]func(backup, dir string) error{
+		"empty":    func(_, dir string) error { return os.Mkdir(dir, 0o700) },
+		"restored": func(backup, dir string) error { return os.CopyFS(dir, os.DirFS(backup)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, d, s := settled(t)
+			backup := t.TempDir()
+			next := func(rule string) {
+				t.Helper()
+				s.Accept(event(), []string{rule})
+				if err := d.write(s); err != nil {
+					t.Fatal(err)
+				}
+			}
+			err := os.CopyFS(backup, os.DirFS(dir))
+			next("b")
+			if err := errors.Join(err, remove(dir), anew(backup, dir)); err != nil {
+				t.Fatal(err)
+			}
+			for _, rule := range []string{"c", "d"} {
+				next(rule)
+				killed(t, dir, s)
+			}
+			if _, _, err := Open(dir); err == nil || !strings.Contains(err.Error(), "another netwatch") {
+				t.Errorf("a second one on the new directory: %v", err)
+			}
+			if err := d.dir.Close(); err != nil {
+				t.Error(err)
 			}
 		})
 	}

@@ -226,34 +226,6 @@ func TestRefusedByTheDisk(t *testing.T) {
 	}
 }
 
-// A directory that was removed and made anew, empty or with what was there before, is
-// taken at the next change, with its lock, and written whole.
-func TestDirectoryMadeAnew(t *testing.T) {
-	for name, anew := range map[string]func(backup, dir string) error{
-		"empty":    func(_, dir string) error { return os.Mkdir(dir, 0o700) },
-		"restored": func(backup, dir string) error { return os.CopyFS(dir, os.DirFS(backup)) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			dir, backup := filepath.Join(t.TempDir(), "state"), t.TempDir()
-			s := open(t, dir)
-			for _, rule := range []string{"a", "b", "c"} {
-				change(t, s, rule)
-			}
-			if err := errors.Join(os.CopyFS(backup, os.DirFS(dir)), s.See("x", "/f", "1"), remove(dir), anew(backup, dir)); err != nil {
-				t.Fatal(err)
-			}
-			for _, rule := range []string{"d", "e"} {
-				change(t, s, rule)
-				killed(t, dir, s.Get())
-			}
-			if _, _, err := Open(dir); err == nil || !strings.Contains(err.Error(), "another netwatch") {
-				t.Errorf("a second one on the new directory: %v", err)
-			}
-			shut(t, s)
-		})
-	}
-}
-
 // Another netwatch that has taken the new directory is not disturbed.
 func TestDirectoryTakenByAnother(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")
@@ -267,11 +239,13 @@ func TestDirectoryTakenByAnother(t *testing.T) {
 	if u := s.Unwritten(); u == nil || !strings.Contains(u.Error, "another netwatch") {
 		t.Errorf("at risk: %+v", u)
 	}
-	killed(t, dir, other.Get())
 	if err := s.Close(); err == nil || !strings.Contains(err.Error(), "another netwatch") {
 		t.Errorf("at the end: %v", err)
 	}
 	shut(t, other)
+	if diff := cmp.Diff([]string{"theirs"}, rulesOf(t, dir)); diff != "" {
+		t.Error(diff)
+	}
 }
 
 func TestSecondDaemonIsRefused(t *testing.T) {
