@@ -16,7 +16,8 @@ func FuzzPrintable(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		for keep, clean := range map[string]string{"": netwatch.Printable(text), "\n\t": string(netwatch.Harmless([]byte(text), "\n\t"))} {
+		both := map[string]string{"": netwatch.Printable(text), "\n\t": string(netwatch.Harmless([]byte(text), "\n\t"))}
+		for keep, clean := range both {
 			for _, r := range clean {
 				if strings.ContainsRune(keep, r) {
 					continue

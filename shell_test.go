@@ -11,7 +11,8 @@ import (
 // attacks are what somebody can call a file, a realm, a server or a unit of his own.
 var attacks = []string{
 	"plain", "two words", "it's", `a"b`, "a;id", "$(id)", "`id`", "a\\b", "-rf", "*", "~", "!x", "#x", "{a,b}", "x=y", "",
-	"a\nhint: rm -rf /", "\x1b[2J\x1b]0;title\x07", "\u009b31m", "\u202egnp.txt", "\u2066x\u2069", "\u2028\u2029", "a\tb\r",
+	"a\nhint: rm -rf /", "\x1b[2J\x1b]0;title\x07", "\u009b31m", "\u202egnp.txt", "\u2066x\u2069",
+	"\u2028\u2029", "a\tb\r",
 	"\U000e0041", "\xff\xfe\x1b", "\u200b", "\u00ad", "\x00"[:0], "gerät", "日本", "\u00a0",
 }
 

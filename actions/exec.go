@@ -183,7 +183,8 @@ func owned(path string, info fs.FileInfo) error {
 	mode, sticky := info.Mode(), info.IsDir() && info.Mode()&fs.ModeSticky != 0
 	switch {
 	case st.Uid != 0 && int(st.Uid) != os.Geteuid():
-		return refuse(path, fmt.Sprintf("user %d owns it", st.Uid), "see what is in it, then chown root "+netwatch.ShellPath(path))
+		return refuse(path, fmt.Sprintf("user %d owns it", st.Uid),
+			"see what is in it, then chown root "+netwatch.ShellPath(path))
 	case mode&fs.ModeSymlink != 0 || sticky:
 		return nil
 	case mode&0o002 != 0:

@@ -160,7 +160,8 @@ func readSecret(file string) (string, error) {
 	}
 	defer f.Close()
 	if info.Mode().Perm()&0o007 != 0 {
-		return "", netwatch.WithHint(errors.New("every user may read or change it, and it may hold a secret"), "chmod o= "+netwatch.ShellPath(file))
+		err := errors.New("every user may read or change it, and it may hold a secret")
+		return "", netwatch.WithHint(err, "chmod o= "+netwatch.ShellPath(file))
 	}
 	text, err := netwatch.ReadWhole(f, httpFile)
 	return string(text), err

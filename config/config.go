@@ -121,16 +121,19 @@ func openHint(file string, err error) string {
 // netwatch could have programs run.
 func checkFile(file string, info os.FileInfo) error {
 	if info.Mode().Perm()&0o002 != 0 {
-		return netwatch.WithHint(fmt.Errorf("%s can be written by every user, who could have any program run", file), "chmod o-w "+netwatch.ShellPath(file))
+		return netwatch.WithHint(fmt.Errorf("%s can be written by every user, who could have any program run", file),
+			"chmod o-w "+netwatch.ShellPath(file))
 	}
 	s, ok := info.Sys().(*syscall.Stat_t)
 	switch {
 	case !ok:
 		return nil
 	case s.Uid != 0 && int(s.Uid) != os.Geteuid():
-		return netwatch.WithHint(fmt.Errorf("%s belongs to user %d, who could have any program run", file, s.Uid), "see what is in it, then chown root "+netwatch.ShellPath(file))
+		return netwatch.WithHint(fmt.Errorf("%s belongs to user %d, who could have any program run", file, s.Uid),
+			"see what is in it, then chown root "+netwatch.ShellPath(file))
 	case info.Mode().Perm()&0o020 != 0 && s.Gid != 0 && int(s.Gid) != os.Getegid():
-		return netwatch.WithHint(fmt.Errorf("%s can be written by group %d, who could have any program run", file, s.Gid), "chmod g-w "+netwatch.ShellPath(file))
+		return netwatch.WithHint(fmt.Errorf("%s can be written by group %d, who could have any program run", file, s.Gid),
+			"chmod g-w "+netwatch.ShellPath(file))
 	}
 	return nil
 }

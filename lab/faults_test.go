@@ -164,9 +164,18 @@ func TestStateCannotBeWritten(t *testing.T) {
 	smallState(t)
 	const dir = "/var/lib/netwatch"
 	for n, c := range []struct{ breaks, says, hint, mends string }{
-		{"rm -f " + dir + "/.state.json.next; head -c 1M /dev/zero >" + dir + "/filler 2>/dev/null; true", "no space left on device", "make room there: df -h " + dir, "rm " + dir + "/filler"},
-		{"mount -o remount,ro " + dir, "read-only file system", "mount it writable: mount -o remount,rw", "mount -o remount,rw " + dir},
-		{"rm " + dir + "/*.json " + dir + "/.state*; chown root " + dir, "permission denied", "chown $(id -u netwatch):$(id -g netwatch) " + dir, "chown netwatch " + dir},
+		{
+			"cd " + dir + "; rm -f .state.json.next; head -c 1M /dev/zero >filler 2>/dev/null; true", "no space left on device",
+			"make room there: df -h " + dir, "rm " + dir + "/filler",
+		},
+		{
+			"mount -o remount,ro " + dir, "read-only file system",
+			"mount it writable: mount -o remount,rw", "mount -o remount,rw " + dir,
+		},
+		{
+			"cd " + dir + "; rm *.json .state*; chown root .", "permission denied",
+			"chown $(id -u netwatch):$(id -g netwatch) " + dir, "chown netwatch " + dir,
+		},
 	} {
 		hint := shell(t, `printf %s "`+c.hint+`"`)
 		log := logSince(t)
@@ -179,7 +188,8 @@ func TestStateCannotBeWritten(t *testing.T) {
 		says(t, "netwatch doctor", "problem  state: writing the state", c.says, hint)
 		says(t, "curl -s --unix-socket /run/netwatch/netwatch.sock http://netwatch/metrics", "netwatch_state_unwritten 1")
 		out, code := fire(t, "ip-changed")
-		if code != 0 || !strings.Contains(out, "note: it is not on disk: writing the state") || !strings.Contains(out, "hint: "+hint) {
+		noted := strings.Contains(out, "note: it is not on disk: writing the state")
+		if code != 0 || !noted || !strings.Contains(out, "hint: "+hint) {
 			t.Errorf("netwatch fire exits %d:\n%s", code, out)
 		}
 		if logged := shell(t, log); strings.Count(logged, "would be forgotten") != 1 {

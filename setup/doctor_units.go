@@ -57,16 +57,19 @@ func lookAtUnit(ctx context.Context, unit string) Finding {
 }
 
 func judgeUnit(unit string, look actions.UnitLook) Finding {
+	name := netwatch.ShellPath(unit)
 	switch {
 	case look.AtLimit:
 		return Finding{
 			Problem, unit, fmt.Sprintf("it is %s: it was started more often than %s", look.State, look.Limit),
-			fmt.Sprintf("see journalctl -u %s for who starts it, then systemctl reset-failed %[1]s && systemctl start %[1]s", netwatch.ShellPath(unit)),
+			fmt.Sprintf("see journalctl -u %s for who starts it, then "+
+				"systemctl reset-failed %[1]s && systemctl start %[1]s", name),
 		}
 	case !look.Running:
-		return Finding{Problem, unit, "it is " + look.State, fmt.Sprintf("see journalctl -u %s for why, then systemctl start %[1]s", netwatch.ShellPath(unit))}
+		hint := fmt.Sprintf("see journalctl -u %s for why, then systemctl start %[1]s", name)
+		return Finding{Problem, unit, "it is " + look.State, hint}
 	case look.File == "disabled":
-		return Finding{Warning, unit, "it runs, but will not after the next boot: it is disabled", "systemctl enable " + netwatch.ShellPath(unit)}
+		return Finding{Warning, unit, "it runs, but will not after the next boot: it is disabled", "systemctl enable " + name}
 	}
 	text := "it is " + look.State
 	if look.Limit != "" {

@@ -12,7 +12,8 @@ import (
 // Print says what was found, for a person.
 func (f Findings) Print(w io.Writer) {
 	for _, t := range f.Turns {
-		fmt.Fprintf(w, "coturn: %s with %s%s\n", netwatch.Printable(t.Unit), netwatch.Printable(t.File), serving(t.Certificate))
+		fmt.Fprintf(w, "coturn: %s with %s%s\n",
+			netwatch.Printable(t.Unit), netwatch.Printable(t.File), serving(t.Certificate))
 	}
 	for _, s := range f.Synapses {
 		fmt.Fprintf(w, "Synapse: %s%s\n", netwatch.Printable(s.Unit), serving(s.Certificate))

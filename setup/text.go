@@ -82,7 +82,8 @@ func (f Findings) certSource(w *strings.Builder) {
 	var files []string
 	for _, c := range f.Served() {
 		if hook := hookOf(c.File); hook != "" {
-			fmt.Fprintf(w, "\n# %s is for few to read:\n# cert-renewed comes from the hook %s, once that is in place.\n", netwatch.Printable(c.File), hook)
+			fmt.Fprintf(w, "\n# %s is for few to read:\n# cert-renewed comes from the hook %s, once that is in place.\n",
+				netwatch.Printable(c.File), hook)
 			continue
 		}
 		files = append(files, c.File)

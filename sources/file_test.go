@@ -49,11 +49,11 @@ func TestNoFile(t *testing.T) {
 	check(t, os.Truncate(dir+"/large", maxFile+1))
 	check(t, os.Symlink("loop", dir+"/loop"))
 	for file, want := range map[string]string{
-		dir + "/pipe":      "it is not a regular file (a pipe)\nhint: name the file that is meant: a configuration or a certificate",
-		"/dev/null":        "it is not a regular file (a device)\nhint: name the file that is meant: a configuration or a certificate",
-		dir + "/directory": "it is not a regular file (a directory)\nhint: name the file that is meant: a configuration or a certificate",
+		dir + "/pipe":      "it is not a regular file (a pipe)\nhint: name a regular file of at most 4 MiB",
+		"/dev/null":        "it is not a regular file (a device)\nhint: name a regular file of at most 4 MiB",
+		dir + "/directory": "it is not a regular file (a directory)\nhint: name a regular file of at most 4 MiB",
 		dir + "/secret":    "permission denied\nhint: " + netwatch.GrantHint,
-		dir + "/large":     "it is larger than 4 MiB\nhint: name the file that is meant: a configuration or a certificate",
+		dir + "/large":     "it is larger than 4 MiB\nhint: name a regular file of at most 4 MiB",
 		dir + "/loop":      "too many levels of symbolic links",
 	} {
 		asNobody(func() {

@@ -273,7 +273,7 @@ func readError(file string, err error) error {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR):
 		return passing{err}
 	case errors.Is(err, netwatch.ErrNotRegular), errors.Is(err, netwatch.ErrTooLarge):
-		return netwatch.WithHint(err, "name the file that is meant: a configuration or a certificate")
+		return netwatch.WithHint(err, "name a regular file of at most 4 MiB")
 	}
 	return err
 }

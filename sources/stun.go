@@ -73,7 +73,8 @@ func (s *STUN) Check() []Mistake {
 	wrong(len(s.Servers) == 0, "servers", -1, "there is no server to ask")
 	wrong(len(s.Families) == 0, "families", -1, "there is no family to ask for")
 	wrong(s.Agree < 1, "agree", -1, "at least 1 server must say an address")
-	wrong(len(s.Servers) > 0 && s.Agree > voices(s.Servers), "agree", -1, "%d servers must agree, but there are only %s", s.Agree, s.tooFew(s.Servers))
+	wrong(len(s.Servers) > 0 && s.Agree > voices(s.Servers), "agree", -1,
+		"%d servers must agree, but there are only %s", s.Agree, s.tooFew(s.Servers))
 	wrong(time.Duration(s.Every) < leastEvery, "every", -1, "%s is too often: at least %s", s.Every, leastEvery)
 	wrong(time.Duration(s.Timeout) < leastTimeout || time.Duration(s.Timeout) > mostTimeout, "timeout", -1, "%s is not between %s and %s", s.Timeout, leastTimeout, mostTimeout)
 	wrong(len(s.Interface) > maxInterface || strings.ContainsAny(s.Interface, "/ \t\n"), "interface", -1, "%q cannot be the name of an interface", s.Interface)
@@ -100,7 +101,8 @@ func (s *STUN) checkFamilies() (all []Mistake) {
 		servers := s.serversOf(f)
 		some = some || len(servers) > 0
 		if len(servers) > 0 && voices(servers) < s.Agree {
-			all = append(all, Mistake{"families", i, fmt.Sprintf("%d servers must agree, but only %s can be asked for %s", s.Agree, s.tooFew(servers), f)})
+			text := fmt.Sprintf("%d servers must agree, but only %s can be asked for %s", s.Agree, s.tooFew(servers), f)
+			all = append(all, Mistake{"families", i, text})
 		}
 	}
 	if !some {

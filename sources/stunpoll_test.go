@@ -202,7 +202,8 @@ func TestOneVoicePerServer(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			var answers []Answer
 			for i, asked := range c.asked {
-				answers = append(answers, Answer{Server: Server(rune('a' + i)), Asked: netip.MustParseAddrPort(asked), Address: second})
+				a := Answer{Server: Server(rune('a' + i)), Asked: netip.MustParseAddrPort(asked), Address: second}
+				answers = append(answers, a)
 			}
 			address, by, err := Verdict(answers, 2)
 			if (err != nil) != c.one || (len(OneHost(answers)) == 1) != c.one {

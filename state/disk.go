@@ -48,11 +48,13 @@ func openDir(dir string) (*os.File, error) {
 	}
 	d, err := os.OpenFile(dir, unix.O_DIRECTORY|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, netwatch.WithHint(fmt.Errorf("opening the state directory: %w", err), "run netwatch as the user that owns "+dir+", or name another directory as daemon.state")
+		return nil, netwatch.WithHint(fmt.Errorf("opening the state directory: %w", err),
+			"run netwatch as the user that owns "+dir+", or name another directory as daemon.state")
 	}
 	if err := unix.Flock(int(d.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		_ = d.Close()
-		return nil, netwatch.WithHint(fmt.Errorf("locking the state directory %s: another netwatch runs on it", dir), "stop the other one, or give this one a state directory of its own")
+		return nil, netwatch.WithHint(fmt.Errorf("locking the state directory %s: another netwatch runs on it", dir),
+			"stop the other one, or give this one a state directory of its own")
 	}
 	return d, nil
 }
@@ -209,7 +211,8 @@ func (d *disk) reopen() error {
 // refused is why the state is not on disk, and what helps.
 func (d *disk) refused(err error) error {
 	dir := netwatch.ShellPath(d.dir.Name())
-	hint := fmt.Sprintf("chown %d:%d %s; chmod 700 %[3]s; if that does not help, lsattr -d %[3]s", os.Geteuid(), os.Getegid(), dir)
+	hint := fmt.Sprintf("chown %d:%d %s; chmod 700 %[3]s; if that does not help, lsattr -d %[3]s",
+		os.Geteuid(), os.Getegid(), dir)
 	switch {
 	case netwatch.Hint(err) != "":
 		hint = netwatch.Hint(err)

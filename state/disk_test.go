@@ -416,12 +416,14 @@ func TestNextLeadsElsewhere(t *testing.T) {
 // What lies in place of the file and is none is set aside, and holds up nobody.
 func TestNoFileIsSetAside(t *testing.T) {
 	for name, place := range map[string]func(file string) error{
-		"a pipe":                 func(file string) error { return unix.Mkfifo(file, 0o600) },
-		"a directory":            func(file string) error { return os.MkdirAll(filepath.Join(file, "full"), 0o700) },
-		"a symlink":              func(file string) error { return os.Symlink("/etc/passwd", file) },
-		"a symlink to nothing":   func(file string) error { return os.Symlink("/nowhere", file) },
-		"a symlink to itself":    func(file string) error { return os.Symlink(fileName, file) },
-		"a huge file":            func(file string) error { return errors.Join(os.WriteFile(file, nil, 0o600), os.Truncate(file, 1<<40)) },
+		"a pipe":               func(file string) error { return unix.Mkfifo(file, 0o600) },
+		"a directory":          func(file string) error { return os.MkdirAll(filepath.Join(file, "full"), 0o700) },
+		"a symlink":            func(file string) error { return os.Symlink("/etc/passwd", file) },
+		"a symlink to nothing": func(file string) error { return os.Symlink("/nowhere", file) },
+		"a symlink to itself":  func(file string) error { return os.Symlink(fileName, file) },
+		"a huge file": func(file string) error {
+			return errors.Join(os.WriteFile(file, nil, 0o600), os.Truncate(file, 1<<40))
+		},
 		"a socket":               func(file string) error { return unix.Mknod(file, unix.S_IFSOCK|0o600, 0) },
 		"a symlink to a device":  func(file string) error { return os.Symlink("/dev/zero", file) },
 		"a symlink to its twin":  func(file string) error { return os.Symlink(nextName, file) },

@@ -81,9 +81,11 @@ func (d *daemon) emit(ev netwatch.Event) {
 
 // unwritten reports that the disk refuses the state, and that it no longer does.
 func (d *daemon) unwritten(u *state.Unwritten) {
-	e := netwatch.Entry{Time: time.Now(), Kind: netwatch.EntryNote, Detail: "the state is on disk again: nothing is at risk any more"}
+	e := netwatch.Entry{Time: time.Now(), Kind: netwatch.EntryNote}
 	if u != nil {
-		e.Error, e.Hint, e.Detail = u.Error+"; "+u.Risk(), u.Hint, ""
+		e.Error, e.Hint = u.Error+"; "+u.Risk(), u.Hint
+	} else {
+		e.Detail = "the state is on disk again: nothing is at risk any more"
 	}
 	d.report(e)
 }

@@ -46,9 +46,9 @@ func (c *command) printFinding(f setup.Finding) {
 	}
 	const indent = "         "
 	c.stdout.paint(colourOf[f.Level], fmt.Sprintf("%-8s", f.Level))
-	fmt.Fprintf(c.stdout, " %s: %s\n", netwatch.Printable(f.What), lines(f.Found, indent))
+	fmt.Fprintf(c.stdout, " %s: %s\n", shown(f.What), lines(f.Found, indent))
 	if f.Hint != "" {
-		fmt.Fprintf(c.stdout, "%shint: %s\n", indent, netwatch.Printable(f.Hint))
+		fmt.Fprintf(c.stdout, "%shint: %s\n", indent, shown(f.Hint))
 	}
 }
 

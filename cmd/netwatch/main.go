@@ -155,6 +155,6 @@ func report(w io.Writer, err error) {
 	}
 	_, _ = fmt.Fprintln(w, "netwatch:", lines(err.Error(), "    "))
 	if hint := netwatch.Hint(err); hint != "" {
-		_, _ = fmt.Fprintln(w, "hint:", netwatch.Printable(strings.TrimSuffix(hint, ".")))
+		_, _ = fmt.Fprintln(w, "hint:", shown(strings.TrimSuffix(hint, ".")))
 	}
 }

@@ -55,12 +55,15 @@ func (o *output) paint(as netwatch.Outcome, text string) {
 	}
 }
 
+// shown is a text of one line.
+func shown(text string) string { return netwatch.Printable(text) }
+
 // lines is a text of several lines, of which none but the first can pass for one of
 // ours: those that follow are behind an indent.
 func lines(text, indent string) string {
 	all := strings.Split(text, "\n")
 	for i := range all {
-		all[i] = netwatch.Printable(all[i])
+		all[i] = shown(all[i])
 	}
 	return strings.Join(all, "\n"+indent)
 }
@@ -91,6 +94,7 @@ func writable(w io.Writer) bool {
 	if f == nil {
 		return true
 	}
-	n, err := unix.Poll([]unix.PollFd{{Fd: int32(f.Fd()), Events: unix.POLLOUT}}, 0) //nolint:gosec // descriptors are small
+	poll := unix.PollFd{Fd: int32(f.Fd()), Events: unix.POLLOUT} //nolint:gosec // descriptors are small
+	n, err := unix.Poll([]unix.PollFd{poll}, 0)
 	return err == nil && n == 1
 }

@@ -35,8 +35,8 @@ func terminal(t *testing.T) (out *output, screen *os.File) {
 	return &output{file: tty}, screen
 }
 
-// shown reads from the screen until it ends with these words.
-func shown(t *testing.T, screen *os.File, end string) string {
+// displayed reads from the screen until it ends with these words.
+func displayed(t *testing.T, screen *os.File, end string) string {
 	t.Helper()
 	var text []byte
 	for chunk := make([]byte, 1024); !strings.HasSuffix(string(text), end); {
@@ -54,12 +54,15 @@ func TestColoursAreOurs(t *testing.T) {
 	t.Setenv("NO_COLOR", "")
 	out, screen := terminal(t)
 	c := &command{stdout: out}
-	e := netwatch.Entry{Kind: netwatch.EntryStep, Rule: "r", Step: "s", Outcome: netwatch.Failed, Error: "\x1b[32mchanged\x1b[0m\nall is well"}
+	e := netwatch.Entry{
+		Kind: netwatch.EntryStep, Rule: "r", Step: "s", Outcome: netwatch.Failed,
+		Error: "\x1b[32mchanged\x1b[0m\nall is well",
+	}
 	if err := c.printEntry(e); err != nil {
 		t.Fatal(err)
 	}
 	const want = "r: s: \x1b[31mfailed\x1b[0m: \\u001b[32mchanged\\u001b[0m\r\n    all is well (0.000 s)\r\n"
-	if got := shown(t, screen, " s)\r\n"); !strings.HasSuffix(got, want) {
+	if got := displayed(t, screen, " s)\r\n"); !strings.HasSuffix(got, want) {
 		t.Errorf("the screen shows %q", got)
 	}
 }
@@ -72,7 +75,7 @@ func TestLogOnATerminal(t *testing.T) {
 	if _, err := io.WriteString(out, "end\n"); err != nil {
 		t.Fatal(err)
 	}
-	got := shown(t, screen, "end\r\n")
+	got := displayed(t, screen, "end\r\n")
 	if string(netwatch.Harmless([]byte(got), "\r\n")) != got || !strings.Contains(got, "u202e") {
 		t.Errorf("the screen shows %q", got)
 	}

@@ -37,23 +37,23 @@ const continued = "    "
 
 // entryText prints an entry for a person: one line, and one more for a remedy.
 func (c *command) entryText(e netwatch.Entry) {
-	fmt.Fprintf(c.stdout, "%s  %-10s  ", e.Time.Local().Format("2006-01-02 15:04:05.000"), netwatch.Printable(e.ID))
+	fmt.Fprintf(c.stdout, "%s  %-10s  ", e.Time.Local().Format("2006-01-02 15:04:05.000"), shown(e.ID))
 	switch {
 	case e.Kind == netwatch.EntryEvent:
-		fmt.Fprintf(c.stdout, "%s from %s%s", netwatch.Printable(e.Event), netwatch.Printable(e.Source), fieldsText(e.Fields))
+		fmt.Fprintf(c.stdout, "%s from %s%s", shown(e.Event), shown(e.Source), fieldsText(e.Fields))
 		if e.Detail != "" {
-			fmt.Fprintf(c.stdout, " (%s)", netwatch.Printable(e.Detail))
+			fmt.Fprintf(c.stdout, " (%s)", shown(e.Detail))
 		}
 	case e.Kind == netwatch.EntryNote && e.Error != "":
 		c.stdout.paint(netwatch.Failed, "note: "+lines(e.Error, continued))
 	case e.Kind == netwatch.EntryNote:
-		fmt.Fprint(c.stdout, "note: "+netwatch.Printable(strings.TrimPrefix(e.Rule+": "+e.Detail, ": ")))
+		fmt.Fprint(c.stdout, "note: "+shown(strings.TrimPrefix(e.Rule+": "+e.Detail, ": ")))
 	default:
 		c.outcomeText(e)
 	}
 	fmt.Fprintln(c.stdout)
 	if e.Hint != "" {
-		fmt.Fprintf(c.stdout, "%s  %-10s  hint: %s\n", strings.Repeat(" ", 23), "", netwatch.Printable(e.Hint))
+		fmt.Fprintf(c.stdout, "%s  %-10s  hint: %s\n", strings.Repeat(" ", 23), "", shown(e.Hint))
 	}
 }
 
@@ -66,8 +66,8 @@ func (c *command) outcomeText(e netwatch.Entry) {
 			outcome = "failed for good"
 		}
 	}
-	fmt.Fprintf(c.stdout, "%s: %s: ", netwatch.Printable(e.Rule), netwatch.Printable(what))
-	c.stdout.paint(e.Outcome, netwatch.Printable(outcome))
+	fmt.Fprintf(c.stdout, "%s: %s: ", shown(e.Rule), shown(what))
+	c.stdout.paint(e.Outcome, shown(outcome))
 	for _, more := range []string{e.Detail, e.Error} {
 		if more != "" {
 			fmt.Fprint(c.stdout, ": "+lines(more, continued))
@@ -78,7 +78,7 @@ func (c *command) outcomeText(e netwatch.Entry) {
 		fmt.Fprint(c.stdout, ", again at "+e.Retry.Local().Format("15:04:05"))
 	}
 	if e.Kind == netwatch.EntryRun && len(e.IDs) > 1 {
-		fmt.Fprint(c.stdout, ", for "+netwatch.Printable(strings.Join(e.IDs, " ")))
+		fmt.Fprint(c.stdout, ", for "+shown(strings.Join(e.IDs, " ")))
 	}
 }
 
@@ -95,7 +95,7 @@ func fieldsText(fields map[string]string) string {
 // plain is what somebody else chose as a person may read it, in quotation marks if
 // something in it is escaped.
 func plain(text string) string {
-	if netwatch.Printable(text) != text {
+	if shown(text) != text {
 		return strconv.Quote(text)
 	}
 	return text

@@ -113,7 +113,8 @@ func (c *command) printAnswer(w *tabwriter.Writer, source string, a sources.Answ
 	if c.json {
 		return c.printJSON(p)
 	}
-	_, err := fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", netwatch.Printable(string(a.Server)), a.Family, netwatch.Printable(said), a.RTT.Round(100*time.Microsecond))
+	_, err := fmt.Fprintf(w, "%s\t%s\t%s\t%s\n",
+		shown(string(a.Server)), a.Family, shown(said), a.RTT.Round(100*time.Microsecond))
 	return err
 }
 
@@ -137,6 +138,6 @@ func (c *command) printVerdict(w *tabwriter.Writer, v verdict, agree int) error 
 			text += "; " + sources.OneVoice(group)
 		}
 	}
-	_, err := fmt.Fprintf(w, "→ %s\t\t%s\n", v.Family, netwatch.Printable(text))
+	_, err := fmt.Fprintf(w, "→ %s\t\t%s\n", v.Family, shown(text))
 	return err
 }

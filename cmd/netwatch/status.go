@@ -43,22 +43,25 @@ func (c *command) statusCommand() *cobra.Command {
 // printStatus prints a status for a person.
 func (c *command) printStatus(s control.Status) error {
 	w := tabwriter.NewWriter(c.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "netwatch\t%s, process %d, started %s, %s\n", netwatch.Printable(s.Version), s.PID, ago(s.Since), netwatch.Printable(s.Config))
+	fmt.Fprintf(w, "netwatch\t%s, process %d, started %s, %s\n",
+		shown(s.Version), s.PID, ago(s.Since), shown(s.Config))
 	if s.Refused != "" {
-		fmt.Fprintf(w, "configuration\tthe file was refused, and the one before it is in force:\n\t%s\n", lines(s.Refused, "\t"))
+		fmt.Fprintf(w, "configuration\tthe file was refused, and the one before it is in force:\n\t%s\n",
+			lines(s.Refused, "\t"))
 	}
 	if u := s.Unwritten; u != nil {
-		fmt.Fprintf(w, "state\tnot on disk: %s; %s\n\thint: %s\n", lines(u.Error, "\t"), u.Risk(), netwatch.Printable(u.Hint))
+		fmt.Fprintf(w, "state\tnot on disk: %s; %s\n\thint: %s\n", lines(u.Error, "\t"), u.Risk(), shown(u.Hint))
 	}
 	for _, family := range netwatch.Families {
 		if a, ok := s.Addresses[family]; ok {
-			fmt.Fprintf(w, "%s\t%s since %s, confirmed %s by %s\n", family, a.Address, a.Since.Local().Format(time.DateTime), ago(a.Confirmed), netwatch.Printable(strings.Join(a.By, ", ")))
+			fmt.Fprintf(w, "%s\t%s since %s, confirmed %s by %s\n",
+				family, a.Address, a.Since.Local().Format(time.DateTime), ago(a.Confirmed), shown(strings.Join(a.By, ", ")))
 		} else {
 			fmt.Fprintf(w, "%s\tnot known\n", family)
 		}
 	}
 	for _, source := range s.Sources {
-		fmt.Fprintf(w, "source %s\t%s\n", netwatch.Printable(source.Name), lines(sourceText(source), "\t"))
+		fmt.Fprintf(w, "source %s\t%s\n", shown(source.Name), lines(sourceText(source), "\t"))
 	}
 	for _, rule := range s.Rules {
 		c.printRule(w, rule)
@@ -96,7 +99,7 @@ func (c *command) printRule(w io.Writer, r hooks.RuleStatus) {
 	if len(all) == 0 {
 		all = append(all, "not run since netwatch started")
 	}
-	fmt.Fprintf(w, "rule %s", netwatch.Printable(r.Name))
+	fmt.Fprintf(w, "rule %s", shown(r.Name))
 	for _, line := range all {
 		fmt.Fprintf(w, "\t%s\n", lines(line, "\t    "))
 	}
