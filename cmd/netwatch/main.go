@@ -51,8 +51,8 @@ func run(args []string, stdout, stderr *output) int {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
-	if stdout.err != nil {
-		err = fmt.Errorf("writing what was asked for: %w", stdout.err)
+	if failed := stdout.failed(); failed != nil {
+		err = fmt.Errorf("writing what was asked for: %w", failed)
 	}
 	if err != nil && !errors.Is(err, errFailed) {
 		report(stderr, err)

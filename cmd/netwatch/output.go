@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -19,8 +20,16 @@ import (
 // imitate them.
 type output struct {
 	file *os.File
-	// err is the first error of writing, for those who print and do not look.
-	err error
+
+	mu  sync.Mutex // the daemon logs from many goroutines
+	err error      // the first of writing, for those who print and do not look
+}
+
+// failed is why something was not written, or nil.
+func (o *output) failed() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.err
 }
 
 func standardOutput() *output { return &output{file: os.Stdout} }
@@ -36,7 +45,11 @@ func (o *output) Write(p []byte) (int, error) {
 
 func (o *output) write(p []byte) error {
 	_, err := o.file.Write(p)
-	o.err = cmp.Or(o.err, err)
+	if err != nil {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.err = cmp.Or(o.err, err)
+	}
 	return err
 }
 

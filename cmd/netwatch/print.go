@@ -29,7 +29,7 @@ func (c *command) printEntry(e netwatch.Entry) error {
 		return c.printJSON(e)
 	}
 	c.entryText(brief(e))
-	return c.stdout.err
+	return c.stdout.failed()
 }
 
 // continued is how what does not fit on an entry's line begins the next.
