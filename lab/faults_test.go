@@ -224,17 +224,22 @@ func TestStateRemoved(t *testing.T) {
 	right(t, to, to, 10*time.Second)
 }
 
-// A damaged state is set aside, which is said, and netwatch begins anew.
+// A damaged state, or what lies in its place and is no file, is set aside, which is
+// said, and netwatch begins anew; nothing that its user puts there keeps it from that.
 func TestDamagedState(t *testing.T) {
-	fresh(t, YunoHost)
-	must(t, install())
-	shell(t, "install -d -m 700 /var/lib/netwatch && head -c 300 /dev/urandom >/var/lib/netwatch/state.json")
-	to := Public(77)
-	must(t, world.SetPublic(t.Context(), to))
-	log := logSince(t)
-	watching(t, configuration(YunoHost, every.String()), to)
-	says(t, log, "it was damaged; it is kept as /var/lib/netwatch/state.json.damaged-")
-	right(t, to, to, 5*time.Second)
+	unlimited(t, YunoHost.Unit)
+	for n, damage := range []string{"head -c 300 /dev/urandom >", "mkfifo ", "mkdir ", "ln -s /etc/shadow "} {
+		fresh(t, YunoHost)
+		must(t, install())
+		shell(t, "install -d -m 700 -o netwatch -g netwatch /var/lib/netwatch && cd /var/lib/netwatch && "+
+			"rm -f .state.json.next && runuser -u netwatch -- mkfifo .state.json.next && runuser -u netwatch -- sh -c '"+damage+"state.json'")
+		to := Public(77 + n)
+		must(t, world.SetPublic(t.Context(), to))
+		log := logSince(t)
+		watching(t, configuration(YunoHost, every.String()), to)
+		says(t, log, "it was damaged; it is kept as /var/lib/netwatch/state.json.damaged-")
+		right(t, to, to, 5*time.Second)
+	}
 }
 
 // A second netwatch on the same state is refused and told why; the first goes on.
