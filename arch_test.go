@@ -189,3 +189,66 @@ func isName(e ast.Expr, pkg, name string) bool {
 	x, ok := sel.X.(*ast.Ident)
 	return ok && x.Name == pkg
 }
+
+// TestOnePlaceToPrint holds that all that is printed goes through the one place that
+// makes it harmless to a terminal: nobody else has standard output or error.
+func TestOnePlaceToPrint(t *testing.T) {
+	const place = "cmd/netwatch/output.go"
+	given := 0
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if d.IsDir() && (path == "lab" || path == "tools" || strings.HasPrefix(d.Name(), ".") && path != ".") {
+			return fs.SkipDir
+		}
+		if err != nil || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		fset := token.NewFileSet()
+		file, err := parser.ParseFile(fset, path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		for _, pos := range prints(file) {
+			if path != place {
+				t.Errorf("%s: it prints around %s", fset.Position(pos), place)
+			}
+			given++
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatalf("reading the program: %v", err)
+	}
+	if given == 0 {
+		t.Error("nobody prints at all")
+	}
+}
+
+// prints finds what leads to standard output or error: the files, their descriptors
+// and those functions that take none.
+func prints(file *ast.File) []token.Pos {
+	names := map[string][]string{
+		"os": {"Stdout", "Stderr"}, "fmt": {"Print", "Printf", "Println"},
+		"syscall": {"Stdout", "Stderr"}, "unix": {"Stdout", "Stderr"},
+	}
+	var found []token.Pos
+	ast.Inspect(file, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.SelectorExpr:
+			for pkg, all := range names {
+				if slices.ContainsFunc(all, func(name string) bool { return isName(n, pkg, name) }) {
+					found = append(found, n.Pos())
+				}
+			}
+		case *ast.CallExpr:
+			if f, ok := n.Fun.(*ast.Ident); ok && (f.Name == "print" || f.Name == "println") {
+				found = append(found, n.Pos())
+			}
+		case *ast.ImportSpec:
+			if n.Path.Value == `"log"` || n.Path.Value == `"log/slog"` {
+				found = append(found, n.Pos())
+			}
+		}
+		return true
+	})
+	return found
+}

@@ -138,7 +138,7 @@ type Job struct {
 	// Changing is called by a gate after everything that can fail and right
 	// before the change itself. Once it has returned nil, a crash cannot make
 	// the steps after it be skipped, and what it says of is not taken for
-	// somebody else's doing.
+	// somebody else's doing; unless the disk refuses to note it, which is said.
 	Changing func(Rewrite) error
 	// Ended is how the run ended, in a notice.
 	Ended Entry

@@ -183,13 +183,14 @@ func owned(path string, info fs.FileInfo) error {
 	mode, sticky := info.Mode(), info.IsDir() && info.Mode()&fs.ModeSticky != 0
 	switch {
 	case st.Uid != 0 && int(st.Uid) != os.Geteuid():
-		return refuse(path, fmt.Sprintf("user %d owns it", st.Uid), "chown root "+path)
+		return refuse(path, fmt.Sprintf("user %d owns it", st.Uid),
+			"see what is in it, then chown root "+netwatch.ShellPath(path))
 	case mode&fs.ModeSymlink != 0 || sticky:
 		return nil
 	case mode&0o002 != 0:
-		return refuse(path, "everyone may write to it", "chmod o-w "+path)
+		return refuse(path, "everyone may write to it", "chmod o-w "+netwatch.ShellPath(path))
 	case mode&0o020 != 0 && st.Gid != 0:
-		return refuse(path, fmt.Sprintf("group %d may write to it", st.Gid), "chmod g-w "+path)
+		return refuse(path, fmt.Sprintf("group %d may write to it", st.Gid), "chmod g-w "+netwatch.ShellPath(path))
 	}
 	return nil
 }

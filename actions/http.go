@@ -12,7 +12,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"netwatch"
@@ -155,24 +154,16 @@ func (p part) read() (string, error) {
 
 // readSecret is the whole of a small file that not every user may read.
 func readSecret(file string) (string, error) {
-	// O_NONBLOCK, so that a pipe put there cannot stop us.
-	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, info, err := netwatch.OpenRegular(file, 0)
 	if err != nil {
-		return "", errors.Unwrap(err)
+		return "", errors.Unwrap(err) // who calls says which file
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	switch {
-	case err != nil:
-		return "", err
-	case !info.Mode().IsRegular():
-		return "", errors.New("it is not a regular file")
-	case info.Mode().Perm()&0o007 != 0:
-		return "", netwatch.WithHint(errors.New("every user may read or change it, and it may hold a secret"), "chmod o= "+file)
-	case info.Size() > httpFile:
-		return "", errors.New("it is larger than 64 KiB")
+	if info.Mode().Perm()&0o007 != 0 {
+		err := errors.New("every user may read or change it, and it may hold a secret")
+		return "", netwatch.WithHint(err, "chmod o= "+netwatch.ShellPath(file))
 	}
-	text, err := io.ReadAll(io.LimitReader(f, httpFile))
+	text, err := netwatch.ReadWhole(f, httpFile)
 	return string(text), err
 }
 

@@ -10,7 +10,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"syscall"
@@ -93,50 +92,48 @@ func Parse(file string, text []byte, env actions.Env) (*Config, error) {
 
 // read is the whole of a file that is safe to believe.
 func read(file string) ([]byte, error) {
-	// O_NONBLOCK, so that a pipe of that name cannot hold up the daemon.
-	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, info, err := netwatch.OpenRegular(file, 0)
 	if err != nil {
-		return nil, netwatch.WithHint(err, openHint(err))
+		return nil, netwatch.WithHint(err, openHint(file, err))
 	}
 	defer func() { _ = f.Close() }()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
 	if err := checkFile(file, info); err != nil {
 		return nil, err
 	}
-	text, err := io.ReadAll(io.LimitReader(f, MaxSize+1))
-	if err == nil && len(text) > MaxSize {
-		err = netwatch.WithHint(fmt.Errorf("%s is larger than 1 MiB", file), "name the right file with --config")
+	text, err := netwatch.ReadWhole(f, MaxSize)
+	if err != nil {
+		err = netwatch.WithHint(fmt.Errorf("%s: %w", file, err), "name the right file with --config")
 	}
 	return text, err
 }
 
-func openHint(err error) string {
-	if errors.Is(err, os.ErrNotExist) {
+func openHint(file string, err error) string {
+	switch {
+	case errors.Is(err, os.ErrNotExist):
 		return "write one (netwatch.toml(5) says how), or name another file with --config"
+	case errors.Is(err, netwatch.ErrNotRegular):
+		return "name a file with --config"
 	}
-	return "let the user who runs netwatch read it, as in `chmod 644 FILE`"
+	return "let the user who runs netwatch read it, as in `chmod 644 " + netwatch.ShellPath(file) + "`"
 }
 
-// checkFile refuses what is no file, and a file by which somebody else than
-// root and the user who runs netwatch could have programs run.
+// checkFile refuses a file by which somebody else than root and the user who runs
+// netwatch could have programs run.
 func checkFile(file string, info os.FileInfo) error {
-	if !info.Mode().IsRegular() {
-		return netwatch.WithHint(fmt.Errorf("%s is not a regular file", file), "name a file with --config")
-	}
 	if info.Mode().Perm()&0o002 != 0 {
-		return netwatch.WithHint(fmt.Errorf("%s can be written by every user, who could have any program run", file), "chmod o-w "+file)
+		return netwatch.WithHint(fmt.Errorf("%s can be written by every user, who could have any program run", file),
+			"chmod o-w "+netwatch.ShellPath(file))
 	}
 	s, ok := info.Sys().(*syscall.Stat_t)
 	switch {
 	case !ok:
 		return nil
 	case s.Uid != 0 && int(s.Uid) != os.Geteuid():
-		return netwatch.WithHint(fmt.Errorf("%s belongs to user %d, who could have any program run", file, s.Uid), "chown root "+file)
+		return netwatch.WithHint(fmt.Errorf("%s belongs to user %d, who could have any program run", file, s.Uid),
+			"see what is in it, then chown root "+netwatch.ShellPath(file))
 	case info.Mode().Perm()&0o020 != 0 && s.Gid != 0 && int(s.Gid) != os.Getegid():
-		return netwatch.WithHint(fmt.Errorf("%s can be written by group %d, who could have any program run", file, s.Gid), "chmod g-w "+file)
+		return netwatch.WithHint(fmt.Errorf("%s can be written by group %d, who could have any program run", file, s.Gid),
+			"chmod g-w "+netwatch.ShellPath(file))
 	}
 	return nil
 }

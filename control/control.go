@@ -36,6 +36,8 @@ type Accepted struct {
 	DryRun bool   `json:"dry_run,omitempty"`
 	// Rules are those that run, in the order of the configuration.
 	Rules []Plan `json:"rules"`
+	// Unwritten says that the event is not on disk, and why.
+	Unwritten *state.Unwritten `json:"unwritten,omitempty"`
 }
 
 // A Plan is a rule and its steps.
@@ -59,6 +61,8 @@ type Status struct {
 	// Refused says why the configuration file as it is now was not put in force;
 	// the one before it is.
 	Refused string `json:"refused,omitempty"`
+	// Unwritten says since when the state is not on disk, and why.
+	Unwritten *state.Unwritten `json:"unwritten,omitempty"`
 	// Addresses are the public addresses believed now.
 	Addresses netwatch.Known     `json:"addresses"`
 	Sources   []SourceStatus     `json:"sources"`

@@ -69,6 +69,9 @@ func (m *Metrics) write(w io.Writer, s Status) error {
 	x.sample("start_time_seconds", epoch(s.Since))
 	x.family("configuration_refused", "gauge", "1 while the configuration file has mistakes and the one before it is in force.")
 	x.sample("configuration_refused", one(s.Refused != ""))
+	x.family("state_unwritten", "gauge",
+		"1 while the disk refuses the state: a restart would forget what was accepted since.")
+	x.sample("state_unwritten", one(s.Unwritten != nil))
 	m.counted(&x)
 	x.standing(s)
 	_, err := w.Write(x.Bytes())

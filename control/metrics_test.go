@@ -18,6 +18,7 @@ import (
 
 	"netwatch"
 	"netwatch/hooks"
+	"netwatch/state"
 )
 
 // odd is the name of a rule that has all that must be escaped.
@@ -40,7 +41,7 @@ func full() stub {
 	failed := netwatch.Entry{Outcome: netwatch.Failed}
 	held := netwatch.Entry{Outcome: netwatch.Held}
 	return stub{metrics: m, status: Status{
-		Version: "1.2", Since: time.UnixMilli(1_800_000_000_250), Refused: "no",
+		Version: "1.2", Since: time.UnixMilli(1_800_000_000_250), Refused: "no", Unwritten: &state.Unwritten{},
 		Addresses: netwatch.Known{netwatch.IPv6: {Confirmed: time.UnixMilli(1_800_000_001_500)}},
 		Sources:   []SourceStatus{{Name: "home", Kind: "stun", Error: "x"}, {Name: "b", Kind: "stun", Trouble: "y"}},
 		Rules: []hooks.RuleStatus{
@@ -111,6 +112,7 @@ func TestMetrics(t *testing.T) {
 		"build_info version=1.2":                          1,
 		"start_time_seconds":                              1_800_000_000.25,
 		"configuration_refused":                           1,
+		"state_unwritten":                                 1,
 		"events_total event=ip-changed source=stun":       2,
 		"runs_total rule=" + odd + " outcome=failed":      1,
 		"steps_total verb=exec outcome=changed":           1,

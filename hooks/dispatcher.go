@@ -16,7 +16,8 @@ import (
 var ErrDraining = errors.New("netwatch is shutting down")
 
 // A Dispatcher runs the rules that events match: one lane a rule, each run's
-// steps in order. What it accepts is on disk before it says so.
+// steps in order. What it accepts is on disk before it says so; if the disk refuses
+// it, its rules run all the same, and the store says what is at risk.
 type Dispatcher struct {
 	store  *state.Store
 	report func(netwatch.Entry)
@@ -62,8 +63,9 @@ func (d *Dispatcher) Resume() {
 	}
 }
 
-// Accept takes an event and returns the names of the rules that will run
-// because of it, once that is on disk. watch, which may be nil, gets every
+// Accept takes an event and returns the names of the rules that will run because
+// of it, once that is on disk or the disk has refused it; otherwise it fails only
+// while netwatch ends. watch, which may be nil, gets every
 // entry about those runs until each has ended or failed; it must not block.
 func (d *Dispatcher) Accept(ev netwatch.Event, watch func(netwatch.Entry)) ([]string, error) {
 	d.mu.RLock()
@@ -205,8 +207,8 @@ func (d *Dispatcher) orphan(rule string, r *run) {
 	}
 }
 
-// save writes what has already happened. If that fails, the worst is that it
-// is done once more after a restart.
+// save writes what has already happened. It fails when netwatch has ended before:
+// the worst is that it is done once more after a restart.
 func (d *Dispatcher) save(change func(*state.State)) {
 	if err := d.store.Update(change); err != nil {
 		d.report(netwatch.Entry{Time: time.Now(), Kind: netwatch.EntryNote, Error: err.Error(), Hint: netwatch.Hint(err)})

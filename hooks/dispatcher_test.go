@@ -860,3 +860,48 @@ func TestFailureOfARuleThatIsGone(t *testing.T) {
 		}
 	})
 }
+
+// When the disk refuses the state, what is accepted runs all the same, step by step,
+// and is forgotten once it has ended; what the disk has afterwards is how it stands.
+func TestDiskRefuses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir, ran := filepath.Join(t.TempDir(), "state"), 0
+		change := do(func(_ context.Context, job netwatch.Job) netwatch.Result {
+			if err := job.Changing(netwatch.Rewrite{Place: "/f", From: "1", To: "2"}); err != nil {
+				return netwatch.Failure(err)
+			}
+			return netwatch.Result{Outcome: netwatch.Changed}
+		})
+		count := do(func(context.Context, netwatch.Job) netwatch.Result {
+			ran++
+			return netwatch.Result{Outcome: netwatch.Changed}
+		})
+		b := open(t, dir, rule(gate(change), gated(count)))
+		if err := errors.Join(os.Rename(dir, dir+".away"), os.WriteFile(dir, nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		b.accept(t)
+		if len(b.store.Get().Runs) != 1 || b.store.Unwritten() == nil {
+			t.Errorf("accepted: %+v, at risk: %+v", b.store.Get().Runs, b.store.Unwritten())
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if ran != 1 || len(b.store.Get().Runs) != 0 || !b.store.Wrote(netwatch.Rewrite{Place: "/f", From: "1", To: "2"}) {
+			t.Errorf("it ran %d times; state: %+v", ran, b.store.Get())
+		}
+		if err := errors.Join(os.Remove(dir), os.Rename(dir+".away", dir)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if u := b.store.Unwritten(); u != nil {
+			t.Errorf("at risk: %+v", u)
+		}
+		b.close(t)
+		b = open(t, dir, rule())
+		defer b.close(t)
+		if s := b.store.Get(); len(s.Runs) != 0 || s.Rewrites["/f"].To != "2" {
+			t.Errorf("on disk: %+v", s)
+		}
+	})
+}

@@ -38,10 +38,14 @@ func says(t *testing.T, line string, words ...string) {
 	}))
 }
 
-// logSince is a command line that prints what netwatch logs from now on.
+// logSince is a command line that prints what netwatch logs from now on. The cursor is
+// of netwatch's own last line, if it has one: behind another's, journalctl passes over
+// netwatch's next.
 func logSince(t *testing.T) string {
 	t.Helper()
-	cursor := shell(t, "journalctl -b -n 0 --show-cursor -o cat | sed -n 's/^-- cursor: //p'")
+	cursor := shell(t, `for of in "-u netwatch.service" ""; do
+		journalctl -b $of -n 1 --show-cursor -o cat | sed -n "s/^-- cursor: //p"
+	done | head -n 1`)
 	return "journalctl -b -o cat -u netwatch.service --after-cursor='" + cursor + "'"
 }
 
@@ -152,44 +156,90 @@ func smallState(t *testing.T) {
 	watching(t, configuration(YunoHost, "200ms"), FirstPublic)
 }
 
-// The state cannot be written: nothing is accepted, the remedy is said, and once
-// there is room the change that was refused is made. (Where netwatch was once,
-// there is room: what it would write over is taken away.)
+// The state cannot be written: the address is right all the same, and what is at
+// risk is said with its remedy wherever somebody looks. Once it can be written it is,
+// by itself, and survives a kill. (Where netwatch was once, there is room: what it
+// would write over is taken away.)
 func TestStateCannotBeWritten(t *testing.T) {
 	smallState(t)
-	for n, c := range []struct{ breaks, says, mends string }{
-		{"rm -f /var/lib/netwatch/.state.json.next; head -c 1M /dev/zero >/var/lib/netwatch/filler 2>/dev/null; true", "no space left on device", "rm /var/lib/netwatch/filler"},
-		{"mount -o remount,ro /var/lib/netwatch", "read-only file system", "mount -o remount,rw /var/lib/netwatch"},
+	const dir = "/var/lib/netwatch"
+	for n, c := range []struct{ breaks, says, hint, mends string }{
+		{
+			"cd " + dir + "; rm -f .state.json.next; head -c 1M /dev/zero >filler 2>/dev/null; true", "no space left on device",
+			"make room there: df -h " + dir, "rm " + dir + "/filler",
+		},
+		{
+			"mount -o remount,ro " + dir, "read-only file system",
+			"mount it writable: mount -o remount,rw", "mount -o remount,rw " + dir,
+		},
+		{
+			"cd " + dir + "; rm *.json .state*; chown root .", "permission denied",
+			"chown $(id -u netwatch):$(id -g netwatch) " + dir, "chown netwatch " + dir,
+		},
 	} {
+		hint := shell(t, `printf %s "`+c.hint+`"`)
 		log := logSince(t)
 		shell(t, c.breaks)
 		to := Public(74 + n)
 		must(t, world.SetPublic(t.Context(), to))
-		says(t, log, c.says, "see that /var/lib/netwatch is writable and has room")
+		right(t, to, to, 10*time.Second)
+		says(t, log, c.says, "would be forgotten by a restart", hint)
+		says(t, "netwatch status", "not on disk: writing the state", c.says, hint)
+		says(t, "netwatch doctor", "problem  state: writing the state", c.says, hint)
+		says(t, "curl -s --unix-socket /run/netwatch/netwatch.sock http://netwatch/metrics", "netwatch_state_unwritten 1")
 		out, code := fire(t, "ip-changed")
-		if code != 1 || !strings.Contains(out, c.says) || !strings.Contains(out, "hint: see that /var/lib/netwatch is writable and has room") {
+		noted := strings.Contains(out, "note: it is not on disk: writing the state")
+		if code != 0 || !noted || !strings.Contains(out, "hint: "+hint) {
 			t.Errorf("netwatch fire exits %d:\n%s", code, out)
 		}
-		if text := shell(t, "cat "+YunoHost.File); strings.Contains(text, to.String()) {
-			t.Errorf("what was not accepted was written:\n%s", text)
+		if logged := shell(t, log); strings.Count(logged, "would be forgotten") != 1 {
+			t.Errorf("it is not logged once:\n%s", logged)
 		}
 		shell(t, c.mends)
-		right(t, to, to, 10*time.Second)
+		says(t, log, "the state is on disk again")
+		says(t, "netwatch status && echo well", "well")
+		shell(t, "systemctl kill -s KILL netwatch.service")
+		says(t, "netwatch status", "ipv4", to.String())
 		idle(t, to)
 	}
 }
 
-// A damaged state is set aside, which is said, and netwatch begins anew.
-func TestDamagedState(t *testing.T) {
+// The directory of the state is removed under netwatch, whose sandbox loses it by
+// that: the address is right all the same, and the remedy that is said helps.
+func TestStateRemoved(t *testing.T) {
 	fresh(t, YunoHost)
-	must(t, install())
-	shell(t, "install -d -m 700 /var/lib/netwatch && head -c 300 /dev/urandom >/var/lib/netwatch/state.json")
-	to := Public(77)
+	unlimited(t, YunoHost.Unit)
+	watching(t, configuration(YunoHost, "200ms"), FirstPublic)
+	shell(t, "rm -rf /var/lib/netwatch")
+	to := Public(79)
 	must(t, world.SetPublic(t.Context(), to))
-	log := logSince(t)
-	watching(t, configuration(YunoHost, every.String()), to)
-	says(t, log, "it was damaged; it is kept as /var/lib/netwatch/state.json.damaged-")
-	right(t, to, to, 5*time.Second)
+	right(t, to, to, 10*time.Second)
+	says(t, "netwatch status", "not on disk: writing the state", "systemctl restart netwatch.service")
+	shell(t, "install -d -m 700 -o netwatch -g netwatch /var/lib/netwatch")
+	says(t, "netwatch status", "it was removed and made anew, outside of the sandbox: systemctl restart netwatch.service")
+	shell(t, "systemctl restart netwatch.service")
+	says(t, "netwatch status && echo well", "well")
+	to = Public(80)
+	must(t, world.SetPublic(t.Context(), to))
+	right(t, to, to, 10*time.Second)
+}
+
+// A damaged state, or what lies in its place and is no file, is set aside, which is
+// said, and netwatch begins anew; nothing that its user puts there keeps it from that.
+func TestDamagedState(t *testing.T) {
+	unlimited(t, YunoHost.Unit)
+	for n, damage := range []string{"head -c 300 /dev/urandom >", "mkfifo ", "mkdir ", "ln -s /etc/shadow "} {
+		fresh(t, YunoHost)
+		must(t, install())
+		shell(t, "install -d -m 700 -o netwatch -g netwatch /var/lib/netwatch && cd /var/lib/netwatch && "+
+			"rm -f .state.json.next && runuser -u netwatch -- mkfifo .state.json.next && runuser -u netwatch -- sh -c '"+damage+"state.json'")
+		to := Public(77 + n)
+		must(t, world.SetPublic(t.Context(), to))
+		log := logSince(t)
+		watching(t, configuration(YunoHost, every.String()), to)
+		says(t, log, "it was damaged; it is kept as /var/lib/netwatch/state.json.damaged-")
+		right(t, to, to, 5*time.Second)
+	}
 }
 
 // A second netwatch on the same state is refused and told why; the first goes on.

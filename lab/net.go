@@ -45,9 +45,9 @@ addr add 203.0.113.53/24 dev wan
 addr add 203.0.113.54/24 dev wan
 addr add 203.0.113.55/24 dev wan
 addr add 2001:db8::1/64 dev wan nodad
-addr add 2001:db8::53/64 dev wan nodad
-addr add 2001:db8::54/64 dev wan nodad
-addr add 2001:db8::55/64 dev wan nodad
+addr add 2001:db8:53::53/64 dev wan nodad
+addr add 2001:db8:54::54/64 dev wan nodad
+addr add 2001:db8:55::55/64 dev wan nodad
 route add 2001:db8:50::/64 via 2001:db8::10
 `
 
@@ -57,6 +57,9 @@ link set wan up
 link set lan up
 addr add 203.0.113.10/24 dev wan
 addr add 2001:db8::10/64 dev wan nodad
+route add 2001:db8:53::/64 dev wan
+route add 2001:db8:54::/64 dev wan
+route add 2001:db8:55::/64 dev wan
 addr add 192.168.50.1/24 dev lan
 addr add 2001:db8:50::1/64 dev lan nodad
 `

@@ -18,11 +18,12 @@ import (
 const Port = 3478
 
 // StunServers are the addresses of the internet where STUN servers may be, in
-// pairs: an IPv4 one and the IPv6 one of the same server.
+// pairs: an IPv4 one and the IPv6 one of the same server, each in a /64 of its own,
+// as those of different hosts are.
 var StunServers = [][2]netip.Addr{
-	{netip.MustParseAddr("203.0.113.53"), netip.MustParseAddr("2001:db8::53")},
-	{netip.MustParseAddr("203.0.113.54"), netip.MustParseAddr("2001:db8::54")},
-	{netip.MustParseAddr("203.0.113.55"), netip.MustParseAddr("2001:db8::55")},
+	{netip.MustParseAddr("203.0.113.53"), netip.MustParseAddr("2001:db8:53::53")},
+	{netip.MustParseAddr("203.0.113.54"), netip.MustParseAddr("2001:db8:54::54")},
+	{netip.MustParseAddr("203.0.113.55"), netip.MustParseAddr("2001:db8:55::55")},
 }
 
 // A Stun is a real STUN server on the internet of a lab, which can be stopped

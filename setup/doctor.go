@@ -61,6 +61,8 @@ type Daemon struct {
 	PID     int
 	// Refused is why it does not heed the configuration as it is now.
 	Refused string
+	// AtRisk is what a restart of it would forget, and why, and Remedy what helps.
+	AtRisk, Remedy string
 	// Troubles are what keeps its sources and rules from working, by their names.
 	Troubles [][2]string
 }

@@ -159,6 +159,10 @@ func TestDaemon(t *testing.T) {
 	wants(t, "another version", look(Daemon{Version: "1"}, nil)[0], Warning, "version 1, and this program 2")
 	wants(t, "refused", look(Daemon{Version: "2", Refused: "line 1"}, nil)[0], Problem, "older configuration")
 	wants(t, "in trouble", look(Daemon{Version: "2", Troubles: [][2]string{{"source cert", "cannot read"}}}, nil)[0], Problem, "cannot read")
+	unwritten := look(Daemon{Version: "2", AtRisk: "the disk is full", Remedy: "make room"}, nil)[0]
+	if wants(t, "state", unwritten, Problem, "the disk is full"); unwritten.Hint != "make room" {
+		t.Errorf("the remedy: %+v", unwritten)
+	}
 	wants(t, "down", look(Daemon{}, netwatch.WithHint(errors.New("nobody listens"), "start it"))[0], Problem, "nobody listens")
 	wants(t, "not to be asked", look(Daemon{}, fs.ErrPermission)[0], Unknown, "")
 }

@@ -57,16 +57,19 @@ func lookAtUnit(ctx context.Context, unit string) Finding {
 }
 
 func judgeUnit(unit string, look actions.UnitLook) Finding {
+	name := netwatch.ShellPath(unit)
 	switch {
 	case look.AtLimit:
 		return Finding{
 			Problem, unit, fmt.Sprintf("it is %s: it was started more often than %s", look.State, look.Limit),
-			fmt.Sprintf("see journalctl -u %s for who starts it, then systemctl reset-failed %[1]s && systemctl start %[1]s", unit),
+			fmt.Sprintf("see journalctl -u %s for who starts it, then "+
+				"systemctl reset-failed %[1]s && systemctl start %[1]s", name),
 		}
 	case !look.Running:
-		return Finding{Problem, unit, "it is " + look.State, fmt.Sprintf("see journalctl -u %s for why, then systemctl start %[1]s", unit)}
+		hint := fmt.Sprintf("see journalctl -u %s for why, then systemctl start %[1]s", name)
+		return Finding{Problem, unit, "it is " + look.State, hint}
 	case look.File == "disabled":
-		return Finding{Warning, unit, "it runs, but will not after the next boot: it is disabled", "systemctl enable " + unit}
+		return Finding{Warning, unit, "it runs, but will not after the next boot: it is disabled", "systemctl enable " + name}
 	}
 	text := "it is " + look.State
 	if look.Limit != "" {
@@ -144,6 +147,9 @@ func checkDaemon(_ context.Context, s *scene) []Finding {
 	}
 	if d.Refused != "" {
 		found = append(found, Finding{Problem, what, "it goes by an older configuration: " + d.Refused, "netwatch check, then systemctl reload netwatch.service"})
+	}
+	if d.AtRisk != "" {
+		found = append(found, Finding{Problem, "state", d.AtRisk, d.Remedy})
 	}
 	for _, t := range d.Troubles {
 		found = append(found, Finding{Problem, t[0], t[1], "netwatch status shows more"})

@@ -184,7 +184,7 @@ func visudoAccepts(visudo string, text []byte) error {
 // but the lines that go and come.
 func (p *Plan) Print(w io.Writer) {
 	for _, c := range p.Changes {
-		fmt.Fprintf(w, "\n%s %s\n%s", c.verb(), c.File, strings.Join(c.shown, ""))
+		fmt.Fprintf(w, "\n%s %s\n%s", c.verb(), netwatch.Printable(c.File), strings.Join(c.shown, ""))
 	}
 }
 

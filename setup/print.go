@@ -5,27 +5,30 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"netwatch"
 )
 
 // Print says what was found, for a person.
 func (f Findings) Print(w io.Writer) {
 	for _, t := range f.Turns {
-		fmt.Fprintf(w, "coturn: %s with %s%s\n", t.Unit, t.File, serving(t.Certificate))
+		fmt.Fprintf(w, "coturn: %s with %s%s\n",
+			netwatch.Printable(t.Unit), netwatch.Printable(t.File), serving(t.Certificate))
 	}
 	for _, s := range f.Synapses {
-		fmt.Fprintf(w, "Synapse: %s%s\n", s.Unit, serving(s.Certificate))
+		fmt.Fprintf(w, "Synapse: %s%s\n", netwatch.Printable(s.Unit), serving(s.Certificate))
 	}
 	for _, v := range f.VPNs {
-		fmt.Fprintf(w, "OpenVPN client: %s\n", v.File)
+		fmt.Fprintf(w, "OpenVPN client: %s\n", netwatch.Printable(v.File))
 	}
 	for _, c := range f.Unused {
-		fmt.Fprintf(w, "certificate that none of these serves: %s\n", c.File)
+		fmt.Fprintf(w, "certificate that none of these serves: %s\n", netwatch.Printable(c.File))
 	}
 	for _, o := range f.Old {
 		o.print(w)
 	}
 	for _, err := range f.Unread {
-		fmt.Fprintf(w, "not seen: %v\n", err)
+		fmt.Fprintf(w, "not seen: %s\n", netwatch.Printable(err.Error()))
 	}
 }
 
@@ -33,16 +36,16 @@ func serving(c Certificate) string {
 	if c.File == "" {
 		return ""
 	}
-	return ", certificate " + c.File
+	return ", certificate " + netwatch.Printable(c.File)
 }
 
 func (o Old) print(w io.Writer) {
-	fmt.Fprintf(w, "replaced by netwatch: %s: %s\n", o.File, o.What)
+	fmt.Fprintf(w, "replaced by netwatch: %s: %s\n", netwatch.Printable(o.File), netwatch.Printable(o.What))
 	for _, line := range o.Lines {
 		fmt.Fprint(w, indent("    ", strings.TrimSpace(line)))
 	}
 	if o.Kept != "" {
-		fmt.Fprintf(w, "    stays: %s\n", o.Kept)
+		fmt.Fprintf(w, "    stays: %s\n", netwatch.Printable(o.Kept))
 	}
 }
 
@@ -78,9 +81,9 @@ func (r *Restore) Print(w io.Writer) {
 		if c.After == nil {
 			what = "remove"
 		}
-		fmt.Fprintf(w, "%s %s\n", what, c.File)
+		fmt.Fprintf(w, "%s %s\n", what, netwatch.Printable(c.File))
 	}
 	for _, file := range r.Moved {
-		fmt.Fprintf(w, "stays: %s: somebody changed it since (--force puts it back all the same)\n", file)
+		fmt.Fprintf(w, "stays: %s: somebody changed it since (--force puts it back all the same)\n", netwatch.Printable(file))
 	}
 }

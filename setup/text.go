@@ -5,6 +5,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"netwatch"
 )
 
 // heading is what every configuration of ours begins with.
@@ -80,7 +82,8 @@ func (f Findings) certSource(w *strings.Builder) {
 	var files []string
 	for _, c := range f.Served() {
 		if hook := hookOf(c.File); hook != "" {
-			fmt.Fprintf(w, "\n# %s is for few to read:\n# cert-renewed comes from the hook %s, once that is in place.\n", c.File, hook)
+			fmt.Fprintf(w, "\n# %s is for few to read:\n# cert-renewed comes from the hook %s, once that is in place.\n",
+				netwatch.Printable(c.File), hook)
 			continue
 		}
 		files = append(files, c.File)
@@ -135,7 +138,7 @@ func (f Findings) turnRules(w *strings.Builder, t Turn) {
 	rotate, restart, verify := "rotate coturn "+word(t.File), "restart "+t.Unit, "verify turn "+word(t.File)
 	fmt.Fprintf(w, "\n# The address is another, or somebody rewrote the file of %s: put it right.\n"+
 		"# The restart is skipped when the file was right. A caller's way in proves it.\n[[rule]]\nname = %s\non   = [\"started\", \"ip-changed\", \"file-changed\"]\n"+
-		"do   = %s\n", stem, quote(stem), steps(rotate, restart, verify))
+		"do   = %s\n", netwatch.Printable(stem), quote(stem), steps(rotate, restart, verify))
 	on := `"addr-changed"`
 	if len(f.VPNs) > 0 {
 		on = `"vpn-changed", "addr-changed"`
@@ -174,7 +177,7 @@ func (f Findings) certRules(w *strings.Builder) {
 			match = fmt.Sprintf("match = { file = %s }\n", quote(c.File))
 		}
 		fmt.Fprintf(w, "\n# The certificate is another: have it read again. coturn keeps its calls.\n[[rule]]\nname = %s\non   = [\"cert-renewed\"]\n%sdo   = [%s]\n",
-			quote("certificate "+c.File), match, strings.Join(steps, ", "))
+			quote("certificate "+netwatch.Printable(c.File)), match, strings.Join(steps, ", "))
 	}
 }
 
@@ -187,10 +190,10 @@ func list(texts []string) string {
 	return "[" + strings.Join(quoted, ", ") + "]"
 }
 
-// quote is a basic string of TOML: of what stands in names of files, quotation
-// marks and backslashes alone mean something there.
+// quote is a basic string of TOML, where quotation marks and backslashes mean
+// something, and what is not printable is escaped as in JSON.
 func quote(text string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text) + `"`
+	return `"` + netwatch.Printable(strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text)) + `"`
 }
 
 // word is a name as one word of a step.

@@ -9,8 +9,6 @@ package setup
 
 import (
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -18,6 +16,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"netwatch"
 )
 
 // A Tree is the directory that counts as the root of the file system: "/", or a
@@ -76,20 +76,7 @@ func (t Tree) read(name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	// O_NONBLOCK, so that a pipe of that name cannot hold us up.
-	f, err := os.OpenFile(host, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, errors.Join(err, fmt.Errorf("%s is not a regular file", name))
-	}
-	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err == nil && len(text) > maxFile {
-		err = fmt.Errorf("%s is larger than 1 MiB", name)
-	}
-	return text, err
+	return netwatch.ReadRegular(host, maxFile)
 }
 
 // has says whether a name leads to something.

@@ -46,14 +46,14 @@ func TestNoFile(t *testing.T) {
 	check(t, os.Mkdir(dir+"/directory", 0o700))
 	check(t, os.WriteFile(dir+"/secret", nil, 0))
 	check(t, os.WriteFile(dir+"/large", nil, 0o644))
-	check(t, os.Truncate(dir+"/large", maxFile))
+	check(t, os.Truncate(dir+"/large", maxFile+1))
 	check(t, os.Symlink("loop", dir+"/loop"))
 	for file, want := range map[string]string{
-		dir + "/pipe":      "it is not a regular file\nhint: name a regular file",
-		"/dev/null":        "it is not a regular file\nhint: name a regular file",
-		dir + "/directory": "it is a directory\nhint: name the file in it that is meant",
+		dir + "/pipe":      "it is not a regular file (a pipe)\nhint: name a regular file of at most 4 MiB",
+		"/dev/null":        "it is not a regular file (a device)\nhint: name a regular file of at most 4 MiB",
+		dir + "/directory": "it is not a regular file (a directory)\nhint: name a regular file of at most 4 MiB",
 		dir + "/secret":    "permission denied\nhint: " + netwatch.GrantHint,
-		dir + "/large":     "it has 4194304 bytes, and 4194304 are too many\nhint: name the configuration or certificate that is meant",
+		dir + "/large":     "it is larger than 4 MiB\nhint: name a regular file of at most 4 MiB",
 		dir + "/loop":      "too many levels of symbolic links",
 	} {
 		asNobody(func() {

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
-	"os"
 	"sync"
 	"time"
 
@@ -256,46 +254,13 @@ func (f *follower) Trouble() error {
 // whole at each line that it gets.
 const maxFile = 4 << 20
 
-// readFile reads a regular file, over symlinks, and waits for nothing: neither
-// for the writer of a pipe nor for a device, which is not even opened.
+// readFile reads a regular file, over symlinks, and waits for nothing.
 func readFile(file string) ([]byte, error) {
-	info, err := os.Stat(file)
-	if err == nil {
-		err = readable(info)
-	}
-	if err != nil {
-		return nil, readError(file, err)
-	}
-	in, err := os.OpenFile(file, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, readError(file, err)
-	}
-	defer in.Close()
-	if info, err = in.Stat(); err == nil {
-		err = readable(info) // it may be another by now
-	}
-	var text []byte
-	if err == nil {
-		text, err = io.ReadAll(io.LimitReader(in, maxFile))
-	}
+	text, err := netwatch.ReadRegular(file, maxFile)
 	if err != nil {
 		return nil, readError(file, err)
 	}
 	return text, nil
-}
-
-// readable says why a file is not read.
-func readable(info fs.FileInfo) error {
-	switch {
-	case info.IsDir():
-		return netwatch.WithHint(errors.New("it is a directory"), "name the file in it that is meant")
-	case !info.Mode().IsRegular():
-		return netwatch.WithHint(errors.New("it is not a regular file"), "name a regular file")
-	case info.Size() >= maxFile:
-		err := fmt.Errorf("it has %d bytes, and %d are too many", info.Size(), maxFile)
-		return netwatch.WithHint(err, "name the configuration or certificate that is meant")
-	}
-	return nil
 }
 
 // readError says which file could not be read and, once, why.
@@ -304,8 +269,11 @@ func readError(file string, err error) error {
 		err = path.Err
 	}
 	err = fmt.Errorf("reading %s: %w", file, err)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR):
 		return passing{err}
+	case errors.Is(err, netwatch.ErrNotRegular), errors.Is(err, netwatch.ErrTooLarge):
+		return netwatch.WithHint(err, "name a regular file of at most 4 MiB")
 	}
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -72,7 +73,8 @@ func (s *STUN) Check() []Mistake {
 	wrong(len(s.Servers) == 0, "servers", -1, "there is no server to ask")
 	wrong(len(s.Families) == 0, "families", -1, "there is no family to ask for")
 	wrong(s.Agree < 1, "agree", -1, "at least 1 server must say an address")
-	wrong(len(s.Servers) > 0 && s.Agree > len(s.Servers), "agree", -1, "%d servers must agree, but there are only %d", s.Agree, len(s.Servers))
+	wrong(len(s.Servers) > 0 && s.Agree > voices(s.Servers), "agree", -1,
+		"%d servers must agree, but there are only %s", s.Agree, s.tooFew(s.Servers))
 	wrong(time.Duration(s.Every) < leastEvery, "every", -1, "%s is too often: at least %s", s.Every, leastEvery)
 	wrong(time.Duration(s.Timeout) < leastTimeout || time.Duration(s.Timeout) > mostTimeout, "timeout", -1, "%s is not between %s and %s", s.Timeout, leastTimeout, mostTimeout)
 	wrong(len(s.Interface) > maxInterface || strings.ContainsAny(s.Interface, "/ \t\n"), "interface", -1, "%q cannot be the name of an interface", s.Interface)
@@ -96,10 +98,11 @@ func (s *STUN) Claims() (key string, values []string) {
 func (s *STUN) checkFamilies() (all []Mistake) {
 	some := false
 	for i, f := range s.Families {
-		n := len(s.serversOf(f))
-		some = some || n > 0
-		if n > 0 && n < s.Agree {
-			all = append(all, Mistake{"families", i, fmt.Sprintf("%d servers must agree, but only %d can be asked for %s", s.Agree, n, f)})
+		servers := s.serversOf(f)
+		some = some || len(servers) > 0
+		if len(servers) > 0 && voices(servers) < s.Agree {
+			text := fmt.Sprintf("%d servers must agree, but only %s can be asked for %s", s.Agree, s.tooFew(servers), f)
+			all = append(all, Mistake{"families", i, text})
 		}
 	}
 	if !some {
@@ -116,6 +119,24 @@ func (s *STUN) serversOf(f netwatch.Family) (servers []Server) {
 		}
 	}
 	return servers
+}
+
+// voices is how many hosts servers are, as far as can be told without looking them
+// up: one host has one voice, whatever its ports.
+func voices(servers []Server) int {
+	hosts := map[string]bool{}
+	for _, server := range servers {
+		hosts[server.host()] = true
+	}
+	return len(hosts)
+}
+
+// tooFew says how many voices there are where more must agree.
+func (s *STUN) tooFew(servers []Server) string {
+	if len(servers) < s.Agree {
+		return strconv.Itoa(len(servers))
+	}
+	return fmt.Sprintf("%d of the %d, for one host has one voice", voices(servers), len(servers))
 }
 
 // All asks every server for every family at once, and returns the answers in the
@@ -148,7 +169,7 @@ func (s *STUN) source(name string, env Env, ask question, jumps func(context.Con
 	for _, f := range s.Families {
 		if servers := s.serversOf(f); len(servers) > 0 {
 			v := &view{family: f, servers: servers, agree: s.Agree, every: time.Duration(s.Every), ask: ask, log: log.With().Str("family", string(f)).Logger()}
-			v.failing, v.claims = map[Server]bool{}, map[Server]netip.Addr{}
+			v.failing, v.claims, v.asked = map[Server]bool{}, map[Server]netip.Addr{}, map[Server]Answer{}
 			source.views = append(source.views, v)
 		}
 	}

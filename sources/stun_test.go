@@ -91,7 +91,12 @@ func (w *world) source(agree int, says ...func() (netip.Addr, time.Duration, err
 		s.Servers = append(s.Servers, server)
 		w.says[server] = f
 	}
-	env := Env{
+	return s.source("stun", w.env(), w.ask, w.clock)
+}
+
+// env is what a source in w is lent.
+func (w *world) env() Env {
+	return Env{
 		Known: func() netwatch.Known { w.mu.Lock(); defer w.mu.Unlock(); return w.known },
 		Confirm: func(_ netwatch.Family, by []string) {
 			w.mu.Lock()
@@ -100,7 +105,6 @@ func (w *world) source(agree int, says ...func() (netip.Addr, time.Duration, err
 		},
 		Log: zerolog.New(&w.log),
 	}
-	return s.source("stun", env, w.ask, w.clock)
 }
 
 // run runs a source for a while in a bubble.
@@ -355,6 +359,33 @@ func TestCheckSettings(t *testing.T) {
 		spoil(s)
 		if m := s.Check(); len(m) != 1 || m[0].Key != key || m[0].Text == "" {
 			t.Errorf("%s: %+v", key, m)
+		}
+	}
+}
+
+// Where one host is so many of the servers that the others cannot agree without it,
+// that is a mistake, as far as it can be seen without looking up names.
+func TestAgreementOfOneHost(t *testing.T) {
+	for text, wrong := range map[string]string{
+		"203.0.113.1:3478 203.0.113.1:3479":                                       "agree",
+		"203.0.113.1:3478 203.0.113.1:3479 203.0.113.2:3478":                      "",
+		"stun.example.org:3478 stun.example.org:3479":                             "agree",
+		"stun.example.org:3478 stun.example.net:3478":                             "",
+		"[2001:db8::1]:3478 [2001:db8::2]:3478":                                   "agree",
+		"[2001:db8::1]:3478 [2001:db8:0:1::1]:3478":                               "",
+		"203.0.113.1:3478 203.0.113.1:3479 [2001:db8::1]:3478":                    "families",
+		"203.0.113.1:3478 203.0.113.2:3479 [2001:db8::1]:3478 [2001:db8::2]:3478": "families",
+	} {
+		s := newSTUN().(*STUN)
+		s.Servers = nil
+		for _, server := range strings.Fields(text) {
+			s.Servers = append(s.Servers, Server(server))
+		}
+		m := s.Check()
+		switch {
+		case wrong == "" && len(m) == 0:
+		case len(m) == 0 || m[0].Key != wrong || !strings.Contains(m[0].Text, "for one host has one voice"):
+			t.Errorf("%s: %+v, want %q", text, m, wrong)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package sources
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -40,6 +41,8 @@ type view struct {
 	trouble error
 	// claims are what single servers say and the others do not.
 	claims map[Server]netip.Addr
+	// asked are the last answers of servers, for who of them is one host.
+	asked map[Server]Answer
 }
 
 // gather asks the server whose turn it is, or everyone, and returns the answers
@@ -73,6 +76,9 @@ func (v *view) note(answers []Answer, known, believed netip.Addr, err error) {
 		believed = known
 	}
 	for _, a := range answers {
+		if a.Err == nil {
+			v.asked[a.Server] = a
+		}
 		if a.Err == nil && believed.IsValid() {
 			v.claim(a, believed)
 		}
@@ -117,7 +123,19 @@ func (v *view) complaints() (all []error) {
 	for _, server := range slices.Sorted(maps.Keys(v.claims)) {
 		all = append(all, fmt.Errorf("%s says %s, which too few others say", server, v.claims[server]))
 	}
+	for _, group := range OneHost(slices.Collect(maps.Values(v.asked))) {
+		all = append(all, errors.New(OneVoice(group)))
+	}
 	return all
+}
+
+// OneVoice says that several servers are one host.
+func OneVoice(group []Server) string {
+	names := make([]string, len(group))
+	for i, server := range group {
+		names[i] = string(server)
+	}
+	return strings.Join(names, " and ") + " are one host, and have one voice"
 }
 
 // A round is one poll of one family in progress.
@@ -245,11 +263,41 @@ type vote struct {
 	by      []string
 }
 
-// tally counts the answers, the address that most servers said first. Two names
-// of one server have one voice.
+// host is whose voice an answer is, by the address that was asked: who has one of
+// IPv6 has all of its /64. It is invalid when none was found.
+func (a Answer) host() netip.Prefix { return hostOf(a.Asked.Addr()) }
+
+func hostOf(a netip.Addr) netip.Prefix {
+	bits := 32
+	if a = a.Unmap(); a.Is6() {
+		bits = 64
+	}
+	host, _ := a.Prefix(bits) // of no address there is none
+	return host
+}
+
+// OneHost are the servers that one host answered for, whatever their names and
+// ports: they have one voice.
+func OneHost(answers []Answer) (groups [][]Server) {
+	by := map[netip.Prefix][]Server{}
+	for _, a := range answers {
+		if a.Err == nil && a.host().IsValid() && !slices.Contains(by[a.host()], a.Server) {
+			by[a.host()] = append(by[a.host()], a.Server)
+		}
+	}
+	for _, host := range slices.SortedFunc(maps.Keys(by), netip.Prefix.Compare) {
+		if len(by[host]) > 1 {
+			groups = append(groups, slices.Sorted(slices.Values(by[host])))
+		}
+	}
+	return groups
+}
+
+// tally counts the answers, the address that most servers said first. One host has
+// one voice, which is its first.
 func tally(answers []Answer) (votes []vote) {
 	for i, a := range answers {
-		twin := func(b Answer) bool { return b.Err == nil && b.Asked.IsValid() && b.Asked == a.Asked }
+		twin := func(b Answer) bool { return b.Err == nil && b.host().IsValid() && b.host() == a.host() }
 		if a.Err != nil || slices.ContainsFunc(answers[:i], twin) {
 			continue
 		}
@@ -300,6 +348,9 @@ func undecided(answers []Answer, votes []vote, agree int) error {
 		return netwatch.WithHint(err, "see whether UDP to port 3478 and name resolution work from here")
 	case 1:
 		err.Reason = fmt.Sprintf("%d of the %d servers that must agree could tell", len(votes[0].by), agree)
+	}
+	for _, group := range OneHost(answers) {
+		err.Reason += "; " + OneVoice(group)
 	}
 	return err
 }

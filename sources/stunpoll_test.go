@@ -184,12 +184,72 @@ func TestSilenceIsTrouble(t *testing.T) {
 	})
 }
 
-// Two names of one server have one voice.
+// One host has one voice, whatever its names and ports; of IPv6 it has a /64.
 func TestOneVoicePerServer(t *testing.T) {
-	same := netip.MustParseAddrPort("192.0.2.1:3478")
-	answers := []Answer{{Server: "a", Asked: same, Address: first}, {Server: "b", Asked: same, Address: first}}
-	if a, by, err := Verdict(answers, 2); err == nil {
-		t.Errorf("%s by %v", a, by)
+	for _, c := range []struct {
+		name  string
+		asked []string
+		one   bool
+	}{
+		{"two names", []string{"192.0.2.1:3478", "192.0.2.1:3478"}, true},
+		{"two ports", []string{"192.0.2.1:3478", "192.0.2.1:3479"}, true},
+		{"neighbours", []string{"192.0.2.1:3478", "192.0.2.2:3478"}, false},
+		{"one /64", []string{"[2001:db8::1]:3478", "[2001:db8::2:0:0:1]:3479"}, true},
+		{"two /64", []string{"[2001:db8:0:1::1]:3478", "[2001:db8:0:2::1]:3478"}, false},
+		{"mapped", []string{"192.0.2.1:3478", "[::ffff:192.0.2.1]:3478"}, true},
+		{"mapped neighbours", []string{"[::ffff:192.0.2.1]:3478", "[::ffff:192.0.2.2]:3478"}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var answers []Answer
+			for i, asked := range c.asked {
+				a := Answer{Server: Server(rune('a' + i)), Asked: netip.MustParseAddrPort(asked), Address: second}
+				answers = append(answers, a)
+			}
+			address, by, err := Verdict(answers, 2)
+			if (err != nil) != c.one || (len(OneHost(answers)) == 1) != c.one {
+				t.Errorf("%s by %v: %v; of one host: %v", address, by, err, OneHost(answers))
+			}
+			if c.one && !strings.Contains(err.Error(), "a and b are one host, and have one voice") {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// A host with two voices of its own and an honest one: the lie that it says twice is
+// not believed, and status says that it is one host.
+func TestOneHostCannotOutvote(t *testing.T) {
+	liar, err := stuntest.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer liar.Close()
+	host, _, _ := strings.Cut(liar.Addr(), ":")
+	twin, err := stuntest.Listen(host + ":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer twin.Close()
+	honest, err := stuntest.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer honest.Close()
+	liar.Set(third)
+	twin.Set(third)
+	honest.Set(first)
+	settings := newSTUN().(*STUN)
+	settings.Servers = []Server{Server(liar.Addr()), Server(twin.Addr()), Server(honest.Addr())}
+	settings.Families = []netwatch.Family{netwatch.IPv4}
+	w := &world{}
+	w.know(first)
+	s := settings.Source("stun", w.env()).(*stunSource)
+	r := s.poll(t.Context(), w.emit, true)
+	if r.Outcome != netwatch.Failed || len(w.events) > 0 {
+		t.Errorf("%+v, events %v", r, w.changes())
+	}
+	if err := s.Trouble(); err == nil || !strings.Contains(err.Error(), " are one host, and have one voice") {
+		t.Errorf("trouble: %v", err)
 	}
 }
 
@@ -413,7 +473,12 @@ func TestAnswerFromElsewhere(t *testing.T) {
 
 // A name is looked up each time, for the family that is asked.
 func TestQueryByName(t *testing.T) {
-	server := startServer(t)
+	server, err := stuntest.Listen("127.0.0.1:0") // which is localhost
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	server.Set(first)
 	s := settings(t, server)
 	_, port, _ := strings.Cut(server.Addr(), ":")
 	s.Servers = []Server{Server("localhost:" + port)}

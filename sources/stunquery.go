@@ -73,6 +73,16 @@ func (s Server) speaks(family netwatch.Family) bool {
 	return err != nil || netwatch.FamilyOf(literal.Addr()) == family
 }
 
+// host is whom a server is known to be without looking it up: its name, or the host
+// that has its address.
+func (s Server) host() string {
+	if literal, err := netip.ParseAddrPort(string(s)); err == nil {
+		return hostOf(literal.Addr()).String()
+	}
+	host, _, _ := net.SplitHostPort(string(s)) // it was parsed
+	return host
+}
+
 // lookup is one of the server's addresses of a family, looked up anew each time.
 func (s Server) lookup(ctx context.Context, family netwatch.Family) (netip.AddrPort, error) {
 	if literal, err := netip.ParseAddrPort(string(s)); err == nil {

@@ -36,16 +36,66 @@ type disk struct {
 	// settled says that the names are on disk, so that what is written over is not
 	// what a power cut would leave under the name of the file.
 	settled bool
-	text    text
+	// moved says that the directory is another than at first.
+	moved bool
+	text  text
 }
 
-// load reads the file, or sets it aside if it is damaged.
-func (d *disk) load() (s *State, aside string, err error) {
-	text, err := os.ReadFile(d.path(fileName))
-	if errors.Is(err, fs.ErrNotExist) {
-		return empty(), "", nil
+// openDir opens a state directory, makes it if it is missing, and locks it.
+func openDir(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, netwatch.WithHint(fmt.Errorf("making the state directory: %w", err), making(dir, err))
 	}
+	d, err := os.OpenFile(dir, unix.O_DIRECTORY|unix.O_NONBLOCK, 0)
 	if err != nil {
+		return nil, netwatch.WithHint(fmt.Errorf("opening the state directory: %w", err),
+			"run netwatch as the user that owns "+dir+", or name another directory as daemon.state")
+	}
+	if err := unix.Flock(int(d.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = d.Close()
+		return nil, netwatch.WithHint(fmt.Errorf("locking the state directory %s: another netwatch runs on it", dir),
+			"stop the other one, or give this one a state directory of its own")
+	}
+	return d, nil
+}
+
+// making is how the state directory is made for who runs now.
+func making(dir string, err error) string {
+	if errors.Is(err, unix.EROFS) {
+		return "if it was removed, " + restarting
+	}
+	return fmt.Sprintf("install -d -m 700 -o %d -g %d %s", os.Geteuid(), os.Getegid(), netwatch.ShellPath(dir))
+}
+
+// restarting is what helps where a directory was removed to which a sandbox led: what
+// is made in its place is outside.
+const restarting = "systemctl restart netwatch.service, which makes it anew"
+
+// maxFile is beyond any state, in bytes.
+const maxFile = 64 << 20
+
+// read is the text of one of the two files; a link is none.
+func (d *disk) read(name string) ([]byte, error) {
+	file, _, err := netwatch.OpenRegular(d.path(name), unix.O_NOFOLLOW)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	return netwatch.ReadWhole(file, maxFile)
+}
+
+// isNone says that what could not be read is no state.
+func isNone(err error) bool {
+	return errors.Is(err, netwatch.ErrNotRegular) || errors.Is(err, netwatch.ErrTooLarge)
+}
+
+// load reads the file, or sets aside what is damaged or no file.
+func (d *disk) load() (s *State, aside string, err error) {
+	text, err := d.read(fileName)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return empty(), "", nil
+	case err != nil && !isNone(err):
 		return nil, "", d.unread(fileName, err)
 	}
 	if s = parse(text); s != nil {
@@ -61,17 +111,18 @@ func (d *disk) load() (s *State, aside string, err error) {
 
 // unread is why a file cannot be read.
 func (d *disk) unread(name string, err error) error {
-	return netwatch.WithHint(fmt.Errorf("reading the state: %w", err), "let the user that runs netwatch have it: chown --reference="+d.dir.Name()+" "+d.path(name))
+	remedy := "chown -h --reference=" + netwatch.ShellPath(d.dir.Name()) + " " + netwatch.ShellPath(d.path(name))
+	return netwatch.WithHint(fmt.Errorf("reading the state: %w", err), "let the user that runs netwatch have it: "+remedy)
 }
 
 // newer is the next text if a crash kept it from its name, and s otherwise: once
 // the disk has it, who waits for it is told so.
 func (d *disk) newer(s *State) (*State, error) {
-	if info, err := os.Lstat(d.path(nextName)); err != nil || !info.Mode().IsRegular() {
+	text, err := d.read(nextName)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), isNone(err):
 		return s, nil
-	}
-	text, err := os.ReadFile(d.path(nextName))
-	if err != nil {
+	case err != nil:
 		return nil, d.unread(nextName, err)
 	}
 	next := parse(text)
@@ -108,8 +159,22 @@ func (s *State) whole() bool {
 }
 
 // write replaces the file. Once it returns nil, a power cut leaves this state or
-// a later one.
+// a later one. After an error it may leave this one or the one before, and the
+// next write is told of only when it has the name.
 func (d *disk) write(s *State) error {
+	err := d.reopen()
+	if err == nil {
+		err = d.put(s)
+	}
+	if err != nil {
+		d.sure = false
+		return d.refused(err)
+	}
+	return nil
+}
+
+// put writes a state into the directory as it is now.
+func (d *disk) put(s *State) error {
 	text, err := d.text.of(s)
 	if err == nil {
 		err = d.settle()
@@ -118,13 +183,49 @@ func (d *disk) write(s *State) error {
 		d.due = false
 		err = d.settle()
 	}
-	if err == nil {
-		err = d.replace(text)
-	}
 	if err != nil {
-		return netwatch.WithHint(fmt.Errorf("writing the state: %w", err), "see that "+d.dir.Name()+" is writable and has room")
+		return err
 	}
+	return d.replace(text)
+}
+
+// reopen opens the directory anew if another has its place: what was removed and
+// made again heals by itself.
+func (d *disk) reopen() error {
+	has, err := d.dir.Stat()
+	if err != nil {
+		return err
+	}
+	if is, err := os.Stat(d.dir.Name()); err == nil && os.SameFile(has, is) {
+		return nil
+	}
+	dir, err := openDir(d.dir.Name())
+	if err != nil {
+		return err
+	}
+	_ = d.dir.Close()
+	*d = disk{dir: dir, text: d.text, moved: true}
 	return nil
+}
+
+// refused is why the state is not on disk, and what helps.
+func (d *disk) refused(err error) error {
+	dir := netwatch.ShellPath(d.dir.Name())
+	hint := fmt.Sprintf("chown %d:%d %s; chmod 700 %[3]s; if that does not help, lsattr -d %[3]s",
+		os.Geteuid(), os.Getegid(), dir)
+	switch {
+	case netwatch.Hint(err) != "":
+		hint = netwatch.Hint(err)
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+		hint = fmt.Sprintf("make room there: df -h %s; df -i %[1]s", dir)
+	case errors.Is(err, unix.EROFS) && d.moved:
+		hint = "it was removed and made anew, outside of the sandbox: " + restarting
+	case errors.Is(err, unix.EROFS):
+		hint = fmt.Sprintf("mount it writable: mount -o remount,rw \"$(findmnt -no TARGET -T %s)\"", dir)
+	case !errors.Is(err, fs.ErrPermission):
+		hint = "see that " + dir + " is writable and that its disk is well: journalctl -k"
+	}
+	return netwatch.WithHint(fmt.Errorf("writing the state: %w", err), hint)
 }
 
 // replace gives the file another content, which is safe under the name of the next
@@ -135,17 +236,17 @@ func (d *disk) replace(text []byte) error {
 		return err
 	}
 	defer unix.Close(fd) // the disk has it
-	err = fill(fd, text)
+	if err := fill(fd, text); err != nil {
+		return err
+	}
 	d.due, d.settled = true, false
-	if err == nil && (!d.sure || unix.Access(d.path(fileName), unix.F_OK) != nil) {
-		err = d.settle()
+	if !d.sure || unix.Access(d.path(fileName), unix.F_OK) != nil {
+		if err := d.settle(); err != nil {
+			return err
+		}
 	}
-	if err != nil && d.due { // what was refused is not to be believed after a crash
-		d.due = false
-		_, _ = unix.Pwrite(fd, []byte{0}, 0)
-	}
-	d.sure = err == nil
-	return err
+	d.sure = true
+	return nil
 }
 
 // open opens the next file, or makes it, also in place of one that is not what it

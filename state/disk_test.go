@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -166,8 +167,8 @@ func TestNextInTheWay(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = open(t, dir)
-	if err := s.Update(func(*State) {}); err == nil || netwatch.Hint(err) == "" {
-		t.Errorf("with a directory in the way: %v, hint %q", err, netwatch.Hint(err))
+	if err := s.Update(func(*State) {}); err != nil || s.Unwritten() == nil {
+		t.Errorf("with a directory in the way: %v, at risk %+v", err, s.Unwritten())
 	}
 	if err := os.RemoveAll(next); err != nil {
 		t.Fatal(err)
@@ -285,29 +286,81 @@ func settled(t *testing.T) (dir string, d *disk, s *State) {
 	return dir, d, s
 }
 
-// What was refused is not there after a kill, and does not stand in the way of
-// what comes after it.
+// What comes after a write that failed is there after a kill, as soon as it is told
+// of: nothing of the failed one stands between. What failed may be there.
 func TestKilledAfterARefusal(t *testing.T) {
-	for _, sure := range []bool{true, false} {
-		dir, d, s := settled(t)
-		d.sure = sure
-		refused := s.clone()
-		refused.Accept(event(), []string{"refused"})
-		well := d.dir
-		d.dir = unsyncable(t, well)
-		if err := d.write(refused); sure == (err != nil) {
-			t.Fatalf("sure: %t: %v", sure, err)
-		}
-		d.dir = well
-		if sure {
-			killed(t, dir, refused) // it was not refused: its name comes later
-			continue
-		}
-		s.Accept(event(), []string{"b"})
-		if err := d.write(s); err != nil {
-			t.Fatal(err)
-		}
-		killed(t, dir, s)
+	for name, prepare := range map[string]func(d *disk) error{
+		"sure":   nil,
+		"unsure": func(d *disk) error { d.sure = false; return nil },
+		"gone":   func(d *disk) error { return os.Remove(d.path(fileName)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, d, s := settled(t)
+			if prepare != nil {
+				if err := prepare(d); err != nil {
+					t.Fatal(err)
+				}
+			}
+			well := d.dir
+			d.dir = unsyncable(t, well)
+			next := func(rule string) error {
+				s = s.clone()
+				s.Accept(event(), []string{rule})
+				return d.write(s)
+			}
+			if err := next("first"); (prepare == nil) != (err == nil) {
+				t.Fatal(err)
+			}
+			if prepare == nil {
+				killed(t, dir, s) // it was not refused: its name comes later
+			}
+			if next("second") == nil { // the names of the first are not on disk
+				t.Fatal("it was not refused")
+			}
+			d.dir = well
+			for _, rule := range []string{"third", "fourth"} {
+				if err := next(rule); err != nil {
+					t.Fatal(err)
+				}
+				killed(t, dir, s)
+			}
+		})
+	}
+}
+
+// A directory that was removed and made anew, empty or with what was there before, is
+// taken at the next write, with its lock, and written whole.
+func TestDirectoryMadeAnew(t *testing.T) {
+	for name, anew := range map[string]func(backup, dir string) error{
+		"empty":    func(_, dir string) error { return os.Mkdir(dir, 0o700) },
+		"restored": func(backup, dir string) error { return os.CopyFS(dir, os.DirFS(backup)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, d, s := settled(t)
+			backup := t.TempDir()
+			next := func(rule string) {
+				t.Helper()
+				s.Accept(event(), []string{rule})
+				if err := d.write(s); err != nil {
+					t.Fatal(err)
+				}
+			}
+			err := os.CopyFS(backup, os.DirFS(dir))
+			next("b")
+			if err := errors.Join(err, remove(dir), anew(backup, dir)); err != nil {
+				t.Fatal(err)
+			}
+			for _, rule := range []string{"c", "d"} {
+				next(rule)
+				killed(t, dir, s)
+			}
+			if _, _, err := Open(dir); err == nil || !strings.Contains(err.Error(), "another netwatch") {
+				t.Errorf("a second one on the new directory: %v", err)
+			}
+			if err := d.dir.Close(); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 
@@ -355,6 +408,43 @@ func TestNextLeadsElsewhere(t *testing.T) {
 			}
 			if text, err := os.ReadFile(victim); err != nil || string(text) != "secret" {
 				t.Errorf("the other file is %q: %v", text, err)
+			}
+		})
+	}
+}
+
+// What lies in place of the file and is none is set aside, and holds up nobody.
+func TestNoFileIsSetAside(t *testing.T) {
+	for name, place := range map[string]func(file string) error{
+		"a pipe":               func(file string) error { return unix.Mkfifo(file, 0o600) },
+		"a directory":          func(file string) error { return os.MkdirAll(filepath.Join(file, "full"), 0o700) },
+		"a symlink":            func(file string) error { return os.Symlink("/etc/passwd", file) },
+		"a symlink to nothing": func(file string) error { return os.Symlink("/nowhere", file) },
+		"a symlink to itself":  func(file string) error { return os.Symlink(fileName, file) },
+		"a huge file": func(file string) error {
+			return errors.Join(os.WriteFile(file, nil, 0o600), os.Truncate(file, 1<<40))
+		},
+		"a socket":               func(file string) error { return unix.Mknod(file, unix.S_IFSOCK|0o600, 0) },
+		"a symlink to a device":  func(file string) error { return os.Symlink("/dev/zero", file) },
+		"a symlink to its twin":  func(file string) error { return os.Symlink(nextName, file) },
+		"a symlink to something": func(file string) error { return os.Symlink(filepath.Dir(file), file) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := place(filepath.Join(dir, fileName)); err != nil {
+				t.Fatal(err)
+			}
+			s, aside, err := Open(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := os.Lstat(aside); err != nil || len(s.Get().Runs) != 0 {
+				t.Errorf("set aside as %q: %v", aside, err)
+			}
+			change(t, s, "r")
+			shut(t, s)
+			if diff := cmp.Diff([]string{"r"}, rulesOf(t, dir)); diff != "" {
+				t.Error(diff)
 			}
 		})
 	}

@@ -92,17 +92,25 @@ func TestPowerCut(t *testing.T) {
 	}
 }
 
-// A text that could not get the name of the file was refused, and is not there
-// after a crash.
+// A text that could not get the name of the file is there after a crash all the
+// same, and so is what comes after it once that is told of.
 func TestRefusedName(t *testing.T) {
 	dir, d, s := settled(t)
-	refused := s.clone()
-	refused.Accept(event(), []string{"refused"})
+	s.Accept(event(), []string{"refused"})
 	d.sure = false
 	sh(t, "chattr", "+i", d.path(fileName))
 	t.Cleanup(func() { sh(t, "chattr", "-i", d.path(fileName)) })
-	if err := d.write(refused); err == nil {
+	if err := d.write(s); err == nil {
 		t.Fatal("it was not refused")
+	}
+	killed(t, dir, s)
+	s.Accept(event(), []string{"later"})
+	if err := d.write(s); err == nil {
+		t.Fatal("it was not refused")
+	}
+	sh(t, "chattr", "-i", d.path(fileName))
+	if err := d.write(s); err != nil {
+		t.Fatal(err)
 	}
 	killed(t, dir, s)
 }

@@ -8,13 +8,12 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"netwatch"
 )
 
-// A Store holds the state and keeps it on disk. Its methods may be called from
-// any goroutine.
+// A Store holds the state and keeps it on disk, as far as the disk takes it: what
+// it refuses is kept in memory, and written as soon as it takes it. Its methods
+// may be called from any goroutine.
 type Store struct {
 	disk *disk
 	// opened is when this process began: what was confirmed before may be long
@@ -29,11 +28,34 @@ type Store struct {
 	ended     chan struct{} // closed when the present write and what follows is over
 	closed    bool
 	confirmed map[netwatch.Family]confirmation // newer than in state, not worth a write
+	refused   error                            // why state is not on disk, or nil
+	since     time.Time                        // when it was first refused, while it is
+	again     *time.Timer                      // tries once more, while it is
+	notify    func(*Unwritten)
+}
+
+// tryAgain is how long after a refusal the disk is asked once more.
+const tryAgain = 2 * time.Second
+
+// Unwritten says that the disk does not have the newest state.
+type Unwritten struct {
+	// Since is when the disk first refused it: a restart would forget what was
+	// accepted from then on.
+	Since time.Time `json:"since"`
+	// Error is why it refused it last.
+	Error string `json:"error"`
+	// Hint is the remedy.
+	Hint string `json:"hint,omitempty"`
+}
+
+// Risk says what is at risk, and since when.
+func (u Unwritten) Risk() string {
+	return "what was accepted since " + u.Since.Local().Format(time.DateTime) + " would be forgotten by a restart"
 }
 
 type update struct {
 	change func(*State)
-	done   chan error
+	done   chan struct{}
 }
 
 type confirmation struct {
@@ -42,19 +64,12 @@ type confirmation struct {
 }
 
 // Open opens the state directory, makes it if it is missing, and locks it: a
-// second daemon on the same directory is refused. A damaged file is set aside
-// under the name that is returned as aside, and the state begins anew.
+// second daemon on the same directory is refused. A damaged file, or what is none,
+// is set aside under the name that is returned as aside, and the state begins anew.
 func Open(dir string) (s *Store, aside string, err error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, "", netwatch.WithHint(fmt.Errorf("making the state directory: %w", err), "make it by hand and give it to the user that runs netwatch")
-	}
-	d, err := os.Open(dir)
+	d, err := openDir(dir)
 	if err != nil {
-		return nil, "", netwatch.WithHint(fmt.Errorf("opening the state directory: %w", err), "run netwatch as the user that owns "+dir+", or name another directory as daemon.state")
-	}
-	if err := unix.Flock(int(d.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		_ = d.Close()
-		return nil, "", netwatch.WithHint(fmt.Errorf("locking the state directory %s: another netwatch runs on it", dir), "stop the other one, or give this one a state directory of its own")
+		return nil, "", err
 	}
 	s = &Store{disk: &disk{dir: d}, opened: time.Now(), confirmed: map[netwatch.Family]confirmation{}}
 	if s.state, aside, err = s.disk.load(); err != nil {
@@ -76,25 +91,35 @@ func (s *Store) age() {
 	}
 }
 
-// Close writes the newest confirmations and unlocks the directory.
+// Notify has told called when the disk begins to refuse the state, and with nil
+// when it has all of it again. It must be called before any change, and told must
+// not make one.
+func (s *Store) Notify(told func(*Unwritten)) { s.notify = told }
+
+// Close writes the newest confirmations and unlocks the directory. The error is
+// what the disk refused to the end.
 func (s *Store) Close() error {
 	err := s.Update(func(*State) {})
 	s.mu.Lock()
 	s.closed = true
+	if s.again != nil {
+		s.again.Stop()
+	}
 	s.mu.Unlock()
 	<-s.ended
-	return errors.Join(err, s.disk.dir.Close())
+	return errors.Join(err, s.refused, s.disk.dir.Close())
 }
 
-// Update changes the state and returns once the change is on disk; changes
-// that come while one is being written share the next write. On an error none
-// of them has happened.
+// Update changes the state and returns once the change is on disk, or the disk has
+// refused it: Unwritten says that then, and the change is there all the same.
+// Changes that come while one is being written share the next write. After Close
+// nothing is changed any more, which is the error.
 func (s *Store) Update(change func(*State)) error {
-	u := update{change, make(chan error, 1)}
+	u := update{change, make(chan struct{})}
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
-		return fmt.Errorf("writing the state: %w", os.ErrClosed)
+		return fmt.Errorf("changing the state: %w", os.ErrClosed)
 	}
 	s.queue = append(s.queue, u)
 	first := !s.writing
@@ -106,7 +131,8 @@ func (s *Store) Update(change func(*State)) error {
 		s.commit()
 		go s.goOn()
 	}
-	return <-u.done
+	<-u.done
+	return nil
 }
 
 // commit writes what waits.
@@ -121,13 +147,29 @@ func (s *Store) commit() {
 	}
 	err := s.disk.write(next)
 	s.mu.Lock()
-	if err == nil {
-		s.state = next
+	s.state = next
+	turned := (err == nil) != (s.refused == nil)
+	if turned {
+		s.since = s.began
 	}
+	s.refused = err
 	s.mu.Unlock()
-	for _, u := range batch {
-		u.done <- err
+	if turned && s.notify != nil {
+		s.notify(s.Unwritten())
 	}
+	for _, u := range batch {
+		close(u.done)
+	}
+}
+
+// Unwritten says what the disk does not have, or nil.
+func (s *Store) Unwritten() *Unwritten {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.refused == nil {
+		return nil
+	}
+	return &Unwritten{Since: s.since, Error: s.refused.Error(), Hint: netwatch.Hint(s.refused)}
 }
 
 // goOn does what nobody waits for, and writes what has come meanwhile, until
@@ -138,12 +180,23 @@ func (s *Store) goOn() {
 		s.mu.Lock()
 		if len(s.queue) == 0 {
 			s.writing, s.began = false, time.Time{}
+			s.schedule()
 			close(s.ended)
 			s.mu.Unlock()
 			return
 		}
 		s.mu.Unlock()
 		s.commit()
+	}
+}
+
+// schedule has the disk asked once more if it has refused the state. s.mu is held.
+func (s *Store) schedule() {
+	if s.again != nil {
+		s.again.Stop()
+	}
+	if s.refused != nil && !s.closed {
+		s.again = time.AfterFunc(tryAgain, func() { _ = s.Update(func(*State) {}) })
 	}
 }
 

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -141,27 +142,110 @@ func TestManyAtOnce(t *testing.T) {
 	}
 }
 
-// When the disk refuses, nothing has happened, and the next change works again.
+// faults keep the state from being written, each with a way to mend it. Root is
+// kept out by nothing but what is not there.
+var faults = map[string]struct{ breaks, mends func(dir string) error }{
+	"removed": {remove, func(dir string) error { return os.MkdirAll(dir, 0o700) }},
+	"moved away": {
+		func(dir string) error { return errors.Join(os.Rename(dir, dir+".away"), os.WriteFile(dir, nil, 0o600)) },
+		func(dir string) error { return errors.Join(os.Remove(dir), os.Rename(dir+".away", dir)) },
+	},
+	"in the way": {
+		func(dir string) error { return os.MkdirAll(filepath.Join(dir, nextName, "full"), 0o700) },
+		func(dir string) error { return os.RemoveAll(filepath.Join(dir, nextName)) },
+	},
+}
+
+// remove takes a directory from its place at once, in the middle of whatever is done
+// in it.
+func remove(dir string) error { return os.Rename(dir, dir+".removed") }
+
+// unmakeable is a directory that cannot be made by itself once it is gone: what is
+// above it is a file.
+func unmakeable(t *testing.T, dir string) (undo func()) {
+	t.Helper()
+	above := filepath.Dir(dir)
+	if err := errors.Join(os.Rename(above, above+".away"), os.WriteFile(above, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := errors.Join(os.Remove(above), os.Rename(above+".away", above)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// When the disk refuses, what was changed is there all the same, and since when it
+// is at risk is said; it is written by itself as soon as the disk takes it.
 func TestRefusedByTheDisk(t *testing.T) {
+	for name, fault := range faults {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := filepath.Join(t.TempDir(), "above", "state")
+			s := open(t, dir)
+			told := make(chan *Unwritten, 8)
+			s.Notify(func(u *Unwritten) { told <- u })
+			change(t, s, "before")
+			began := time.Now()
+			if err := fault.breaks(dir); err != nil {
+				t.Fatal(err)
+			}
+			undo := func() {}
+			if name == "removed" {
+				undo = unmakeable(t, dir)
+			}
+			change(t, s, "meanwhile")
+			change(t, s, "more")
+			if diff := cmp.Diff([]string{"before", "meanwhile", "more"}, rulesIn(s.Get())); diff != "" {
+				t.Error(diff)
+			}
+			u := s.Unwritten()
+			if u == nil || u.Since.Before(began) || u.Hint == "" || !strings.Contains(u.Error, "writing the state") {
+				t.Fatalf("at risk: %+v", u)
+			}
+			if first := <-told; first == nil || !first.Since.Equal(u.Since) || len(told) > 0 {
+				t.Errorf("told of %+v, and %d more", first, len(told))
+			}
+			undo()
+			if err := fault.mends(dir); err != nil {
+				t.Fatal(err)
+			}
+			select { // by itself
+			case u := <-told:
+				if u != nil || s.Unwritten() != nil {
+					t.Errorf("after it was mended: %+v", u)
+				}
+			case <-time.After(5 * tryAgain):
+				t.Error("it is not written by itself")
+			}
+			shut(t, s)
+			if diff := cmp.Diff([]string{"before", "meanwhile", "more"}, rulesOf(t, dir)); diff != "" {
+				t.Errorf("on disk: %s", diff)
+			}
+		})
+	}
+}
+
+// Another netwatch that has taken the new directory is not disturbed.
+func TestDirectoryTakenByAnother(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")
 	s := open(t, dir)
-	if err := os.RemoveAll(dir); err != nil {
+	if err := remove(dir); err != nil {
 		t.Fatal(err)
 	}
-	err := s.Update(func(st *State) { st.Accept(event(), []string{"r"}) })
-	if err == nil || !strings.Contains(err.Error(), "writing the state") || netwatch.Hint(err) == "" {
-		t.Errorf("error: %v, hint: %q", err, netwatch.Hint(err))
+	other := open(t, dir)
+	change(t, other, "theirs")
+	change(t, s, "ours")
+	if u := s.Unwritten(); u == nil || !strings.Contains(u.Error, "another netwatch") {
+		t.Errorf("at risk: %+v", u)
 	}
-	if len(s.Get().Runs) != 0 {
-		t.Error("the run is there although it is not on disk")
+	if err := s.Close(); err == nil || !strings.Contains(err.Error(), "another netwatch") {
+		t.Errorf("at the end: %v", err)
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		t.Fatal(err)
+	shut(t, other)
+	if diff := cmp.Diff([]string{"theirs"}, rulesOf(t, dir)); diff != "" {
+		t.Error(diff)
 	}
-	if err := s.Update(func(st *State) { st.Accept(event(), []string{"r"}) }); err != nil {
-		t.Error(err)
-	}
-	shut(t, s)
 }
 
 func TestSecondDaemonIsRefused(t *testing.T) {

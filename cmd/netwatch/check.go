@@ -21,7 +21,8 @@ func (c *command) checkCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(c.stdout, "%s: sources %d, rules %d, mistakes 0\n", c.config, len(cfg.Sources), len(cfg.Rules))
+			_, err = fmt.Fprintf(c.stdout, "%s: sources %d, rules %d, mistakes 0\n",
+				shown(c.config), len(cfg.Sources), len(cfg.Rules))
 			return err
 		},
 	})

@@ -47,6 +47,7 @@ func newDaemon(file string, log zerolog.Logger) (*daemon, error) {
 	if d.store, aside, err = state.Open(string(cfg.Daemon.State)); err != nil {
 		return nil, err
 	}
+	d.store.Notify(d.unwritten)
 	d.rules = hooks.New(hooks.NewTable(cfg.Rules), d.store, d.report)
 	d.watch = newWatchers(d.emit, d.report, sources.Env{
 		Known: d.store.Known, Confirm: d.store.Confirm, Seen: d.store.Seen, See: d.store.See, Wrote: d.store.Wrote, Log: d.log,
@@ -76,6 +77,17 @@ func (d *daemon) emit(ev netwatch.Event) {
 	if _, err := d.rules.Accept(ev, nil); err != nil {
 		d.note(err)
 	}
+}
+
+// unwritten reports that the disk refuses the state, and that it no longer does.
+func (d *daemon) unwritten(u *state.Unwritten) {
+	e := netwatch.Entry{Time: time.Now(), Kind: netwatch.EntryNote}
+	if u != nil {
+		e.Error, e.Hint = u.Error+"; "+u.Risk(), u.Hint
+	} else {
+		e.Detail = "the state is on disk again: nothing is at risk any more"
+	}
+	d.report(e)
 }
 
 // note reports what went wrong outside of any run.
@@ -149,7 +161,7 @@ func (d *daemon) Fire(ctx context.Context, r control.Request, watch func(netwatc
 	if err != nil {
 		return control.Accepted{}, err
 	}
-	answer.ID = ev.ID
+	answer.ID, answer.Unwritten = ev.ID, d.store.Unwritten()
 	answer.Rules = slices.DeleteFunc(answer.Rules, func(p control.Plan) bool { return !slices.Contains(names, p.Name) })
 	return answer, nil
 }
@@ -226,7 +238,7 @@ func (d *daemon) Status() control.Status {
 	}
 	return control.Status{
 		Refused: refused, Version: version, PID: os.Getpid(), Since: d.since, Config: d.config.Load().File,
-		Addresses: d.store.Known(), Sources: d.watch.status(), Rules: d.rules.Status(),
+		Unwritten: d.store.Unwritten(), Addresses: d.store.Known(), Sources: d.watch.status(), Rules: d.rules.Status(),
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -45,10 +44,11 @@ func (c *command) printFinding(f setup.Finding) {
 		_ = c.printJSON(f)
 		return
 	}
-	level := fmt.Sprintf("%-8s", f.Level)
-	fmt.Fprintf(c.stdout, "%s %s: %s\n", c.paint(colourOf[f.Level], level), f.What, strings.ReplaceAll(f.Found, "\n", "\n         "))
+	const indent = "         "
+	c.stdout.paint(colourOf[f.Level], fmt.Sprintf("%-8s", f.Level))
+	fmt.Fprintf(c.stdout, " %s: %s\n", shown(f.What), lines(f.Found, indent))
 	if f.Hint != "" {
-		fmt.Fprintf(c.stdout, "         hint: %s\n", f.Hint)
+		fmt.Fprintf(c.stdout, "%shint: %s\n", indent, shown(f.Hint))
 	}
 }
 
@@ -66,6 +66,9 @@ func (c *command) askDaemon(ctx context.Context) (d setup.Daemon, err error) {
 		return d, fmt.Errorf("asking for the status: %w", err)
 	}
 	d = setup.Daemon{Version: s.Version, PID: s.PID, Refused: s.Refused}
+	if u := s.Unwritten; u != nil {
+		d.AtRisk, d.Remedy = u.Error+"; "+u.Risk(), u.Hint
+	}
 	for _, source := range s.Sources {
 		if source.Error != "" || source.Trouble != "" {
 			d.Troubles = append(d.Troubles, [2]string{"source " + source.Name, sourceText(source)})

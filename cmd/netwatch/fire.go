@@ -105,17 +105,21 @@ func (c *command) printAccepted(a control.Accepted, req control.Request) {
 	}
 	switch {
 	case len(a.Rules) == 0:
-		fmt.Fprintf(c.stdout, "%s: no rule matches these fields%s\n", a.Event, fieldsText(req.Fields))
+		fmt.Fprintf(c.stdout, "%s: no rule matches these fields%s\n", shown(a.Event), fieldsText(req.Fields))
 	case a.DryRun:
 		for _, rule := range a.Rules {
-			fmt.Fprintf(c.stdout, "%s:\n    %s\n", rule.Name, strings.Join(rule.Do, "\n    "))
+			fmt.Fprintf(c.stdout, "%s:\n    %s\n", shown(rule.Name), lines(strings.Join(rule.Do, "\n"), "    "))
 		}
 	default:
 		names := make([]string, len(a.Rules))
 		for i, rule := range a.Rules {
-			names[i] = rule.Name
+			names[i] = shown(rule.Name)
 		}
-		fmt.Fprintf(c.stdout, "%s %s accepted, for %s\n", a.Event, a.ID, strings.Join(names, ", "))
+		fmt.Fprintf(c.stdout, "%s %s accepted, for %s\n", shown(a.Event), shown(a.ID), strings.Join(names, ", "))
+	}
+	if u := a.Unwritten; u != nil {
+		fmt.Fprintf(c.stdout, "note: it is not on disk: %s; %s\n", lines(u.Error, continued), u.Risk())
+		fmt.Fprintf(c.stdout, "hint: %s\n", shown(u.Hint))
 	}
 }
 

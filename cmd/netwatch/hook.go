@@ -90,7 +90,7 @@ func (h hook) tell(deadline time.Time) error {
 // complain prints an error and its remedy as one line, for OpenVPN's log, unless
 // that would have to be waited for.
 func complain(w io.Writer, err error) {
-	if w == os.Stderr && !writable(unix.Stderr) {
+	if !writable(w) {
 		return
 	}
 	text := "netwatch: " + err.Error()
@@ -98,11 +98,6 @@ func complain(w io.Writer, err error) {
 		text += "; hint: " + hint
 	}
 	_, _ = io.WriteString(w, strings.ReplaceAll(text, "\n", " ")+"\n")
-}
-
-func writable(fd int) bool {
-	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, 0) //nolint:gosec // descriptors are small
-	return err == nil && n == 1
 }
 
 // hookCommand is for help and completion: parseHook finds what is to be done.

@@ -55,7 +55,7 @@ func TestComplaintIsNotWaitedFor(t *testing.T) {
 	defer r.Close()
 	defer w.Close()
 	fd := int(w.Fd())
-	if !writable(fd) {
+	if !writable(w) {
 		t.Error("an empty pipe is full")
 	}
 	if err := unix.SetNonblock(fd, true); err != nil {
@@ -64,7 +64,7 @@ func TestComplaintIsNotWaitedFor(t *testing.T) {
 	for err == nil {
 		_, err = unix.Write(fd, make([]byte, 4096))
 	}
-	if writable(fd) {
+	if writable(&output{file: w}) {
 		t.Errorf("a full pipe is not (%v)", err)
 	}
 }

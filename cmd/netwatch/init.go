@@ -65,7 +65,8 @@ func (i *initialization) run() error {
 	}
 	found.Print(i.stdout)
 	if len(plan.Differs) > 0 {
-		fmt.Fprintf(i.stdout, "\n%s stays as it is; --force would write it anew, after a backup:\n%s", i.config, plan.Differs)
+		fmt.Fprintf(i.stdout, "\n%s stays as it is; --force would write it anew, after a backup:\n%s",
+			shown(i.config), plan.Differs)
 	}
 	plan.Print(i.stdout)
 	if i.dryRun || len(plan.Changes) == 0 {
@@ -95,7 +96,7 @@ func (i *initialization) apply(plan *setup.Plan) error {
 	fmt.Fprintln(i.stdout)
 	backup, err := plan.Apply(i.did)
 	if backup != "" {
-		fmt.Fprintf(i.stdout, "as it was: %s (netwatch init --restore puts it back)\n", backup)
+		fmt.Fprintf(i.stdout, "as it was: %s (netwatch init --restore puts it back)\n", shown(backup))
 	}
 	return forRoot(err)
 }
@@ -108,12 +109,14 @@ func forRoot(err error) error {
 	return err
 }
 
-func (i *initialization) did(c setup.Change) { fmt.Fprintln(i.stdout, "done:", c.File) }
+func (i *initialization) did(c setup.Change) {
+	fmt.Fprintln(i.stdout, "done:", shown(c.File))
+}
 
 // advise says what comes next.
 func (i *initialization) advise(found setup.Findings) {
 	for _, line := range found.Advice(i.program) {
-		fmt.Fprintln(i.stdout, "next:", line)
+		fmt.Fprintln(i.stdout, "next:", shown(line))
 	}
 	if _, err := config.Load(i.config, actions.Env{}); err == nil && i.tree == "/" {
 		fmt.Fprintln(i.stdout, "next: systemctl enable --now netwatch.socket netwatch.service (running already: systemctl reload netwatch.service), then netwatch doctor")
@@ -126,7 +129,7 @@ func (i *initialization) putBack(dir string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(i.stdout, "backup:", r.Dir)
+	fmt.Fprintln(i.stdout, "backup:", shown(r.Dir))
 	r.Print(i.stdout)
 	if i.dryRun || len(r.Changes) == 0 {
 		i.nothing(len(r.Changes))

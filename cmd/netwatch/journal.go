@@ -9,6 +9,8 @@ import (
 	systemd "github.com/coreos/go-systemd/v22/journal"
 	"github.com/rs/zerolog"
 	"golang.org/x/sys/unix"
+
+	"netwatch"
 )
 
 // priorities are those of journald for our levels (systemd.journal-fields(7)).
@@ -28,6 +30,7 @@ type journal struct {
 
 // WriteLevel hands over one line.
 func (j journal) WriteLevel(level zerolog.Level, line []byte) (int, error) {
+	line = netwatch.Harmless(line, "\n") // for the terminal of who reads the journal
 	priority, ok := priorities[level]
 	if !ok {
 		priority = systemd.PriInfo
@@ -56,8 +59,8 @@ func journalFields(line []byte) map[string]string {
 // isJournal says whether what is written to w goes to journald, which then says
 // so in JOURNAL_STREAM (systemd.exec(5)).
 func isJournal(w io.Writer) bool {
-	file, ok := w.(*os.File)
-	if !ok {
+	file := fileOf(w)
+	if file == nil {
 		return false
 	}
 	var st unix.Stat_t

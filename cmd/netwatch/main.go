@@ -3,7 +3,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,43 +35,29 @@ const (
 var errFailed = errors.New("failed")
 
 func main() {
-	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(run(os.Args[1:], standardOutput(), standardError()))
 }
 
 // run is the whole program, less the process.
-func run(args []string, stdout, stderr io.Writer) int {
+func run(args []string, stdout, stderr *output) int {
 	if h, ok := parseHook(args); ok {
 		return h.run(stderr)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	out := &output{Writer: stdout}
-	c := &command{stdout: out}
+	c := &command{stdout: stdout}
 	root := c.root()
 	root.SetArgs(args)
-	root.SetOut(out)
+	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
-	if out.err != nil {
-		err = fmt.Errorf("writing what was asked for: %w", out.err)
+	if failed := stdout.failed(); failed != nil {
+		err = fmt.Errorf("writing what was asked for: %w", failed)
 	}
 	if err != nil && !errors.Is(err, errFailed) {
 		report(stderr, err)
 	}
 	return c.exitCode(err)
-}
-
-// An output remembers the first error of writing to it, for those who print and
-// do not look.
-type output struct {
-	io.Writer
-	err error
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	n, err := o.Writer.Write(p)
-	o.err = cmp.Or(o.err, err)
-	return n, err
 }
 
 // A command is what all commands share.
@@ -168,8 +153,8 @@ func report(w io.Writer, err error) {
 	if errors.Is(err, context.Canceled) {
 		err = errors.New("interrupted")
 	}
-	_, _ = fmt.Fprintln(w, "netwatch:", err)
+	_, _ = fmt.Fprintln(w, "netwatch:", lines(err.Error(), "    "))
 	if hint := netwatch.Hint(err); hint != "" {
-		_, _ = fmt.Fprintln(w, "hint:", strings.TrimSuffix(hint, "."))
+		_, _ = fmt.Fprintln(w, "hint:", shown(strings.TrimSuffix(hint, ".")))
 	}
 }

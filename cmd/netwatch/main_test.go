@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
@@ -36,9 +37,11 @@ func TestScripts(t *testing.T) {
 			"expand": expand,
 			"send":   send,
 			"metric": metric,
+			"tame":   tame,
 		},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("NETWATCH_CONFIG", env.WorkDir+"/netwatch.toml")
+			env.Setenv("EVIL", evil)
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // otherwise each command lasts a second longer
 			return nil
 		},
@@ -97,9 +100,29 @@ func metric(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
+// evil is what somebody might call what is his, to command a terminal: clear it, give it
+// a title, colour it (with a control character of eight bits too), turn the direction of
+// writing, begin a line of its own.
+const evil = "\x1b[2J\x1b]0;x\x07\u009b31m\u202egnp\u2066\u2028\u200b\r\x7f"
+
+// tame runs a program, in whose arguments and files EVIL has a value, and wants that
+// what it prints shows it and does nothing to a terminal.
+func tame(ts *testscript.TestScript, neg bool, args []string) {
+	_ = ts.Exec(args[0], args[1:]...)
+	printed := ts.ReadFile("stdout") + ts.ReadFile("stderr")
+	for _, r := range printed {
+		if !unicode.IsPrint(r) && r != '\n' && r != '\t' {
+			ts.Fatalf("%q is printed: %q", r, printed)
+		}
+	}
+	if shown := strings.Contains(printed, `\u202e`) || strings.Contains(printed, `\u001b`); shown == neg {
+		ts.Fatalf("that it is shown is %t: %s", shown, printed)
+	}
+}
+
 // send sends HUP or TERM to the daemon of the configuration.
 func send(ts *testscript.TestScript, _ bool, args []string) {
-	ts.Check(ts.Exec("netwatch", "status", "--json"))
+	_ = ts.Exec("netwatch", "status", "--json") // it exits 1 if the state is not on disk
 	var status control.Status
 	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &status))
 	ts.Check(syscall.Kill(status.PID, unix.SignalNum("SIG"+args[0])))

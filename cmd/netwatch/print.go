@@ -3,13 +3,9 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"io"
-	"os"
 	"strconv"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"netwatch"
 )
@@ -32,60 +28,58 @@ func (c *command) printEntry(e netwatch.Entry) error {
 	if c.json {
 		return c.printJSON(e)
 	}
-	_, err := io.WriteString(c.stdout, c.entryText(brief(e)))
-	return err
+	c.entryText(brief(e))
+	return c.stdout.failed()
 }
 
-// entryText is an entry for a person: one line, and one more for a remedy.
-func (c *command) entryText(e netwatch.Entry) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s  %-10s  ", e.Time.Local().Format("2006-01-02 15:04:05.000"), e.ID)
-	switch e.Kind {
-	case netwatch.EntryEvent:
-		fmt.Fprintf(&b, "%s from %s%s", e.Event, e.Source, fieldsText(e.Fields))
+// continued is how what does not fit on an entry's line begins the next.
+const continued = "    "
+
+// entryText prints an entry for a person: one line, and one more for a remedy.
+func (c *command) entryText(e netwatch.Entry) {
+	fmt.Fprintf(c.stdout, "%s  %-10s  ", e.Time.Local().Format("2006-01-02 15:04:05.000"), shown(e.ID))
+	switch {
+	case e.Kind == netwatch.EntryEvent:
+		fmt.Fprintf(c.stdout, "%s from %s%s", shown(e.Event), shown(e.Source), fieldsText(e.Fields))
 		if e.Detail != "" {
-			fmt.Fprintf(&b, " (%s)", e.Detail)
+			fmt.Fprintf(c.stdout, " (%s)", shown(e.Detail))
 		}
-	case netwatch.EntryNote:
-		if e.Error == "" {
-			fmt.Fprintf(&b, "note: %s: %s", e.Rule, e.Detail)
-			break
-		}
-		b.WriteString(c.paint(netwatch.Failed, "note: "+strings.ReplaceAll(e.Error, "\n", "\n    ")))
+	case e.Kind == netwatch.EntryNote && e.Error != "":
+		c.stdout.paint(netwatch.Failed, "note: "+lines(e.Error, continued))
+	case e.Kind == netwatch.EntryNote:
+		fmt.Fprint(c.stdout, "note: "+shown(strings.TrimPrefix(e.Rule+": "+e.Detail, ": ")))
 	default:
-		fmt.Fprintf(&b, "%s: %s", e.Rule, c.outcomeText(e))
+		c.outcomeText(e)
 	}
-	b.WriteByte('\n')
+	fmt.Fprintln(c.stdout)
 	if e.Hint != "" {
-		fmt.Fprintf(&b, "%s  %-10s  hint: %s\n", strings.Repeat(" ", 23), "", e.Hint)
+		fmt.Fprintf(c.stdout, "%s  %-10s  hint: %s\n", strings.Repeat(" ", 23), "", shown(e.Hint))
 	}
-	return b.String()
 }
 
-// outcomeText is how a step or a run ended.
-func (c *command) outcomeText(e netwatch.Entry) string {
-	what := e.Step
+// outcomeText prints how a step or a run ended.
+func (c *command) outcomeText(e netwatch.Entry) {
+	what, outcome := e.Step, string(e.Outcome)
 	if e.Kind == netwatch.EntryRun {
 		what = "run"
-	}
-	outcome := string(e.Outcome)
-	if e.Kind == netwatch.EntryRun && e.Outcome == netwatch.Failed && e.Retry == nil {
-		outcome = "failed for good"
-	}
-	text := what + ": " + c.paint(e.Outcome, outcome)
-	for _, more := range []string{e.Detail, e.Error} {
-		if more != "" {
-			text += ": " + more
+		if e.Outcome == netwatch.Failed && e.Retry == nil {
+			outcome = "failed for good"
 		}
 	}
-	text += fmt.Sprintf(" (%.3f s)", e.Seconds)
+	fmt.Fprintf(c.stdout, "%s: %s: ", shown(e.Rule), shown(what))
+	c.stdout.paint(e.Outcome, shown(outcome))
+	for _, more := range []string{e.Detail, e.Error} {
+		if more != "" {
+			fmt.Fprint(c.stdout, ": "+lines(more, continued))
+		}
+	}
+	fmt.Fprintf(c.stdout, " (%.3f s)", e.Seconds)
 	if e.Retry != nil {
-		text += ", again at " + e.Retry.Local().Format("15:04:05")
+		fmt.Fprint(c.stdout, ", again at "+e.Retry.Local().Format("15:04:05"))
 	}
 	if e.Kind == netwatch.EntryRun && len(e.IDs) > 1 {
-		text += ", for " + strings.Join(e.IDs, " ")
+		fmt.Fprint(c.stdout, ", for "+shown(strings.Join(e.IDs, " ")))
 	}
-	return text
 }
 
 func fieldsText(fields map[string]string) string {
@@ -98,32 +92,13 @@ func fieldsText(fields map[string]string) string {
 	return text
 }
 
-// plain is what somebody else chose as a person may read it: what could command
-// a terminal, or pass for another line, is escaped.
+// plain is what somebody else chose as a person may read it, in quotation marks if
+// something in it is escaped.
 func plain(text string) string {
-	if strings.ContainsFunc(text, func(r rune) bool { return !strconv.IsPrint(r) }) {
+	if shown(text) != text {
 		return strconv.Quote(text)
 	}
 	return text
-}
-
-// paint colours a text by an outcome, on a terminal only.
-func (c *command) paint(o netwatch.Outcome, text string) string {
-	colours := map[netwatch.Outcome]string{netwatch.Changed: "32", netwatch.Failed: "31", netwatch.Held: "33"}
-	colour, ok := colours[o]
-	if !ok || !isTerminal(c.stdout.Writer) || os.Getenv("NO_COLOR") != "" {
-		return text
-	}
-	return "\x1b[" + colour + "m" + text + "\x1b[0m"
-}
-
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
-	return err == nil
 }
 
 // ago is how long ago t was, for a person.

@@ -70,6 +70,8 @@ type verdict struct {
 	Family   netwatch.Family `json:"family"`
 	Believed string          `json:"believed,omitempty"`
 	Error    string          `json:"error,omitempty"`
+	// OneHost are servers that are one host, and have one voice.
+	OneHost [][]sources.Server `json:"one_host,omitempty"`
 }
 
 // printAnswers prints the answers of a source and what follows for each family.
@@ -83,7 +85,7 @@ func (c *command) printAnswers(source string, settings *sources.STUN, answers []
 				err = errors.Join(err, c.printAnswer(w, source, a))
 			}
 		}
-		v := verdict{Source: source, Family: family}
+		v := verdict{Source: source, Family: family, OneHost: sources.OneHost(ofFamily)}
 		addr, _, undecided := sources.Verdict(ofFamily, settings.Agree)
 		if undecided == nil {
 			found, v.Believed = true, addr.String()
@@ -111,7 +113,8 @@ func (c *command) printAnswer(w *tabwriter.Writer, source string, a sources.Answ
 	if c.json {
 		return c.printJSON(p)
 	}
-	_, err := fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", a.Server, a.Family, said, a.RTT.Round(100*time.Microsecond))
+	_, err := fmt.Fprintf(w, "%s\t%s\t%s\t%s\n",
+		shown(string(a.Server)), a.Family, shown(said), a.RTT.Round(100*time.Microsecond))
 	return err
 }
 
@@ -130,7 +133,11 @@ func (c *command) printVerdict(w *tabwriter.Writer, v verdict, agree int) error 
 	text := fmt.Sprintf("%s, said by at least %d", v.Believed, agree)
 	if v.Error != "" {
 		text = "not known: " + v.Error
+	} else {
+		for _, group := range v.OneHost {
+			text += "; " + sources.OneVoice(group)
+		}
 	}
-	_, err := fmt.Fprintf(w, "→ %s\t\t%s\n", v.Family, text)
+	_, err := fmt.Fprintf(w, "→ %s\t\t%s\n", v.Family, shown(text))
 	return err
 }

@@ -44,7 +44,7 @@ func (c *command) runCommand() *cobra.Command {
 func newLog(w io.Writer) zerolog.Logger {
 	switch {
 	case isTerminal(w):
-		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly}
+		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly, NoColor: true}
 	case isJournal(w):
 		w = journal{journald.Send, w}
 	}
@@ -123,10 +123,6 @@ func hangUp(server *control.Server) error {
 	return server.Close()
 }
 
-// startPause is how long to wait before started is emitted again when it could
-// not be accepted, as on a full disk.
-const startPause = time.Second
-
 // start emits started in the background. The function returned ends that and
 // waits for its end.
 func (d *daemon) start(ctx context.Context) (stop func()) {
@@ -143,21 +139,13 @@ func (d *daemon) start(ctx context.Context) (stop func()) {
 }
 
 // started looks once, so that rules do not act on what was true when an earlier
-// process ended, and emits started until it is accepted or ctx is done.
+// process ended, and emits started.
 func (d *daemon) started(ctx context.Context) {
 	looking, cancel := context.WithTimeout(ctx, lookTime)
 	d.watch.probe(looking, "")
 	cancel()
-	for ctx.Err() == nil {
-		_, err := d.rules.Accept(netwatch.NewEvent(netwatch.Started, "netwatch", nil), nil)
-		if err == nil {
-			return
-		}
-		d.note(err)
-		select {
-		case <-time.After(startPause):
-		case <-ctx.Done():
-		}
+	if ctx.Err() == nil {
+		d.emit(netwatch.NewEvent(netwatch.Started, "netwatch", nil))
 	}
 }
 

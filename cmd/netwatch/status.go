@@ -28,9 +28,14 @@ func (c *command) statusCommand() *cobra.Command {
 				return fmt.Errorf("asking for the status: %w", err)
 			}
 			if c.json {
-				return c.printJSON(s)
+				err = c.printJSON(s)
+			} else {
+				err = c.printStatus(s)
 			}
-			return c.printStatus(s)
+			if err == nil && s.Unwritten != nil {
+				return errFailed
+			}
+			return err
 		},
 	})
 }
@@ -38,19 +43,25 @@ func (c *command) statusCommand() *cobra.Command {
 // printStatus prints a status for a person.
 func (c *command) printStatus(s control.Status) error {
 	w := tabwriter.NewWriter(c.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "netwatch\t%s, process %d, started %s, %s\n", s.Version, s.PID, ago(s.Since), s.Config)
+	fmt.Fprintf(w, "netwatch\t%s, process %d, started %s, %s\n",
+		shown(s.Version), s.PID, ago(s.Since), shown(s.Config))
 	if s.Refused != "" {
-		fmt.Fprintf(w, "configuration\tthe file was refused, and the one before it is in force:\n\t%s\n", strings.ReplaceAll(s.Refused, "\n", "\n\t"))
+		fmt.Fprintf(w, "configuration\tthe file was refused, and the one before it is in force:\n\t%s\n",
+			lines(s.Refused, "\t"))
+	}
+	if u := s.Unwritten; u != nil {
+		fmt.Fprintf(w, "state\tnot on disk: %s; %s\n\thint: %s\n", lines(u.Error, "\t"), u.Risk(), shown(u.Hint))
 	}
 	for _, family := range netwatch.Families {
 		if a, ok := s.Addresses[family]; ok {
-			fmt.Fprintf(w, "%s\t%s since %s, confirmed %s by %s\n", family, a.Address, a.Since.Local().Format(time.DateTime), ago(a.Confirmed), strings.Join(a.By, ", "))
+			fmt.Fprintf(w, "%s\t%s since %s, confirmed %s by %s\n",
+				family, a.Address, a.Since.Local().Format(time.DateTime), ago(a.Confirmed), shown(strings.Join(a.By, ", ")))
 		} else {
 			fmt.Fprintf(w, "%s\tnot known\n", family)
 		}
 	}
 	for _, source := range s.Sources {
-		fmt.Fprintf(w, "source %s\t%s\n", source.Name, sourceText(source))
+		fmt.Fprintf(w, "source %s\t%s\n", shown(source.Name), lines(sourceText(source), "\t"))
 	}
 	for _, rule := range s.Rules {
 		c.printRule(w, rule)
@@ -63,46 +74,49 @@ func sourceText(s control.SourceStatus) string {
 	case s.Error != "":
 		return "not watching: " + s.Error
 	case s.Trouble != "":
-		return "watching, but " + strings.ReplaceAll(s.Trouble, "\n", "\n\t")
+		return "watching, but " + s.Trouble
 	}
 	return "watching"
 }
 
 func (c *command) printRule(w io.Writer, r hooks.RuleStatus) {
-	var lines []string
+	var all []string
 	if r.Last != nil && r.Failed == nil {
-		lines = append(lines, fmt.Sprintf("%s %s, %s", r.Last.Outcome, ago(r.Last.Time), r.Last.ID))
+		all = append(all, fmt.Sprintf("%s %s, %s", r.Last.Outcome, ago(r.Last.Time), r.Last.ID))
 	}
 	if r.Running != nil {
-		lines = append(lines, "running")
+		all = append(all, "running")
 	}
 	if r.Waiting != nil {
-		lines = append(lines, waitingText(r.Waiting))
+		all = append(all, waitingText(r.Waiting)...)
 	}
 	if f := r.Failed; f != nil && r.Waiting == nil {
-		lines = append(lines, fmt.Sprintf("gave up %s: %s: %s", ago(f.Time), f.Step, f.Error))
+		all = append(all, fmt.Sprintf("gave up %s: %s: %s", ago(f.Time), f.Step, f.Error))
 		if f.Hint != "" {
-			lines = append(lines, "hint: "+f.Hint)
+			all = append(all, "hint: "+f.Hint)
 		}
 	}
-	if len(lines) == 0 {
-		lines = append(lines, "not run since netwatch started")
+	if len(all) == 0 {
+		all = append(all, "not run since netwatch started")
 	}
-	fmt.Fprintf(w, "rule %s\t%s\n", r.Name, strings.Join(lines, "\n\t"))
+	fmt.Fprintf(w, "rule %s", shown(r.Name))
+	for _, line := range all {
+		fmt.Fprintf(w, "\t%s\n", lines(line, "\t    "))
+	}
 }
 
-// waitingText says what a run waits for.
-func waitingText(w *hooks.Waiting) string {
+// waitingText says what a run waits for, and what helps.
+func waitingText(w *hooks.Waiting) []string {
 	due := w.Due.Local().Format(time.TimeOnly)
 	switch {
 	case w.Tried == nil:
-		return "settling until " + due
+		return []string{"settling until " + due}
 	case w.Tried.Outcome == netwatch.Held:
-		return fmt.Sprintf("held back until %s: %s: %s", due, w.Tried.Step, w.Tried.Detail)
+		return []string{fmt.Sprintf("held back until %s: %s: %s", due, w.Tried.Step, w.Tried.Detail)}
 	}
-	text := fmt.Sprintf("failed, again at %s: %s: %s", due, w.Tried.Step, w.Tried.Error)
+	all := []string{fmt.Sprintf("failed, again at %s: %s: %s", due, w.Tried.Step, w.Tried.Error)}
 	if w.Tried.Hint != "" {
-		text += "\n\thint: " + w.Tried.Hint
+		all = append(all, "hint: "+w.Tried.Hint)
 	}
-	return text
+	return all
 }

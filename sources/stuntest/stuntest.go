@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pion/stun/v2"
@@ -37,8 +38,16 @@ type Server struct {
 // address is the one that the server was told to say.
 type Behaviour func(request *stun.Message, address netip.Addr) [][]byte
 
-// New starts a server on a free port of 127.0.0.1. It answers as Answer does.
-func New() (*Server, error) { return Listen("127.0.0.1:0") }
+// hosts counts the servers, each of which has an address of its own: all of
+// 127.0.0.0/8 is this machine, and one host has one voice.
+var hosts atomic.Uint32
+
+// New starts a server on a free port of a loopback address of its own. It answers as
+// Answer does.
+func New() (*Server, error) {
+	n := hosts.Add(1)
+	return Listen(fmt.Sprintf("127.1.%d.%d:0", n>>8&0xff, n&0xff))
+}
 
 // Listen starts a server on an address, as host:port.
 func Listen(address string) (*Server, error) {

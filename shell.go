@@ -1,0 +1,32 @@
+package netwatch
+
+import (
+	"fmt"
+	"strings"
+)
+
+// ShellPath is a file's name as a shell takes it, for a command line in a hint:
+// others may have chosen it, and root pastes it.
+func ShellPath(path string) string {
+	if strings.HasPrefix(path, "-") { // no option
+		path = "./" + path
+	}
+	switch {
+	case path != "" && strings.Trim(path, shellPlain) == "":
+		return path
+	case Printable(path) == path:
+		return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
+	}
+	var b strings.Builder
+	for _, c := range []byte(path) {
+		if strings.IndexByte(shellPlain, c) >= 0 {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, `\%03o`, c)
+		}
+	}
+	return "$'" + b.String() + "'"
+}
+
+// shellPlain are the characters that mean nothing to any shell.
+const shellPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+:@%,"
