@@ -305,7 +305,7 @@ func (w *Way) Leader() (User, error) {
 	switch {
 	case w.hand.others:
 		err := errors.New("several users decide where the way to it leads, and whose rights count cannot be said")
-		return User{}, netwatch.WithHint(err, "see namei -l "+w.File+": have each directory and symlink there belong to root, "+
+		return User{}, netwatch.WithHint(err, "see namei -l "+netwatch.ShellPath(w.File)+": have each directory and symlink there belong to root, "+
 			"or to one user, and be written by nobody else; or name the file itself")
 	case w.user != nil:
 		return *w.user, nil

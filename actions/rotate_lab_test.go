@@ -126,9 +126,13 @@ func TestLabRotateUnreadable(t *testing.T) {
 			run(t, forbid[0], forbid[1:]...)
 			touched := func(netwatch.Rewrite) error { t.Error("it was to be changed"); return nil }
 			got := rotateFor(t, file, "198.51.100.7", touched, turnserver)
-			wantResult(t, got, netwatch.Failed, "coturn (user turnserver) cannot read it; it would start as an open relay", "setfacl -m u:turnserver:r "+file)
+			wantResult(t, got, netwatch.Failed, "coturn (user turnserver) cannot read it; it would start as an open relay", "setpriv --reuid=61001 --regid=65534 --clear-groups setfacl -m u:turnserver:r "+file)
 			wantFile(t, file, strings.Replace(confText, "203.0.113.5", "203.0.113.6", 1))
 			wantAlone(t, file)
+			run(t, "sh", "-c", netwatch.Hint(got.Err)) // the remedy helps
+			if !canRead(file) {
+				t.Errorf("turnserver still cannot read it after %s", netwatch.Hint(got.Err))
+			}
 		})
 	}
 }
@@ -339,9 +343,12 @@ func TestLabRotateWithoutTmpfile(t *testing.T) {
 		t.Errorf("before\n%s\nafter\n%s", before, after)
 	}
 	run(t, "chown", "root:root", file)
-	wantResult(t, rotate(t, there, "203.0.113.5", nil), netwatch.Failed, "are of two users", "chown 61001 "+there)
+	got := rotate(t, there, "203.0.113.5", nil)
+	wantResult(t, got, netwatch.Failed, "are of two users", "chown -h 61001 "+there)
 	wantFile(t, file, rewritten)
 	wantAlone(t, file)
+	run(t, "sh", "-c", netwatch.Hint(got.Err)) // the remedy helps
+	wantResult(t, rotate(t, there, "203.0.113.5", nil), netwatch.Changed)
 }
 
 // privileges are what the helper has (packaging/netwatch-file@.service).

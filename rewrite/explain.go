@@ -30,6 +30,25 @@ func name(uid int) string {
 	return number
 }
 
+// command is a command line for root by which something is done to the file or its
+// directory. He who decides where the way leads could lead it elsewhere at that
+// moment, so it is done with his rights; what is not his is given to him before.
+func (f *File) command(do, path string) string {
+	quoted := netwatch.ShellPath(path)
+	leader, err := f.way.Leader()
+	if err != nil || leader.UID == 0 || os.Geteuid() != 0 {
+		return do + " " + quoted
+	}
+	as := "runuser -u " + name(leader.UID) + " --"
+	if _, err := user.LookupId(strconv.Itoa(leader.UID)); err != nil {
+		as = fmt.Sprintf("setpriv --reuid=%d --regid=%d --clear-groups", leader.UID, leader.GID)
+	}
+	if path == f.path && int(f.stat.Uid) != leader.UID {
+		as = "chown -h " + name(leader.UID) + " " + quoted + " && " + as
+	}
+	return as + " " + do + " " + quoted
+}
+
 // explainRead says what to do when a file cannot be read.
 func explainRead(path string, err error) error {
 	hint := netwatch.Hint(err)
@@ -42,7 +61,7 @@ func explainRead(path string, err error) error {
 	case errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0:
 		hint = askHelper
 	case errors.Is(err, fs.ErrPermission):
-		hint = "what lies behind the directory or symlink of a user is reached with his rights: see namei -l " + path
+		hint = "what lies behind the directory or symlink of a user is reached with his rights: see namei -l " + netwatch.ShellPath(path)
 	}
 	var inPath *fs.PathError
 	if errors.As(err, &inPath) {
@@ -101,7 +120,7 @@ func (f *File) hintPermission() string {
 		path string
 	}{{int(f.old.Fd()), f.way.Place()}, {f.way.Dir(), f.dir()}} {
 		if fixed(place.fd) {
-			return "take its attribute away by which nothing of it can be changed: chattr -i -a " + place.path
+			return "take its attribute away by which nothing of it can be changed: chattr -i -a " + netwatch.ShellPath(place.path)
 		}
 	}
 	if os.Geteuid() != 0 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
@@ -53,7 +54,7 @@ func (f *File) create() (*fresh, error) {
 func (f *File) createNamed() (int, error) {
 	if leader, err := f.way.Leader(); err != nil || leader.UID != 0 && leader.UID != int(f.stat.Uid) {
 		err := errors.New("its file system makes no files without a name, and its directory and the file are of two users")
-		return -1, netwatch.WithHint(err, fmt.Sprintf("chown %s %s", name(leader.UID), f.path))
+		return -1, netwatch.WithHint(err, "chown -h "+name(leader.UID)+" "+netwatch.ShellPath(f.path))
 	}
 	const flags = unix.O_RDWR | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC
 	return unix.Openat(f.way.Dir(), f.temporary(), flags, 0o600)
@@ -63,7 +64,7 @@ func (f *File) createNamed() (int, error) {
 func (f *File) leftOver(err error) error {
 	err = fmt.Errorf("removing a left-over %s: %w", f.temporary(), err)
 	if errors.Is(err, unix.EISDIR) {
-		return netwatch.WithHint(err, "rm -r "+f.dir()+"/"+f.temporary())
+		return netwatch.WithHint(err, f.command("rm -r", filepath.Join(f.dir(), f.temporary())))
 	}
 	return err
 }

@@ -112,7 +112,7 @@ func (f *File) mayWrite() error {
 	}
 	err = fmt.Errorf("user %s decides where the way to it leads, and may not write the directory %s: %w",
 		name(leader.UID), f.dir(), err)
-	return netwatch.WithHint(err, "have each directory and symlink on the way (namei -l "+f.path+") belong to root, "+
+	return netwatch.WithHint(err, "have each directory and symlink on the way (namei -l "+netwatch.ShellPath(f.path)+") belong to root, "+
 		"or name the file itself")
 }
 
@@ -168,10 +168,10 @@ func (f *File) check() error {
 		return f.explain("finding out whose place it is", err)
 	case f.stat.Nlink > 1:
 		err := fmt.Errorf("it has %d names (hard links), and the others would keep the old content", f.stat.Nlink)
-		return f.explain("looking at it", netwatch.WithHint(err, "remove the others: find / -xdev -samefile "+f.path))
+		return f.explain("looking at it", netwatch.WithHint(err, "remove the others: find / -xdev -samefile "+netwatch.ShellPath(f.path)))
 	case f.stat.Mode&(unix.S_ISUID|unix.S_ISGID) != 0:
 		err := errors.New("it has a set-user-id or set-group-id bit, which means nothing on it")
-		return f.explain("looking at it", netwatch.WithHint(err, "chmod u-s,g-s "+f.path))
+		return f.explain("looking at it", netwatch.WithHint(err, f.command("chmod u-s,g-s", f.path)))
 	}
 	return f.checkSticky(leader)
 }
@@ -191,7 +191,7 @@ func (f *File) checkSticky(leader access.User) error {
 		return nil
 	}
 	err := fmt.Errorf("its directory is sticky, where only owners may replace a file: %w", unix.EPERM)
-	err = netwatch.WithHint(err, "chmod -t "+f.dir()+", or move the file to another directory")
+	err = netwatch.WithHint(err, f.command("chmod -t", f.dir())+", or move the file to another directory")
 	return f.explain("looking at its directory", err)
 }
 
@@ -239,7 +239,7 @@ func (f *File) checkReaders(n *os.File, readers []access.Reader) error {
 		if err != nil || u.UID == 0 || !errors.Is(f.way.CheckReadAs(u, n), unix.EACCES) {
 			continue
 		}
-		hint := fmt.Sprintf("setfacl -m u:%s:r %s && setfacl -m u:%[1]s:x %s", r.User, f.path, f.dir())
+		hint := f.command("setfacl -m u:"+r.User+":r", f.path) + " && " + f.command("setfacl -m u:"+r.User+":x", f.dir())
 		return fmt.Errorf("rewriting %s: %w", f.path, netwatch.WithHint(Unreadable{r}, hint))
 	}
 	return nil

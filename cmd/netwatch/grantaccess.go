@@ -89,5 +89,6 @@ func closed(user access.User, file string) []error {
 		return nil // It can, or it will say itself what is wrong with the file.
 	}
 	err = fmt.Errorf("%s cannot read %s, which may hold a secret and is not opened by this", helper.User, file)
+	file = netwatch.ShellPath(file)
 	return []error{netwatch.WithHint(err, "chgrp "+helper.User+" "+file+" && chmod 640 "+file+", and let the group into its directory")}
 }
