@@ -16,6 +16,7 @@ type perm uint16
 
 const (
 	mayRead   perm = 4
+	mayWrite  perm = 2
 	maySearch perm = 1 // of a directory
 	mayAll    perm = 7
 )

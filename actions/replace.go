@@ -102,7 +102,7 @@ func explainRead(path string, err error) error {
 	case errors.Is(err, unix.ELOOP):
 		hint = "make the symlink anew"
 	case errors.Is(err, fs.ErrPermission):
-		hint = "have netwatch's helper do it: systemctl start netwatch-file.socket; or run netwatch as root"
+		hint = "have netwatch's helper do it: systemctl restart netwatch-file.socket; or run netwatch as root"
 	}
 	var inPath *fs.PathError
 	if errors.As(err, &inPath) {
@@ -433,7 +433,7 @@ func (o *original) explain(doing string, err error) error {
 	case errors.Is(err, context.DeadlineExceeded):
 		hint = "see what else netwatch does there: `netwatch status`, and `fuser -v " + o.path + "`"
 	case errors.Is(err, fs.ErrPermission):
-		hint = "have netwatch's helper do it: systemctl start netwatch-file.socket; or run netwatch as root: nobody else may replace files in " + o.dir + " and keep their owner"
+		hint = "have netwatch's helper do it: systemctl restart netwatch-file.socket; or run netwatch as root: nobody else may replace files in " + o.dir + " and keep their owner"
 	}
 	err = fmt.Errorf("rewriting %s: %s: %w", o.path, doing, err)
 	if hint == "" {

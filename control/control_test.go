@@ -170,7 +170,7 @@ func TestKilledDaemon(t *testing.T) {
 		if c, err := l.Accept(); err == nil {
 			_ = c.Close()
 		}
-		_ = second.Serve(&listener{UnixListener: l.(*net.UnixListener), effort: newEffort(), open: map[uint32]int{}})
+		_ = second.Serve(newSockets(path, l.(*net.UnixListener)))
 	}()
 	if a, _, err := fired(t, path, Request{Event: "x"}); err != nil || a.ID != "second" {
 		t.Errorf("%+v, %v", a, err)
@@ -323,12 +323,12 @@ func TestPeerIsTheProcessThatConnects(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	client, err := net.Dial("unix", l.Addr().String())
+	client, err := net.Dial("unix", l.all[0].Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	server, err := l.Accept()
+	server, err := l.all[0].Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -411,7 +411,7 @@ func TestHungDaemon(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	c := NewClient(l.Addr().String())
+	c := NewClient(l.path)
 	transport := c.http.Transport.(*http.Transport)
 	if transport.ResponseHeaderTimeout != patience {
 		t.Errorf("a client waits for %s", transport.ResponseHeaderTimeout)
@@ -422,28 +422,75 @@ func TestHungDaemon(t *testing.T) {
 	}
 }
 
-// A user without privileges has so many connections and no more, and gets one
-// back with each that is closed; others do not suffer.
+// Users without privileges have so many connections and no more, each and all
+// together, however many they are, and get one back with each that is closed.
+// Those of the sources have their own, and those who may do all are not limited.
 func TestConnectionsOfOneUser(t *testing.T) {
-	l := &listener{effort: newEffort(), open: map[uint32]int{}}
-	somebody, other := peer{uid: 4242424242}, peer{uid: 4242424243}
-	for n := range maxPerUser {
-		if !l.admit(somebody) {
-			t.Fatalf("connection %d is refused", n+1)
+	synctest.Test(t, func(t *testing.T) {
+		v := newVisitors()
+		defer v.effort.stop()
+		const ofSource = 4242424242
+		v.know([]uint32{ofSource})
+		open := map[uint32][]func(){}
+		enter := func(uid uint32) bool {
+			leave, ok := v.admit(peer{uid: uid})
+			if ok {
+				open[uid] = append(open[uid], leave)
+			}
+			return ok
 		}
-	}
-	if l.admit(somebody) || !l.admit(other) || !l.admit(peer{uid: 0}) {
-		t.Error("the limit is not that user's own")
-	}
-	l.leave(somebody)
-	if !l.admit(somebody) {
-		t.Error("what was closed still counts")
-	}
-	for range 10 * maxPerUser {
-		if !l.admit(peer{uid: uint32(os.Geteuid())}) {
-			t.Fatal("the daemon's own user is limited")
+		for range 2 * maxPerStranger {
+			for uid := range uint32(80) {
+				enter(5000000 + uid)
+			}
 		}
-	}
+		all := 0
+		for uid, connections := range open {
+			if all += len(connections); len(connections) > maxPerStranger {
+				t.Errorf("user %d has %d connections", uid, len(connections))
+			}
+		}
+		if all != maxStrangers {
+			t.Errorf("strangers have %d connections", all)
+		}
+		for range maxPerUserOfSource {
+			if !enter(ofSource) || !enter(0) || !enter(uint32(os.Geteuid())) {
+				t.Fatal("strangers took the place of others")
+			}
+		}
+		if enter(ofSource) || !enter(0) {
+			t.Error("the limit of a user of a source is not his own")
+		}
+		open[ofSource][0]()
+		if !enter(ofSource) {
+			t.Error("what was closed still counts")
+		}
+	})
+}
+
+// Who connects again and again is let in so often, and again after a while.
+func TestConnectionsInARow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newVisitors()
+		defer v.effort.stop()
+		come := func() (times int) {
+			for {
+				leave, ok := v.admit(peer{uid: 4242424242})
+				if !ok {
+					return times
+				}
+				leave()
+				times++
+			}
+		}
+		if n := come(); n != 2*maxStrangers {
+			t.Errorf("it came %d times", n)
+		}
+		time.Sleep(time.Second)
+		if n := come(); n != strangersPace {
+			t.Errorf("a second later it came %d times", n)
+		}
+	})
 }
 
 // A caller who does not finish his request is let go in time.

@@ -77,7 +77,7 @@ func TestTellLeavesTheRequest(t *testing.T) {
 	wantUntold(t, Tell(l.Addr().String(), vpnChanged, soon()), "no time was left")
 	d, got := recording(nil)
 	server, done := NewServer(d), make(chan error)
-	go func() { done <- server.Serve(&listener{UnixListener: l, effort: newEffort(), open: map[uint32]int{}}) }()
+	go func() { done <- server.Serve(newSockets(l.Addr().String(), l)) }()
 	if r := <-got; r.Event != vpnChanged.Event {
 		t.Errorf("fired %+v", r)
 	}
