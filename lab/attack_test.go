@@ -41,6 +41,7 @@ var attacks = []struct{ name, mode, user, socket string }{
 	{"a full queue", "connect", "synapse", controlSocket},
 	{"a full queue of the sources", "connect", "nobody", controlSocket + ".source"},
 	{"requests that do not end", "body", "nobody", controlSocket + ".source"},
+	{"waiting", "wait", "nobody", controlSocket + ".source"},
 	{"requests without end", "requests", "synapse", controlSocket},
 	{"eighty users", "users", "root", controlSocket},
 }
@@ -53,11 +54,11 @@ func TestAttacks(t *testing.T) {
 	unlimited(t, YunoHost.Unit)
 	watching(t, configuration(YunoHost, "1h")+strings.Replace(vpnRule(YunoHost), "5s", "1h", 1)+marking, FirstPublic)
 	mark(t)
-	usual := rotated(t, Public(80))
+	pid := pidHere(t, show(t, "netwatch.service", "MainPID"))
+	before, usual := largest(t, pid, true), rotated(t, Public(80))
 	for i, a := range attacks {
 		t.Run(a.name, func(t *testing.T) {
-			pid := pidHere(t, show(t, "netwatch.service", "MainPID"))
-			before := largest(t, pid, true)
+			largest(t, pid, true)
 			besieged(t, a.user, a.mode, a.socket)
 			slowest := firedByRoot(t)
 			took := rotated(t, Public(81+i))

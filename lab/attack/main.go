@@ -2,7 +2,7 @@
 // is killed. It is how the lab's tests attack netwatch; it opens the one socket
 // that it is given, and nothing else.
 //
-//	attack headers|connect|body|requests|users SOCKET
+//	attack headers|connect|body|wait|requests|users SOCKET
 package main
 
 import (
@@ -39,11 +39,11 @@ const (
 type assault func(net.Conn)
 
 // assaults are what each of many connections at once does.
-var assaults = map[string]assault{"headers": headers, "body": body, "requests": requests}
+var assaults = map[string]assault{"headers": headers, "body": body, "wait": waiting, "requests": requests}
 
 func main() {
 	if len(os.Args) != 3 {
-		fmt.Fprintln(os.Stderr, "usage: attack headers|connect|body|requests|users SOCKET")
+		fmt.Fprintln(os.Stderr, "usage: attack headers|connect|body|wait|requests|users SOCKET")
 		os.Exit(2)
 	}
 	mode, socket := os.Args[1], os.Args[2]
@@ -93,6 +93,12 @@ func headers(c net.Conn) {
 // more to come.
 func body(c net.Conn) {
 	_, _ = io.WriteString(c, "POST /v1/fire HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{\"event\":\"vpn-changed\",\"source\":\"openvpn\"}")
+	idle(c)
+}
+
+// waiting fires, and waits for a run that is far off.
+func waiting(c net.Conn) {
+	_, _ = io.WriteString(c, "POST /v1/fire HTTP/1.1\r\nHost: x\r\nContent-Length: 42\r\n\r\n{\"event\":\"vpn-changed\",\"source\":\"openvpn\"}")
 	idle(c)
 }
 
