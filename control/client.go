@@ -210,7 +210,8 @@ func (c *Client) unreached(ctx context.Context, err error) error {
 		return netwatch.WithHint(fmt.Errorf("%w: connecting to %s: %w", ErrNotPermitted, c.path, unix.EACCES), "see that every directory above the socket may be entered")
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ECONNREFUSED):
 		return netwatch.WithHint(fmt.Errorf("%w: nobody listens on %s", ErrUnreachable, c.path),
-			"start it and its socket anew (systemctl restart netwatch.socket netwatch; if it does not start, netwatch check and journalctl -u netwatch say why), or name its configuration with -c")
+			"start it and its socket anew (systemctl restart netwatch.socket netwatch; if it does not start, "+
+				"netwatch check and journalctl -u netwatch say why), or name its configuration with -c")
 	}
 	return fmt.Errorf("%w: %w", ErrUnreachable, err)
 }
@@ -218,7 +219,8 @@ func (c *Client) unreached(ctx context.Context, err error) error {
 // overrun is the error of a caller for whom there was no room, or no answer.
 func overrun(why error) error {
 	return netwatch.WithHint(fmt.Errorf("%w: %w", ErrUnreachable, why),
-		"it hangs (systemctl restart netwatch), ends (journalctl -u netwatch says why), or many connect to it (as root, ss -xp shows who)")
+		"it hangs (systemctl restart netwatch), ends (journalctl -u netwatch says why), or many connect to it "+
+			"(as root, top and ss -xp show who)")
 }
 
 // refusal is the error in an answer that is not 200.

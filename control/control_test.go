@@ -283,7 +283,11 @@ func TestBadRequests(t *testing.T) {
 	for i := range maxFields {
 		fields = strings.Replace(fields, "%d", fmt.Sprint(i), 1)
 	}
-	for _, body := range []string{`{"event": "x"} {"event": "x"}`, `{"event": "x"}]`, `{"event": "x", "fields": {"a": "b\u0000c"}}`, `{"event": "x", "fields": {` + fields + `"more": ""}}`, "", "{", "[]", `{"event": 1}`, `{"evnet": "x"}`, `{}`, `{"event": "` + strings.Repeat("x", maxBody) + `"}`} {
+	for _, body := range []string{
+		`{"event": "x"} {"event": "x"}`, `{"event": "x"}]`,
+		`{"event": "x", "fields": {"a": "b\u0000c"}}`, `{"event": "x", "fields": {` + fields + `"more": ""}}`,
+		"", "{", "[]", `{"event": 1}`, `{"evnet": "x"}`, `{}`, `{"event": "` + strings.Repeat("x", maxBody) + `"}`,
+	} {
 		_, err := client.call(t.Context(), http.MethodPost, "/v1/fire", []byte(body))
 		if err == nil || !strings.Contains(err.Error(), "reading the request") {
 			t.Errorf("%.20q: %v", body, err)
@@ -394,8 +398,12 @@ func TestAdmit(t *testing.T) {
 	defer s.Close()
 	modes := func(when string, want ...os.FileMode) {
 		for i, door := range doors(path) {
-			if info, err := os.Stat(door); err != nil || info.Mode().Perm()&want[i] != info.Mode().Perm() || info.Mode().Perm()&0o600 != 0o600 {
-				t.Errorf("%s %s has %v, %v", when, door, info.Mode(), err)
+			info, err := os.Stat(door)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if mode := info.Mode().Perm(); mode&^want[i] != 0 || mode&0o600 != 0o600 {
+				t.Errorf("%s %s has %v", when, door, mode)
 			}
 		}
 	}
@@ -404,8 +412,8 @@ func TestAdmit(t *testing.T) {
 		t.Fatal(err)
 	}
 	modes("later", 0o660, 0o660, 0o666)
-	acl := make([]byte, 100)
-	if n, err := unix.Getxattr(path+ofSources, access.Xattr, acl); err != nil || !bytes.Contains(acl[:n], []byte{2, 0, 6, 0, 0xfe, 0xff, 0, 0}) {
+	acl, nobody := make([]byte, 100), []byte{2, 0, 6, 0, 0xfe, 0xff, 0, 0} // acl(5), as the kernel has it
+	if n, err := unix.Getxattr(path+ofSources, access.Xattr, acl); err != nil || !bytes.Contains(acl[:n], nobody) {
 		t.Errorf("the ACL is %v, %v", acl, err)
 	}
 	if err := s.Admit(nil); err != nil {
@@ -713,14 +721,16 @@ func TestCallersWhoWait(t *testing.T) {
 // Who has no privileges and waits takes no place of those who have some.
 func TestOthersWhoWait(t *testing.T) {
 	entered := make(chan struct{}, maxOthersWaiting+1)
-	server := NewServer(stub{mayFire: func(uint32, string) bool { return true }, fire: func(context.Context, Request, func(netwatch.Entry)) (Accepted, error) {
+	fired := func(context.Context, Request, func(netwatch.Entry)) (Accepted, error) {
 		entered <- struct{}{}
 		return Accepted{ID: "i", Rules: []Plan{{Name: "never ends"}}}, nil
-	}})
+	}
+	server := NewServer(stub{mayFire: func(uint32, string) bool { return true }, fire: fired})
 	ctx, hangUp := context.WithCancel(t.Context())
 	fire := func(uid uint32) *httptest.ResponseRecorder {
 		w := fakeCaller{httptest.NewRecorder()}
-		r := httptest.NewRequestWithContext(context.WithValue(ctx, peerKey{}, peer{uid: uid}), http.MethodPost, "/v1/fire", strings.NewReader(`{"event":"x"}`))
+		ctx := context.WithValue(ctx, peerKey{}, peer{uid: uid})
+		r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/v1/fire", strings.NewReader(`{"event":"x"}`))
 		server.Handler.ServeHTTP(w, r)
 		return w.ResponseRecorder
 	}
@@ -732,8 +742,9 @@ func TestOthersWhoWait(t *testing.T) {
 	for n := range maxOthersWaiting {
 		wait(4242424242 + uint32(n)) //nolint:gosec // They are few.
 	}
-	if w := fire(4242424242); w.Code != http.StatusTooManyRequests || !strings.Contains(w.Body.String(), "8 callers wait") {
-		t.Errorf("one too many is told %d %s", w.Code, w.Body)
+	w := fire(4242424242)
+	if text := w.Body.String(); w.Code != http.StatusTooManyRequests || !strings.Contains(text, "8 callers wait") {
+		t.Errorf("one too many is told %d %s", w.Code, text)
 	}
 	wait(0)
 	hangUp()

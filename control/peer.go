@@ -63,8 +63,9 @@ func peerOf(conn *net.UnixConn) (p peer, err error) {
 func peerGroups(fd uintptr) []uint32 {
 	var groups [1024]uint32
 	size := uint32(unsafe.Sizeof(groups))
+	into, length := unsafe.Pointer(&groups), unsafe.Pointer(&size) //nolint:gosec // getsockopt(2) takes addresses
 	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_PEERGROUPS,
-		uintptr(unsafe.Pointer(&groups)), uintptr(unsafe.Pointer(&size)), 0) //nolint:gosec // getsockopt(2) takes addresses
+		uintptr(into), uintptr(length), 0)
 	if errno != 0 {
 		return nil
 	}
@@ -74,7 +75,8 @@ func peerGroups(fd uintptr) []uint32 {
 // privileged says that the peer may do all: root, the daemon's own user, and
 // the group netwatch.
 func (p peer) privileged() bool {
-	return p.uid == 0 || int(p.uid) == os.Geteuid() || slices.ContainsFunc(p.groups, func(g uint32) bool { return int(g) == groupID() })
+	ours := func(g uint32) bool { return int(g) == groupID() }
+	return p.uid == 0 || int(p.uid) == os.Geteuid() || slices.ContainsFunc(p.groups, ours)
 }
 
 // groupID is the id of the group, or -1. It is looked up once: to read the file of

@@ -78,7 +78,10 @@ func (s *Server) Serve(sockets *Sockets) error {
 
 // NewServer serves d. The caller calls Serve with sockets, and Shutdown.
 func NewServer(d Daemon) *Server {
-	s := server{d, make(chan struct{}, maxWaiting), make(chan struct{}, maxOthersWaiting), newArrivals(), &pace{users: map[uint32]*rate.Limiter{}}}
+	s := server{
+		daemon: d, waiting: make(chan struct{}, maxWaiting), othersWaiting: make(chan struct{}, maxOthersWaiting),
+		arrivals: newArrivals(), pace: &pace{users: map[uint32]*rate.Limiter{}},
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/fire", s.fire)
 	mux.HandleFunc("POST /v1/dismiss", s.dismiss)
@@ -160,7 +163,8 @@ func (s server) fire(w http.ResponseWriter, r *http.Request) {
 		defer func() { <-waiting }()
 		s.accept(w, r, req)
 	default:
-		refuse(w, http.StatusTooManyRequests, netwatch.WithHint(fmt.Errorf("%d callers wait for their runs already", cap(waiting)),
+		err := fmt.Errorf("%d callers wait for their runs already", cap(waiting))
+		refuse(w, http.StatusTooManyRequests, netwatch.WithHint(err,
 			"netwatch status shows what they wait for; with --no-wait the event is accepted all the same"))
 	}
 }

@@ -70,7 +70,8 @@ func (s *Sockets) Admit(users []uint32) error {
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
-		return netwatch.WithHint(fmt.Errorf("saying who may connect: %w", err), "set SocketUser= of netwatch.socket to the user that netwatch runs as")
+		return netwatch.WithHint(fmt.Errorf("saying who may connect: %w", err),
+			"set SocketUser= of netwatch.socket to the user that netwatch runs as")
 	}
 	return nil
 }
@@ -90,7 +91,8 @@ func create(path string) (all []*net.UnixListener, err error) {
 	}
 	if c, err := net.Dial("unix", path); err == nil {
 		_ = c.Close()
-		return nil, netwatch.WithHint(fmt.Errorf("listening on %s: another netwatch listens there", path), "stop the other one, or set daemon.socket to another path")
+		return nil, netwatch.WithHint(fmt.Errorf("listening on %s: another netwatch listens there", path),
+			"stop the other one, or set daemon.socket to another path")
 	}
 	for _, name := range doors(path) {
 		l, err := createOne(name)
@@ -113,7 +115,8 @@ func createOne(path string) (*net.UnixListener, error) {
 	}
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
-		return nil, netwatch.WithHint(fmt.Errorf("listening on the control socket: %w", err), "run netwatch as a user who may write there, or name another path as daemon.socket")
+		return nil, netwatch.WithHint(fmt.Errorf("listening on the control socket: %w", err),
+			"run netwatch as a user who may write there, or name another path as daemon.socket")
 	}
 	return l, nil
 }

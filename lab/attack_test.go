@@ -66,7 +66,7 @@ func TestAttacks(t *testing.T) {
 				heardOf(t, fmt.Sprintf("under-%d", i))
 			}
 			after := largest(t, pid, false)
-			t.Logf("%d KB before, %d KB at most; the slowest fire %v, a rotation %v (without %v)", before, after, slowest, took, usual)
+			t.Logf("%d KB, %d before; slowest fire %v, rotation %v, usually %v", after, before, slowest, took, usual)
 			if after > before+mayTakeKB {
 				t.Errorf("it grows by %d KB", after-before)
 			}
@@ -80,7 +80,8 @@ func TestAttacks(t *testing.T) {
 // besieged has netwatch attacked until the test ends.
 func besieged(t *testing.T, user, mode, socket string) {
 	t.Helper()
-	shell(t, fmt.Sprintf("systemd-run -q --unit=attack -p User=%s -p LimitNOFILE=100000 /usr/local/bin/attack %s %s", user, mode, socket))
+	const line = "systemd-run -q --unit=attack -p User=%s -p LimitNOFILE=100000 /usr/local/bin/attack %s %s"
+	shell(t, fmt.Sprintf(line, user, mode, socket))
 	t.Cleanup(func() {
 		if _, err := server.Exec(context.Background(), "systemctl", "stop", "attack.service"); err != nil {
 			t.Error(err)
@@ -132,7 +133,8 @@ func rotated(t *testing.T, to netip.Addr) time.Duration {
 // than some are slowed.
 func heardOf(t *testing.T, script string) {
 	t.Helper()
-	out := shell(t, fmt.Sprintf("for i in $(seq %d); do runuser -u nobody -- env script_type=%s netwatch hook openvpn 2>&1; done", hooks, script))
+	const line = "for i in $(seq %d); do runuser -u nobody -- env script_type=%s netwatch hook openvpn 2>&1; done"
+	out := shell(t, fmt.Sprintf(line, hooks, script))
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	err := until(ctx, 100*time.Millisecond, func() error {

@@ -61,7 +61,8 @@ func TestControlSocketRemoved(t *testing.T) {
 func TestHelperSocketRemoved(t *testing.T) {
 	fresh(t, YunoHost)
 	watching(t, configuration(YunoHost, "1h"), FirstPublic)
-	for n, line := range []string{"rm /run/netwatch-file/socket", "rm -r /run/netwatch-file", "systemctl stop netwatch-file.socket"} {
+	lines := []string{"rm /run/netwatch-file/socket", "rm -r /run/netwatch-file", "systemctl stop netwatch-file.socket"}
+	for n, line := range lines {
 		shell(t, line)
 		must(t, world.SetPublic(t.Context(), Public(90+n)))
 		out, code := fire(t, "ip-changed")
@@ -81,7 +82,8 @@ func TestHelperSocketRemoved(t *testing.T) {
 // does not, and after the users were changed.
 func TestWhoMayConnect(t *testing.T) {
 	fresh(t, YunoHost)
-	shell(t, "id alice 2>/dev/null || useradd alice; getent group netwatch >/dev/null || groupadd --system netwatch; usermod -aG netwatch alice")
+	must(t, install())
+	shell(t, "id alice 2>/dev/null || useradd alice; usermod -aG netwatch alice")
 	watching(t, configuration(YunoHost, "1h")+vpnRule(YunoHost), FirstPublic)
 	mayConnect(t, "nobody", "synapse")
 	changed := strings.Replace(vpnRule(YunoHost), "[source.openvpn]", "[source.openvpn]\nusers = [\"synapse\"]", 1)
@@ -90,7 +92,8 @@ func TestWhoMayConnect(t *testing.T) {
 	mayConnect(t, "synapse", "nobody")
 	shell(t, "systemctl mask --now netwatch.socket 2>&1; rm -rf /run/netwatch; systemctl start netwatch.service")
 	t.Cleanup(func() {
-		if _, err := server.Exec(context.Background(), "sh", "-c", "systemctl stop netwatch.service; systemctl unmask netwatch.socket"); err != nil {
+		const line = "systemctl stop netwatch.service; systemctl unmask netwatch.socket"
+		if _, err := server.Exec(context.Background(), "sh", "-c", line); err != nil {
 			t.Error(err)
 		}
 	})

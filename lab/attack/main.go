@@ -89,16 +89,19 @@ func headers(c net.Conn) {
 	idle(c)
 }
 
-// body sends a whole request of a user of OpenVPN's source, and says that there is
-// more to come.
+// vpnChanged is what a user of OpenVPN's source may fire.
+const vpnChanged = `{"event":"vpn-changed","source":"openvpn"}`
+
+// body sends all of a request, and says that there is more to come.
 func body(c net.Conn) {
-	_, _ = io.WriteString(c, "POST /v1/fire HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{\"event\":\"vpn-changed\",\"source\":\"openvpn\"}")
+	_, _ = io.WriteString(c, "POST /v1/fire HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"+vpnChanged)
 	idle(c)
 }
 
 // waiting fires, and waits for a run that is far off.
 func waiting(c net.Conn) {
-	_, _ = io.WriteString(c, "POST /v1/fire HTTP/1.1\r\nHost: x\r\nContent-Length: 42\r\n\r\n{\"event\":\"vpn-changed\",\"source\":\"openvpn\"}")
+	const request = "POST /v1/fire HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s"
+	_, _ = fmt.Fprintf(c, request, len(vpnChanged), vpnChanged)
 	idle(c)
 }
 
