@@ -481,8 +481,8 @@ func TestConnectionsOfOneUser(t *testing.T) {
 			}
 			return ok
 		}
-		for range 2 * maxPerStranger {
-			for uid := range uint32(80) {
+		for uid := range uint32(80) {
+			for range 2 * maxPerStranger {
 				enter(5000000 + uid)
 			}
 		}
@@ -516,14 +516,15 @@ func TestConnectionsInARow(t *testing.T) {
 		v := newVisitors()
 		defer v.effort.stop()
 		come := func() (times int) {
-			for {
+			for times < 10*maxStrangers {
 				leave, ok := v.admit(peer{uid: 4242424242})
 				if !ok {
-					return times
+					break
 				}
 				leave()
 				times++
 			}
+			return times
 		}
 		if n := come(); n != 2*maxStrangers {
 			t.Errorf("it came %d times", n)
@@ -727,22 +728,24 @@ func TestOthersWhoWait(t *testing.T) {
 	}
 	server := NewServer(stub{mayFire: func(uint32, string) bool { return true }, fire: fired})
 	ctx, hangUp := context.WithCancel(t.Context())
-	fire := func(uid uint32) *httptest.ResponseRecorder {
+	fire := func(ctx context.Context, uid uint32) *httptest.ResponseRecorder {
 		w := fakeCaller{httptest.NewRecorder()}
-		ctx := context.WithValue(ctx, peerKey{}, peer{uid: uid})
+		ctx = context.WithValue(ctx, peerKey{}, peer{uid: uid})
 		r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/v1/fire", strings.NewReader(`{"event":"x"}`))
 		server.Handler.ServeHTTP(w, r)
 		return w.ResponseRecorder
 	}
 	var waiting sync.WaitGroup
 	wait := func(uid uint32) {
-		waiting.Go(func() { fire(uid) })
+		waiting.Go(func() { fire(ctx, uid) })
 		<-entered
 	}
 	for n := range maxOthersWaiting {
 		wait(4242424242 + uint32(n)) //nolint:gosec // They are few.
 	}
-	w := fire(4242424242)
+	soon, cancel := context.WithTimeout(ctx, callerTime)
+	defer cancel()
+	w := fire(soon, 4242424242)
 	if text := w.Body.String(); w.Code != http.StatusTooManyRequests || !strings.Contains(text, "8 callers wait") {
 		t.Errorf("one too many is told %d %s", w.Code, text)
 	}
