@@ -58,8 +58,9 @@ func TestAttacks(t *testing.T) {
 	usual := rotated(t, Public(80))
 	for i, a := range attacks {
 		t.Run(a.name, func(t *testing.T) {
-			shell(t, "systemctl stop netwatch.service; rm -r /var/lib/netwatch")
-			watching(t, rules, Public(80+i))
+			shell(t, "systemctl stop netwatch.socket netwatch.service; rm -r /var/lib/netwatch")
+			must(t, world.SetPublic(t.Context(), Public(80)))
+			watching(t, rules, Public(80))
 			pid := pidHere(t, show(t, "netwatch.service", "MainPID"))
 			before := largest(t, pid, true)
 			besieged(t, a.user, a.mode, a.socket)
