@@ -741,7 +741,7 @@ func TestOthersWhoWait(t *testing.T) {
 		<-entered
 	}
 	for n := range maxOthersWaiting {
-		wait(4242424242 + uint32(n)) //nolint:gosec // They are few.
+		wait(4242424242 + uint32(n))
 	}
 	soon, cancel := context.WithTimeout(ctx, callerTime)
 	defer cancel()

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -62,18 +63,21 @@ type Server struct {
 func (s *Server) Settle(ctx context.Context) { s.arrivals.settle(ctx) }
 
 // Serve accepts on each of the sockets until they are closed or one fails, and
-// returns once it does on none.
+// returns once it does on none, with the first error.
 func (s *Server) Serve(sockets *Sockets) error {
-	ended := make(chan error, len(sockets.all))
+	first := make(chan error, 1)
+	var all sync.WaitGroup
 	for _, l := range sockets.all {
-		go func() { ended <- s.Server.Serve(l) }()
+		all.Go(func() {
+			select {
+			case first <- s.Server.Serve(l):
+			default:
+			}
+			_ = sockets.Close() // the others end by that
+		})
 	}
-	err := <-ended
-	_ = sockets.Close()
-	for range sockets.all[1:] {
-		<-ended
-	}
-	return err
+	all.Wait()
+	return <-first
 }
 
 // NewServer serves d. The caller calls Serve with sockets, and Shutdown.

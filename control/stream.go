@@ -1,6 +1,7 @@
 package control
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -31,12 +32,12 @@ func (s stream) close() { _ = unix.Close(int(s)) }
 func (s stream) connect(path string, deadline time.Time) error {
 	for {
 		err := s.knock(path)
-		switch {
-		case err == unix.EAGAIN && time.Until(deadline) > connectPause:
+		switch full := errors.Is(err, unix.EAGAIN); {
+		case full && time.Until(deadline) > connectPause:
 			wait(nil, time.Now().Add(connectPause))
-		case err == unix.EAGAIN:
+		case full:
 			return errFull
-		case err != unix.EINTR:
+		case !errors.Is(err, unix.EINTR):
 			return err
 		}
 	}
