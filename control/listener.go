@@ -13,7 +13,7 @@ import (
 // end would have us open and shut without end.
 const (
 	shutOutAtOnce = 32
-	shutOutPause  = time.Millisecond
+	shutOutPause  = 5 * time.Millisecond
 )
 
 // maxLines is how many lines a user without privileges may send: more than a

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -26,9 +27,11 @@ var installAttack = sync.OnceValue(func() error {
 // controlSocket is the one for everyone.
 const controlSocket = "/run/netwatch/netwatch.sock"
 
-// What somebody on the machine may do to netwatch at most.
+// What somebody on the machine may do to netwatch at most: how much memory it
+// takes, how much of a processor, and how much longer a rotation.
 const (
 	mayTakeKB   = 16 << 10
+	mayWork     = 0.5
 	mayHoldUp   = time.Second
 	firesOfRoot = 60
 	hooks       = 40
@@ -63,16 +66,22 @@ func TestAttacks(t *testing.T) {
 			watching(t, rules, Public(80))
 			pid := pidHere(t, show(t, "netwatch.service", "MainPID"))
 			before := largest(t, pid, true)
+			began, worked := time.Now(), processorTime(t, pid)
 			besieged(t, a.user, a.mode, a.socket)
+			share := float64(processorTime(t, pid)-worked) / float64(time.Since(began))
 			slowest := firedByRoot(t)
 			took := rotated(t, Public(81+i))
 			if a.user != "nobody" { // Who can take the place of OpenVPN's user is that user.
 				heardOf(t, fmt.Sprintf("under-%d", i))
 			}
 			after := largest(t, pid, false)
-			t.Logf("%d KB, %d before; slowest fire %v, rotation %v, usually %v", after, before, slowest, took, usual)
+			t.Logf("%d KB, %d before; %.0f %% of a processor", after, before, 100*share)
+			t.Logf("slowest fire %v, rotation %v, usually %v", slowest, took, usual)
 			if after > before+mayTakeKB {
 				t.Errorf("it grows by %d KB", after-before)
+			}
+			if share > mayWork {
+				t.Errorf("it has %.0f %% of a processor", 100*share)
 			}
 			if took > usual+mayHoldUp {
 				t.Errorf("a rotation takes %v, and %v without", took, usual)
@@ -102,6 +111,22 @@ func largest(t *testing.T, pid int, forget bool) int {
 		must(t, os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0))
 	}
 	return memoryOf(t, pid, "VmHWM")
+}
+
+// processorTime is what a process has had of the processors (proc_pid_stat(5)), in
+// whose table it is the fourteenth and the fifteenth.
+func processorTime(t *testing.T, pid int) time.Duration {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	must(t, err)
+	_, rest, _ := strings.Cut(string(text), ") ") // The name before may hold blanks.
+	var ticks time.Duration
+	for _, field := range strings.Fields(rest)[11:13] {
+		n, err := strconv.Atoi(field)
+		must(t, err)
+		ticks += time.Duration(n)
+	}
+	return ticks * time.Second / 100
 }
 
 // firedByRoot fires one after the other, each to the end of its run, until one

@@ -14,11 +14,13 @@ import (
 func helped(t *testing.T, said string) {
 	t.Helper()
 	_, hint, _ := strings.Cut(said, "hint: ")
-	command := regexp.MustCompile(`systemctl restart netwatch[-a-z. ]*`).FindString(hint)
+	command := regexp.MustCompile(`systemctl restart netwatch[-a-z.]*`).FindString(hint)
 	if command == "" {
 		t.Fatalf("there is no remedy in\n%s", said)
 	}
-	shell(t, command)
+	if out, err := server.Exec(t.Context(), "sh", "-c", command); err != nil {
+		t.Fatalf("%v: %s\n%s", err, out, shell(t, "journalctl -b -n 20 -u netwatch.socket -u netwatch-file.socket"))
+	}
 }
 
 // When somebody has removed the control sockets, or one of them, root is told what
