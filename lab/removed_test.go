@@ -92,6 +92,12 @@ func TestWhoMayConnect(t *testing.T) {
 	must(t, server.WriteFile("/etc/netwatch/netwatch.toml", configuration(YunoHost, "1h")+changed, 0o644))
 	shell(t, "systemctl reload netwatch.service")
 	mayConnect(t, "synapse", "nobody")
+	shell(t, "systemctl stop netwatch.service; systemctl restart netwatch.socket") // As after a boot.
+	for _, door := range []string{".group", ".source"} {
+		if out, may := as(t, "nobody", "test -w "+controlSocket+door); may {
+			t.Errorf("before netwatch starts anybody may fill the queue of %s: %s", door, out)
+		}
+	}
 	shell(t, "systemctl mask --now netwatch.socket 2>&1; rm -rf /run/netwatch; systemctl start netwatch.service")
 	t.Cleanup(func() {
 		const line = "systemctl stop netwatch.service; systemctl unmask netwatch.socket"
