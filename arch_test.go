@@ -35,7 +35,7 @@ var mayImport = map[string][]string{
 	"state":   {"."},
 	"helper":  {".", "access", "servers"},
 	"hooks":   {".", "state"},
-	"control": {".", "hooks", "state"},
+	"control": {".", "access", "hooks", "state"},
 	"config":  {".", "sources", "actions", "hooks"},
 	// What a machine needs and how it stands: files, and no dispatcher.
 	"setup": {".", "config", "actions", "servers", "sources", "packaging"},

@@ -69,8 +69,9 @@ var defaultDaemon = Daemon{
 }
 
 // maxSocket is how many bytes the path of a unix socket may have (unix(7):
-// sun_path has 108 with the final zero byte).
-const maxSocket = 107
+// sun_path has 108 with the final zero byte), and beside it there is one with
+// ".source" at its end.
+const maxSocket = 107 - len(".source")
 
 // Load reads the configuration file. What is wrong in the text comes as
 // Mistakes; a file that cannot be read, or that others may write, comes as a
@@ -186,7 +187,7 @@ func (r *reader) daemon(n *node, d *Daemon) {
 	}
 	r.decode(n, d)
 	if socket := n.member("socket"); len(d.Socket) > maxSocket && socket != nil {
-		r.at(socket, fmt.Errorf("has %d bytes: the path of a unix socket may have %d", len(d.Socket), maxSocket))
+		r.at(socket, fmt.Errorf("has %d bytes: the path of this socket may have %d", len(d.Socket), maxSocket))
 	}
 }
 

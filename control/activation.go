@@ -2,41 +2,59 @@ package control
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"os"
+	"slices"
 
 	"github.com/coreos/go-systemd/v22/activation"
 
 	"netwatch"
 )
 
-// inherited is the socket that systemd holds (sd_listen_fds(3)), or nil when
-// there is none. It must be the one that the configuration names: who fires
-// looks there.
-func inherited(path string) (*net.UnixListener, error) {
+// inherited are the sockets that systemd holds (sd_listen_fds(3)), or nil when
+// there are none. They must be those that the configuration names: who fires
+// looks there. The two for few may be missing.
+func inherited(path string) ([]*net.UnixListener, error) {
 	files := activation.Files(true) // the environment is unset: children must not take it for theirs
 	defer closeAll(files)
-	if len(files) == 0 {
-		return nil, nil
+	var all []*net.UnixListener
+	for _, f := range files {
+		l, err := taken(f, path)
+		if err != nil {
+			closeAll(all)
+			return nil, fmt.Errorf("taking the control socket from systemd: %w", err)
+		}
+		all = append(all, l)
 	}
-	if len(files) > 1 {
-		return nil, fmt.Errorf("systemd hands over %d sockets; netwatch has one, %s", len(files), path)
+	if len(all) > 0 && !slices.ContainsFunc(all, func(l *net.UnixListener) bool { return l.Addr().String() == path }) {
+		defer closeAll(all)
+		return nil, otherSocket(all[0].Addr(), path)
 	}
-	l, err := net.FileListener(files[0])
+	return all, nil
+}
+
+// taken is one of the sockets.
+func taken(f *os.File, path string) (*net.UnixListener, error) {
+	l, err := net.FileListener(f)
 	if err != nil {
-		return nil, fmt.Errorf("taking the control socket from systemd: %w", err)
+		return nil, err
 	}
 	u, ok := l.(*net.UnixListener)
-	if !ok || l.Addr().String() != path {
+	if !ok || !slices.Contains(doors(path), l.Addr().String()) {
 		_ = l.Close()
-		return nil, netwatch.WithHint(fmt.Errorf("taking the control socket from systemd: it is %s, and the configuration says %s", l.Addr(), path),
-			"make ListenStream= of netwatch.socket and daemon.socket the same (systemctl edit netwatch.socket)")
+		return nil, otherSocket(l.Addr(), path)
 	}
 	return u, nil
 }
 
-func closeAll(files []*os.File) {
-	for _, f := range files {
-		_ = f.Close()
+func otherSocket(is net.Addr, path string) error {
+	return netwatch.WithHint(fmt.Errorf("it is %s, and the configuration says %s", is, path),
+		"make ListenStream= of netwatch.socket and daemon.socket the same (systemctl edit netwatch.socket)")
+}
+
+func closeAll[C io.Closer](all []C) {
+	for _, c := range all {
+		_ = c.Close()
 	}
 }

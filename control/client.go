@@ -34,12 +34,33 @@ type Client struct {
 // takes to look at all sources and to write to a slow disk.
 const patience = 10 * time.Second
 
+// queueTime is how long a caller knocks where the queue is full.
+const queueTime = 5 * time.Second
+
 // NewClient does not connect yet.
 func NewClient(path string) *Client {
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", path)
-	}
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return connect(ctx, path) }
 	return &Client{path, http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true, ResponseHeaderTimeout: patience}}}
+}
+
+// connect connects to the first of the sockets that takes us. Where the queue of
+// the last is full it knocks again for a while.
+func connect(ctx context.Context, path string) (c net.Conn, err error) {
+	for until := time.Now().Add(queueTime); ; {
+		for _, door := range doors(path) {
+			if c, err = new(net.Dialer).DialContext(ctx, "unix", door); err == nil {
+				return c, nil
+			}
+		}
+		if !errors.Is(err, unix.EAGAIN) || time.Now().After(until) {
+			return nil, err
+		}
+		select {
+		case <-time.After(connectPause):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 }
 
 // Fire sends a request. accepted gets the first line of the answer, each gets
@@ -179,14 +200,27 @@ func (c *Client) unreached(ctx context.Context, err error) error {
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
+	case errors.Is(err, unix.EAGAIN):
+		return overrun(errFull)
+	case errors.Is(err, io.EOF), errors.Is(err, unix.ECONNRESET), errors.Is(err, unix.EPIPE):
+		return overrun(errBroken)
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return netwatch.WithHint(fmt.Errorf("%w: it does not answer", ErrUnreachable), "it hangs: systemctl restart netwatch; what it has accepted it then does")
 	case errors.Is(err, unix.EACCES):
 		return netwatch.WithHint(fmt.Errorf("%w: connecting to %s: %w", ErrNotPermitted, c.path, unix.EACCES), "see that every directory above the socket may be entered")
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ECONNREFUSED):
-		return netwatch.WithHint(fmt.Errorf("%w: nobody listens on %s", ErrUnreachable, c.path), "start it (systemctl start netwatch; if it does not start, netwatch check and journalctl -u netwatch say why), or name its configuration with -c")
+		return netwatch.WithHint(fmt.Errorf("%w: nobody listens on %s", ErrUnreachable, c.path),
+			"start it anew: systemctl restart netwatch.socket, or netwatch.service where that is masked (if it does not "+
+				"start, netwatch check and journalctl -u netwatch say why); or name its configuration with -c")
 	}
 	return fmt.Errorf("%w: %w", ErrUnreachable, err)
+}
+
+// overrun is the error of a caller for whom there was no room, or no answer.
+func overrun(why error) error {
+	return netwatch.WithHint(fmt.Errorf("%w: %w", ErrUnreachable, why),
+		"it hangs (systemctl restart netwatch), ends (journalctl -u netwatch says why), or many connect to it "+
+			"(as root, top and ss -xp show who)")
 }
 
 // refusal is the error in an answer that is not 200.

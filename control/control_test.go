@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,9 +20,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 	"golang.org/x/time/rate"
 
 	"netwatch"
+	"netwatch/access"
 	"netwatch/hooks"
 	"netwatch/state"
 )
@@ -170,7 +174,7 @@ func TestKilledDaemon(t *testing.T) {
 		if c, err := l.Accept(); err == nil {
 			_ = c.Close()
 		}
-		_ = second.Serve(&listener{UnixListener: l.(*net.UnixListener), effort: newEffort(), open: map[uint32]int{}})
+		_ = second.Serve(newSockets(path, l.(*net.UnixListener)))
 	}()
 	if a, _, err := fired(t, path, Request{Event: "x"}); err != nil || a.ID != "second" {
 		t.Errorf("%+v, %v", a, err)
@@ -279,7 +283,11 @@ func TestBadRequests(t *testing.T) {
 	for i := range maxFields {
 		fields = strings.Replace(fields, "%d", fmt.Sprint(i), 1)
 	}
-	for _, body := range []string{`{"event": "x", "fields": {"a": "b\u0000c"}}`, `{"event": "x", "fields": {` + fields + `"more": ""}}`, "", "{", "[]", `{"event": 1}`, `{"evnet": "x"}`, `{}`, `{"event": "` + strings.Repeat("x", maxBody) + `"}`} {
+	for _, body := range []string{
+		`{"event": "x"} {"event": "x"}`, `{"event": "x"}]`,
+		`{"event": "x", "fields": {"a": "b\u0000c"}}`, `{"event": "x", "fields": {` + fields + `"more": ""}}`,
+		"", "{", "[]", `{"event": 1}`, `{"evnet": "x"}`, `{}`, `{"event": "` + strings.Repeat("x", maxBody) + `"}`,
+	} {
 		_, err := client.call(t.Context(), http.MethodPost, "/v1/fire", []byte(body))
 		if err == nil || !strings.Contains(err.Error(), "reading the request") {
 			t.Errorf("%.20q: %v", body, err)
@@ -323,12 +331,12 @@ func TestPeerIsTheProcessThatConnects(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	client, err := net.Dial("unix", l.Addr().String())
+	client, err := net.Dial("unix", l.all[0].Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	server, err := l.Accept()
+	server, err := l.all[0].Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -380,6 +388,40 @@ func TestListen(t *testing.T) {
 	}
 }
 
+// Each of the sockets is for whom it is for, from the moment at which it is there.
+func TestAdmit(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "netwatch.sock")
+	s, err := Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	modes := func(when string, want ...os.FileMode) {
+		for i, door := range doors(path) {
+			info, err := os.Stat(door)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if mode := info.Mode().Perm(); mode&^want[i] != 0 || mode&0o600 != 0o600 {
+				t.Errorf("%s %s has %v", when, door, mode)
+			}
+		}
+	}
+	modes("at first", 0o755, 0o755, 0o666) // To connect takes the right to write.
+	if err := s.Admit([]uint32{65534}); err != nil {
+		t.Fatal(err)
+	}
+	modes("later", 0o660, 0o660, 0o666)
+	acl, nobody := make([]byte, 100), []byte{2, 0, 6, 0, 0xfe, 0xff, 0, 0} // acl(5), as the kernel has it
+	if n, err := unix.Getxattr(path+ofSources, access.Xattr, acl); err != nil || !bytes.Contains(acl[:n], nobody) {
+		t.Errorf("the ACL is %v, %v", acl, err)
+	}
+	if err := s.Admit(nil); err != nil {
+		t.Fatal(err)
+	}
+	modes("without users", 0o660, 0o600, 0o666)
+}
+
 // A file that is not a socket is not removed to make way for one.
 func TestListenRemovesNothingElse(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "precious")
@@ -411,7 +453,7 @@ func TestHungDaemon(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	c := NewClient(l.Addr().String())
+	c := NewClient(l.path)
 	transport := c.http.Transport.(*http.Transport)
 	if transport.ResponseHeaderTimeout != patience {
 		t.Errorf("a client waits for %s", transport.ResponseHeaderTimeout)
@@ -422,39 +464,166 @@ func TestHungDaemon(t *testing.T) {
 	}
 }
 
-// A user without privileges has so many connections and no more, and gets one
-// back with each that is closed; others do not suffer.
+// Users without privileges have so many connections and no more, each and all
+// together, however many they are, and get one back with each that is closed.
+// Those of the sources have their own, and those who may do all are not limited.
 func TestConnectionsOfOneUser(t *testing.T) {
-	l := &listener{effort: newEffort(), open: map[uint32]int{}}
-	somebody, other := peer{uid: 4242424242}, peer{uid: 4242424243}
-	for n := range maxPerUser {
-		if !l.admit(somebody) {
-			t.Fatalf("connection %d is refused", n+1)
+	synctest.Test(t, func(t *testing.T) {
+		v := newVisitors()
+		defer v.effort.stop()
+		const ofSource = 4242424242
+		v.know([]uint32{ofSource})
+		open := map[uint32][]func(){}
+		enter := func(uid uint32) bool {
+			leave, ok := v.admit(peer{uid: uid})
+			if ok {
+				open[uid] = append(open[uid], leave)
+			}
+			return ok
 		}
-	}
-	if l.admit(somebody) || !l.admit(other) || !l.admit(peer{uid: 0}) {
-		t.Error("the limit is not that user's own")
-	}
-	l.leave(somebody)
-	if !l.admit(somebody) {
-		t.Error("what was closed still counts")
-	}
-	for range 10 * maxPerUser {
-		if !l.admit(peer{uid: uint32(os.Geteuid())}) {
-			t.Fatal("the daemon's own user is limited")
+		for uid := range uint32(80) {
+			for range 2 * maxPerStranger {
+				enter(5000000 + uid)
+			}
 		}
+		all := 0
+		for uid, connections := range open {
+			if all += len(connections); len(connections) > maxPerStranger {
+				t.Errorf("user %d has %d connections", uid, len(connections))
+			}
+		}
+		if all != maxStrangers {
+			t.Errorf("strangers have %d connections", all)
+		}
+		for range maxPerUserOfSource {
+			if !enter(ofSource) || !enter(0) || !enter(uint32(os.Geteuid())) {
+				t.Fatal("strangers took the place of others")
+			}
+		}
+		if enter(ofSource) || !enter(0) {
+			t.Error("the limit of a user of a source is not his own")
+		}
+		open[ofSource][0]()
+		if !enter(ofSource) {
+			t.Error("what was closed still counts")
+		}
+	})
+}
+
+// Who connects again and again is let in so often, and again after a while.
+func TestConnectionsInARow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newVisitors()
+		defer v.effort.stop()
+		come := func() (times int) {
+			for times < 10*maxStrangers {
+				leave, ok := v.admit(peer{uid: 4242424242})
+				if !ok {
+					break
+				}
+				leave()
+				times++
+			}
+			return times
+		}
+		if n := come(); n != 2*maxStrangers {
+			t.Errorf("it came %d times", n)
+		}
+		time.Sleep(time.Second)
+		if n := come(); n != strangersPace {
+			t.Errorf("a second later it came %d times", n)
+		}
+	})
+}
+
+// A caller who does not finish his request in time is let go, also where more was
+// announced than it takes, and nothing is done for him.
+func TestSlowRequestIsLetGo(t *testing.T) {
+	path := serve(t, stub{fire: func(context.Context, Request, func(netwatch.Entry)) (Accepted, error) {
+		t.Error("it was fired")
+		return Accepted{}, nil
+	}})
+	var all sync.WaitGroup
+	for _, request := range []string{
+		"POST /v1/fire HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{",
+		"POST /v1/fire HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{\"event\":\"x\"}",
+		"POST /v1/fire HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nd\r\n{\"event\":\"x\"}\r\n",
+		"GET /v1/status HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n",
+		"GET /v1/nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n",
+	} {
+		c := dial(t, path, request)
+		all.Go(func() {
+			_ = c.SetReadDeadline(time.Now().Add(2 * callerTime)) // Sockets take it.
+			if answer, err := io.ReadAll(c); err != nil || !strings.Contains(string(answer), "400 Bad Request") {
+				t.Errorf("%q: %q, %v", request, answer, err)
+			}
+		})
+	}
+	all.Wait()
+}
+
+// A user without privileges may send so many lines, in one request, and no more
+// than that.
+func TestManyHeaders(t *testing.T) {
+	for _, c := range []struct {
+		uid    uint32
+		lines  int
+		answer string
+	}{
+		{4242424242, 20, "200 OK"},
+		{4242424242, maxLines, "400 Bad Request"},
+		{0, maxLines, "200 OK"},
+	} {
+		one, other := socketPair(t)
+		served := make(chan struct{})
+		server := NewServer(stub{})
+		go func() {
+			defer close(served)
+			_ = server.Server.Serve(&single{newConn(one, peer{uid: c.uid}, func() {})})
+		}()
+		_, _ = io.WriteString(other, "GET /v1/status HTTP/1.1\r\nHost: x\r\n"+strings.Repeat("a:\r\n", c.lines)+"\r\n")
+		_ = other.CloseWrite()
+		if answer, err := io.ReadAll(other); err != nil || !strings.Contains(string(answer), c.answer) {
+			t.Errorf("user %d, %d lines: %.100q, %v", c.uid, c.lines, answer, err)
+		} else if strings.Contains(string(answer), "Connection: close") != (c.uid != 0) {
+			t.Errorf("user %d: %q", c.uid, answer)
+		}
+		<-served
+		_ = server.Close()
 	}
 }
 
-// A caller who does not finish his request is let go in time.
-func TestSlowRequestIsLetGo(t *testing.T) {
-	c := dial(t, serve(t, stub{}), "POST /v1/fire HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
-	if err := c.SetReadDeadline(time.Now().Add(4 * callerTime)); err != nil {
+// A single is a listener to which one connection comes.
+type single struct{ net.Conn }
+
+func (s *single) Addr() net.Addr { return s.LocalAddr() }
+func (s *single) Close() error   { return nil }
+func (s *single) Accept() (c net.Conn, err error) {
+	if s.Conn == nil {
+		return nil, net.ErrClosed
+	}
+	c, s.Conn = s.Conn, nil
+	return c, nil
+}
+
+// socketPair are the two ends of a connection.
+func socketPair(t *testing.T) (one, other *net.UnixConn) {
+	t.Helper()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if answer, err := io.ReadAll(c); err != nil || !strings.Contains(string(answer), "400 Bad Request") {
-		t.Errorf("%q, %v", answer, err)
+	var ends [2]*net.UnixConn
+	for i, fd := range fds {
+		f := os.NewFile(uintptr(fd), "pair")
+		c, err := net.FileConn(f)
+		if err := errors.Join(err, f.Close()); err != nil {
+			t.Fatal(err)
+		}
+		ends[i] = c.(*net.UnixConn)
+		t.Cleanup(func() { _ = c.Close() })
 	}
+	return ends[0], ends[1]
 }
 
 // So is one who does not read what he follows.
@@ -548,6 +717,41 @@ func TestCallersWhoWait(t *testing.T) {
 			return
 		}
 	}
+}
+
+// Who has no privileges and waits takes no place of those who have some.
+func TestOthersWhoWait(t *testing.T) {
+	entered := make(chan struct{}, maxOthersWaiting+1)
+	fired := func(context.Context, Request, func(netwatch.Entry)) (Accepted, error) {
+		entered <- struct{}{}
+		return Accepted{ID: "i", Rules: []Plan{{Name: "never ends"}}}, nil
+	}
+	server := NewServer(stub{mayFire: func(uint32, string) bool { return true }, fire: fired})
+	ctx, hangUp := context.WithCancel(t.Context())
+	fire := func(ctx context.Context, uid uint32) *httptest.ResponseRecorder {
+		w := fakeCaller{httptest.NewRecorder()}
+		ctx = context.WithValue(ctx, peerKey{}, peer{uid: uid})
+		r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/v1/fire", strings.NewReader(`{"event":"x"}`))
+		server.Handler.ServeHTTP(w, r)
+		return w.ResponseRecorder
+	}
+	var waiting sync.WaitGroup
+	wait := func(uid uint32) {
+		waiting.Go(func() { fire(ctx, uid) })
+		<-entered
+	}
+	for n := range maxOthersWaiting {
+		wait(4242424242 + uint32(n))
+	}
+	soon, cancel := context.WithTimeout(ctx, callerTime)
+	defer cancel()
+	w := fire(soon, 4242424242)
+	if text := w.Body.String(); w.Code != http.StatusTooManyRequests || !strings.Contains(text, "8 callers wait") {
+		t.Errorf("one too many is told %d %s", w.Code, text)
+	}
+	wait(0)
+	hangUp()
+	waiting.Wait()
 }
 
 func TestHistoryIsFollowed(t *testing.T) {

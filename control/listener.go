@@ -1,42 +1,42 @@
 package control
 
 import (
+	"bytes"
+	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
+	"time"
 )
 
-// maxPerUser is how many connections a user without privileges may have open at
-// once; those beyond are closed. So nobody can take what the others need, and
-// what many OpenVPN scripts say while netwatch hangs is not lost.
-const maxPerUser = 256
+// After so many who were shut out, so long nobody is let in: who knocks without
+// end would have us open and shut without end.
+const (
+	shutOutAtOnce = 32
+	shutOutPause  = 5 * time.Millisecond
+)
 
-// A listener knows who connects.
+// maxLines is how many lines a user without privileges may send: more than a
+// request has. Each header takes memory, however short it is.
+const maxLines = 128
+
+var errTooManyLines = errors.New("it has too many lines")
+
+// A listener knows who connects to a socket.
 type listener struct {
 	*net.UnixListener
-	effort *effort
-
-	mu   sync.Mutex
-	open map[uint32]int // connections by user
-	all  int            // connections
+	visitors *visitors
+	shutOut  int
 }
 
 // Close ends the listening, not the connections.
 func (l *listener) Close() error {
-	l.effort.stop()
+	l.visitors.effort.stop()
 	return l.UnixListener.Close()
 }
 
-// A knownConn is a connection and who is at its other end.
-type knownConn struct {
-	*net.UnixConn
-	peer  peer
-	close func() error
-}
-
-// Close closes the connection; to do it again does nothing.
-func (c *knownConn) Close() error { return c.close() }
-
-// Accept returns the next connection that its user may have.
+// Accept returns the next connection that its user may have. It is for one
+// goroutine.
 func (l *listener) Accept() (net.Conn, error) {
 	for {
 		c, err := l.AcceptUnix()
@@ -44,35 +44,41 @@ func (l *listener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		p, err := peerOf(c)
-		if err != nil || !l.admit(p) {
-			_ = c.Close()
-			continue
+		if err == nil {
+			if leave, ok := l.visitors.admit(p); ok {
+				return newConn(c, p, leave), nil
+			}
 		}
-		return &knownConn{c, p, sync.OnceValue(func() error {
-			l.leave(p)
-			return c.Close()
-		})}, nil
+		_ = c.Close()
+		if l.shutOut++; l.shutOut%shutOutAtOnce == 0 {
+			<-time.After(shutOutPause)
+		}
 	}
 }
 
-func (l *listener) admit(p peer) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.open[p.uid] >= maxPerUser && !p.privileged() {
-		return false
-	}
-	l.open[p.uid]++
-	l.all++
-	l.effort.callers(l.all)
-	return true
+// A knownConn is a connection and who is at its other end.
+type knownConn struct {
+	*net.UnixConn
+	peer  peer
+	lines atomic.Int64
+	close func() error
 }
 
-func (l *listener) leave(p peer) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.open[p.uid]--; l.open[p.uid] == 0 {
-		delete(l.open, p.uid)
-	}
-	l.all--
-	l.effort.callers(l.all)
+func newConn(c *net.UnixConn, p peer, leave func()) *knownConn {
+	return &knownConn{UnixConn: c, peer: p, close: sync.OnceValue(func() error {
+		leave()
+		return c.Close()
+	})}
 }
+
+// Read reads what the caller sends, of which so much is enough.
+func (c *knownConn) Read(b []byte) (int, error) {
+	n, err := c.UnixConn.Read(b)
+	if c.lines.Add(int64(bytes.Count(b[:n], []byte("\n")))) > maxLines && !c.peer.privileged() {
+		return 0, errTooManyLines
+	}
+	return n, err
+}
+
+// Close closes the connection; to do it again does nothing.
+func (c *knownConn) Close() error { return c.close() }

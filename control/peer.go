@@ -8,6 +8,7 @@ import (
 	"os/user"
 	"slices"
 	"strconv"
+	"sync"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -60,29 +61,35 @@ func peerOf(conn *net.UnixConn) (p peer, err error) {
 // peerGroups are the supplementary groups of the peer (SO_PEERGROUPS), for
 // which x/sys/unix has no function. None are found on an error.
 func peerGroups(fd uintptr) []uint32 {
-	groups := make([]uint32, 1024)
-	size := uint32(4 * 1024)
+	var groups [1024]uint32
+	size := uint32(unsafe.Sizeof(groups))
+	into, length := unsafe.Pointer(&groups), unsafe.Pointer(&size) //nolint:gosec // getsockopt(2) takes addresses
 	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_PEERGROUPS,
-		uintptr(unsafe.Pointer(&groups[0])), uintptr(unsafe.Pointer(&size)), 0) //nolint:gosec // getsockopt(2) takes addresses
+		uintptr(into), uintptr(length), 0)
 	if errno != 0 {
 		return nil
 	}
-	return groups[:size/4]
+	return slices.Clone(groups[:size/4])
 }
 
 // privileged says that the peer may do all: root, the daemon's own user, and
 // the group netwatch.
 func (p peer) privileged() bool {
-	if p.uid == 0 || int(p.uid) == os.Geteuid() {
-		return true
-	}
-	g, err := user.LookupGroup(group)
-	if err != nil {
-		return false
-	}
-	gid, err := strconv.ParseUint(g.Gid, 10, 32)
-	return err == nil && slices.Contains(p.groups, uint32(gid))
+	ours := func(g uint32) bool { return int(g) == groupID() }
+	return p.uid == 0 || int(p.uid) == os.Geteuid() || slices.ContainsFunc(p.groups, ours)
 }
+
+// groupID is the id of the group, or -1. It is looked up once: to read the file of
+// groups for each who knocks would be much. A group that is made later counts
+// from the next start.
+var groupID = sync.OnceValue(func() int {
+	if g, err := user.LookupGroup(group); err == nil {
+		if id, err := strconv.Atoi(g.Gid); err == nil {
+			return id
+		}
+	}
+	return -1
+})
 
 // notPermitted is the error for a peer who may not do something.
 func notPermitted(p peer, do string) error {

@@ -1,15 +1,15 @@
 package control
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
+	"io"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -27,14 +27,21 @@ const (
 	maxFields = 32
 )
 
-// callerTime is how long a caller may take to send a request, or to take a line
-// of the answer.
+// maxHeader is the size of a request's headers in bytes that no true one reaches.
+const maxHeader = 4 << 10
+
+// callerTime is how long a caller may take to send the whole of a request, or to
+// take a line of the answer.
 const callerTime = 5 * time.Second
 
-// maxWaiting is how many callers may wait for the runs of their events at once.
-// Each holds a connection and up to followerBuffer entries, about 80 KB, and for
-// as long as a limit holds the run.
-const maxWaiting = 64
+// maxWaiting is how many callers may wait for the runs of their events at once,
+// and maxOthersWaiting how many of those without privileges, who take none of the
+// others' places. Each holds a connection and up to followerBuffer entries, about
+// 80 KB, and for as long as a limit holds the run.
+const (
+	maxWaiting       = 64
+	maxOthersWaiting = 8
+)
 
 // The errors of Fire that are the caller's.
 var (
@@ -43,56 +50,6 @@ var (
 	// ErrNotOfSource is an event that the source does not tell of.
 	ErrNotOfSource = errors.New("this source does not fire this event")
 )
-
-// Listen makes the socket, open to every user: who may do what is decided by
-// the peer's credentials. A socket that a dead daemon left is replaced, a
-// living one is not. Where systemd holds the socket it is taken over: what came
-// while no daemon was there waits in it.
-func Listen(path string) (net.Listener, error) {
-	l, err := inherited(path)
-	if l == nil && err == nil {
-		l, err = create(path)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return &listener{UnixListener: l, effort: newEffort(), open: map[uint32]int{}}, nil
-}
-
-func create(path string) (*net.UnixListener, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // every user may ask for the status
-		return nil, fmt.Errorf("making the directory of the control socket: %w", err)
-	}
-	if c, err := net.Dial("unix", path); err == nil {
-		_ = c.Close()
-		return nil, netwatch.WithHint(fmt.Errorf("listening on %s: another netwatch listens there", path), "stop the other one, or set daemon.socket to another path")
-	}
-	if err := removeSocket(path); err != nil {
-		return nil, fmt.Errorf("removing the old control socket: %w", err)
-	}
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	if err != nil {
-		return nil, netwatch.WithHint(fmt.Errorf("listening on the control socket: %w", err), "run netwatch as a user who may write there, or name another path as daemon.socket")
-	}
-	if err := os.Chmod(path, 0o666); err != nil { //nolint:gosec // see above
-		return nil, errors.Join(fmt.Errorf("opening the control socket to all users: %w", err), l.Close())
-	}
-	return l, nil
-}
-
-// removeSocket removes what a dead daemon left, and nothing but a socket.
-func removeSocket(path string) error {
-	info, err := os.Lstat(path)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return nil
-	case err != nil:
-		return err
-	case info.Mode().Type() != os.ModeSocket:
-		return netwatch.WithHint(fmt.Errorf("%s is not a socket", path), "name another path as daemon.socket")
-	}
-	return os.Remove(path)
-}
 
 // A Server serves a Daemon.
 type Server struct {
@@ -105,9 +62,30 @@ type Server struct {
 // be closed and Serve have returned; after it the daemon may refuse events.
 func (s *Server) Settle(ctx context.Context) { s.arrivals.settle(ctx) }
 
-// NewServer serves d. The caller calls Serve with a listener, and Shutdown.
+// Serve accepts on each of the sockets until they are closed or one fails, and
+// returns once it does on none, with the first error.
+func (s *Server) Serve(sockets *Sockets) error {
+	first := make(chan error, 1)
+	var all sync.WaitGroup
+	for _, l := range sockets.all {
+		all.Go(func() {
+			select {
+			case first <- s.Server.Serve(l):
+			default:
+			}
+			_ = sockets.Close() // the others end by that
+		})
+	}
+	all.Wait()
+	return <-first
+}
+
+// NewServer serves d. The caller calls Serve with sockets, and Shutdown.
 func NewServer(d Daemon) *Server {
-	s := server{d, make(chan struct{}, maxWaiting), newArrivals(), &pace{users: map[uint32]*rate.Limiter{}}}
+	s := server{
+		daemon: d, waiting: make(chan struct{}, maxWaiting), othersWaiting: make(chan struct{}, maxOthersWaiting),
+		arrivals: newArrivals(), pace: &pace{users: map[uint32]*rate.Limiter{}},
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/fire", s.fire)
 	mux.HandleFunc("POST /v1/dismiss", s.dismiss)
@@ -115,25 +93,51 @@ func NewServer(d Daemon) *Server {
 	mux.HandleFunc("GET /v1/history", s.history)
 	mux.HandleFunc("GET /metrics", s.metrics)
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		mux.ServeHTTP(noticedWriter{w, func() { s.arrivals.answered(r.Context()) }}, r)
+		w = noticedWriter{w, func() { s.arrivals.answered(r.Context()) }}
+		if !privileged(r) {
+			w.Header().Set("Connection", "close") // the next request is one more caller
+		}
+		if err := whole(w, r); err != nil {
+			refuse(w, http.StatusBadRequest, fmt.Errorf("reading the request: %w", err))
+			return
+		}
+		mux.ServeHTTP(w, r)
 	})
 	return &Server{&http.Server{
-		Handler: handler, ConnContext: withPeer, ConnState: s.arrivals.watch,
-		ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute,
+		Handler: handler, ConnContext: withPeer, ConnState: s.arrivals.watch, MaxHeaderBytes: maxHeader,
+		ReadTimeout: callerTime, WriteTimeout: callerTime, IdleTimeout: time.Minute,
 	}, s.arrivals}
 }
 
 type server struct {
 	daemon Daemon
-	// waiting has an element for each caller who waits for runs.
-	waiting  chan struct{}
-	arrivals *arrivals
-	pace     *pace
+	// waiting has an element for each caller who waits for runs, othersWaiting for
+	// each of those without privileges.
+	waiting, othersWaiting chan struct{}
+	arrivals               *arrivals
+	pace                   *pace
+}
+
+// privileged says whether the peer of a request may do all.
+func privileged(r *http.Request) bool {
+	p, known := r.Context().Value(peerKey{}).(peer)
+	return known && p.privileged()
+}
+
+// whole reads all of a request before anything is done for who sends it: he must
+// have sent it in time. Then he may wait for the answer.
+func whole(w http.ResponseWriter, r *http.Request) error {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		return err
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	return http.NewResponseController(w).SetReadDeadline(time.Time{})
 }
 
 func (s server) fire(w http.ResponseWriter, r *http.Request) {
 	var req Request
-	if err := read(w, r, &req); err != nil {
+	if err := read(r, &req); err != nil {
 		refuse(w, http.StatusBadRequest, fmt.Errorf("reading the request: %w", err))
 		return
 	}
@@ -154,12 +158,17 @@ func (s server) fire(w http.ResponseWriter, r *http.Request) {
 		s.accept(w, r, req)
 		return
 	}
+	waiting := s.waiting
+	if !privileged(r) {
+		waiting = s.othersWaiting
+	}
 	select {
-	case s.waiting <- struct{}{}:
-		defer func() { <-s.waiting }()
+	case waiting <- struct{}{}:
+		defer func() { <-waiting }()
 		s.accept(w, r, req)
 	default:
-		refuse(w, http.StatusTooManyRequests, netwatch.WithHint(fmt.Errorf("%d callers wait for their runs already", maxWaiting),
+		err := fmt.Errorf("%d callers wait for their runs already", cap(waiting))
+		refuse(w, http.StatusTooManyRequests, netwatch.WithHint(err,
 			"netwatch status shows what they wait for; with --no-wait the event is accepted all the same"))
 	}
 }
@@ -192,11 +201,11 @@ func (s server) accept(w http.ResponseWriter, r *http.Request, req Request) {
 
 func (s server) dismiss(w http.ResponseWriter, r *http.Request) {
 	var req Dismissal
-	if err := read(w, r, &req); err != nil {
+	if err := read(r, &req); err != nil {
 		refuse(w, http.StatusBadRequest, fmt.Errorf("reading the request: %w", err))
 		return
 	}
-	if p, known := r.Context().Value(peerKey{}).(peer); !known || !p.privileged() {
+	if p, _ := r.Context().Value(peerKey{}).(peer); !privileged(r) {
 		refuse(w, http.StatusForbidden, notPermitted(p, "dismiss a failure"))
 		return
 	}
@@ -207,19 +216,17 @@ func (s server) dismiss(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, req)
 }
 
-// read reads the body of a request; a caller who takes his time over it is not
-// waited for.
-func read(w http.ResponseWriter, r *http.Request, req any) error {
-	control := http.NewResponseController(w)
-	if err := control.SetReadDeadline(time.Now().Add(callerTime)); err != nil {
-		return err
-	}
-	in := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
+// read reads the one JSON value that the body of a request is.
+func read(r *http.Request, req any) error {
+	in := json.NewDecoder(r.Body)
 	in.DisallowUnknownFields()
 	if err := in.Decode(req); err != nil {
 		return err
 	}
-	return control.SetReadDeadline(time.Time{})
+	if _, err := in.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("something follows the request")
+	}
+	return nil
 }
 
 // check says why it is no request.
@@ -273,7 +280,7 @@ func follow(r *http.Request, out lines, a Accepted, entries <-chan netwatch.Entr
 
 func (s server) status(w http.ResponseWriter, r *http.Request) {
 	status := s.daemon.Status()
-	if p, known := r.Context().Value(peerKey{}).(peer); !known || !p.privileged() {
+	if !privileged(r) {
 		status = status.public()
 	}
 	answer(w, http.StatusOK, status)
@@ -287,7 +294,7 @@ func (s server) metrics(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (s server) history(w http.ResponseWriter, r *http.Request) {
-	if p, known := r.Context().Value(peerKey{}).(peer); !known || !p.privileged() {
+	if p, _ := r.Context().Value(peerKey{}).(peer); !privileged(r) {
 		refuse(w, http.StatusForbidden, notPermitted(p, "read the history"))
 		return
 	}
@@ -320,7 +327,9 @@ type lines struct {
 func newLines(w http.ResponseWriter) lines {
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	l := lines{json.NewEncoder(w), http.NewResponseController(w)}
-	_ = l.control.Flush() // a follower sees at once that it is connected
+	if l.control.SetWriteDeadline(time.Now().Add(callerTime)) == nil {
+		_ = l.control.Flush() // a follower sees at once that it is connected
+	}
 	return l
 }
 

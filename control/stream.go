@@ -1,6 +1,7 @@
 package control
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -13,7 +14,7 @@ type stream int
 
 // connectPause is how long to wait before knocking again where the queue is
 // full.
-const connectPause = time.Millisecond
+const connectPause = 200 * time.Microsecond
 
 func newStream() (stream, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
@@ -26,19 +27,30 @@ func newStream() (stream, error) {
 // close closes the socket. What was sent stays for the other side to read.
 func (s stream) close() { _ = unix.Close(int(s)) }
 
-// connect connects to the socket at path; errFull is a queue that is full until
-// the deadline.
+// connect connects to the first of the sockets that takes us; errFull is a queue
+// of the last that is full until the deadline.
 func (s stream) connect(path string, deadline time.Time) error {
 	for {
-		switch err := unix.Connect(int(s), &unix.SockaddrUnix{Name: path}); {
-		case err == unix.EAGAIN && time.Until(deadline) > connectPause:
+		err := s.knock(path)
+		switch full := errors.Is(err, unix.EAGAIN); {
+		case full && time.Until(deadline) > connectPause:
 			wait(nil, time.Now().Add(connectPause))
-		case err == unix.EAGAIN:
+		case full:
 			return errFull
-		case err != unix.EINTR:
+		case !errors.Is(err, unix.EINTR):
 			return err
 		}
 	}
+}
+
+// knock tries each of the sockets once.
+func (s stream) knock(path string) (err error) {
+	for _, door := range doors(path) {
+		if err = unix.Connect(int(s), &unix.SockaddrUnix{Name: door}); err == nil {
+			return nil
+		}
+	}
+	return err
 }
 
 // send puts all of b into the socket's buffer.

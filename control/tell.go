@@ -53,10 +53,8 @@ func untold(socket string, err error) error {
 	switch {
 	case errors.Is(err, errLate):
 		return netwatch.WithHint(fmt.Errorf("%w: %w", ErrUnreachable, err), "it acts on it once it goes on; if it hangs: systemctl restart netwatch")
-	case errors.Is(err, errBroken):
-		return netwatch.WithHint(fmt.Errorf("%w: %w", ErrUnreachable, err), "see what it says: journalctl -u netwatch")
-	case errors.Is(err, errFull):
-		return netwatch.WithHint(fmt.Errorf("%w: %w", ErrUnreachable, err), "it hangs: systemctl restart netwatch")
+	case errors.Is(err, errBroken), errors.Is(err, errFull):
+		return overrun(err)
 	}
 	return NewClient(socket).unreached(context.Background(), err)
 }

@@ -77,7 +77,7 @@ func TestTellLeavesTheRequest(t *testing.T) {
 	wantUntold(t, Tell(l.Addr().String(), vpnChanged, soon()), "no time was left")
 	d, got := recording(nil)
 	server, done := NewServer(d), make(chan error)
-	go func() { done <- server.Serve(&listener{UnixListener: l, effort: newEffort(), open: map[uint32]int{}}) }()
+	go func() { done <- server.Serve(newSockets(l.Addr().String(), l)) }()
 	if r := <-got; r.Event != vpnChanged.Event {
 		t.Errorf("fired %+v", r)
 	}
@@ -175,9 +175,8 @@ func TestTellNobody(t *testing.T) {
 }
 
 // shortQueue listens with room for one connection that is not yet accepted.
-func shortQueue(t *testing.T) net.Listener {
+func shortQueue(t *testing.T, path string) net.Listener {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "s")
 	fd, err := newStream()
 	if err != nil {
 		t.Fatal(err)
@@ -202,8 +201,8 @@ func shortQueue(t *testing.T) net.Listener {
 
 // A full queue is tried until the deadline.
 func TestTellFullQueue(t *testing.T) {
-	l := shortQueue(t)
-	path := l.Addr().String()
+	path := filepath.Join(t.TempDir(), "s")
+	l := shortQueue(t, path)
 	filler := dial(t, path, "")
 	wantUntold(t, Tell(path, vpnChanged, soon()), errFull.Error())
 	go func() { // Makes room while Tell knocks, and then answers it.
@@ -218,4 +217,44 @@ func TestTellFullQueue(t *testing.T) {
 		t.Error(err)
 	}
 	_ = filler.Close()
+}
+
+// So is one by who has more time, and the others' queues are no matter to whom
+// another socket takes.
+func TestFullQueue(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	l := shortQueue(t, path)
+	_ = dial(t, path, "")
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if c, err := connect(ctx, path); err == nil || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a full queue let us in: %v, %v", c, err)
+	}
+	came := make(chan net.Conn)
+	go func() {
+		c, _ := connect(t.Context(), path)
+		came <- c
+	}()
+	_, _ = l.Accept() // Makes room.
+	if c := <-came; c == nil {
+		t.Error("it gave up")
+	} else {
+		_ = c.Close()
+	}
+	for _, other := range []string{ofSources, ofGroup} {
+		own := shortQueue(t, path+other)
+		c, err := connect(t.Context(), path)
+		if err != nil || c.RemoteAddr().String() != own.Addr().String() {
+			t.Errorf("it came to %v, %v", c, err)
+			continue
+		}
+		_ = c.Close()
+		_, _ = own.Accept()
+		fd, err := newStream()
+		if err := errors.Join(err, fd.connect(path, soon())); err != nil {
+			t.Errorf("the queue of %s: %v", other, err)
+		}
+		fd.close()
+		_, _ = own.Accept()
+	}
 }

@@ -32,24 +32,27 @@ func (f footprint) String() string {
 	return fmt.Sprintf("%d KB resident (%d KB its own), %d descriptors", f.resident, f.anonymous, f.files)
 }
 
-// footprintOf is that of a process of this machine (proc_pid_status(5)).
+// footprintOf is that of a process of this machine.
 func footprintOf(t *testing.T, pid int) footprint {
+	t.Helper()
+	open, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	must(t, err)
+	return footprint{memoryOf(t, pid, "VmRSS"), memoryOf(t, pid, "RssAnon"), len(open)}
+}
+
+// memoryOf is a number of KB of a process of this machine (proc_pid_status(5)).
+func memoryOf(t *testing.T, pid int, key string) int {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	must(t, err)
-	number := func(key string) int {
-		_, rest, _ := strings.Cut(string(text), "\n"+key+":")
-		fields := strings.Fields(rest)
-		if len(fields) == 0 {
-			t.Fatalf("there is no %s in\n%s", key, text)
-		}
-		n, err := strconv.Atoi(fields[0])
-		must(t, err)
-		return n
+	_, rest, _ := strings.Cut(string(text), "\n"+key+":")
+	fields := strings.Fields(rest)
+	if len(fields) == 0 {
+		t.Fatalf("there is no %s in\n%s", key, text)
 	}
-	open, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	n, err := strconv.Atoi(fields[0])
 	must(t, err)
-	return footprint{number("VmRSS"), number("RssAnon"), len(open)}
+	return n
 }
 
 // floodRule takes what is fired, and does so little that nothing but the flood

@@ -16,7 +16,7 @@ import (
 )
 
 // askHelper is the remedy for a process that may not do it.
-const askHelper = "have netwatch's helper do it: systemctl start netwatch-file.socket; or run netwatch as root"
+const askHelper = "have netwatch's helper do it: systemctl restart netwatch-file.socket; or run netwatch as root"
 
 // dir is the directory in which the file lies.
 func (f *File) dir() string { return filepath.Dir(f.way.Place()) }

@@ -40,13 +40,22 @@ func (o *OpenVPN) Claims() (key string, values []string) { return "users", o.Use
 // Fires is vpn-changed.
 func (o *OpenVPN) Fires() string { return netwatch.VPNChanged }
 
-// MayFire says whether the user with that id is one of Users.
-func (o *OpenVPN) MayFire(uid uint32) bool {
-	return slices.ContainsFunc(o.Users, func(name string) bool {
+// UIDs are the ids of Users.
+func (o *OpenVPN) UIDs() (all []uint32) {
+	for _, name := range o.Users {
 		u, err := user.Lookup(name)
-		return err == nil && u.Uid == strconv.FormatUint(uint64(uid), 10)
-	})
+		if err != nil {
+			continue
+		}
+		if id, err := strconv.ParseUint(u.Uid, 10, 32); err == nil {
+			all = append(all, uint32(id))
+		}
+	}
+	return all
 }
+
+// MayFire says whether the user with that id is one of Users.
+func (o *OpenVPN) MayFire(uid uint32) bool { return slices.Contains(o.UIDs(), uid) }
 
 // Source makes the source.
 func (o *OpenVPN) Source(name string, _ Env) netwatch.Source { return openVPN(name) }

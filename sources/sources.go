@@ -60,6 +60,8 @@ type Fired interface {
 	// MayFire says whether the user with that id may fire it, also without
 	// privileges.
 	MayFire(uid uint32) bool
+	// UIDs are the ids of all who may.
+	UIDs() []uint32
 }
 
 // A Mistake is something wrong with a key's value.

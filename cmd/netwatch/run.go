@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/signal"
@@ -20,6 +19,7 @@ import (
 
 	"netwatch"
 	"netwatch/control"
+	"netwatch/sources"
 )
 
 // drainTime is how long runs in progress may take to end after SIGTERM; it is
@@ -53,10 +53,11 @@ func newLog(w io.Writer) zerolog.Logger {
 
 // run serves until ctx is done, drains, and returns.
 func (d *daemon) run(ctx context.Context) error {
-	listener, err := control.Listen(string(d.config.Load().Daemon.Socket))
+	sockets, err := control.Listen(string(d.config.Load().Daemon.Socket))
 	if err != nil {
 		return err
 	}
+	d.admit(sockets)
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
@@ -65,7 +66,7 @@ func (d *daemon) run(ctx context.Context) error {
 		d.note(err)
 	}
 	d.rules.Resume()
-	server, served := serve(d, listener)
+	server, served := serve(d, sockets)
 	d.watch.set(d.config.Load().Sources)
 	defer d.start(ctx)()
 	d.tell(systemd.SdNotifyReady)
@@ -75,6 +76,7 @@ func (d *daemon) run(ctx context.Context) error {
 		case <-hangups:
 			d.tell(fmt.Sprintf("%s\nMONOTONIC_USEC=%d", systemd.SdNotifyReloading, monotonic()))
 			d.reload()
+			d.admit(sockets)
 			d.tell(systemd.SdNotifyReady)
 		case <-hungry:
 			d.feed()
@@ -85,11 +87,24 @@ func (d *daemon) run(ctx context.Context) error {
 			d.tell(systemd.SdNotifyStopping)
 			// What comes now waits for the next daemon if systemd holds the socket;
 			// what has come is still accepted.
-			_ = listener.Close()
+			_ = sockets.Close()
 			d.letHandOver(server, served)
 			d.drain()
 			return hangUp(server)
 		}
+	}
+}
+
+// admit says who may connect where, as the configuration has it.
+func (d *daemon) admit(sockets *control.Sockets) {
+	var users []uint32
+	for _, s := range d.config.Load().Sources {
+		if f, ok := s.Settings.(sources.Fired); ok {
+			users = append(users, f.UIDs()...)
+		}
+	}
+	if err := sockets.Admit(users); err != nil {
+		d.note(err)
 	}
 }
 
@@ -101,7 +116,7 @@ const hangUpTime = 200 * time.Millisecond
 const settleTime = time.Second
 
 // letHandOver returns when those who are connected have handed over their events.
-// No others are accepted: the listener is closed.
+// No others are accepted: the sockets are closed.
 func (d *daemon) letHandOver(server *control.Server, served <-chan error) {
 	ctx, cancel := context.WithTimeout(context.Background(), settleTime)
 	defer cancel()
@@ -151,10 +166,10 @@ func (d *daemon) started(ctx context.Context) {
 
 // serve serves until the server is closed; any other end is an error on the
 // channel.
-func serve(d *daemon, l net.Listener) (*control.Server, <-chan error) {
+func serve(d *daemon, sockets *control.Sockets) (*control.Server, <-chan error) {
 	server, served := control.NewServer(d), make(chan error, 1)
 	go func() {
-		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(sockets); !errors.Is(err, http.ErrServerClosed) {
 			served <- err
 		}
 	}()

@@ -1,0 +1,136 @@
+package control
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+
+	"netwatch"
+	"netwatch/access"
+)
+
+// Beside the socket for everyone are two for few, by these endings of its name:
+// one for root and the group, and one for the users of the sources. The kernel
+// keeps a queue for each, so that whoever fills that of the first keeps none of
+// them out.
+const (
+	ofGroup   = ".group"
+	ofSources = ".source"
+)
+
+// doors are the sockets in the order in which a caller tries them. What is not
+// for him, is not there or is full, leaves him the next.
+func doors(path string) []string { return []string{path + ofGroup, path + ofSources, path} }
+
+// Sockets are what the daemon listens on.
+type Sockets struct {
+	path     string
+	all      []*listener
+	visitors *visitors
+}
+
+// Listen makes the sockets. The first is open to every user: who may do what is
+// decided by the peer's credentials. A socket that a dead daemon left is replaced,
+// a living one is not. Where systemd holds the sockets they are taken over: what
+// came while no daemon was there waits in them.
+func Listen(path string) (*Sockets, error) {
+	all, err := inherited(path)
+	if all == nil && err == nil {
+		all, err = create(path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return newSockets(path, all...), nil
+}
+
+func newSockets(path string, all ...*net.UnixListener) *Sockets {
+	s := &Sockets{path: path, visitors: newVisitors()}
+	for _, l := range all {
+		s.all = append(s.all, &listener{UnixListener: l, visitors: s.visitors})
+	}
+	return s
+}
+
+// Admit lets root and the group connect to the one of the sockets that is theirs,
+// and the users of the sources to the other. When that fails, everybody still has
+// the first.
+func (s *Sockets) Admit(users []uint32) error {
+	s.visitors.know(users)
+	var errs []error
+	for _, l := range s.all {
+		switch name := l.Addr().String(); name {
+		case s.path + ofGroup:
+			_ = os.Chown(name, -1, groupID())          // systemd has done it, or there is no such group
+			errs = append(errs, os.Chmod(name, 0o660)) //nolint:gosec // that is who may do all
+		case s.path + ofSources:
+			errs = append(errs, access.Admit(name, users))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return netwatch.WithHint(fmt.Errorf("saying who may connect: %w", err),
+			"set SocketUser= of netwatch.socket to the user that netwatch runs as")
+	}
+	return nil
+}
+
+// Close ends the listening, not the connections.
+func (s *Sockets) Close() (err error) {
+	for _, l := range s.all {
+		err = errors.Join(err, l.Close())
+	}
+	return err
+}
+
+// create makes the sockets where systemd does not hold them.
+func create(path string) (all []*net.UnixListener, err error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // every user may ask for the status
+		return nil, fmt.Errorf("making the directory of the control socket: %w", err)
+	}
+	if c, err := net.Dial("unix", path); err == nil {
+		_ = c.Close()
+		return nil, netwatch.WithHint(fmt.Errorf("listening on %s: another netwatch listens there", path),
+			"stop the other one, or set daemon.socket to another path")
+	}
+	for _, name := range doors(path) {
+		l, err := createOne(name)
+		if err != nil {
+			closeAll(all)
+			return nil, err
+		}
+		all = append(all, l)
+	}
+	if err := os.Chmod(path, 0o666); err != nil { //nolint:gosec // see above
+		closeAll(all)
+		return nil, fmt.Errorf("opening the control socket to all users: %w", err)
+	}
+	return all, nil
+}
+
+func createOne(path string) (*net.UnixListener, error) {
+	if err := removeSocket(path); err != nil {
+		return nil, fmt.Errorf("removing the old control socket: %w", err)
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return nil, netwatch.WithHint(fmt.Errorf("listening on the control socket: %w", err),
+			"run netwatch as a user who may write there, or name another path as daemon.socket")
+	}
+	return l, nil
+}
+
+// removeSocket removes what a dead daemon left, and nothing but a socket.
+func removeSocket(path string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case info.Mode().Type() != os.ModeSocket:
+		return netwatch.WithHint(fmt.Errorf("%s is not a socket", path), "name another path as daemon.socket")
+	}
+	return os.Remove(path)
+}

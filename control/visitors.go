@@ -1,0 +1,109 @@
+package control
+
+import (
+	"sync"
+
+	"golang.org/x/time/rate"
+)
+
+// What users without privileges may take: connections at once, and how many new
+// ones at once and a second. All strangers together have as much, so that however
+// many users somebody is, he takes no more; each user of a source has it for
+// himself, for what many OpenVPN scripts say while netwatch hangs must not be lost.
+const (
+	maxStrangers   = 64
+	maxPerStranger = 16
+	strangersPace  = 64
+
+	maxPerUserOfSource = 128
+	userOfSourcePace   = 64
+)
+
+// A room is what some users have together.
+type room struct {
+	all, each int
+	pace      *rate.Limiter
+	open      map[uint32]int // connections by user
+}
+
+func newRoom(all, each, pace int) *room {
+	return &room{all, each, rate.NewLimiter(rate.Limit(pace), 2*all), map[uint32]int{}}
+}
+
+// enter says whether a user may have one more connection.
+func (r *room) enter(uid uint32) bool {
+	together := 0
+	for _, n := range r.open {
+		together += n
+	}
+	if together >= r.all || r.open[uid] >= r.each || !r.pace.Allow() {
+		return false
+	}
+	r.open[uid]++
+	return true
+}
+
+func (r *room) leave(uid uint32) {
+	if r.open[uid]--; r.open[uid] == 0 {
+		delete(r.open, uid)
+	}
+}
+
+// Visitors are all who are connected, by whichever socket.
+type visitors struct {
+	effort *effort
+
+	mu        sync.Mutex
+	all       int // connections
+	strangers *room
+	ofSources map[uint32]*room // by user
+}
+
+func newVisitors() *visitors {
+	return &visitors{effort: newEffort(), strangers: newRoom(maxStrangers, maxPerStranger, strangersPace)}
+}
+
+// know says who the users of the sources are.
+func (v *visitors) know(users []uint32) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	old := v.ofSources
+	v.ofSources = map[uint32]*room{}
+	for _, uid := range users {
+		if v.ofSources[uid] = old[uid]; old[uid] == nil {
+			v.ofSources[uid] = newRoom(maxPerUserOfSource, maxPerUserOfSource, userOfSourcePace)
+		}
+	}
+}
+
+// admit lets a peer in, or not; leave must be called once.
+func (v *visitors) admit(p peer) (leave func(), ok bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	room := v.room(p)
+	if room != nil && !room.enter(p.uid) {
+		return nil, false
+	}
+	v.all++
+	v.effort.callers(v.all)
+	return func() {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		if room != nil {
+			room.leave(p.uid)
+		}
+		v.all--
+		v.effort.callers(v.all)
+	}, true
+}
+
+// room is the one that a peer needs a place in; nil is none. v.mu is held.
+func (v *visitors) room(p peer) *room {
+	switch own := v.ofSources[p.uid]; {
+	case p.privileged():
+		return nil
+	case own != nil:
+		return own
+	}
+	return v.strangers
+}
