@@ -84,10 +84,14 @@ func (s *Sockets) Close() (err error) {
 	return err
 }
 
+// heldOrElsewhere is the remedy where the daemon cannot make its sockets.
+const heldOrElsewhere = "have systemd hold it: systemctl unmask netwatch.socket && systemctl start netwatch.socket; " +
+	"or name a path as daemon.socket where netwatch may write"
+
 // create makes the sockets where systemd does not hold them.
 func create(path string) (all []*net.UnixListener, err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // every user may ask for the status
-		return nil, fmt.Errorf("making the directory of the control socket: %w", err)
+		return nil, netwatch.WithHint(fmt.Errorf("making the directory of the control socket: %w", err), heldOrElsewhere)
 	}
 	if c, err := net.Dial("unix", path); err == nil {
 		_ = c.Close()
@@ -116,7 +120,7 @@ func createOne(path string) (*net.UnixListener, error) {
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
 		return nil, netwatch.WithHint(fmt.Errorf("listening on the control socket: %w", err),
-			"run netwatch as a user who may write there, or name another path as daemon.socket")
+			heldOrElsewhere)
 	}
 	return l, nil
 }

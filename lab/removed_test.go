@@ -3,7 +3,6 @@
 package lab
 
 import (
-	"context"
 	"regexp"
 	"strings"
 	"testing"
@@ -98,14 +97,23 @@ func TestWhoMayConnect(t *testing.T) {
 			t.Errorf("before netwatch starts anybody may fill the queue of %s: %s", door, out)
 		}
 	}
-	shell(t, "systemctl mask --now netwatch.socket 2>&1; rm -rf /run/netwatch; systemctl start netwatch.service")
-	t.Cleanup(func() {
-		const line = "systemctl stop netwatch.service; systemctl unmask netwatch.socket"
-		if _, err := server.Exec(context.Background(), "sh", "-c", line); err != nil {
-			t.Error(err)
+}
+
+// The daemon's user cannot put anything in the place of a socket, which root would
+// then give an owner and a mode; what systemd does not hold, he does not make.
+func TestSocketsAreRoots(t *testing.T) {
+	governed(t, YunoHost)
+	for _, line := range []string{"rm /run/netwatch/netwatch.sock.group", "ln -s /etc/shadow /run/netwatch/x", "mv /run/netwatch/netwatch.sock.source /run/netwatch/y"} {
+		if out, well := as(t, "netwatch", line); well || !strings.Contains(out, "Permission denied") {
+			t.Errorf("%s: %s", line, out)
 		}
-	})
-	mayConnect(t, "synapse", "nobody")
+	}
+	afterwards(t, "systemctl stop netwatch.service; systemctl unmask netwatch.socket")
+	shell(t, "systemctl stop netwatch.service; systemctl mask --now netwatch.socket 2>&1; rm -rf /run/netwatch")
+	out := shell(t, "systemctl start netwatch.service 2>&1; journalctl -b -o cat -n 20 -u netwatch.service")
+	if !strings.Contains(out, "hint: have systemd hold it: systemctl unmask netwatch.socket && systemctl start netwatch.socket") {
+		t.Errorf("without systemd's socket it says\n%s", out)
+	}
 }
 
 // mayConnect tries each of the sockets as root, as one of the group, as the user of
