@@ -357,8 +357,7 @@ const privileges = "chown,fowner,lease,setuid,setgid"
 // again runs the test of this name again, in a process of its own for the file.
 func again(t *testing.T, test, file string, prefix ...string) string {
 	t.Helper()
-	args := append(prefix, os.Args[0], "-test.run=^"+test+"$")
-	child := exec.Command(args[0], args[1:]...)
+	child := exec.Command(prefix[0], append(prefix[1:], os.Args[0], "-test.run=^"+test+"$")...)
 	child.Env = append(os.Environ(), asUser+"="+file)
 	out, err := child.CombinedOutput()
 	if err != nil {

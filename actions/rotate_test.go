@@ -308,7 +308,9 @@ func TestRotateTogether(t *testing.T) {
 			t.Error("another came in between")
 		}
 		runtime.Gosched()
-		at.Add(-1)
+		if at.Add(-1) != 0 {
+			return errors.New("another is in between")
+		}
 		return nil
 	}
 	var all sync.WaitGroup

@@ -348,7 +348,6 @@ func (r *refusing) Write(p []byte) (int, error) {
 }
 
 // A server that begins to listen a little later is waited for, and nobody who
-
 // never listens is waited for longer than the context lasts.
 func TestVerifyWaitsForAServer(t *testing.T) {
 	f := startTurn(t, proper(t, "203.0.113.7", nil))

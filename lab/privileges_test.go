@@ -276,7 +276,6 @@ func TestHelperFollowsNoStrangersLink(t *testing.T) {
 	shell(t, "systemctl stop netwatch.service")
 	must(t, server.WriteFile("/etc/matrix-victim/victim.conf", CoturnConf("203.0.113.1"), 0o640))
 	shell(t, "runuser -u synapse -- sh -c 'mv "+YunoHost.File+" /etc/matrix-synapse/away; ln -s /etc/matrix-victim/victim.conf "+YunoHost.File+"'")
-	before := shell(t, "stat -c '%i %U %a %z' /etc/matrix-victim/victim.conf")
 	a := answered(t, askHelper(t, "netwatch", request(t, "{}"), goAhead))
 	if a.Outcome != "failed" || !strings.Contains(a.Error, "user synapse decides where the way to it leads") {
 		t.Errorf("of a stranger's link it says %+v", a)
@@ -289,7 +288,7 @@ func TestHelperFollowsNoStrangersLink(t *testing.T) {
 		t.Errorf("of root's link in their directory it says %+v", a)
 	}
 	shell(t, "chown synapse /etc/matrix-victim /etc/matrix-victim/victim.conf")
-	before = shell(t, "stat -c '%i %U %a %z' /etc/matrix-victim/victim.conf")
+	before := shell(t, "stat -c '%i %U %a %z' /etc/matrix-victim/victim.conf")
 	a = answered(t, askHelper(t, "netwatch", request(t, "{}"), goAhead))
 	if a.Outcome != "failed" || !strings.Contains(a.Error, "read-only file system") || !strings.Contains(a.Hint, "name /etc/matrix-victim/victim.conf itself") {
 		t.Errorf("of a link that was made after the grant it says %+v", a)

@@ -1,3 +1,6 @@
+// Package servers knows the servers whose configuration holds our address: how it
+// is written there, what the server tells its callers because of it, and how to ask
+// for that. It talks to nobody.
 package servers
 
 import (
