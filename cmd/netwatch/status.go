@@ -74,7 +74,7 @@ func (c *command) printRule(w io.Writer, r hooks.RuleStatus) {
 		lines = append(lines, fmt.Sprintf("%s %s, %s", r.Last.Outcome, ago(r.Last.Time), r.Last.ID))
 	}
 	if r.Running != nil {
-		lines = append(lines, "running")
+		lines = append(lines, runningText(r.Doing))
 	}
 	if r.Waiting != nil {
 		lines = append(lines, waitingText(r.Waiting))
@@ -89,6 +89,18 @@ func (c *command) printRule(w io.Writer, r hooks.RuleStatus) {
 		lines = append(lines, "not run since netwatch started")
 	}
 	fmt.Fprintf(w, "rule %s\t%s\n", r.Name, strings.Join(lines, "\n\t"))
+}
+
+// runningText says what a run is at.
+func runningText(d *hooks.Doing) string {
+	if d == nil {
+		return "running"
+	}
+	text := fmt.Sprintf("running: %s, since %s", d.Step, d.Since.Local().Format(time.TimeOnly))
+	if d.Waits != "" {
+		text += ": waits for " + d.Waits
+	}
+	return text
 }
 
 // waitingText says what a run waits for.
