@@ -24,8 +24,8 @@ const cacheInside = "/opt/netwatch-lab"
 
 // cached has something made in the cache, unless it is there, and returns where
 // it is. Of two that want it one waits for the other. It is renamed to its name
-// once it is whole, and what a maker that was killed has left is made anew.
-func cached(name string, make func(dir string) error) (string, error) {
+// once it is whole, and what one that was killed has left is made anew.
+func cached(name string, install func(dir string) error) (string, error) {
 	cache, err := cacheDir()
 	if err != nil {
 		return "", err
@@ -45,7 +45,7 @@ func cached(name string, make func(dir string) error) (string, error) {
 	if err := errors.Join(os.RemoveAll(dir+".new"), os.Mkdir(dir+".new", 0o755)); err != nil { // See above.
 		return "", err
 	}
-	if err := make(dir + ".new"); err != nil {
+	if err := install(dir + ".new"); err != nil {
 		return "", err
 	}
 	return dir, os.Rename(dir+".new", dir)

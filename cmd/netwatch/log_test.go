@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -43,8 +44,7 @@ func write(q *logQueue, lines int) {
 func lostOf(text string) (lost, lines int) {
 	for line := range strings.Lines(text) {
 		if _, number, is := strings.Cut(line, `"lost":`); is {
-			n := 0
-			fmt.Sscan(strings.Split(number, ",")[0], &n)
+			n, _ := strconv.Atoi(strings.Split(number, ",")[0]) // 0 would be missed.
 			lost += n
 		} else {
 			lines++
