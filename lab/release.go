@@ -24,7 +24,8 @@ const (
 
 // releasePackages are what a server of another release has beside the packages
 // that no Debian is without.
-const releasePackages = "acl,attr,coturn,dbus,iproute2,libpam-systemd,openvpn,perl,polkitd,procps,systemd-sysv"
+const releasePackages = "acl,attr,certbot,coturn,cron,curl,dbus,iproute2,libpam-systemd,openssl,openvpn,pebble,perl,polkitd,procps," +
+	"python3,python3-cffi-backend,systemd-sysv"
 
 // root is the directory over which the overlay of a server of this release is
 // laid. That of another release than ours is made the first time on this machine,
