@@ -50,9 +50,15 @@ const (
 
 // silent is what is to be said of each of them that does not answer.
 var silent = map[string]struct{ says, hint string }{
-	theBus:     {"the system bus does not answer", "see that dbus is installed and runs: systemctl status dbus"},
-	theSystemd: {"systemd does not answer", "see whether systemctl status answers; if not, journalctl -b _PID=1 may tell why, and a restart of the machine helps"},
-	thePolkit:  {"polkit does not answer systemd", "systemctl restart polkit.service; journalctl -u polkit.service may tell why"},
+	theBus: {"the system bus does not answer", "see that dbus is installed and runs: systemctl status dbus"},
+	theSystemd: {
+		"systemd does not answer", "see whether systemctl status answers; " +
+			"if not, journalctl -b _PID=1 may tell why, and a restart of the machine helps",
+	},
+	thePolkit: {
+		"polkit does not answer systemd",
+		"systemctl restart polkit.service; journalctl -u polkit.service may tell why",
+	},
 }
 
 // lost stands for the result of a job that ended while nobody could hear it.

@@ -78,7 +78,10 @@ func TestUnitRefused(t *testing.T) {
 		{busError + "InteractiveAuthorizationRequired", "Interactive authentication required.", "signal HUP t.service", "unit t.service and verb kill"},
 		{busError + "NoReply", "Method call timed out", "restart t.service", "systemctl restart polkit.service"},
 		{busError + "NoReply", "Method call timed out", "signal HUP t.service", "polkit does not answer systemd"},
-		{busError + "NoReply", "Message recipient disconnected from message bus without replying", "restart t.service", "systemctl status dbus polkit"},
+		{
+			busError + "NoReply", "Message recipient disconnected from message bus without replying",
+			"restart t.service", "systemctl status dbus polkit",
+		},
 		{busError + "AccessDenied", "Permission denied", "restart t.service", "install polkitd"},
 		{systemd + ".UnitMasked", "Unit polkit.service is masked.", "restart t.service", "systemctl unmask polkit.service"},
 		{systemd + ".UnitMasked", "Unit t.service is masked.", "restart t.service", "systemctl unmask t.service"},
@@ -322,7 +325,8 @@ func TestUnitBusGone(t *testing.T) {
 		return "done"
 	})
 	begun := time.Now()
-	wantResult(t, do(t, Env{}, "restart t.service", 1500*time.Millisecond), netwatch.Failed, "no end in time", "the system bus does not answer", "deadline exceeded", "systemctl status dbus")
+	wantResult(t, do(t, Env{}, "restart t.service", 1500*time.Millisecond), netwatch.Failed,
+		"no end in time", "the system bus does not answer", "deadline exceeded", "systemctl status dbus")
 	if took := time.Since(begun); took > 4*time.Second {
 		t.Errorf("it took %s", took)
 	}
@@ -341,7 +345,8 @@ func TestUnitPolkitHangs(t *testing.T) {
 		var waits []string
 		got := step(t, Env{}, line).Do(ctx, netwatch.Job{Waiting: func(what string) { waits = append(waits, what) }})
 		cancel()
-		wantResult(t, got, netwatch.Failed, "polkit does not answer systemd", "deadline exceeded", "systemctl restart polkit.service")
+		wantResult(t, got, netwatch.Failed,
+			"polkit does not answer systemd", "deadline exceeded", "systemctl restart polkit.service")
 		if !slices.Contains(waits, theSystemd) || waits[len(waits)-1] != thePolkit {
 			t.Errorf("%s waits for %q", line, waits)
 		}

@@ -37,7 +37,8 @@ func TestSystemThatHangs(t *testing.T) {
 		patience = "4s"
 		begin(t, text)
 		shell(t, "systemctl kill --kill-whom=main -s STOP polkit.service")
-		hangs(t, "polkit", "systemd, which asks polkit whether it may", "polkit does not answer systemd", "systemctl restart polkit.service")
+		hangs(t, "polkit", "systemd, which asks polkit whether it may",
+			"polkit does not answer systemd", "systemctl restart polkit.service")
 		shell(t, "systemctl restart polkit.service")
 		if out, code := fire(t, "polkit"); code != 0 {
 			t.Errorf("after what the hint says:\n%s", out)

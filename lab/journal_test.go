@@ -36,7 +36,8 @@ do = ["exec /bin/true"]
 `
 
 // journalUnits are journald and what would start it.
-const journalUnits = "systemd-journald.socket systemd-journald-dev-log.socket systemd-journald-audit.socket systemd-journald.service"
+const journalUnits = "systemd-journald.socket systemd-journald-dev-log.socket systemd-journald-audit.socket " +
+	"systemd-journald.service"
 
 // follows wants netwatch, the same process as before, to follow a change of the
 // address in the usual time.
@@ -62,7 +63,8 @@ func TestJournalStandsStill(t *testing.T) {
 	log := logSince(t)
 	shell(t, "systemctl kill --kill-whom=main -s STOP systemd-journald.service")
 	undo(t, "systemctl kill --kill-whom=main -s CONT systemd-journald.service")
-	out, err := server.Exec(t.Context(), "timeout", "60", "sh", "-c", "for i in $(seq 1200); do netwatch fire --no-wait noise; done 2>&1 | grep -v accepted")
+	out, err := server.Exec(t.Context(), "timeout", "60", "sh", "-c",
+		"for i in $(seq 1200); do netwatch fire --no-wait noise; done 2>&1 | grep -v accepted")
 	if out != "" {
 		t.Errorf("firing (%v): %s", err, out)
 	}

@@ -24,7 +24,7 @@ var (
 )
 
 // release is what the server of these tests runs.
-var release = flag.String("release", "", "the `Debian` on which the tests are made, as trixie or sid; this machine's if empty")
+var release = flag.String("release", "", "make the tests on another `Debian`, as trixie or sid")
 
 func TestMain(m *testing.M) {
 	flag.Parse()

@@ -15,7 +15,8 @@ settle = "0s"
 retry = "0s"
 do = [
 	"start lab-verbs.service", "restart lab-verbs.service", "try-restart lab-verbs.service", "reload lab-verbs.service",
-	"reload-or-restart lab-verbs.service", "stop lab-verbs.service always", "start lab-verbs.service always", "signal KILL lab-verbs.service",
+	"reload-or-restart lab-verbs.service", "stop lab-verbs.service always", "start lab-verbs.service always",
+	"signal KILL lab-verbs.service",
 ]
 `
 )

@@ -125,7 +125,8 @@ var denied = map[string]string{
 // refusesAsSystem is how systemd, the kernel and netwatch refuse. From 257 on
 // systemd says of a unit without a mount namespace that nothing can be bound there
 // before it asks polkit.
-var refusesAsSystem = regexp.MustCompile(`(?i)interactive authentication required|access denied|permission denied|operation not permitted|cannot live mount`)
+var refusesAsSystem = regexp.MustCompile(`(?i)interactive authentication required|access denied|` +
+	`permission denied|operation not permitted|cannot live mount`)
 
 func TestUnitsThatAreNotGranted(t *testing.T) {
 	governed(t, YunoHost)

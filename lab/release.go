@@ -24,12 +24,12 @@ const (
 
 // releasePackages are what a server of another release has beside the packages
 // that no Debian is without.
-const releasePackages = "acl,attr,certbot,coturn,cron,curl,dbus,iproute2,libpam-systemd,openssl,openvpn,pebble,perl,polkitd,procps," +
-	"python3,python3-cffi-backend,systemd-sysv"
+const releasePackages = "acl,attr,certbot,coturn,cron,curl,dbus,iproute2,libpam-systemd,openssl,openvpn,pebble," +
+	"perl,polkitd,procps,python3,python3-cffi-backend,systemd-sysv"
 
 // root is the directory over which the overlay of a server of this release is
 // laid. That of another release than ours is made the first time on this machine,
-// which takes about 40 seconds and a mirror of Debian.
+// which takes a minute and a mirror of Debian.
 func (r Release) root(ctx context.Context) (string, error) {
 	if r == Here {
 		return "/", nil
@@ -59,7 +59,8 @@ func (r Release) install(ctx context.Context, dir string) error {
 
 // mirror is where apt gets this machine's Debian from, which has the others too.
 func mirror(ctx context.Context) (string, error) {
-	sites, err := run(ctx, "apt-get", "indextargets", "--format=$(SITE)", "Created-By: Packages", "Component: main", "Origin: Debian", "Label: Debian")
+	sites, err := run(ctx, "apt-get", "indextargets", "--format=$(SITE)",
+		"Created-By: Packages", "Component: main", "Origin: Debian", "Label: Debian")
 	if err != nil {
 		return "", fmt.Errorf("looking for a mirror: %w", err)
 	}

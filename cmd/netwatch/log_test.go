@@ -153,7 +153,8 @@ func TestRunUnheard(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			file := filepath.Join(dir, "netwatch.toml")
-			text := fmt.Sprintf("[daemon]\nsocket = %q\nstate = %q\n[[rule]]\non = [\"x\"]\nsettle = \"0s\"\ndo = [\"exec /bin/true\"]\n", dir+"/s", dir+"/state")
+			text := fmt.Sprintf("[daemon]\nsocket = %q\nstate = %q\n", dir+"/s", dir+"/state") +
+				"[[rule]]\non = [\"x\"]\nsettle = \"0s\"\ndo = [\"exec /bin/true\"]\n"
 			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
