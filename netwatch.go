@@ -140,8 +140,18 @@ type Job struct {
 	// the steps after it be skipped, and what it says of is not taken for
 	// somebody else's doing; unless the disk refuses to note it, which is said.
 	Changing func(Rewrite) error
+	// Waiting, if there is one, is told what a step waits for that others must do,
+	// as "systemd, …": the status says it.
+	Waiting func(what string)
 	// Ended is how the run ended, in a notice.
 	Ended Entry
+}
+
+// WaitsFor tells what the step waits for from now on.
+func (j Job) WaitsFor(what string) {
+	if j.Waiting != nil {
+		j.Waiting(what)
+	}
 }
 
 // Outcome is how a step ended.

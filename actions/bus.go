@@ -40,6 +40,27 @@ const (
 	lastLook = time.Second
 )
 
+// Whom a step waits for. The last two are what systemd says: polkit is asked by
+// it, and by nobody else.
+const (
+	theBus     = "the system bus"
+	theSystemd = "systemd, process 1"
+	thePolkit  = "systemd, which asks polkit whether it may"
+)
+
+// silent is what is to be said of each of them that does not answer.
+var silent = map[string]struct{ says, hint string }{
+	theBus: {"the system bus does not answer", "see that dbus is installed and runs: systemctl status dbus"},
+	theSystemd: {
+		"systemd does not answer", "see whether systemctl status answers; " +
+			"if not, journalctl -b _PID=1 may tell why, and a restart of the machine helps",
+	},
+	thePolkit: {
+		"polkit does not answer systemd",
+		"systemctl restart polkit.service; journalctl -u polkit.service may tell why",
+	},
+}
+
 // lost stands for the result of a job that ended while nobody could hear it.
 const lost = "lost"
 
@@ -50,44 +71,56 @@ type unitBus struct {
 	unit    string
 	id      string // the name that unit may be an alias of; polkit goes by it
 	path    dbus.ObjectPath
+	job     netwatch.Job
 	conn    *dbus.Conn
 	signals chan *dbus.Signal // closed with the connection
+	awaits  string            // what the step waits for
 	// unmet says that systemd last told of a condition of the unit that is not
 	// met. It must be heard: once the job is done, systemd may forget a unit
 	// that does not run, and with it what its conditions were.
 	unmet bool
 }
 
-// openUnit connects and asks to be told of the unit's changes. The caller
-// closes what it returns.
-func openUnit(ctx context.Context, unit string) (*unitBus, error) {
-	b := &unitBus{unit: unit}
-	if err := b.dial(ctx); err != nil {
-		return nil, err
+// openUnit connects and asks to be told of the unit's changes, for a job. The
+// caller closes what it returns.
+func openUnit(ctx context.Context, unit string, job netwatch.Job) (*unitBus, error) {
+	b := &unitBus{unit: unit, job: job}
+	err := b.dial(ctx)
+	if err == nil {
+		return b, nil
 	}
-	return b, nil
+	if b.conn == nil {
+		return nil, netwatch.WithHint(fmt.Errorf("connecting to the system bus: %w", err), silent[theBus].hint)
+	}
+	err = fmt.Errorf("asking systemd about %s: %w", b.unit, b.explain(ctx, "", err))
+	b.close()
+	return nil, err
 }
 
-// dial connects; the connection ends with ctx at the latest.
+// dial connects and subscribes; the connection ends with ctx at the latest. The
+// caller closes it, if there is one, whether it is of use or not.
 func (b *unitBus) dial(ctx context.Context) error {
+	b.waitsFor(theBus)
 	conn, err := dbus.ConnectSystemBus(dbus.WithContext(ctx), dbus.WithSignalHandler(dbus.NewSequentialSignalHandler()))
 	if err != nil {
-		return netwatch.WithHint(fmt.Errorf("connecting to the system bus: %w", orCause(ctx, err)),
-			"see that dbus is installed and runs: systemctl status dbus")
+		return orCause(ctx, err)
 	}
 	b.conn, b.signals = conn, make(chan *dbus.Signal)
 	conn.Signal(b.signals)
-	if err := b.subscribe(ctx); err != nil {
-		b.close()
-		return fmt.Errorf("asking systemd about %s: %w", b.unit, b.explain(ctx, "", orCause(ctx, err)))
-	}
-	return nil
+	b.waitsFor(theSystemd)
+	return orCause(ctx, b.subscribe(ctx))
+}
+
+// waitsFor notes what the step waits for, and tells it.
+func (b *unitBus) waitsFor(what string) {
+	b.awaits = what
+	b.job.WaitsFor(what)
 }
 
 // orCause is why ctx ended, if it did, since the errors that follow from that
 // only say that something was closed.
 func orCause(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
+	if err != nil && ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	return err
@@ -111,7 +144,11 @@ func (b *unitBus) subscribe(ctx context.Context) error {
 		dbus.WithMatchInterface(properties), dbus.WithMatchMember("PropertiesChanged"))
 }
 
-func (b *unitBus) close() { _ = b.conn.Close() }
+func (b *unitBus) close() {
+	if b.conn != nil {
+		_ = b.conn.Close()
+	}
+}
 
 // call calls a method of systemd's manager.
 func (b *unitBus) call(ctx context.Context, method string, args ...any) *dbus.Call {
@@ -141,16 +178,20 @@ func (b *unitBus) again(ctx context.Context, f func() error) error {
 // redial replaces the connection if it can; if not, the old one stays closed.
 func (b *unitBus) redial(ctx context.Context) {
 	fresh := &unitBus{unit: b.unit}
-	if fresh.dial(ctx) == nil {
-		b.close()
-		fresh.unmet = b.unmet
-		*b = *fresh
+	if err := fresh.dial(ctx); err != nil {
+		b.awaits = fresh.awaits
+		fresh.close()
+		return
 	}
+	b.close()
+	fresh.awaits, fresh.unmet = b.awaits, b.unmet
+	*b = *fresh
 }
 
 // queue asks for a job and returns its object path. The mode "replace" lets it
 // take the place of jobs that contradict it, as systemctl does.
 func (b *unitBus) queue(ctx context.Context, method string) (dbus.ObjectPath, error) {
+	b.waitsFor(thePolkit)
 	var job dbus.ObjectPath
 	err := b.call(ctx, method, b.unit, "replace").Store(&job)
 	return job, err
@@ -160,6 +201,7 @@ func (b *unitBus) queue(ctx context.Context, method string) (dbus.ObjectPath, er
 // error when ctx ends. The signal alone is not believed in: it may be lost with
 // the bus. A job keeps its path when systemd executes itself anew.
 func (b *unitBus) await(ctx context.Context, job dbus.ObjectPath) (string, error) {
+	b.waitsFor("the end of systemd's job")
 	slow := time.NewTicker(slowLook)
 	defer slow.Stop()
 	for gone := false; ; {
@@ -235,6 +277,7 @@ func (b *unitBus) gone(ctx context.Context, job dbus.ObjectPath) (bool, error) {
 // look reads the unit until enough is true of it or span is over, and returns
 // what it read last. It is woken by systemd, and looks each second besides.
 func (b *unitBus) look(ctx context.Context, span time.Duration, enough func(unitState) bool) (unitState, error) {
+	b.waitsFor("what becomes of the unit")
 	slow := time.NewTicker(slowLook)
 	defer slow.Stop()
 	end := time.After(span)
@@ -377,7 +420,7 @@ func (b *unitBus) overdue(ctx context.Context, cause error) error {
 	defer cancel()
 	st, err := b.settledState(last)
 	if err != nil {
-		return netwatch.WithHint(fmt.Errorf("no end in time, and the state of the unit cannot be read: %w", cause), "see systemctl status "+b.unit)
+		return fmt.Errorf("no end in time, and %w", b.silence(cause))
 	}
 	hint := "see systemctl list-jobs for what it waits for"
 	switch st.active {
@@ -391,6 +434,24 @@ func (b *unitBus) overdue(ctx context.Context, cause error) error {
 	return netwatch.WithHint(fmt.Errorf("no end in time, the unit is %s: %w", st, cause), hint)
 }
 
+// unanswered is the error for a call that ctx has ended: it says who does not
+// answer, which is whom the step waits for unless nobody before him does either.
+func (b *unitBus) unanswered(ctx context.Context, cause error) error {
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastLook)
+	defer cancel()
+	_, _ = b.settledState(last) // It notes who does not answer.
+	return b.silence(cause)
+}
+
+// silence is err, and who does not answer.
+func (b *unitBus) silence(err error) error {
+	s, known := silent[b.awaits]
+	if !known {
+		s = silent[theSystemd]
+	}
+	return netwatch.WithHint(fmt.Errorf("%s: %w", s.says, err), s.hint)
+}
+
 func isBusError(err error, names ...string) bool {
 	var e dbus.Error
 	return errors.As(err, &e) && slices.Contains(names, e.Name)
@@ -402,6 +463,10 @@ func isBusError(err error, names ...string) bool {
 func (b *unitBus) explain(ctx context.Context, verb string, err error) error {
 	hint := ""
 	switch {
+	case ctx.Err() != nil:
+		return b.unanswered(ctx, err)
+	case b.awaits == thePolkit && timedOut(err):
+		return b.silence(err)
 	case isBusError(err, busError+"InteractiveAuthorizationRequired"):
 		hint = b.grant(verb)
 	case isBusError(err, busError+"AccessDenied"):
@@ -432,6 +497,12 @@ func (b *unitBus) explain(ctx context.Context, verb string, err error) error {
 		return err
 	}
 	return netwatch.WithHint(err, hint)
+}
+
+// timedOut says that systemd answers, and has waited for an answer in vain; when
+// it is systemd that does not answer, the bus says that it has left.
+func timedOut(err error) bool {
+	return isBusError(err, busError+"NoReply", busError+"Timeout") && !strings.Contains(err.Error(), "disconnected")
 }
 
 // grant says what must be permitted to whom.

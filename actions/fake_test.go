@@ -35,6 +35,7 @@ type fakeSystemd struct {
 	refuse *dbus.Error    // of the methods that queue jobs and kill
 	silent bool           // JobRemoved is lost
 	loses  bool           // the bus ends before a call is answered
+	holds  chan struct{}  // what queues jobs and kills is not answered before it is closed
 	calls  []string
 	// work is what a job, or a signal, does; it runs in a goroutine of its own
 	// and returns the job's result.
@@ -147,6 +148,12 @@ func (f *fakeSystemd) properties(string) (map[string]dbus.Variant, *dbus.Error) 
 
 // called notes a call, and is the error that it is refused with.
 func (f *fakeSystemd) called(call string) (int, *dbus.Error) {
+	f.mu.Lock()
+	holds := f.holds
+	f.mu.Unlock()
+	if holds != nil {
+		<-holds
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.calls = append(f.calls, call)

@@ -32,7 +32,7 @@ type UnitLook struct {
 // LookUnit reads how a unit is. That there is none to be started is an error with
 // the remedy.
 func LookUnit(ctx context.Context, unit string) (UnitLook, error) {
-	b, err := openUnit(ctx, unit)
+	b, err := openUnit(ctx, unit, netwatch.Job{})
 	if err != nil {
 		return UnitLook{}, err
 	}
@@ -73,7 +73,7 @@ type subject struct {
 // systemd do to a unit what polkit calls verb; an error tells why not, with the
 // remedy. Only root may ask (polkit's CheckAuthorization, with details).
 func Permitted(ctx context.Context, pid int, unit, verb string) error {
-	b, err := openUnit(ctx, unit)
+	b, err := openUnit(ctx, unit, netwatch.Job{})
 	if err != nil {
 		return err
 	}
@@ -90,6 +90,7 @@ func Permitted(ctx context.Context, pid int, unit, verb string) error {
 		Details               map[string]string
 	}
 	details := map[string]string{"unit": cmp.Or(b.id, unit), "verb": verb}
+	b.waitsFor(thePolkit)
 	authority := b.conn.Object(polkit, "/org/freedesktop/PolicyKit1/Authority")
 	err = authority.CallWithContext(ctx, polkit+".Authority.CheckAuthorization", 0, who, polkitAction, details, uint32(0), "").Store(&answer)
 	switch {

@@ -71,16 +71,16 @@ func ends(sig syscall.Signal) bool {
 
 // Do sends the signal and watches what it does, for systemd calls it a success
 // when a program dies of a signal that it does not handle.
-func (a *signalAction) Do(ctx context.Context, _ netwatch.Job) netwatch.Result {
-	result, err := a.do(ctx)
+func (a *signalAction) Do(ctx context.Context, job netwatch.Job) netwatch.Result {
+	result, err := a.do(ctx, job)
 	if err != nil {
 		return netwatch.Failure(fmt.Errorf("sending %s to %s: %w", unix.SignalName(a.signal), a.unit, err))
 	}
 	return result
 }
 
-func (a *signalAction) do(ctx context.Context) (netwatch.Result, error) {
-	b, err := openUnit(ctx, a.unit)
+func (a *signalAction) do(ctx context.Context, job netwatch.Job) (netwatch.Result, error) {
+	b, err := openUnit(ctx, a.unit, job)
 	if err != nil {
 		return netwatch.Result{}, err
 	}
@@ -94,6 +94,7 @@ func (a *signalAction) do(ctx context.Context) (netwatch.Result, error) {
 			return netwatch.Result{}, err
 		}
 	}
+	b.waitsFor(thePolkit)
 	if err := b.call(ctx, "KillUnit", a.unit, "main", int32(a.signal)).Err; err != nil { //nolint:gosec // A signal number.
 		return netwatch.Result{}, b.explain(ctx, "kill", orCause(ctx, err))
 	}

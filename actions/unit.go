@@ -118,23 +118,23 @@ func notInUnitName(r rune) bool {
 
 // Do queues the job, waits for its end and then looks at the unit itself, for a
 // job that is done may have left a dead unit.
-func (a *unitAction) Do(ctx context.Context, _ netwatch.Job) netwatch.Result {
-	result, err := a.do(ctx)
+func (a *unitAction) Do(ctx context.Context, job netwatch.Job) netwatch.Result {
+	result, err := a.do(ctx, job)
 	if err != nil {
 		return netwatch.Failure(fmt.Errorf("%s %s: %w", a.verb.doing, a.unit, err))
 	}
 	return result
 }
 
-func (a *unitAction) do(ctx context.Context) (netwatch.Result, error) {
-	b, err := openUnit(ctx, a.unit)
+func (a *unitAction) do(ctx context.Context, job netwatch.Job) (netwatch.Result, error) {
+	b, err := openUnit(ctx, a.unit, job)
 	if err != nil {
 		return netwatch.Result{}, err
 	}
 	defer b.close()
 	before, err := b.state(ctx)
 	if err != nil {
-		return netwatch.Result{}, err
+		return netwatch.Result{}, b.explain(ctx, a.verb.name, err)
 	}
 	if err := b.loadable(ctx, before); err != nil && a.verb.name != "stop" {
 		return netwatch.Result{}, err
@@ -142,11 +142,11 @@ func (a *unitAction) do(ctx context.Context) (netwatch.Result, error) {
 	if held, err := a.account(before); err != nil || held.Outcome == netwatch.Held {
 		return held, err
 	}
-	job, err := b.queue(ctx, a.verb.method)
+	queued, err := b.queue(ctx, a.verb.method)
 	if err != nil {
 		return netwatch.Result{}, b.explain(ctx, a.verb.name, orCause(ctx, err))
 	}
-	ended, err := b.await(ctx, job)
+	ended, err := b.await(ctx, queued)
 	if err != nil {
 		return netwatch.Result{}, b.overdue(ctx, err)
 	}

@@ -1,7 +1,9 @@
 package actions
 
 import (
+	"context"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -74,6 +76,12 @@ func TestUnitRefused(t *testing.T) {
 	for _, c := range []struct{ name, text, line, want string }{
 		{busError + "InteractiveAuthorizationRequired", "Interactive authentication required.", "try-restart t.service", "org.freedesktop.systemd1.manage-units with unit t.service and verb try-restart"},
 		{busError + "InteractiveAuthorizationRequired", "Interactive authentication required.", "signal HUP t.service", "unit t.service and verb kill"},
+		{busError + "NoReply", "Method call timed out", "restart t.service", "systemctl restart polkit.service"},
+		{busError + "NoReply", "Method call timed out", "signal HUP t.service", "polkit does not answer systemd"},
+		{
+			busError + "NoReply", "Message recipient disconnected from message bus without replying",
+			"restart t.service", "systemctl status dbus polkit",
+		},
 		{busError + "AccessDenied", "Permission denied", "restart t.service", "install polkitd"},
 		{systemd + ".UnitMasked", "Unit polkit.service is masked.", "restart t.service", "systemctl unmask polkit.service"},
 		{systemd + ".UnitMasked", "Unit t.service is masked.", "restart t.service", "systemctl unmask t.service"},
@@ -317,11 +325,32 @@ func TestUnitBusGone(t *testing.T) {
 		return "done"
 	})
 	begun := time.Now()
-	wantResult(t, do(t, Env{}, "restart t.service", 1500*time.Millisecond), netwatch.Failed, "no end in time", "cannot be read", "deadline exceeded")
+	wantResult(t, do(t, Env{}, "restart t.service", 1500*time.Millisecond), netwatch.Failed,
+		"no end in time", "the system bus does not answer", "deadline exceeded", "systemctl status dbus")
 	if took := time.Since(begun); took > 4*time.Second {
 		t.Errorf("it took %s", took)
 	}
 	wantResult(t, do(t, Env{}, "restart t.service", time.Second), netwatch.Failed, "connecting to the system bus", "systemctl status dbus")
+}
+
+// A step whose time is over while systemd waits for polkit names polkit, and has told
+// what it waits for.
+func TestUnitPolkitHangs(t *testing.T) {
+	f := startFake(t)
+	holds := make(chan struct{})
+	defer close(holds)
+	f.be(func() { f.holds, f.work = holds, func(*fakeSystemd, string) string { return "done" } })
+	for _, line := range []string{"restart t.service", "signal HUP t.service"} {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		var waits []string
+		got := step(t, Env{}, line).Do(ctx, netwatch.Job{Waiting: func(what string) { waits = append(waits, what) }})
+		cancel()
+		wantResult(t, got, netwatch.Failed,
+			"polkit does not answer systemd", "deadline exceeded", "systemctl restart polkit.service")
+		if !slices.Contains(waits, theSystemd) || waits[len(waits)-1] != thePolkit {
+			t.Errorf("%s waits for %q", line, waits)
+		}
+	}
 }
 
 // The bus goes away before the answer: whether there is a job is unknown.

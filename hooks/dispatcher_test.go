@@ -118,6 +118,33 @@ type preparing struct {
 
 func (p *preparing) Prepare() { p.times.Add(1) }
 
+// The status says which step a run is at, what that waits for, and since when.
+func TestStatusOfAStep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := rule(plain(do(func(_ context.Context, job netwatch.Job) netwatch.Result {
+			<-time.After(time.Minute)
+			job.WaitsFor("somebody")
+			<-time.After(time.Minute)
+			return netwatch.Result{Outcome: netwatch.Changed}
+		})))
+		r.Settle, r.Timeout = 0, time.Hour
+		b := open(t, t.TempDir(), r)
+		defer b.close(t)
+		b.accept(t)
+		began := time.Now()
+		for _, want := range []*Doing{
+			{Step: "plain", Since: began}, {Step: "plain", Waits: "somebody", Since: began.Add(time.Minute)}, nil,
+		} {
+			<-time.After(30 * time.Second)
+			if diff := cmp.Diff(want, b.Status()[0].Doing); diff != "" {
+				t.Error(diff)
+			}
+			<-time.After(30 * time.Second)
+			synctest.Wait()
+		}
+	})
+}
+
 // Steps are prepared once a window, shortly before its end.
 func TestPrepare(t *testing.T) {
 	for settle, at := range map[time.Duration]time.Duration{0: 0, preparation: 0, time.Minute: time.Minute - preparation} {

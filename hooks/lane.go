@@ -33,6 +33,7 @@ type lane struct {
 	rule    *Rule
 	waiting *run
 	running *run
+	doing   *Doing          // the step of that, once one has begun
 	ends    time.Time       // when the time of the run in progress is over
 	last    *netwatch.Entry // how the last run ended
 	timer   *time.Timer
@@ -145,7 +146,7 @@ func (l *lane) start() {
 		again.next = 0 // a reload has put another rule in force: all of its steps
 	}
 	l.requeue(again)
-	l.running = nil
+	l.running, l.doing = nil, nil
 	l.schedule()
 }
 
@@ -195,7 +196,8 @@ func (l *lane) step(ctx context.Context, rule *Rule, r *run) netwatch.Result {
 	step := rule.Do[r.next]
 	result := netwatch.Result{Outcome: netwatch.Skipped, Detail: nothingChanged}
 	if r.changed || !rule.gated(r.next) {
-		result = step.Do(ctx, l.job(rule, r))
+		l.does(step.Text, "")
+		result = step.Do(ctx, l.job(rule, r, step))
 		r.changed = r.changed || step.Gate && result.Outcome == netwatch.Changed
 	}
 	e := l.entry(rule, r, result)
@@ -204,7 +206,14 @@ func (l *lane) step(ctx context.Context, rule *Rule, r *run) netwatch.Result {
 	return result
 }
 
-func (l *lane) job(rule *Rule, r *run) netwatch.Job {
+// does notes what the run is at, and what it waits for.
+func (l *lane) does(step, waits string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.doing = &Doing{Step: step, Waits: waits, Since: time.Now()}
+}
+
+func (l *lane) job(rule *Rule, r *run, step netwatch.Step) netwatch.Job {
 	changing := func(w netwatch.Rewrite) error {
 		r.changed = true
 		return l.d.store.Update(func(s *state.State) {
@@ -212,7 +221,8 @@ func (l *lane) job(rule *Rule, r *run) netwatch.Job {
 			s.Rewrite(w)
 		})
 	}
-	return netwatch.Job{Event: r.newest(), Known: l.d.store.Confirmed(), Changing: changing}
+	waiting := func(what string) { l.does(step.Text, what) }
+	return netwatch.Job{Event: r.newest(), Known: l.d.store.Confirmed(), Changing: changing, Waiting: waiting}
 }
 
 // again decides when a run that failed or was held is tried again, and gives it

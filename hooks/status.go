@@ -18,12 +18,23 @@ type RuleStatus struct {
 	Do   []string `json:"do"`
 	// Running are the events of the run in progress.
 	Running []netwatch.Event `json:"running,omitempty"`
+	// Doing is the step that the run is at.
+	Doing *Doing `json:"doing,omitempty"`
 	// Waiting is the run that comes next.
 	Waiting *Waiting `json:"waiting,omitempty"`
 	// Last is how the last run ended since netwatch started.
 	Last *netwatch.Entry `json:"last,omitempty"`
 	// Failed is the run that was given up, until one succeeds or it is dismissed.
 	Failed *state.Failure `json:"failed,omitempty"`
+}
+
+// Doing is a step that has begun and not ended.
+type Doing struct {
+	Step string `json:"step"`
+	// Waits is what it waits for that others must do, if it has said so.
+	Waits string `json:"waits,omitempty"`
+	// Since is when it began, or began to wait for that.
+	Since time.Time `json:"since"`
 }
 
 // A Waiting run has not begun, or will be tried again.
@@ -62,7 +73,7 @@ func (l *lane) status() RuleStatus {
 	defer l.mu.Unlock()
 	s := RuleStatus{Name: l.rule.Name, On: l.rule.On, Do: l.rule.Texts(), Last: l.last}
 	if l.running != nil {
-		s.Running = l.running.events
+		s.Running, s.Doing = l.running.events, l.doing
 	}
 	if w := l.waiting; w != nil {
 		s.Waiting = &Waiting{Events: w.events, Due: w.due, Tried: w.tried}

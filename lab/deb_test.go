@@ -224,3 +224,29 @@ func traces(t *testing.T) []string {
 	named := shell(t, "grep -rIs netwatch /etc /var/lib /var/spool --exclude-dir=dpkg --exclude='*-' || true")
 	return append(files, strings.Split(named, "\n")...)
 }
+
+// What cannot be taken away at the moment does not keep the rest: the package is
+// gone, and what stays is said, with how it goes.
+func TestPurgeWithSomethingInUse(t *testing.T) {
+	fresh(t, YunoHost)
+	bare(t)
+	packages := handOver(t, "1.0")
+	dpkg(t, "-i "+packages[0])
+	shell(t, "mkdir -p /var/lib/netwatch; mount -t tmpfs nwstate /var/lib/netwatch")
+	shell(t, "systemd-run --quiet --unit=lab-left --uid=netwatch sleep infinity")
+	undo(t, "systemctl stop lab-left.service; umount -q /var/lib/netwatch; rm -rf /var/lib/netwatch")
+	out := dpkg(t, "--purge netwatch")
+	const remedy = "pkill -KILL -u netwatch; userdel netwatch"
+	for _, word := range []string{
+		"/var/lib/netwatch': Device or resource busy", "userdel: user netwatch is currently used by process", remedy,
+	} {
+		if !strings.Contains(out, word) {
+			t.Errorf("it does not say %q", word)
+		}
+	}
+	if state := shell(t, "dpkg-query -W -f '${db:Status-Status}' netwatch 2>/dev/null || true"); state != "" {
+		t.Errorf("after the purge the package is %s", state)
+	}
+	shell(t, "pkill -KILL -u netwatch; until ! pgrep -u netwatch; do :; done; userdel netwatch")
+	shell(t, "! getent passwd netwatch && ! getent group netwatch")
+}

@@ -5,10 +5,12 @@
 //
 // It needs root and, of Debian's packages, systemd-container, coturn,
 // nftables, conntrack, dbus, polkitd, iproute2, acl, attr, certbot and pebble,
-// for Synapse python3-venv and for netwatch's own packages lintian. Everything
-// it makes bears the name nwPID; all traffic stays in network namespaces of
-// that name, and all addresses are documentation ones. Synapse itself is the
-// exception: it comes from PyPI the first time, and stays in the user's cache.
+// for other releases of Debian debootstrap, for Synapse python3-venv and for
+// netwatch's own packages lintian. Everything it makes bears the name nwPIDxN,
+// for the N-th lab of a process; all traffic stays in network namespaces of that
+// name, and all addresses are documentation ones. Synapse itself and the other
+// releases are the exception: they come from PyPI and from a mirror of Debian the
+// first time, and stay in the user's cache.
 package lab
 
 import (
@@ -19,6 +21,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -37,13 +40,16 @@ type Lab struct {
 	undo []func() error
 }
 
+// made is how many labs this process has made.
+var made atomic.Int64
+
 // New removes what earlier labs that were killed left behind, and makes the
 // namespaces with all their links and addresses. Close undoes it.
 func New(ctx context.Context) (*Lab, error) {
 	if err := sweep(ctx, labsDir()); err != nil {
 		return nil, fmt.Errorf("removing the leftovers of earlier labs: %w", err)
 	}
-	name := fmt.Sprintf("nw%d", os.Getpid())
+	name := fmt.Sprintf("nw%dx%d", os.Getpid(), made.Add(1))
 	l := &Lab{name: name, dir: filepath.Join(labsDir(), name), Inet: name + "-inet", Router: name + "-rtr", Net: name + "-srv"}
 	for _, step := range []func(context.Context) error{l.addDir, l.addCgroups, l.addNetwork} {
 		if err := step(ctx); err != nil {

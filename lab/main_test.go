@@ -5,6 +5,7 @@ package lab
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"net/netip"
 	"os"
@@ -22,7 +23,11 @@ var (
 	caller Caller
 )
 
+// release is what the server of these tests runs.
+var release = flag.String("release", "", "make the tests on another `Debian`, as trixie or sid")
+
 func TestMain(m *testing.M) {
+	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code, err := withLab(ctx, m)
 	stop()
@@ -37,21 +42,11 @@ func TestMain(m *testing.M) {
 // too; what a killed run leaves, the next one removes.
 func withLab(ctx context.Context, m *testing.M) (code int, err error) {
 	began := time.Now()
-	if world, err = New(ctx); err != nil {
+	leave, err := moveIn(ctx, Release(*release))
+	if err != nil {
 		return 1, err
 	}
-	defer func() { err = errors.Join(err, world.Close()) }()
-	if server, err = world.Boot(ctx); err != nil {
-		return 1, err
-	}
-	for n := range StunServers {
-		stun, err := world.StartStun(ctx, n)
-		if err != nil {
-			return 1, err
-		}
-		stuns = append(stuns, stun)
-	}
-	caller = Caller{Namespace: world.Inet, Secret: Secret}
+	defer func() { err = errors.Join(err, leave()) }()
 	fmt.Printf("lab: up in %v\n", time.Since(began).Round(time.Millisecond))
 	ended := make(chan int, 1)
 	go func() { ended <- m.Run() }() // Ends with the tests, or the process.
@@ -60,6 +55,57 @@ func withLab(ctx context.Context, m *testing.M) (code int, err error) {
 		return code, nil
 	case <-ctx.Done():
 		return 1, context.Cause(ctx)
+	}
+}
+
+// moveIn makes a lab whose server runs a release; it is the one of the tests until
+// leave.
+func moveIn(ctx context.Context, r Release) (leave func() error, err error) {
+	w, s, st, c := world, server, stuns, caller
+	leave = func() error {
+		left := world
+		world, server, stuns, caller = w, s, st, c
+		return left.Close()
+	}
+	if world, err = New(ctx); err != nil {
+		world = w
+		return nil, err
+	}
+	if err := furnish(ctx, r); err != nil {
+		return nil, errors.Join(err, leave())
+	}
+	return leave, nil
+}
+
+// furnish puts into the lab what the tests want of it.
+func furnish(ctx context.Context, r Release) (err error) {
+	if server, err = world.Boot(ctx, r); err != nil {
+		return err
+	}
+	stuns = nil
+	for n := range StunServers {
+		stun, err := world.StartStun(ctx, n)
+		if err != nil {
+			return err
+		}
+		stuns = append(stuns, stun)
+	}
+	caller = Caller{Namespace: world.Inet, Secret: Secret}
+	return nil
+}
+
+// onReleases makes a test on the lab's own server and on others, whose systemd and
+// polkit are newer, each in a lab of its own.
+func onReleases(t *testing.T, test func(t *testing.T)) {
+	t.Run("this machine's", test)
+	for _, r := range []Release{Trixie, Sid} {
+		t.Run(string(r), func(t *testing.T) {
+			leave, err := moveIn(t.Context(), r)
+			must(t, err)
+			t.Cleanup(func() { must(t, leave()) })
+			t.Log(shell(t, "systemctl --version | head -n 1; pkaction --version; cat /etc/debian_version"))
+			test(t)
+		})
 	}
 }
 

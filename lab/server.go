@@ -16,12 +16,13 @@ import (
 )
 
 // A Server is a whole Debian, with systemd as its first process, in the
-// network namespace Net of a lab. Its files are this machine's, and what is
-// written to them lasts as long as the lab.
+// network namespace Net of a lab. Its files are this machine's or those of another
+// release, and what is written to them lasts as long as the lab.
 type Server struct {
-	lab    *Lab
-	root   string
-	nspawn *process
+	lab     *Lab
+	release Release
+	root    string
+	nspawn  *process
 	// pid is the server's first process, as seen from here.
 	pid int
 }
@@ -29,10 +30,10 @@ type Server struct {
 // bootTime is how long a server may take to boot; it takes about a second.
 const bootTime = 30 * time.Second
 
-// Boot makes the file system of a server, with users and coturn's files, and
-// boots it. The lab's Close shuts it down.
-func (l *Lab) Boot(ctx context.Context) (*Server, error) {
-	s := &Server{lab: l, root: filepath.Join(l.dir, "root")}
+// Boot makes the file system of the lab's server, with users and coturn's files,
+// and boots it. The lab's Close shuts it down.
+func (l *Lab) Boot(ctx context.Context, release Release) (*Server, error) {
+	s := &Server{lab: l, release: release, root: filepath.Join(l.dir, "root")}
 	for _, step := range []func(context.Context) error{s.mount, s.clean, s.addUsers, s.start, s.wait} {
 		if err := step(ctx); err != nil {
 			return nil, fmt.Errorf("booting the server: %w", err)
@@ -41,16 +42,20 @@ func (l *Lab) Boot(ctx context.Context) (*Server, error) {
 	return s, nil
 }
 
-// mount puts an overlay over this machine's root. What is mounted below it is
-// not part of that: neither /proc nor anyone's volumes.
-func (s *Server) mount(context.Context) error {
+// mount puts an overlay over the root of the release. What is mounted below this
+// machine's is not part of that: neither /proc nor anyone's volumes.
+func (s *Server) mount(ctx context.Context) error {
+	lower, err := s.release.root(ctx)
+	if err != nil {
+		return err
+	}
 	upper, work := filepath.Join(s.lab.dir, "upper"), filepath.Join(s.lab.dir, "work")
 	for _, dir := range []string{s.root, upper, work} {
 		if err := os.Mkdir(dir, 0o755); err != nil { // The root of a system must be passable.
 			return err
 		}
 	}
-	layers := fmt.Sprintf("lowerdir=/,upperdir=%s,workdir=%s", upper, work)
+	layers := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", lower, upper, work)
 	if err := syscall.Mount("overlay", s.root, "overlay", 0, layers); err != nil {
 		return fmt.Errorf("mounting an overlay: %w", err)
 	}
@@ -58,7 +63,7 @@ func (s *Server) mount(context.Context) error {
 	return nil
 }
 
-// clean takes away what this machine would start at boot, whatever that is:
+// clean takes away what the release would start at boot, whatever that is:
 // all that was enabled by an administrator or a package, and the scripts of
 // System V. What systemd itself brings stays.
 func (s *Server) clean(context.Context) error {
@@ -132,11 +137,11 @@ func (s *Server) start(context.Context) error {
 	if err := os.MkdirAll(cache, 0o755); err != nil { // Users in the server read it.
 		return fmt.Errorf("making the lab's cache: %w", err)
 	}
-	args := []string{
-		"sh", "-c", enterCgroups, "sh", strings.Join(s.lab.cgroups, " "), "systemd-nspawn", "-q", "-D", s.root, "--machine=" + s.lab.name,
-		"--network-namespace-path=" + netnsPath(s.lab.Net), "--boot", "--register=no", "--keep-unit",
-		"--resolv-conf=off", "--bind-ro=" + cache + ":" + cacheInside, "--console=pipe", "--kill-signal=SIGRTMIN+3",
-	}
+	args := []string{"sh", "-c", enterCgroups, "sh", strings.Join(s.lab.cgroups, " ")}
+	args = append(args, s.hierarchy()...)
+	args = append(args, "systemd-nspawn", "-q", "-D", s.root, "--machine="+s.lab.name,
+		"--network-namespace-path="+netnsPath(s.lab.Net), "--boot", "--register=no", "--keep-unit",
+		"--resolv-conf=off", "--bind-ro="+cache+":"+cacheInside, "--console=pipe", "--kill-signal=SIGRTMIN+3")
 	if _, err := os.Stat(tun); err == nil {
 		args = append(args, "--bind="+tun, "--capability=CAP_NET_ADMIN")
 	}
@@ -147,6 +152,16 @@ func (s *Server) start(context.Context) error {
 	s.nspawn = p
 	s.lab.later(s.shutdown)
 	return nil
+}
+
+// hierarchy has systemd-nspawn give another release the unified hierarchy of
+// cgroups, without which systemd does not boot from 256 on; ours gets what this
+// machine has.
+func (s *Server) hierarchy() []string {
+	if s.release == Here {
+		return nil
+	}
+	return []string{"env", "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1"}
 }
 
 // shutdown ends the server at once: nothing in it is to be kept.

@@ -13,9 +13,9 @@ import (
 	"syscall"
 )
 
-// labName is what the name of everything in a lab begins with; the number is
-// the process that made it.
-var labName = regexp.MustCompile(`^nw([0-9]+)(-(inet|rtr|srv))?$`)
+// labName is what the name of everything in a lab begins with; the first number
+// is the process that made it.
+var labName = regexp.MustCompile(`^nw([0-9]+)x[0-9]+(-(inet|rtr|srv))?$`)
 
 // abandoned tells whether something of this name belongs to a lab whose
 // process is gone.

@@ -10,12 +10,12 @@ import (
 func TestAbandoned(t *testing.T) {
 	const never = 1 << 30 // Above the greatest process id (proc_sys_kernel(5)).
 	for name, want := range map[string]bool{
-		fmt.Sprintf("nw%d", never):           true,
-		fmt.Sprintf("nw%d-inet", never):      true,
-		fmt.Sprintf("nw%d-other", never):     false,
-		fmt.Sprintf("xnw%d", never):          false,
-		fmt.Sprintf("nw%d-rtr", os.Getpid()): false,
-		"nw":                                 false,
+		fmt.Sprintf("nw%dx1", never):           true,
+		fmt.Sprintf("nw%dx12-inet", never):     true,
+		fmt.Sprintf("nw%dx1-other", never):     false,
+		fmt.Sprintf("xnw%dx1", never):          false,
+		fmt.Sprintf("nw%dx1-rtr", os.Getpid()): false,
+		"nw":                                   false,
 	} {
 		if got := abandoned(name); got != want {
 			t.Errorf("%s: %v", name, got)

@@ -44,6 +44,8 @@ func TestPolkitRules(t *testing.T) {
 	for _, want := range []string{
 		"\n\t\t[\"a.service\",\"kill\"],\n\t\t[\"b\\\\x2d\\\"];//.service\",\"restart\"]\n\t];\n",
 		`action.id !== "org.freedesktop.systemd1.manage-units"`, `subject.user !== "netwatch"`,
+		`"start": "Authentication is required to start '$(unit)'."`,
+		`verb in shown && action.lookup("polkit.message") !== shown[verb]`,
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("there is no %s in\n%s", want, text)

@@ -11,7 +11,12 @@ import (
 	"netwatch/helper"
 )
 
-// polkitRules is the rules file of polkit(8) that grants these, or empty.
+// polkitRules is the rules file of polkit(8) that grants these, or empty. systemd
+// asks by the verb start for a transient unit too, with a program of the caller's
+// that runs as root (from 257 on), and for a thaw, by stop for a freeze, and by
+// kill for a part of a unit. What tells them apart is the message that polkit would
+// show (measured with 252, 257 and 262); other words of a later systemd grant
+// nothing. The other verbs have one meaning, and stay granted whatever it says.
 func polkitRules(units []unitGrant) string {
 	if len(units) == 0 {
 		return ""
@@ -26,11 +31,21 @@ polkit.addRule(function(action, subject) {
 	var granted = [
 %s
 	];
+	// Other methods of systemd, as that for transient units, ask by the same verbs.
+	var shown = {
+		"start": "Authentication is required to start '$(unit)'.",
+		"stop": "Authentication is required to stop '$(unit)'.",
+		"kill": "Authentication is required to send a UNIX signal to the processes of '$(unit)'."
+	};
 	if (action.id !== "org.freedesktop.systemd1.manage-units" || subject.user !== "%s") {
 		return polkit.Result.NOT_HANDLED;
 	}
+	var unit = action.lookup("unit"), verb = action.lookup("verb");
+	if (verb in shown && action.lookup("polkit.message") !== shown[verb]) {
+		return polkit.Result.NOT_HANDLED;
+	}
 	for (var i = 0; i < granted.length; i++) {
-		if (action.lookup("unit") === granted[i][0] && action.lookup("verb") === granted[i][1]) {
+		if (unit === granted[i][0] && verb === granted[i][1]) {
 			return polkit.Result.YES;
 		}
 	}

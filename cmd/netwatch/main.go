@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -55,9 +56,25 @@ func run(args []string, stdout, stderr *output) int {
 		err = fmt.Errorf("writing what was asked for: %w", failed)
 	}
 	if err != nil && !errors.Is(err, errFailed) {
-		report(stderr, err)
+		within(lastWords, func() { report(stderr, err) })
 	}
 	return c.exitCode(err)
+}
+
+// lastWords is how long somebody may take to hear why netwatch ends, before it does.
+const lastWords = 2 * time.Second
+
+// within returns when f has, or when it takes too long.
+func within(d time.Duration, f func()) {
+	done := make(chan struct{})
+	go func() { // Ends with f, or the process.
+		defer close(done)
+		f()
+	}()
+	select {
+	case <-done:
+	case <-time.After(d):
+	}
 }
 
 // A command is what all commands share.

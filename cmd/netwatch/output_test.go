@@ -70,8 +70,9 @@ func TestColoursAreOurs(t *testing.T) {
 // netwatch run on a terminal is no way around.
 func TestLogOnATerminal(t *testing.T) {
 	out, screen := terminal(t)
-	log := newLog(out)
+	log, queue := newLog(out)
 	log.Error().Str("error", evil).Str(evil, "x").Msg(evil)
+	queue.flush()
 	if _, err := io.WriteString(out, "end\n"); err != nil {
 		t.Fatal(err)
 	}

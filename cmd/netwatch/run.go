@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"os/signal"
@@ -12,8 +11,6 @@ import (
 	"time"
 
 	systemd "github.com/coreos/go-systemd/v22/daemon"
-	journald "github.com/coreos/go-systemd/v22/journal"
-	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
@@ -30,7 +27,9 @@ func (c *command) runCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "run", Short: "Run the resident daemon", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			d, err := newDaemon(c.config, newLog(cmd.ErrOrStderr()))
+			log, queue := newLog(cmd.ErrOrStderr())
+			defer queue.flush()
+			d, err := newDaemon(c.config, log)
 			if err != nil {
 				return err
 			}
@@ -38,17 +37,6 @@ func (c *command) runCommand() *cobra.Command {
 			return errors.Join(err, d.store.Close())
 		},
 	}
-}
-
-// newLog logs for a person on a terminal and in JSON elsewhere.
-func newLog(w io.Writer) zerolog.Logger {
-	switch {
-	case isTerminal(w):
-		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly, NoColor: true}
-	case isJournal(w):
-		w = journal{journald.Send, w}
-	}
-	return zerolog.New(w).With().Timestamp().Logger()
 }
 
 // run serves until ctx is done, drains, and returns.

@@ -85,7 +85,7 @@ func (c *command) printRule(w io.Writer, r hooks.RuleStatus) {
 		all = append(all, fmt.Sprintf("%s %s, %s", r.Last.Outcome, ago(r.Last.Time), r.Last.ID))
 	}
 	if r.Running != nil {
-		all = append(all, "running")
+		all = append(all, runningText(r.Doing))
 	}
 	if r.Waiting != nil {
 		all = append(all, waitingText(r.Waiting)...)
@@ -103,6 +103,18 @@ func (c *command) printRule(w io.Writer, r hooks.RuleStatus) {
 	for _, line := range all {
 		fmt.Fprintf(w, "\t%s\n", lines(line, "\t    "))
 	}
+}
+
+// runningText says what a run is at.
+func runningText(d *hooks.Doing) string {
+	if d == nil {
+		return "running"
+	}
+	text := fmt.Sprintf("running: %s, since %s", d.Step, d.Since.Local().Format(time.TimeOnly))
+	if d.Waits != "" {
+		text += ": waits for " + d.Waits
+	}
+	return text
 }
 
 // waitingText says what a run waits for, and what helps.

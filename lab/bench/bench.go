@@ -35,7 +35,7 @@ func (b *bench) build(ctx context.Context) (err error) {
 		return err
 	}
 	b.caller = lab.Caller{Namespace: b.world.Inet, Secret: lab.Secret}
-	if b.server, err = b.world.Boot(ctx); err != nil {
+	if b.server, err = b.world.Boot(ctx, lab.Here); err != nil {
 		return err
 	}
 	var servers []string

@@ -59,7 +59,7 @@ type stage struct {
 
 // build boots the server with coturn and netwatch on it.
 func (s *stage) build(ctx context.Context) (err error) {
-	if s.server, err = s.world.Boot(ctx); err != nil {
+	if s.server, err = s.world.Boot(ctx, lab.Here); err != nil {
 		return err
 	}
 	var servers []string
