@@ -42,7 +42,7 @@ fmt: go ## format the Go sources
 	$(TOOL) gofumpt -w .
 
 lab: build ## tests on real systemd, coturn, OpenVPN and networks, some on newer Debians too (root)
-	CGO_ENABLED=1 go test -race -count=1 -timeout 40m -tags lab $(EXEC_ROOT) ./lab/... ./access/... ./actions/... ./sources/... ./state/...
+	CGO_ENABLED=1 go test -race -count=1 -timeout 40m -tags lab $(EXEC_ROOT) ./lab/... ./access/... ./actions/... ./rewrite/... ./sources/... ./state/...
 
 chaos: build ## netwatch killed CHAOS=500 times while it works, and flooded (root; about 25 minutes)
 	CGO_ENABLED=1 go test -race -count=1 -timeout 2h -v -tags lab $(EXEC_ROOT) -run 'TestKilledAtAnyMoment|TestFlood' ./lab -rounds $(CHAOS)
@@ -84,7 +84,7 @@ install: ## put what "make build" made into place (PREFIX=/usr, DESTDIR=)
 uninstall: ## remove what "make install" and "netwatch grant" put into place, less the configuration
 	@! grep -rls 'netwatch hook' "$(DESTDIR)/etc/openvpn" || { echo "OpenVPN does not start when a script of its is missing: take netwatch out of these files first" >&2; exit 1; }
 	[ -n "$(DESTDIR)" ] || [ ! -x "$(PREFIX)/bin/netwatch" ] || "$(PREFIX)/bin/netwatch" grant --revoke
-	rm -f "$(DESTDIR)$(PREFIX)/bin/netwatch" "$(DESTDIR)$(PREFIX)"/lib/systemd/system/netwatch.* "$(DESTDIR)$(PREFIX)"/lib/systemd/system/netwatch-file* \
+	rm -f "$(DESTDIR)$(PREFIX)/bin/netwatch" "$(DESTDIR)$(PREFIX)"/lib/systemd/system/netwatch.* "$(DESTDIR)$(PREFIX)"/lib/systemd/system/netwatch-file* "$(DESTDIR)$(PREFIX)"/lib/systemd/system/netwatch-open.service \
 		"$(DESTDIR)$(PREFIX)/lib/sysusers.d/netwatch.conf" "$(DESTDIR)$(PREFIX)"/share/man/man[58]/netwatch*.[58] \
 		"$(DESTDIR)$(PREFIX)/share/bash-completion/completions/netwatch" "$(DESTDIR)$(PREFIX)"/share/zsh/*/_netwatch \
 		"$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/netwatch.fish"

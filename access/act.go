@@ -70,8 +70,8 @@ func (u User) become(keeping []uint) error {
 
 // setGroups is setgroups(2) for the calling thread: unix.Setgroups is for all.
 func setGroups(groups []uint32) error {
-	first := uintptr(unsafe.Pointer(unsafe.SliceData(groups))) //nolint:gosec // setgroups(2) takes an address
-	_, _, errno := unix.RawSyscall(unix.SYS_SETGROUPS, uintptr(len(groups)), first, 0)
+	_, _, errno := unix.RawSyscall(unix.SYS_SETGROUPS, uintptr(len(groups)),
+		uintptr(unsafe.Pointer(unsafe.SliceData(groups))), 0) //nolint:gosec // setgroups(2) takes an address
 	if errno != 0 {
 		return errno
 	}

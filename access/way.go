@@ -17,9 +17,9 @@ import (
 // (path_resolution(7)).
 const maxLinks = 40
 
-// maxPlaces is how many places a way may lead over: far more than any that a person
+// maxPlaces is how many places a way may lead over: more than any that a person
 // makes, and far fewer than 40 symlinks can name.
-const maxPlaces = 512
+const maxPlaces = 100
 
 // A Need is a file that a user has to read.
 type Need struct {
@@ -91,6 +91,8 @@ type Way struct {
 	end   *place
 	hand  hand
 	links int
+	// byRoot ends the way where somebody else than root leads it.
+	byRoot bool
 	// user is whose rights the way takes, from the first place on that somebody
 	// else than root decides over; nil is this process's own.
 	user *User
@@ -108,22 +110,38 @@ func Walk(file string) (*Way, error) {
 	return w, err
 }
 
+// ByRoot goes the way to a file as far as nobody but root leads it, so that nobody
+// else can hold it up. It returns the directory that it comes to, after all symlinks,
+// and whether that is the one of the file. A name that is not there is an error.
+func ByRoot(file string) (dir string, whole bool, err error) {
+	w := &Way{Need: Need{File: file}, byRoot: true}
+	defer w.Close()
+	if err = w.walk(); err != nil && !errors.Is(err, errNotRoot) {
+		return "", false, err
+	}
+	return w.dir.path, err == nil, nil
+}
+
 // walk goes the way of a need, as far as it leads.
 func walk(n Need) (*Way, error) {
 	w := &Way{Need: n}
-	dir, err := w.root()
-	left := names(n.File)
-	for err == nil && len(left) > 0 {
-		dir, left, err = w.step(dir, left)
-	}
-	switch {
-	case err == nil:
-		w.end = dir
-	case !errors.Is(err, unix.ENOENT):
+	if err := w.walk(); err != nil && !errors.Is(err, unix.ENOENT) {
 		w.Close()
 		return nil, err
 	}
 	return w, nil
+}
+
+func (w *Way) walk() error {
+	dir, err := w.root()
+	left := names(w.File)
+	for err == nil && len(left) > 0 {
+		dir, left, err = w.step(dir, left)
+	}
+	if err == nil {
+		w.end = dir
+	}
+	return err
 }
 
 // names are the names that a path is made of.
@@ -148,8 +166,11 @@ func (w *Way) Do(f func() error, keeping ...uint) error {
 
 // open holds a place. dir is nil for the root directory.
 func (w *Way) open(dir *place, name, path string) (*place, error) {
-	if len(w.places) == maxPlaces {
+	switch {
+	case len(w.places) == maxPlaces:
 		return nil, unix.ELOOP
+	case len(path) >= unix.PathMax:
+		return nil, unix.ENAMETOOLONG
 	}
 	at, fd := unix.AT_FDCWD, -1
 	if dir != nil {
@@ -191,10 +212,10 @@ func (w *Way) step(dir *place, left []string) (*place, []string, error) {
 		up, err := w.open(dir, name, filepath.Dir(dir.path))
 		return up, left, err
 	}
+	w.dir, w.base = dir, name
 	if err := w.lead(dir); err != nil {
 		return nil, nil, err
 	}
-	w.dir, w.base = dir, name
 	p, err := w.open(dir, name, filepath.Join(dir.path, name))
 	link := err == nil && p.stat.Mode&unix.S_IFMT == unix.S_IFLNK
 	if w.Watch && (err != nil || link || len(left) == 0) {
@@ -213,6 +234,9 @@ func (w *Way) step(dir *place, left []string) (*place, []string, error) {
 	return p, left, nil
 }
 
+// errNotRoot ends a way that nobody but root is to lead.
+var errNotRoot = errors.New("others than root decide where the way leads")
+
 // lead notes who decides by a directory or symlink where the way leads, and goes
 // on with his rights. Who is not root can only go with his own.
 func (w *Way) lead(p *place) error {
@@ -224,6 +248,9 @@ func (w *Way) lead(p *place) error {
 		}
 	}
 	w.hand = w.hand.over(&p.stat, l)
+	if w.byRoot && w.hand != (hand{}) {
+		return errNotRoot
+	}
 	if w.hand.uid == 0 || w.user != nil || os.Geteuid() != 0 {
 		return nil
 	}
@@ -339,9 +366,18 @@ func (w *Way) CheckReadAs(u User, f *os.File) error {
 	return nil
 }
 
-// Reached is the directory that the file lies in, after all symlinks, if nobody
-// but root could have led the way there.
-func (w *Way) Reached() (dir string, byRoot bool) { return w.dir.path, w.dir.hand == hand{} }
+// CheckWriteDir says why a user may not put another file into the place of this one,
+// as CheckRead does.
+func (w *Way) CheckWriteDir(u User) error {
+	l, err := w.dir.list()
+	if err == nil && !u.permitted(l, &w.dir.stat, mayWrite|maySearch) {
+		err = unix.EACCES
+	}
+	return err
+}
+
+// LedByRoot says that nobody but root could have led the way to the file's directory.
+func (w *Way) LedByRoot() bool { return w.dir.hand == hand{} }
 
 // proc is a name of the place itself: a descriptor that only holds it has no
 // attributes (open(2), O_PATH).

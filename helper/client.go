@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -154,14 +155,25 @@ func talk(conn io.ReadWriter, q request, changing func(netwatch.Rewrite) error) 
 	}
 }
 
+// maxText is how much of a text is kept, in bytes: there are names in it that
+// strangers chose, and it is remembered.
+const maxText = 2 << 10
+
+func bounded(text string) string {
+	if len(text) <= maxText {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxText], "") + "…"
+}
+
 // result is what the answer says.
 func (a answer) result() netwatch.Result {
 	if a.Outcome != netwatch.Failed {
 		return netwatch.Result{Outcome: a.Outcome, Detail: a.Detail}
 	}
-	err := errors.New(a.Error)
+	err := errors.New(bounded(a.Error))
 	if a.Hint != "" {
-		err = netwatch.WithHint(err, a.Hint)
+		err = netwatch.WithHint(err, bounded(a.Hint))
 	}
 	return netwatch.Failure(err)
 }

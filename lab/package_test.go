@@ -84,6 +84,7 @@ func TestUninstall(t *testing.T) {
 var documents = []string{
 	"/usr/lib/sysusers.d/netwatch.conf",
 	"/usr/lib/systemd/system/netwatch-file@.service",
+	"/usr/lib/systemd/system/netwatch-open.service",
 	"/usr/share/bash-completion/completions/netwatch",
 	"/usr/share/doc/netwatch/changelog.Debian.gz",
 	"/usr/share/doc/netwatch/copyright",

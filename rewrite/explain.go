@@ -70,6 +70,15 @@ func explainRead(path string, err error) error {
 	return hinted(fmt.Errorf("reading %s: %w", path, err), hint)
 }
 
+// explainLock says what to do when the file cannot be locked.
+func explainLock(path string, err error) error {
+	hint := netwatch.Hint(err)
+	if hint == "" && errors.Is(err, context.DeadlineExceeded) {
+		hint = "see who else rewrites it: netwatch status, and systemctl list-units 'netwatch-file@*'"
+	}
+	return hinted(fmt.Errorf("rewriting %s: waiting for another rewrite of it: %w", path, err), hint)
+}
+
 // explain says what could not be done with the file and what to do about it.
 func (f *File) explain(doing string, err error) error {
 	hint := netwatch.Hint(err)
@@ -95,8 +104,6 @@ func (f *File) hint(err error) string {
 		return f.hintReadOnly()
 	case errors.Is(err, unix.EBUSY):
 		return "it is a bind mount, which cannot be replaced: mount its directory instead"
-	case errors.Is(err, context.DeadlineExceeded):
-		return "see what else netwatch does there: netwatch status"
 	case errors.Is(err, fs.ErrPermission):
 		return f.hintPermission()
 	}

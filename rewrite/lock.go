@@ -1,8 +1,8 @@
 package rewrite
 
 import (
+	"cmp"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -22,23 +22,19 @@ const (
 	lockPause = 10 * time.Millisecond
 )
 
-// lock waits until nobody else rewrites the file, and returns what ends that. The
-// lock is not the file itself, which whoever may read it could lock, but one of
-// ours, which is named by the directory and the name. There are 256 of them, so
-// that whoever may rename the file cannot have us make more; two files with the
-// same one wait for each other. The kernel drops it with the descriptor, so a
-// crash leaves none.
-func (f *File) lock(ctx context.Context) (unlock func(), err error) {
+// lock waits until nobody else rewrites the file of that path, and returns what
+// ends that. The lock is not the file itself, which whoever may read it could lock,
+// but one of ours, named by the path as it is given: whoever decides where that
+// leads could choose any other name, and hold up others by it. For the same reason
+// it is taken before anything on the way is looked at. The kernel drops it with the
+// descriptor, so a crash leaves none.
+func lock(ctx context.Context, path string) (unlock func(), err error) {
 	dir, err := locks()
 	if err != nil {
 		return nil, err
 	}
-	var st unix.Stat_t
-	if err := unix.Fstat(f.way.Dir(), &st); err != nil {
-		return nil, err
-	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%d %d %s", st.Dev, st.Ino, f.way.Base()))
-	lock, err := os.OpenFile(filepath.Join(dir, fmt.Sprintf("%02x", sum[0])), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	name := filepath.Join(dir, netwatch.Fingerprint([]byte(path)))
+	lock, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +67,7 @@ func await(ctx context.Context, lock *os.File) error {
 func locks() (string, error) {
 	dir := lockDir
 	if uid := os.Geteuid(); uid != 0 {
-		dir = filepath.Join(os.TempDir(), fmt.Sprintf("netwatch-lock-%d", uid))
+		dir = filepath.Join(cmp.Or(os.Getenv("XDG_RUNTIME_DIR"), os.TempDir()), fmt.Sprintf("netwatch-lock-%d", uid))
 	}
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return "", err

@@ -107,7 +107,10 @@ func (f *File) mayWrite() error {
 	err = f.way.Do(func() error {
 		return unix.Faccessat2(f.way.Dir(), ".", unix.W_OK|unix.X_OK, unix.AT_EACCESS)
 	})
-	if err == nil || errors.Is(err, unix.EROFS) {
+	if errors.Is(err, unix.EROFS) { // which the kernel says before it looks whose it is
+		err = f.way.CheckWriteDir(leader)
+	}
+	if err == nil {
 		return nil
 	}
 	err = fmt.Errorf("user %s decides where the way to it leads, and may not write the directory %s: %w",
@@ -124,14 +127,6 @@ func (f *File) Replace(
 	ctx context.Context, text []byte, readers []access.Reader, changing func(netwatch.Rewrite) error,
 ) error {
 	if err := f.check(); err != nil {
-		return err
-	}
-	unlock, err := f.lock(ctx)
-	if err != nil {
-		return f.explain("waiting for another rewrite of it", err)
-	}
-	defer unlock()
-	if err := f.current(); err != nil {
 		return err
 	}
 	n, err := f.create()

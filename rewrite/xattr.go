@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"netwatch"
 	"netwatch/access"
 )
 
@@ -16,6 +17,12 @@ type attribute struct {
 	name  string
 	value []byte
 }
+
+// maxAttributes is how much they may take in all: some file systems let a file have
+// gigabytes of them.
+const maxAttributes = 64 << 10
+
+var errAttributes = netwatch.WithHint(errors.New("they are larger than 64 KiB"), "see getfattr -m -, and take away what is too much")
 
 // attributesOf are those of a file but those that the kernel computes over the
 // content (IMA and EVM), the access list last: with it the owner may lose the
@@ -29,11 +36,15 @@ func attributesOf(f *os.File) ([]attribute, error) {
 	if err != nil {
 		return nil, err
 	}
+	if size > maxAttributes {
+		return nil, errAttributes
+	}
 	list := make([]byte, size)
 	if size, err = unix.Flistxattr(fd, list); err != nil {
 		return nil, err
 	}
 	var all []attribute
+	sum := 0
 	for name := range strings.FieldsFuncSeq(string(list[:size]), func(r rune) bool { return r == 0 }) {
 		if name == "security.ima" || name == "security.evm" {
 			continue
@@ -41,6 +52,9 @@ func attributesOf(f *os.File) ([]attribute, error) {
 		value, err := xattr(fd, name)
 		if err != nil {
 			return nil, err
+		}
+		if sum += len(name) + len(value); sum > maxAttributes {
+			return nil, errAttributes
 		}
 		all = append(all, attribute{name, value})
 	}

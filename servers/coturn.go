@@ -54,6 +54,9 @@ func Rewrite(conf []byte, public map[netwatch.Family]netip.Addr, mode Private, l
 		}
 	}
 	all := split(conf)
+	if err := checkNamed(all); err != nil {
+		return nil, err
+	}
 	stand := externals(all)
 	own := func(f netwatch.Family) []netip.Addr {
 		if set := relays(all, f); len(set) > 0 {
@@ -70,6 +73,24 @@ func Rewrite(conf []byte, public map[netwatch.Family]netip.Addr, mode Private, l
 		return conf, nil
 	}
 	return text, nil
+}
+
+// maxNamed is how many lines may name addresses: more than a machine has, and so
+// few that comparing each with each takes no time.
+const maxNamed = 64
+
+func checkNamed(all []piece) error {
+	named := 0
+	for _, p := range all {
+		if p.key == externalKey || p.key == "relay-ip" || p.key == "listening-ip" {
+			named++
+		}
+	}
+	if named <= maxNamed {
+		return nil
+	}
+	err := fmt.Errorf("it has %d lines of external-ip, relay-ip and listening-ip, and may have %d", named, maxNamed)
+	return netwatch.WithHint(err, "take out those that are too much")
 }
 
 // writable says whether external-ip may hold a: coturn takes a mapped address

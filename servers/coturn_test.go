@@ -218,6 +218,19 @@ func TestRewrite(t *testing.T) {
 	}
 }
 
+// Each line is compared with each: there may not be so many that it takes long.
+func TestRewriteOfManyLines(t *testing.T) {
+	for _, key := range []string{"external-ip=/::", "relay-ip=::", "listening-ip=::"} {
+		for n, well := range map[int]bool{maxNamed: true, maxNamed + 1: false, 1 << 16: false} {
+			conf := []byte(strings.Repeat(key+"1\n", n))
+			_, err := Rewrite(conf, addresses("2001:db8::1"), PrivateKeep, locals(""))
+			if (err == nil) != well || !well && (!strings.Contains(err.Error(), "lines of external-ip") || netwatch.Hint(err) == "") {
+				t.Errorf("%d lines of %s: %v", n, key, err)
+			}
+		}
+	}
+}
+
 func TestRewriteRefuses(t *testing.T) {
 	for _, c := range []struct {
 		name, in, own string

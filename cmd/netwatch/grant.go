@@ -31,6 +31,7 @@ const (
 
 func (c *command) grantCommand() *cobra.Command {
 	var dryRun, revoke bool
+	var part string
 	cmd := &cobra.Command{
 		Use: "grant", Args: cobra.NoArgs,
 		Short: "Give the daemon's user what the configuration needs, and nothing more",
@@ -42,16 +43,26 @@ func (c *command) grantCommand() *cobra.Command {
 			switch {
 			case err != nil:
 				return err
+			case !slices.Contains([]string{"", partRules, partFiles}, part):
+				return usageError{fmt.Errorf("granting: there is no part %q: it is %s or %s", part, partRules, partFiles)}
 			case dryRun:
 				return c.printGrants(cmd.ErrOrStderr(), g)
 			}
-			return c.grant(cmd.ErrOrStderr(), g)
+			return c.grant(cmd.ErrOrStderr(), g, part)
 		},
 	}
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print what would be written, and write nothing")
 	cmd.Flags().BoolVar(&revoke, "revoke", false, "take everything back, whatever the configuration is")
+	cmd.Flags().StringVar(&part, "part", "", "do only this `PART`: rules (polkit's and the helper's), or files (that are opened)")
 	return cmd
 }
+
+// The parts of granting. The second looks into places of others, who can keep that
+// from ever ending; so the units of the package do it beside the start of the daemon.
+const (
+	partRules = "rules"
+	partFiles = "files"
+)
 
 // grants are what the daemon's user may do, and root alone could give.
 type grants struct {
@@ -60,8 +71,8 @@ type grants struct {
 	// said that he cannot.
 	needs  []access.Need
 	secret []netwatch.Path
-	// findings are what keeps some of it from being of use.
-	findings []error
+	// rotated are the files that the helper rewrites.
+	rotated []netwatch.Path
 }
 
 // A granted is a file that grants something; without text there is to be none.
@@ -88,14 +99,11 @@ func needed(ctx context.Context, file string) (*grants, error) {
 			if !ok {
 				continue
 			}
-			need, finding, err := rotationNeed(ctx, r)
+			need, err := rotationNeed(ctx, r)
 			if err != nil {
 				return nil, fmt.Errorf("granting: %w", err)
 			}
-			rotations = append(rotations, need)
-			if finding != nil {
-				g.findings = append(g.findings, finding)
-			}
+			rotations, g.rotated = append(rotations, need), append(g.rotated, r.File)
 		}
 	}
 	g.needs, g.secret = readings(cfg)
@@ -141,16 +149,22 @@ func (c *command) printGrants(stderr io.Writer, g *grants) error {
 // grant writes the files and opens others. polkitd notices, and systemd reads the
 // drop-in of each helper that it starts (measured with 252): nothing has to be
 // told to them.
-func (c *command) grant(stderr io.Writer, g *grants) error {
+func (c *command) grant(stderr io.Writer, g *grants, part string) error {
 	if os.Geteuid() != 0 {
 		return netwatch.WithHint(fmt.Errorf("granting: %w", fs.ErrPermission), "run it as root; --dry-run shows what it would write")
 	}
 	for _, f := range g.files {
+		if part == partFiles {
+			break
+		}
 		did, err := f.put()
 		if err != nil {
 			return fmt.Errorf("granting: %w", err)
 		}
 		fmt.Fprintf(c.stdout, "%s: %s\n", f.path, did)
+	}
+	if part == partRules {
+		return nil
 	}
 	c.open(stderr, g, access.Ledger{File: recordFile, Put: func(text string) error {
 		_, err := granted{recordFile, text}.put()
@@ -171,14 +185,25 @@ func (f granted) put() (netwatch.Outcome, error) {
 	if f.stands() {
 		return netwatch.Unchanged, nil
 	}
-	// polkitd and systemd's readers must get through, whatever the umask is.
-	dir := filepath.Dir(f.path)
-	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		if err := errors.Join(os.MkdirAll(dir, 0o755), os.Chmod(dir, 0o755)); err != nil { //nolint:gosec // See above.
-			return "", err
-		}
+	if err := f.makeDir(); err != nil {
+		return "", err
 	}
 	return netwatch.Changed, f.write()
+}
+
+// makeDir makes the directory if it is not there. Who may read a directory can hold
+// up whoever writes to it for as long as he likes (its lock in the kernel), so those
+// that are ours are root's alone, who is systemd's reader; polkitd must get through.
+func (f granted) makeDir() error {
+	dir, mode := filepath.Dir(f.path), fs.FileMode(0o700)
+	if f.path == polkitFile {
+		mode = 0o755
+	}
+	_, err := os.Stat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = errors.Join(os.MkdirAll(dir, 0o755), os.Chmod(dir, mode)) //nolint:gosec // Those above are for all.
+	}
+	return err
 }
 
 // write replaces the file. The name of the temporary one begins with a dot, so

@@ -17,18 +17,16 @@ import (
 )
 
 // rotationsOf are what rotations of these files need.
-func rotationsOf(t *testing.T, files ...string) (all []rotationGrant, findings []error) {
+func rotationsOf(t *testing.T, files ...string) (all []rotationGrant) {
 	t.Helper()
 	for _, f := range files {
-		g, finding, err := rotationNeed(t.Context(), &actions.Rotation{File: netwatch.Path(f), Private: servers.PrivateKeep})
+		g, err := rotationNeed(t.Context(), &actions.Rotation{File: netwatch.Path(f), Private: servers.PrivateKeep})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if all = append(all, g); finding != nil {
-			findings = append(findings, finding)
-		}
+		all = append(all, g)
 	}
-	return all, findings
+	return all
 }
 
 // Without a need there is no file.
@@ -59,7 +57,7 @@ func TestHelperDropIn(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	rotations, _ := rotationsOf(t, file, `/nowhere/"%i"\/y`)
+	rotations := rotationsOf(t, file, `/nowhere/"%i"\/y`)
 	rotations[0].Readers = []access.Reader{{Unit: "x.service", User: "turnserver", Groups: []string{"ssl-cert"}}}
 	got, err := helperDropIn(rotations, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")})
 	if err != nil {

@@ -58,7 +58,12 @@ func (c *command) open(stderr io.Writer, g *grants, l access.Ledger) {
 			fmt.Fprintf(c.stdout, "%s: %s: %s\n", r.Path, text, r.Outcome)
 		}
 	}
-	for _, err := range append(g.findings, errs...) {
+	for _, file := range g.rotated {
+		if err := elsewhere(string(file)); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	for _, err := range errs {
 		report(stderr, fmt.Errorf("granting: %w", err))
 	}
 }

@@ -21,38 +21,47 @@ type rotationGrant struct {
 	dirs []string
 }
 
-// rotationNeed is what a rotation needs. What there is to be said about the way to
-// its file is the finding.
-func rotationNeed(ctx context.Context, r *actions.Rotation) (g rotationGrant, finding, err error) {
+// rotationNeed is what a rotation needs.
+func rotationNeed(ctx context.Context, r *actions.Rotation) (g rotationGrant, err error) {
 	file := string(r.File)
 	g.Grant = helper.Grant{File: file, Private: r.Private}
-	g.Readers, err = systemd.Readers(ctx, file, r.Units)
-	g.dirs, finding = directories(file)
-	return g, finding, err
+	if g.Readers, err = systemd.Readers(ctx, file, r.Units); err != nil {
+		return g, err
+	}
+	g.dirs, err = opened(file)
+	return g, err
 }
 
-// directories are those in which a file is replaced: that of its path, and the one
-// that symlinks lead to where root alone could have made them. systemd follows the
-// links in a path itself, so that where another can make some the sandbox is no
-// fence; that is the way of the rewrite (package rewrite).
-func directories(file string) (all []string, finding error) {
-	named := filepath.Dir(file)
-	w, err := access.Walk(file)
-	if errors.Is(err, fs.ErrNotExist) {
+// opened are the directories that have to be opened to the helper for a file: that
+// of its path and the one that symlinks lead to, each as far as nobody but root could
+// lead there. What lies behind, in a place of another, is open with that: systemd
+// fails to start the helper, for every file, where a name that another chose cannot
+// be mounted, and follows links itself, so that there the sandbox is no fence. The
+// fence is the way of the rewrite (package rewrite).
+func opened(file string) ([]string, error) {
+	dir, whole, err := access.ByRoot(file)
+	switch named := filepath.Dir(file); {
+	case errors.Is(err, fs.ErrNotExist):
 		return []string{named}, nil
+	case err != nil:
+		return nil, fmt.Errorf("going the way to %s: %w", file, err)
+	case whole:
+		return []string{named, dir}, nil
 	}
+	return []string{dir}, nil
+}
+
+// elsewhere is the finding that a file is not where its path says, by the doing of
+// others than root, so that the helper may not be able to write there.
+func elsewhere(file string) error {
+	w, err := access.Walk(file)
 	if err != nil {
-		return []string{named}, fmt.Errorf("going the way to %s: %w", file, err)
+		return nil // the step says so
 	}
 	defer w.Close()
-	switch reached, byRoot := w.Reached(); {
-	case reached == named:
-		return []string{named}, nil
-	case !byRoot:
-		err := fmt.Errorf("%s leads over a symlink or directory that others than root can change, to %s", file, w.Place())
-		return []string{named}, netwatch.WithHint(err,
-			"name the real file in the step: what they lead to is not opened to netwatch's helper")
-	default:
-		return []string{named, reached}, nil
+	if w.LedByRoot() || w.Place() == file {
+		return nil
 	}
+	err = fmt.Errorf("%s leads over a symlink that others than root can change, to %s", file, w.Place())
+	return netwatch.WithHint(err, "name the real file in the step: what they lead to is not opened to netwatch's helper")
 }
