@@ -22,6 +22,10 @@ import (
 // run may have to wait for the one before it, and the helper waits longer.
 const spareTime = 10 * time.Second
 
+// answerTime is how long a helper is waited for: longer than it takes at most, but
+// where somebody has the kernel keep it for ever.
+const answerTime = maxTime + 5*time.Second
+
 // A Client asks the helper behind a socket.
 type Client struct {
 	// Socket is the path of the socket.
@@ -72,6 +76,8 @@ func (c *Client) take(conn net.Conn) net.Conn {
 func (c *Client) Rotate(
 	ctx context.Context, what servers.Coturn, changing func(netwatch.Rewrite) error,
 ) (netwatch.Result, bool) {
+	ctx, cancel := context.WithTimeoutCause(ctx, answerTime, errors.New("it does not answer"))
+	defer cancel()
 	q := ask(what)
 	if conn := c.take(nil); conn != nil {
 		result, err := converse(ctx, conn, q, changing)
@@ -101,7 +107,8 @@ func (c *Client) Rotate(
 
 func unanswered(q request, err error) netwatch.Result {
 	err = fmt.Errorf("waiting for the helper to rewrite %s: %w", q.File, err)
-	return netwatch.Failure(netwatch.WithHint(err, "see journalctl -u 'netwatch-file@*'"))
+	return netwatch.Failure(netwatch.WithHint(err, "see journalctl -u 'netwatch-file@*' for why; one that nothing ends is "+
+		"kept in the directory of the file by somebody who may read it: fuser -v on that says who"))
 }
 
 // converse asks over a connection, and closes it.
