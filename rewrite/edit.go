@@ -42,7 +42,7 @@ func (e Edit) Do(ctx context.Context) (before, after []byte, err error) {
 	}
 	defer unlock()
 	for range tries {
-		before, after, err = e.once(ctx)
+		before, after, err = e.once()
 		if !errors.Is(err, ErrMoved) {
 			return before, after, err
 		}
@@ -56,7 +56,7 @@ func (e Edit) Do(ctx context.Context) (before, after []byte, err error) {
 }
 
 // once reads the file, and replaces it if another text is wanted.
-func (e Edit) once(ctx context.Context) (before, after []byte, err error) {
+func (e Edit) once() (before, after []byte, err error) {
 	f, err := Open(e.File)
 	if err != nil {
 		return nil, nil, err
@@ -66,7 +66,7 @@ func (e Edit) once(ctx context.Context) (before, after []byte, err error) {
 		return nil, nil, hinted(fmt.Errorf("rewriting %s: %w", e.File, err), netwatch.Hint(err))
 	}
 	if !bytes.Equal(after, f.Text) {
-		err = f.Replace(ctx, after, e.Readers, e.Changing)
+		err = f.Replace(after, e.Readers, e.Changing)
 	}
 	return f.Text, after, err
 }

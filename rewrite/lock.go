@@ -1,7 +1,6 @@
 package rewrite
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -67,7 +66,7 @@ func await(ctx context.Context, lock *os.File) error {
 func locks() (string, error) {
 	dir := lockDir
 	if uid := os.Geteuid(); uid != 0 {
-		dir = filepath.Join(cmp.Or(os.Getenv("XDG_RUNTIME_DIR"), os.TempDir()), fmt.Sprintf("netwatch-lock-%d", uid))
+		dir = filepath.Join(os.TempDir(), fmt.Sprintf("netwatch-lock-%d", uid))
 	}
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return "", err

@@ -9,7 +9,6 @@
 package rewrite
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -123,9 +122,7 @@ func (f *File) mayWrite() error {
 // users who have to be able to read it. It returns ErrMoved if the file is no
 // longer what was read. changing, which may be nil, is called right before the
 // change, and keeps it from happening by an error.
-func (f *File) Replace(
-	ctx context.Context, text []byte, readers []access.Reader, changing func(netwatch.Rewrite) error,
-) error {
+func (f *File) Replace(text []byte, readers []access.Reader, changing func(netwatch.Rewrite) error) error {
 	if err := f.check(); err != nil {
 		return err
 	}
