@@ -3,6 +3,7 @@ package control
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -63,10 +64,14 @@ func (s *Sockets) Admit(users []uint32) error {
 	for _, l := range s.all {
 		switch name := l.Addr().String(); name {
 		case s.path + ofGroup:
-			_ = os.Chown(name, -1, groupID())          // systemd has done it, or there is no such group
-			errs = append(errs, os.Chmod(name, 0o660)) //nolint:gosec // that is who may do all
+			_ = os.Chown(name, -1, groupID()) // systemd has done it, or there is no such group
+			errs = append(errs, keepTo(name, 0o660))
 		case s.path + ofSources:
-			errs = append(errs, access.Admit(name, users))
+			err := access.Admit(name, users)
+			if len(users) == 0 && errors.Is(err, fs.ErrPermission) {
+				err = nil // it is another's, as systemd has it, and nobody is to be let in
+			}
+			errs = append(errs, err)
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -74,6 +79,14 @@ func (s *Sockets) Admit(users []uint32) error {
 			"set SocketUser= of netwatch.socket to the user that netwatch runs as")
 	}
 	return nil
+}
+
+// keepTo gives a socket a mode, unless it has it: then it may be another's.
+func keepTo(name string, mode os.FileMode) error {
+	if info, err := os.Stat(name); err == nil && info.Mode().Perm() == mode {
+		return nil
+	}
+	return os.Chmod(name, mode)
 }
 
 // Close ends the listening, not the connections.

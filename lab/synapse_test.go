@@ -194,7 +194,7 @@ func damages() []damage {
 			"masked", "mv " + unit + " /root/unit; ln -s /dev/null " + unit + "; systemctl daemon-reload",
 			"mv /root/unit " + unit + "; systemctl daemon-reload", `masked\s+hint: systemctl unmask synapse__2-coturn\.service`,
 		},
-		{"unreadable", "setfacl -b " + file, "setfacl -m user:turnserver:r " + file, `cannot read it.*\s+hint: setfacl `},
+		{"unreadable", "setfacl -b " + file, "setfacl -m user:turnserver:r " + file, `cannot read it.*\s+hint: runuser -u synapse -- setfacl `},
 		{"missing", "mv " + file + " /root/conf", "mv /root/conf " + file, `no such file.*\s+hint: `},
 	}
 }
