@@ -41,7 +41,7 @@ var mayImport = map[string][]string{
 	"setup": {".", "config", "actions", "servers", "sources", "packaging"},
 	// What an installation brings.
 	"packaging": {},
-	"cmd":       {".", "sources", "actions", "state", "hooks", "control", "config", "helper", "setup", "access", "servers", "systemd"},
+	"cmd":       {".", "sources", "actions", "state", "hooks", "control", "config", "helper", "setup", "access", "rewrite", "servers", "systemd"},
 	// The lab uses the command as a program only.
 	"lab": {".", "sources", "actions", "state", "hooks", "control"},
 }

@@ -323,3 +323,13 @@ func TestWalkEnds(t *testing.T) {
 		t.Errorf("it says %v", err)
 	}
 }
+
+// The root directory is no file, and on no way to one.
+func TestWalkOfTheRoot(t *testing.T) {
+	if _, err := Walk("/"); !errors.Is(err, unix.EISDIR) {
+		t.Errorf("it says %v", err)
+	}
+	if _, _, err := ByRoot("/"); !errors.Is(err, unix.EISDIR) {
+		t.Errorf("it says %v", err)
+	}
+}

@@ -138,6 +138,9 @@ func (w *Way) walk() error {
 	for err == nil && len(left) > 0 {
 		dir, left, err = w.step(dir, left)
 	}
+	if err == nil && w.dir == nil { // it is /
+		err = unix.EISDIR
+	}
 	if err == nil {
 		w.end = dir
 	}

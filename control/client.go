@@ -210,7 +210,7 @@ func (c *Client) unreached(ctx context.Context, err error) error {
 		return netwatch.WithHint(fmt.Errorf("%w: connecting to %s: %w", ErrNotPermitted, c.path, unix.EACCES), "see that every directory above the socket may be entered")
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ECONNREFUSED):
 		return netwatch.WithHint(fmt.Errorf("%w: nobody listens on %s", ErrUnreachable, c.path),
-			"start it anew: systemctl restart netwatch.socket, or netwatch.service where that is masked (if it does not "+
+			"start it anew: systemctl restart netwatch.socket (if it does not "+
 				"start, netwatch check and journalctl -u netwatch say why); or name its configuration with -c")
 	}
 	return fmt.Errorf("%w: %w", ErrUnreachable, err)

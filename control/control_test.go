@@ -284,7 +284,7 @@ func TestBadRequests(t *testing.T) {
 		fields = strings.Replace(fields, "%d", fmt.Sprint(i), 1)
 	}
 	for _, body := range []string{
-		`{"event": "x"} {"event": "x"}`, `{"event": "x"}]`,
+		"{\"event\": \"x\", \"fields\": {\"a\": \"\xff\"}}", `{"event": "x"} {"event": "x"}`, `{"event": "x"}]`,
 		`{"event": "x", "fields": {"a": "b\u0000c"}}`, `{"event": "x", "fields": {` + fields + `"more": ""}}`,
 		"", "{", "[]", `{"event": 1}`, `{"evnet": "x"}`, `{}`, `{"event": "` + strings.Repeat("x", maxBody) + `"}`,
 	} {
@@ -813,5 +813,14 @@ func TestHistoryIsBounded(t *testing.T) {
 	defer leave()
 	if len(past) != keptEntries || past[0].Detail != fmt.Sprint(99*keptEntries) || past[keptEntries-1].Detail != fmt.Sprint(100*keptEntries-1) {
 		t.Errorf("%d entries, from %s", len(past), past[0].Detail)
+	}
+}
+
+// Every request goes the same way, that one too which net/http would answer by
+// itself and keep the connection for.
+func TestOptionsOfTheServer(t *testing.T) {
+	c := dial(t, serve(t, stub{}), "OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+	if answer, err := io.ReadAll(c); err != nil || strings.HasPrefix(string(answer), "HTTP/1.1 200") {
+		t.Errorf("it answers %q, %v", answer, err)
 	}
 }

@@ -10,7 +10,9 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 	"golang.org/x/time/rate"
@@ -105,7 +107,7 @@ func NewServer(d Daemon) *Server {
 	})
 	return &Server{&http.Server{
 		Handler: handler, ConnContext: withPeer, ConnState: s.arrivals.watch, MaxHeaderBytes: maxHeader,
-		ReadTimeout: callerTime, WriteTimeout: callerTime, IdleTimeout: time.Minute,
+		ReadTimeout: callerTime, WriteTimeout: callerTime, IdleTimeout: time.Minute, DisableGeneralOptionsHandler: true,
 	}, s.arrivals}
 }
 
@@ -130,6 +132,9 @@ func whole(w http.ResponseWriter, r *http.Request) error {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
 		return err
+	}
+	if !utf8.Valid(body) { // each wrong byte would become three
+		return errors.New("it is no UTF-8")
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	return http.NewResponseController(w).SetReadDeadline(time.Time{})
@@ -180,10 +185,16 @@ func (s server) accept(w http.ResponseWriter, r *http.Request, req Request) {
 	if !req.DryRun && !req.NoWait {
 		entries = make(chan netwatch.Entry, followerBuffer)
 	}
+	// The run knows the caller until it ends, and he may be gone long before.
+	var there atomic.Pointer[chan netwatch.Entry]
+	there.Store(&entries)
+	defer there.Store(nil)
 	accepted, err := s.daemon.Fire(r.Context(), req, func(e netwatch.Entry) {
-		select {
-		case entries <- e:
-		default: // the caller reads too slowly; history has it
+		if to := there.Load(); to != nil {
+			select {
+			case *to <- e:
+			default: // the caller reads too slowly; history has it
+			}
 		}
 	})
 	if err != nil {

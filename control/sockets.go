@@ -74,7 +74,11 @@ func (s *Sockets) Admit(users []uint32) error {
 			errs = append(errs, err)
 		}
 	}
-	if err := errors.Join(errs...); err != nil {
+	err := errors.Join(errs...)
+	if errors.Is(err, fs.ErrNotExist) {
+		return netwatch.WithHint(fmt.Errorf("saying who may connect: %w", err), "systemctl restart netwatch.socket")
+	}
+	if err != nil {
 		return netwatch.WithHint(fmt.Errorf("saying who may connect: %w", err),
 			"set SocketUser= of netwatch.socket to the user that netwatch runs as")
 	}

@@ -36,7 +36,7 @@ type Edit struct {
 // Do edits the file, unless the new text is the old one, and returns both. Where
 // somebody else writes it meanwhile, it begins anew, some times.
 func (e Edit) Do(ctx context.Context) (before, after []byte, err error) {
-	unlock, err := lock(ctx, e.File)
+	unlock, err := Lock(ctx, e.File)
 	if err != nil {
 		return nil, nil, explainLock(e.File, err)
 	}

@@ -21,13 +21,13 @@ const (
 	lockPause = 10 * time.Millisecond
 )
 
-// lock waits until nobody else rewrites the file of that path, and returns what
-// ends that. The lock is not the file itself, which whoever may read it could lock,
+// Lock waits until nobody else rewrites the file of that path, or does what else has
+// that name, and returns what ends that. The lock is not the file itself, which whoever may read it could lock,
 // but one of ours, named by the path as it is given: whoever decides where that
 // leads could choose any other name, and hold up others by it. For the same reason
 // it is taken before anything on the way is looked at. The kernel drops it with the
 // descriptor, so a crash leaves none.
-func lock(ctx context.Context, path string) (unlock func(), err error) {
+func Lock(ctx context.Context, path string) (unlock func(), err error) {
 	dir, err := locks()
 	if err != nil {
 		return nil, err

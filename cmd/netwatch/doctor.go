@@ -75,8 +75,10 @@ func (c *command) askDaemon(ctx context.Context) (d setup.Daemon, err error) {
 		}
 	}
 	for _, r := range s.Rules {
-		if r.Failed != nil {
-			d.Troubles = append(d.Troubles, [2]string{"rule " + r.Name, "gave up: " + r.Failed.Step + ": " + r.Failed.Error})
+		if f := r.Failed; f != nil {
+			d.Troubles = append(d.Troubles, [2]string{"rule " + r.Name, "gave up: " + f.Step + ": " + f.Error})
+		} else if w := r.Waiting; w != nil && w.Tried != nil && w.Tried.Outcome == netwatch.Failed {
+			d.Troubles = append(d.Troubles, [2]string{"rule " + r.Name, "fails: " + w.Tried.Step + ": " + w.Tried.Error})
 		}
 	}
 	return d, nil

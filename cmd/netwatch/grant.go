@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
@@ -19,6 +20,7 @@ import (
 	"netwatch/access"
 	"netwatch/actions"
 	"netwatch/config"
+	"netwatch/rewrite"
 	"netwatch/sources"
 	"netwatch/systemd"
 )
@@ -38,7 +40,7 @@ func (c *command) grantCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			g, err := &grants{files: []granted{{path: polkitFile}, {path: dropInFile}}}, error(nil)
 			if !revoke {
-				g, err = needed(cmd.Context(), c.config)
+				g, err = needed(cmd.Context(), c.config, part)
 			}
 			switch {
 			case err != nil:
@@ -48,7 +50,7 @@ func (c *command) grantCommand() *cobra.Command {
 			case dryRun:
 				return c.printGrants(cmd.ErrOrStderr(), g)
 			}
-			return c.grant(cmd.ErrOrStderr(), g, part)
+			return c.grant(cmd.Context(), cmd.ErrOrStderr(), g, part)
 		},
 	}
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print what would be written, and write nothing")
@@ -63,6 +65,9 @@ const (
 	partRules = "rules"
 	partFiles = "files"
 )
+
+// lockTime is how long another that opens files may take.
+const lockTime = 3 * time.Second
 
 // grants are what the daemon's user may do, and root alone could give.
 type grants struct {
@@ -82,41 +87,47 @@ type granted struct{ path, text string }
 // helper's command line are made from the same file at the same time, so that a
 // configuration that somebody is in the middle of changing neither gives nor
 // takes anything.
-func needed(ctx context.Context, file string) (*grants, error) {
+func needed(ctx context.Context, file, part string) (*grants, error) {
 	cfg, err := config.Load(file, actions.Env{})
 	if err != nil {
 		return nil, err
 	}
 	g := &grants{}
 	var units []unitGrant
-	var rotations []rotationGrant
+	var rotations []*actions.Rotation
 	for _, rule := range cfg.Rules {
 		for _, step := range rule.Do {
 			if unit, verb, ok := actions.UnitNeed(step.Action); ok {
 				units = append(units, unitGrant{unit, verb})
 			}
-			r, ok := step.Action.(*actions.Rotation)
-			if !ok {
-				continue
+			if r, ok := step.Action.(*actions.Rotation); ok {
+				rotations = append(rotations, r)
+				g.rotated = append(g.rotated, r.File)
 			}
-			need, err := rotationNeed(ctx, r)
-			if err != nil {
-				return nil, fmt.Errorf("granting: %w", err)
-			}
-			rotations, g.rotated = append(rotations, need), append(g.rotated, r.File)
 		}
 	}
 	g.needs, g.secret = readings(cfg)
+	if part == partFiles {
+		return g, nil
+	}
 	return g, g.write(ctx, units, rotations, accepted(cfg))
 }
 
 // write makes the text of the files.
-func (g *grants) write(ctx context.Context, units []unitGrant, rotations []rotationGrant, accept []netip.Prefix) error {
+func (g *grants) write(
+	ctx context.Context, units []unitGrant, rotations []*actions.Rotation, accept []netip.Prefix,
+) error {
 	units, err := canonical(ctx, units)
 	if err != nil {
 		return fmt.Errorf("granting: %w", err)
 	}
-	dropIn, err := helperDropIn(rotations, accept)
+	needs := make([]rotationGrant, len(rotations))
+	for i, r := range rotations {
+		if needs[i], err = rotationNeed(ctx, r); err != nil {
+			return fmt.Errorf("granting: %w", err)
+		}
+	}
+	dropIn, err := helperDropIn(needs, accept)
 	if err != nil {
 		return fmt.Errorf("granting: writing %s: %w", dropInFile, err)
 	}
@@ -149,7 +160,7 @@ func (c *command) printGrants(stderr io.Writer, g *grants) error {
 // grant writes the files and opens others. polkitd notices, and systemd reads the
 // drop-in of each helper that it starts (measured with 252): nothing has to be
 // told to them.
-func (c *command) grant(stderr io.Writer, g *grants, part string) error {
+func (c *command) grant(ctx context.Context, stderr io.Writer, g *grants, part string) error {
 	if os.Geteuid() != 0 {
 		return netwatch.WithHint(fmt.Errorf("granting: %w", fs.ErrPermission), "run it as root; --dry-run shows what it would write")
 	}
@@ -166,6 +177,15 @@ func (c *command) grant(stderr io.Writer, g *grants, part string) error {
 	if part == partRules {
 		return nil
 	}
+	// One looks at a time, also where somebody keeps him from ever ending.
+	ctx, cancel := context.WithTimeout(ctx, lockTime)
+	defer cancel()
+	unlock, err := rewrite.Lock(ctx, recordFile)
+	if err != nil {
+		err = fmt.Errorf("granting: waiting for another that opens files: %w", err)
+		return netwatch.WithHint(err, "see systemctl status netwatch-open.service")
+	}
+	defer unlock()
 	c.open(stderr, g, access.Ledger{File: recordFile, Put: func(text string) error {
 		_, err := granted{recordFile, text}.put()
 		return err

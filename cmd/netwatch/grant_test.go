@@ -91,6 +91,18 @@ func TestHelperDropInPlain(t *testing.T) {
 	}
 }
 
+// What is no way to a file opens nothing, and keeps nothing else from being granted.
+func TestOpenedOfNoFile(t *testing.T) {
+	for _, file := range []string{"/", "/etc/passwd/x", "/etc/" + strings.Repeat("n", 300) + "/x"} {
+		if dirs := opened(file); dirs != nil {
+			t.Errorf("%.20s opens %v", file, dirs)
+		}
+	}
+	if dirs := opened("/lab-absent/x"); len(dirs) != 1 || dirs[0] != "/lab-absent" {
+		t.Errorf("what is not there yet opens %v", dirs)
+	}
+}
+
 // A file that is right is left alone, another is replaced, one too many removed.
 func TestPut(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "new", "x.rules")

@@ -25,10 +25,8 @@ type rotationGrant struct {
 func rotationNeed(ctx context.Context, r *actions.Rotation) (g rotationGrant, err error) {
 	file := string(r.File)
 	g.Grant = helper.Grant{File: file, Private: r.Private}
-	if g.Readers, err = systemd.Readers(ctx, file, r.Units); err != nil {
-		return g, err
-	}
-	g.dirs, err = opened(file)
+	g.Readers, err = systemd.Readers(ctx, file, r.Units)
+	g.dirs = opened(file)
 	return g, err
 }
 
@@ -38,17 +36,17 @@ func rotationNeed(ctx context.Context, r *actions.Rotation) (g rotationGrant, er
 // fails to start the helper, for every file, where a name that another chose cannot
 // be mounted, and follows links itself, so that there the sandbox is no fence. The
 // fence is the way of the rewrite (package rewrite).
-func opened(file string) ([]string, error) {
+func opened(file string) []string {
 	dir, whole, err := access.ByRoot(file)
 	switch named := filepath.Dir(file); {
 	case errors.Is(err, fs.ErrNotExist):
-		return []string{named}, nil
+		return []string{named}
 	case err != nil:
-		return nil, fmt.Errorf("going the way to %s: %w", file, err)
+		return nil // what is no way to a file is not to be mounted either, and the step says why
 	case whole:
-		return []string{named, dir}, nil
+		return []string{named, dir}
 	}
-	return []string{dir}, nil
+	return []string{dir}
 }
 
 // elsewhere is the finding that a file is not where its path says, by the doing of
