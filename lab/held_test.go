@@ -71,6 +71,7 @@ func TestHelperSocketStays(t *testing.T) {
 	}
 	must(t, world.SetPublic(t.Context(), Public(33)))
 	right(t, Public(33), Public(33), every+settle+10*time.Second)
+	shell(t, "id alice 2>/dev/null || useradd alice; usermod -aG netwatch alice")
 	if out, well := as(t, "alice", "perl -e '"+strings.Replace(program, "600", "1", 1)+" exit !@s'"); well {
 		t.Errorf("a member of the group may ask it: %s", out)
 	}
