@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -822,5 +823,44 @@ func TestOptionsOfTheServer(t *testing.T) {
 	c := dial(t, serve(t, stub{}), "OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
 	if answer, err := io.ReadAll(c); err != nil || strings.HasPrefix(string(answer), "HTTP/1.1 200") {
 		t.Errorf("it answers %q, %v", answer, err)
+	}
+}
+
+// A caller who is gone costs no memory, however long the run of his event goes on.
+func TestCallersWhoAreGone(t *testing.T) {
+	var mu sync.Mutex
+	var watches []func(netwatch.Entry)
+	path := serve(t, stub{fire: func(_ context.Context, _ Request, watch func(netwatch.Entry)) (Accepted, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		watches = append(watches, watch)
+		return Accepted{Rules: []Plan{{Name: "r"}}}, nil
+	}})
+	const body = `{"event": "x"}`
+	heap := func() uint64 {
+		var now runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&now)
+		return now.HeapAlloc
+	}
+	before := heap()
+	for range 200 {
+		c := dial(t, path, fmt.Sprintf("POST /v1/fire HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(body), body))
+		if _, err := c.Read(make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		_ = c.Close()
+	}
+	const most = 4 << 20 // each has room for 64 KB of entries while he is there
+	end, tick := time.Now().Add(10*time.Second), time.NewTicker(50*time.Millisecond)
+	defer tick.Stop()
+	for heap() > before+most {
+		if time.Now().After(end) {
+			t.Fatalf("%d callers who are gone take %d KB", len(watches), (heap()-before)>>10)
+		}
+		<-tick.C
+	}
+	for _, watch := range watches {
+		watch(netwatch.Entry{}) // The run still tells them, in vain.
 	}
 }
