@@ -15,11 +15,8 @@ type Env struct {
 	Probe func(ctx context.Context, name string) netwatch.Result
 	// Starts remembers when units were started, across restarts of netwatch.
 	Starts Starts
-	// Rotate does rotations that this process may not do; nil when it may.
-	Rotate Rotate
-	// PrepareRotate has the process start that Rotate asks, for a rotation that is
-	// likely soon, and returns at once; it may be nil.
-	PrepareRotate func()
+	// Files rewrites files that this process may not; nil when it may itself.
+	Files Rewriter
 }
 
 // Starts remembers when netwatch started a unit, newest last.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"netwatch"
 	"netwatch/access"
@@ -15,74 +14,49 @@ import (
 )
 
 // rotateUsage is what follows the verb.
-const rotateUsage = "coturn FILE [private=keep|auto|none]"
+var rotateUsage = servers.Usage()
 
-// A Rotation sets external-ip in a configuration of coturn. It is the step
-// `rotate coturn FILE [private=keep|auto|none]`.
+// A Rotation sets our address in the configuration of a server. It is the step
+// `rotate SERVER FILE [option=value...]`.
 type Rotation struct {
-	// File may be a symlink; what it leads to is rewritten.
-	File    netwatch.Path
-	Private servers.Private
-	// Local is this machine's own address that coturn relays from if the file
+	servers.Target
+	// Local is this machine's own address that the server relays from if the file
 	// does not say it, given the public address of that family; both may be
 	// invalid. LocalAddress finds it out.
 	Local func(family netwatch.Family, public netip.Addr) netip.Addr
 	// Units are those that the other steps of its rule work on.
 	Units []string
 
-	elsewhere Rotate
-	prepare   func()
+	files Rewriter
 }
 
-// A Rotate has another process, which may, do a rotation, and calls changing as a Job says. It returns false when there is
-// none to ask: then this process does it.
-type Rotate func(ctx context.Context, c servers.Coturn, changing func(netwatch.Rewrite) error) (netwatch.Result, bool)
+// A Rewriter is another process, which may rewrite files that this one may not.
+type Rewriter interface {
+	// Prepare has it start for a rotation that is likely soon, and returns at once.
+	Prepare()
+	// Rotate has it do a rotation, and calls changing as a Job says. It returns false
+	// when there is none to ask: then this process does it.
+	Rotate(ctx context.Context, r servers.Rotation, changing func(netwatch.Rewrite) error) (netwatch.Result, bool)
+}
 
 // newRotate makes the step. What comes after it may depend on it.
 func newRotate(env Env, verb string, words []string) (netwatch.Step, error) {
-	r, err := parseRotation(words)
+	target, err := servers.ParseTarget(words)
 	if err != nil {
 		return netwatch.Step{}, fmt.Errorf("%w: %s %s", err, verb, rotateUsage)
 	}
-	r.elsewhere, r.prepare = env.Rotate, env.PrepareRotate
+	r := &Rotation{Target: target, Local: LocalAddress, files: env.Files}
 	return netwatch.Step{Action: r, Gate: true}, nil
-}
-
-// parseRotation reads `coturn FILE [private=...]`.
-func parseRotation(words []string) (*Rotation, error) {
-	switch {
-	case len(words) == 0:
-		return nil, errors.New("what to rotate is missing, it can be coturn")
-	case words[0] != "coturn":
-		return nil, fmt.Errorf("%q cannot be rotated, only coturn", words[0])
-	case len(words) == 1 || strings.HasPrefix(words[1], "private="):
-		return nil, errors.New("the file of coturn is missing")
-	}
-	file, err := netwatch.ParsePath(words[1])
-	r := &Rotation{File: file, Private: servers.PrivateKeep, Local: LocalAddress}
-	for i, word := range words[2:] {
-		value, ok := strings.CutPrefix(word, "private=")
-		switch {
-		case err != nil:
-		case !ok:
-			err = fmt.Errorf("%q is not understood after the file", word)
-		case i > 0:
-			err = fmt.Errorf("%q is one option too many", word)
-		default:
-			err = r.Private.UnmarshalText([]byte(value))
-		}
-	}
-	return r, err
 }
 
 // Prepare has the process start that rewrites the file, if it is another one.
 func (r *Rotation) Prepare() {
-	if r.prepare != nil {
-		r.prepare()
+	if r.files != nil {
+		r.files.Prepare()
 	}
 }
 
-// Do rewrites the file if coturn would advertise another address by it. The
+// Do rewrites the file if the server would advertise another address by it. The
 // detail is the addresses before and after.
 func (r *Rotation) Do(ctx context.Context, job netwatch.Job) netwatch.Result {
 	public := make(map[netwatch.Family]netip.Addr)
@@ -95,26 +69,26 @@ func (r *Rotation) Do(ctx context.Context, job netwatch.Job) netwatch.Result {
 		err := errors.New("the public address is not known yet: no server has told it since netwatch started")
 		return netwatch.Failure(netwatch.WithHint(err, "run `netwatch probe` to see what each STUN server says"))
 	}
-	c := r.Coturn(public)
-	if r.elsewhere != nil {
-		if result, done := r.elsewhere(ctx, c, job.Changing); done {
+	rotation := r.To(public)
+	if r.files != nil {
+		if result, done := r.files.Rotate(ctx, rotation, job.Changing); done {
 			return result
 		}
 	}
-	c.Readers = r.readers(ctx)
-	return c.Rotate(ctx, job.Changing)
+	rotation.Readers = r.readers(ctx)
+	return rotation.Do(ctx, job.Changing)
 }
 
-// Coturn is the configuration and what it is to say.
-func (r *Rotation) Coturn(public map[netwatch.Family]netip.Addr) servers.Coturn {
+// To is the rotation to these addresses.
+func (r *Rotation) To(public map[netwatch.Family]netip.Addr) servers.Rotation {
 	own := func(f netwatch.Family) netip.Addr { return r.Local(f, public[f]) }
-	return servers.Coturn{File: string(r.File), Public: public, Private: r.Private, Own: own}
+	return servers.Rotation{Target: r.Target, Public: public, Own: own}
 }
 
 // readers are users who have to be able to read the file. That they cannot be
 // found out is no reason to leave the address wrong: owner, mode and ACL stay.
 func (r *Rotation) readers(ctx context.Context) []access.Reader {
-	all, err := sysd.Readers(ctx, string(r.File), r.Units)
+	all, err := sysd.Readers(ctx, r.File, r.Units)
 	if err != nil {
 		return nil
 	}

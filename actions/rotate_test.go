@@ -2,6 +2,7 @@ package actions
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -92,7 +93,7 @@ func TestRotateWords(t *testing.T) {
 	}
 	s, err := newRotate(Env{}, "rotate", strings.Fields("coturn /etc//x.conf private=none"))
 	r, ok := s.Action.(*Rotation)
-	if err != nil || !ok || r.File != "/etc/x.conf" || r.Private != servers.PrivateNone || !s.Gate || s.Gated {
+	if err != nil || !ok || r.File != "/etc/x.conf" || r.Server != "coturn" || r.Private != servers.PrivateNone || !s.Gate || s.Gated {
 		t.Errorf("%+v %+v %v", s, r, err)
 	}
 }
@@ -194,7 +195,7 @@ func TestRotateFails(t *testing.T) {
 
 func TestRotateNeedsLocal(t *testing.T) {
 	file := conf(t, "203.0.113.5")
-	r := &Rotation{File: netwatch.Path(file), Private: servers.PrivateKeep, Local: func(netwatch.Family, netip.Addr) netip.Addr { return netip.Addr{} }}
+	r := &Rotation{Target: servers.Target{Server: "coturn", File: file, Options: servers.Options{Private: servers.PrivateKeep}}, Local: func(netwatch.Family, netip.Addr) netip.Addr { return netip.Addr{} }}
 	got := r.Do(t.Context(), netwatch.Job{Known: known("198.51.100.7 2001:db8::7")})
 	wantResult(t, got, netwatch.Failed, "rewriting "+file, "own IPv4 address")
 	wantFile(t, file, "realm=r\nexternal-ip=203.0.113.5\nport=3478\n")
@@ -426,17 +427,30 @@ func TestRotateWaitsForAWriter(t *testing.T) {
 	wantFile(t, file, "realm=r\nexternal-ip=198.51.100.7\nport=3478\nuse-auth-secret\n")
 }
 
+// A counter is another process that was prepared a number of times.
+type counter int
+
+// Prepare counts.
+func (c *counter) Prepare() { *c++ }
+
+// Rotate is not there.
+func (c *counter) Rotate(
+	context.Context, servers.Rotation, func(netwatch.Rewrite) error,
+) (netwatch.Result, bool) {
+	return netwatch.Result{}, false
+}
+
 // Who has another process rewrite the file has it start in advance.
 func TestRotatePrepares(t *testing.T) {
-	prepared := 0
-	for _, prepare := range []func(){func() { prepared++ }, nil} {
-		step, err := newRotate(Env{PrepareRotate: prepare}, "rotate", []string{"coturn", "/coturn.conf"})
+	prepared := new(counter)
+	for _, files := range []Rewriter{prepared, nil} {
+		step, err := newRotate(Env{Files: files}, "rotate", []string{"coturn", "/coturn.conf"})
 		if err != nil {
 			t.Fatal(err)
 		}
 		step.Action.(netwatch.Preparer).Prepare()
 	}
-	if prepared != 1 {
-		t.Errorf("prepared %d times", prepared)
+	if *prepared != 1 {
+		t.Errorf("prepared %d times", *prepared)
 	}
 }

@@ -194,7 +194,8 @@ func readTurn(file netwatch.Path) (*servers.Offer, error) {
 		return nil, err
 	}
 	defer f.Close()
-	turn, err := servers.CoturnOffer(f.Text, time.Now())
+	coturn, _ := servers.Named("coturn") // it is in the table
+	turn, err := coturn.Offer(f.Text, time.Now())
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", file, err)
 	}

@@ -145,7 +145,11 @@ func proper(t *testing.T, at string, then func(request *stun.Message) []stun.Set
 		if until := time.Until(time.Unix(expiry, 0)); err != nil || until < time.Second || until > time.Minute {
 			t.Errorf("the name is %q", name)
 		}
-		offer, err := servers.CoturnOffer([]byte(turnConfig), time.Unix(expiry, 0).Add(-time.Minute))
+		coturn, err := servers.Named("coturn")
+		if err != nil {
+			t.Fatal(err)
+		}
+		offer, err := coturn.Offer([]byte(turnConfig), time.Unix(expiry, 0).Add(-time.Minute))
 		if err != nil {
 			t.Error(err)
 		}

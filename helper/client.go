@@ -74,7 +74,7 @@ func (c *Client) take(conn net.Conn) net.Conn {
 // Rotate has the helper do a rotation. There is nobody to ask when there is no socket,
 // or it is not for this user: netwatch is then run by hand, or without helper.
 func (c *Client) Rotate(
-	ctx context.Context, what servers.Coturn, changing func(netwatch.Rewrite) error,
+	ctx context.Context, what servers.Rotation, changing func(netwatch.Rewrite) error,
 ) (netwatch.Result, bool) {
 	ctx, cancel := context.WithTimeoutCause(ctx, answerTime, errors.New("it does not answer"))
 	defer cancel()
@@ -124,10 +124,10 @@ func converse(ctx context.Context, conn net.Conn, q request, changing func(netwa
 
 // ask is the request for a rotation. An own address that the helper would refuse
 // is left out: most files do not need one.
-func ask(c servers.Coturn) request {
-	q := request{File: c.File, Private: c.Private, Public: c.Public, Own: map[netwatch.Family]netip.Addr{}}
+func ask(r servers.Rotation) request {
+	q := request{Target: r.Target, Public: r.Public, Own: map[netwatch.Family]netip.Addr{}}
 	for _, family := range netwatch.Families {
-		if a := c.Own(family); checkOwn(family, a, c.Public[family], nil) == nil {
+		if a := r.Own(family); checkOwn(family, a, r.Public[family], nil) == nil {
 			q.Own[family] = a
 		}
 	}

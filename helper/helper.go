@@ -1,11 +1,11 @@
-// Package helper lets a daemon that may not write coturn's configuration have
+// Package helper lets a daemon that may not write a server's configuration have
 // it written by a process of root's that never talks to the network. The daemon
 // (client.go) says which file and which addresses; the helper (server.go), which
 // systemd starts for each connection, checks everything again.
 //
 // On the connection each message is one JSON object:
 //
-//	daemon  {"file": FILE, "private": "keep", "public": {"ipv4": A}, "own": {"ipv4": B}}
+//	daemon  {"server": "coturn", "file": FILE, "private": "keep", "public": {"ipv4": A}, "own": {"ipv4": B}}
 //	helper  {"changing": {"place": FILE, "from": HEX, "to": HEX}}
 //	daemon  {"go": true}
 //	helper  {"outcome": "changed", "detail": TEXT}
@@ -28,9 +28,8 @@ const Socket = "/run/netwatch-file/socket"
 
 // A request is the first message.
 type request struct {
-	// File is as a step names it, byte for byte.
-	File    string          `json:"file"`
-	Private servers.Private `json:"private"`
+	// Target is as a step has it, byte for byte.
+	servers.Target
 	// Public are the addresses to write.
 	Public map[netwatch.Family]netip.Addr `json:"public"`
 	// Own are the machine's own addresses: the helper has no network to look at.

@@ -38,7 +38,7 @@ func serve(t *testing.T) (c *Client, file string, ends <-chan error) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
-	s := Server{Granted: []Grant{{File: file, Private: servers.PrivateKeep}}}
+	s := Server{Granted: []Grant{{Target: target(file)}}}
 	ended := make(chan error, 16)
 	go func() { // Ends with the listener.
 		for {
@@ -52,9 +52,13 @@ func serve(t *testing.T) (c *Client, file string, ends <-chan error) {
 	return c, file, ended
 }
 
-func rotation(file string) servers.Coturn {
+func target(file string) servers.Target {
+	return servers.Target{Server: "coturn", File: file, Options: servers.Options{Private: servers.PrivateKeep}}
+}
+
+func rotation(file string) servers.Rotation {
 	none := func(netwatch.Family) netip.Addr { return netip.Addr{} }
-	return servers.Coturn{File: file, Public: public, Private: servers.PrivateKeep, Own: none}
+	return servers.Rotation{Target: target(file), Public: public, Own: none}
 }
 
 var public = map[netwatch.Family]netip.Addr{netwatch.IPv4: netip.MustParseAddr("203.0.113.6")}
@@ -316,7 +320,7 @@ func TestCheckOwn(t *testing.T) {
 }
 
 func TestServerText(t *testing.T) {
-	s := Server{Granted: []Grant{{File: `/etc/a "b" %i\c`, Private: servers.PrivateAuto}}, Accept: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
+	s := Server{Granted: []Grant{{Target: target(`/etc/a "b" %i\c`)}}, Accept: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
 	again, err := ParseServer(s.String())
 	if err != nil || again.String() != s.String() || len(again.Granted) != 1 || !reflect.DeepEqual(again.Granted, s.Granted) || again.Accept[0] != s.Accept[0] {
 		t.Errorf("%v becomes %v %v", s, again, err)

@@ -44,10 +44,9 @@ type Server struct {
 	Accept []netip.Prefix `json:"accept,omitempty"`
 }
 
-// A Grant is a file and how its private parts may be written.
+// A Grant is a file of a server and how our address may be written into it.
 type Grant struct {
-	File    string          `json:"file"`
-	Private servers.Private `json:"private"`
+	servers.Target
 	// Readers are users who have to be able to read it.
 	Readers []access.Reader `json:"readers,omitempty"`
 }
@@ -138,11 +137,11 @@ func (s Server) answer(ctx context.Context, in *json.Decoder, out *json.Encoder)
 	if err != nil {
 		return netwatch.Result{}, fmt.Errorf("rewriting %q: %w", q.File, err)
 	}
-	c := servers.Coturn{
-		File: g.File, Public: q.Public, Private: g.Private, Readers: g.Readers,
+	r := servers.Rotation{
+		Target: g.Target, Public: q.Public, Readers: g.Readers,
 		Own: func(family netwatch.Family) netip.Addr { return q.Own[family] },
 	}
-	return c.Rotate(ctx, ready(in, out)), nil
+	return r.Do(ctx, ready(in, out)), nil
 }
 
 // check is what is granted of a request, or says why it is refused.
@@ -173,11 +172,11 @@ func (s Server) check(q request) (Grant, error) {
 // granted is the grant by which the file may be rewritten so.
 func (s Server) granted(q request) (Grant, error) {
 	for _, g := range s.Granted {
-		if g.File == q.File && g.Private == q.Private {
+		if g.Target == q.Target {
 			return g, nil
 		}
 	}
-	return Grant{}, netwatch.WithHint(fmt.Errorf("no `rotate coturn` step with this file and private=%s was granted", q.Private),
+	return Grant{}, netwatch.WithHint(errors.New("no step `rotate "+q.Server+"` with this file and these options was granted"),
 		"if the configuration names it, netwatch grant grants it; systemctl reload netwatch does both")
 }
 

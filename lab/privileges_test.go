@@ -177,7 +177,7 @@ $SIG{PIPE} = "IGNORE"; $s->autoflush(1); print $s $ARGV[0]; $s->shutdown(1); pri
 // left out.
 func request(t *testing.T, other string) string {
 	t.Helper()
-	q := map[string]any{"file": YunoHost.File, "private": "keep", "public": map[string]string{"ipv4": Public(77).String()}, "own": map[string]string{"ipv4": Private.String()}}
+	q := map[string]any{"server": "coturn", "file": YunoHost.File, "private": "keep", "public": map[string]string{"ipv4": Public(77).String()}, "own": map[string]string{"ipv4": Private.String()}}
 	must(t, json.Unmarshal([]byte(other), &q))
 	text, err := json.Marshal(q)
 	must(t, err)
@@ -197,6 +197,7 @@ var refusals = map[string]struct{ other, says string }{
 	"more after a zero byte":    {`{"file": "/etc/matrix-synapse/coturn.conf\u0000"}`, "was granted"},
 	"a symlink to it":           {`{"file": "/tmp/attack/coturn.conf"}`, "was granted"},
 	"no file":                   {`{"file": null}`, "was granted"},
+	"another server":            {`{"server": "livekit"}`, "was granted"},
 	"another private=":          {`{"private": "auto"}`, "was granted"},
 	"no private=":               {`{"private": ""}`, "is not understood"},
 	"a private address":         {`{"public": {"ipv4": "192.168.1.1"}}`, "not public"},

@@ -1,6 +1,3 @@
-// Package servers knows the servers whose configuration holds our address: how it
-// is written there, what the server tells its callers because of it, and how to ask
-// for that. It talks to nobody.
 package servers
 
 import (
@@ -12,6 +9,13 @@ import (
 
 	"netwatch"
 )
+
+// coturn is the server of the TURN protocol that Matrix servers have beside them.
+var coturn = Server{
+	Name: "coturn", Usage: "[private=keep|auto|none]", Options: []string{"private"}, Default: Options{Private: PrivateKeep},
+	Rewrite: newCoturn, Advertised: coturnAdvertised, Offer: coturnOffer,
+	Blind: "it would start as an open relay", Named: "turnserver -c FILE",
+}
 
 // A Private says what becomes of the private part of coturn's
 // external-ip=PUBLIC/PRIVATE. PRIVATE is the machine's own address that coturn
@@ -39,16 +43,22 @@ func (p *Private) UnmarshalText(text []byte) error {
 	return fmt.Errorf("private=%s is not understood: keep, auto or none", text)
 }
 
-// Rewrite is the coturn configuration conf with external-ip set to the public
-// addresses; every other byte stays. A family that public lacks could not be
+// newCoturn is rewriteCoturn of a configuration that is there.
+func newCoturn(conf []byte, w Wanted) ([]byte, error) {
+	if err := checkCoturn(conf); err != nil {
+		return nil, err
+	}
+	return rewriteCoturn(conf, w)
+}
+
+// rewriteCoturn is the coturn configuration conf with external-ip set to the public
+// addresses; every other byte stays. A family that they lack could not be
 // found out and keeps what stands in conf. One family is written plain, or as
 // a pair if a pair stood there; two as PUBLIC/PRIVATE each, because coturn
 // takes the first of two plain lines for both families (measured with 4.6.1).
-// local gives this machine's own address, invalid when there is none; it is
-// asked only where neither a pair nor relay-ip nor listening-ip tells. If
-// nothing is to change, the result is conf itself.
-func Rewrite(conf []byte, public map[netwatch.Family]netip.Addr, mode Private, local func(netwatch.Family) netip.Addr) ([]byte, error) {
-	for family, a := range public {
+// w.Own is asked only where neither a pair nor relay-ip nor listening-ip tells.
+func rewriteCoturn(conf []byte, w Wanted) ([]byte, error) {
+	for family, a := range w.Public {
 		if !writable(a) || netwatch.FamilyOf(a) != family {
 			return nil, fmt.Errorf("%s is no %s address that external-ip can hold", a, family)
 		}
@@ -62,9 +72,9 @@ func Rewrite(conf []byte, public map[netwatch.Family]netip.Addr, mode Private, l
 		if set := relays(all, f); len(set) > 0 {
 			return set
 		}
-		return []netip.Addr{local(f)}
+		return []netip.Addr{w.Own(f)}
 	}
-	want, err := plan(gather(stand, public), mode, own)
+	want, err := plan(gather(stand, w.Public), w.Private, own)
 	if err != nil {
 		return nil, err
 	}
@@ -91,6 +101,17 @@ func checkNamed(all []piece) error {
 	}
 	err := fmt.Errorf("it has %d lines of external-ip, relay-ip and listening-ip, and may have %d", named, maxNamed)
 	return netwatch.WithHint(err, "take out those that are too much")
+}
+
+// checkCoturn refuses an empty configuration. It is what a writer leaves for an
+// instant who truncates before he writes; replacing it would lose what he writes,
+// and coturn without a configuration is an open relay (measured).
+func checkCoturn(conf []byte) error {
+	if len(conf) > 0 {
+		return nil
+	}
+	return netwatch.WithHint(errors.New("it is empty: coturn would start as an open relay"),
+		"restore it from a backup; if it is meant to hold nothing else, write a comment line into it")
 }
 
 // writable says whether external-ip may hold a: coturn takes a mapped address
@@ -194,10 +215,10 @@ func needPrivate(h holding, mode Private) error {
 	return netwatch.WithHint(err, fmt.Sprintf("write the %s address that coturn relays from as relay-ip=ADDRESS, or external-ip=%s/ADDRESS, into the file once, or use private=none to write a single family", key, h.public))
 }
 
-// Advertised is the addresses that conf has coturn give to its callers, at
+// coturnAdvertised is the addresses that conf has coturn give to its callers, at
 // most one of each family; a plain line alone counts for both families. It
 // leaves out what only coturn can tell, as a host name.
-func Advertised(conf []byte) []netip.Addr {
+func coturnAdvertised(conf []byte) []netip.Addr {
 	stand := externals(split(conf))
 	if i := slices.IndexFunc(stand, external.isPlain); i >= 0 {
 		return []netip.Addr{stand[i].public}

@@ -136,7 +136,7 @@ func checkRewrite(t failer, conf []byte, public map[netwatch.Family]netip.Addr, 
 ) {
 	t.Helper()
 	before := bytes.Clone(conf)
-	out, err := Rewrite(conf, public, mode, own)
+	out, err := rewriteCoturn(conf, Wanted{public, own, Options{mode}})
 	if !bytes.Equal(before, conf) {
 		t.Fatalf("%q was changed in place to %q", before, conf)
 	}
@@ -146,7 +146,7 @@ func checkRewrite(t failer, conf []byte, public map[netwatch.Family]netip.Addr, 
 		}
 		return
 	}
-	if again, err := Rewrite(out, public, mode, own); err != nil || !bytes.Equal(again, out) {
+	if again, err := rewriteCoturn(out, Wanted{public, own, Options{mode}}); err != nil || !bytes.Equal(again, out) {
 		t.Fatalf("twice is not once\n in    %q\n once  %q\n twice %q %v", conf, out, again, err)
 	}
 	was, is := read(conf), read(out)

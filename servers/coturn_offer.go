@@ -42,13 +42,13 @@ const defaultTurnPort = 3478
 // credentialTime is for how long a credential made of a secret is good.
 const credentialTime = time.Minute
 
-// CoturnOffer is what conf, a configuration of coturn, says at a time. Of a key that is given again coturn heeds the
-// last, or all of them where several make sense.
-func CoturnOffer(conf []byte, now time.Time) (*Offer, error) {
+// coturnOffer is what conf, a configuration of coturn, says at a time. Of a key that
+// is given again coturn heeds the last, or all of them where several make sense.
+func coturnOffer(conf []byte, now time.Time) (*Offer, error) {
 	if err := checkCoturn(conf); err != nil {
 		return nil, err
 	}
-	turn := &Offer{Port: defaultTurnPort, Advertised: Advertised(conf)}
+	turn := &Offer{Port: defaultTurnPort, Advertised: coturnAdvertised(conf)}
 	var users []*Credential
 	for _, p := range split(conf) {
 		switch value := p.value(); p.key {

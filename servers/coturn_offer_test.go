@@ -25,7 +25,7 @@ func TestCoturnOffer(t *testing.T) {
 		"no key":         {"user=a:0xno\n", Offer{Port: 3478, Credentials: []*Credential{nil}}},
 		"a secret first": {"user=a:b\nstatic-auth-secret=s\n", Offer{Port: 3478, Credentials: []*Credential{{Name: "1800000060", Password: "43YmlAR1VZxiEkVl8sq0zlkRoko="}}}},
 	} {
-		got, err := CoturnOffer([]byte(c.conf), now)
+		got, err := coturnOffer([]byte(c.conf), now)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -35,7 +35,7 @@ func TestCoturnOffer(t *testing.T) {
 		}
 	}
 	for _, conf := range []string{"listening-port=x\n", "listening-port=0\n", "listening-port=70000\n"} {
-		if _, err := CoturnOffer([]byte(conf), now); err == nil {
+		if _, err := coturnOffer([]byte(conf), now); err == nil {
 			t.Errorf("%q is read", conf)
 		}
 	}

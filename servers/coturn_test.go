@@ -206,7 +206,7 @@ func TestRewrite(t *testing.T) {
 				g.mode = PrivateKeep
 			}
 			own := map[string]string{"": own46, "-": ""}[g.own]
-			got, err := Rewrite([]byte(g.in), addresses(g.public), g.mode, locals(own))
+			got, err := rewriteCoturn([]byte(g.in), Wanted{addresses(g.public), locals(own), Options{g.mode}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -223,7 +223,7 @@ func TestRewriteOfManyLines(t *testing.T) {
 	for _, key := range []string{"external-ip=/::", "relay-ip=::", "listening-ip=::"} {
 		for n, well := range map[int]bool{maxNamed: true, maxNamed + 1: false, 1 << 16: false} {
 			conf := []byte(strings.Repeat(key+"1\n", n))
-			_, err := Rewrite(conf, addresses("2001:db8::1"), PrivateKeep, locals(""))
+			_, err := rewriteCoturn(conf, Wanted{addresses("2001:db8::1"), locals(""), Options{PrivateKeep}})
 			if (err == nil) != well || !well && (!strings.Contains(err.Error(), "lines of external-ip") || netwatch.Hint(err) == "") {
 				t.Errorf("%d lines of %s: %v", n, key, err)
 			}
@@ -247,7 +247,7 @@ func TestRewriteRefuses(t *testing.T) {
 		{"other family", "", own46, map[netwatch.Family]netip.Addr{netwatch.IPv4: netip.MustParseAddr("2001:db8::7")}, PrivateKeep, "ipv4", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := Rewrite([]byte(c.in), c.public, c.mode, locals(c.own))
+			got, err := rewriteCoturn([]byte(c.in), Wanted{c.public, locals(c.own), Options{c.mode}})
 			if err == nil || got != nil {
 				t.Fatalf("got %q and error %v", got, err)
 			}
@@ -264,7 +264,7 @@ func TestAdvertised(t *testing.T) {
 		"external-ip=203.0.113.5/10.0.0.1\nexternal-ip=203.0.113.6":         "203.0.113.6",
 		"external-ip=2001:db8::5/fd00::9\nexternal-ip=203.0.113.5/10.0.0.1": "203.0.113.5, 2001:db8::5",
 	} {
-		if got := list(Advertised([]byte(in))); got != want {
+		if got := list(coturnAdvertised([]byte(in))); got != want {
 			t.Errorf("%q: %s, want %s", in, got, want)
 		}
 	}
@@ -276,7 +276,7 @@ func BenchmarkRewrite(b *testing.B) {
 	b.SetBytes(int64(len(conf)))
 	b.ReportAllocs()
 	for b.Loop() {
-		out, err := Rewrite(conf, public, PrivateKeep, own)
+		out, err := rewriteCoturn(conf, Wanted{public, own, Options{PrivateKeep}})
 		if err != nil || bytes.Equal(out, conf) {
 			b.Fatal("not rewritten", err)
 		}

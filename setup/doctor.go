@@ -51,8 +51,8 @@ type Doctor struct {
 	Version string
 	// Daemon asks the daemon how it stands; the error says why it cannot.
 	Daemon func(ctx context.Context) (Daemon, error)
-	// Rotate has the helper rewrite files.
-	Rotate actions.Rotate
+	// Files is the helper.
+	Files actions.Rewriter
 }
 
 // A Daemon is what the running daemon says of itself.

@@ -193,9 +193,12 @@ func checkExternal(_ context.Context, s *scene) (found []Finding) {
 }
 
 func judgeExternal(file string, text []byte, known map[netwatch.Family]netip.Addr, r *actions.Rotation) Finding {
-	local := func(f netwatch.Family) netip.Addr { return r.Local(f, known[f]) }
-	want, err := servers.Rewrite(text, known, r.Private, local)
-	is, public := addresses(servers.Advertised(text)), addresses(slices.Collect(maps.Values(known)))
+	server, err := servers.Named(r.Server)
+	if err != nil {
+		return wrong(Problem, file, err)
+	}
+	want, err := server.Rewrite(text, r.To(known).Wanted())
+	is, public := addresses(server.Advertised(text)), addresses(slices.Collect(maps.Values(known)))
 	switch {
 	case len(bytes.TrimSpace(text)) == 0:
 		return Finding{Problem, file, "it is empty: coturn starts as an open relay", "restore it from a backup, then restart coturn"}
@@ -286,7 +289,7 @@ func checkRelays(ctx context.Context, s *scene) (found []Finding) {
 			found = append(found, Finding{Unknown, what, unit + " does not run", ""})
 			continue
 		}
-		if result := actions.VerifyTurn(ctx, r.File, known); result.Err != nil {
+		if result := actions.VerifyTurn(ctx, netwatch.Path(r.File), known); result.Err != nil {
 			found = append(found, wrong(Problem, what, result.Err))
 		} else {
 			found = append(found, Finding{OK, what, "callers get " + result.Detail, ""})

@@ -84,7 +84,7 @@ func TestJudgeNAT(t *testing.T) {
 }
 
 func TestJudgeExternal(t *testing.T) {
-	r := &actions.Rotation{Private: servers.PrivateKeep, Local: func(netwatch.Family, netip.Addr) netip.Addr { return addr("192.168.1.2") }}
+	r := &actions.Rotation{Target: servers.Target{Server: "coturn", Options: servers.Options{Private: servers.PrivateKeep}}, Local: func(netwatch.Family, netip.Addr) netip.Addr { return addr("192.168.1.2") }}
 	known := map[netwatch.Family]netip.Addr{netwatch.IPv4: addr("203.0.113.1")}
 	for _, test := range []struct {
 		text  string

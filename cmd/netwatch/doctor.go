@@ -16,7 +16,7 @@ func (c *command) doctorCommand() *cobra.Command {
 	return c.jsonFlag(&cobra.Command{
 		Use: "doctor", Short: "Check the whole chain as it stands, each finding with its remedy", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			d := setup.Doctor{Tree: "/", Config: c.config, Program: program(), Version: version, Daemon: c.askDaemon, Rotate: (&helper.Client{Socket: helper.Socket}).Rotate}
+			d := setup.Doctor{Tree: "/", Config: c.config, Program: program(), Version: version, Daemon: c.askDaemon, Files: &helper.Client{Socket: helper.Socket}}
 			wrong := false
 			d.Examine(cmd.Context(), func(f setup.Finding) {
 				wrong = wrong || f.Wrong()

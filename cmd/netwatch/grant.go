@@ -102,7 +102,7 @@ func needed(ctx context.Context, file, part string) (*grants, error) {
 			}
 			if r, ok := step.Action.(*actions.Rotation); ok {
 				rotations = append(rotations, r)
-				g.rotated = append(g.rotated, r.File)
+				g.rotated = append(g.rotated, netwatch.Path(r.File))
 			}
 		}
 	}

@@ -23,10 +23,9 @@ type rotationGrant struct {
 
 // rotationNeed is what a rotation needs.
 func rotationNeed(ctx context.Context, r *actions.Rotation) (g rotationGrant, err error) {
-	file := string(r.File)
-	g.Grant = helper.Grant{File: file, Private: r.Private}
-	g.Readers, err = systemd.Readers(ctx, file, r.Units)
-	g.dirs = opened(file)
+	g.Grant = helper.Grant{Target: r.Target}
+	g.Readers, err = systemd.Readers(ctx, r.File, r.Units)
+	g.dirs = opened(r.File)
 	return g, err
 }
 

@@ -19,8 +19,7 @@ import (
 // user with his own files, does it in process.
 func rotateElsewhere(env actions.Env) actions.Env {
 	if me, err := user.LookupId(strconv.Itoa(os.Geteuid())); err == nil && me.Username == helper.User {
-		c := &helper.Client{Socket: helper.Socket}
-		env.Rotate, env.PrepareRotate = c.Rotate, c.Prepare
+		env.Files = &helper.Client{Socket: helper.Socket}
 	}
 	return env
 }

@@ -1,0 +1,61 @@
+package servers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"strings"
+
+	"netwatch"
+	"netwatch/rewrite"
+)
+
+// Do rewrites the file if the server would advertise another address by it. The
+// detail is the addresses before and after. changing is as a Job says, or nil.
+func (r Rotation) Do(ctx context.Context, changing func(netwatch.Rewrite) error) netwatch.Result {
+	server, err := Named(r.Server)
+	if err != nil {
+		return netwatch.Failure(fmt.Errorf("rewriting %s: %w", r.File, err))
+	}
+	text := func(conf []byte) ([]byte, error) { return server.Rewrite(conf, r.Wanted()) }
+	edit := rewrite.Edit{File: r.File, New: text, Readers: r.Readers, Changing: changing}
+	before, after, err := edit.Do(ctx)
+	if err != nil {
+		return netwatch.Failure(server.explain(r.File, err))
+	}
+	was, is := list(server.Advertised(before)), list(server.Advertised(after))
+	if string(before) == string(after) {
+		return netwatch.Result{Outcome: netwatch.Unchanged, Detail: is}
+	}
+	return netwatch.Result{Outcome: netwatch.Changed, Detail: was + " → " + is}
+}
+
+// Wanted is what the file is to say.
+func (r Rotation) Wanted() Wanted { return Wanted{r.Public, r.Own, r.Options} }
+
+// explain says what an error means for the server.
+func (s Server) explain(file string, err error) error {
+	who, unreadable := errors.AsType[rewrite.Unreadable](err)
+	switch {
+	case unreadable:
+		cannot := fmt.Errorf("rewriting %s: %s (user %s) cannot read it; %s", file, s.Name, who.User, s.Blind)
+		return netwatch.WithHint(cannot, netwatch.Hint(err))
+	case errors.Is(err, fs.ErrNotExist):
+		return netwatch.WithHint(err, "name the file that "+s.Name+" is started with ("+s.Named+")")
+	}
+	return err
+}
+
+// list is the addresses for a person to read.
+func list(all []netip.Addr) string {
+	if len(all) == 0 {
+		return "none"
+	}
+	texts := make([]string, len(all))
+	for i, a := range all {
+		texts[i] = a.String()
+	}
+	return strings.Join(texts, ", ")
+}
