@@ -137,9 +137,9 @@ func (l list) writers() list {
 var errMasked = netwatch.WithHint(errors.New("its ACL has a mask (the group bits of its mode) that keeps others out as well"),
 	"see getfacl, and take away what is too much in it, or make the mask wider: chmod g+r, for a directory g+rx")
 
-// give is the list in which a user has an entry with these permissions at least.
-// Nobody else has more or less by it than before.
-func (l list) give(uid uint32, want perm) (list, error) {
+// with is the list with an entry that gives a user these permissions at least. What
+// others may stays as it was.
+func (l list) with(uid uint32, want perm) (list, error) {
 	mask, masked := l.find(maskEntry, noID)
 	if !masked {
 		group, _ := l.find(groupEntry, noID)
@@ -170,9 +170,9 @@ func (l list) put(e entry) list {
 	return slices.Insert(l, at, e) // The last is for others, so there is one.
 }
 
-// take is the list in which a user has these permissions no longer by an entry of
-// his own. Nobody else has more or less by it than before.
-func (l list) take(uid uint32, given perm) list {
+// without is the list without these permissions in the user's own entry. What others
+// may stays as it was.
+func (l list) without(uid uint32, given perm) list {
 	own, ok := l.find(userEntry, uid)
 	if !ok || own.perm&given == 0 {
 		return l

@@ -110,7 +110,7 @@ func TestGive(t *testing.T) {
 		"a mask against the group":   {with(0o640, entry{userEntry, 1, 3}, mask(1)), 4, "", "", "a mask"},
 		"an empty mask, after chmod": {with(0o604, entry{userEntry, 0, 3}, mask(0)), 4, "", "", "a mask"},
 	} {
-		got, err := c.list.give(me, c.want)
+		got, err := c.list.with(me, c.want)
 		if c.fail != "" {
 			if err == nil || !strings.Contains(err.Error(), c.fail) || netwatch.Hint(err) == "" {
 				t.Errorf("%s: %s, %v", name, got.text(), err)
@@ -118,7 +118,7 @@ func TestGive(t *testing.T) {
 			continue
 		}
 		own, _ := c.list.find(userEntry, me)
-		taken := got.take(me, c.want&^own.perm)
+		taken := got.without(me, c.want&^own.perm)
 		if err != nil || got.text() != c.given || taken.text() != c.taken {
 			t.Errorf("%s: given %q, taken %q, %v, want %q, %q", name, got.text(), taken.text(), err, c.given, c.taken)
 		}
@@ -136,7 +136,7 @@ func TestGiveNobodyElse(t *testing.T) {
 			l = l.put(entry{maskEntry, perms.Draw(t, "mask"), noID})
 		}
 		want := rapid.SampledFrom([]perm{mayRead, maySearch, mayRead | maySearch}).Draw(t, "want")
-		given, err := l.give(me, want)
+		given, err := l.with(me, want)
 		if err != nil {
 			return
 		}
@@ -155,9 +155,9 @@ func TestGiveNobodyElse(t *testing.T) {
 		if !(User{UID: me}).permitted(given, st, want) {
 			t.Fatalf("it is not given by %s", given.text())
 		}
-		taken := given.take(me, want)
+		taken := given.without(me, want)
 		same("taken", taken)
-		if again, err := taken.give(me, want); err != nil || again.text() != given.text() {
+		if again, err := taken.with(me, want); err != nil || again.text() != given.text() {
 			t.Fatalf("again it gives %s, %v, not %s", again.text(), err, given.text())
 		}
 	})

@@ -138,14 +138,14 @@ func (s *settlement) lacks(p *place) (*goal, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &goal{p, now, now.take(s.uid(), s.old[p.path])}
+	g := &goal{p, now, now.without(s.uid(), s.old[p.path])}
 	if s.user.permitted(g.base, &p.stat, p.need) {
 		return nil, nil
 	}
 	if err := p.check(); err != nil {
 		return nil, err
 	}
-	_, err = g.base.give(s.uid(), p.need)
+	_, err = g.base.with(s.uid(), p.need)
 	return g, err
 }
 
@@ -181,7 +181,7 @@ func (s *settlement) settle() error {
 
 // open gives what a goal lacks.
 func (s *settlement) open(g *goal) error {
-	wanted, err := g.base.give(s.uid(), g.need)
+	wanted, err := g.base.with(s.uid(), g.need)
 	if err != nil {
 		return err
 	}
@@ -212,7 +212,7 @@ func (s *settlement) takeBack(path string, given perm) error {
 	if err != nil {
 		return err
 	}
-	wanted := now.take(s.uid(), given)
+	wanted := now.without(s.uid(), given)
 	if slices.Equal(wanted, now) {
 		return nil
 	}

@@ -152,7 +152,7 @@ func TestSettleAgain(t *testing.T) {
 func TestSettleNotOurs(t *testing.T) {
 	s := newScene(t)
 	for path, p := range map[string]perm{s.dir: maySearch, s.file: mayRead} {
-		l, err := modeList(0o700).give(uint32(him.UID), p)
+		l, err := modeList(0o700).with(uint32(him.UID), p)
 		s.must(err)
 		s.must(unix.Setxattr(path, Xattr, l.value(), 0))
 	}
@@ -258,7 +258,7 @@ func TestRevokeElsewhere(t *testing.T) {
 // TestOver is who decides where a way leads.
 func TestOver(t *testing.T) {
 	const dir, link = unix.S_IFDIR, unix.S_IFLNK
-	root, alice := hand{}, hand{uid: 1}
+	root, alice := leaders{}, leaders{uid: 1}
 	with := func(mode uint32, more ...entry) list {
 		l := modeList(mode).put(entry{maskEntry, 7, noID})
 		for _, e := range more {
@@ -269,22 +269,22 @@ func TestOver(t *testing.T) {
 	for name, c := range map[string]struct {
 		stat unix.Stat_t
 		list list
-		from hand
-		want hand
+		from leaders
+		want leaders
 	}{
 		"root's directory":               {unix.Stat_t{Mode: dir | 0o755}, nil, root, root},
 		"root's link":                    {unix.Stat_t{Mode: link | 0o777}, nil, root, root},
 		"root's, all may add":            {unix.Stat_t{Mode: dir | unix.S_ISVTX | 0o777}, nil, root, root},
-		"root's, a group may change":     {unix.Stat_t{Mode: dir | 0o775, Gid: 5}, nil, root, hand{others: true}},
+		"root's, a group may change":     {unix.Stat_t{Mode: dir | 0o775, Gid: 5}, nil, root, leaders{others: true}},
 		"root's, the group root may":     {unix.Stat_t{Mode: dir | 0o775}, nil, root, root},
-		"root's, all may change":         {unix.Stat_t{Mode: dir | 0o757}, nil, root, hand{others: true}},
+		"root's, all may change":         {unix.Stat_t{Mode: dir | 0o757}, nil, root, leaders{others: true}},
 		"alice's directory":              {unix.Stat_t{Mode: dir | 0o770, Uid: 1}, nil, root, alice},
 		"alice's link":                   {unix.Stat_t{Mode: link | 0o777, Uid: 1}, nil, root, alice},
 		"from alice to root":             {unix.Stat_t{Mode: dir | 0o755}, nil, alice, alice},
-		"from alice to bob":              {unix.Stat_t{Mode: dir | 0o755, Uid: 2}, nil, alice, hand{1, true}},
+		"from alice to bob":              {unix.Stat_t{Mode: dir | 0o755, Uid: 2}, nil, alice, leaders{1, true}},
 		"root's, alice may by the list":  {unix.Stat_t{Mode: dir | 0o770}, with(0o700, entry{userEntry, 7, 1}), root, alice},
-		"root's, alice and bob may":      {unix.Stat_t{Mode: dir | 0o770}, with(0o700, entry{userEntry, 7, 1}, entry{userEntry, 3, 2}), root, hand{1, true}},
-		"root's, a named group may":      {unix.Stat_t{Mode: dir | 0o770}, with(0o700, entry{namedGroup, 7, 9}), root, hand{others: true}},
+		"root's, alice and bob may":      {unix.Stat_t{Mode: dir | 0o770}, with(0o700, entry{userEntry, 7, 1}, entry{userEntry, 3, 2}), root, leaders{1, true}},
+		"root's, a named group may":      {unix.Stat_t{Mode: dir | 0o770}, with(0o700, entry{namedGroup, 7, 9}), root, leaders{others: true}},
 		"root's, alice may look":         {unix.Stat_t{Mode: dir | 0o750}, with(0o700, entry{userEntry, 5, 1}), root, root},
 		"root's, alice may but the mask": {unix.Stat_t{Mode: dir | 0o750}, with(0o700, entry{userEntry, 7, 1}, entry{maskEntry, 5, noID}), root, root},
 	} {
@@ -292,19 +292,19 @@ func TestOver(t *testing.T) {
 		if l == nil {
 			l = modeList(c.stat.Mode)
 		}
-		if got := c.from.over(&c.stat, l); got != c.want {
+		if got := c.from.through(&c.stat, l); got != c.want {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
 	for name, c := range map[string]struct {
-		hand hand
-		uid  uint32
-		well bool
+		leaders leaders
+		uid     uint32
+		well    bool
 	}{
 		"root's": {root, 0, true}, "alice's": {root, 1, true}, "alice leads to her own": {alice, 1, true}, "alice leads to root's": {alice, 0, false},
-		"alice leads to bob's": {alice, 2, false}, "several": {hand{1, true}, 1, false}, "all": {hand{0, true}, 0, false},
+		"alice leads to bob's": {alice, 2, false}, "several": {leaders{1, true}, 1, false}, "all": {leaders{0, true}, 0, false},
 	} {
-		if err := (&place{hand: c.hand, stat: unix.Stat_t{Uid: c.uid}}).check(); (err == nil) != c.well {
+		if err := (&place{leaders: c.leaders, stat: unix.Stat_t{Uid: c.uid}}).check(); (err == nil) != c.well {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

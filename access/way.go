@@ -40,19 +40,21 @@ type place struct {
 	stat unix.Stat_t
 	// need are the permissions that the way takes.
 	need perm
-	// hand is who could have led the way to another place.
-	hand hand
+	// leaders could have led the way to another place.
+	leaders leaders
 }
 
-// A hand is who decides where a way leads: nobody but root, a user as well, or
-// several.
-type hand struct {
-	uid    uint32
+// leaders are those, beside root, who decide where a way leads. The zero value is
+// nobody.
+type leaders struct {
+	// uid is the first of them, or root.
+	uid uint32
+	// others says that there are more.
 	others bool
 }
 
-// and is the hand once a user decides as well.
-func (h hand) and(uid uint32) hand {
+// and adds a user to the leaders.
+func (h leaders) and(uid uint32) leaders {
 	if h.uid == 0 {
 		h.uid = uid
 	}
@@ -60,10 +62,10 @@ func (h hand) and(uid uint32) hand {
 	return h
 }
 
-// over is the hand once the way leads over a directory or symlink with that list.
-// Whoever owns it decides, and of root's directories also who else may write
-// them. In a sticky one that is nobody: what lies there is its owner's.
-func (h hand) over(st *unix.Stat_t, l list) hand {
+// through adds who leads a way that goes through a directory or symlink with that
+// list: its owner, and of a directory of root's also who else may write to it. A
+// sticky directory adds nobody: what lies there can be replaced by its owner alone.
+func (h leaders) through(st *unix.Stat_t, l list) leaders {
 	if st.Uid != 0 || st.Mode&unix.S_IFMT != unix.S_IFDIR || st.Mode&unix.S_ISVTX != 0 {
 		return h.and(st.Uid)
 	}
@@ -88,9 +90,9 @@ type Way struct {
 	dir  *place
 	base string
 	// end is the last of the places if it is what the way is to.
-	end   *place
-	hand  hand
-	links int
+	end     *place
+	leaders leaders
+	links   int
 	// byRoot ends the way where somebody else than root leads it.
 	byRoot bool
 	// user is whose rights the way takes, from the first place on that somebody
@@ -186,7 +188,7 @@ func (w *Way) open(dir *place, name, path string) (*place, error) {
 	if err != nil {
 		return nil, w.explain(dir, err)
 	}
-	p := &place{File: os.NewFile(uintptr(fd), path), path: path, hand: w.hand}
+	p := &place{File: os.NewFile(uintptr(fd), path), path: path, leaders: w.leaders}
 	w.places = append(w.places, p)
 	return p, unix.Fstat(fd, &p.stat)
 }
@@ -250,14 +252,14 @@ func (w *Way) lead(p *place) error {
 			return err
 		}
 	}
-	w.hand = w.hand.over(&p.stat, l)
-	if w.byRoot && w.hand != (hand{}) {
+	w.leaders = w.leaders.through(&p.stat, l)
+	if w.byRoot && w.leaders != (leaders{}) {
 		return errNotRoot
 	}
-	if w.hand.uid == 0 || w.user != nil || os.Geteuid() != 0 {
+	if w.leaders.uid == 0 || w.user != nil || os.Geteuid() != 0 {
 		return nil
 	}
-	u, err := lookupID(w.hand.uid)
+	u, err := lookupID(w.leaders.uid)
 	w.user = &u
 	return err
 }
@@ -284,7 +286,7 @@ func (w *Way) follow(dir, link *place, left []string) (*place, []string, error) 
 // check says why a place must not be opened although the way needs it: somebody
 // who may not open it himself could have led the way there.
 func (p *place) check() error {
-	if p.hand == (hand{}) || p.hand == (hand{uid: p.stat.Uid}) {
+	if p.leaders == (leaders{}) || p.leaders == (leaders{uid: p.stat.Uid}) {
 		return nil
 	}
 	err := fmt.Errorf("it belongs to user %d, and others than he and root decide that the way leads there", p.stat.Uid)
@@ -333,14 +335,14 @@ func (w *Way) AsOwner(f func(*os.File) error) (*os.File, error) {
 // nobody else does. It is refused where several do.
 func (w *Way) Leader() (User, error) {
 	switch {
-	case w.hand.others:
+	case w.leaders.others:
 		err := errors.New("several users decide where the way to it leads, and whose rights count cannot be said")
 		return User{}, netwatch.WithHint(err, "see namei -l "+netwatch.ShellPath(w.File)+": have each directory and symlink there belong to root, "+
 			"or to one user, and be written by nobody else; or name the file itself")
 	case w.user != nil:
 		return *w.user, nil
 	}
-	return lookupID(w.hand.uid)
+	return lookupID(w.leaders.uid)
 }
 
 // CheckRead says why a user cannot go the way and read the file: EACCES, or why
@@ -380,7 +382,7 @@ func (w *Way) CheckWriteDir(u User) error {
 }
 
 // LedByRoot says that nobody but root could have led the way to the file's directory.
-func (w *Way) LedByRoot() bool { return w.dir.hand == hand{} }
+func (w *Way) LedByRoot() bool { return w.dir.leaders == leaders{} }
 
 // proc is a name of the place itself: a descriptor that only holds it has no
 // attributes (open(2), O_PATH).

@@ -310,12 +310,12 @@ func TestWhoMayFire(t *testing.T) {
 		ask  Request
 		may  bool
 	}{
-		{"root", peer{uid: 0}, Request{Event: "x"}, true},
-		{"the daemon's own user", peer{uid: uint32(os.Geteuid())}, Request{Event: "x"}, true},
-		{"a stranger", peer{uid: stranger, groups: []uint32{stranger}}, Request{Event: "x"}, false},
-		{"a stranger, dry", peer{uid: stranger}, Request{Event: "x", DryRun: true}, true},
-		{"a user of a source", peer{uid: vpn}, Request{Event: "x"}, true},
-		{"a user of a source, another event", peer{uid: vpn}, Request{Event: "y"}, false},
+		{"root", peer{UID: 0}, Request{Event: "x"}, true},
+		{"the daemon's own user", peer{UID: uint32(os.Geteuid())}, Request{Event: "x"}, true},
+		{"a stranger", peer{UID: stranger, Groups: []uint32{stranger}}, Request{Event: "x"}, false},
+		{"a stranger, dry", peer{UID: stranger}, Request{Event: "x", DryRun: true}, true},
+		{"a user of a source", peer{UID: vpn}, Request{Event: "x"}, true},
+		{"a user of a source, another event", peer{UID: vpn}, Request{Event: "y"}, false},
 		{"nobody knows who", nil, Request{Event: "x"}, false},
 	} {
 		err := s.permit(context.WithValue(t.Context(), peerKey{}, c.who), c.ask)
@@ -343,7 +343,7 @@ func TestPeerIsTheProcessThatConnects(t *testing.T) {
 	}
 	defer server.Close()
 	p := server.(*knownConn).peer
-	if int(p.uid) != os.Geteuid() {
+	if int(p.UID) != os.Geteuid() {
 		t.Errorf("peer %+v", p)
 	}
 	own, err := os.Getgroups()
@@ -351,8 +351,8 @@ func TestPeerIsTheProcessThatConnects(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, g := range append(own, os.Getegid()) {
-		if !containsGroup(p.groups, g) {
-			t.Errorf("group %d is not among %v", g, p.groups)
+		if !containsGroup(p.Groups, g) {
+			t.Errorf("group %d is not among %v", g, p.Groups)
 		}
 	}
 }
@@ -476,7 +476,7 @@ func TestConnectionsOfOneUser(t *testing.T) {
 		v.know([]uint32{ofSource})
 		open := map[uint32][]func(){}
 		enter := func(uid uint32) bool {
-			leave, ok := v.admit(peer{uid: uid})
+			leave, ok := v.admit(peer{UID: uid})
 			if ok {
 				open[uid] = append(open[uid], leave)
 			}
@@ -518,7 +518,7 @@ func TestConnectionsInARow(t *testing.T) {
 		defer v.effort.stop()
 		come := func() (times int) {
 			for times < 10*maxStrangers {
-				leave, ok := v.admit(peer{uid: 4242424242})
+				leave, ok := v.admit(peer{UID: 4242424242})
 				if !ok {
 					break
 				}
@@ -580,7 +580,7 @@ func TestManyHeaders(t *testing.T) {
 		server := NewServer(stub{})
 		go func() {
 			defer close(served)
-			_ = server.Server.Serve(&single{newConn(one, peer{uid: c.uid}, func() {})})
+			_ = server.Server.Serve(&single{newConn(one, peer{UID: c.uid}, func() {})})
 		}()
 		_, _ = io.WriteString(other, "GET /v1/status HTTP/1.1\r\nHost: x\r\n"+strings.Repeat("a:\r\n", c.lines)+"\r\n")
 		_ = other.CloseWrite()
@@ -731,7 +731,7 @@ func TestOthersWhoWait(t *testing.T) {
 	ctx, hangUp := context.WithCancel(t.Context())
 	fire := func(ctx context.Context, uid uint32) *httptest.ResponseRecorder {
 		w := fakeCaller{httptest.NewRecorder()}
-		ctx = context.WithValue(ctx, peerKey{}, peer{uid: uid})
+		ctx = context.WithValue(ctx, peerKey{}, peer{UID: uid})
 		r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/v1/fire", strings.NewReader(`{"event":"x"}`))
 		server.Handler.ServeHTTP(w, r)
 		return w.ResponseRecorder

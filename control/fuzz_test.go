@@ -43,9 +43,9 @@ func FuzzRequest(f *testing.F) {
 			return // net/http answers by itself
 		}
 		d := &witness{history: NewHistory()}
-		who := peer{uid: 4242424242}
+		who := peer{UID: 4242424242}
 		if root {
-			who.uid = 0
+			who.UID = 0
 		}
 		ctx, hungUp := context.WithCancel(context.WithValue(t.Context(), peerKey{}, who))
 		hungUp()

@@ -7,6 +7,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"netwatch/access"
+
 )
 
 // After so many who were shut out, so long nobody is let in: who knocks without
@@ -43,10 +46,10 @@ func (l *listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		p, err := peerOf(c)
+		p, err := access.PeerOf(c)
 		if err == nil {
-			if leave, ok := l.visitors.admit(p); ok {
-				return newConn(c, p, leave), nil
+			if leave, ok := l.visitors.admit(peer(p)); ok {
+				return newConn(c, peer(p), leave), nil
 			}
 		}
 		_ = c.Close()

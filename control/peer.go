@@ -9,22 +9,16 @@ import (
 	"slices"
 	"strconv"
 	"sync"
-	"unsafe"
-
-	"golang.org/x/sys/unix"
 
 	"netwatch"
+	"netwatch/access"
 )
 
 // group is the group whose members may fire every event.
 const group = "netwatch"
 
-// A peer is the process at the other end of a connection, as the kernel knew
-// it when it connected (SO_PEERCRED, unix(7)).
-type peer struct {
-	uid    uint32
-	groups []uint32
-}
+// A peer is the user at the other end of a connection.
+type peer access.Peer
 
 type (
 	peerKey struct{}
@@ -40,43 +34,11 @@ func withPeer(ctx context.Context, c net.Conn) context.Context {
 	return ctx
 }
 
-func peerOf(conn *net.UnixConn) (p peer, err error) {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return p, err
-	}
-	var cred *unix.Ucred
-	var credErr error
-	err = raw.Control(func(fd uintptr) {
-		if cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); credErr == nil {
-			p = peer{cred.Uid, append(peerGroups(fd), cred.Gid)}
-		}
-	})
-	if err == nil {
-		err = credErr
-	}
-	return p, err
-}
-
-// peerGroups are the supplementary groups of the peer (SO_PEERGROUPS), for
-// which x/sys/unix has no function. None are found on an error.
-func peerGroups(fd uintptr) []uint32 {
-	var groups [1024]uint32
-	size := uint32(unsafe.Sizeof(groups))
-	into, length := unsafe.Pointer(&groups), unsafe.Pointer(&size) //nolint:gosec // getsockopt(2) takes addresses
-	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_PEERGROUPS,
-		uintptr(into), uintptr(length), 0)
-	if errno != 0 {
-		return nil
-	}
-	return slices.Clone(groups[:size/4])
-}
-
 // privileged says that the peer may do all: root, the daemon's own user, and
 // the group netwatch.
 func (p peer) privileged() bool {
 	ours := func(g uint32) bool { return int(g) == groupID() }
-	return p.uid == 0 || int(p.uid) == os.Geteuid() || slices.ContainsFunc(p.groups, ours)
+	return p.UID == 0 || int(p.UID) == os.Geteuid() || slices.ContainsFunc(p.Groups, ours)
 }
 
 // groupID is the id of the group, or -1. It is looked up once: to read the file of
@@ -93,7 +55,7 @@ var groupID = sync.OnceValue(func() int {
 
 // notPermitted is the error for a peer who may not do something.
 func notPermitted(p peer, do string) error {
-	name := strconv.FormatUint(uint64(p.uid), 10)
+	name := strconv.FormatUint(uint64(p.UID), 10)
 	if u, err := user.LookupId(name); err == nil {
 		name = u.Username
 	}

@@ -155,8 +155,8 @@ func (s server) fire(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if p, _ := r.Context().Value(peerKey{}).(peer); !req.DryRun {
-		if req.UID = p.uid; !p.privileged() {
-			s.pace.wait(p.uid, s.arrivals.hurry)
+		if req.UID = p.UID; !p.privileged() {
+			s.pace.wait(p.UID, s.arrivals.hurry)
 		}
 	}
 	if req.DryRun || req.NoWait {
@@ -265,7 +265,7 @@ func (s server) permit(ctx context.Context, req Request) error {
 		return nil
 	case !known:
 		return errors.New("the kernel does not say who asks")
-	case p.privileged() || s.daemon.MayFire(p.uid, req.Event):
+	case p.privileged() || s.daemon.MayFire(p.UID, req.Event):
 		return nil
 	}
 	if req.Source != "" {

@@ -81,7 +81,7 @@ func (v *visitors) admit(p peer) (leave func(), ok bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	room := v.room(p)
-	if room != nil && !room.enter(p.uid) {
+	if room != nil && !room.enter(p.UID) {
 		return nil, false
 	}
 	v.all++
@@ -90,7 +90,7 @@ func (v *visitors) admit(p peer) (leave func(), ok bool) {
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		if room != nil {
-			room.leave(p.uid)
+			room.leave(p.UID)
 		}
 		v.all--
 		v.effort.callers(v.all)
@@ -99,7 +99,7 @@ func (v *visitors) admit(p peer) (leave func(), ok bool) {
 
 // room is the one that a peer needs a place in; nil is none. v.mu is held.
 func (v *visitors) room(p peer) *room {
-	switch own := v.ofSources[p.uid]; {
+	switch own := v.ofSources[p.UID]; {
 	case p.privileged():
 		return nil
 	case own != nil:

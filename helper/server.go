@@ -14,8 +14,6 @@ import (
 	"strconv"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"netwatch"
 	"netwatch/access"
 	"netwatch/servers"
@@ -103,20 +101,11 @@ func (s Server) Serve(ctx context.Context, conn *net.UnixConn) error {
 
 // checkPeer refuses all but root, the daemon's user, and the helper's own.
 func checkPeer(conn *net.UnixConn) (uid uint32, err error) {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return 0, err
+	peer, err := access.PeerOf(conn)
+	if err == nil && !mayAsk(peer.UID) {
+		err = netwatch.WithHint(fmt.Errorf("user %d may not have files rewritten", peer.UID), "only root and the user "+User+" may")
 	}
-	var peer *unix.Ucred
-	var credErr error
-	err = raw.Control(func(fd uintptr) { peer, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
-	if err := errors.Join(err, credErr); err != nil {
-		return 0, fmt.Errorf("finding out who asks: %w", err)
-	}
-	if !mayAsk(peer.Uid) {
-		err = netwatch.WithHint(fmt.Errorf("user %d may not have files rewritten", peer.Uid), "only root and the user "+User+" may")
-	}
-	return peer.Uid, err
+	return peer.UID, err
 }
 
 func mayAsk(uid uint32) bool {
