@@ -4,15 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
 
 	"netwatch"
+	"netwatch/access"
 )
 
 const (
@@ -54,7 +53,7 @@ func newExec(_ Env, verb string, words []string) (netwatch.Step, error) {
 // deadline its whole process group is told to end and, after a grace, killed.
 // Processes that it leaves behind may live if they have let go of its output.
 func (a *execAction) Do(ctx context.Context, job netwatch.Job) netwatch.Result {
-	if err := trusted(a.program, maxLinks); err != nil {
+	if err := access.CheckTrusted(a.program); err != nil {
 		return netwatch.Failure(fmt.Errorf("running %s: %w", a.program, err))
 	}
 	out := &tail{}
@@ -117,86 +116,6 @@ func environment(job netwatch.Job) []string {
 		env = append(env, "NETWATCH_"+strings.ToUpper(string(family))+"="+address)
 	}
 	return env
-}
-
-// maxLinks is how many symlinks a path may lead through, as in the kernel.
-const maxLinks = 40
-
-// trusted says why a program may not be run: it, a symlink to it, or a
-// directory above could be replaced by a user other than root and our own, who
-// would then run programs as us.
-func trusted(path string, links int) error {
-	if parent := filepath.Dir(path); parent != path {
-		if err := trusted(parent, links); err != nil {
-			return err
-		}
-	}
-	info, err := os.Lstat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return netwatch.WithHint(fmt.Errorf("%s does not exist", path), "install it, or correct the step")
-	case err != nil:
-		return err
-	}
-	if err := owned(path, info); err != nil || info.Mode()&fs.ModeSymlink == 0 {
-		return err
-	}
-	if links == 0 {
-		return fmt.Errorf("%s leads through too many symlinks", path)
-	}
-	target, err := follow(path)
-	if err != nil {
-		return err
-	}
-	return trusted(target, links-1)
-}
-
-// follow is where a symlink leads. A target with ".." behind a name, which
-// could be a symlink itself, is refused, for the kernel may take it otherwise.
-func follow(path string) (string, error) {
-	target, err := os.Readlink(path)
-	if err != nil {
-		return "", err
-	}
-	names := strings.TrimLeft(target, "./")
-	if strings.Contains(names+"/", "/../") {
-		return "", refuse(path, "it leads through .. after a name, to "+target, "make it lead straight to its target")
-	}
-	if filepath.IsAbs(target) {
-		return filepath.Clean(target), nil
-	}
-	dir, err := filepath.EvalSymlinks(filepath.Dir(path))
-	if err != nil {
-		return "", err
-	}
-	return filepath.Join(dir, target), nil
-}
-
-// owned says who else may write to a file or directory. In a directory with
-// the sticky bit nobody can replace what is not theirs. The group's bits hold
-// for the entries of an ACL too.
-func owned(path string, info fs.FileInfo) error {
-	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return fmt.Errorf("the owner of %s cannot be found out", path)
-	}
-	mode, sticky := info.Mode(), info.IsDir() && info.Mode()&fs.ModeSticky != 0
-	switch {
-	case st.Uid != 0 && int(st.Uid) != os.Geteuid():
-		return refuse(path, fmt.Sprintf("user %d owns it", st.Uid),
-			"see what is in it, then chown root "+netwatch.ShellPath(path))
-	case mode&fs.ModeSymlink != 0 || sticky:
-		return nil
-	case mode&0o002 != 0:
-		return refuse(path, "everyone may write to it", "chmod o-w "+netwatch.ShellPath(path))
-	case mode&0o020 != 0 && st.Gid != 0:
-		return refuse(path, fmt.Sprintf("group %d may write to it", st.Gid), "chmod g-w "+netwatch.ShellPath(path))
-	}
-	return nil
-}
-
-func refuse(path, why, remedy string) error {
-	return netwatch.WithHint(fmt.Errorf("%s is not safe to run: %s", path, why), remedy)
 }
 
 // A tail keeps the end of what is written to it.

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"netwatch/access"
-
 )
 
 // After so many who were shut out, so long nobody is let in: who knocks without
