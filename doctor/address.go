@@ -1,9 +1,8 @@
-package setup
+package doctor
 
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -14,95 +13,7 @@ import (
 	"netwatch"
 	"netwatch/actions"
 	"netwatch/servers"
-	"netwatch/sources"
 )
-
-// told is what the servers of a source said for one family.
-type told struct {
-	family  netwatch.Family
-	source  string
-	answers []sources.Answer
-	// address is what follows from that; invalid with err.
-	address netip.Addr
-	err     error
-}
-
-// ask asks all servers of all sources at the same time.
-func (s *scene) ask(ctx context.Context) (all []told) {
-	ctx, cancel := context.WithTimeout(ctx, addressTime)
-	defer cancel()
-	for _, source := range s.cfg.Sources {
-		stun, ok := source.Settings.(*sources.STUN)
-		if !ok {
-			continue
-		}
-		answers := stun.All(ctx)
-		for _, family := range stun.Families {
-			t := told{family: family, source: source.Name}
-			for _, a := range answers {
-				if a.Family == family {
-					t.answers = append(t.answers, a)
-				}
-			}
-			t.address, _, t.err = sources.Verdict(t.answers, stun.Agree)
-			all = append(all, t)
-		}
-	}
-	return all
-}
-
-// known are the addresses that follow from what the servers say.
-func (s *scene) known() map[netwatch.Family]netip.Addr {
-	all := map[netwatch.Family]netip.Addr{}
-	for _, t := range s.told() {
-		if t.err == nil {
-			all[t.family] = t.address
-		}
-	}
-	return all
-}
-
-// checkServers looks whether the servers agree.
-func checkServers(_ context.Context, s *scene) (found []Finding) {
-	some := len(s.known()) > 0
-	for _, t := range s.told() {
-		found = append(found, t.judge(some)...)
-	}
-	if len(found) == 0 {
-		return []Finding{{Problem, "servers", "no source asks for the public address", "add a section [source.stun]"}}
-	}
-	return found
-}
-
-// judge says what is to be thought of the answers for a family. A family that
-// nobody answers for is not to be had here, if another is. Of silent servers there
-// may be as many as the rest still agree without.
-func (t told) judge(some bool) (found []Finding) {
-	what := fmt.Sprintf("servers of %s, %s", t.source, t.family)
-	silent := 0
-	for _, a := range t.answers {
-		switch {
-		case a.Err != nil:
-			silent++
-		case t.err == nil && a.Address != t.address:
-			found = append(found, Finding{
-				Problem, what, fmt.Sprintf("%s says %s, and the others %s", a.Server, a.Address, t.address),
-				"if that stays so, take it out of servers: it lies, or is reached by another way",
-			})
-		}
-	}
-	switch {
-	case t.err == nil:
-		text := fmt.Sprintf("%s, said by %d of %d", t.address, len(t.answers)-silent-len(found), len(t.answers))
-		return append([]Finding{{OK, what, text, ""}}, found...)
-	case silent == len(t.answers) && some:
-		return []Finding{{OK, what, "there is none here", ""}}
-	}
-	return []Finding{{Problem, what, t.err.Error(), "netwatch probe shows what each says; a firewall must let UDP out, and the answers in"}}
-}
-
-// shared is what carriers have between their NAT and their customers (RFC 6598).
-var shared = netip.MustParsePrefix("100.64.0.0/10")
 
 // checkAddress looks whether this machine has the public address itself, and
 // whether a NAT between is one's own.
@@ -149,7 +60,7 @@ func (s *scene) server(family netwatch.Family) netip.AddrPort {
 // judgeNAT says what a NAT means: own is this machine's address, on are the first
 // routers on the way to the internet, invalid where one keeps silent.
 func judgeNAT(what string, public, own netip.Addr, on []netip.Addr) Finding {
-	i := slices.IndexFunc(append([]netip.Addr{own}, on...), shared.Contains)
+	i := slices.IndexFunc(append([]netip.Addr{own}, on...), netwatch.CGNAT.Contains)
 	if i >= 0 {
 		return Finding{
 			Warning, what, fmt.Sprintf("%s is behind a NAT of the provider: %s is on the way", public, append([]netip.Addr{own}, on...)[i]),
@@ -176,12 +87,12 @@ func ownAddresses() (all []netip.Addr, err error) {
 // whether rotate would find nothing to change.
 func checkExternal(_ context.Context, s *scene) (found []Finding) {
 	known := s.known()
-	for _, r := range rotations(s.cfg) {
+	for _, r := range s.cfg.Rotations() {
 		file := string(r.File)
-		text, err := s.Tree.read(file)
+		text, err := s.Tree.Read(file)
 		switch {
 		case err != nil:
-			err = fmt.Errorf("reading it: %w", bare(err))
+			err = fmt.Errorf("reading it: %w", netwatch.WithoutPath(err))
 			found = append(found, wrong(Problem, file, netwatch.WithHint(err, "name the file that coturn is started with in the rule, or restore it")))
 		case len(known) == 0:
 			found = append(found, Finding{Unknown, file, "the public address is not known", ""})
@@ -220,55 +131,6 @@ func addresses(all []netip.Addr) string {
 	return strings.Join(texts, ", ")
 }
 
-// checkDomains looks whether the names that callers reach coturn by lead to the
-// public address.
-func checkDomains(ctx context.Context, s *scene) (found []Finding) {
-	known := s.known()
-	for _, t := range s.found.Turns {
-		for _, domain := range t.Domains {
-			all, err := net.DefaultResolver.LookupNetIP(ctx, "ip", domain)
-			if missing := new(net.DNSError); errors.As(err, &missing) && missing.IsNotFound && len(t.Domains) > 1 {
-				continue // a realm need not be a host
-			}
-			f := judgeDomain(domain, all, err, known)
-			if !slices.Contains(found, f) {
-				found = append(found, f)
-			}
-		}
-	}
-	return found
-}
-
-// judgeDomain compares what a name leads to with the public addresses. On the
-// machine itself it may lead to a private address, as YunoHost has it: that says
-// nothing about what others see.
-func judgeDomain(domain string, all []netip.Addr, err error, known map[netwatch.Family]netip.Addr) Finding {
-	if err != nil {
-		return Finding{Unknown, domain, err.Error(), ""}
-	}
-	var public, differ []netip.Addr
-	for _, a := range all {
-		a = a.Unmap()
-		if netwatch.CheckPublic(a, nil) != nil || !known[netwatch.FamilyOf(a)].IsValid() {
-			continue
-		}
-		public = append(public, a)
-		if a != known[netwatch.FamilyOf(a)] {
-			differ = append(differ, a)
-		}
-	}
-	switch {
-	case len(public) == 0:
-		return Finding{Unknown, domain, "as seen from here it has no public address", ""}
-	case len(differ) > 0:
-		return Finding{
-			Problem, domain, fmt.Sprintf("leads to %s, and the public address is %s", addresses(differ), addresses(slices.Collect(maps.Values(known)))),
-			"have the A or AAAA record say it, as with a client of dynamic DNS",
-		}
-	}
-	return Finding{OK, domain, "leads to " + addresses(public), ""}
-}
-
 // checkRelays asks each coturn that rules rewrite the file of for relayed addresses,
 // as callers do: that it runs, and its file is right, proves nothing (measured).
 func checkRelays(ctx context.Context, s *scene) (found []Finding) {
@@ -276,7 +138,7 @@ func checkRelays(ctx context.Context, s *scene) (found []Finding) {
 	for family, a := range s.known() {
 		known[family] = netwatch.Address{Address: a}
 	}
-	for _, r := range rotations(s.cfg) {
+	for _, r := range s.cfg.Rotations() {
 		what := "relays by " + string(r.File)
 		if len(known) == 0 {
 			found = append(found, Finding{Unknown, what, "the public address is not known", ""})

@@ -1,4 +1,4 @@
-package setup
+package doctor
 
 import (
 	"context"
@@ -15,6 +15,7 @@ import (
 
 	"netwatch"
 	"netwatch/actions"
+	"netwatch/machine"
 	"netwatch/servers"
 	"netwatch/sources"
 )
@@ -26,10 +27,13 @@ func addr(text string) netip.Addr {
 	return netip.MustParseAddr(text)
 }
 
+// isWrong says whether there is something to be done.
+func isWrong(f Finding) bool { return f.Level == Warning || f.Level == Problem }
+
 // wants wants a finding of a level with these words, and a remedy where it is wrong.
 func wants(t *testing.T, what string, f Finding, level Level, words string) {
 	t.Helper()
-	if f.Level != level || !strings.Contains(f.Found, words) || f.Wrong() && f.Hint == "" {
+	if f.Level != level || !strings.Contains(f.Found, words) || isWrong(f) && f.Hint == "" {
 		t.Errorf("%s: %+v, and not %s with %q and, if it is wrong, a hint", what, f, level, words)
 	}
 }
@@ -130,13 +134,20 @@ func TestJudgeCertificate(t *testing.T) {
 }
 
 func TestJudgeVPN(t *testing.T) {
-	s := &scene{Doctor: Doctor{Tree: Tree(t.TempDir()), Program: "/usr/bin/netwatch"}}
+	s := &scene{Doctor: Doctor{Tree: machine.Tree(t.TempDir()), Program: "/usr/bin/netwatch"}}
+	client := filepath.Join(string(s.Tree), "etc/openvpn/client")
+	if err := os.MkdirAll(client, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	judge := func(text string, wanted bool) Finding {
-		v, client := parseVPN([]byte(text))
-		if !client {
-			t.Errorf("%q is no client", text)
+		if err := os.WriteFile(client+"/vpn.conf", []byte(text), 0o600); err != nil {
+			t.Fatal(err)
 		}
-		return s.judgeVPN(v, wanted)
+		found := machine.Find(s.Tree, s.Program).VPNs
+		if len(found) != 1 {
+			t.Fatalf("%q is no client", text)
+		}
+		return s.judgeVPN(found[0], wanted)
 	}
 	hook := "ipchange \"/usr/bin/netwatch hook openvpn\"\n"
 	wants(t, "right", judge("client\nscript-security 2\n"+hook, true), OK, "ipchange")
@@ -174,7 +185,7 @@ func TestDeadline(t *testing.T) {
 		end := make(chan struct{})
 		hangs := check{"what hangs", false, func(context.Context, *scene) []Finding { <-end; return nil }}
 		found := new(scene).make(t.Context(), hangs)
-		if took := time.Since(began); took != checkTime || len(found) != 1 || !found[0].Wrong() || found[0].What != "what hangs" {
+		if took := time.Since(began); took != checkTime || len(found) != 1 || !isWrong(found[0]) || found[0].What != "what hangs" {
 			t.Errorf("after %s: %+v", took, found)
 		}
 		close(end)
@@ -184,7 +195,7 @@ func TestDeadline(t *testing.T) {
 // Checks that need a configuration are not made without one, and that is said.
 func TestWithoutConfiguration(t *testing.T) {
 	dir := t.TempDir()
-	d := Doctor{Tree: Tree(dir), Config: dir + "/none.toml", Daemon: func(context.Context) (Daemon, error) { return Daemon{}, errors.New("down") }}
+	d := Doctor{Tree: machine.Tree(dir), Config: dir + "/none.toml", Daemon: func(context.Context) (Daemon, error) { return Daemon{}, errors.New("down") }}
 	var all []Finding
 	d.Examine(t.Context(), func(f Finding) { all = append(all, f) })
 	if len(all) < len(checks) || all[0].Level != Problem || all[0].What != "configuration" || all[0].Hint == "" {

@@ -1,4 +1,4 @@
-package setup
+package machine
 
 import (
 	"path"
@@ -24,10 +24,9 @@ type Old struct {
 	Kept string
 	// Idle says that it does nothing unless something else in the list calls it.
 	Idle bool
-	// rest is the text of the file without the lines, nil if the file goes.
-	rest []byte
-	// text is the text of the file.
-	text []byte
+	// Text is that of the file, and Rest what is left of it without the lines; nil
+	// if the file goes.
+	Text, Rest []byte
 }
 
 // A family of files in which lines may be old.
@@ -63,7 +62,7 @@ const rotateScript = "Coturn_config_rotate.sh"
 func (s *search) old() {
 	for _, kind := range lineKinds {
 		for _, pattern := range kind.files {
-			for _, file := range s.tree.glob(pattern) {
+			for _, file := range s.tree.Glob(pattern) {
 				if base := path.Base(file); !kind.parts || !strings.ContainsAny(base, ".~") {
 					s.oldLines(kind, file)
 				}
@@ -76,22 +75,22 @@ func (s *search) old() {
 
 // oldLines finds the old lines of a file.
 func (s *search) oldLines(kind lineKind, file string) {
-	o := Old{File: file, What: kind.what, text: s.read(file), rest: []byte{}}
+	o := Old{File: file, What: kind.what, Text: s.read(file), Rest: []byte{}}
 	active := false
-	for line := range strings.Lines(string(o.text)) {
+	for line := range strings.Lines(string(o.Text)) {
 		instead, is := kind.old(s, strings.TrimRight(line, "\r\n"))
 		if !is {
-			o.rest = append(o.rest, line...)
+			o.Rest = append(o.Rest, line...)
 			active = active || !idle(line)
 			continue
 		}
 		o.Lines, o.Instead = append(o.Lines, strings.TrimRight(line, "\r\n")), append(o.Instead, instead)
 		if instead != "" {
-			o.rest = append(o.rest, strings.Replace(line, strings.TrimRight(line, "\r\n"), instead, 1)...)
+			o.Rest = append(o.Rest, strings.Replace(line, strings.TrimRight(line, "\r\n"), instead, 1)...)
 		}
 	}
 	if kind.parts && !active {
-		o.rest = nil
+		o.Rest = nil
 	}
 	if len(o.Lines) > 0 {
 		s.Old = append(s.Old, o)
@@ -141,7 +140,7 @@ func (s *search) isTurn(name string) bool {
 // oldDirective takes the directives of OpenVPN that call the script.
 func (s *search) oldDirective(line string) (instead string, is bool) {
 	key, value := directive(line)
-	if !slices.Contains(scriptKeys, key) || value != upScript || s.tree.has(upScript) && !s.restartsOnly(s.read(upScript)) {
+	if !slices.Contains(scriptKeys, key) || value != upScript || s.tree.Has(upScript) && !s.restartsOnly(s.read(upScript)) {
 		return "", false
 	}
 	// With four tasks the hook stays below the limit that Debian's units set
@@ -153,10 +152,10 @@ func (s *search) oldDirective(line string) (instead string, is bool) {
 // coturn. YunoHost's VPN client runs all in two directories: there ours comes in
 // the place of the old one.
 func (s *search) oldScripts() {
-	files := append([]string{upScript}, s.tree.glob("/etc/openvpn/scripts/route-up.d/*")...)
-	for _, file := range append(files, s.tree.glob("/etc/openvpn/scripts/route-down.d/*")...) {
+	files := append([]string{upScript}, s.tree.Glob("/etc/openvpn/scripts/route-up.d/*")...)
+	for _, file := range append(files, s.tree.Glob("/etc/openvpn/scripts/route-down.d/*")...) {
 		text := s.read(file)
-		o := Old{File: file, What: "the script restarts coturn when OpenVPN has changed something", text: text, Idle: file == upScript}
+		o := Old{File: file, What: "the script restarts coturn when OpenVPN has changed something", Text: text, Idle: file == upScript}
 		switch {
 		case !s.restarts(text):
 			continue
@@ -173,17 +172,17 @@ func (s *search) oldScripts() {
 
 // instead has another text take the place of the whole.
 func (o *Old) instead(text string) {
-	o.Lines, o.Instead, o.rest = []string{strings.TrimSpace(string(o.text))}, []string{strings.TrimSpace(text)}, []byte(text)
+	o.Lines, o.Instead, o.Rest = []string{strings.TrimSpace(string(o.Text))}, []string{strings.TrimSpace(text)}, []byte(text)
 }
 
 // callers says which file of OpenVPN calls a script even when the old lines are
 // gone: OpenVPN does not start when one is missing that it is to call (measured).
 func (s *search) callers(script string) string {
 	for _, pattern := range vpnFiles {
-		for _, file := range s.tree.glob(pattern) {
+		for _, file := range s.tree.Glob(pattern) {
 			text := s.read(file)
 			if i := slices.IndexFunc(s.Old, func(o Old) bool { return o.File == file }); i >= 0 {
-				text = s.Old[i].rest
+				text = s.Old[i].Rest
 			}
 			for line := range strings.Lines(string(text)) {
 				if !idle(line) && strings.Contains(line, script) {
@@ -226,7 +225,7 @@ func (s *search) restartsOnly(text []byte) bool {
 // idleScripts finds the apps' own scripts.
 func (s *search) idleScripts() {
 	for _, pattern := range []string{"/var/www/*/", "/opt/yunohost/*/"} {
-		for _, file := range s.tree.glob(pattern + rotateScript) {
+		for _, file := range s.tree.Glob(pattern + rotateScript) {
 			if s.isApp(strings.TrimPrefix(path.Base(path.Dir(file)), "matrix-")) {
 				s.Old = append(s.Old, Old{
 					File: file, What: "the script asks a web page for the address", Idle: true,

@@ -1,4 +1,4 @@
-package setup
+package machine
 
 import (
 	"fmt"
@@ -10,24 +10,24 @@ import (
 )
 
 // Print says what was found, for a person.
-func (f Findings) Print(w io.Writer) {
-	for _, t := range f.Turns {
+func (m Machine) Print(w io.Writer) {
+	for _, t := range m.Turns {
 		fmt.Fprintf(w, "coturn: %s with %s%s\n",
 			netwatch.Printable(t.Unit), netwatch.Printable(t.File), serving(t.Certificate))
 	}
-	for _, s := range f.Synapses {
+	for _, s := range m.Synapses {
 		fmt.Fprintf(w, "Synapse: %s%s\n", netwatch.Printable(s.Unit), serving(s.Certificate))
 	}
-	for _, v := range f.VPNs {
+	for _, v := range m.VPNs {
 		fmt.Fprintf(w, "OpenVPN client: %s\n", netwatch.Printable(v.File))
 	}
-	for _, c := range f.Unused {
+	for _, c := range m.Unused {
 		fmt.Fprintf(w, "certificate that none of these serves: %s\n", netwatch.Printable(c.File))
 	}
-	for _, o := range f.Old {
+	for _, o := range m.Old {
 		o.print(w)
 	}
-	for _, err := range f.Unread {
+	for _, err := range m.Unread {
 		fmt.Fprintf(w, "not seen: %s\n", netwatch.Printable(err.Error()))
 	}
 }
@@ -50,40 +50,23 @@ func (o Old) print(w io.Writer) {
 }
 
 // Removable says whether anything is old that --migrate would take out.
-func (f Findings) Removable() bool {
-	return slices.ContainsFunc(f.Old, func(o Old) bool { return o.Kept == "" })
+func (m Machine) Removable() bool {
+	return slices.ContainsFunc(m.Old, func(o Old) bool { return o.Kept == "" })
 }
 
-// Advice is what is left to do by hand, a line each: what gives others a right, or
-// belongs into files of others. program is where netwatch is to be called from.
-func (f Findings) Advice(program string) (lines []string) {
-	for _, c := range f.Served() {
-		if hook := hookOf(c.File); hook != "" {
-			lines = append(lines, fmt.Sprintf("put the hook %s in place, so that a renewal of %s is told", hook, c.File))
-		}
+// Shown is, for a person, which lines go and what comes in their place.
+func (o Old) Shown() string {
+	var b strings.Builder
+	for i, line := range o.Lines {
+		b.WriteString(indent("    - ", line) + indent("    + ", o.Instead[i]))
 	}
-	for _, v := range f.VPNs {
-		old := slices.ContainsFunc(f.Old, func(o Old) bool { return o.File == v.File })
-		if len(v.Hooked) == 0 && !old {
-			lines = append(lines, fmt.Sprintf("%s: add `ipchange \"%s hook openvpn\"`", v.File, program))
-		}
-		if v.silent() {
-			lines = append(lines, v.File+": add `script-security 2`; without it OpenVPN calls nobody")
-		}
-	}
-	return lines
+	return b.String()
 }
 
-// Print shows what is to be put back, and what not.
-func (r *Restore) Print(w io.Writer) {
-	for _, c := range r.Changes {
-		what := "put back"
-		if c.After == nil {
-			what = "remove"
-		}
-		fmt.Fprintf(w, "%s %s\n", what, netwatch.Printable(c.File))
+// indent puts something before each line of a text.
+func indent(before, text string) string {
+	if text == "" {
+		return ""
 	}
-	for _, file := range r.Moved {
-		fmt.Fprintf(w, "stays: %s: somebody changed it since (--force puts it back all the same)\n", netwatch.Printable(file))
-	}
+	return before + strings.ReplaceAll(text, "\n", "\n"+before) + "\n"
 }

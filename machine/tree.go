@@ -1,11 +1,4 @@
-// Package setup knows the machine that netwatch is to work on: what there is to
-// keep right (find.go and the files of its parts), the configuration for that
-// (text.go), what netwatch replaces (old.go), how to change all of it and back
-// (plan.go, apply.go, restore.go), and whether the whole chain holds (doctor.go
-// and the files of its checks).
-//
-// Data flows one way: tree, findings, configuration and plan, changes.
-package setup
+package machine
 
 import (
 	"errors"
@@ -32,13 +25,13 @@ const (
 	maxFile = 1 << 20
 )
 
-// real is where a name lies for the kernel, after all symlinks. What is not
+// Resolve is where a name lies for the kernel, after all symlinks. What is not
 // there has a place all the same.
-func (t Tree) real(name string) (string, error) {
+func (t Tree) Resolve(name string) (string, error) {
 	done, rest := "/", parts(name)
 	for links := 0; len(rest) > 0; rest = rest[1:] {
 		next := path.Join(done, rest[0])
-		target, err := os.Readlink(t.host(next))
+		target, err := os.Readlink(t.Host(next))
 		switch {
 		case errors.Is(err, unix.EINVAL), errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR):
 			done = next
@@ -54,7 +47,7 @@ func (t Tree) real(name string) (string, error) {
 		}
 		rest = append([]string{""}, append(parts(target), rest[1:]...)...)
 	}
-	return t.host(done), nil
+	return t.Host(done), nil
 }
 
 // parts are the words between the slashes of a name.
@@ -62,26 +55,26 @@ func parts(name string) []string {
 	return strings.FieldsFunc(name, func(r rune) bool { return r == '/' })
 }
 
-// host is a name as the kernel has it, symlinks not followed.
-func (t Tree) host(name string) string { return filepath.Join(string(t), name) }
+// Host is a name as the kernel has it, symlinks not followed.
+func (t Tree) Host(name string) string { return filepath.Join(string(t), name) }
 
-// name is the inverse of host.
+// name is the inverse of Host.
 func (t Tree) name(host string) string {
 	return path.Join("/", strings.TrimPrefix(host, filepath.Clean(string(t))))
 }
 
-// read is a regular file of the tree.
-func (t Tree) read(name string) ([]byte, error) {
-	host, err := t.real(name)
+// Read is a regular file of the tree.
+func (t Tree) Read(name string) ([]byte, error) {
+	host, err := t.Resolve(name)
 	if err != nil {
 		return nil, err
 	}
 	return netwatch.ReadRegular(host, maxFile)
 }
 
-// has says whether a name leads to something.
-func (t Tree) has(name string) bool {
-	host, err := t.real(name)
+// Has says whether a name leads to something.
+func (t Tree) Has(name string) bool {
+	host, err := t.Resolve(name)
 	if err != nil {
 		return false
 	}
@@ -89,10 +82,10 @@ func (t Tree) has(name string) bool {
 	return err == nil
 }
 
-// glob are the names that fit a pattern (path.Match), sorted. Where we may not
+// Glob are the names that fit a pattern (path.Match), sorted. Where we may not
 // look there is nothing.
-func (t Tree) glob(pattern string) []string {
-	found, _ := filepath.Glob(t.host(pattern)) // our patterns are right
+func (t Tree) Glob(pattern string) []string {
+	found, _ := filepath.Glob(t.Host(pattern)) // our patterns are right
 	for i := range found {
 		found[i] = t.name(found[i])
 	}

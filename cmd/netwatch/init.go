@@ -11,6 +11,7 @@ import (
 	"netwatch"
 	"netwatch/actions"
 	"netwatch/config"
+	"netwatch/machine"
 	"netwatch/setup"
 )
 
@@ -57,8 +58,8 @@ func (i *initialization) run() error {
 	if err != nil {
 		return fmt.Errorf("finding the configuration: %w", err)
 	}
-	tree := setup.Tree(i.tree)
-	found := setup.Find(tree, i.program)
+	tree := machine.Tree(i.tree)
+	found := machine.Find(tree, i.program)
 	plan, err := setup.NewPlan(tree, file, found, i.Wish)
 	if err != nil {
 		return fmt.Errorf("planning: %w", err)
@@ -114,8 +115,8 @@ func (i *initialization) did(c setup.Change) {
 }
 
 // advise says what comes next.
-func (i *initialization) advise(found setup.Findings) {
-	for _, line := range found.Advice(i.program) {
+func (i *initialization) advise(found machine.Machine) {
+	for _, line := range setup.Advice(found, i.program) {
 		fmt.Fprintln(i.stdout, "next:", shown(line))
 	}
 	if _, err := config.Load(i.config, actions.Env{}); err == nil && i.tree == "/" {
@@ -125,7 +126,7 @@ func (i *initialization) advise(found setup.Findings) {
 
 // putBack restores a backup. What stays because it was changed since is a failure.
 func (i *initialization) putBack(dir string) error {
-	r, err := setup.NewRestore(setup.Tree(i.tree), dir, i.Force)
+	r, err := setup.NewRestore(machine.Tree(i.tree), dir, i.Force)
 	if err != nil {
 		return err
 	}

@@ -1,27 +1,32 @@
-package setup_test
+// Package machinetest has copies of machines for tests, cut down to what is looked
+// at.
+package machinetest
 
 import (
+	"flag"
 	"maps"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"netwatch/setup"
+	"github.com/google/go-cmp/cmp"
+
+	"netwatch/machine"
 )
 
-// A machine is the files of one by name; a content "-> NAME" is a symlink. They
-// are what the packages write there, cut down to what is looked at.
-type machine map[string]string
+// Files are those of a machine by name; a content "-> NAME" is a symlink. They are
+// what the packages write there.
+type Files map[string]string
 
 const debianTurnUnit = "[Service]\nUser=turnserver\nType=notify\nExecStart=/usr/bin/turnserver -c /etc/turnserver.conf --pidfile=\nRestart=on-failure\n"
 
-// yunohost is an instance of the Synapse app of YunoHost, with its unit of coturn
+// YunoHost is an instance of the Synapse app of YunoHost, with its unit of coturn
 // named as before or since 2024.
-func yunohost(app, unit, domain string) machine {
+func YunoHost(app, unit, domain string) Files {
 	dir := "/etc/matrix-" + app
 	history := "/etc/yunohost/certs/" + domain + "-history/20260101.000000-letsencrypt"
-	return machine{
+	return Files{
 		"/usr/lib/systemd/system/coturn.service":      debianTurnUnit,
 		"/etc/turnserver.conf":                        "# nothing is set\n",
 		"/etc/yunohost/apps/" + app + "/settings.yml": "app: " + app + "\ndomain: " + domain + "\nid: " + app + "\nport_turnserver_tls: '5349'\n",
@@ -41,16 +46,16 @@ func yunohost(app, unit, domain string) machine {
 	}
 }
 
-// and is this machine with more files.
-func (m machine) and(more machine) machine {
-	all := maps.Clone(m)
+// And is this machine with more files.
+func (f Files) And(more Files) Files {
+	all := maps.Clone(f)
 	maps.Copy(all, more)
 	return all
 }
 
 // old are the files that YunoHost's documentation of Synapse had made by hand.
-func old(app, unit string) machine {
-	return machine{
+func old(app, unit string) Files {
+	return Files{
 		"/etc/cron.d/coturn_config_rotate":    "*/15 * * * * root bash /var/www/" + app + "/Coturn_config_rotate.sh;\n",
 		"/etc/sudoers":                        "Defaults env_reset\nroot ALL=(ALL:ALL) ALL\nopenvpn    ALL=(ALL) NOPASSWD: /bin/systemctl restart " + unit + "\n%sudo ALL=(ALL:ALL) ALL\n",
 		"/usr/local/bin/openvpn_up_script.sh": "#!/bin/bash\n\n(\n    sleep 5\n    sudo systemctl restart " + unit + "\n) &\nexit 0\n",
@@ -58,14 +63,15 @@ func old(app, unit string) machine {
 	}
 }
 
-var machines = map[string]machine{
-	"yunohost-before-2024": yunohost("synapse", "coturn-synapse.service", "matrix.example.org").and(old("synapse", "coturn-synapse.service")),
-	"yunohost-since-2024":  yunohost("synapse", "synapse-coturn.service", "matrix.example.org"),
-	"yunohost-renamed": yunohost("synapse", "synapse-coturn.service", "matrix.example.org").and(machine{
+// Machines are those that tests look at, by what they are.
+var Machines = map[string]Files{
+	"yunohost-before-2024": YunoHost("synapse", "coturn-synapse.service", "matrix.example.org").And(old("synapse", "coturn-synapse.service")),
+	"yunohost-since-2024":  YunoHost("synapse", "synapse-coturn.service", "matrix.example.org"),
+	"yunohost-renamed": YunoHost("synapse", "synapse-coturn.service", "matrix.example.org").And(Files{
 		"/etc/systemd/system/coturn-synapse.service": "[Service]\nExecStart=/usr/bin/turnserver -c /etc/matrix-synapse/coturn.conf\n",
-	}).and(old("synapse", "coturn-synapse.service")),
-	"yunohost-two": yunohost("synapse", "synapse-coturn.service", "matrix.example.org").
-		and(yunohost("synapse__2", "synapse__2-coturn.service", "chat.example.net")),
+	}).And(old("synapse", "coturn-synapse.service")),
+	"yunohost-two": YunoHost("synapse", "synapse-coturn.service", "matrix.example.org").
+		And(YunoHost("synapse__2", "synapse__2-coturn.service", "chat.example.net")),
 	"debian": {
 		"/usr/lib/systemd/system/coturn.service":               debianTurnUnit,
 		"/etc/turnserver.conf":                                 "realm=turn.example.org\ncert=/etc/letsencrypt/live/turn.example.org/fullchain.pem\npkey=/etc/letsencrypt/live/turn.example.org/privkey.pem\n",
@@ -80,11 +86,11 @@ var machines = map[string]machine{
 	"nothing": {"/etc/hostname": "plain\n"},
 }
 
-// build makes a machine's files below a scratch directory.
-func (m machine) build(t *testing.T) setup.Tree {
+// Build makes a machine's files below a scratch directory.
+func (f Files) Build(t *testing.T) machine.Tree {
 	t.Helper()
 	root := t.TempDir()
-	for name, content := range m {
+	for name, content := range f {
 		host := filepath.Join(root, name)
 		err := os.MkdirAll(filepath.Dir(host), 0o755)
 		if target, link := strings.CutPrefix(content, "-> "); link && err == nil {
@@ -96,13 +102,25 @@ func (m machine) build(t *testing.T) setup.Tree {
 			t.Fatal(err)
 		}
 	}
-	return setup.Tree(root)
+	return machine.Tree(root)
 }
 
-// A file is what must be the same again: content, mode and owner.
-type file struct {
-	Content string
-	Mode    os.FileMode
-	UID     uint32
-	GID     uint32
+var update = flag.Bool("update", false, "write the goldens anew")
+
+// Golden wants a text to be what the file in testdata says.
+func Golden(t *testing.T, file, text string) {
+	t.Helper()
+	golden := filepath.Join("testdata", file)
+	if *update {
+		if err := os.WriteFile(golden, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), text); diff != "" {
+		t.Error(diff)
+	}
 }
