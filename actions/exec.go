@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -54,7 +53,7 @@ func newExec(_ Env, verb string, words []string) (netwatch.Step, error) {
 // deadline its whole process group is told to end and, after a grace, killed.
 // Processes that it leaves behind may live if they have let go of its output.
 func (a *execAction) Do(ctx context.Context, job netwatch.Job) netwatch.Result {
-	if err := trusted(a.program, maxLinks); err != nil {
+	if err := trusted(a.program); err != nil {
 		return netwatch.Failure(fmt.Errorf("running %s: %w", a.program, err))
 	}
 	out := &tail{}
@@ -119,18 +118,21 @@ func environment(job netwatch.Job) []string {
 	return env
 }
 
-// maxLinks is how many symlinks a path may lead through, as in the kernel.
-const maxLinks = 40
-
 // trusted says why a program may not be run: it, a symlink to it, or a
 // directory above could be replaced by a user other than root and our own, who
 // would then run programs as us.
-func trusted(path string, links int) error {
-	if parent := filepath.Dir(path); parent != path {
-		if err := trusted(parent, links); err != nil {
-			return err
-		}
+func trusted(path string) error {
+	err := trustedPlace("/")
+	if err == nil {
+		_, _, err = netwatch.Hops("/", path, func(h netwatch.Hop) error { return trustedPlace(h.Path()) })
 	}
+	if errors.Is(err, syscall.ELOOP) {
+		return fmt.Errorf("%s leads through too many symlinks", path)
+	}
+	return err
+}
+
+func trustedPlace(path string) error {
 	info, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -138,38 +140,7 @@ func trusted(path string, links int) error {
 	case err != nil:
 		return err
 	}
-	if err := owned(path, info); err != nil || info.Mode()&fs.ModeSymlink == 0 {
-		return err
-	}
-	if links == 0 {
-		return fmt.Errorf("%s leads through too many symlinks", path)
-	}
-	target, err := follow(path)
-	if err != nil {
-		return err
-	}
-	return trusted(target, links-1)
-}
-
-// follow is where a symlink leads. A target with ".." behind a name, which
-// could be a symlink itself, is refused, for the kernel may take it otherwise.
-func follow(path string) (string, error) {
-	target, err := os.Readlink(path)
-	if err != nil {
-		return "", err
-	}
-	names := strings.TrimLeft(target, "./")
-	if strings.Contains(names+"/", "/../") {
-		return "", refuse(path, "it leads through .. after a name, to "+target, "make it lead straight to its target")
-	}
-	if filepath.IsAbs(target) {
-		return filepath.Clean(target), nil
-	}
-	dir, err := filepath.EvalSymlinks(filepath.Dir(path))
-	if err != nil {
-		return "", err
-	}
-	return filepath.Join(dir, target), nil
+	return owned(path, info)
 }
 
 // owned says who else may write to a file or directory. In a directory with

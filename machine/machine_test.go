@@ -54,3 +54,19 @@ func TestEnabledUnitIsInUse(t *testing.T) {
 		t.Errorf("%+v", turns)
 	}
 }
+
+// A name leads where it would if the tree were /, also where nothing is there yet.
+func TestResolve(t *testing.T) {
+	tree := machinetest.Files{
+		"/a/file": "", "/a/absolute": "-> /a/file", "/a/up": "-> ../../../a/file", "/a/dangling": "-> /b/later", "/a/loop": "-> loop",
+	}.Build(t)
+	for name, want := range map[string]string{
+		"/a/file": "/a/file", "/a/absolute": "/a/file", "/a/up": "/a/file", "/": "/", "/../a": "/a",
+		"/a/dangling": "/b/later", "/none/of/it": "/none/of/it", "/a/file/below": "/a/file/below", "/a/loop": "", "/none/../a/absolute": "",
+	} {
+		got, err := tree.Resolve(name)
+		if (err == nil) != (want != "") || err == nil && got != tree.Host(want) {
+			t.Errorf("%s leads to %s, %v, and not to %s", name, got, err, tree.Host(want))
+		}
+	}
+}

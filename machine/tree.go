@@ -6,6 +6,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -17,42 +18,18 @@ import (
 // copy of a machine. All names in it are absolute, and symlinks in it stay in it.
 type Tree string
 
-const (
-	// maxLinks is how many symlinks a name may lead over (as in Linux,
-	// path_resolution(7)).
-	maxLinks = 40
-	// maxFile is beyond any file that we are to read: 1 MiB.
-	maxFile = 1 << 20
-)
+// maxFile is beyond any file that we are to read: 1 MiB.
+const maxFile = 1 << 20
 
 // Resolve is where a name lies for the kernel, after all symlinks. What is not
 // there has a place all the same.
 func (t Tree) Resolve(name string) (string, error) {
-	done, rest := "/", parts(name)
-	for links := 0; len(rest) > 0; rest = rest[1:] {
-		next := path.Join(done, rest[0])
-		target, err := os.Readlink(t.Host(next))
-		switch {
-		case errors.Is(err, unix.EINVAL), errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR):
-			done = next
-			continue
-		case err != nil:
-			return "", err
-		}
-		if links++; links > maxLinks {
-			return "", &fs.PathError{Op: "follow", Path: name, Err: unix.ELOOP}
-		}
-		if path.IsAbs(target) {
-			done = "/"
-		}
-		rest = append([]string{""}, append(parts(target), rest[1:]...)...)
+	place, left, err := netwatch.Hops(string(t), name, func(netwatch.Hop) error { return nil })
+	missing := errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR)
+	if missing && !slices.Contains(left, "..") { // nobody knows what that is above
+		place, err = path.Join(place, path.Join(left...)), nil
 	}
-	return t.Host(done), nil
-}
-
-// parts are the words between the slashes of a name.
-func parts(name string) []string {
-	return strings.FieldsFunc(name, func(r rune) bool { return r == '/' })
+	return t.Host(place), err
 }
 
 // Host is a name as the kernel has it, symlinks not followed.
