@@ -60,14 +60,17 @@ func (s *scene) server(family netwatch.Family) netip.AddrPort {
 // judgeNAT says what a NAT means: own is this machine's address, on are the first
 // routers on the way to the internet, invalid where one keeps silent.
 func judgeNAT(what string, public, own netip.Addr, on []netip.Addr) Finding {
-	i := slices.IndexFunc(append([]netip.Addr{own}, on...), netwatch.CGNAT.Contains)
-	if i >= 0 {
+	way := append([]netip.Addr{own}, on...)
+	if i := slices.IndexFunc(way, netwatch.CGNAT.Contains); i >= 0 {
 		return Finding{
-			Warning, what, fmt.Sprintf("%s is behind a NAT of the provider: %s is on the way", public, append([]netip.Addr{own}, on...)[i]),
+			Warning, what, fmt.Sprintf("%s is behind a NAT of the provider: %s is on the way", public, way[i]),
 			"callers reach coturn only if the provider gives this line a public address of its own, or over a VPN that has one",
 		}
 	}
-	return Finding{OK, what, fmt.Sprintf("%s is a router's, and this machine has %s: the router must forward the ports of coturn to it", public, own), ""}
+	return Finding{
+		OK, what, fmt.Sprintf("%s is a router's, and this machine has %s: the router must forward the ports of coturn to it",
+			public, own), "",
+	}
 }
 
 func ownAddresses() (all []netip.Addr, err error) {
@@ -92,8 +95,9 @@ func checkExternal(_ context.Context, s *scene) (found []Finding) {
 		text, err := s.Tree.Read(file)
 		switch {
 		case err != nil:
-			err = fmt.Errorf("reading it: %w", netwatch.WithoutPath(err))
-			found = append(found, wrong(Problem, file, netwatch.WithHint(err, "name the file that coturn is started with in the rule, or restore it")))
+			err = netwatch.WithHint(fmt.Errorf("reading it: %w", netwatch.WithoutPath(err)),
+				"name the file that coturn is started with in the rule, or restore it")
+			found = append(found, wrong(Problem, file, err))
 		case len(known) == 0:
 			found = append(found, Finding{Unknown, file, "the public address is not known", ""})
 		default:
@@ -109,11 +113,15 @@ func judgeExternal(file string, text []byte, known map[netwatch.Family]netip.Add
 	is, public := addresses(servers.Advertised(text)), addresses(slices.Collect(maps.Values(known)))
 	switch {
 	case len(bytes.TrimSpace(text)) == 0:
-		return Finding{Problem, file, "it is empty: coturn starts as an open relay", "restore it from a backup, then restart coturn"}
+		return Finding{
+			Problem, file, "it is empty: coturn starts as an open relay", "restore it from a backup, then restart coturn",
+		}
 	case err != nil:
 		return wrong(Problem, file, err)
 	case !bytes.Equal(want, text):
-		return Finding{Problem, file, fmt.Sprintf("external-ip is %s, and the public address %s", is, public), "netwatch fire ip-changed"}
+		return Finding{
+			Problem, file, fmt.Sprintf("external-ip is %s, and the public address %s", is, public), "netwatch fire ip-changed",
+		}
 	}
 	return Finding{OK, file, "external-ip is " + is, ""}
 }

@@ -27,11 +27,15 @@ func checkDaemon(_ context.Context, s *scene) []Finding {
 	var found []Finding
 	if d.Version != s.Version {
 		found = append(found, Finding{
-			Warning, what, fmt.Sprintf("it is version %s, and this program %s", d.Version, s.Version), "systemctl restart netwatch.service",
+			Warning, what, fmt.Sprintf("it is version %s, and this program %s", d.Version, s.Version),
+			"systemctl restart netwatch.service",
 		})
 	}
 	if d.Refused != "" {
-		found = append(found, Finding{Problem, what, "it goes by an older configuration: " + d.Refused, "netwatch check, then systemctl reload netwatch.service"})
+		found = append(found, Finding{
+			Problem, what, "it goes by an older configuration: " + d.Refused,
+			"netwatch check, then systemctl reload netwatch.service",
+		})
 	}
 	if d.AtRisk != "" {
 		found = append(found, Finding{Problem, "state", d.AtRisk, d.Remedy})

@@ -26,7 +26,7 @@ const (
 	OK Level = "ok"
 	// Warning is what should be seen to, and is not known to keep anything from working.
 	Warning Level = "warning"
-	// Problem is what does.
+	// Problem is what does; for one of them doctor exits with 1.
 	Problem Level = "problem"
 	// Unknown is what could not be looked at.
 	Unknown Level = "unknown"
@@ -156,7 +156,10 @@ func (s *scene) make(ctx context.Context, c check) []Finding {
 	case found := <-done:
 		return found
 	case <-ctx.Done():
-		return []Finding{{Warning, c.name, fmt.Sprintf("no end of looking within %s", checkTime), "see what hangs: D-Bus, the name servers or a file system"}}
+		return []Finding{{
+			Warning, c.name, fmt.Sprintf("no end of looking within %s", checkTime),
+			"see what hangs: D-Bus, the name servers or a file system",
+		}}
 	}
 }
 

@@ -54,7 +54,8 @@ func judgeDomain(domain string, all []netip.Addr, err error, known map[netwatch.
 		return Finding{Unknown, domain, "as seen from here it has no public address", ""}
 	case len(differ) > 0:
 		return Finding{
-			Problem, domain, fmt.Sprintf("leads to %s, and the public address is %s", addresses(differ), addresses(slices.Collect(maps.Values(known)))),
+			Problem, domain, fmt.Sprintf("leads to %s, and the public address is %s",
+				addresses(differ), addresses(slices.Collect(maps.Values(known)))),
 			"have the A or AAAA record say it, as with a client of dynamic DNS",
 		}
 	}

@@ -34,7 +34,8 @@ func (s *scene) judgeVPN(v machine.VPN, wanted bool) Finding {
 	switch {
 	case len(v.Scripts) > 0 && v.Silent():
 		return Finding{
-			Problem, v.File, fmt.Sprintf("script-security is %s, so that OpenVPN calls none of %s", v.Security, strings.Join(v.Scripts, ", ")),
+			Problem, v.File,
+			fmt.Sprintf("script-security is %s, so that OpenVPN calls none of %s", v.Security, strings.Join(v.Scripts, ", ")),
 			"write script-security 2 into it, and restart OpenVPN",
 		}
 	case wanted && len(v.Hooked) == 0 && !machine.ScriptsCallUs(s.Tree):

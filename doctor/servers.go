@@ -90,5 +90,8 @@ func (t told) judge(some bool) (found []Finding) {
 	case silent == len(t.answers) && some:
 		return []Finding{{OK, what, "there is none here", ""}}
 	}
-	return []Finding{{Problem, what, t.err.Error(), "netwatch probe shows what each says; a firewall must let UDP out, and the answers in"}}
+	return []Finding{{
+		Problem, what, t.err.Error(),
+		"netwatch probe shows what each says; a firewall must let UDP out, and the answers in",
+	}}
 }

@@ -24,13 +24,17 @@ func TestFound(t *testing.T) {
 // Only what is clearly the old scripts' goes.
 func TestNotOld(t *testing.T) {
 	base := machinetest.Machines["yunohost-since-2024"]
+	const script = "/var/www/synapse/Coturn_config_rotate.sh"
+	const sudo = "openvpn ALL=(ALL) NOPASSWD: /bin/systemctl restart "
 	for name, m := range map[string]machinetest.Files{
-		"cron of another app":    {"/etc/cron.d/galene": "*/15 * * * * root bash /opt/yunohost/galene/Coturn_config_rotate.sh;\n"},
-		"cron of something else": {"/etc/cron.d/backup": "0 3 * * * root /usr/local/bin/backup /var/www/synapse/Coturn_config_rotate.sh --verbose\n"},
-		"a comment of cron":      {"/etc/cron.d/coturn": "#*/15 * * * * root bash /var/www/synapse/Coturn_config_rotate.sh;\n"},
-		"a name cron passes by":  {"/etc/cron.d/coturn.bak": "*/15 * * * * root bash /var/www/synapse/Coturn_config_rotate.sh;\n"},
-		"sudo for more":          {"/etc/sudoers": "openvpn ALL=(ALL) NOPASSWD: /bin/systemctl restart synapse-coturn.service, /bin/ls\n"},
-		"sudo for another unit":  {"/etc/sudoers": "openvpn ALL=(ALL) NOPASSWD: /bin/systemctl restart nginx.service\n"},
+		"cron of another app": {
+			"/etc/cron.d/galene": "*/15 * * * * root bash /opt/yunohost/galene/Coturn_config_rotate.sh;\n",
+		},
+		"cron of something else": {"/etc/cron.d/backup": "0 3 * * * root /usr/local/bin/backup " + script + " --verbose\n"},
+		"a comment of cron":      {"/etc/cron.d/coturn": "#*/15 * * * * root bash " + script + ";\n"},
+		"a name cron passes by":  {"/etc/cron.d/coturn.bak": "*/15 * * * * root bash " + script + ";\n"},
+		"sudo for more":          {"/etc/sudoers": sudo + "synapse-coturn.service, /bin/ls\n"},
+		"sudo for another unit":  {"/etc/sudoers": sudo + "nginx.service\n"},
 		"another script of VPN":  {"/etc/openvpn/c.conf": "client\nipchange /usr/local/bin/mine.sh\n"},
 		"a hook for another":     {"/etc/openvpn/scripts/route-up.d/50-dns": "#!/bin/sh\nsystemctl restart dnsmasq\n"},
 	} {
@@ -47,7 +51,8 @@ func TestNotOld(t *testing.T) {
 // name is.
 func TestEnabledUnitIsInUse(t *testing.T) {
 	tree := machinetest.YunoHost("synapse", "coturn-synapse.service", "matrix.example.org").And(machinetest.Files{
-		"/etc/systemd/system/synapse-coturn.service": "[Service]\nExecStart=/usr/bin/turnserver --config=/etc/matrix-synapse/coturn.conf\n",
+		"/etc/systemd/system/synapse-coturn.service": "[Service]\n" +
+			"ExecStart=/usr/bin/turnserver --config=/etc/matrix-synapse/coturn.conf\n",
 	}).Build(t)
 	turns := machine.Find(tree, program).Turns
 	if len(turns) != 1 || turns[0].Unit != "coturn-synapse.service" {
@@ -58,11 +63,13 @@ func TestEnabledUnitIsInUse(t *testing.T) {
 // A name leads where it would if the tree were /, also where nothing is there yet.
 func TestResolve(t *testing.T) {
 	tree := machinetest.Files{
-		"/a/file": "", "/a/absolute": "-> /a/file", "/a/up": "-> ../../../a/file", "/a/dangling": "-> /b/later", "/a/loop": "-> loop",
+		"/a/file": "", "/a/absolute": "-> /a/file", "/a/up": "-> ../../../a/file",
+		"/a/dangling": "-> /b/later", "/a/loop": "-> loop",
 	}.Build(t)
 	for name, want := range map[string]string{
 		"/a/file": "/a/file", "/a/absolute": "/a/file", "/a/up": "/a/file", "/": "/", "/../a": "/a",
-		"/a/dangling": "/b/later", "/none/of/it": "/none/of/it", "/a/file/below": "/a/file/below", "/a/loop": "", "/none/../a/absolute": "",
+		"/a/dangling": "/b/later", "/none/of/it": "/none/of/it", "/a/file/below": "/a/file/below",
+		"/a/loop": "", "/none/../a/absolute": "",
 	} {
 		got, err := tree.Resolve(name)
 		if (err == nil) != (want != "") || err == nil && got != tree.Host(want) {

@@ -41,9 +41,12 @@ type lineKind struct {
 	old func(s *search, line string) (instead string, is bool)
 }
 
+// cronRuns says what the old lines of cron do.
+const cronRuns = "cron runs the script that asks a web page for the address"
+
 var lineKinds = []lineKind{
-	{"cron runs the script that asks a web page for the address", []string{"/etc/cron.d/*"}, true, (*search).oldCron},
-	{"cron runs the script that asks a web page for the address", []string{"/etc/crontab", "/var/spool/cron/crontabs/root"}, false, (*search).oldCron},
+	{cronRuns, []string{"/etc/cron.d/*"}, true, (*search).oldCron},
+	{cronRuns, []string{"/etc/crontab", "/var/spool/cron/crontabs/root"}, false, (*search).oldCron},
 	{"sudo lets OpenVPN's script restart coturn", []string{"/etc/sudoers"}, false, (*search).oldSudo},
 	{"sudo lets OpenVPN's script restart coturn", []string{"/etc/sudoers.d/*"}, true, (*search).oldSudo},
 	{"OpenVPN runs the script that restarts coturn", vpnFiles, false, (*search).oldDirective},
@@ -102,11 +105,13 @@ var assignment = netwatch.Pattern(`^[A-Za-z_]\w*\s*=`)
 // idle says that a line of cron or sudo does nothing by itself.
 func idle(line string) bool {
 	line = strings.TrimSpace(line)
-	return line == "" || strings.HasPrefix(line, "#") && !strings.HasPrefix(line, "#include") || assignment().MatchString(line)
+	comment := strings.HasPrefix(line, "#") && !strings.HasPrefix(line, "#include")
+	return line == "" || comment || assignment().MatchString(line)
 }
 
 // A line of cron: five fields or an @word, maybe a user, maybe a shell, the script.
-var cronLine = netwatch.Pattern(`^\s*(?:@[a-z]+|[^\s#]\S*(?:\s+\S+){4})\s+(?:[a-z_][\w-]*\s+)?(?:(?:/usr)?(?:/bin/)?(?:ba)?sh\s+)?` +
+var cronLine = netwatch.Pattern(`^\s*(?:@[a-z]+|[^\s#]\S*(?:\s+\S+){4})\s+(?:[a-z_][\w-]*\s+)?` +
+	`(?:(?:/usr)?(?:/bin/)?(?:ba)?sh\s+)?` +
 	`(/\S+)/` + regexp.QuoteMeta(rotateScript) + `\s*;?\s*(?:>.*)?$`)
 
 // oldCron takes the lines that run the script of an app whose coturn was found;
@@ -121,7 +126,8 @@ func (s *search) isApp(name string) bool {
 }
 
 // A line of sudo: a user, all hosts, maybe as whom, and the one command.
-var sudoLine = netwatch.Pattern(`^\s*[^\s#]\S*\s+ALL\s*=\s*(?:\([^)]*\)\s*)?NOPASSWD:\s*(?:/usr)?/bin/systemctl\s+restart\s+(\S+)\s*$`)
+var sudoLine = netwatch.Pattern(`^\s*[^\s#]\S*\s+ALL\s*=\s*(?:\([^)]*\)\s*)?NOPASSWD:\s*` +
+	`(?:/usr)?/bin/systemctl\s+restart\s+(\S+)\s*$`)
 
 func (s *search) oldSudo(line string) (string, bool) {
 	m := sudoLine().FindStringSubmatch(line)
@@ -140,7 +146,10 @@ func (s *search) isTurn(name string) bool {
 // oldDirective takes the directives of OpenVPN that call the script.
 func (s *search) oldDirective(line string) (instead string, is bool) {
 	key, value := directive(line)
-	if !slices.Contains(scriptKeys, key) || value != upScript || s.tree.Has(upScript) && !s.restartsOnly(s.read(upScript)) {
+	if !slices.Contains(scriptKeys, key) || value != upScript {
+		return "", false
+	}
+	if s.tree.Has(upScript) && !s.restartsOnly(s.read(upScript)) {
 		return "", false
 	}
 	// With four tasks the hook stays below the limit that Debian's units set
@@ -155,7 +164,10 @@ func (s *search) oldScripts() {
 	files := append([]string{upScript}, s.tree.Glob("/etc/openvpn/scripts/route-up.d/*")...)
 	for _, file := range append(files, s.tree.Glob("/etc/openvpn/scripts/route-down.d/*")...) {
 		text := s.read(file)
-		o := Old{File: file, What: "the script restarts coturn when OpenVPN has changed something", Text: text, Idle: file == upScript}
+		o := Old{
+			File: file, What: "the script restarts coturn when OpenVPN has changed something",
+			Text: text, Idle: file == upScript,
+		}
 		switch {
 		case !s.restarts(text):
 			continue
@@ -172,7 +184,8 @@ func (s *search) oldScripts() {
 
 // instead has another text take the place of the whole.
 func (o *Old) instead(text string) {
-	o.Lines, o.Instead, o.Rest = []string{strings.TrimSpace(string(o.Text))}, []string{strings.TrimSpace(text)}, []byte(text)
+	o.Lines, o.Instead = []string{strings.TrimSpace(string(o.Text))}, []string{strings.TrimSpace(text)}
+	o.Rest = []byte(text)
 }
 
 // callers says which file of OpenVPN calls a script even when the old lines are
@@ -195,7 +208,8 @@ func (s *search) callers(script string) string {
 }
 
 // A command that restarts a unit, as scripts have it.
-var restartCommand = netwatch.Pattern(`^(?:(?:/usr/bin/)?sudo\s+(?:-n\s+)?)?(?:(?:/usr)?/bin/)?systemctl\s+restart\s+(\S+?)\s*[;&]?$`)
+var restartCommand = netwatch.Pattern(`^(?:(?:/usr/bin/)?sudo\s+(?:-n\s+)?)?` +
+	`(?:(?:/usr)?/bin/)?systemctl\s+restart\s+(\S+?)\s*[;&]?$`)
 
 // harmless are the commands that a script may have beside that one.
 var harmless = netwatch.Pattern(`^(?:|#.*|\(|\)\s*&?|exit(?: 0)?|sleep [0-9.]+)$`)

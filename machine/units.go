@@ -10,7 +10,9 @@ import (
 
 // unitDirs are where systemd has its units, the first that has a name wins
 // (systemd.unit(5)); what is below /run does not last.
-var unitDirs = []string{"/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"}
+var unitDirs = []string{
+	"/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system",
+}
 
 // A unit is a service as its file has it, without drop-ins.
 type unit struct {

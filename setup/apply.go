@@ -192,7 +192,8 @@ func (p *Plan) change(c Change, e entry) error {
 	if c.After == nil {
 		return remove(host)
 	}
-	if err := os.MkdirAll(filepath.Dir(host), 0o755); err != nil { //nolint:gosec // Of a configuration that everyone may read.
+	//nolint:gosec // Of a configuration that everyone may read.
+	if err := os.MkdirAll(filepath.Dir(host), 0o755); err != nil {
 		return err
 	}
 	return put(host, c.After, e.attributes)
@@ -208,7 +209,8 @@ func remove(host string) error {
 
 // put writes a whole file with its attributes, or leaves what was there.
 func put(host string, text []byte, a attributes) error {
-	f, err := renameio.NewPendingFile(host, renameio.WithTempDir(filepath.Dir(host)), renameio.WithStaticPermissions(0o600))
+	dir := filepath.Dir(host)
+	f, err := renameio.NewPendingFile(host, renameio.WithTempDir(dir), renameio.WithStaticPermissions(0o600))
 	if err != nil {
 		return err
 	}
@@ -222,7 +224,7 @@ func put(host string, text []byte, a attributes) error {
 	if err := f.CloseAtomicallyReplace(); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(host))
+	return syncDir(dir)
 }
 
 // give gives the attributes to a file. The owner first: changing him takes the

@@ -144,7 +144,8 @@ func (d *draft) turnRules(t machine.Turn) {
 	stem := strings.TrimSuffix(t.Unit, ".service")
 	rotate, restart, verify := "rotate coturn "+word(t.File), "restart "+t.Unit, "verify turn "+word(t.File)
 	fmt.Fprintf(d, "\n# The address is another, or somebody rewrote the file of %s: put it right.\n"+
-		"# The restart is skipped when the file was right. A caller's way in proves it.\n[[rule]]\nname = %s\non   = [\"started\", \"ip-changed\", \"file-changed\"]\n"+
+		"# The restart is skipped when the file was right. A caller's way in proves it.\n[[rule]]\nname = %s\n"+
+		"on   = [\"started\", \"ip-changed\", \"file-changed\"]\n"+
 		"do   = %s\n", netwatch.Printable(stem), quote(stem), steps(rotate, restart, verify))
 	on := `"addr-changed"`
 	if len(d.VPNs) > 0 {
@@ -183,7 +184,8 @@ func (d *draft) certRules() {
 		if len(served) > 1 {
 			match = fmt.Sprintf("match = { file = %s }\n", quote(c.File))
 		}
-		fmt.Fprintf(d, "\n# The certificate is another: have it read again. coturn keeps its calls.\n[[rule]]\nname = %s\non   = [\"cert-renewed\"]\n%sdo   = [%s]\n",
+		fmt.Fprintf(d, "\n# The certificate is another: have it read again. coturn keeps its calls.\n[[rule]]\nname = %s\n"+
+			"on   = [\"cert-renewed\"]\n%sdo   = [%s]\n",
 			quote("certificate "+netwatch.Printable(c.File)), match, strings.Join(steps, ", "))
 	}
 }

@@ -64,7 +64,8 @@ func NewPlan(tree machine.Tree, file string, m machine.Machine, wish Wish) (*Pla
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("reading the configuration: %w", err)
 	case len(text) == 0 && err != nil:
-		return nil, netwatch.WithHint(errors.New("looking for what depends on the network: there is neither a coturn nor a certificate that one or a Synapse serves"),
+		return nil, netwatch.WithHint(errors.New("looking for what depends on the network: "+
+			"there is neither a coturn nor a certificate that one or a Synapse serves"),
 			"run it where they are installed, and as root; or write a configuration by hand, netwatch.toml(5) says how")
 	case len(text) == 0:
 		text = old
@@ -155,7 +156,8 @@ func visudoAccepts(visudo string, text []byte) error {
 		return err
 	}
 	if out, err := exec.Command(visudo, "-cf", f.Name()).CombinedOutput(); err != nil {
-		return netwatch.WithHint(fmt.Errorf("visudo refuses it: %s", bytes.TrimSpace(out)), "put the file right with visudo first")
+		return netwatch.WithHint(fmt.Errorf("visudo refuses it: %s", bytes.TrimSpace(out)),
+			"put the file right with visudo first")
 	}
 	return nil
 }

@@ -22,7 +22,8 @@ func NewRestore(tree machine.Tree, dir string, force bool) (r *Restore, err erro
 	if dir == "" {
 		all := tree.Glob(Backups + "/*/" + manifestFile)
 		if len(all) == 0 {
-			return nil, netwatch.WithHint(fmt.Errorf("restoring: there is no backup in %s", Backups), "name its directory: netwatch init --restore DIR")
+			return nil, netwatch.WithHint(fmt.Errorf("restoring: there is no backup in %s", Backups),
+				"name its directory: netwatch init --restore DIR")
 		}
 		dir = path.Dir(all[len(all)-1])
 	}

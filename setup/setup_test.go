@@ -165,7 +165,8 @@ func migrated(t *testing.T, before, after map[string]file) {
 		want[name] = f
 	}
 	edit("/etc/sudoers", "openvpn    ALL=(ALL) NOPASSWD: /bin/systemctl restart coturn-synapse.service\n", "")
-	edit("/etc/openvpn/client/vpn.conf", "ipchange /usr/local/bin/openvpn_up_script.sh", "ipchange \"/usr/bin/netwatch hook openvpn\"\nsetenv GOMAXPROCS 1")
+	edit("/etc/openvpn/client/vpn.conf", "ipchange /usr/local/bin/openvpn_up_script.sh",
+		"ipchange \"/usr/bin/netwatch hook openvpn\"\nsetenv GOMAXPROCS 1")
 	for _, name := range []string{"/etc/netwatch", conf} {
 		want[name] = after[name]
 	}
@@ -274,7 +275,8 @@ func TestExistingConfiguration(t *testing.T) {
 
 // The configuration that an installation brings is nobody's own.
 func TestPackagedConfiguration(t *testing.T) {
-	tree := machinetest.Machines["yunohost-before-2024"].And(machinetest.Files{conf: string(packaging.Configuration)}).Build(t)
+	packaged := machinetest.Files{conf: string(packaging.Configuration)}
+	tree := machinetest.Machines["yunohost-before-2024"].And(packaged).Build(t)
 	if plan, _ := carryOut(t, tree, setup.Wish{}); plan.Differs != nil {
 		t.Errorf("it stays:\n%s", plan.Differs)
 	}
@@ -285,14 +287,16 @@ func TestPackagedConfiguration(t *testing.T) {
 
 func TestNothingFound(t *testing.T) {
 	tree := machinetest.Machines["nothing"].Build(t)
-	if _, err := setup.NewPlan(tree, conf, machine.Find(tree, program), setup.Wish{}); err == nil || netwatch.Hint(err) == "" {
+	_, err := setup.NewPlan(tree, conf, machine.Find(tree, program), setup.Wish{})
+	if err == nil || netwatch.Hint(err) == "" {
 		t.Error(err)
 	}
 }
 
 // A script that somebody made do more stays, and so does all that calls it.
 func TestScriptOfOnesOwn(t *testing.T) {
-	own := machinetest.Files{"/usr/local/bin/openvpn_up_script.sh": "#!/bin/bash\nsudo systemctl restart coturn-synapse.service\n/usr/local/bin/tell-me\n"}
+	own := machinetest.Files{"/usr/local/bin/openvpn_up_script.sh": "#!/bin/bash\n" +
+		"sudo systemctl restart coturn-synapse.service\n/usr/local/bin/tell-me\n"}
 	tree := machinetest.Machines["yunohost-before-2024"].And(own).Build(t)
 	before := snapshot(t, tree)
 	carryOut(t, tree, setup.Wish{Migrate: true})
@@ -411,8 +415,10 @@ func TestStrangersText(t *testing.T) {
 		root := t.TempDir()
 		dir := filepath.Join(root, "etc/systemd/system")
 		conf := "cert=/etc/x" + bad + "crt.pem\npkey=/etc/key.pem\nrealm=a.example" + bad + ".org\n"
-		err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(root, "etc/turnserver.conf"), []byte(conf), 0o600),
-			os.WriteFile(dir+"/coturn.service", []byte("[Service]\nExecStart=/usr/bin/turnserver -c /etc/turnserver.conf\n"), 0o600))
+		err := errors.Join(os.MkdirAll(dir, 0o755),
+			os.WriteFile(filepath.Join(root, "etc/turnserver.conf"), []byte(conf), 0o600),
+			os.WriteFile(dir+"/coturn.service", []byte("[Service]\n"+
+				"ExecStart=/usr/bin/turnserver -c /etc/turnserver.conf\n"), 0o600))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -42,7 +42,8 @@ func (c *command) initCommand() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&i.dryRun, "dry-run", false, "print what would be done, and do nothing")
 	cmd.Flags().BoolVar(&i.Migrate, "migrate", false, "take out what netwatch replaces, after a backup")
-	cmd.Flags().BoolVar(&i.Force, "force", false, "write the configuration also where there is one, after a backup; restore also what was changed since")
+	cmd.Flags().BoolVar(&i.Force, "force", false,
+		"write the configuration also where there is one, after a backup; restore also what was changed since")
 	cmd.Flags().BoolVar(&i.restore, "restore", false, "put back what the newest backup, or that in DIR, holds")
 	cmd.Flags().StringVar(&i.tree, "root", "/", "the directory that is the machine's root")
 	cmd.Flags().StringVar(&i.program, "program", program(), "the netwatch that OpenVPN is to call")
@@ -120,7 +121,8 @@ func (i *initialization) advise(found machine.Machine) {
 		fmt.Fprintln(i.stdout, "next:", shown(line))
 	}
 	if _, err := config.Load(i.config, actions.Env{}); err == nil && i.tree == "/" {
-		fmt.Fprintln(i.stdout, "next: systemctl enable --now netwatch.socket netwatch.service (running already: systemctl reload netwatch.service), then netwatch doctor")
+		fmt.Fprintln(i.stdout, "next: systemctl enable --now netwatch.socket netwatch.service "+
+			"(running already: systemctl reload netwatch.service), then netwatch doctor")
 	}
 }
 
