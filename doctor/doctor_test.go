@@ -60,7 +60,8 @@ func TestJudgeServers(t *testing.T) {
 		{"one is silent", said("203.0.113.1", "", "203.0.113.1"), true, []Level{OK}, "said by 2 of 3"},
 		{
 			"one lies", said("203.0.113.1", "203.0.113.9", "203.0.113.1"), true,
-			[]Level{OK, Problem}, "s1:3478 says 203.0.113.9",
+			[]Level{OK, Problem},
+			"s1:3478 says 203.0.113.9",
 		},
 		{"none agree", said("203.0.113.1", "203.0.113.2", "203.0.113.3"), true, []Level{Problem}, ""},
 		{"all silent", said("", "", ""), false, []Level{Problem}, ""},
@@ -85,11 +86,11 @@ func TestJudgeServers(t *testing.T) {
 
 func TestJudgeNAT(t *testing.T) {
 	public := addr("203.0.113.1")
-	wants(t, "home router", judgeNAT("", public, addr("192.168.1.2"), []netip.Addr{addr("192.168.1.1"), {}, addr("198.51.100.1")}),
-		OK, "forward")
+	homeRouter := []netip.Addr{addr("192.168.1.1"), {}, addr("198.51.100.1")}
+	wants(t, "home router", judgeNAT("", public, addr("192.168.1.2"), homeRouter), OK, "forward")
 	wants(t, "own is shared", judgeNAT("", public, addr("100.64.0.2"), nil), Warning, "100.64.0.2")
-	wants(t, "provider's router", judgeNAT("", public, addr("192.168.1.2"), []netip.Addr{addr("192.168.1.1"), addr("100.127.255.1")}),
-		Warning, "100.127.255.1")
+	providers := []netip.Addr{addr("192.168.1.1"), addr("100.127.255.1")}
+	wants(t, "provider's router", judgeNAT("", public, addr("192.168.1.2"), providers), Warning, "100.127.255.1")
 }
 
 func TestJudgeExternal(t *testing.T) {

@@ -36,9 +36,9 @@ func Text(m machine.Machine) string {
 		return ""
 	}
 	d := &draft{Machine: m}
-	d.WriteString(heading)
+	fmt.Fprint(d, heading)
 	if len(d.Turns) > 0 {
-		d.WriteString(forTurns)
+		fmt.Fprint(d, forTurns)
 		d.fileSource()
 	}
 	d.certSource()

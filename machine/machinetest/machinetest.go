@@ -110,11 +110,11 @@ func (f Files) Build(t *testing.T) machine.Tree {
 	root := t.TempDir()
 	for name, content := range f {
 		host := filepath.Join(root, name)
-		err := os.MkdirAll(filepath.Dir(host), 0o755)
+		err := os.MkdirAll(filepath.Dir(host), 0o750)
 		if target, link := strings.CutPrefix(content, "-> "); link && err == nil {
 			err = os.Symlink(target, host)
 		} else if err == nil {
-			err = os.WriteFile(host, []byte(content), 0o644)
+			err = os.WriteFile(host, []byte(content), 0o600)
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -130,7 +130,7 @@ func Golden(t *testing.T, file, text string) {
 	t.Helper()
 	golden := filepath.Join("testdata", file)
 	if *update {
-		if err := os.WriteFile(golden, []byte(text), 0o644); err != nil {
+		if err := os.WriteFile(golden, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
