@@ -37,11 +37,13 @@ var mayImport = map[string][]string{
 	"hooks":   {".", "state"},
 	"control": {".", "access", "hooks", "state"},
 	"config":  {".", "sources", "actions", "hooks"},
-	// What a machine needs and how it stands: files, and no dispatcher.
-	"setup": {".", "config", "actions", "servers", "sources", "packaging"},
+	// What is installed here is files, whatever the configuration says of them.
+	"machine": {".", "servers"},
+	"setup":   {".", "config", "actions", "machine", "packaging"},
+	"doctor":  {".", "config", "actions", "servers", "sources", "machine"},
 	// What an installation brings.
 	"packaging": {},
-	"cmd":       {".", "sources", "actions", "state", "hooks", "control", "config", "helper", "setup", "access", "rewrite", "servers", "systemd"},
+	"cmd":       {".", "sources", "actions", "state", "hooks", "control", "config", "helper", "machine", "setup", "doctor", "access", "rewrite", "servers", "systemd"},
 	// The lab uses the command as a program only.
 	"lab": {".", "sources", "actions", "state", "hooks", "control"},
 }

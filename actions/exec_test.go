@@ -151,6 +151,11 @@ func TestExecTrust(t *testing.T) {
 		os.Symlink("sub/program", link),
 		os.Symlink("sub/../sub/program", filepath.Join(dir, "odd")),
 		os.Symlink("loop", filepath.Join(dir, "loop")),
+		os.MkdirAll(filepath.Join(dir, "other", "deep"), 0o700),
+		os.Symlink(program, filepath.Join(dir, "other", "program")),
+		os.Symlink("other/deep", filepath.Join(dir, "away")),
+		os.Symlink("away/../program", filepath.Join(dir, "astray")), // over other/
+		os.Chmod(filepath.Join(dir, "other"), 0o707),
 	} {
 		if err != nil {
 			t.Fatal(err)
@@ -162,6 +167,7 @@ func TestExecTrust(t *testing.T) {
 	wantResult(t, run(program), netwatch.Changed, "ran")
 	wantResult(t, run(link), netwatch.Changed, "ran")
 	wantResult(t, run(filepath.Join(dir, "odd")), netwatch.Changed, "ran")
+	wantResult(t, run(filepath.Join(dir, "astray")), netwatch.Failed, "other is not safe to run: everyone may write")
 	if r := run(filepath.Join(dir, "loop")); r.Err == nil || !strings.Contains(r.Err.Error(), "too many symlinks") {
 		t.Errorf("a loop: %+v", r)
 	}
@@ -181,6 +187,7 @@ func TestExecTrust(t *testing.T) {
 		chmod(t, c.path, c.mode)
 		wantResult(t, run(program), netwatch.Failed, c.want, "chmod o-w "+c.path)
 		wantResult(t, run(link), netwatch.Failed, c.want)
+		wantResult(t, run(filepath.Join(dir, "odd")), netwatch.Failed, c.want)
 		chmod(t, c.path, was.Mode())
 	}
 	chmod(t, dir, 0o777|os.ModeSticky)

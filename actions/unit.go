@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/agext/levenshtein"
-
 	"netwatch"
 )
 
@@ -104,10 +102,9 @@ func checkUnitName(name string) error {
 // that of a service.
 func withType(name string) string {
 	kind := path.Ext(name)
-	for _, t := range unitTypes {
-		if len(kind) > 3 && levenshtein.Distance(kind[1:], t, nil) <= 2 {
-			return strings.TrimSuffix(name, kind) + "." + t
-		}
+	near := netwatch.Nearest(strings.TrimPrefix(kind, "."), unitTypes, 2)
+	if len(kind) > 3 && len(near) > 0 {
+		return strings.TrimSuffix(name, kind) + "." + near[0]
 	}
 	return name + ".service"
 }
@@ -315,19 +312,17 @@ func wordsOf(unit string) []string {
 	return slices.Sorted(slices.Values(strings.Split(strings.TrimSuffix(unit, path.Ext(unit)), "-")))
 }
 
-// nearest are up to three names that may have been meant: those that hold the
-// wanted name in theirs, have the same words, or differ from it in a third of the
-// letters and at most three.
+// nearest are up to three names that may have been meant: those that differ from
+// the wanted one in a third of the letters and at most three, then those that hold
+// it in theirs or have the same words.
 func nearest(name string, names []string) []string {
 	stem := strings.TrimSuffix(name, path.Ext(name))
-	most := min(3, max(1, len(stem)/3))
-	far := func(n string) int {
-		if len(stem) >= 3 && strings.Contains(n, stem) || slices.Equal(wordsOf(n), wordsOf(name)) {
-			return most
+	near := netwatch.Nearest(name, names, min(3, max(1, len(stem)/3)))
+	for _, n := range names {
+		alike := len(stem) >= 3 && strings.Contains(n, stem) || slices.Equal(wordsOf(n), wordsOf(name))
+		if alike && !slices.Contains(near, n) {
+			near = append(near, n)
 		}
-		return levenshtein.Distance(name, n, nil)
 	}
-	near := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return far(n) > most })
-	slices.SortStableFunc(near, func(a, b string) int { return cmp.Compare(far(a), far(b)) })
 	return near[:min(3, len(near))]
 }

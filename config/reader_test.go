@@ -133,7 +133,7 @@ func TestNearest(t *testing.T) {
 		"restrat": "restart", "restart": "restart", "tryrestart": "try-restart", "relaod": "reload", "form": "from", "om": "on", "evry": "every",
 		"weather": "", "x": "", "": "", "settle": "",
 	} {
-		if got := Nearest(word, known); got != want {
+		if got := nearest(word, known); got != want {
 			t.Errorf("nearest to %q is %q, not %q", word, got, want)
 		}
 	}

@@ -152,7 +152,7 @@ func (f *follower) ours(file *followed, seen string, found sight) bool {
 	if f.event != netwatch.FileChanged {
 		return false
 	}
-	place, err := hops(file.name, func(hop) {})
+	place, _, err := netwatch.Hops("/", file.name, func(netwatch.Hop) error { return nil })
 	return err == nil && f.env.Wrote(netwatch.Rewrite{Place: place, From: seen, To: found.fingerprint})
 }
 

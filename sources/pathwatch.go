@@ -17,61 +17,6 @@ import (
 	"netwatch"
 )
 
-// maxSymlinks is how many symlinks the kernel follows on one path
-// (path_resolution(7)).
-const maxSymlinks = 40
-
-// A hop is one step on the way that the kernel takes from / to a file: a name in
-// a directory that is reached without symlinks.
-type hop struct{ dir, name string }
-
-// hops walks the way of an absolute path, over all symlinks, to the file or to
-// the first name that is not there. look is called with each hop before it is
-// looked at: what changes one of them later changes where the path leads, and
-// nothing else does. hops returns where the way ends, and ELOOP when it never
-// does.
-func hops(path string, look func(hop)) (string, error) {
-	dir, left := "/", names(path)
-	for symlinks := 0; len(left) > 0; {
-		name := left[0]
-		left = left[1:]
-		if name == "." || name == ".." {
-			dir = filepath.Join(dir, name)
-			continue
-		}
-		look(hop{dir, name})
-		at := filepath.Join(dir, name)
-		info, err := os.Lstat(at)
-		switch {
-		case err != nil:
-			return at, err
-		case info.Mode().Type() == fs.ModeSymlink:
-			if symlinks++; symlinks > maxSymlinks {
-				return at, &fs.PathError{Op: "following", Path: path, Err: unix.ELOOP}
-			}
-			target, err := os.Readlink(at)
-			if err != nil {
-				return at, err
-			}
-			if filepath.IsAbs(target) {
-				dir = "/"
-			}
-			left = append(names(target), left...)
-		case len(left) > 0 && !info.IsDir():
-			return at, &fs.PathError{Op: "following", Path: at, Err: unix.ENOTDIR}
-		default:
-			dir = at
-		}
-	}
-	return dir, nil
-}
-
-// names are the names that a path is made of. A symlink's target is not cleaned:
-// x/.. is not the same as nothing when x is a symlink.
-func names(path string) []string {
-	return slices.DeleteFunc(strings.Split(path, "/"), func(name string) bool { return name == "" })
-}
-
 // The pace of a pathWatch.
 const (
 	// quietTime is how long nothing may happen before it is worth a look: a
@@ -138,16 +83,17 @@ func (w *pathWatch) arm() error {
 // costs nothing where the kernel watches it already, and the kernel forgets one
 // that is deleted, unmounted or replaced by another of its name.
 func (w *pathWatch) armPath(path string) (all []error) {
-	failed := map[hop]error{}
-	_, _ = hops(path, func(h hop) { // where the way ends is for the reader to say
-		w.names[h.name], w.dirs[h.dir] = true, true
-		if err := w.add(w.notify, h.dir); err != nil {
+	failed := map[netwatch.Hop]error{}
+	_, _, _ = netwatch.Hops("/", path, func(h netwatch.Hop) error { // where the way ends is for the reader to say
+		w.names[h.Name], w.dirs[h.Dir] = true, true
+		if err := w.add(w.notify, h.Dir); err != nil {
 			failed[h] = err
 		}
+		return nil
 	})
 	for h, err := range failed {
 		if !harmless(h, err) {
-			all = append(all, watchError("watching "+h.dir, err))
+			all = append(all, watchError("watching "+h.Dir, err))
 		}
 	}
 	return all
@@ -157,11 +103,11 @@ func (w *pathWatch) armPath(path string) (all []error) {
 // watched: it is gone already, which its own directory has told; nothing in it
 // can be read either, which the reader says; or h is a mere directory, which is
 // rarely replaced.
-func harmless(h hop, err error) bool {
+func harmless(h netwatch.Hop, err error) bool {
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
 		return true
 	}
-	info, blocked := os.Lstat(filepath.Join(h.dir, h.name))
+	info, blocked := os.Lstat(h.Path())
 	return errors.Is(err, fs.ErrPermission) && (errors.Is(blocked, fs.ErrPermission) || blocked == nil && info.IsDir())
 }
 

@@ -1,4 +1,4 @@
-package setup
+package machine
 
 import (
 	"path"
@@ -43,7 +43,7 @@ func (s *search) turns(all []unit) {
 	}
 	for _, u := range found {
 		file := turnFile(u)
-		if u.name == debianUnit && !u.enabled && len(found) > 1 || !s.tree.has(file) {
+		if u.name == debianUnit && !u.enabled && len(found) > 1 || !s.tree.Has(file) {
 			continue
 		}
 		rival := func(o unit) bool { return turnFile(o) == file && better(o, u) }
@@ -78,7 +78,7 @@ func (s *search) turn(unit, file string) Turn {
 		t.Certificate = s.named(cert, servers.Setting(text, "pkey"))
 	}
 	settings := "/etc/yunohost/apps/" + t.App + "/settings.yml"
-	if t.App != "" && s.tree.has(settings) {
+	if t.App != "" && s.tree.Has(settings) {
 		t.add(setting(s.read(settings), "domain"))
 	}
 	t.add(servers.Setting(text, "realm"))

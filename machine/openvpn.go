@@ -1,4 +1,4 @@
-package setup
+package machine
 
 import (
 	"path"
@@ -23,15 +23,15 @@ type VPN struct {
 	Security string
 }
 
-// silent says that its script-security keeps it from calling programs.
-func (v VPN) silent() bool { return v.Security == "0" || v.Security == "1" }
+// Silent says that its script-security keeps it from calling programs.
+func (v VPN) Silent() bool { return v.Security == "0" || v.Security == "1" }
 
 // scriptKeys are the directives of a client that name a program (openvpn(8)).
 var scriptKeys = []string{"ipchange", "up", "down", "route-up", "route-pre-down", "tls-verify"}
 
 // vpns are the clients among OpenVPN's files.
 func (s *search) vpns() {
-	for _, file := range append(s.tree.glob("/etc/openvpn/*.conf"), s.tree.glob("/etc/openvpn/client/*.conf")...) {
+	for _, file := range append(s.tree.Glob("/etc/openvpn/*.conf"), s.tree.Glob("/etc/openvpn/client/*.conf")...) {
 		text := s.read(file)
 		if v, client := parseVPN(text); client {
 			v.File = file
@@ -82,4 +82,13 @@ func callsUs(command string) bool {
 	i := slices.Index(words, "hook")
 	ours := func(word string) bool { return path.Base(word) == "netwatch" }
 	return i > 0 && slices.ContainsFunc(words[:i], ours) && i+1 < len(words) && words[i+1] == "openvpn"
+}
+
+// ScriptsCallUs says whether one of the scripts that YunoHost's VPN client runs
+// calls netwatch.
+func ScriptsCallUs(tree Tree) bool {
+	return slices.ContainsFunc(tree.Glob("/etc/openvpn/scripts/*/*"), func(file string) bool {
+		text, err := tree.Read(file)
+		return err == nil && slices.ContainsFunc(strings.Split(string(text), "\n"), callsUs)
+	})
 }

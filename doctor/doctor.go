@@ -1,4 +1,8 @@
-package setup
+// Package doctor looks whether the whole chain holds as it stands, from the STUN
+// servers over what the configuration names to what a caller of coturn gets, and
+// changes nothing. One file has the checks of one kind of thing; doctor.go has the
+// table of all and makes them.
+package doctor
 
 import (
 	"context"
@@ -11,17 +15,20 @@ import (
 	"netwatch"
 	"netwatch/actions"
 	"netwatch/config"
+	"netwatch/machine"
 )
 
 // A Level says how a finding is to be taken.
 type Level string
 
-// The levels. Only the middle two are findings: what could not be looked at is
-// said, and is none.
+// The levels.
 const (
-	OK      Level = "ok"
+	OK Level = "ok"
+	// Warning is what should be seen to, and is not known to keep anything from working.
 	Warning Level = "warning"
+	// Problem is what does; for one of them doctor exits with 1.
 	Problem Level = "problem"
+	// Unknown is what could not be looked at.
 	Unknown Level = "unknown"
 )
 
@@ -36,13 +43,10 @@ type Finding struct {
 	Hint string `json:"hint,omitempty"`
 }
 
-// Wrong says whether there is something to be done.
-func (f Finding) Wrong() bool { return f.Level == Warning || f.Level == Problem }
-
 // A Doctor looks whether the whole chain holds, and changes nothing.
 type Doctor struct {
 	// Tree is the machine's file system.
-	Tree Tree
+	Tree machine.Tree
 	// Config is the configuration file.
 	Config string
 	// Program is where netwatch is to be called from.
@@ -53,18 +57,6 @@ type Doctor struct {
 	Daemon func(ctx context.Context) (Daemon, error)
 	// Files is the helper.
 	Files actions.Rewriter
-}
-
-// A Daemon is what the running daemon says of itself.
-type Daemon struct {
-	Version string
-	PID     int
-	// Refused is why it does not heed the configuration as it is now.
-	Refused string
-	// AtRisk is what a restart of it would forget, and why, and Remedy what helps.
-	AtRisk, Remedy string
-	// Troubles are what keeps its sources and rules from working, by their names.
-	Troubles [][2]string
 }
 
 // checkTime is the deadline of each check, and addressTime that of what several
@@ -102,7 +94,7 @@ var checks = []check{
 type scene struct {
 	Doctor
 	cfg   *config.Config
-	found Findings
+	found machine.Machine
 	// told is what the STUN servers say, asked once for all.
 	told func() []told
 	// daemon is what the daemon says, asked once for all.
@@ -112,7 +104,7 @@ type scene struct {
 // Examine makes all checks at the same time, each with a deadline of its own, and
 // gives the findings of each in the order of the checks.
 func (d Doctor) Examine(ctx context.Context, each func(Finding)) {
-	s := &scene{Doctor: d, found: Find(d.Tree, d.Program)}
+	s := &scene{Doctor: d, found: machine.Find(d.Tree, d.Program)}
 	s.told = sync.OnceValue(func() []told { return s.ask(ctx) })
 	s.daemon = sync.OnceValues(func() (Daemon, error) {
 		ctx, cancel := context.WithTimeout(ctx, addressTime)
@@ -164,7 +156,10 @@ func (s *scene) make(ctx context.Context, c check) []Finding {
 	case found := <-done:
 		return found
 	case <-ctx.Done():
-		return []Finding{{Warning, c.name, fmt.Sprintf("no end of looking within %s", checkTime), "see what hangs: D-Bus, the name servers or a file system"}}
+		return []Finding{{
+			Warning, c.name, fmt.Sprintf("no end of looking within %s", checkTime),
+			"see what hangs: D-Bus, the name servers or a file system",
+		}}
 	}
 }
 

@@ -1,4 +1,4 @@
-package setup
+package machine
 
 import (
 	"path"
@@ -24,10 +24,9 @@ type Old struct {
 	Kept string
 	// Idle says that it does nothing unless something else in the list calls it.
 	Idle bool
-	// rest is the text of the file without the lines, nil if the file goes.
-	rest []byte
-	// text is the text of the file.
-	text []byte
+	// Text is that of the file, and Rest what is left of it without the lines; nil
+	// if the file goes.
+	Text, Rest []byte
 }
 
 // A family of files in which lines may be old.
@@ -42,9 +41,12 @@ type lineKind struct {
 	old func(s *search, line string) (instead string, is bool)
 }
 
+// cronRuns says what the old lines of cron do.
+const cronRuns = "cron runs the script that asks a web page for the address"
+
 var lineKinds = []lineKind{
-	{"cron runs the script that asks a web page for the address", []string{"/etc/cron.d/*"}, true, (*search).oldCron},
-	{"cron runs the script that asks a web page for the address", []string{"/etc/crontab", "/var/spool/cron/crontabs/root"}, false, (*search).oldCron},
+	{cronRuns, []string{"/etc/cron.d/*"}, true, (*search).oldCron},
+	{cronRuns, []string{"/etc/crontab", "/var/spool/cron/crontabs/root"}, false, (*search).oldCron},
 	{"sudo lets OpenVPN's script restart coturn", []string{"/etc/sudoers"}, false, (*search).oldSudo},
 	{"sudo lets OpenVPN's script restart coturn", []string{"/etc/sudoers.d/*"}, true, (*search).oldSudo},
 	{"OpenVPN runs the script that restarts coturn", vpnFiles, false, (*search).oldDirective},
@@ -63,7 +65,7 @@ const rotateScript = "Coturn_config_rotate.sh"
 func (s *search) old() {
 	for _, kind := range lineKinds {
 		for _, pattern := range kind.files {
-			for _, file := range s.tree.glob(pattern) {
+			for _, file := range s.tree.Glob(pattern) {
 				if base := path.Base(file); !kind.parts || !strings.ContainsAny(base, ".~") {
 					s.oldLines(kind, file)
 				}
@@ -76,22 +78,22 @@ func (s *search) old() {
 
 // oldLines finds the old lines of a file.
 func (s *search) oldLines(kind lineKind, file string) {
-	o := Old{File: file, What: kind.what, text: s.read(file), rest: []byte{}}
+	o := Old{File: file, What: kind.what, Text: s.read(file), Rest: []byte{}}
 	active := false
-	for line := range strings.Lines(string(o.text)) {
+	for line := range strings.Lines(string(o.Text)) {
 		instead, is := kind.old(s, strings.TrimRight(line, "\r\n"))
 		if !is {
-			o.rest = append(o.rest, line...)
+			o.Rest = append(o.Rest, line...)
 			active = active || !idle(line)
 			continue
 		}
 		o.Lines, o.Instead = append(o.Lines, strings.TrimRight(line, "\r\n")), append(o.Instead, instead)
 		if instead != "" {
-			o.rest = append(o.rest, strings.Replace(line, strings.TrimRight(line, "\r\n"), instead, 1)...)
+			o.Rest = append(o.Rest, strings.Replace(line, strings.TrimRight(line, "\r\n"), instead, 1)...)
 		}
 	}
 	if kind.parts && !active {
-		o.rest = nil
+		o.Rest = nil
 	}
 	if len(o.Lines) > 0 {
 		s.Old = append(s.Old, o)
@@ -103,11 +105,13 @@ var assignment = netwatch.Pattern(`^[A-Za-z_]\w*\s*=`)
 // idle says that a line of cron or sudo does nothing by itself.
 func idle(line string) bool {
 	line = strings.TrimSpace(line)
-	return line == "" || strings.HasPrefix(line, "#") && !strings.HasPrefix(line, "#include") || assignment().MatchString(line)
+	comment := strings.HasPrefix(line, "#") && !strings.HasPrefix(line, "#include")
+	return line == "" || comment || assignment().MatchString(line)
 }
 
 // A line of cron: five fields or an @word, maybe a user, maybe a shell, the script.
-var cronLine = netwatch.Pattern(`^\s*(?:@[a-z]+|[^\s#]\S*(?:\s+\S+){4})\s+(?:[a-z_][\w-]*\s+)?(?:(?:/usr)?(?:/bin/)?(?:ba)?sh\s+)?` +
+var cronLine = netwatch.Pattern(`^\s*(?:@[a-z]+|[^\s#]\S*(?:\s+\S+){4})\s+(?:[a-z_][\w-]*\s+)?` +
+	`(?:(?:/usr)?(?:/bin/)?(?:ba)?sh\s+)?` +
 	`(/\S+)/` + regexp.QuoteMeta(rotateScript) + `\s*;?\s*(?:>.*)?$`)
 
 // oldCron takes the lines that run the script of an app whose coturn was found;
@@ -122,7 +126,8 @@ func (s *search) isApp(name string) bool {
 }
 
 // A line of sudo: a user, all hosts, maybe as whom, and the one command.
-var sudoLine = netwatch.Pattern(`^\s*[^\s#]\S*\s+ALL\s*=\s*(?:\([^)]*\)\s*)?NOPASSWD:\s*(?:/usr)?/bin/systemctl\s+restart\s+(\S+)\s*$`)
+var sudoLine = netwatch.Pattern(`^\s*[^\s#]\S*\s+ALL\s*=\s*(?:\([^)]*\)\s*)?NOPASSWD:\s*` +
+	`(?:/usr)?/bin/systemctl\s+restart\s+(\S+)\s*$`)
 
 func (s *search) oldSudo(line string) (string, bool) {
 	m := sudoLine().FindStringSubmatch(line)
@@ -141,7 +146,10 @@ func (s *search) isTurn(name string) bool {
 // oldDirective takes the directives of OpenVPN that call the script.
 func (s *search) oldDirective(line string) (instead string, is bool) {
 	key, value := directive(line)
-	if !slices.Contains(scriptKeys, key) || value != upScript || s.tree.has(upScript) && !s.restartsOnly(s.read(upScript)) {
+	if !slices.Contains(scriptKeys, key) || value != upScript {
+		return "", false
+	}
+	if s.tree.Has(upScript) && !s.restartsOnly(s.read(upScript)) {
 		return "", false
 	}
 	// With four tasks the hook stays below the limit that Debian's units set
@@ -153,10 +161,13 @@ func (s *search) oldDirective(line string) (instead string, is bool) {
 // coturn. YunoHost's VPN client runs all in two directories: there ours comes in
 // the place of the old one.
 func (s *search) oldScripts() {
-	files := append([]string{upScript}, s.tree.glob("/etc/openvpn/scripts/route-up.d/*")...)
-	for _, file := range append(files, s.tree.glob("/etc/openvpn/scripts/route-down.d/*")...) {
+	files := append([]string{upScript}, s.tree.Glob("/etc/openvpn/scripts/route-up.d/*")...)
+	for _, file := range append(files, s.tree.Glob("/etc/openvpn/scripts/route-down.d/*")...) {
 		text := s.read(file)
-		o := Old{File: file, What: "the script restarts coturn when OpenVPN has changed something", text: text, Idle: file == upScript}
+		o := Old{
+			File: file, What: "the script restarts coturn when OpenVPN has changed something",
+			Text: text, Idle: file == upScript,
+		}
 		switch {
 		case !s.restarts(text):
 			continue
@@ -173,17 +184,18 @@ func (s *search) oldScripts() {
 
 // instead has another text take the place of the whole.
 func (o *Old) instead(text string) {
-	o.Lines, o.Instead, o.rest = []string{strings.TrimSpace(string(o.text))}, []string{strings.TrimSpace(text)}, []byte(text)
+	o.Lines, o.Instead = []string{strings.TrimSpace(string(o.Text))}, []string{strings.TrimSpace(text)}
+	o.Rest = []byte(text)
 }
 
 // callers says which file of OpenVPN calls a script even when the old lines are
 // gone: OpenVPN does not start when one is missing that it is to call (measured).
 func (s *search) callers(script string) string {
 	for _, pattern := range vpnFiles {
-		for _, file := range s.tree.glob(pattern) {
+		for _, file := range s.tree.Glob(pattern) {
 			text := s.read(file)
 			if i := slices.IndexFunc(s.Old, func(o Old) bool { return o.File == file }); i >= 0 {
-				text = s.Old[i].rest
+				text = s.Old[i].Rest
 			}
 			for line := range strings.Lines(string(text)) {
 				if !idle(line) && strings.Contains(line, script) {
@@ -196,7 +208,8 @@ func (s *search) callers(script string) string {
 }
 
 // A command that restarts a unit, as scripts have it.
-var restartCommand = netwatch.Pattern(`^(?:(?:/usr/bin/)?sudo\s+(?:-n\s+)?)?(?:(?:/usr)?/bin/)?systemctl\s+restart\s+(\S+?)\s*[;&]?$`)
+var restartCommand = netwatch.Pattern(`^(?:(?:/usr/bin/)?sudo\s+(?:-n\s+)?)?` +
+	`(?:(?:/usr)?/bin/)?systemctl\s+restart\s+(\S+?)\s*[;&]?$`)
 
 // harmless are the commands that a script may have beside that one.
 var harmless = netwatch.Pattern(`^(?:|#.*|\(|\)\s*&?|exit(?: 0)?|sleep [0-9.]+)$`)
@@ -226,7 +239,7 @@ func (s *search) restartsOnly(text []byte) bool {
 // idleScripts finds the apps' own scripts.
 func (s *search) idleScripts() {
 	for _, pattern := range []string{"/var/www/*/", "/opt/yunohost/*/"} {
-		for _, file := range s.tree.glob(pattern + rotateScript) {
+		for _, file := range s.tree.Glob(pattern + rotateScript) {
 			if s.isApp(strings.TrimPrefix(path.Base(path.Dir(file)), "matrix-")) {
 				s.Old = append(s.Old, Old{
 					File: file, What: "the script asks a web page for the address", Idle: true,

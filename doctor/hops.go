@@ -1,4 +1,4 @@
-package setup
+package doctor
 
 import (
 	"context"
@@ -42,7 +42,8 @@ func hop(ctx context.Context, to netip.AddrPort, n int) netip.Addr {
 		return netip.Addr{}
 	}
 	defer func() { _ = unix.Close(fd) }()
-	if unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_RECVERR, 1) != nil || unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_TTL, n) != nil {
+	if unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_RECVERR, 1) != nil ||
+		unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_TTL, n) != nil {
 		return netip.Addr{}
 	}
 	if unix.Sendto(fd, []byte{0}, 0, &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}) != nil {
@@ -86,7 +87,8 @@ func offender(oob []byte) netip.Addr {
 		return netip.Addr{}
 	}
 	for _, m := range messages {
-		if m.Header.Level != unix.IPPROTO_IP || m.Header.Type != unix.IP_RECVERR || len(m.Data) < extendedErr+unix.SizeofSockaddrInet4 {
+		if m.Header.Level != unix.IPPROTO_IP || m.Header.Type != unix.IP_RECVERR ||
+			len(m.Data) < extendedErr+unix.SizeofSockaddrInet4 {
 			continue
 		}
 		from := (*unix.RawSockaddrInet4)(unsafe.Pointer(&m.Data[extendedErr])) //nolint:gosec // As long as that, seen above.

@@ -1,4 +1,4 @@
-package setup
+package doctor
 
 import (
 	"context"
@@ -114,7 +114,7 @@ var errAsked = errors.New("it would be rewritten")
 // would change it.
 func (s *scene) checkHelper(ctx context.Context) (found []Finding) {
 	known := s.known()
-	for _, r := range rotations(s.cfg) {
+	for _, r := range s.cfg.Rotations() {
 		if len(known) == 0 {
 			continue
 		}
@@ -128,34 +128,6 @@ func (s *scene) checkHelper(ctx context.Context) (found []Finding) {
 		case result.Err != nil && !errors.Is(result.Err, errAsked):
 			found = append(found, wrong(Problem, "permissions", result.Err))
 		}
-	}
-	return found
-}
-
-// checkDaemon looks whether the daemon runs, is this program, and is well.
-func checkDaemon(_ context.Context, s *scene) []Finding {
-	const what = "daemon"
-	d, err := s.daemon()
-	if err != nil {
-		return []Finding{wrong(Problem, what, err)}
-	}
-	var found []Finding
-	if d.Version != s.Version {
-		found = append(found, Finding{
-			Warning, what, fmt.Sprintf("it is version %s, and this program %s", d.Version, s.Version), "systemctl restart netwatch.service",
-		})
-	}
-	if d.Refused != "" {
-		found = append(found, Finding{Problem, what, "it goes by an older configuration: " + d.Refused, "netwatch check, then systemctl reload netwatch.service"})
-	}
-	if d.AtRisk != "" {
-		found = append(found, Finding{Problem, "state", d.AtRisk, d.Remedy})
-	}
-	for _, t := range d.Troubles {
-		found = append(found, Finding{Problem, t[0], t[1], "netwatch status shows more"})
-	}
-	if found == nil {
-		found = []Finding{{OK, what, fmt.Sprintf("version %s, process %d", d.Version, d.PID), ""}}
 	}
 	return found
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"netwatch"
+	"netwatch/machine"
 )
 
 // heading is what every configuration of ours begins with.
@@ -30,32 +31,38 @@ agree   = 2
 
 // Text is the configuration for what was found, with a comment on each part; empty
 // if there is nothing that netwatch could keep right.
-func Text(f Findings) string {
-	if len(f.Turns) == 0 && len(f.Served()) == 0 {
+func Text(m machine.Machine) string {
+	if len(m.Turns) == 0 && len(m.Served()) == 0 {
 		return ""
 	}
-	w := new(strings.Builder)
-	w.WriteString(heading)
-	if len(f.Turns) > 0 {
-		w.WriteString(forTurns)
-		f.fileSource(w)
+	d := &draft{Machine: m}
+	fmt.Fprint(d, heading)
+	if len(d.Turns) > 0 {
+		fmt.Fprint(d, forTurns)
+		d.fileSource()
 	}
-	f.certSource(w)
-	f.vpnSource(w)
-	for _, t := range f.Turns {
-		f.turnRules(w, t)
+	d.certSource()
+	d.vpnSource()
+	for _, t := range d.Turns {
+		d.turnRules(t)
 	}
-	f.certRules(w)
-	return w.String()
+	d.certRules()
+	return d.String()
+}
+
+// A draft is a configuration that is being written for a machine.
+type draft struct {
+	machine.Machine
+	strings.Builder
 }
 
 // fileSource watches the files of coturn.
-func (f Findings) fileSource(w *strings.Builder) {
+func (d *draft) fileSource() {
 	var files []string
-	for _, t := range f.Turns {
+	for _, t := range d.Turns {
 		files = append(files, t.File)
 	}
-	fmt.Fprintf(w, "\n# Rewritten by others too: an upgrade of the app, an editor. netwatch grant, which\n"+
+	fmt.Fprintf(d, "\n# Rewritten by others too: an upgrade of the app, an editor. netwatch grant, which\n"+
 		"# each start does, lets the user netwatch read it, who then has its secrets: verify asks\n"+
 		"# coturn with them, as a caller does.\n[source.file]\nfiles = %s\n", list(files))
 }
@@ -78,33 +85,33 @@ func hookOf(file string) string {
 }
 
 // certSource watches what coturn and Synapse serve, less what a hook tells of.
-func (f Findings) certSource(w *strings.Builder) {
+func (d *draft) certSource() {
 	var files []string
-	for _, c := range f.Served() {
+	for _, c := range d.Served() {
 		if hook := hookOf(c.File); hook != "" {
-			fmt.Fprintf(w, "\n# %s is for few to read:\n# cert-renewed comes from the hook %s, once that is in place.\n",
+			fmt.Fprintf(d, "\n# %s is for few to read:\n# cert-renewed comes from the hook %s, once that is in place.\n",
 				netwatch.Printable(c.File), hook)
 			continue
 		}
 		files = append(files, c.File)
 	}
 	if len(files) > 0 {
-		fmt.Fprintf(w, "\n# The certificates that are served here. The user netwatch must be able to read them\n"+
+		fmt.Fprintf(d, "\n# The certificates that are served here. The user netwatch must be able to read them\n"+
 			"# and their keys; else have what renews them run netwatch fire cert-renewed.\n"+
 			"[source.cert]\nfiles = %s\n", list(files))
-		if keys := f.keys(files); keys != nil {
-			fmt.Fprintf(w, "key   = %s\n", list(keys))
+		if keys := d.keys(files); keys != nil {
+			fmt.Fprintf(d, "key   = %s\n", list(keys))
 		}
 	}
 }
 
 // keys are those of the files, in the same order; nil where one is not known, or
 // all are where they are looked for anyway.
-func (f Findings) keys(files []string) (keys []string) {
+func (d *draft) keys(files []string) (keys []string) {
 	beside := true
 	for _, file := range files {
-		i := slices.IndexFunc(f.Served(), func(c Certificate) bool { return c.File == file })
-		key := f.Served()[i].Key
+		i := slices.IndexFunc(d.Served(), func(c machine.Certificate) bool { return c.File == file })
+		key := d.Served()[i].Key
 		if !path.IsAbs(key) {
 			return nil
 		}
@@ -118,32 +125,33 @@ func (f Findings) keys(files []string) (keys []string) {
 }
 
 // vpnSource lets OpenVPN's scripts speak.
-func (f Findings) vpnSource(w *strings.Builder) {
-	if len(f.VPNs) == 0 {
+func (d *draft) vpnSource() {
+	if len(d.VPNs) == 0 {
 		return
 	}
 	users := []string{"root"}
-	for _, v := range f.VPNs {
+	for _, v := range d.VPNs {
 		if v.User != "" && !slices.Contains(users, v.User) {
 			users = append(users, v.User)
 		}
 	}
-	fmt.Fprintf(w, "\n# OpenVPN tells by netwatch hook openvpn that a tunnel came or went: its scripts run\n"+
+	fmt.Fprintf(d, "\n# OpenVPN tells by netwatch hook openvpn that a tunnel came or went: its scripts run\n"+
 		"# as root first, and later as the user that it becomes.\n[source.openvpn]\nusers = %s\n", list(users))
 }
 
 // turnRules are what to do for one coturn.
-func (f Findings) turnRules(w *strings.Builder, t Turn) {
+func (d *draft) turnRules(t machine.Turn) {
 	stem := strings.TrimSuffix(t.Unit, ".service")
 	rotate, restart, verify := "rotate coturn "+word(t.File), "restart "+t.Unit, "verify turn "+word(t.File)
-	fmt.Fprintf(w, "\n# The address is another, or somebody rewrote the file of %s: put it right.\n"+
-		"# The restart is skipped when the file was right. A caller's way in proves it.\n[[rule]]\nname = %s\non   = [\"started\", \"ip-changed\", \"file-changed\"]\n"+
+	fmt.Fprintf(d, "\n# The address is another, or somebody rewrote the file of %s: put it right.\n"+
+		"# The restart is skipped when the file was right. A caller's way in proves it.\n[[rule]]\nname = %s\n"+
+		"on   = [\"started\", \"ip-changed\", \"file-changed\"]\n"+
 		"do   = %s\n", netwatch.Printable(stem), quote(stem), steps(rotate, restart, verify))
 	on := `"addr-changed"`
-	if len(f.VPNs) > 0 {
+	if len(d.VPNs) > 0 {
 		on = `"vpn-changed", "addr-changed"`
 	}
-	fmt.Fprintf(w, "\n# This machine has other addresses: coturn must be started to listen on them, also\n"+
+	fmt.Fprintf(d, "\n# This machine has other addresses: coturn must be started to listen on them, also\n"+
 		"# where the public one is the same.\n[[rule]]\nname   = %s\non     = [%s]\nsettle = \"5s\"\n"+
 		"do     = %s\n", quote(stem+" moves"), on, steps("probe stun", rotate, restart+" always", verify))
 }
@@ -158,16 +166,16 @@ func steps(lines ...string) string {
 }
 
 // certRules have those that serve a certificate read it again.
-func (f Findings) certRules(w *strings.Builder) {
-	served := f.Served()
+func (d *draft) certRules() {
+	served := d.Served()
 	for _, c := range served {
 		var steps []string
-		for _, t := range f.Turns {
+		for _, t := range d.Turns {
 			if t.Certificate.File == c.File {
 				steps = append(steps, quote("signal USR2 "+t.Unit))
 			}
 		}
-		for _, s := range f.Synapses {
+		for _, s := range d.Synapses {
 			if s.Certificate.File == c.File {
 				steps = append(steps, quote("reload-or-restart "+s.Unit))
 			}
@@ -176,7 +184,8 @@ func (f Findings) certRules(w *strings.Builder) {
 		if len(served) > 1 {
 			match = fmt.Sprintf("match = { file = %s }\n", quote(c.File))
 		}
-		fmt.Fprintf(w, "\n# The certificate is another: have it read again. coturn keeps its calls.\n[[rule]]\nname = %s\non   = [\"cert-renewed\"]\n%sdo   = [%s]\n",
+		fmt.Fprintf(d, "\n# The certificate is another: have it read again. coturn keeps its calls.\n[[rule]]\nname = %s\n"+
+			"on   = [\"cert-renewed\"]\n%sdo   = [%s]\n",
 			quote("certificate "+netwatch.Printable(c.File)), match, strings.Join(steps, ", "))
 	}
 }

@@ -1,4 +1,4 @@
-package setup
+package doctor
 
 import (
 	"bytes"
@@ -14,95 +14,7 @@ import (
 	"netwatch"
 	"netwatch/actions"
 	"netwatch/servers"
-	"netwatch/sources"
 )
-
-// told is what the servers of a source said for one family.
-type told struct {
-	family  netwatch.Family
-	source  string
-	answers []sources.Answer
-	// address is what follows from that; invalid with err.
-	address netip.Addr
-	err     error
-}
-
-// ask asks all servers of all sources at the same time.
-func (s *scene) ask(ctx context.Context) (all []told) {
-	ctx, cancel := context.WithTimeout(ctx, addressTime)
-	defer cancel()
-	for _, source := range s.cfg.Sources {
-		stun, ok := source.Settings.(*sources.STUN)
-		if !ok {
-			continue
-		}
-		answers := stun.All(ctx)
-		for _, family := range stun.Families {
-			t := told{family: family, source: source.Name}
-			for _, a := range answers {
-				if a.Family == family {
-					t.answers = append(t.answers, a)
-				}
-			}
-			t.address, _, t.err = sources.Verdict(t.answers, stun.Agree)
-			all = append(all, t)
-		}
-	}
-	return all
-}
-
-// known are the addresses that follow from what the servers say.
-func (s *scene) known() map[netwatch.Family]netip.Addr {
-	all := map[netwatch.Family]netip.Addr{}
-	for _, t := range s.told() {
-		if t.err == nil {
-			all[t.family] = t.address
-		}
-	}
-	return all
-}
-
-// checkServers looks whether the servers agree.
-func checkServers(_ context.Context, s *scene) (found []Finding) {
-	some := len(s.known()) > 0
-	for _, t := range s.told() {
-		found = append(found, t.judge(some)...)
-	}
-	if len(found) == 0 {
-		return []Finding{{Problem, "servers", "no source asks for the public address", "add a section [source.stun]"}}
-	}
-	return found
-}
-
-// judge says what is to be thought of the answers for a family. A family that
-// nobody answers for is not to be had here, if another is. Of silent servers there
-// may be as many as the rest still agree without.
-func (t told) judge(some bool) (found []Finding) {
-	what := fmt.Sprintf("servers of %s, %s", t.source, t.family)
-	silent := 0
-	for _, a := range t.answers {
-		switch {
-		case a.Err != nil:
-			silent++
-		case t.err == nil && a.Address != t.address:
-			found = append(found, Finding{
-				Problem, what, fmt.Sprintf("%s says %s, and the others %s", a.Server, a.Address, t.address),
-				"if that stays so, take it out of servers: it lies, or is reached by another way",
-			})
-		}
-	}
-	switch {
-	case t.err == nil:
-		text := fmt.Sprintf("%s, said by %d of %d", t.address, len(t.answers)-silent-len(found), len(t.answers))
-		return append([]Finding{{OK, what, text, ""}}, found...)
-	case silent == len(t.answers) && some:
-		return []Finding{{OK, what, "there is none here", ""}}
-	}
-	return []Finding{{Problem, what, t.err.Error(), "netwatch probe shows what each says; a firewall must let UDP out, and the answers in"}}
-}
-
-// shared is what carriers have between their NAT and their customers (RFC 6598).
-var shared = netip.MustParsePrefix("100.64.0.0/10")
 
 // checkAddress looks whether this machine has the public address itself, and
 // whether a NAT between is one's own.
@@ -149,14 +61,17 @@ func (s *scene) server(family netwatch.Family) netip.AddrPort {
 // judgeNAT says what a NAT means: own is this machine's address, on are the first
 // routers on the way to the internet, invalid where one keeps silent.
 func judgeNAT(what string, public, own netip.Addr, on []netip.Addr) Finding {
-	i := slices.IndexFunc(append([]netip.Addr{own}, on...), shared.Contains)
-	if i >= 0 {
+	way := append([]netip.Addr{own}, on...)
+	if i := slices.IndexFunc(way, netwatch.CGNAT.Contains); i >= 0 {
 		return Finding{
-			Warning, what, fmt.Sprintf("%s is behind a NAT of the provider: %s is on the way", public, append([]netip.Addr{own}, on...)[i]),
+			Warning, what, fmt.Sprintf("%s is behind a NAT of the provider: %s is on the way", public, way[i]),
 			"callers reach coturn only if the provider gives this line a public address of its own, or over a VPN that has one",
 		}
 	}
-	return Finding{OK, what, fmt.Sprintf("%s is a router's, and this machine has %s: the router must forward the ports of coturn to it", public, own), ""}
+	return Finding{
+		OK, what, fmt.Sprintf("%s is a router's, and this machine has %s: the router must forward the ports of coturn to it",
+			public, own), "",
+	}
 }
 
 func ownAddresses() (all []netip.Addr, err error) {
@@ -176,13 +91,14 @@ func ownAddresses() (all []netip.Addr, err error) {
 // whether rotate would find nothing to change.
 func checkExternal(_ context.Context, s *scene) (found []Finding) {
 	known := s.known()
-	for _, r := range rotations(s.cfg) {
+	for _, r := range s.cfg.Rotations() {
 		file := string(r.File)
-		text, err := s.Tree.read(file)
+		text, err := s.Tree.Read(file)
 		switch {
 		case err != nil:
-			err = fmt.Errorf("reading it: %w", bare(err))
-			found = append(found, wrong(Problem, file, netwatch.WithHint(err, "name the file that coturn is started with in the rule, or restore it")))
+			err = netwatch.WithHint(fmt.Errorf("reading it: %w", netwatch.WithoutPath(err)),
+				"name the file that coturn is started with in the rule, or restore it")
+			found = append(found, wrong(Problem, file, err))
 		case len(known) == 0:
 			found = append(found, Finding{Unknown, file, "the public address is not known", ""})
 		default:
@@ -201,11 +117,15 @@ func judgeExternal(file string, text []byte, known map[netwatch.Family]netip.Add
 	is, public := addresses(server.Advertised(text)), addresses(slices.Collect(maps.Values(known)))
 	switch {
 	case len(bytes.TrimSpace(text)) == 0:
-		return Finding{Problem, file, "it is empty: coturn starts as an open relay", "restore it from a backup, then restart coturn"}
+		return Finding{
+			Problem, file, "it is empty: coturn starts as an open relay", "restore it from a backup, then restart coturn",
+		}
 	case err != nil:
 		return wrong(Problem, file, err)
 	case !bytes.Equal(want, text):
-		return Finding{Problem, file, fmt.Sprintf("external-ip is %s, and the public address %s", is, public), "netwatch fire ip-changed"}
+		return Finding{
+			Problem, file, fmt.Sprintf("external-ip is %s, and the public address %s", is, public), "netwatch fire ip-changed",
+		}
 	}
 	return Finding{OK, file, "external-ip is " + is, ""}
 }
@@ -265,7 +185,8 @@ func judgeDomain(domain string, all []netip.Addr, err error, known map[netwatch.
 		return Finding{Unknown, domain, "as seen from here it has no public address", ""}
 	case len(differ) > 0:
 		return Finding{
-			Problem, domain, fmt.Sprintf("leads to %s, and the public address is %s", addresses(differ), addresses(slices.Collect(maps.Values(known)))),
+			Problem, domain, fmt.Sprintf("leads to %s, and the public address is %s",
+				addresses(differ), addresses(slices.Collect(maps.Values(known)))),
 			"have the A or AAAA record say it, as with a client of dynamic DNS",
 		}
 	}
@@ -279,7 +200,7 @@ func checkRelays(ctx context.Context, s *scene) (found []Finding) {
 	for family, a := range s.known() {
 		known[family] = netwatch.Address{Address: a}
 	}
-	for _, r := range rotations(s.cfg) {
+	for _, r := range s.cfg.Rotations() {
 		what := "relays by " + string(r.File)
 		if len(known) == 0 {
 			found = append(found, Finding{Unknown, what, "the public address is not known", ""})

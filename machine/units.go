@@ -1,4 +1,4 @@
-package setup
+package machine
 
 import (
 	"os"
@@ -10,7 +10,9 @@ import (
 
 // unitDirs are where systemd has its units, the first that has a name wins
 // (systemd.unit(5)); what is below /run does not last.
-var unitDirs = []string{"/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"}
+var unitDirs = []string{
+	"/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system",
+}
 
 // A unit is a service as its file has it, without drop-ins.
 type unit struct {
@@ -26,14 +28,14 @@ func (s *search) units() []unit {
 	var all []unit
 	seen := map[string]bool{}
 	for _, dir := range unitDirs {
-		for _, file := range s.tree.glob(dir + "/*.service") {
+		for _, file := range s.tree.Glob(dir + "/*.service") {
 			name := path.Base(file)
 			if seen[name] || strings.HasSuffix(name, "@.service") {
 				continue
 			}
 			seen[name] = true
 			// To /dev/null is masked, to another name an alias.
-			if to, err := os.Readlink(s.tree.host(file)); err == nil && path.Base(to) != name {
+			if to, err := os.Readlink(s.tree.Host(file)); err == nil && path.Base(to) != name {
 				continue
 			}
 			all = append(all, unit{name, execStart(s.read(file)), s.enabled(name)})
@@ -47,7 +49,7 @@ func (s *search) units() []unit {
 // symlink.
 func (s *search) enabled(name string) bool {
 	for _, dir := range []string{"*.wants", "*.requires"} {
-		if found, _ := filepath.Glob(s.tree.host("/etc/systemd/system/" + dir + "/" + name)); len(found) > 0 {
+		if found, _ := filepath.Glob(s.tree.Host("/etc/systemd/system/" + dir + "/" + name)); len(found) > 0 {
 			return true
 		}
 	}
