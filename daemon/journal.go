@@ -59,8 +59,8 @@ func journalFields(line []byte) map[string]string {
 // isJournal says whether what is written to w goes to journald, which then says
 // so in JOURNAL_STREAM (systemd.exec(5)).
 func isJournal(w io.Writer) bool {
-	file := fileOf(w)
-	if file == nil {
+	file, ok := w.(interface{ Fd() uintptr })
+	if !ok {
 		return false
 	}
 	var st unix.Stat_t

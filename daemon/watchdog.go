@@ -33,7 +33,7 @@ func watchdog() (<-chan time.Time, error) {
 // for ever keeps it from returning, which tells as much: systemd then ends
 // netwatch with SIGABRT, upon which Go writes all stacks to the log, and starts
 // it again.
-func (d *daemon) feed() {
+func (d *Daemon) feed() {
 	err := d.hung()
 	if err == nil {
 		d.tell(systemd.SdNotifyWatchdog)
@@ -45,7 +45,7 @@ func (d *daemon) feed() {
 
 // hung says which of the parts that must be alive is not: the runs of rules, the
 // state, or a source; or nil.
-func (d *daemon) hung() error {
+func (d *Daemon) hung() error {
 	errs := []error{d.rules.Hung()}
 	if overdue(d.store.Writing()) {
 		errs = append(errs, fmt.Errorf("the state is still not written after %s", hungAfter))

@@ -17,12 +17,13 @@ import (
 	"github.com/rs/zerolog"
 
 	"netwatch"
+	"netwatch/actions"
 	"netwatch/config"
 	"netwatch/state"
 )
 
 // quiet is a daemon that is not run, and the log that it writes.
-func quiet(t *testing.T) (*daemon, *strings.Builder) {
+func quiet(t *testing.T) (*Daemon, *strings.Builder) {
 	t.Helper()
 	dir, log := t.TempDir(), &strings.Builder{}
 	file := filepath.Join(dir, "netwatch.toml")
@@ -30,7 +31,7 @@ func quiet(t *testing.T) (*daemon, *strings.Builder) {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	d, err := newDaemon(file, zerolog.New(zerolog.SyncWriter(log)))
+	d, err := New(file, "devel", zerolog.New(zerolog.SyncWriter(log)), actions.Env{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +149,7 @@ func TestDaemonFeedsItsWatchdog(t *testing.T) {
 	t.Setenv("WATCHDOG_USEC", "20000")
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
-	go func() { done <- d.run(ctx) }()
+	go func() { done <- d.run(ctx, nil) }()
 	deadline := time.Now().Add(10 * time.Second)
 	for fed := 0; fed < 3 && !t.Failed(); fed += strings.Count(strings.Join(heard(), " "), systemd.SdNotifyWatchdog) {
 		if time.Now().After(deadline) {

@@ -125,7 +125,7 @@ func TestPut(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if got, err := (granted{path: path, text: c.text}).put(); got != c.want || err != nil {
+		if got, err := (File{Path: path, Text: c.text}).Put(); got != c.want || err != nil {
 			t.Errorf("%d: %s %v, want %s", i, got, err, c.want)
 		}
 		text, err := os.ReadFile(path)
@@ -140,18 +140,18 @@ func TestPut(t *testing.T) {
 
 // What a source takes for public, the helper takes for public, and no more.
 func TestAccepted(t *testing.T) {
-	cfg, err := config.Load("../../packaging/reference.toml", actions.Env{})
+	cfg, err := config.Load("../packaging/reference.toml", actions.Env{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := accepted(cfg); len(got) != 0 {
+	if got := needsOf(cfg).accept; len(got) != 0 {
 		t.Errorf("the reference accepts %v", got)
 	}
 	cfg, err = config.Parse("x", []byte("[source.stun]\naccept = [\"127.0.0.0/8\"]\n[[rule]]\non = [\"started\"]\ndo = [\"probe\"]\n"), actions.Env{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := accepted(cfg); len(got) != 1 || got[0].String() != "127.0.0.0/8" {
+	if got := needsOf(cfg).accept; len(got) != 1 || got[0].String() != "127.0.0.0/8" {
 		t.Errorf("it accepts %v", got)
 	}
 }
@@ -171,8 +171,8 @@ do = ["rotate coturn /etc/c", "verify turn /etc/d", "http POST @/etc/url header=
 	if err != nil {
 		t.Fatal(err)
 	}
-	needs, secret := readings(cfg)
-	if got := fmt.Sprint(needs, secret); got != "[{/etc/a true} {/etc/b true} {/etc/d false}] [/etc/url /etc/header /etc/body]" {
+	n := needsOf(cfg)
+	if got := fmt.Sprint(n.reads, n.secrets); got != "[{/etc/a true} {/etc/b true} {/etc/d false}] [/etc/url /etc/header /etc/body]" {
 		t.Error(got)
 	}
 }

@@ -1,0 +1,59 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/rs/zerolog"
+
+	"netwatch/actions"
+	"netwatch/control"
+)
+
+// Who does not wait may have gone before his event is accepted.
+func TestFireOfWhoHasGone(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "netwatch.toml")
+	text := fmt.Sprintf("[daemon]\nsocket = %q\nstate = %q\n[[rule]]\non = [\"vpn-changed\"]\ndo = [\"exec /bin/true\"]\n", dir+"/s", dir+"/state")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d, err := New(file, "devel", zerolog.Nop(), actions.Env{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.store.Close()
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	a, err := served{d}.Fire(gone, control.OpenVPNRequest(nil, os.Getenv), nil)
+	if err != nil || len(a.Rules) != 1 {
+		t.Errorf("%+v, %v", a, err)
+	}
+	d.rules.Drain(t.Context())
+}
+
+// An event is of the source that lets its user fire.
+func TestSourceOfTheUser(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "netwatch.toml")
+	text := fmt.Sprintf("[daemon]\nsocket = %q\nstate = %q\n[source.office]\nkind = \"openvpn\"\nusers = [\"root\"]\n"+
+		"[source.guest]\nkind = \"openvpn\"\nusers = [\"nobody\"]\n[[rule]]\non = [\"vpn-changed\"]\ndo = [\"exec /bin/true\"]\n", dir+"/s", dir+"/state")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d, err := New(file, "devel", zerolog.Nop(), actions.Env{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.store.Close()
+	for uid, want := range map[uint32]string{0: "office", 65534: "guest"} {
+		r := control.OpenVPNRequest(nil, os.Getenv)
+		r.UID = uid
+		if got, err := (served{d}).sourceOf(r); got != want || err != nil {
+			t.Errorf("of user %d: %s, %v", uid, got, err)
+		}
+	}
+}
