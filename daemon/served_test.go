@@ -2,9 +2,7 @@ package daemon
 
 import (
 	"context"
-	"fmt"
 	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/rs/zerolog"
@@ -15,12 +13,7 @@ import (
 
 // Who does not wait may have gone before his event is accepted.
 func TestFireOfWhoHasGone(t *testing.T) {
-	dir := t.TempDir()
-	file := filepath.Join(dir, "netwatch.toml")
-	text := fmt.Sprintf("[daemon]\nsocket = %q\nstate = %q\n[[rule]]\non = [\"vpn-changed\"]\ndo = [\"exec /bin/true\"]\n", dir+"/s", dir+"/state")
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	file := configured(t, "[[rule]]\non = [\"vpn-changed\"]\ndo = [\"exec /bin/true\"]\n")
 	d, err := New(file, "devel", zerolog.Nop(), actions.Env{})
 	if err != nil {
 		t.Fatal(err)
@@ -37,13 +30,8 @@ func TestFireOfWhoHasGone(t *testing.T) {
 
 // An event is of the source that lets its user fire.
 func TestSourceOfTheUser(t *testing.T) {
-	dir := t.TempDir()
-	file := filepath.Join(dir, "netwatch.toml")
-	text := fmt.Sprintf("[daemon]\nsocket = %q\nstate = %q\n[source.office]\nkind = \"openvpn\"\nusers = [\"root\"]\n"+
-		"[source.guest]\nkind = \"openvpn\"\nusers = [\"nobody\"]\n[[rule]]\non = [\"vpn-changed\"]\ndo = [\"exec /bin/true\"]\n", dir+"/s", dir+"/state")
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	file := configured(t, "[source.office]\nkind = \"openvpn\"\nusers = [\"root\"]\n"+
+		"[source.guest]\nkind = \"openvpn\"\nusers = [\"nobody\"]\n[[rule]]\non = [\"vpn-changed\"]\ndo = [\"exec /bin/true\"]\n")
 	d, err := New(file, "devel", zerolog.Nop(), actions.Env{})
 	if err != nil {
 		t.Fatal(err)

@@ -25,12 +25,8 @@ import (
 // quiet is a daemon that is not run, and the log that it writes.
 func quiet(t *testing.T) (*Daemon, *strings.Builder) {
 	t.Helper()
-	dir, log := t.TempDir(), &strings.Builder{}
-	file := filepath.Join(dir, "netwatch.toml")
-	text := fmt.Sprintf("[daemon]\nsocket = %q\nstate = %q\n[[rule]]\non = [\"x\"]\ndo = [\"exec /bin/true\"]\n", dir+"/sock", dir+"/state")
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	log := &strings.Builder{}
+	file := configured(t, "[[rule]]\non = [\"x\"]\ndo = [\"exec /bin/true\"]\n")
 	d, err := New(file, "devel", zerolog.New(zerolog.SyncWriter(log)), actions.Env{})
 	if err != nil {
 		t.Fatal(err)
