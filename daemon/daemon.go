@@ -38,7 +38,10 @@ type Daemon struct {
 // New reads the configuration and the state, and starts nothing. Of env it takes how
 // files are rewritten; what else actions get is its own. Run closes the state.
 func New(file, version string, log zerolog.Logger, env actions.Env) (*Daemon, error) {
-	d := &Daemon{version: version, since: time.Now(), env: env, history: control.NewHistory(), metrics: control.NewMetrics()}
+	d := &Daemon{
+		version: version, since: time.Now(), env: env,
+		history: control.NewHistory(), metrics: control.NewMetrics(),
+	}
 	d.env.Probe, d.env.Starts = d.probe, starts{d}
 	cfg, err := config.Load(file, d.env)
 	if err != nil {
@@ -53,7 +56,8 @@ func New(file, version string, log zerolog.Logger, env actions.Env) (*Daemon, er
 	d.store.Notify(d.unwritten)
 	d.rules = hooks.New(hooks.NewTable(cfg.Rules), d.store, d.report)
 	d.watch = newWatchers(d.emit, d.report, sources.Env{
-		Known: d.store.Known, Confirm: d.store.Confirm, Seen: d.store.Seen, See: d.store.See, Wrote: d.store.Wrote, Log: d.log,
+		Known: d.store.Known, Confirm: d.store.Confirm, Seen: d.store.Seen, See: d.store.See,
+		Wrote: d.store.Wrote, Log: d.log,
 	})
 	if aside != "" {
 		d.note(fmt.Errorf("reading the state: it was damaged; it is kept as %s, and netwatch begins from the present", aside))

@@ -167,11 +167,11 @@ func TestWhatRuns(t *testing.T) {
 	r := started(t, text+"[[rule]]\nname = \"one\"\non = [\"x\"]\ndo = [\"exec /bin/true\"]\n")
 	want := slices.Concat(sockets, kinds, []string{"rule one"})
 	if diff := cmp.Diff(want, r.parts()); diff != "" {
-		t.Error(diff)
+		t.Fatal(diff)
 	}
 	kept := r.watch.all[1]
-	r.reload("[source.other]\nkind = \"file\"\nfiles = [\"/etc/passwd\"]\n[source." + kept.Name + "]\n" + settings[kept.Name] +
-		"[[rule]]\nname = \"two\"\non = [\"y\"]\ndo = [\"exec /bin/true\"]\n")
+	r.reload("[source.other]\nkind = \"file\"\n" + settings["file"] +
+		"[source." + kept.Name + "]\n" + settings[kept.Name] + "[[rule]]\nname = \"two\"\non = [\"y\"]\ndo = [\"exec /bin/true\"]\n")
 	want = slices.Concat(sockets, []string{"source other: file", kinds[1], "rule two"})
 	if diff := cmp.Diff(want, r.parts()); diff != "" {
 		t.Error(diff)
@@ -241,7 +241,7 @@ func TestDrained(t *testing.T) {
 	if err := unix.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r := started(t, fmt.Sprintf("[[rule]]\nname = \"slow\"\non = [\"x\"]\nsettle = \"0s\"\ndo = [\"exec /bin/cat %s\"]\n", fifo))
+	r := started(t, "[[rule]]\nname = \"slow\"\non = [\"x\"]\nsettle = \"0s\"\ndo = [\"exec /bin/cat "+fifo+"\"]\n")
 	none := func(netwatch.Entry) {}
 	err := r.client.Fire(t.Context(), control.Request{Event: "x", NoWait: true}, func(control.Accepted) {}, none)
 	if err != nil {
@@ -271,8 +271,8 @@ func TestDrained(t *testing.T) {
 	}
 	past, _, leave := r.history.Follow()
 	leave()
-	if last := past[len(past)-1]; last.Kind != netwatch.EntryRun || last.Outcome != netwatch.Changed {
-		t.Errorf("the last of history is %+v", last)
+	if n := len(past); n == 0 || past[n-1].Kind != netwatch.EntryRun || past[n-1].Outcome != netwatch.Changed {
+		t.Errorf("at the end of history is no run: %+v", past)
 	}
 	next, err := New(r.file, "devel", zerolog.Nop(), actions.Env{})
 	if err != nil {

@@ -23,7 +23,8 @@ type served struct{ *Daemon }
 // if none can tell, the rules act on what is known.
 func (d served) Fire(ctx context.Context, r control.Request, watch func(netwatch.Entry)) (control.Accepted, error) {
 	if table := d.rules.Table(); !table.Has(r.Event) {
-		return control.Accepted{}, fmt.Errorf("%w: %q; rules name %s", control.ErrUnknownEvent, r.Event, strings.Join(table.Events(), ", "))
+		names := strings.Join(table.Events(), ", ")
+		return control.Accepted{}, fmt.Errorf("%w: %q; rules name %s", control.ErrUnknownEvent, r.Event, names)
 	}
 	source, err := d.sourceOf(r)
 	if err != nil {
@@ -95,7 +96,10 @@ func (d served) look(ctx context.Context, ev netwatch.Event, watch func(netwatch
 		return
 	}
 	err := fmt.Errorf("looking again: %w; acting on what is known", r.Err)
-	e := netwatch.Entry{Time: time.Now(), Kind: netwatch.EntryNote, ID: ev.ID, Event: ev.Name, Error: err.Error(), Hint: netwatch.Hint(err)}
+	e := netwatch.Entry{
+		Time: time.Now(), Kind: netwatch.EntryNote, ID: ev.ID, Event: ev.Name,
+		Error: err.Error(), Hint: netwatch.Hint(err),
+	}
 	d.report(e)
 	if watch != nil {
 		watch(e)

@@ -31,7 +31,8 @@ func TestFireOfWhoHasGone(t *testing.T) {
 // An event is of the source that lets its user fire.
 func TestSourceOfTheUser(t *testing.T) {
 	file := configured(t, "[source.office]\nkind = \"openvpn\"\nusers = [\"root\"]\n"+
-		"[source.guest]\nkind = \"openvpn\"\nusers = [\"nobody\"]\n[[rule]]\non = [\"vpn-changed\"]\ndo = [\"exec /bin/true\"]\n")
+		"[source.guest]\nkind = \"openvpn\"\nusers = [\"nobody\"]\n"+
+		"[[rule]]\non = [\"vpn-changed\"]\ndo = [\"exec /bin/true\"]\n")
 	d, err := New(file, "devel", zerolog.Nop(), actions.Env{})
 	if err != nil {
 		t.Fatal(err)

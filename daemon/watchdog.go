@@ -40,7 +40,8 @@ func (d *Daemon) feed() {
 		return
 	}
 	d.note(netwatch.WithHint(fmt.Errorf("feeding systemd's watchdog: %w", err),
-		"systemd restarts netwatch now, which then does what it had accepted; if it comes again, look at the disk and at what the step does"))
+		"systemd restarts netwatch now, which then does what it had accepted; "+
+			"if it comes again, look at the disk and at what the step does"))
 }
 
 // hung says which of the parts that must be alive is not: the runs of rules, the

@@ -89,7 +89,9 @@ func TestFeed(t *testing.T) {
 	if d.feed(); len(heard()) != 0 {
 		t.Error("a source hangs, and the watchdog is fed")
 	}
-	if text := log.String(); !strings.Contains(text, "stun is still at a look after 1m0s") || !strings.Contains(text, `"hint":"systemd restarts netwatch`) {
+	text := log.String()
+	if !strings.Contains(text, "stun is still at a look after 1m0s") ||
+		!strings.Contains(text, `"hint":"systemd restarts netwatch`) {
 		t.Errorf("the log says: %s", text)
 	}
 	w.source = asleep{}

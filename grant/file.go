@@ -50,7 +50,8 @@ func (f File) makeDir() error {
 // write replaces the file. The name of the temporary one begins with a dot, so
 // that neither polkitd nor systemd reads it.
 func (f File) write() error {
-	temporary, err := renameio.NewPendingFile(f.Path, renameio.WithTempDir(filepath.Dir(f.Path)), renameio.WithStaticPermissions(0o644))
+	temporary, err := renameio.NewPendingFile(f.Path,
+		renameio.WithTempDir(filepath.Dir(f.Path)), renameio.WithStaticPermissions(0o644))
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -34,6 +35,10 @@ func TestGrantsNothing(t *testing.T) {
 	dropIn, err := helperDropIn(nil, nil)
 	if text := polkitRules(nil) + dropIn; text != "" || err != nil {
 		t.Error(text, err)
+	}
+	files, err := Needs{}.Files(t.Context())
+	if err != nil || !slices.Equal(files, []File{{polkitFile, ""}, {dropInFile, ""}}) {
+		t.Error(files, err)
 	}
 }
 
@@ -83,7 +88,8 @@ func TestHelperDropInPlain(t *testing.T) {
 		if out, err := helperDropIn([]rotationGrant{{dirs: []string{"/" + text}}}, nil); err == nil {
 			t.Errorf("directory %+q: it is\n%q", text, out)
 		}
-		out, err := helperDropIn([]rotationGrant{{Grant: helper.Grant{File: text, Readers: []access.Reader{{User: text}}}}}, nil)
+		g := helper.Grant{File: text, Readers: []access.Reader{{User: text}}}
+		out, err := helperDropIn([]rotationGrant{{Grant: g}}, nil)
 		lines := strings.Split(strings.TrimSuffix(out, "\n"), "\n")
 		if err == nil && (len(lines) != 3 || netwatch.CheckPlain(lines[2]) != nil) {
 			t.Errorf("%+q: it is\n%q", text, out)
@@ -147,7 +153,8 @@ func TestAccepted(t *testing.T) {
 	if got := needsOf(cfg).accept; len(got) != 0 {
 		t.Errorf("the reference accepts %v", got)
 	}
-	cfg, err = config.Parse("x", []byte("[source.stun]\naccept = [\"127.0.0.0/8\"]\n[[rule]]\non = [\"started\"]\ndo = [\"probe\"]\n"), actions.Env{})
+	text := "[source.stun]\naccept = [\"127.0.0.0/8\"]\n[[rule]]\non = [\"started\"]\ndo = [\"probe\"]\n"
+	cfg, err = config.Parse("x", []byte(text), actions.Env{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,13 +173,15 @@ files = ["/etc/crt.pem"]
 key = ["/etc/key.pem"]
 [[rule]]
 on = ["started"]
-do = ["rotate coturn /etc/c", "verify turn /etc/d", "http POST @/etc/url header=@/etc/header 'header=X: y' body=@/etc/body", "http GET http://host/"]
+do = ["rotate coturn /etc/c", "verify turn /etc/d", "http GET http://host/",
+  "http POST @/etc/url header=@/etc/header 'header=X: y' body=@/etc/body"]
 `), actions.Env{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	n := needsOf(cfg)
-	if got := fmt.Sprint(n.reads, n.secrets); got != "[{/etc/a true} {/etc/b true} {/etc/d false}] [/etc/url /etc/header /etc/body]" {
+	const want = "[{/etc/a true} {/etc/b true} {/etc/d false}] [/etc/url /etc/header /etc/body]"
+	if got := fmt.Sprint(n.reads, n.secrets); got != want {
 		t.Error(got)
 	}
 }
@@ -184,7 +193,9 @@ func TestClosed(t *testing.T) {
 		t.Fatal(err)
 	}
 	him := access.User{UID: 61007, GID: 61007}
-	if errs := closed(him, file); len(errs) != 1 || !strings.Contains(errs[0].Error(), "netwatch cannot read "+file) || !strings.Contains(netwatch.Hint(errs[0]), "chmod 640 "+file) {
+	errs := closed(him, file)
+	if len(errs) != 1 || !strings.Contains(errs[0].Error(), "netwatch cannot read "+file) ||
+		!strings.Contains(netwatch.Hint(errs[0]), "chmod 640 "+file) {
 		t.Errorf("of a closed one it says %v", errs)
 	}
 	for _, well := range []string{"/etc/passwd", file + "-absent"} {

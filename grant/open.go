@@ -86,7 +86,8 @@ func closed(user access.User, file string) []error {
 	}
 	err = fmt.Errorf("%s cannot read %s, which may hold a secret and is not opened by this", helper.User, file)
 	file = netwatch.ShellPath(file)
-	return []error{netwatch.WithHint(err, "chgrp "+helper.User+" "+file+" && chmod 640 "+file+", and let the group into its directory")}
+	hint := "chgrp " + helper.User + " " + file + " && chmod 640 " + file + ", and let the group into its directory"
+	return []error{netwatch.WithHint(err, hint)}
 }
 
 // elsewhere is the finding that a file is not where its path says, by the doing of

@@ -32,7 +32,8 @@ func (c *command) grantCommand() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&g.dryRun, "dry-run", false, "print what would be written, and write nothing")
 	cmd.Flags().BoolVar(&g.revoke, "revoke", false, "take everything back, whatever the configuration is")
-	cmd.Flags().StringVar(&g.part, "part", "", "do only this `PART`: rules (polkit's and the helper's), or files (that are opened)")
+	cmd.Flags().StringVar(&g.part, "part", "",
+		"do only this `PART`: rules (polkit's and the helper's), or files (that are opened)")
 	return cmd
 }
 
@@ -83,7 +84,8 @@ func (g *granting) preview(needs grant.Needs, files []grant.File) error {
 // grant writes the files and opens others, and prints what it did.
 func (g *granting) grant(ctx context.Context, needs grant.Needs, files []grant.File) error {
 	if os.Geteuid() != 0 {
-		return netwatch.WithHint(fmt.Errorf("granting: %w", fs.ErrPermission), "run it as root; --dry-run shows what it would write")
+		err := fmt.Errorf("granting: %w", fs.ErrPermission)
+		return netwatch.WithHint(err, "run it as root; --dry-run shows what it would write")
 	}
 	for _, f := range files {
 		did, err := f.Put()
