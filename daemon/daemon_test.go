@@ -219,14 +219,14 @@ func TestReloaded(t *testing.T) {
 	r := started(t, fmt.Sprintf(rule, "one", "x", "exec /bin/true"))
 	defer r.stop()
 	r.reload(fmt.Sprintf(rule, "wrong", "y", "exce /bin/true"))
-	if s := (served{r.Daemon}).Status(); !strings.Contains(s.Refused, "unknown step") || s.Rules[0].Name != "one" {
+	if s := (controlled{r.Daemon}).Status(); !strings.Contains(s.Refused, "unknown step") || s.Rules[0].Name != "one" {
 		t.Errorf("after a reload with mistakes: %+v", s)
 	}
 	if _, runs := r.fire("x"); fmt.Sprint(runs) != "[one changed]" {
 		t.Errorf("the runs were %v", runs)
 	}
 	r.reload(fmt.Sprintf(rule, "two", "y", "exec /bin/true"))
-	if s := (served{r.Daemon}).Status(); s.Refused != "" {
+	if s := (controlled{r.Daemon}).Status(); s.Refused != "" {
 		t.Errorf("after a good one: %+v", s)
 	}
 	if _, runs := r.fire("y"); fmt.Sprint(runs) != "[two changed]" {

@@ -138,7 +138,7 @@ func (d *Daemon) started(ctx context.Context) {
 // serve serves until the server is closed; any other end is an error on the
 // channel.
 func serve(d *Daemon, sockets *control.Sockets) (*control.Server, <-chan error) {
-	server, served := control.NewServer(served{d}), make(chan error, 1)
+	server, served := control.NewServer(controlled{d}), make(chan error, 1)
 	go func() {
 		if err := server.Serve(sockets); !errors.Is(err, http.ErrServerClosed) {
 			served <- err

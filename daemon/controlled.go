@@ -15,13 +15,13 @@ import (
 	"netwatch/sources"
 )
 
-// served is the daemon as those see it who are connected to the control socket.
-type served struct{ *Daemon }
+// controlled is the daemon as those see it who are connected to the control socket.
+type controlled struct{ *Daemon }
 
 // Fire accepts an event from the control socket. Fired by hand, ip-changed
 // means "look again and act": the sources are asked before the rules run, and
 // if none can tell, the rules act on what is known.
-func (d served) Fire(ctx context.Context, r control.Request, watch func(netwatch.Entry)) (control.Accepted, error) {
+func (d controlled) Fire(ctx context.Context, r control.Request, watch func(netwatch.Entry)) (control.Accepted, error) {
 	if table := d.rules.Table(); !table.Has(r.Event) {
 		names := strings.Join(table.Events(), ", ")
 		return control.Accepted{}, fmt.Errorf("%w: %q; rules name %s", control.ErrUnknownEvent, r.Event, names)
@@ -52,7 +52,7 @@ func (d served) Fire(ctx context.Context, r control.Request, watch func(netwatch
 
 // sourceOf is the name of the source that a request speaks for, which tells of
 // one event only: what others say is not believed where sources look themselves.
-func (d served) sourceOf(r control.Request) (string, error) {
+func (d controlled) sourceOf(r control.Request) (string, error) {
 	if r.Source == "" {
 		return netwatch.Fired, nil
 	}
@@ -77,7 +77,7 @@ func (d served) sourceOf(r control.Request) (string, error) {
 
 // MayFire says whether a source of the configuration lets a user without
 // privileges fire the event.
-func (d served) MayFire(uid uint32, event string) bool {
+func (d controlled) MayFire(uid uint32, event string) bool {
 	return slices.ContainsFunc(d.config.Load().Sources, func(s config.Source) bool {
 		f, ok := s.Settings.(sources.Fired)
 		return ok && f.Fires() == event && f.MayFire(uid)
@@ -88,7 +88,7 @@ func (d served) MayFire(uid uint32, event string) bool {
 const lookTime = 3 * time.Second
 
 // look asks the sources, and says so if they cannot tell.
-func (d served) look(ctx context.Context, ev netwatch.Event, watch func(netwatch.Entry)) {
+func (d controlled) look(ctx context.Context, ev netwatch.Event, watch func(netwatch.Entry)) {
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
 	r := d.probe(ctx, "")
@@ -106,7 +106,7 @@ func (d served) look(ctx context.Context, ev netwatch.Event, watch func(netwatch
 	}
 }
 
-func (d served) plans(rules []*hooks.Rule) []control.Plan {
+func (d controlled) plans(rules []*hooks.Rule) []control.Plan {
 	plans := make([]control.Plan, len(rules))
 	for i, r := range rules {
 		plans[i] = control.Plan{Name: r.Name, Do: r.Texts()}
@@ -115,10 +115,10 @@ func (d served) plans(rules []*hooks.Rule) []control.Plan {
 }
 
 // Dismiss forgets that a rule failed for good.
-func (d served) Dismiss(rule string) error { return d.rules.Dismiss(rule) }
+func (d controlled) Dismiss(rule string) error { return d.rules.Dismiss(rule) }
 
 // Status is how the daemon stands.
-func (d served) Status() control.Status {
+func (d controlled) Status() control.Status {
 	refused := ""
 	if r := d.refused.Load(); r != nil {
 		refused = *r
@@ -130,7 +130,7 @@ func (d served) Status() control.Status {
 }
 
 // Metrics count what the daemon did.
-func (d served) Metrics() *control.Metrics { return d.metrics }
+func (d controlled) Metrics() *control.Metrics { return d.metrics }
 
 // History is what the daemon did.
-func (d served) History() *control.History { return d.history }
+func (d controlled) History() *control.History { return d.history }

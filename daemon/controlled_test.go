@@ -21,7 +21,7 @@ func TestFireOfWhoHasGone(t *testing.T) {
 	defer d.store.Close()
 	gone, leave := context.WithCancel(t.Context())
 	leave()
-	a, err := served{d}.Fire(gone, control.OpenVPNRequest(nil, os.Getenv), nil)
+	a, err := controlled{d}.Fire(gone, control.OpenVPNRequest(nil, os.Getenv), nil)
 	if err != nil || len(a.Rules) != 1 {
 		t.Errorf("%+v, %v", a, err)
 	}
@@ -41,7 +41,7 @@ func TestSourceOfTheUser(t *testing.T) {
 	for uid, want := range map[uint32]string{0: "office", 65534: "guest"} {
 		r := control.OpenVPNRequest(nil, os.Getenv)
 		r.UID = uid
-		if got, err := (served{d}).sourceOf(r); got != want || err != nil {
+		if got, err := (controlled{d}).sourceOf(r); got != want || err != nil {
 			t.Errorf("of user %d: %s, %v", uid, got, err)
 		}
 	}
