@@ -88,8 +88,7 @@ func TestHelperDropInPlain(t *testing.T) {
 		if out, err := helperDropIn([]rotationGrant{{dirs: []string{"/" + text}}}, nil); err == nil {
 			t.Errorf("directory %+q: it is\n%q", text, out)
 		}
-		g := helper.Grant{File: text, Readers: []access.Reader{{User: text}}}
-		out, err := helperDropIn([]rotationGrant{{Grant: g}}, nil)
+		out, err := helperDropIn([]rotationGrant{{Grant: helper.Grant{File: text, Readers: []access.Reader{{User: text}}}}}, nil)
 		lines := strings.Split(strings.TrimSuffix(out, "\n"), "\n")
 		if err == nil && (len(lines) != 3 || netwatch.CheckPlain(lines[2]) != nil) {
 			t.Errorf("%+q: it is\n%q", text, out)
