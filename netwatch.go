@@ -208,6 +208,14 @@ type Entry struct {
 	Retry *time.Time `json:"retry,omitempty"`
 }
 
+// Brief is e without the words that the step's own entry has said before.
+func (e Entry) Brief() Entry {
+	if e.Kind == EntryRun && e.Step != "" {
+		e.Error, e.Hint, e.Detail = "", "", ""
+	}
+	return e
+}
+
 // The kinds of entries.
 const (
 	EntryEvent = "event"

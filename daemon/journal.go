@@ -47,7 +47,8 @@ func journalFields(line []byte) map[string]string {
 	_ = json.Unmarshal(line, &said) // zerolog writes nothing else
 	fields := map[string]string{"SYSLOG_IDENTIFIER": "netwatch"}
 	for name, value := range map[string]string{
-		"ID": said.ID, "EVENT": said.Event, "SOURCE": said.Source, "RULE": said.Rule, "STEP": said.Step, "OUTCOME": said.Outcome,
+		"ID": said.ID, "EVENT": said.Event, "SOURCE": said.Source,
+		"RULE": said.Rule, "STEP": said.Step, "OUTCOME": said.Outcome,
 	} {
 		if value != "" {
 			fields["NETWATCH_"+name] = value
@@ -59,8 +60,8 @@ func journalFields(line []byte) map[string]string {
 // isJournal says whether what is written to w goes to journald, which then says
 // so in JOURNAL_STREAM (systemd.exec(5)).
 func isJournal(w io.Writer) bool {
-	file := fileOf(w)
-	if file == nil {
+	file, ok := w.(interface{ Fd() uintptr })
+	if !ok {
 		return false
 	}
 	var st unix.Stat_t

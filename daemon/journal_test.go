@@ -31,16 +31,21 @@ func TestJournal(t *testing.T) {
 		got = append(got, sent{message, priority, fields})
 		return nil
 	}, &out})
-	log.Info().Str("id", "i").Str("rule", "r").Str("step", "s").Str("event", "e").Str("source", "o").Str("outcome", "changed").Msg("step")
+	log.Info().Str("id", "i").Str("rule", "r").Str("step", "s").Str("event", "e").Str("source", "o").
+		Str("outcome", "changed").Msg("step")
 	log.Warn().Msg("w")
 	log.Error().Msg("e")
 	down = true
 	log.Error().Msg("d")
 	want := []sent{
-		{`{"level":"info","id":"i","rule":"r","step":"s","event":"e","source":"o","outcome":"changed","message":"step"}`, systemd.PriInfo, map[string]string{
-			"SYSLOG_IDENTIFIER": "netwatch", "NETWATCH_ID": "i", "NETWATCH_RULE": "r", "NETWATCH_STEP": "s",
-			"NETWATCH_EVENT": "e", "NETWATCH_SOURCE": "o", "NETWATCH_OUTCOME": "changed",
-		}},
+		{
+			`{"level":"info","id":"i","rule":"r","step":"s","event":"e","source":"o","outcome":"changed","message":"step"}`,
+			systemd.PriInfo,
+			map[string]string{
+				"SYSLOG_IDENTIFIER": "netwatch", "NETWATCH_ID": "i", "NETWATCH_RULE": "r", "NETWATCH_STEP": "s",
+				"NETWATCH_EVENT": "e", "NETWATCH_SOURCE": "o", "NETWATCH_OUTCOME": "changed",
+			},
+		},
 		{`{"level":"warn","message":"w"}`, systemd.PriWarning, map[string]string{"SYSLOG_IDENTIFIER": "netwatch"}},
 		{`{"level":"error","message":"e"}`, systemd.PriErr, map[string]string{"SYSLOG_IDENTIFIER": "netwatch"}},
 	}

@@ -21,22 +21,23 @@ const maxLines = 1024
 // flushTime is how long the lines that wait may still be taken when netwatch ends.
 const flushTime = time.Second
 
-// newLog logs to w, for a person on a terminal and in JSON elsewhere. Whoever reads
+// NewLog logs to w, for a person on a terminal and in JSON elsewhere. Whoever reads
 // that may stand still or go away: nothing waits for it, and nothing ends. What
-// other packages log goes the same way.
-func newLog(w io.Writer) (zerolog.Logger, *logQueue) {
+// other packages log goes the same way. At the end flush waits for a moment until
+// all is written.
+func NewLog(w io.Writer, terminal bool) (log zerolog.Logger, flush func()) {
 	// Go ends a program whose output is a broken pipe, unless it asks to be told.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-	q := newLogQueue(logTo(w))
-	log := zerolog.New(q).With().Timestamp().Logger()
+	q := newLogQueue(logTo(w, terminal))
+	log = zerolog.New(q).With().Timestamp().Logger()
 	stdlog.SetFlags(0)
 	stdlog.SetOutput(log)
-	return log, q
+	return log, q.flush
 }
 
-func logTo(w io.Writer) zerolog.LevelWriter {
+func logTo(w io.Writer, terminal bool) zerolog.LevelWriter {
 	switch {
-	case isTerminal(w):
+	case terminal:
 		return zerolog.LevelWriterAdapter{Writer: zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly, NoColor: true}}
 	case isJournal(w):
 		return journal{journald.Send, w}

@@ -6,12 +6,9 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	systemd "github.com/coreos/go-systemd/v22/daemon"
-	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
 	"netwatch"
@@ -23,32 +20,18 @@ import (
 // below systemd's 90 s, so that their results are still written.
 const drainTime = 75 * time.Second
 
-func (c *command) runCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "run", Short: "Run the resident daemon", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			log, queue := newLog(cmd.ErrOrStderr())
-			defer queue.flush()
-			d, err := newDaemon(c.config, log)
-			if err != nil {
-				return err
-			}
-			err = d.run(cmd.Context())
-			return errors.Join(err, d.store.Close())
-		},
-	}
+// Run serves until ctx is done, drains, closes the state and returns. It reads the
+// configuration again whenever hangups has a signal.
+func (d *Daemon) Run(ctx context.Context, hangups <-chan os.Signal) error {
+	return errors.Join(d.run(ctx, hangups), d.store.Close())
 }
 
-// run serves until ctx is done, drains, and returns.
-func (d *daemon) run(ctx context.Context) error {
+func (d *Daemon) run(ctx context.Context, hangups <-chan os.Signal) error {
 	sockets, err := control.Listen(string(d.config.Load().Daemon.Socket))
 	if err != nil {
 		return err
 	}
 	d.admit(sockets)
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	defer signal.Stop(hangups)
 	hungry, err := watchdog()
 	if err != nil {
 		d.note(err)
@@ -58,7 +41,7 @@ func (d *daemon) run(ctx context.Context) error {
 	d.watch.set(d.config.Load().Sources)
 	defer d.start(ctx)()
 	d.tell(systemd.SdNotifyReady)
-	d.log.Info().Str("version", version).Str("config", d.config.Load().File).Msg("ready")
+	d.log.Info().Str("version", d.version).Str("config", d.config.Load().File).Msg("ready")
 	for {
 		select {
 		case <-hangups:
@@ -84,7 +67,7 @@ func (d *daemon) run(ctx context.Context) error {
 }
 
 // admit says who may connect where, as the configuration has it.
-func (d *daemon) admit(sockets *control.Sockets) {
+func (d *Daemon) admit(sockets *control.Sockets) {
 	var users []uint32
 	for _, s := range d.config.Load().Sources {
 		if f, ok := s.Settings.(sources.Fired); ok {
@@ -105,7 +88,7 @@ const settleTime = time.Second
 
 // letHandOver returns when those who are connected have handed over their events.
 // No others are accepted: the sockets are closed.
-func (d *daemon) letHandOver(server *control.Server, served <-chan error) {
+func (d *Daemon) letHandOver(server *control.Server, served <-chan error) {
 	ctx, cancel := context.WithTimeout(context.Background(), settleTime)
 	defer cancel()
 	select {
@@ -128,7 +111,7 @@ func hangUp(server *control.Server) error {
 
 // start emits started in the background. The function returned ends that and
 // waits for its end.
-func (d *daemon) start(ctx context.Context) (stop func()) {
+func (d *Daemon) start(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {
@@ -143,9 +126,9 @@ func (d *daemon) start(ctx context.Context) (stop func()) {
 
 // started looks once, so that rules do not act on what was true when an earlier
 // process ended, and emits started.
-func (d *daemon) started(ctx context.Context) {
+func (d *Daemon) started(ctx context.Context) {
 	looking, cancel := context.WithTimeout(ctx, lookTime)
-	d.watch.probe(looking, "")
+	d.probe(looking, "")
 	cancel()
 	if ctx.Err() == nil {
 		d.emit(netwatch.NewEvent(netwatch.Started, "netwatch", nil))
@@ -154,8 +137,8 @@ func (d *daemon) started(ctx context.Context) {
 
 // serve serves until the server is closed; any other end is an error on the
 // channel.
-func serve(d *daemon, sockets *control.Sockets) (*control.Server, <-chan error) {
-	server, served := control.NewServer(d), make(chan error, 1)
+func serve(d *Daemon, sockets *control.Sockets) (*control.Server, <-chan error) {
+	server, served := control.NewServer(controlled{d}), make(chan error, 1)
 	go func() {
 		if err := server.Serve(sockets); !errors.Is(err, http.ErrServerClosed) {
 			served <- err
@@ -166,7 +149,7 @@ func serve(d *daemon, sockets *control.Sockets) (*control.Server, <-chan error) 
 
 // drain lets the runs in progress end, and then stops the sources, which steps
 // of these runs may still ask.
-func (d *daemon) drain() {
+func (d *Daemon) drain() {
 	d.log.Info().Msg("draining")
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
@@ -175,7 +158,7 @@ func (d *daemon) drain() {
 }
 
 // tell tells systemd (sd_notify(3)); without systemd it does nothing.
-func (d *daemon) tell(state string) {
+func (d *Daemon) tell(state string) {
 	if _, err := systemd.SdNotify(false, state); err != nil {
 		d.note(fmt.Errorf("notifying systemd: %w", err))
 	}

@@ -98,7 +98,10 @@ func (w *watcher) run(ctx context.Context, emit func(netwatch.Event), report fun
 		}
 		err = fmt.Errorf("watching %s: %w", w.Name, err)
 		w.failed(err)
-		report(netwatch.Entry{Time: time.Now(), Kind: netwatch.EntryNote, Source: w.Name, Error: err.Error(), Hint: netwatch.Hint(err)})
+		report(netwatch.Entry{
+			Time: time.Now(), Kind: netwatch.EntryNote, Source: w.Name,
+			Error: err.Error(), Hint: netwatch.Hint(err),
+		})
 		select {
 		case <-time.After(sourcePause):
 		case <-ctx.Done():
@@ -125,7 +128,8 @@ func (ws *watchers) stop() { ws.set(nil) }
 func (ws *watchers) probe(ctx context.Context, name string) netwatch.Result {
 	asked := ws.probers(name)
 	if len(asked) == 0 {
-		return netwatch.Failure(fmt.Errorf("probing: there is no source%s that can be asked", strings.TrimRight(" "+name, " ")))
+		which := strings.TrimRight(" "+name, " ")
+		return netwatch.Failure(fmt.Errorf("probing: there is no source%s that can be asked", which))
 	}
 	results := make([]netwatch.Result, len(asked))
 	var wg sync.WaitGroup

@@ -33,19 +33,20 @@ func watchdog() (<-chan time.Time, error) {
 // for ever keeps it from returning, which tells as much: systemd then ends
 // netwatch with SIGABRT, upon which Go writes all stacks to the log, and starts
 // it again.
-func (d *daemon) feed() {
+func (d *Daemon) feed() {
 	err := d.hung()
 	if err == nil {
 		d.tell(systemd.SdNotifyWatchdog)
 		return
 	}
 	d.note(netwatch.WithHint(fmt.Errorf("feeding systemd's watchdog: %w", err),
-		"systemd restarts netwatch now, which then does what it had accepted; if it comes again, look at the disk and at what the step does"))
+		"systemd restarts netwatch now, which then does what it had accepted; "+
+			"if it comes again, look at the disk and at what the step does"))
 }
 
 // hung says which of the parts that must be alive is not: the runs of rules, the
 // state, or a source; or nil.
-func (d *daemon) hung() error {
+func (d *Daemon) hung() error {
 	errs := []error{d.rules.Hung()}
 	if overdue(d.store.Writing()) {
 		errs = append(errs, fmt.Errorf("the state is still not written after %s", hungAfter))

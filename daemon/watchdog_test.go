@@ -17,20 +17,17 @@ import (
 	"github.com/rs/zerolog"
 
 	"netwatch"
+	"netwatch/actions"
 	"netwatch/config"
 	"netwatch/state"
 )
 
 // quiet is a daemon that is not run, and the log that it writes.
-func quiet(t *testing.T) (*daemon, *strings.Builder) {
+func quiet(t *testing.T) (*Daemon, *strings.Builder) {
 	t.Helper()
-	dir, log := t.TempDir(), &strings.Builder{}
-	file := filepath.Join(dir, "netwatch.toml")
-	text := fmt.Sprintf("[daemon]\nsocket = %q\nstate = %q\n[[rule]]\non = [\"x\"]\ndo = [\"exec /bin/true\"]\n", dir+"/sock", dir+"/state")
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	d, err := newDaemon(file, zerolog.New(zerolog.SyncWriter(log)))
+	log := &strings.Builder{}
+	file := configured(t, "[[rule]]\non = [\"x\"]\ndo = [\"exec /bin/true\"]\n")
+	d, err := New(file, "devel", zerolog.New(zerolog.SyncWriter(log)), actions.Env{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +89,9 @@ func TestFeed(t *testing.T) {
 	if d.feed(); len(heard()) != 0 {
 		t.Error("a source hangs, and the watchdog is fed")
 	}
-	if text := log.String(); !strings.Contains(text, "stun is still at a look after 1m0s") || !strings.Contains(text, `"hint":"systemd restarts netwatch`) {
+	text := log.String()
+	if !strings.Contains(text, "stun is still at a look after 1m0s") ||
+		!strings.Contains(text, `"hint":"systemd restarts netwatch`) {
 		t.Errorf("the log says: %s", text)
 	}
 	w.source = asleep{}
@@ -148,7 +147,7 @@ func TestDaemonFeedsItsWatchdog(t *testing.T) {
 	t.Setenv("WATCHDOG_USEC", "20000")
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
-	go func() { done <- d.run(ctx) }()
+	go func() { done <- d.run(ctx, nil) }()
 	deadline := time.Now().Add(10 * time.Second)
 	for fed := 0; fed < 3 && !t.Failed(); fed += strings.Count(strings.Join(heard(), " "), systemd.SdNotifyWatchdog) {
 		if time.Now().After(deadline) {

@@ -3,9 +3,11 @@ package grant
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
+	"net/netip"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"netwatch"
 	"netwatch/access"
@@ -48,17 +50,37 @@ func opened(file string) []string {
 	return []string{dir}
 }
 
-// elsewhere is the finding that a file is not where its path says, by the doing of
-// others than root, so that the helper may not be able to write there.
-func elsewhere(file string) error {
-	w, err := access.Walk(file)
-	if err != nil {
-		return nil // the step says so
+// helperDropIn is the drop-in that lets the helper do the rotations, or empty.
+// What it may do stands there and is not read from the configuration, which may
+// have mistakes at the moment, or not be in force yet.
+func helperDropIn(rotations []rotationGrant, accept []netip.Prefix) (string, error) {
+	if len(rotations) == 0 {
+		return "", nil
 	}
-	defer w.Close()
-	if w.LedByRoot() || w.Place() == file {
-		return nil
+	s := helper.Server{Accept: accept}
+	var dirs []string
+	for _, r := range rotations {
+		s.Granted = append(s.Granted, r.Grant)
+		dirs = append(dirs, r.dirs...)
 	}
-	err = fmt.Errorf("%s leads over a symlink that others than root can change, to %s", file, w.Place())
-	return netwatch.WithHint(err, "name the real file in the step: what they lead to is not opened to netwatch's helper")
+	text := "# Written by netwatch grant, which writes it anew; see netwatch(8).\n[Service]\n"
+	for _, dir := range slices.Compact(slices.Sorted(slices.Values(dirs))) {
+		word, err := quote("-" + dir) // The minus: it need not be there.
+		if err != nil {
+			return "", err
+		}
+		text += "ReadWritePaths=" + word + "\n"
+	}
+	word, err := quote(helper.Environment + "=" + s.String())
+	return text + "Environment=" + word + "\n", err
+}
+
+// specifiersAndQuotes are what a word in double quotes must not have as they
+// are (systemd.unit(5), systemd.syntax(7)).
+var specifiersAndQuotes = strings.NewReplacer("%", "%%", `"`, `\"`, `\`, `\\`)
+
+// quote is a word for a unit file, where a line that somebody else could begin is
+// a command of root's.
+func quote(word string) (string, error) {
+	return `"` + specifiersAndQuotes.Replace(word) + `"`, netwatch.CheckPlain(word)
 }

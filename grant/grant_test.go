@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -34,6 +35,10 @@ func TestGrantsNothing(t *testing.T) {
 	dropIn, err := helperDropIn(nil, nil)
 	if text := polkitRules(nil) + dropIn; text != "" || err != nil {
 		t.Error(text, err)
+	}
+	files, err := Needs{}.Files(t.Context())
+	if err != nil || !slices.Equal(files, []File{{polkitFile, ""}, {dropInFile, ""}}) {
+		t.Error(files, err)
 	}
 }
 
@@ -125,7 +130,7 @@ func TestPut(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if got, err := (granted{path: path, text: c.text}).put(); got != c.want || err != nil {
+		if got, err := (File{Path: path, Text: c.text}).Put(); got != c.want || err != nil {
 			t.Errorf("%d: %s %v, want %s", i, got, err, c.want)
 		}
 		text, err := os.ReadFile(path)
@@ -140,18 +145,19 @@ func TestPut(t *testing.T) {
 
 // What a source takes for public, the helper takes for public, and no more.
 func TestAccepted(t *testing.T) {
-	cfg, err := config.Load("../../packaging/reference.toml", actions.Env{})
+	cfg, err := config.Load("../packaging/reference.toml", actions.Env{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := accepted(cfg); len(got) != 0 {
+	if got := needsOf(cfg).accept; len(got) != 0 {
 		t.Errorf("the reference accepts %v", got)
 	}
-	cfg, err = config.Parse("x", []byte("[source.stun]\naccept = [\"127.0.0.0/8\"]\n[[rule]]\non = [\"started\"]\ndo = [\"probe\"]\n"), actions.Env{})
+	text := "[source.stun]\naccept = [\"127.0.0.0/8\"]\n[[rule]]\non = [\"started\"]\ndo = [\"probe\"]\n"
+	cfg, err = config.Parse("x", []byte(text), actions.Env{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := accepted(cfg); len(got) != 1 || got[0].String() != "127.0.0.0/8" {
+	if got := needsOf(cfg).accept; len(got) != 1 || got[0].String() != "127.0.0.0/8" {
 		t.Errorf("it accepts %v", got)
 	}
 }
@@ -166,13 +172,15 @@ files = ["/etc/crt.pem"]
 key = ["/etc/key.pem"]
 [[rule]]
 on = ["started"]
-do = ["rotate coturn /etc/c", "verify turn /etc/d", "http POST @/etc/url header=@/etc/header 'header=X: y' body=@/etc/body", "http GET http://host/"]
+do = ["rotate coturn /etc/c", "verify turn /etc/d", "http GET http://host/",
+  "http POST @/etc/url header=@/etc/header 'header=X: y' body=@/etc/body"]
 `), actions.Env{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	needs, secret := readings(cfg)
-	if got := fmt.Sprint(needs, secret); got != "[{/etc/a true} {/etc/b true} {/etc/d false}] [/etc/url /etc/header /etc/body]" {
+	n := needsOf(cfg)
+	const want = "[{/etc/a true} {/etc/b true} {/etc/d false}] [/etc/url /etc/header /etc/body]"
+	if got := fmt.Sprint(n.reads, n.secrets); got != want {
 		t.Error(got)
 	}
 }
@@ -184,7 +192,9 @@ func TestClosed(t *testing.T) {
 		t.Fatal(err)
 	}
 	him := access.User{UID: 61007, GID: 61007}
-	if errs := closed(him, file); len(errs) != 1 || !strings.Contains(errs[0].Error(), "netwatch cannot read "+file) || !strings.Contains(netwatch.Hint(errs[0]), "chmod 640 "+file) {
+	errs := closed(him, file)
+	if len(errs) != 1 || !strings.Contains(errs[0].Error(), "netwatch cannot read "+file) ||
+		!strings.Contains(netwatch.Hint(errs[0]), "chmod 640 "+file) {
 		t.Errorf("of a closed one it says %v", errs)
 	}
 	for _, well := range []string{"/etc/passwd", file + "-absent"} {

@@ -1,83 +1,74 @@
 package grant
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
+	"time"
 
 	"netwatch"
 	"netwatch/access"
-	"netwatch/actions"
-	"netwatch/config"
 	"netwatch/helper"
-	"netwatch/sources"
+	"netwatch/rewrite"
 )
 
 // recordFile says what files were opened. It is not in the daemon's own
 // directory: what is in there, the daemon can write.
 const recordFile = "/var/lib/netwatch-grant/access.json"
 
-// readings are the files that the daemon reads itself, and which of them are for
-// an administrator to open. Certificates are neither: without their private keys
-// they tell nothing, and these are not to be opened. A directory on the way to a
-// key may be all that keeps it closed, too.
-func readings(cfg *config.Config) (needs []access.Need, secret []netwatch.Path) {
-	for _, s := range cfg.Sources {
-		if f, ok := s.Settings.(*sources.File); ok {
-			for _, file := range f.Files {
-				needs = append(needs, access.Need{File: string(file), Watch: true})
-			}
-		}
-	}
-	for _, rule := range cfg.Rules {
-		for _, step := range rule.Do {
-			files, more := actions.FileNeeds(step.Action)
-			for _, file := range files {
-				needs = append(needs, access.Need{File: string(file)})
-			}
-			secret = append(secret, more...)
-		}
-	}
-	return needs, secret
+// lockTime is how long another that opens files may take.
+const lockTime = 3 * time.Second
+
+// Opened is what opening files came to.
+type Opened struct {
+	// Rights are what the daemon's user was given or lost.
+	Rights []access.Right
+	// Closed says what could not be opened, and no more than that: a daemon that
+	// cannot read a file does the rest, and says in its status what it cannot do.
+	Closed []error
 }
 
-// open lets the daemon's user read what it has to, and takes the rest back. What
-// cannot be opened is said, and no more than that: a daemon that cannot read
-// a file does the rest, and says in its status what it cannot do.
-func (c *command) open(stderr io.Writer, g *grants, l access.Ledger) {
-	rights, errs := settle(g, l)
-	for _, r := range rights {
-		text := "user:" + helper.User + ":" + r.Perm
-		if r.Perm == "" {
-			text = "no user:" + helper.User
-		}
-		if l.Put == nil {
-			fmt.Fprintf(c.stdout, "# %s\n%s\n\n", r.Path, text)
-		} else {
-			fmt.Fprintf(c.stdout, "%s: %s: %s\n", r.Path, text, r.Outcome)
-		}
+// Open lets the daemon's user read what he has to, and takes the rest back. One looks
+// at a time, also where somebody keeps him from ever ending.
+func (n Needs) Open(ctx context.Context) (o Opened, err error) {
+	ctx, cancel := context.WithTimeout(ctx, lockTime)
+	defer cancel()
+	unlock, err := rewrite.Lock(ctx, recordFile)
+	if err != nil {
+		err = fmt.Errorf("waiting for another that opens files: %w", err)
+		return o, netwatch.WithHint(err, "see systemctl status netwatch-open.service")
 	}
-	for _, file := range g.rotated {
-		if err := elsewhere(string(file)); err != nil {
-			errs = append(errs, err)
-		}
-	}
-	for _, err := range errs {
-		report(stderr, fmt.Errorf("granting: %w", err))
-	}
+	defer unlock()
+	return n.open(access.Ledger{File: recordFile, Put: func(text string) error {
+		_, err := File{recordFile, text}.Put()
+		return err
+	}}), nil
 }
 
-func settle(g *grants, l access.Ledger) ([]access.Right, []error) {
-	if len(g.needs)+len(g.secret) == 0 {
+// WouldOpen is what Open would do, and does nothing.
+func (n Needs) WouldOpen() Opened { return n.open(access.Ledger{File: recordFile}) }
+
+func (n Needs) open(l access.Ledger) (o Opened) {
+	o.Rights, o.Closed = n.settle(l)
+	for _, r := range n.rotations {
+		if err := elsewhere(r.File); err != nil {
+			o.Closed = append(o.Closed, err)
+		}
+	}
+	return o
+}
+
+func (n Needs) settle(l access.Ledger) ([]access.Right, []error) {
+	if len(n.reads)+len(n.secrets) == 0 {
 		return l.Revoke()
 	}
 	user, err := access.Lookup(helper.User)
 	if err != nil {
 		return nil, []error{netwatch.WithHint(err, "systemd-sysusers netwatch.conf makes him")}
 	}
-	rights, errs := l.Settle(user, g.needs)
-	for _, file := range g.secret {
+	rights, errs := l.Settle(user, n.reads)
+	for _, file := range n.secrets {
 		errs = append(errs, closed(user, string(file))...)
 	}
 	return rights, errs
@@ -95,5 +86,21 @@ func closed(user access.User, file string) []error {
 	}
 	err = fmt.Errorf("%s cannot read %s, which may hold a secret and is not opened by this", helper.User, file)
 	file = netwatch.ShellPath(file)
-	return []error{netwatch.WithHint(err, "chgrp "+helper.User+" "+file+" && chmod 640 "+file+", and let the group into its directory")}
+	hint := "chgrp " + helper.User + " " + file + " && chmod 640 " + file + ", and let the group into its directory"
+	return []error{netwatch.WithHint(err, hint)}
+}
+
+// elsewhere is the finding that a file is not where its path says, by the doing of
+// others than root, so that the helper may not be able to write there.
+func elsewhere(file string) error {
+	w, err := access.Walk(file)
+	if err != nil {
+		return nil // the step says so
+	}
+	defer w.Close()
+	if w.LedByRoot() || w.Place() == file {
+		return nil
+	}
+	err = fmt.Errorf("%s leads over a symlink that others than root can change, to %s", file, w.Place())
+	return netwatch.WithHint(err, "name the real file in the step: what they lead to is not opened to netwatch's helper")
 }

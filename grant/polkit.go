@@ -1,15 +1,56 @@
 package grant
 
 import (
+	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 
 	"netwatch"
 	"netwatch/helper"
+	"netwatch/systemd"
 )
+
+// A unitGrant is a unit and a verb of polkit's.
+type unitGrant struct{ unit, verb string }
+
+// canonical is the grants by the names that polkit is asked with, which are not
+// aliases, each once. A unit that is not installed is not granted to be started:
+// later versions of systemd ask polkit the same when somebody makes a transient
+// unit of that name, with a program of his own, to be run as root
+// (method_start_transient_unit of systemd 258; 252 tells no name then, measured).
+func canonical(ctx context.Context, units []unitGrant) ([]unitGrant, error) {
+	var all []unitGrant
+	for _, g := range units {
+		id, installed, err := lookUp(ctx, g.unit)
+		if err != nil {
+			return nil, err
+		}
+		if installed || g.verb != "start" {
+			all = append(all, unitGrant{id, g.verb})
+		}
+	}
+	slices.SortFunc(all, func(a, b unitGrant) int {
+		return cmp.Or(cmp.Compare(a.unit, b.unit), cmp.Compare(a.verb, b.verb))
+	})
+	return slices.Compact(all), nil
+}
+
+// lookUp asks systemd for the name that a unit's name stands for and whether it
+// has a unit file.
+func lookUp(ctx context.Context, unit string) (id string, installed bool, err error) {
+	shown, err := systemd.Show(ctx, unit, "Id", "FragmentPath")
+	if err != nil {
+		return "", false, err
+	}
+	id = cmp.Or(shown["Id"], unit)
+	if err := netwatch.CheckPlain(id); err != nil {
+		return "", false, fmt.Errorf("looking at %s: its name is no plain text: %w", unit, err)
+	}
+	return id, shown["FragmentPath"] != "", nil
+}
 
 // polkitRules is the rules file of polkit(8) that grants these, or empty. systemd
 // asks by the verb start for a transient unit too, with a program of the caller's
@@ -52,39 +93,4 @@ polkit.addRule(function(action, subject) {
 	return polkit.Result.NOT_HANDLED;
 });
 `, strings.Join(pairs, ",\n"), helper.User)
-}
-
-// helperDropIn is the drop-in that lets the helper do the rotations, or empty.
-// What it may do stands there and is not read from the configuration, which may
-// have mistakes at the moment, or not be in force yet.
-func helperDropIn(rotations []rotationGrant, accept []netip.Prefix) (string, error) {
-	if len(rotations) == 0 {
-		return "", nil
-	}
-	s := helper.Server{Accept: accept}
-	var dirs []string
-	for _, r := range rotations {
-		s.Granted = append(s.Granted, r.Grant)
-		dirs = append(dirs, r.dirs...)
-	}
-	text := "# Written by netwatch grant, which writes it anew; see netwatch(8).\n[Service]\n"
-	for _, dir := range slices.Compact(slices.Sorted(slices.Values(dirs))) {
-		word, err := quote("-" + dir) // The minus: it need not be there.
-		if err != nil {
-			return "", err
-		}
-		text += "ReadWritePaths=" + word + "\n"
-	}
-	word, err := quote(helper.Environment + "=" + s.String())
-	return text + "Environment=" + word + "\n", err
-}
-
-// specifiersAndQuotes are what a word in double quotes must not have as they
-// are (systemd.unit(5), systemd.syntax(7)).
-var specifiersAndQuotes = strings.NewReplacer("%", "%%", `"`, `\"`, `\`, `\\`)
-
-// quote is a word for a unit file, where a line that somebody else could begin is
-// a command of root's.
-func quote(word string) (string, error) {
-	return `"` + specifiersAndQuotes.Replace(word) + `"`, netwatch.CheckPlain(word)
 }
