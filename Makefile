@@ -48,10 +48,10 @@ chaos: build ## netwatch killed CHAOS=500 times while it works, and flooded (roo
 	CGO_ENABLED=1 go test -race -count=1 -timeout 2h -v -tags lab $(EXEC_ROOT) -run 'TestKilledAtAnyMoment|TestFlood' ./lab -rounds $(CHAOS)
 
 demo: build ## what netwatch does, shown on loopback in a scratch directory
-	go run ./lab/demo bin/netwatch
+	go run ./demo bin/netwatch
 
 lab-demo: deps ## the same on real systemd, coturn and a router (root)
-	go run $(EXEC_ROOT) ./lab/labdemo
+	go run $(EXEC_ROOT) ./demo/lab
 
 deps: go ## install the Debian packages that are missing
 	tools/deps
@@ -61,7 +61,7 @@ go:
 
 bench: deb bench-micro ## tables beside what one would have instead: docs/performance.md (root; about 15 minutes)
 	tools/deps bench
-	go run $(EXEC_ROOT) ./lab/bench
+	go run $(EXEC_ROOT) ./bench
 
 bench-micro: go ## benchmarks of what is done for each event (BENCHTIME=1s)
 	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
