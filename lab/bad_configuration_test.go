@@ -1,23 +1,13 @@
 //go:build lab
 
+// 9. A bad configuration never stops a running daemon.
+
 package lab
 
 import (
 	"strings"
 	"testing"
 )
-
-// The sources are asked before started is emitted, so that its rules act on what
-// is true now.
-func TestStartedComesAfterALook(t *testing.T) {
-	fresh(t, YunoHost)
-	watching(t, configuration(YunoHost, "1h"), FirstPublic)
-	history := shell(t, "netwatch history")
-	found, started := strings.Index(history, "ip-changed from stun"), strings.Index(history, "started from netwatch")
-	if found < 0 || started < found {
-		t.Errorf("history:\n%s", history)
-	}
-}
 
 // systemctl reload fails on a file with mistakes, and what is in force stays.
 func TestReloadRefusesMistakes(t *testing.T) {
@@ -29,5 +19,23 @@ func TestReloadRefusesMistakes(t *testing.T) {
 	}
 	if out := shell(t, "netwatch fire ip-changed"); !strings.Contains(out, "restart "+YunoHost.Unit+": skipped") {
 		t.Errorf("afterwards:\n%s", out)
+	}
+}
+
+// An upgrade with mistakes in the configuration leaves the old daemon at work.
+func TestUpgradeWithMistakes(t *testing.T) {
+	fresh(t, YunoHost)
+	bare(t)
+	packages := handOver(t, "1.0", "2.0")
+	must(t, server.WriteFile("/etc/netwatch/netwatch.toml", configuration(YunoHost, "1h"), 0o644))
+	dpkg(t, "--force-confold -i "+packages[0])
+	idle(t, FirstPublic)
+	must(t, server.WriteFile("/etc/netwatch/netwatch.toml", "[source.stun]\nserver = []\n", 0o644))
+	before := incarnation(t, "netwatch.service")
+	if out := dpkg(t, "-i "+packages[1]); !strings.Contains(out, "/etc/netwatch/netwatch.toml:2:1: source.stun.server: ") {
+		t.Error("it does not say what is wrong")
+	}
+	if after := incarnation(t, "netwatch.service"); after != before {
+		t.Errorf("the daemon was %s and is %s", before, after)
 	}
 }

@@ -1,5 +1,7 @@
 //go:build lab
 
+// 6. A caller is never hurt: OpenVPN goes on, whatever netwatch does.
+
 package lab
 
 import (

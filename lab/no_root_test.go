@@ -1,5 +1,7 @@
 //go:build lab
 
+// 7. No root, no sudo, no shell: the daemon owns nothing, and the helper is asked by it alone.
+
 package lab
 
 import (

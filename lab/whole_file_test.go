@@ -1,5 +1,7 @@
 //go:build lab
 
+// 3. A file is the old one or the new one, whole.
+
 package lab
 
 import (
@@ -61,36 +63,5 @@ func refusesStrangers(t *testing.T, at netip.Addr) {
 	}
 	if !errors.As(err, &refused) || refused.Code != stun.CodeUnauthorized {
 		t.Errorf("a stranger is not refused with 401: %v", err)
-	}
-}
-
-func TestIPv6(t *testing.T) {
-	fresh(t, YunoHost)
-	watching(t, sourceStun(every.String(), true)+ruleCoturn(YunoHost.File, YunoHost.Unit), Public6)
-	for _, now := range []netip.Addr{FirstPublic, Public(97)} {
-		must(t, world.SetPublic(t.Context(), now))
-		right(t, now, now, 20*time.Second)
-		right(t, now, Public6, 20*time.Second)
-		lines := shell(t, "grep external-ip "+YunoHost.File+" | sort")
-		want := "external-ip=2001:db8:50::2/2001:db8:50::2\nexternal-ip=" + now.String() + "/" + Private.String()
-		if lines != want {
-			t.Errorf("coturn.conf has\n%s\nwant\n%s", lines, want)
-		}
-	}
-}
-
-// TestCallsAreKept is about the caller of the lab: a refresh tells whether
-// coturn is still the one that gave the address.
-func TestCallsAreKept(t *testing.T) {
-	fresh(t, YunoHost)
-	a, err := caller.Allocate(t.Context(), netip.AddrPortFrom(FirstPublic, Port), 4)
-	must(t, err)
-	defer a.Close() // What it gives back is gone by then.
-	must(t, a.Refresh(t.Context()))
-	shell(t, "systemctl restart "+YunoHost.Unit)
-	right(t, FirstPublic, FirstPublic, 5*time.Second)
-	var refused *TurnError
-	if err := a.Refresh(t.Context()); !errors.As(err, &refused) {
-		t.Errorf("a refresh after a restart: %v, want a refusal", err)
 	}
 }
