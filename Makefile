@@ -14,7 +14,7 @@ BASE      = HEAD~1
 
 # Run as root what a go command built: by sudo, unless we are root.
 EXEC_ROOT = -exec "$$(test "$$(id -u)" = 0 || echo sudo env PATH=$$PATH)"
-TOOL      = go tool -modfile=tools/go.mod
+TOOL      = go tool -modfile=tools/tools.mod
 SHEBANG   = FNR == 1 && /^\#!.*[\/ ](ba|da)?sh( |$$)/ { print FILENAME } { nextfile }
 
 .NOTPARALLEL:
