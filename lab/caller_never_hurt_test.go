@@ -305,7 +305,7 @@ func TestOpenVPNReadme(t *testing.T) {
 		must(t, err)
 		must(t, server.WriteFile("/root/openvpn/"+file, string(text), 0o644))
 	}
-	must(t, server.WriteFile("/usr/local/bin/openvpn_up_script.sh", "#!/bin/sh\nsleep 5\nsudo systemctl restart coturn-synapse\n", 0o755))
+	must(t, server.WriteFile("/usr/local/bin/openvpn_up_script.sh", "#!/bin/sh\nsleep 5\nsudo systemctl restart synapse-coturn\n", 0o755))
 	conf, err := os.ReadFile(server.path("/etc/openvpn/client/lab.conf"))
 	must(t, err)
 	old, _, _ := strings.Cut(string(conf), "# For the end")

@@ -91,36 +91,36 @@ func as(t *testing.T, user, line string) (out string, well bool) {
 // with the rights of the daemon.
 var denied = map[string]string{
 	"transient service":            "systemd-run --no-ask-password --unit=evil --wait touch /etc/evil",
-	"transient service, its name":  "systemd-run --no-ask-password --unit=coturn-synapse.service --wait touch /etc/evil",
-	"transient service, near name": "systemd-run --no-ask-password --unit=coturn-synapse.service.service --wait touch /etc/evil",
+	"transient service, its name":  "systemd-run --no-ask-password --unit=synapse-coturn.service --wait touch /etc/evil",
+	"transient service, near name": "systemd-run --no-ask-password --unit=synapse-coturn.service.service --wait touch /etc/evil",
 	"transient scope":              "systemd-run --no-ask-password --scope touch /etc/evil",
 	"transient timer":              "systemd-run --no-ask-password --on-active=0 touch /etc/evil",
-	"stop":                         "systemctl --no-ask-password stop coturn-synapse.service",
-	"start":                        "systemctl --no-ask-password start coturn-synapse.service",
-	"try-restart":                  "systemctl --no-ask-password try-restart coturn-synapse.service",
-	"reload-or-restart":            "systemctl --no-ask-password reload-or-restart coturn-synapse.service",
-	"kill":                         "systemctl --no-ask-password kill coturn-synapse.service",
-	"reset-failed":                 "systemctl --no-ask-password reset-failed coturn-synapse.service",
-	"freeze":                       "systemctl --no-ask-password freeze coturn-synapse.service",
-	"clean":                        "systemctl --no-ask-password clean coturn-synapse.service",
-	"set-property":                 "systemctl --no-ask-password set-property --runtime coturn-synapse.service MemoryMax=1M",
-	"bind":                         "systemctl --no-ask-password bind --mkdir coturn-synapse.service /etc /tmp/etc",
-	"disable":                      "systemctl --no-ask-password disable coturn-synapse.service",
+	"stop":                         "systemctl --no-ask-password stop synapse-coturn.service",
+	"start":                        "systemctl --no-ask-password start synapse-coturn.service",
+	"try-restart":                  "systemctl --no-ask-password try-restart synapse-coturn.service",
+	"reload-or-restart":            "systemctl --no-ask-password reload-or-restart synapse-coturn.service",
+	"kill":                         "systemctl --no-ask-password kill synapse-coturn.service",
+	"reset-failed":                 "systemctl --no-ask-password reset-failed synapse-coturn.service",
+	"freeze":                       "systemctl --no-ask-password freeze synapse-coturn.service",
+	"clean":                        "systemctl --no-ask-password clean synapse-coturn.service",
+	"set-property":                 "systemctl --no-ask-password set-property --runtime synapse-coturn.service MemoryMax=1M",
+	"bind":                         "systemctl --no-ask-password bind --mkdir synapse-coturn.service /etc /tmp/etc",
+	"disable":                      "systemctl --no-ask-password disable synapse-coturn.service",
 	"link":                         "systemctl --no-ask-password link /tmp/evil.service",
-	"mask":                         "systemctl --no-ask-password mask coturn-synapse.service",
+	"mask":                         "systemctl --no-ask-password mask synapse-coturn.service",
 	"daemon-reload":                "systemctl --no-ask-password daemon-reload",
 	"set-environment":              "systemctl --no-ask-password set-environment LD_PRELOAD=/tmp/evil.so",
 	"another unit":                 "systemctl --no-ask-password restart systemd-journald.service",
 	"netwatch itself":              "systemctl --no-ask-password restart netwatch.service",
 	"the helper without a socket":  "systemctl --no-ask-password start netwatch-file@evil.service",
-	"look-alike: case":             "systemctl --no-ask-password restart Coturn-synapse.service",
-	"look-alike: template":         "systemctl --no-ask-password restart coturn-synapse@evil.service",
-	"look-alike: longer":           "systemctl --no-ask-password restart coturn-synapse.service.service",
-	"look-alike: a dot is any":     "systemctl --no-ask-password restart coturn-synapse-service.service",
-	"look-alike: quoted":           `systemctl --no-ask-password restart 'coturn-synapse.service\x00.service'`,
+	"look-alike: case":             "systemctl --no-ask-password restart Synapse-coturn.service",
+	"look-alike: template":         "systemctl --no-ask-password restart synapse-coturn@evil.service",
+	"look-alike: longer":           "systemctl --no-ask-password restart synapse-coturn.service.service",
+	"look-alike: a dot is any":     "systemctl --no-ask-password restart synapse-coturn-service.service",
+	"look-alike: quoted":           `systemctl --no-ask-password restart 'synapse-coturn.service\x00.service'`,
 	"its file":                     "sh -c 'echo >>/etc/matrix-synapse/coturn.conf'",
-	"its unit file":                "sh -c 'echo >>/etc/systemd/system/coturn-synapse.service'",
-	"a drop-in":                    "mkdir /etc/systemd/system/coturn-synapse.service.d",
+	"its unit file":                "sh -c 'echo >>/etc/systemd/system/synapse-coturn.service'",
+	"a drop-in":                    "mkdir /etc/systemd/system/synapse-coturn.service.d",
 	"a rule":                       "touch /etc/polkit-1/rules.d/00-evil.rules",
 	"the configuration":            "sh -c 'echo >>/etc/netwatch/netwatch.toml'",
 	"grant":                        "netwatch grant",
@@ -134,12 +134,12 @@ var refusesAsSystem = regexp.MustCompile(`(?i)interactive authentication require
 
 func TestUnitsThatAreNotGranted(t *testing.T) {
 	governed(t, YunoHost)
-	for _, name := range []string{"Coturn-synapse", "coturn-synapse@", "coturn-synapse.service", "coturn-synapse-service"} {
+	for _, name := range []string{"Synapse-coturn", "synapse-coturn@", "synapse-coturn.service", "synapse-coturn-service"} {
 		must(t, server.WriteFile("/etc/systemd/system/"+name+".service", "[Service]\nExecStart=/bin/sleep infinity\n", 0o644))
 	}
-	shell(t, "ln -sfn coturn-synapse.service /etc/systemd/system/turn-alias.service; systemctl daemon-reload")
+	shell(t, "ln -sfn synapse-coturn.service /etc/systemd/system/turn-alias.service; systemctl daemon-reload")
 	t.Cleanup(func() {
-		_, err := server.Exec(context.Background(), "sh", "-c", "cd /etc/systemd/system && rm -f Coturn-synapse.service coturn-synapse@.service coturn-synapse.service.service coturn-synapse-service.service turn-alias.service; systemctl daemon-reload")
+		_, err := server.Exec(context.Background(), "sh", "-c", "cd /etc/systemd/system && rm -f Synapse-coturn.service synapse-coturn@.service synapse-coturn.service.service synapse-coturn-service.service turn-alias.service; systemctl daemon-reload")
 		if err != nil {
 			t.Error(err)
 		}
@@ -156,12 +156,12 @@ func TestUnitsThatAreNotGranted(t *testing.T) {
 	check("all that")
 	// An alias is the same unit, to polkit as well; and this shows that what was
 	// refused was not refused for another reason.
-	for _, unit := range []string{"turn-alias.service", "coturn-synapse.service"} {
+	for _, unit := range []string{"turn-alias.service", "synapse-coturn.service"} {
 		if out, well := as(t, "netwatch", "systemctl --no-ask-password restart "+unit); !well {
 			t.Errorf("what is granted is refused:\n%s", out)
 		}
 	}
-	if out, well := as(t, "nobody", "systemctl --no-ask-password restart coturn-synapse.service"); well {
+	if out, well := as(t, "nobody", "systemctl --no-ask-password restart synapse-coturn.service"); well {
 		t.Errorf("it is granted to others too:\n%s", out)
 	}
 }
@@ -415,7 +415,7 @@ func TestGrantOddNames(t *testing.T) {
 // not to be started: it could be made up.
 func TestGrantNames(t *testing.T) {
 	fresh(t, YunoHost)
-	shell(t, "ln -sfn coturn-synapse.service /etc/systemd/system/turn-alias.service; systemctl daemon-reload")
+	shell(t, "ln -sfn synapse-coturn.service /etc/systemd/system/turn-alias.service; systemctl daemon-reload")
 	t.Cleanup(func() {
 		_, err := server.Exec(context.Background(), "sh", "-c", "rm /etc/systemd/system/turn-alias.service; systemctl daemon-reload")
 		if err != nil {
@@ -438,8 +438,8 @@ do = ["start turn-alias.service", "start lab-absent.service", "restart lab-absen
 	}
 	got := regexp.MustCompile(`\[".*"\]`).FindAllString(granted(t), -1)
 	want := []string{
-		`["coturn-synapse.service","kill"]`, `["coturn-synapse.service","restart"]`, `["coturn-synapse.service","start"]`,
-		`["coturn-synapse.service","try-restart"]`, `["lab-absent.service","restart"]`,
+		`["lab-absent.service","restart"]`, `["synapse-coturn.service","kill"]`, `["synapse-coturn.service","restart"]`,
+		`["synapse-coturn.service","start"]`, `["synapse-coturn.service","try-restart"]`,
 	}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("granted is\n%q\nwant\n%q", got, want)

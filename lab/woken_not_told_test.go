@@ -25,7 +25,7 @@ const renewals = 50
 const ruleRenewed = `
 [[rule]]
 on = ["started", "cert-renewed"]
-do = ["signal USR2 coturn-synapse.service"]
+do = ["signal USR2 synapse-coturn.service"]
 `
 
 // sourceCert watches the certificates of some ways, each by a source of its own:
