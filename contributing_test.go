@@ -38,7 +38,7 @@ func TestTheWayIsTrue(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	way := regexp.MustCompile("(?m)^[0-9]+\\. .*$").FindAllString(string(text), -1)
+	way := regexp.MustCompile(`(?m)^[0-9]+\. .*$`).FindAllString(string(text), -1)
 	if len(way) != 10 {
 		t.Errorf("the way has %d lines, not ten", len(way))
 	}
