@@ -50,7 +50,8 @@ func TestVersion(t *testing.T) {
 func TestVersionOfACommit(t *testing.T) {
 	dir := t.TempDir()
 	git := func(words ...string) string {
-		cmd := exec.Command("git", append([]string{"-C", dir, "-c", "user.name=a", "-c", "user.email=a@example.org"}, words...)...)
+		who := []string{"-C", dir, "-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"}
+		cmd := exec.Command("git", append(who, words...)...)
 		out, err := cmd.CombinedOutput()
 		if err != nil {
 			t.Fatalf("%v: %v\n%s", words, err, out)

@@ -43,7 +43,12 @@ func listing(args []string) []string {
 	if slices.Contains(args, "-race") {
 		words = append(words, "-race")
 	}
-	return append(words, slices.DeleteFunc(slices.Clone(args), func(word string) bool { return !strings.HasPrefix(word, "./") })...)
+	for _, word := range args {
+		if strings.HasPrefix(word, "./") {
+			words = append(words, word)
+		}
+	}
+	return words
 }
 
 // value is the word after a flag, or empty.

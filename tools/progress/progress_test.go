@@ -47,7 +47,8 @@ func TestNothingIsHidden(t *testing.T) {
 			[]string{"FAIL play/bad TestBad", "first", "that is why", "FAIL play/bad\n"},
 		},
 		"a test within a test fails": {
-			"func TestBad(t *testing.T) { t.Run(\"in\", func(t *testing.T) { t.Error(\"that is why\") }); t.Run(\"well\", TestFine) }\n" + fine,
+			"func TestBad(t *testing.T) {\n\tt.Run(\"in\", func(t *testing.T) { t.Error(\"that is why\") })\n" +
+				"\tt.Run(\"well\", TestFine)\n}\n" + fine,
 			[]string{"FAIL play/bad TestBad", "that is why", "--- FAIL: TestBad/in", "FAIL play/bad\n"},
 		},
 		"a test panics": {
@@ -57,8 +58,11 @@ func TestNothingIsHidden(t *testing.T) {
 		"it does not compile": {
 			fine + "func TestBad(t *testing.T) { that_is_why() }\n", []string{"undefined: that_is_why", "FAIL play/bad\n"},
 		},
-		"it does not parse":     {fine + "func TestBad(\n", []string{"p_test.go:", "FAIL play/bad\n"}},
-		"vet has something":     {fine + "func TestBad(t *testing.T) { t.Logf(\"%d\", \"x\") }\n", []string{"has arg \"x\" of wrong type", "FAIL play/bad\n"}},
+		"it does not parse": {fine + "func TestBad(\n", []string{"p_test.go:", "FAIL play/bad\n"}},
+		"vet has something": {
+			fine + "func TestBad(t *testing.T) { t.Logf(\"%d\", \"x\") }\n",
+			[]string{"has arg \"x\" of wrong type", "FAIL play/bad\n"},
+		},
 		"a test takes too long": {"func TestBad(t *testing.T) { select {} }\n", []string{"TestBad", "FAIL play/bad\n"}},
 		"all ends before its time": {
 			"func TestMain(m *testing.M) { os.Exit(3) }\n" + fine, []string{"exit status 3", "FAIL play/bad\n"},
@@ -88,11 +92,14 @@ func TestNothingIsHidden(t *testing.T) {
 // TestAllIsWell holds what is said when nothing is wrong: what was slow, how many
 // tests there were, and how many are left on a terminal's one line.
 func TestAllIsWell(t *testing.T) {
-	said, code := played(t, true, map[string]string{"a": fine, "b": fine + "func FuzzIt(f *testing.F) { f.Fuzz(func(*testing.T, bool) {}) }\nfunc Testing() {}\n"})
+	const more = "func FuzzIt(f *testing.F) { f.Fuzz(func(*testing.T, bool) {}) }\nfunc Testing() {}\n"
+	said, code := played(t, true, map[string]string{"a": fine, "b": fine + more})
 	if code != 0 {
 		t.Errorf("the exit code is %d:\n%s", code, said)
 	}
-	for _, want := range []string{"\r\x1b[K0 of 3 done, 3 left, 0 failed, ", "the slowest:\n", " play/b FuzzIt\n", "3 tests in "} {
+	for _, want := range []string{
+		"\r\x1b[K0 of 3 done, 3 left, 0 failed, ", "the slowest:\n", " play/b FuzzIt\n", "3 tests in ",
+	} {
 		if !strings.Contains(said, want) {
 			t.Errorf("%q is not said:\n%q", want, said)
 		}
@@ -102,8 +109,10 @@ func TestAllIsWell(t *testing.T) {
 // TestOneTest holds that -run counts as go test does, and that a name that no test
 // has is a failure.
 func TestOneTest(t *testing.T) {
-	packages := map[string]string{"a": fine + "func TestOther(t *testing.T) { t.Error(\"it was not asked for\") }\n", "b": fine}
-	if said, code := played(t, false, packages, "-run", "^TestFine/x|TestNone$"); code != 0 || !strings.Contains(said, "2 tests in ") {
+	const other = "func TestOther(t *testing.T) { t.Error(\"it was not asked for\") }\n"
+	packages := map[string]string{"a": fine + other, "b": fine}
+	said, code := played(t, false, packages, "-run", "^TestFine/x|TestNone$")
+	if code != 0 || !strings.Contains(said, "2 tests in ") {
 		t.Errorf("the exit code is %d:\n%s", code, said)
 	}
 	if said, code := played(t, false, packages, "-run", "TestTypo"); code == 0 || !strings.Contains(said, "no test ran") {
@@ -114,7 +123,8 @@ func TestOneTest(t *testing.T) {
 // TestEndOfGoTest holds that what go test says in all is heeded, and that it says
 // something of each package.
 func TestEndOfGoTest(t *testing.T) {
-	const began = `{"Action":"start","Package":"p"}{"Action":"run","Package":"p","Test":"TestX"}{"Action":"pass","Package":"p","Test":"TestX"}`
+	const began = `{"Action":"start","Package":"p"}{"Action":"run","Package":"p","Test":"TestX"}` +
+		`{"Action":"pass","Package":"p","Test":"TestX"}`
 	for _, c := range []struct {
 		events string
 		err    error

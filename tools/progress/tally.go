@@ -143,7 +143,8 @@ func (t *tally) finishPackage(of test, well bool) {
 	case !well:
 		t.wrong = append(t.wrong, strings.TrimSuffix(t.output(of.pkg), "\n"), "FAIL "+of.pkg)
 	case t.left[of.pkg] > 0:
-		t.wrong = append(t.wrong, fmt.Sprintf("FAIL %s: it says that all is well, and %d of its tests did not run", of.pkg, t.left[of.pkg]))
+		silent := fmt.Sprintf("FAIL %s: all is well, it says, and %d of its tests did not run", of.pkg, t.left[of.pkg])
+		t.wrong = append(t.wrong, silent)
 	}
 	delete(t.said, of.pkg)
 }
@@ -167,7 +168,8 @@ func (t *tally) standing() string {
 			failed++
 		}
 	}
-	line := fmt.Sprintf("%d of %d done, %d left, %d failed, %v", len(t.ended), t.total, max(0, t.total-len(t.ended)), failed, since(t.began))
+	done, left := len(t.ended), max(0, t.total-len(t.ended))
+	line := fmt.Sprintf("%d of %d done, %d left, %d failed, %v", done, t.total, left, failed, since(t.began))
 	if len(t.running) > 0 {
 		r := t.running[0]
 		line += fmt.Sprintf(": %s (%v)", r, since(r.since))
