@@ -26,7 +26,7 @@ func TestDocumentsNameTestsThatExist(t *testing.T) {
 		t.Fatal(err)
 	}
 	named := 0
-	for _, file := range append(documents, "README.md") {
+	for _, file := range append(documents, "README.md", "CONTRIBUTING.md") {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
