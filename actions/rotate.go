@@ -11,7 +11,7 @@ import (
 	"netwatch"
 	"netwatch/access"
 	"netwatch/servers"
-	sysd "netwatch/systemd"
+	"netwatch/systemd"
 )
 
 // rotateUsage is what follows the verb.
@@ -25,7 +25,7 @@ type Rotation struct {
 	Private servers.Private
 	// Local is this machine's own address that coturn relays from if the file
 	// does not say it, given the public address of that family; both may be
-	// invalid. LocalAddress finds it out.
+	// invalid. netwatch.OwnAddress finds it out.
 	Local func(family netwatch.Family, public netip.Addr) netip.Addr
 	// Units are those that the other steps of its rule work on.
 	Units []string
@@ -59,7 +59,7 @@ func parseRotation(words []string) (*Rotation, error) {
 		return nil, errors.New("the file of coturn is missing")
 	}
 	file, err := netwatch.ParsePath(words[1])
-	r := &Rotation{File: file, Private: servers.PrivateKeep, Local: LocalAddress}
+	r := &Rotation{File: file, Private: servers.PrivateKeep, Local: netwatch.OwnAddress}
 	for i, word := range words[2:] {
 		value, ok := strings.CutPrefix(word, "private=")
 		switch {
@@ -114,7 +114,7 @@ func (r *Rotation) Coturn(public map[netwatch.Family]netip.Addr) servers.Coturn 
 // readers are users who have to be able to read the file. That they cannot be
 // found out is no reason to leave the address wrong: owner, mode and ACL stay.
 func (r *Rotation) readers(ctx context.Context) []access.Reader {
-	all, err := sysd.Readers(ctx, string(r.File), r.Units)
+	all, err := systemd.Readers(ctx, string(r.File), r.Units)
 	if err != nil {
 		return nil
 	}
