@@ -1,4 +1,5 @@
-package actions
+// Package turn asks a TURN server (RFC 8656) for a relayed address, as a caller does.
+package turn
 
 import (
 	"context"
@@ -6,7 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,22 +15,44 @@ import (
 
 	"netwatch"
 	"netwatch/servers"
+	"netwatch/stunmsg"
 )
 
-// The times of a TURN request over UDP.
 const (
-	// turnRTO is how long a request waits for its answer before it is sent
-	// again; then twice as long (RFC 8489, 6.2.1).
-	turnRTO = 500 * time.Millisecond
-	// turnRefused is the pause after nobody listened at the port: a server that
+	// refusedPause is the pause after nobody listened at the port: a server that
 	// was just started listens soon, coturn after 130 ms (measured).
-	turnRefused = 50 * time.Millisecond
-	// turnGoodbye is how long a server may take to end an allocation.
-	turnGoodbye = 500 * time.Millisecond
+	refusedPause = 50 * time.Millisecond
+	// goodbye is how long a server may take to end an allocation.
+	goodbye = 500 * time.Millisecond
 )
 
-// turnPacket is more bytes than any answer to our requests has.
-const turnPacket = 1500
+// ErrOpen is an open relay.
+var ErrOpen = errors.New("it lends relays to everyone who asks, without credentials")
+
+// ErrNobody is that a credential is needed and none is known.
+var ErrNobody = errors.New("it wants credentials that are not in its file")
+
+// Allocate asks for a relayed address, first without credentials, which must be
+// refused, and then as who. Each takes a socket of its own: it can have one
+// allocation (RFC 8656, 7.2).
+func Allocate(
+	ctx context.Context, to netip.AddrPort, who *servers.Credential, family netwatch.Family,
+) (netip.Addr, error) {
+	r, err := dial(ctx, to)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	defer r.Close()
+	switch _, err := r.allocate(ctx, nil, family); {
+	case err == nil:
+		return netip.Addr{}, ErrOpen
+	case !Refused(err, stun.CodeUnauthorized):
+		return netip.Addr{}, err
+	case who == nil:
+		return netip.Addr{}, ErrNobody
+	}
+	return r.allocate(ctx, who, family)
+}
 
 // A relay is the TURN server that one socket talks to.
 type relay struct {
@@ -39,37 +62,27 @@ type relay struct {
 	realm     string
 }
 
-// A turnError is an error response (RFC 8489, 14.8; RFC 8656, 19).
-type turnError struct {
-	code   stun.ErrorCode
-	reason string
+// An Error is an error response (RFC 8489, 14.8; RFC 8656, 19).
+type Error struct {
+	Code stun.ErrorCode
+	// Reason is its words, fit for a terminal.
+	Reason string
 }
 
 // Error is the server's own words.
-func (e *turnError) Error() string { return fmt.Sprintf("it answered %d %s", e.code, e.reason) }
+func (e *Error) Error() string { return fmt.Sprintf("it answered %d %s", e.Code, e.Reason) }
 
-// refusedWith says whether err is an error response with one of the codes.
-func refusedWith(err error, codes ...stun.ErrorCode) bool {
-	refused := new(turnError)
-	if !errors.As(err, &refused) {
-		return false
-	}
-	for _, code := range codes {
-		if refused.code == code {
-			return true
-		}
-	}
-	return false
+// Refused says whether err is an error response with one of the codes.
+func Refused(err error, codes ...stun.ErrorCode) bool {
+	refused := new(Error)
+	return errors.As(err, &refused) && slices.Contains(codes, refused.Code)
 }
 
-// errSilence is that no answer came in time.
-var errSilence = errors.New("no answer")
-
-// dialRelay makes a socket that gets packets from the server alone.
-func dialRelay(ctx context.Context, to netip.AddrPort) (*relay, error) {
+// dial makes a socket that gets packets from the server alone.
+func dial(ctx context.Context, to netip.AddrPort) (*relay, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, "udp", to.String())
 	if err != nil {
-		return nil, bareErrno(err)
+		return nil, stunmsg.Bare(err)
 	}
 	return &relay{conn: conn}, nil
 }
@@ -102,11 +115,12 @@ func (r *relay) ask(ctx context.Context, who *servers.Credential, setters ...stu
 		if err != nil {
 			return nil, fmt.Errorf("making a request: %w", err)
 		}
-		answer, err := r.exchange(ctx, request)
+		q := stunmsg.Question{Conn: r.conn, Request: request, Pause: refusedPause}
+		answer, err := q.Ask(ctx)
 		if err == nil {
 			err = r.refusal(answer)
 		}
-		if !refusedWith(err, stun.CodeStaleNonce) || stale == staleNonces {
+		if !Refused(err, stun.CodeStaleNonce) || stale == staleNonces {
 			return answer, err
 		}
 	}
@@ -126,69 +140,7 @@ func (r *relay) refusal(m *stun.Message) error {
 	if realm.GetFrom(m) == nil && nonce.GetFrom(m) == nil {
 		r.realm, r.challenge = realm.String(), []stun.Setter{realm, nonce}
 	}
-	return &turnError{code.Code, strings.TrimSpace(strings.Map(visible, string(code.Reason)))} // coturn adds a NUL
-}
-
-// exchange sends a request, again after each RTO, until its answer is there or
-// ctx is done.
-func (r *relay) exchange(ctx context.Context, request *stun.Message) (*stun.Message, error) {
-	for rto := turnRTO; ; {
-		answer, err := r.send(ctx, request, rto)
-		switch {
-		case err == nil:
-			return answer, nil
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			rto, err = 2*rto, errSilence
-		default:
-			pause(ctx, turnRefused)
-		}
-		if ctx.Err() != nil {
-			return nil, err
-		}
-	}
-}
-
-// send sends a request and reads until its answer is there or wait is over.
-// Other packets are passed over.
-func (r *relay) send(ctx context.Context, request *stun.Message, wait time.Duration) (*stun.Message, error) {
-	until := time.Now().Add(wait)
-	if end, ok := ctx.Deadline(); ok && end.Before(until) {
-		until = end
-	}
-	_ = r.conn.SetReadDeadline(until) // fails on a closed socket alone
-	if _, err := r.conn.Write(request.Raw); err != nil {
-		return nil, bareErrno(err)
-	}
-	packet := make([]byte, turnPacket)
-	for {
-		n, err := r.conn.Read(packet)
-		if err != nil {
-			return nil, bareErrno(err)
-		}
-		m := &stun.Message{Raw: packet[:n]}
-		if m.Decode() == nil && m.TransactionID == request.TransactionID && m.Type.Method == request.Type.Method {
-			return m, nil
-		}
-	}
-}
-
-// bareErrno is a network error without the addresses that Go adds to it.
-func bareErrno(err error) error {
-	if op := new(net.OpError); errors.As(err, &op) && !op.Timeout() {
-		err = op.Err
-	}
-	if call := new(os.SyscallError); errors.As(err, &call) {
-		return call.Err
-	}
-	return err
-}
-
-// pause waits, or less if ctx is done before.
-func pause(ctx context.Context, d time.Duration) {
-	select {
-	case <-time.After(d):
-	case <-ctx.Done():
-	}
+	return &Error{code.Code, netwatch.Printable(strings.TrimRight(string(code.Reason), " \x00"))} // coturn adds a NUL
 }
 
 // The attributes of an allocation.
@@ -202,35 +154,18 @@ var (
 )
 
 // The families of REQUESTED-ADDRESS-FAMILY (RFC 8656, 18.6) and of addresses.
-var turnFamily = map[netwatch.Family]byte{netwatch.IPv4: 1, netwatch.IPv6: 2}
+var families = map[netwatch.Family]byte{netwatch.IPv4: 1, netwatch.IPv6: 2}
 
 // allocate asks for a relayed address of a family and gives it back at once.
 func (r *relay) allocate(ctx context.Context, who *servers.Credential, family netwatch.Family) (netip.Addr, error) {
-	wanted := stun.RawAttribute{Type: stun.AttrRequestedAddressFamily, Value: []byte{turnFamily[family], 0, 0, 0}}
+	wanted := stun.RawAttribute{Type: stun.AttrRequestedAddressFamily, Value: []byte{families[family], 0, 0, 0}}
 	answer, err := r.ask(ctx, who, allocateRequest, overUDP, wanted)
 	if err != nil {
 		return netip.Addr{}, err
 	}
-	bye, cancel := context.WithTimeout(ctx, turnGoodbye)
+	bye, cancel := context.WithTimeout(ctx, goodbye)
 	defer cancel()
 	_, _ = r.ask(bye, who, refreshRequest, noLifetime) // otherwise it ends by itself, in ten minutes
-	return relayed(answer)
-}
-
-// relayed is the XOR-RELAYED-ADDRESS of an answer. Its length is looked at
-// first: the codec panics on a short one (CVE-2026-54909).
-func relayed(m *stun.Message) (netip.Addr, error) {
-	value, err := m.Get(stun.AttrXORRelayedAddress)
-	if err != nil {
-		return netip.Addr{}, errors.New("its answer has no XOR-RELAYED-ADDRESS")
-	}
-	if len(value) != 8 && len(value) != 20 {
-		return netip.Addr{}, fmt.Errorf("the XOR-RELAYED-ADDRESS of its answer has %d bytes", len(value))
-	}
-	var found stun.XORMappedAddress
-	if err := found.GetFromAs(m, stun.AttrXORRelayedAddress); err != nil {
-		return netip.Addr{}, fmt.Errorf("reading the XOR-RELAYED-ADDRESS of its answer: %w", err)
-	}
-	addr, _ := netip.AddrFromSlice(found.IP) // 4 or 16 bytes, as just decoded
-	return addr.Unmap(), nil
+	addr, err := stunmsg.Address(answer, stun.AttrXORRelayedAddress)
+	return addr.Unmap(), err
 }
