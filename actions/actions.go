@@ -4,9 +4,9 @@ package actions
 
 import (
 	"context"
-	"time"
 
 	"netwatch"
+	"netwatch/systemd"
 )
 
 // An Env is what the daemon lends to actions.
@@ -14,21 +14,12 @@ type Env struct {
 	// Probe asks the named source, or all that can be asked when name is empty.
 	Probe func(ctx context.Context, name string) netwatch.Result
 	// Starts remembers when units were started, across restarts of netwatch.
-	Starts Starts
+	Starts systemd.Starts
 	// Rotate does rotations that this process may not do; nil when it may.
 	Rotate Rotate
 	// PrepareRotate has the process start that Rotate asks, for a rotation that is
 	// likely soon, and returns at once; it may be nil.
 	PrepareRotate func()
-}
-
-// Starts remembers when netwatch started a unit, newest last.
-type Starts interface {
-	// Of are the times of a unit.
-	Of(unit string) []time.Time
-	// Record notes that a unit is about to be started; once it has returned nil
-	// no crash makes that forgotten.
-	Record(unit string, at time.Time) error
 }
 
 // A Verb is the first word of a step.

@@ -15,6 +15,7 @@ import (
 	"netwatch/actions"
 	"netwatch/servers"
 	"netwatch/sources"
+	"netwatch/systemd"
 )
 
 // told is what the servers of a source said for one family.
@@ -126,7 +127,7 @@ func checkAddress(ctx context.Context, s *scene) (found []Finding) {
 		if family == netwatch.IPv4 {
 			on = hops(ctx, s.server(family))
 		}
-		found = append(found, judgeNAT(what, public, actions.LocalAddress(family, public), on))
+		found = append(found, judgeNAT(what, public, netwatch.OwnAddress(family, public), on))
 	}
 	if len(known) == 0 {
 		return []Finding{{Unknown, "address", "not known", ""}}
@@ -306,6 +307,6 @@ func (s *scene) unitOf(file string) string {
 }
 
 func running(ctx context.Context, unit string) bool {
-	look, err := actions.LookUnit(ctx, unit)
+	look, err := systemd.LookUnit(ctx, unit)
 	return err == nil && look.Running
 }

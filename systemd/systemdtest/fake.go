@@ -1,66 +1,78 @@
-package actions
+// Package systemdtest plays org.freedesktop.systemd1 on a private bus. It fakes what
+// a real systemd cannot be made to do on demand: to lose a signal, to go away
+// between two words, to answer each error. The lab does the same steps on a real
+// one.
+package systemdtest
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/godbus/dbus/v5"
-
-	"netwatch"
 )
 
-// A fakeSystemd plays org.freedesktop.systemd1 on a private bus. It is a fake
-// for what a real systemd cannot be made to do on demand: to lose a signal, to
-// go away between two words, to answer each error. The lab does the same steps
-// on a real one.
-type fakeSystemd struct {
-	conn *dbus.Conn
-	stop func() // ends the bus daemon
-	// awaited gets a word when somebody looks whether a job still exists, and
-	// so has heard of it.
-	awaited chan dbus.ObjectPath
+// The names that systemd has on the bus.
+const (
+	systemd     = "org.freedesktop.systemd1"
+	manager     = systemd + ".Manager"
+	managerPath = dbus.ObjectPath("/org/freedesktop/systemd1")
+	unitPath    = managerPath + "/unit/t_2eservice"
+	jobPath     = managerPath + "/job/"
+	properties  = "org.freedesktop.DBus.Properties"
+)
+
+// A Fake is a systemd with one unit, t.service, that runs.
+type Fake struct {
+	conn   *dbus.Conn
+	socket string
+	stop   func() // ends the bus daemon
+	// Awaited gets a word when somebody looks whether a job still exists, and so has
+	// heard of it.
+	Awaited chan Job
 
 	mu     sync.Mutex
 	unit   map[string]any // properties of the only unit
 	refuse *dbus.Error    // of the methods that queue jobs and kill
-	silent bool           // JobRemoved is lost
-	loses  bool           // the bus ends before a call is answered
-	holds  chan struct{}  // what queues jobs and kills is not answered before it is closed
+	silent bool
+	loses  bool
+	holds  chan struct{}
 	calls  []string
-	// work is what a job, or a signal, does; it runs in a goroutine of its own
-	// and returns the job's result.
-	work func(f *fakeSystemd, call string) string
+	work   Work
 }
 
-const fakeUnitPath = dbus.ObjectPath("/org/freedesktop/systemd1/unit/t_2eservice")
+// A Job is the path of a job on the bus.
+type Job = dbus.ObjectPath
 
-// startFake starts a bus and a systemd with one unit, t.service, that runs.
-func startFake(t *testing.T) *fakeSystemd {
+// A Work is what a job, or a signal, does; it runs in a goroutine of its own and
+// returns the job's result. call is what systemd was called with.
+type Work func(f *Fake, call string) string
+
+// New starts a bus and a systemd on it, which end with the test.
+func New(t testing.TB) *Fake {
 	t.Helper()
 	socket := filepath.Join(shortDir(t), "bus")
 	stop := startBus(t, socket)
 	t.Setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path="+socket)
-	f := &fakeSystemd{stop: stop, awaited: make(chan dbus.ObjectPath), unit: map[string]any{
+	f := &Fake{socket: socket, stop: stop, Awaited: make(chan Job), unit: map[string]any{
 		"Id": "t.service", "LoadState": "loaded", "ActiveState": "active", "SubState": "running", "CanReload": true,
-		"InvocationID": []byte{1}, "Result": "success", "ReloadResult": "success", "Type": "simple", "MainPID": uint32(100), "NRestarts": uint32(0),
-		"StartLimitBurst": uint32(5), "StartLimitIntervalUSec": uint64(10_000_000), "ConditionResult": true, "ConditionTimestamp": uint64(1),
+		"InvocationID": []byte{1}, "Result": "success", "ReloadResult": "success", "Type": "simple",
+		"MainPID": uint32(100), "NRestarts": uint32(0),
+		"StartLimitBurst": uint32(5), "StartLimitIntervalUSec": uint64(10_000_000),
+		"ConditionResult": true, "ConditionTimestamp": uint64(1),
 	}}
 	f.appear(t)
 	return f
 }
 
 // shortDir is a directory whose name leaves room for that of a socket.
-func shortDir(t *testing.T) string {
+func shortDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "nw")
 	if err != nil {
@@ -70,12 +82,13 @@ func shortDir(t *testing.T) string {
 	return dir
 }
 
-const busConfig = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN" "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+const busConfig = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+"http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
 <busconfig><type>system</type><listen>unix:path=%s</listen><auth>EXTERNAL</auth><policy context="default">
 <allow send_destination="*"/><allow receive_sender="*"/><allow own="*"/><allow user="*"/></policy></busconfig>`
 
 // startBus starts a bus daemon and returns what ends it and waits for its end.
-func startBus(t *testing.T, socket string) func() {
+func startBus(t testing.TB, socket string) func() {
 	t.Helper()
 	config := socket + ".conf"
 	if err := os.WriteFile(config, fmt.Appendf(nil, busConfig, socket), 0o600); err != nil {
@@ -99,7 +112,7 @@ func startBus(t *testing.T, socket string) func() {
 }
 
 // appear connects the fake to the bus and gives it systemd's name.
-func (f *fakeSystemd) appear(t *testing.T) {
+func (f *Fake) appear(t testing.TB) {
 	t.Helper()
 	conn, err := dbus.ConnectSystemBus()
 	if err != nil {
@@ -110,7 +123,7 @@ func (f *fakeSystemd) appear(t *testing.T) {
 	f.conn = conn
 	f.mu.Unlock()
 	methods := map[string]any{
-		"LoadUnit":  func(string) (dbus.ObjectPath, *dbus.Error) { return fakeUnitPath, nil },
+		"LoadUnit":  func(string) (dbus.ObjectPath, *dbus.Error) { return unitPath, nil },
 		"Subscribe": func() *dbus.Error { return nil },
 		"KillUnit":  f.kill,
 		"ListUnitFiles": func() ([][]string, *dbus.Error) {
@@ -120,12 +133,14 @@ func (f *fakeSystemd) appear(t *testing.T) {
 			return [][]string{{"coturn2.service", "", "loaded"}, {"coturm.service", "", "not-found"}}, nil
 		},
 	}
-	for _, v := range unitVerbs {
-		methods[v.method] = func(_, mode string) (dbus.ObjectPath, *dbus.Error) { return f.job(v.method + " " + mode) }
+	for _, verb := range []string{
+		"RestartUnit", "TryRestartUnit", "ReloadUnit", "ReloadOrRestartUnit", "StartUnit", "StopUnit",
+	} {
+		methods[verb] = func(_, mode string) (Job, *dbus.Error) { return f.job(verb + " " + mode) }
 	}
 	for _, err := range []error{
 		conn.ExportMethodTable(methods, managerPath, manager),
-		conn.ExportMethodTable(map[string]any{"GetAll": f.properties}, fakeUnitPath, properties),
+		conn.ExportMethodTable(map[string]any{"GetAll": f.properties, "Get": f.property}, unitPath, properties),
 	} {
 		if err != nil {
 			t.Fatal(err)
@@ -136,7 +151,7 @@ func (f *fakeSystemd) appear(t *testing.T) {
 	}
 }
 
-func (f *fakeSystemd) properties(string) (map[string]dbus.Variant, *dbus.Error) {
+func (f *Fake) properties(string) (map[string]dbus.Variant, *dbus.Error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	all := map[string]dbus.Variant{}
@@ -146,8 +161,13 @@ func (f *fakeSystemd) properties(string) (map[string]dbus.Variant, *dbus.Error) 
 	return all, nil
 }
 
+func (f *Fake) property(_, name string) (dbus.Variant, *dbus.Error) {
+	all, err := f.properties("")
+	return all[name], err
+}
+
 // called notes a call, and is the error that it is refused with.
-func (f *fakeSystemd) called(call string) (int, *dbus.Error) {
+func (f *Fake) called(call string) (int, *dbus.Error) {
 	f.mu.Lock()
 	holds := f.holds
 	f.mu.Unlock()
@@ -163,7 +183,7 @@ func (f *fakeSystemd) called(call string) (int, *dbus.Error) {
 	return len(f.calls), f.refuse
 }
 
-func (f *fakeSystemd) kill(_, whom string, sig int32) *dbus.Error {
+func (f *Fake) kill(_, whom string, sig int32) *dbus.Error {
 	call := fmt.Sprintf("KillUnit %s %d", whom, sig)
 	if _, err := f.called(call); err != nil {
 		return err
@@ -175,12 +195,12 @@ func (f *fakeSystemd) kill(_, whom string, sig int32) *dbus.Error {
 	return nil
 }
 
-func (f *fakeSystemd) job(call string) (dbus.ObjectPath, *dbus.Error) {
+func (f *Fake) job(call string) (dbus.ObjectPath, *dbus.Error) {
 	id, refused := f.called(call)
 	if refused != nil {
 		return "/", refused
 	}
-	path := dbus.ObjectPath(fmt.Sprintf("/org/freedesktop/systemd1/job/%d", id))
+	path := Job(fmt.Sprint(jobPath, id))
 	f.setJob(path, true)
 	f.mu.Lock()
 	work := f.work
@@ -195,7 +215,7 @@ func (f *fakeSystemd) job(call string) (dbus.ObjectPath, *dbus.Error) {
 		conn, silent := f.conn, f.silent
 		f.mu.Unlock()
 		// Another one first: a result must be that of our job.
-		_ = conn.Emit(managerPath, manager+".JobRemoved", uint32(9999), dbus.ObjectPath("/org/freedesktop/systemd1/job/9999"), "other.service", "failed")
+		_ = conn.Emit(managerPath, manager+".JobRemoved", uint32(9999), jobPath+"9999", "other.service", "failed")
 		if !silent {
 			_ = conn.Emit(managerPath, manager+".JobRemoved", uint32(id), path, "t.service", result)
 		}
@@ -204,29 +224,29 @@ func (f *fakeSystemd) job(call string) (dbus.ObjectPath, *dbus.Error) {
 }
 
 // setJob makes a job's object exist or not.
-func (f *fakeSystemd) setJob(path dbus.ObjectPath, there bool) {
+func (f *Fake) setJob(path dbus.ObjectPath, there bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var methods map[string]any
 	if there {
 		methods = map[string]any{"Get": func(string, string) (dbus.Variant, *dbus.Error) {
 			select {
-			case f.awaited <- path:
+			case f.Awaited <- path:
 			default:
 			}
 			return dbus.MakeVariant("running"), nil
 		}}
 	} else {
 		methods = map[string]any{"Get": func(string, string) (dbus.Variant, *dbus.Error) {
-			return dbus.Variant{}, dbus.NewError(busError+"UnknownObject", []any{"Unknown object"})
+			return dbus.Variant{}, dbus.NewError("org.freedesktop.DBus.Error.UnknownObject", []any{"Unknown object"})
 		}}
 	}
 	_ = f.conn.ExportMethodTable(methods, path, properties)
 }
 
-// set changes properties, pairs of name and value, and tells of all that there
+// Set changes properties, pairs of name and value, and tells of all that there
 // are, as systemd does.
-func (f *fakeSystemd) set(pairs ...any) {
+func (f *Fake) Set(pairs ...any) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for i := 0; i < len(pairs); i += 2 {
@@ -236,88 +256,95 @@ func (f *fakeSystemd) set(pairs ...any) {
 	for k, v := range f.unit {
 		changed[k] = dbus.MakeVariant(v)
 	}
-	_ = f.conn.Emit(fakeUnitPath, properties+".PropertiesChanged", systemd+".Unit", changed, []string{})
+	_ = f.conn.Emit(unitPath, properties+".PropertiesChanged", systemd+".Unit", changed, []string{})
 }
 
-// be changes how the fake is from now on.
-func (f *fakeSystemd) be(change func()) {
+// SetUntold changes one property without a signal.
+func (f *Fake) SetUntold(name string, value any) {
+	f.be(func() { f.unit[name] = value })
+}
+
+// Get is a property.
+func (f *Fake) Get(name string) (value any) {
+	f.be(func() { value = f.unit[name] })
+	return value
+}
+
+// be looks at the fake, or changes how it is from now on.
+func (f *Fake) be(change func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	change()
 }
 
-// does says what jobs and signals do from now on.
-func (f *fakeSystemd) does(work func(f *fakeSystemd, call string) string) {
-	f.be(func() { f.work = work })
+// Does says what jobs and signals do from now on; nil does not end.
+func (f *Fake) Does(work Work) { f.be(func() { f.work = work }) }
+
+// Refuses has jobs and signals refused from now on, by the name of an error on the
+// bus and its text.
+func (f *Fake) Refuses(name, text string) {
+	f.be(func() { f.refuse = dbus.NewError(name, []any{text}) })
 }
 
-// refuses says how jobs and signals are refused from now on.
-func (f *fakeSystemd) refuses(err *dbus.Error) { f.be(func() { f.refuse = err }) }
+// Silences has the signals about jobs lost from now on.
+func (f *Fake) Silences() { f.be(func() { f.silent = true }) }
 
-// asked are the calls so far.
-func (f *fakeSystemd) asked() []string {
+// LosesBus has the bus end before the next call is answered.
+func (f *Fake) LosesBus() { f.be(func() { f.loses = true }) }
+
+// Holds leaves what queues jobs and kills without an answer until the channel is closed.
+func (f *Fake) Holds(until chan struct{}) { f.be(func() { f.holds = until }) }
+
+// EndBus ends the bus.
+func (f *Fake) EndBus() { f.stop() }
+
+// NewBus ends the bus and puts another in its place, on which systemd still has
+// the job.
+func (f *Fake) NewBus(t testing.TB, job Job) {
+	t.Helper()
+	f.stop()
+	startBus(t, f.socket)
+	f.appear(t)
+	f.setJob(job, true)
+}
+
+// Asked are the calls so far.
+func (f *Fake) Asked() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Clone(f.calls)
 }
 
-// restarted is the work of a start that goes well.
-func restarted(f *fakeSystemd, _ string) string {
-	f.set("ActiveState", "active", "SubState", "running", "InvocationID", []byte{2}, "MainPID", uint32(200), "Result", "success")
+// Restarted is the work of a start that goes well.
+func Restarted(f *Fake, _ string) string {
+	f.Set("ActiveState", "active", "SubState", "running", "Result", "success",
+		"InvocationID", []byte{2}, "MainPID", uint32(200))
 	return "done"
 }
 
-// fakeStarts remembers in memory.
-type fakeStarts struct{ times []time.Time }
-
-func (s *fakeStarts) Of(string) []time.Time { return s.times }
-
-func (s *fakeStarts) Record(_ string, at time.Time) error {
-	s.times = append(s.times, at)
-	return nil
-}
-
-// step makes a step from its line.
-func step(t *testing.T, env Env, line string) netwatch.Step {
+// Forge sends everyone on the bus a signal that a job is done.
+func Forge(t testing.TB, job Job) {
 	t.Helper()
-	words := strings.Fields(line)
-	for _, v := range Verbs {
-		if v.Name == words[0] {
-			s, err := v.New(env, v.Name, words[1:])
-			if err != nil {
-				t.Fatalf("%s: %v", line, err)
-			}
-			return s
-		}
+	conn, err := dbus.ConnectSystemBus()
+	if err != nil {
+		t.Error(err)
+		return
 	}
-	t.Fatalf("%s: no such verb", line)
-	return netwatch.Step{}
-}
-
-// do does a step within a deadline.
-func do(t *testing.T, env Env, line string, deadline time.Duration) netwatch.Result {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), deadline)
-	defer cancel()
-	return step(t, env, line).Do(ctx, netwatch.Job{})
-}
-
-// wantResult compares an outcome and words that must be in what is said.
-func wantResult(t *testing.T, got netwatch.Result, outcome netwatch.Outcome, words ...string) {
-	t.Helper()
-	said := got.Detail
-	if got.Err != nil {
-		said = got.Err.Error() + " hint: " + netwatch.Hint(got.Err)
+	defer conn.Close()
+	var names []string
+	if err := conn.BusObject().Call("org.freedesktop.DBus.ListNames", 0).Store(&names); err != nil {
+		t.Error(err)
 	}
-	if got.Outcome != outcome || (got.Err != nil) != (outcome == netwatch.Failed) {
-		t.Errorf("outcome %q (%s), want %q", got.Outcome, said, outcome)
+	for _, name := range names {
+		body := []any{uint32(1), job, "t.service", "done"}
+		conn.Send(&dbus.Message{Type: dbus.TypeSignal, Body: body, Headers: map[dbus.HeaderField]dbus.Variant{
+			dbus.FieldDestination: dbus.MakeVariant(name), dbus.FieldPath: dbus.MakeVariant(managerPath),
+			dbus.FieldInterface: dbus.MakeVariant(manager), dbus.FieldMember: dbus.MakeVariant("JobRemoved"),
+			dbus.FieldSignature: dbus.MakeVariant(dbus.SignatureOf(body...)),
+		}}, nil)
 	}
-	if outcome == netwatch.Failed && got.Err != nil && netwatch.Hint(got.Err) == "" {
-		t.Errorf("%v has no remedy", got.Err)
-	}
-	for _, w := range words {
-		if !strings.Contains(said, w) {
-			t.Errorf("it says %q, which lacks %q", said, w)
-		}
+	// It answers after it has passed on what was sent before.
+	if err := conn.BusObject().Call("org.freedesktop.DBus.GetId", 0).Err; err != nil {
+		t.Error(err)
 	}
 }
