@@ -1,6 +1,8 @@
 package actions
 
 import (
+	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -252,6 +254,27 @@ func TestUnitBusGone(t *testing.T) {
 		t.Errorf("it took %s", took)
 	}
 	wantResult(t, do(t, Env{}, "restart t.service", time.Second), netwatch.Failed, "connecting to the system bus", "systemctl status dbus")
+}
+
+// A step whose time is over while systemd waits for polkit names polkit, and has told
+// what it waits for.
+func TestUnitPolkitHangs(t *testing.T) {
+	f := systemdtest.New(t)
+	holds := make(chan struct{})
+	defer close(holds)
+	f.Holds(holds)
+	f.Does(func(*systemdtest.Fake, string) string { return "done" })
+	for _, line := range []string{"restart t.service", "signal HUP t.service"} {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		var waits []string
+		got := step(t, Env{}, line).Do(ctx, netwatch.Job{Waiting: func(what string) { waits = append(waits, what) }})
+		cancel()
+		wantResult(t, got, netwatch.Failed,
+			"polkit does not answer systemd", "deadline exceeded", "systemctl restart polkit.service")
+		if !slices.Contains(waits, "systemd, process 1") || waits[len(waits)-1] != "systemd, which asks polkit whether it may" {
+			t.Errorf("%s waits for %q", line, waits)
+		}
+	}
 }
 
 // The bus goes away before the answer: whether there is a job is unknown.

@@ -211,3 +211,19 @@ func TestQueryOverAnInterface(t *testing.T) {
 		t.Error("it asked over an interface that is not there")
 	}
 }
+
+// An address of another family than was asked for is none.
+func TestMappedFamily(t *testing.T) {
+	six := netip.MustParseAddr("2001:db8::5")
+	for said, own := range map[netip.Addr]netwatch.Family{first: netwatch.IPv4, six: netwatch.IPv6} {
+		m := &stun.Message{Raw: stuntest.Answer(&stun.Message{}, said)[0]}
+		if err := m.Decode(); err != nil {
+			t.Fatal(err)
+		}
+		for _, family := range netwatch.Families {
+			if a, err := mapped(m, family); (err == nil) != (family == own) || err == nil && a != said {
+				t.Errorf("%s as %s: %s, %v", said, family, a, err)
+			}
+		}
+	}
+}

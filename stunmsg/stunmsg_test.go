@@ -204,7 +204,16 @@ func FuzzAnswer(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if !a.IsValid() || string(packet[8:20]) != string(id[:]) || packet[0] != 1 || packet[1] != 1 {
+		m := &stun.Message{Raw: packet}
+		if err := m.Decode(); err != nil {
+			t.Fatal(err)
+		}
+		value, err := m.Get(stun.AttrXORMappedAddress)
+		number := map[int]byte{32: 1, 128: 2}[a.BitLen()]
+		if err != nil || len(value) != 4+a.BitLen()/8 || value[1] != number {
+			t.Errorf("%x is believed to say %s", value, a)
+		}
+		if string(packet[8:20]) != string(id[:]) || packet[0] != 1 || packet[1] != 1 {
 			t.Errorf("%x is believed to say %s", packet, a)
 		}
 	})

@@ -2,7 +2,6 @@ package systemd
 
 import (
 	"context"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -13,11 +12,11 @@ import (
 )
 
 // ask has systemd do a verb on the fake's unit, or send it SIGHUP.
-func ask(t *testing.T, verb string, deadline time.Duration, waiting func(string)) (string, error) {
+func ask(t *testing.T, verb Verb, deadline time.Duration) (string, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), deadline)
 	defer cancel()
-	u, err := Open(ctx, "t.service", netwatch.Job{Waiting: waiting})
+	u, err := Open(ctx, "t.service", netwatch.Job{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +27,7 @@ func ask(t *testing.T, verb string, deadline time.Duration, waiting func(string)
 	if verb == Kill {
 		return "", u.Signal(ctx, syscall.SIGHUP)
 	}
-	return u.Do(ctx, Verb(verb))
+	return u.Do(ctx, verb)
 }
 
 // wantError wants words in an error or its remedy, which must be there.
@@ -51,7 +50,11 @@ func TestUnitRefused(t *testing.T) {
 	f := systemdtest.New(t)
 	const must = busError + "InteractiveAuthorizationRequired"
 	const asIs = "Interactive authentication required."
-	for _, c := range []struct{ name, text, verb, want string }{
+	for _, c := range []struct {
+		name, text string
+		verb       Verb
+		want       string
+	}{
 		{must, asIs, "try-restart", "org.freedesktop.systemd1.manage-units with unit t.service and verb try-restart"},
 		{must, asIs, Kill, "unit t.service and verb kill"},
 		{busError + "NoReply", "Method call timed out", "restart", "systemctl restart polkit.service"},
@@ -74,7 +77,7 @@ func TestUnitRefused(t *testing.T) {
 		{busError + "Spawn.ChildExited", "Process exited.", "start", "did not answer"},
 	} {
 		f.Refuses(c.name, c.text)
-		_, err := ask(t, c.verb, 5*time.Second, nil)
+		_, err := ask(t, c.verb, 5*time.Second)
 		wantError(t, err, c.want)
 	}
 }
@@ -92,25 +95,22 @@ func TestUnitForgedSignal(t *testing.T) {
 		}
 		return "failed"
 	})
-	if result, err := ask(t, "restart", 20*time.Second, nil); result != "failed" || err != nil {
+	if result, err := ask(t, "restart", 20*time.Second); result != "failed" || err != nil {
 		t.Errorf("the job ended in %q, %v", result, err)
 	}
 }
 
-// A step whose time is over while systemd waits for polkit names polkit, and has told
-// what it waits for.
-func TestUnitPolkitHangs(t *testing.T) {
+func TestVerbs(t *testing.T) {
 	f := systemdtest.New(t)
-	holds := make(chan struct{})
-	defer close(holds)
-	f.Holds(holds)
-	f.Does(func(*systemdtest.Fake, string) string { return Done })
-	for _, verb := range []string{"restart", Kill} {
-		var waits []string
-		_, err := ask(t, verb, time.Second, func(what string) { waits = append(waits, what) })
-		wantError(t, err, "polkit does not answer systemd", "deadline exceeded", "systemctl restart polkit.service")
-		if !slices.Contains(waits, theSystemd) || waits[len(waits)-1] != thePolkit {
-			t.Errorf("%s waits for %q", verb, waits)
+	f.Does(systemdtest.Restarted)
+	for verb, want := range map[Verb]string{
+		Restart: "RestartUnit replace", TryRestart: "TryRestartUnit replace", Reload: "ReloadUnit replace",
+		ReloadOrRestart: "ReloadOrRestartUnit replace", Start: "StartUnit replace", Stop: "StopUnit replace",
+		Kill: "KillUnit main 1",
+	} {
+		result, err := ask(t, verb, 5*time.Second)
+		if asked := f.Asked(); err != nil || asked[len(asked)-1] != want || verb != Kill && result != Done {
+			t.Errorf("%s: %q, %v, and systemd was called with %q", verb, result, err, asked)
 		}
 	}
 }

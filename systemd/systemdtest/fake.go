@@ -167,7 +167,7 @@ func (f *Fake) property(_, name string) (dbus.Variant, *dbus.Error) {
 }
 
 // called notes a call, and is the error that it is refused with.
-func (f *Fake) called(call string) (int, *dbus.Error) {
+func (f *Fake) called(call string) (uint32, *dbus.Error) {
 	f.mu.Lock()
 	holds := f.holds
 	f.mu.Unlock()
@@ -180,7 +180,7 @@ func (f *Fake) called(call string) (int, *dbus.Error) {
 	if f.loses {
 		f.stop()
 	}
-	return len(f.calls), f.refuse
+	return uint32(len(f.calls)), f.refuse //nolint:gosec // They are few.
 }
 
 func (f *Fake) kill(_, whom string, sig int32) *dbus.Error {
@@ -217,7 +217,7 @@ func (f *Fake) job(call string) (dbus.ObjectPath, *dbus.Error) {
 		// Another one first: a result must be that of our job.
 		_ = conn.Emit(managerPath, manager+".JobRemoved", uint32(9999), jobPath+"9999", "other.service", "failed")
 		if !silent {
-			_ = conn.Emit(managerPath, manager+".JobRemoved", uint32(id), path, "t.service", result)
+			_ = conn.Emit(managerPath, manager+".JobRemoved", id, path, "t.service", result)
 		}
 	}()
 	return path, nil
@@ -249,8 +249,8 @@ func (f *Fake) setJob(path dbus.ObjectPath, there bool) {
 func (f *Fake) Set(pairs ...any) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for i := 0; i < len(pairs); i += 2 {
-		f.unit[pairs[i].(string)] = pairs[i+1]
+	for pair := range slices.Chunk(pairs, 2) {
+		f.unit[pair[0].(string)] = pair[1]
 	}
 	changed := map[string]dbus.Variant{}
 	for k, v := range f.unit {

@@ -20,7 +20,7 @@ import (
 // Realm and Secret are those of what Proper plays.
 const (
 	Realm  = "example.org"
-	Secret = "the secret of a test" //nolint:gosec // It is none.
+	Secret = "the secret of a test"
 )
 
 // An Answer makes the attributes of what answers a request. No setters are no answer.
