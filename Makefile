@@ -45,7 +45,7 @@ fmt: go ## format the Go sources
 	$(TOOL) gofumpt -w .
 
 lab: build ## tests on real systemd, coturn, OpenVPN and networks, some on newer Debians too (root); RUN=TestX: that one
-	$(PROGRESS) -count=1 -timeout 40m -tags lab $(EXEC_ROOT) -run '^$(RUN)$$' ./lab/... ./access/... ./actions/... ./rewrite/... ./sources/... ./state/...
+	$(PROGRESS) -count=1 -timeout 40m -tags lab $(EXEC_ROOT) -run '^$(RUN)$$' . ./lab/... ./access/... ./actions/... ./rewrite/... ./sources/... ./state/...
 
 chaos: build ## netwatch killed CHAOS=500 times while it works, and flooded (root; about 25 minutes)
 	CGO_ENABLED=1 go test -race -count=1 -timeout 2h -v -tags lab $(EXEC_ROOT) -run 'TestKilledAtAnyMoment|TestFlood' ./lab -rounds $(CHAOS)

@@ -25,13 +25,16 @@ const module = "netwatch"
 // which knows all three, is known to those alone who make something of it.
 var mayImport = map[string][]string{
 	".":       {},
-	"sources": {"."},
+	"sources": {".", "stunmsg"},
 	"access":  {"."},
 	"rewrite": {".", "access"},
 	"systemd": {".", "access"},
 	// What a server's file says is a text, and who it is for.
 	"servers": {".", "access", "rewrite"},
-	"actions": {".", "access", "rewrite", "servers", "systemd"},
+	// One question in STUN, and who asks a TURN server.
+	"stunmsg": {},
+	"turn":    {".", "servers", "stunmsg"},
+	"actions": {".", "access", "rewrite", "servers", "systemd", "turn"},
 	"state":   {"."},
 	"helper":  {".", "access", "servers"},
 	"hooks":   {".", "state"},
@@ -40,7 +43,7 @@ var mayImport = map[string][]string{
 	// What is installed here is files, whatever the configuration says of them.
 	"machine": {".", "servers"},
 	"setup":   {".", "config", "actions", "machine", "packaging"},
-	"doctor":  {".", "config", "actions", "servers", "sources", "machine"},
+	"doctor":  {".", "config", "actions", "servers", "sources", "systemd", "machine"},
 	// What an installation brings.
 	"packaging": {},
 	"daemon":    {".", "sources", "actions", "state", "hooks", "control", "config"},
@@ -66,7 +69,9 @@ type pkg struct {
 
 func TestImports(t *testing.T) {
 	packages := listPackages(t)
-	for _, folder := range []string{".", "sources", "actions", "hooks", "config", "daemon", "grant", "cmd"} {
+	for _, folder := range []string{
+		".", "sources", "actions", "systemd", "turn", "stunmsg", "hooks", "config", "daemon", "grant", "cmd",
+	} {
 		if !slices.ContainsFunc(packages, func(p pkg) bool { return folderOf(p.ImportPath) == folder }) {
 			t.Errorf("go list shows no package in %s, so nothing about it was tested", folder)
 		}
@@ -99,6 +104,26 @@ func TestHelperIsAlone(t *testing.T) {
 		if strings.Contains("\n"+string(out), "\n"+path) {
 			t.Errorf("the helper needs %s", path)
 		}
+	}
+}
+
+// TestOneWayToTheBus holds that systemd/ alone speaks D-Bus, with what plays its other
+// end: verbs know units, and no bus.
+func TestOneWayToTheBus(t *testing.T) {
+	speaks := 0
+	for _, p := range listPackages(t) {
+		for _, path := range slices.Concat(p.Imports, p.TestImports, p.XTestImports) {
+			if !strings.HasPrefix(path, "github.com/godbus/") {
+				continue
+			}
+			speaks++
+			if folderOf(p.ImportPath) != "systemd" {
+				t.Errorf("%s imports %s, which is for systemd/ alone", p.ImportPath, path)
+			}
+		}
+	}
+	if speaks == 0 {
+		t.Error("nobody speaks D-Bus at all")
 	}
 }
 

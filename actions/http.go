@@ -367,3 +367,11 @@ func withoutURL(ctx context.Context, err error) error {
 	}
 	return failed.Err
 }
+
+// pause waits, or less if ctx is done before.
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}

@@ -14,6 +14,7 @@ import (
 	"netwatch"
 	"netwatch/actions"
 	"netwatch/servers"
+	"netwatch/systemd"
 )
 
 // checkAddress looks whether this machine has the public address itself, and
@@ -38,7 +39,7 @@ func checkAddress(ctx context.Context, s *scene) (found []Finding) {
 		if family == netwatch.IPv4 {
 			on = hops(ctx, s.server(family))
 		}
-		found = append(found, judgeNAT(what, public, actions.LocalAddress(family, public), on))
+		found = append(found, judgeNAT(what, public, netwatch.OwnAddress(family, public), on))
 	}
 	if len(known) == 0 {
 		return []Finding{{Unknown, "address", "not known", ""}}
@@ -230,6 +231,6 @@ func (s *scene) unitOf(file string) string {
 }
 
 func running(ctx context.Context, unit string) bool {
-	look, err := actions.LookUnit(ctx, unit)
+	look, err := systemd.LookUnit(ctx, unit)
 	return err == nil && look.Running
 }

@@ -11,6 +11,7 @@ import (
 
 	"netwatch"
 	"netwatch/actions"
+	"netwatch/systemd"
 )
 
 // A need is what a step does to a unit.
@@ -49,14 +50,14 @@ func checkUnits(ctx context.Context, s *scene) []Finding {
 }
 
 func lookAtUnit(ctx context.Context, unit string) Finding {
-	look, err := actions.LookUnit(ctx, unit)
+	look, err := systemd.LookUnit(ctx, unit)
 	if err != nil {
 		return wrong(Problem, unit, err)
 	}
 	return judgeUnit(unit, look)
 }
 
-func judgeUnit(unit string, look actions.UnitLook) Finding {
+func judgeUnit(unit string, look systemd.UnitLook) Finding {
 	name := netwatch.ShellPath(unit)
 	switch {
 	case look.AtLimit:
@@ -97,7 +98,7 @@ func checkPermissions(ctx context.Context, s *scene) []Finding {
 	}
 	found := s.checkHelper(ctx)
 	for _, n := range s.needs() {
-		if err := actions.Permitted(ctx, d.PID, n.unit, n.verb); err != nil {
+		if err := systemd.Permitted(ctx, d.PID, n.unit, n.verb); err != nil {
 			found = append(found, wrong(Problem, what, err))
 		}
 	}

@@ -538,35 +538,6 @@ func TestIPv6PrefersTheLastingAddress(t *testing.T) {
 	}
 }
 
-// The vectors of RFC 5769, 2.2 and 2.3, without their integrity and fingerprint.
-func TestDecodeVectors(t *testing.T) {
-	id := [12]byte{0xb7, 0xe7, 0xa7, 0x01, 0xbc, 0x34, 0xd6, 0x86, 0xfa, 0x87, 0xdf, 0xae}
-	head := append([]byte{1, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42}, id[:]...)
-	cases := map[netwatch.Family]struct {
-		attribute []byte
-		want      string
-	}{
-		netwatch.IPv4: {[]byte{0, 0x20, 0, 8, 0, 1, 0xa1, 0x47, 0xe1, 0x12, 0xa6, 0x43}, "192.0.2.1"},
-		netwatch.IPv6: {[]byte{
-			0, 0x20, 0, 20, 0, 2, 0xa1, 0x47, 1, 0x13, 0xa9, 0xfa, 0xa5, 0xd3, 0xf1, 0x79, 0xbc, 0x25, 0xf4, 0xb5, 0xbe, 0xd2, 0xb9, 0xd9,
-		}, "2001:db8:1234:5678:11:2233:4455:6677"},
-	}
-	for family, c := range cases {
-		packet := slices.Concat(head, c.attribute)
-		packet[3] = byte(len(c.attribute))
-		if a, err := decode(packet, id, family); err != nil || a.String() != c.want {
-			t.Errorf("%s: %s, %v", family, a, err)
-		}
-		for _, bit := range []byte{0x80, 0x40} { // not STUN: the two highest bits are zero (RFC 8489, 5)
-			packet[0] |= bit
-			if a, err := decode(packet, id, family); err == nil {
-				t.Errorf("%s with bit %#x: %s", family, bit, a)
-			}
-			packet[0] &^= bit
-		}
-	}
-}
-
 // Servers given by their address can be asked for one family alone.
 func TestCheckFamilies(t *testing.T) {
 	v4a, v4b, v6 := Server("192.0.2.1:3478"), Server("192.0.2.2:3478"), Server("[2001:db8::1]:3478")

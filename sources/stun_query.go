@@ -2,13 +2,11 @@ package sources
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"os"
 	"strconv"
 	"strings"
 	"syscall"
@@ -18,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"netwatch"
+	"netwatch/stunmsg"
 )
 
 // A Server is a STUN server as host:port or [address]:port.
@@ -157,18 +156,9 @@ func (s *STUN) dial(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
 	case errors.Is(err, unix.ENODEV):
 		return nil, netwatch.WithHint(fmt.Errorf("asking over interface %s: %w", s.Interface, err), "see whether the interface is up: ip link show "+s.Interface)
 	case err != nil:
-		return nil, fmt.Errorf("asking %s: %w", to, bare(err))
+		return nil, fmt.Errorf("asking %s: %w", to, stunmsg.Bare(err))
 	}
 	return conn, nil
-}
-
-// bare is err without the addresses and ports that a net.OpError adds: another
-// port each time makes the same trouble look new.
-func bare(err error) error {
-	if op := new(net.OpError); errors.As(err, &op) {
-		return op.Err
-	}
-	return err
 }
 
 // preferPublic asks for a source address that is not a temporary one
@@ -191,143 +181,40 @@ func (s *STUN) prepare(network, _ string, c syscall.RawConn) error {
 	return errors.Join(controlErr, err)
 }
 
-// firstRTO is how long a request waits for its answer before it is sent again;
-// then twice as long, as long as the timeout lasts (RFC 8489, 6.2.1).
-const firstRTO = 500 * time.Millisecond
-
-// maxPacket is more than any answer to a binding request has.
-const maxPacket = 1500
-
-// exchange sends a binding request, again after each RTO, and returns the
-// address of the first right answer. When ctx is done it closes conn.
+// exchange sends a binding request, again after each RTO, and returns the address
+// of the first right answer: what makes no sense is passed over as what is no
+// answer. When ctx is done it closes conn.
 func exchange(ctx context.Context, conn net.Conn, family netwatch.Family) (netip.Addr, error) {
 	request, err := stun.Build(stun.TransactionID, stun.BindingRequest)
 	if err != nil {
 		return netip.Addr{}, fmt.Errorf("making a binding request: %w", err)
 	}
-	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
-	l := listener{conn: conn, id: request.TransactionID, family: family}
-	for rto := firstRTO; ; rto *= 2 {
-		addr, err := l.send(request.Raw, rto)
-		switch {
-		case err == nil:
-			return addr, nil
-		case ctx.Err() != nil:
-			return netip.Addr{}, l.silence(ctx)
-		case !errors.Is(err, os.ErrDeadlineExceeded):
-			return netip.Addr{}, err
-		}
+	q := stunmsg.Question{Conn: conn, Request: request, Check: func(answer *stun.Message) error {
+		_, err := mapped(answer, family)
+		return err
+	}}
+	answer, err := q.Ask(ctx)
+	switch {
+	case err != nil:
+		return netip.Addr{}, err
+	case answer.Type.Class == stun.ClassErrorResponse:
+		return netip.Addr{}, refusal(answer)
 	}
+	return mapped(answer, family)
 }
 
-// A listener waits for the answer to one request.
-type listener struct {
-	conn   net.Conn
-	id     [stun.TransactionIDSize]byte
-	family netwatch.Family
-	// wrong is why the last packet was passed over.
-	wrong error
-}
-
-// send sends the request and waits for its answer.
-func (l *listener) send(request []byte, wait time.Duration) (netip.Addr, error) {
-	if err := l.conn.SetReadDeadline(time.Now().Add(wait)); err != nil {
-		return netip.Addr{}, fmt.Errorf("setting a deadline: %w", err)
+// mapped is the XOR-MAPPED-ADDRESS of an answer. MAPPED-ADDRESS does not count:
+// routers that meddle rewrite it (RFC 8489, 14.2).
+func mapped(answer *stun.Message, family netwatch.Family) (netip.Addr, error) {
+	addr, err := stunmsg.Address(answer, stun.AttrXORMappedAddress)
+	if err == nil && netwatch.FamilyOf(addr) != family {
+		err = fmt.Errorf("the XOR-MAPPED-ADDRESS of an answer is no %s address", family)
 	}
-	if _, err := l.conn.Write(request); err != nil {
-		return netip.Addr{}, fmt.Errorf("sending a binding request: %w", bare(err))
-	}
-	return l.listen()
+	return addr, err
 }
-
-// listen returns the first right answer. What is no answer to our request is
-// passed over, and so is one that makes no sense: whoever can send us packets
-// must not be able to end the wait.
-func (l *listener) listen() (netip.Addr, error) {
-	packet := make([]byte, maxPacket)
-	for {
-		n, err := l.conn.Read(packet)
-		if err != nil {
-			return netip.Addr{}, fmt.Errorf("waiting for an answer: %w", bare(err))
-		}
-		addr, err := decode(packet[:n], l.id, l.family)
-		if err == nil || errors.Is(err, errRefused) {
-			return addr, err
-		}
-		l.wrong = err
-	}
-}
-
-// silence says that there was no right answer in time.
-func (l *listener) silence(ctx context.Context) error {
-	switch cause := context.Cause(ctx); {
-	case !errors.Is(cause, context.DeadlineExceeded):
-		return fmt.Errorf("waiting for an answer: %w", cause)
-	case l.wrong != nil:
-		return fmt.Errorf("no right answer in time; passed over: %w", l.wrong)
-	}
-	return errors.New("no answer in time")
-}
-
-// The parts of XOR-MAPPED-ADDRESS (RFC 8489, 14.2): a zero byte, the family, the
-// port and the address.
-const (
-	familyIPv4 = 1
-	familyIPv6 = 2
-	lengthIPv4 = 4 + 4
-	lengthIPv6 = 4 + 16
-)
 
 // errRefused is an error response: the server's last word on a request.
 var errRefused = errors.New("the server refused")
-
-// decode is the address in the answer to the request with this id. An error
-// response with this id is errRefused; every other error is of a packet that is
-// no answer. MAPPED-ADDRESS does not count: routers that meddle rewrite it
-// (RFC 8489, 14.2).
-func decode(packet []byte, id [stun.TransactionIDSize]byte, family netwatch.Family) (netip.Addr, error) {
-	var none netip.Addr
-	m := &stun.Message{Raw: packet}
-	if err := m.Decode(); err != nil {
-		return none, fmt.Errorf("a packet is no STUN message: %w", err)
-	}
-	if m.TransactionID != id {
-		return none, errors.New("a message has another transaction id")
-	}
-	switch binary.BigEndian.Uint16(packet) { // the codec overlooks its two highest bits
-	case stun.BindingSuccess.Value():
-		return mapped(m, family)
-	case stun.BindingError.Value():
-		return none, refusal(m)
-	}
-	return none, fmt.Errorf("a message is a %s", m.Type)
-}
-
-// mapped is the XOR-MAPPED-ADDRESS of a message. Its length is looked at before
-// the codec reads it: the codec panics on a short one or takes it for a shorter
-// address (CVE-2026-54909).
-func mapped(m *stun.Message, family netwatch.Family) (netip.Addr, error) {
-	value, err := m.Get(stun.AttrXORMappedAddress)
-	if err != nil {
-		return netip.Addr{}, errors.New("an answer has no XOR-MAPPED-ADDRESS")
-	}
-	length, number := lengthIPv4, byte(familyIPv4)
-	if family == netwatch.IPv6 {
-		length, number = lengthIPv6, familyIPv6
-	}
-	if len(value) != length || value[1] != number {
-		return netip.Addr{}, fmt.Errorf("the XOR-MAPPED-ADDRESS of an answer is no %s address", family)
-	}
-	var found stun.XORMappedAddress
-	if err := found.GetFrom(m); err != nil {
-		return netip.Addr{}, fmt.Errorf("reading the XOR-MAPPED-ADDRESS of an answer: %w", err)
-	}
-	addr, ok := netip.AddrFromSlice(found.IP)
-	if !ok {
-		return netip.Addr{}, fmt.Errorf("the XOR-MAPPED-ADDRESS of an answer has %d bytes of address", len(found.IP))
-	}
-	return addr, nil
-}
 
 // refusal is errRefused with the server's reason.
 func refusal(m *stun.Message) error {

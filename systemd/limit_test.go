@@ -1,4 +1,4 @@
-package actions
+package systemd
 
 import (
 	"testing"
@@ -12,7 +12,7 @@ import (
 // the first start and in which only so many may be; the first start after it
 // begins the next.
 type rateLimit struct {
-	limit
+	Limit
 	begin time.Time
 	count int
 }
@@ -31,15 +31,16 @@ func (r *rateLimit) below(t time.Time) bool {
 // interval and a second.
 func TestLimitNeverReached(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		l := limit{burst: rapid.IntRange(1, 8).Draw(t, "burst"), interval: time.Duration(rapid.Int64Range(1, 20_000).Draw(t, "interval")) * time.Millisecond}
-		model := &rateLimit{limit: l}
+		interval := time.Duration(rapid.Int64Range(1, 20_000).Draw(t, "interval")) * time.Millisecond
+		l := Limit{burst: rapid.IntRange(1, 8).Draw(t, "burst"), interval: interval}
+		model := &rateLimit{Limit: l}
 		now := time.Unix(1_000_000, 0)
 		boot := now.Add(-time.Hour)
 		var ours []time.Time
 		var seen time.Time
 		for range rapid.IntRange(1, 60).Draw(t, "requests") {
 			now = now.Add(time.Duration(rapid.Int64Range(0, 3_000_000).Draw(t, "pause")) * time.Microsecond)
-			st := unitState{active: "active", limit: l, startedAgo: -1}
+			st := State{Active: "active", Limit: l, startedAgo: -1}
 			if !seen.IsZero() {
 				st.started, st.startedAgo = seen, now.Sub(seen)
 			}
@@ -68,8 +69,8 @@ func TestLimitNeverReached(t *testing.T) {
 // One start by somebody else between ours does not bring us to the limit.
 func TestLimitLeavesOne(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		l := limit{burst: rapid.IntRange(2, 8).Draw(t, "burst"), interval: 10 * time.Second}
-		model := &rateLimit{limit: l}
+		l := Limit{burst: rapid.IntRange(2, 8).Draw(t, "burst"), interval: 10 * time.Second}
+		model := &rateLimit{Limit: l}
 		now := time.Unix(1_000_000, 0)
 		other := rapid.IntRange(0, l.burst).Draw(t, "other")
 		var ours []time.Time
@@ -81,7 +82,7 @@ func TestLimitLeavesOne(t *testing.T) {
 				model.below(now)
 				continue
 			}
-			st := unitState{active: "active", limit: l, startedAgo: -1}
+			st := State{Active: "active", Limit: l, startedAgo: -1}
 			if !seen.IsZero() {
 				st.started, st.startedAgo = seen, now.Sub(seen)
 			}
@@ -107,19 +108,19 @@ func TestLimitHolds(t *testing.T) {
 		}
 		return all
 	}
-	seen := func(st unitState, wall, ago float64) unitState {
+	seen := func(st State, wall, ago float64) State {
 		st.started, st.startedAgo = at(wall)[0], time.Duration(ago*float64(time.Second))
 		return st
 	}
-	five := unitState{active: "active", limit: limit{5, 10 * time.Second}, startedAgo: -1}
-	one := unitState{active: "active", limit: limit{1, 10 * time.Second}, startedAgo: -1}
-	none := unitState{active: "active", limit: limit{0, 10 * time.Second}, startedAgo: -1}
-	ever := unitState{active: "active", limit: limit{5, microseconds(^uint64(0))}, startedAgo: -1}
-	hit := seen(unitState{active: "failed", result: "start-limit-hit", limit: limit{5, 10 * time.Second}}, 4, 4)
+	five := State{Active: "active", Limit: Limit{5, 10 * time.Second}, startedAgo: -1}
+	one := State{Active: "active", Limit: Limit{1, 10 * time.Second}, startedAgo: -1}
+	none := State{Active: "active", Limit: Limit{0, 10 * time.Second}, startedAgo: -1}
+	ever := State{Active: "active", Limit: Limit{5, microseconds(^uint64(0))}, startedAgo: -1}
+	hit := seen(State{Active: "failed", Result: "start-limit-hit", Limit: Limit{5, 10 * time.Second}}, 4, 4)
 	loop := seen(five, 1, 1)
 	loop.restarts = 3
 	for name, c := range map[string]struct {
-		st   unitState
+		st   State
 		ours []time.Time
 		want float64 // seconds to wait
 	}{
@@ -136,7 +137,7 @@ func TestLimitHolds(t *testing.T) {
 		"one":                              {one, at(4), 7},
 		"one, that began late":             {seen(one, 2, 2), at(4), 9},
 		"one, another's":                   {seen(one, 2, 2), nil, 9},
-		"for ever":                         {ever, at(4, 3, 2, 1), (ever.limit.interval + sameStart).Seconds() - 4},
+		"for ever":                         {ever, at(4, 3, 2, 1), (ever.Limit.interval + sameStart).Seconds() - 4},
 		"the limit is hit":                 {hit, nil, 6},
 		"slept for a minute since":         {seen(five, 61, 1), at(64, 63, 62, 61), 7},
 		"clock put back a minute since":    {seen(five, -59, 1), at(-56, -57, -58, -59), 7},
@@ -154,13 +155,14 @@ func TestLimitHolds(t *testing.T) {
 }
 
 func TestWillStart(t *testing.T) {
-	running, stopped, plain := unitState{active: "active", canReload: true}, unitState{active: "failed", canReload: true}, unitState{active: "active"}
+	running, stopped := State{Active: "active", canReload: true}, State{Active: "failed", canReload: true}
+	plain := State{Active: "active"}
 	for verb, want := range map[string][3]bool{
 		"restart": {true, true, true}, "try-restart": {true, false, true}, "start": {false, true, false},
 		"reload": {}, "reload-or-restart": {false, true, true}, "stop": {},
 	} {
-		for i, st := range []unitState{running, stopped, plain} {
-			if got := (&unitAction{verb: unitVerb{name: verb}}).willStart(st); got != want[i] {
+		for i, st := range []State{running, stopped, plain} {
+			if got := Verb(verb).WillStart(st); got != want[i] {
 				t.Errorf("%s of %+v: %v, want %v", verb, st, got, want[i])
 			}
 		}

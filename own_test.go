@@ -1,22 +1,20 @@
-package actions
+package netwatch
 
 import (
 	"net/netip"
 	"testing"
-
-	"netwatch"
 )
 
-func TestLocalAddress(t *testing.T) {
+func TestOwnAddress(t *testing.T) {
 	own := netip.MustParseAddr("127.0.0.1")
-	if got := LocalAddress(netwatch.IPv4, own); got != own {
+	if got := OwnAddress(IPv4, own); got != own {
 		t.Errorf("without NAT the own address is the public one, not %s", got)
 	}
 	foreign := netip.MustParseAddr("198.51.100.7")
-	if got := LocalAddress(netwatch.IPv4, foreign); got == foreign || got.IsValid() && !mine(got) {
+	if got := OwnAddress(IPv4, foreign); got == foreign || got.IsValid() && !IsOwn(got) {
 		t.Errorf("%s is none of ours", got)
 	}
-	if got := LocalAddress(netwatch.IPv6, netip.Addr{}); got.IsValid() && (!got.Is6() || !mine(got)) {
+	if got := OwnAddress(IPv6, netip.Addr{}); got.IsValid() && (!got.Is6() || !IsOwn(got)) {
 		t.Errorf("%s is no IPv6 address of ours", got)
 	}
 }

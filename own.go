@@ -1,4 +1,4 @@
-package actions
+package netwatch
 
 import (
 	"encoding/hex"
@@ -8,21 +8,19 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"netwatch"
 )
 
-// LocalAddress is this machine's own address in a packet to the internet, or
+// OwnAddress is this machine's own address in a packet to the internet, or
 // invalid when there is no route. Without NAT it is the public address. No
 // packet is sent.
-func LocalAddress(family netwatch.Family, public netip.Addr) netip.Addr {
-	if public.IsValid() && mine(public) {
+func OwnAddress(family Family, public netip.Addr) netip.Addr {
+	if public.IsValid() && IsOwn(public) {
 		return public
 	}
 	// These stand for the internet: they are routed like it and belong to
 	// nobody (RFC 5737, RFC 3849).
 	towards := "192.0.2.1:9"
-	if family == netwatch.IPv6 {
+	if family == IPv6 {
 		towards = "[2001:db8::1]:9"
 	}
 	conn, err := net.Dial("udp", towards)
@@ -37,10 +35,10 @@ func LocalAddress(family netwatch.Family, public netip.Addr) netip.Addr {
 	return here
 }
 
-// mine says whether a is an address of one of this machine's interfaces. To
+// IsOwn says whether a is an address of one of this machine's interfaces. To
 // bind it would not tell: with ip_nonlocal_bind, or before the first address
 // is up, any can be bound (measured).
-func mine(a netip.Addr) bool {
+func IsOwn(a netip.Addr) bool {
 	all, err := net.InterfaceAddrs()
 	if err != nil {
 		return false
