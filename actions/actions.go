@@ -20,6 +20,9 @@ type Env struct {
 	// PrepareRotate has the process start that Rotate asks, for a rotation that is
 	// likely soon, and returns at once; it may be nil.
 	PrepareRotate func()
+	// AnyField says that the step is of a rule on an event that a user makes up,
+	// which may have fields of any name.
+	AnyField bool
 }
 
 // Starts remembers when netwatch started a unit, newest last.
