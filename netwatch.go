@@ -69,10 +69,10 @@ func Fingerprint(content []byte) string {
 // A Source notices changes in the world.
 type Source interface {
 	// Run watches until ctx is done and then returns nil; an error is what
-	// keeps it from watching, and it is run again after a pause. emit returns
-	// once the event is accepted or refused; what was refused must be noticed
-	// again at the next look, so a source compares with what was accepted.
-	Run(ctx context.Context, emit func(Event)) error
+	// keeps it from watching, and it is run again after a pause. emit returns nil
+	// once the event is accepted, so that no crash loses it, and otherwise why it
+	// was refused: then the source must notice it again at its next look.
+	Run(ctx context.Context, emit func(Event) error) error
 	// String is the name in the configuration.
 	String() string
 }

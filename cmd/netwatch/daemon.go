@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -72,11 +73,14 @@ type starts struct{ d *daemon }
 func (s starts) Of(unit string) []time.Time             { return s.d.store.Of(unit) }
 func (s starts) Record(unit string, at time.Time) error { return s.d.store.Record(unit, at) }
 
-// emit takes what sources notice. What is refused, they notice again.
-func (d *daemon) emit(ev netwatch.Event) {
-	if _, err := d.rules.Accept(ev, nil); err != nil {
+// emit takes what sources notice, and says why not: what is refused they notice
+// again.
+func (d *daemon) emit(ev netwatch.Event) error {
+	_, err := d.rules.Accept(ev, nil)
+	if err != nil && !errors.Is(err, hooks.ErrOutdated) {
 		d.note(err)
 	}
+	return err
 }
 
 // unwritten reports that the disk refuses the state, and that it no longer does.
@@ -154,7 +158,7 @@ func (d *daemon) Fire(ctx context.Context, r control.Request, watch func(netwatc
 	if r.NoWait {
 		watch = nil
 	}
-	if ev.Name == netwatch.IPChanged {
+	if ev.About() == netwatch.AboutAddress {
 		d.look(ctx, ev, watch)
 	}
 	names, err := d.rules.Accept(ev, watch)
@@ -173,7 +177,7 @@ func (d *daemon) sourceOf(r control.Request) (string, error) {
 		return netwatch.Fired, nil
 	}
 	if !slices.ContainsFunc(sources.Kinds, func(k sources.Kind) bool {
-		s, ok := k.Settings().(sources.Fired)
+		s, ok := k.Settings().(sources.SpokenFor)
 		return ok && k.Name == r.Source && s.Fires() == r.Event
 	}) {
 		return "", fmt.Errorf("%w: source %q, event %s", control.ErrNotOfSource, r.Source, r.Event)
@@ -183,7 +187,7 @@ func (d *daemon) sourceOf(r control.Request) (string, error) {
 		if s.Kind != r.Source {
 			continue
 		}
-		if f, ok := s.Settings.(sources.Fired); ok && f.MayFire(r.UID) {
+		if f, ok := s.Settings.(sources.SpokenFor); ok && f.MayFire(r.UID) {
 			return s.Name, nil
 		}
 		name = s.Name // root may fire for each of them
@@ -195,7 +199,7 @@ func (d *daemon) sourceOf(r control.Request) (string, error) {
 // privileges fire the event.
 func (d *daemon) MayFire(uid uint32, event string) bool {
 	return slices.ContainsFunc(d.config.Load().Sources, func(s config.Source) bool {
-		f, ok := s.Settings.(sources.Fired)
+		f, ok := s.Settings.(sources.SpokenFor)
 		return ok && f.Fires() == event && f.MayFire(uid)
 	})
 }

@@ -87,7 +87,7 @@ func (d *daemon) run(ctx context.Context) error {
 func (d *daemon) admit(sockets *control.Sockets) {
 	var users []uint32
 	for _, s := range d.config.Load().Sources {
-		if f, ok := s.Settings.(sources.Fired); ok {
+		if f, ok := s.Settings.(sources.SpokenFor); ok {
 			users = append(users, f.UIDs()...)
 		}
 	}
@@ -148,7 +148,7 @@ func (d *daemon) started(ctx context.Context) {
 	d.watch.probe(looking, "")
 	cancel()
 	if ctx.Err() == nil {
-		d.emit(netwatch.NewEvent(netwatch.Started, "netwatch", nil))
+		_ = d.emit(netwatch.NewEvent(netwatch.Started, "netwatch", nil)) // Refused only while netwatch ends.
 	}
 }
 
