@@ -108,7 +108,8 @@ func (l *ledger) emit(ev netwatch.Event) error {
 // errUnheard is why an event is not accepted here.
 var errUnheard = errors.New("not accepted, for a test")
 
-// declared panics if an event is not one of the table, or has other fields.
+// declared is no error, and panics if an event is not one of the table or has other
+// fields.
 func declared(ev netwatch.Event) error {
 	kind, ok := netwatch.KnownEvent(ev.Name)
 	for field := range ev.Fields {
