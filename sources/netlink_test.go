@@ -279,16 +279,16 @@ func TestNetlinkSilentChange(t *testing.T) {
 func TestNetlinkRefused(t *testing.T) {
 	inBubble(t, "eth0- eth0>192.0.2.254", func(t *testing.T, k *fakeKernel, l *hearer) {
 		l.within(t, time.Minute)
-		l.refused("192.0.2.253")
-		k.quietly("eth0- eth0>192.0.2.253")
+		l.refused("192.0.2.1")
+		k.quietly("eth0- eth0/192.0.2.1 eth0>192.0.2.254")
 		l.within(t, 2*safety)
 		l.refused("")
-		l.within(t, again+gather, "route eth0 192.0.2.254>192.0.2.253")
-		l.refused("192.0.2.254")
-		k.become("eth0+ eth0>192.0.2.254")
-		l.within(t, gather, "link eth0 down>up")
+		l.within(t, again+gather, "addr eth0 >192.0.2.1")
+		l.refused("192.0.2.253")
+		k.become("eth0+ eth0/192.0.2.1 eth0>192.0.2.253")
+		l.within(t, 3*gather, "link eth0 down>up")
 		l.refused("")
-		l.within(t, again+gather, "link eth0 down>up", "route eth0 192.0.2.253>192.0.2.254")
+		l.within(t, again+gather, "link eth0 down>up", "route eth0 192.0.2.254>192.0.2.253")
 		l.within(t, time.Hour)
 	})
 }

@@ -62,6 +62,9 @@ func (w *world) emit(ev netwatch.Event) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.events = append(w.events, ev)
+	if text := strings.Join(ev.By, ", "); text == "" || text != ev.Fields["by"] {
+		panic(fmt.Sprintf("it is by %q, and its field by says %q", ev.By, ev.Fields["by"]))
+	}
 	if w.refuse {
 		return errUnheard
 	}
