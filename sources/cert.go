@@ -171,7 +171,7 @@ func pair(file, key string, chain, text []byte) (sight, error) {
 	}
 	return sight{
 		fingerprint: netwatch.Fingerprint(cert.Certificate[0]), until: cert.Leaf.NotAfter,
-		fields:      map[string]string{"names": namesIn(cert.Leaf), "not-after": cert.Leaf.NotAfter.UTC().Format(time.RFC3339)},
+		fields: map[string]string{"names": namesIn(cert.Leaf), "not-after": cert.Leaf.NotAfter.UTC().Format(time.RFC3339)},
 	}, nil
 }
 
