@@ -142,15 +142,16 @@ func TestHTTPFields(t *testing.T) {
 		words[2] += "{" + field + "}"
 	}
 	words[2] += "|{colour}|{id}"
-	if _, err := newHTTP(Env{}, "http", words); err == nil || !strings.Contains(err.Error(), "{colour} stands for nothing") {
+	_, err := newHTTP(Env{}, "http", words)
+	if err == nil || !strings.Contains(err.Error(), "{colour} stands for nothing") {
 		t.Errorf("no event has a colour: %v", err)
 	}
 	s, err := newHTTP(Env{AnyField: true}, "http", words)
 	if err != nil {
 		t.Fatal(err)
 	}
-	job := netwatch.Job{Event: netwatch.Event{Name: "x", ID: "abc", Fields: map[string]string{"old": "o", "colour": "red", "id": "forged"}}}
-	if r := s.Do(t.Context(), job); r.Outcome != netwatch.Changed || !strings.HasSuffix(f.got()[0], " | o|o|red|abc") {
+	ev := netwatch.Event{Name: "x", ID: "abc", Fields: map[string]string{"old": "o", "colour": "red", "id": "forged"}}
+	if r := s.Do(t.Context(), netwatch.Job{Event: ev}); r.Outcome != netwatch.Changed || !strings.HasSuffix(f.got()[0], " | o|o|red|abc") {
 		t.Errorf("%+v: %q", r, f.got())
 	}
 }

@@ -155,7 +155,9 @@ func wake(woken chan struct{}) {
 }
 
 // watch looks until ctx is done or something fails.
-func (s *netlinkSource) watch(ctx context.Context, k kernel, woken chan struct{}, deaf <-chan error, emit func(netwatch.Event) error) error {
+func (s *netlinkSource) watch(
+	ctx context.Context, k kernel, woken chan struct{}, deaf <-chan error, emit func(netwatch.Event) error,
+) error {
 	next, quiet := again, false
 	for unsure := 0; ; {
 		began := time.Now()

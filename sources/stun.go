@@ -357,7 +357,9 @@ func (s *stunSource) poll(ctx context.Context, emit func(netwatch.Event) error, 
 
 // conclude acts on what the servers said about a family: confirms what is known,
 // or emits what is new.
-func (s *stunSource) conclude(v *view, known netip.Addr, answers []Answer, emit func(netwatch.Event) error) netwatch.Result {
+func (s *stunSource) conclude(
+	v *view, known netip.Addr, answers []Answer, emit func(netwatch.Event) error,
+) netwatch.Result {
 	address, by, err := Verdict(answers, v.agree)
 	if same := unopposed(answers, known); err != nil && len(same) > 0 {
 		address, by, err = known, same, nil

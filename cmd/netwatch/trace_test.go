@@ -67,7 +67,8 @@ func TestEmitSaysWhetherItWasAccepted(t *testing.T) {
 		t.Errorf("it compares with what is no longer so: %v, and the log says %s", err, log.String())
 	}
 	d.rules.Drain(t.Context())
-	if err := d.emit(file("1", "2")); !errors.Is(err, hooks.ErrDraining) || !strings.Contains(log.String(), hooks.ErrDraining.Error()) {
+	err := d.emit(file("1", "2"))
+	if !errors.Is(err, hooks.ErrDraining) || !strings.Contains(log.String(), hooks.ErrDraining.Error()) {
 		t.Errorf("netwatch ends: %v, and the log says %s", err, log.String())
 	}
 	if seen := d.store.Seen(netwatch.FileChanged, "/f"); seen != "1" {
