@@ -17,6 +17,9 @@ type Env struct {
 	Starts systemd.Starts
 	// Files rewrites files that this process may not; nil when it may itself.
 	Files Rewriter
+	// AnyField says that the step is of a rule on an event that a user makes up,
+	// which may have fields of any name.
+	AnyField bool
 }
 
 // A Verb is the first word of a step.

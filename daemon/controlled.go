@@ -38,7 +38,7 @@ func (d controlled) Fire(ctx context.Context, r control.Request, watch func(netw
 	if r.NoWait {
 		watch = nil
 	}
-	if ev.Name == netwatch.IPChanged {
+	if ev.About() == netwatch.AboutAddress {
 		d.look(ctx, ev, watch)
 	}
 	names, err := d.rules.Accept(ev, watch)
@@ -57,7 +57,7 @@ func (d controlled) sourceOf(r control.Request) (string, error) {
 		return netwatch.Fired, nil
 	}
 	if !slices.ContainsFunc(sources.Kinds, func(k sources.Kind) bool {
-		s, ok := k.Settings().(sources.Fired)
+		s, ok := k.Settings().(sources.SpokenFor)
 		return ok && k.Name == r.Source && s.Fires() == r.Event
 	}) {
 		return "", fmt.Errorf("%w: source %q, event %s", control.ErrNotOfSource, r.Source, r.Event)
@@ -67,7 +67,7 @@ func (d controlled) sourceOf(r control.Request) (string, error) {
 		if s.Kind != r.Source {
 			continue
 		}
-		if f, ok := s.Settings.(sources.Fired); ok && f.MayFire(r.UID) {
+		if f, ok := s.Settings.(sources.SpokenFor); ok && f.MayFire(r.UID) {
 			return s.Name, nil
 		}
 		name = s.Name // root may fire for each of them
@@ -79,7 +79,7 @@ func (d controlled) sourceOf(r control.Request) (string, error) {
 // privileges fire the event.
 func (d controlled) MayFire(uid uint32, event string) bool {
 	return slices.ContainsFunc(d.config.Load().Sources, func(s config.Source) bool {
-		f, ok := s.Settings.(sources.Fired)
+		f, ok := s.Settings.(sources.SpokenFor)
 		return ok && f.Fires() == event && f.MayFire(uid)
 	})
 }

@@ -4,6 +4,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -76,11 +77,14 @@ type starts struct{ d *Daemon }
 func (s starts) Of(unit string) []time.Time             { return s.d.store.Of(unit) }
 func (s starts) Record(unit string, at time.Time) error { return s.d.store.Record(unit, at) }
 
-// emit takes what sources notice. What is refused, they notice again.
-func (d *Daemon) emit(ev netwatch.Event) {
-	if _, err := d.rules.Accept(ev, nil); err != nil {
+// emit takes what sources notice, and says why not: what is refused they notice
+// again.
+func (d *Daemon) emit(ev netwatch.Event) error {
+	_, err := d.rules.Accept(ev, nil)
+	if err != nil && !errors.Is(err, hooks.ErrOutdated) {
 		d.note(err)
 	}
+	return err
 }
 
 // reload puts the configuration file in force, or keeps the one that is if the

@@ -70,7 +70,7 @@ func (d *Daemon) run(ctx context.Context, hangups <-chan os.Signal) error {
 func (d *Daemon) admit(sockets *control.Sockets) {
 	var users []uint32
 	for _, s := range d.config.Load().Sources {
-		if f, ok := s.Settings.(sources.Fired); ok {
+		if f, ok := s.Settings.(sources.SpokenFor); ok {
 			users = append(users, f.UIDs()...)
 		}
 	}
@@ -131,7 +131,7 @@ func (d *Daemon) started(ctx context.Context) {
 	d.probe(looking, "")
 	cancel()
 	if ctx.Err() == nil {
-		d.emit(netwatch.NewEvent(netwatch.Started, "netwatch", nil))
+		_ = d.emit(netwatch.NewEvent(netwatch.Started, "netwatch", nil)) // refused only while netwatch ends
 	}
 }
 

@@ -20,7 +20,7 @@ const sourcePause = 5 * time.Second
 
 // watchers run the sources of the configuration in force.
 type watchers struct {
-	emit   func(netwatch.Event)
+	emit   func(netwatch.Event) error
 	report func(netwatch.Entry)
 	env    sources.Env
 
@@ -39,7 +39,7 @@ type watcher struct {
 	err error // why it does not watch
 }
 
-func newWatchers(emit func(netwatch.Event), report func(netwatch.Entry), env sources.Env) *watchers {
+func newWatchers(emit func(netwatch.Event) error, report func(netwatch.Entry), env sources.Env) *watchers {
 	return &watchers{emit: emit, report: report, env: env}
 }
 
@@ -85,7 +85,7 @@ func (ws *watchers) running(kept []*watcher, s config.Source) *watcher {
 }
 
 // run runs the source until ctx is done, and again after a pause when it fails.
-func (w *watcher) run(ctx context.Context, emit func(netwatch.Event), report func(netwatch.Entry)) {
+func (w *watcher) run(ctx context.Context, emit func(netwatch.Event) error, report func(netwatch.Entry)) {
 	defer close(w.done)
 	for ctx.Err() == nil {
 		w.failed(nil)

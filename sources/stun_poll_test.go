@@ -395,7 +395,7 @@ func TestFamiliesDoNotWait(t *testing.T) {
 		env := Env{Known: func() netwatch.Known { w.mu.Lock(); defer w.mu.Unlock(); return w.known }, Log: zerolog.New(io.Discard)}
 		s := settings.source("stun", env, ask, w.clock)
 		emitted := time.Duration(-1)
-		r := s.poll(t.Context(), func(ev netwatch.Event) { emitted = time.Since(began); w.emit(ev) }, true)
+		r := s.poll(t.Context(), func(ev netwatch.Event) error { emitted = time.Since(began); return w.emit(ev) }, true)
 		if emitted != 0 || r.Outcome != netwatch.Changed || r.Detail != "ipv4 203.0.113.5 (stun.cloudflare.com:3478, stun.nextcloud.com:3478)" {
 			t.Errorf("emitted after %s: %+v", emitted, r)
 		}
@@ -419,7 +419,9 @@ func TestSourceOnRealSockets(t *testing.T) {
 	events := make(chan netwatch.Event, 10)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx, func(ev netwatch.Event) { w.emit(ev); events <- ev }) }()
+	go func() {
+		done <- s.Run(ctx, func(ev netwatch.Event) error { defer func() { events <- ev }(); return w.emit(ev) })
+	}()
 	if ev := <-events; ev.Fields["new"] != first.String() || ev.Fields["old"] != "" || ev.Name != netwatch.IPChanged || ev.Source != "stun" {
 		t.Errorf("%+v", ev)
 	}
