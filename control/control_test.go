@@ -471,7 +471,6 @@ func TestHungDaemon(t *testing.T) {
 func TestConnectionsOfOneUser(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := newVisitors()
-		defer v.effort.stop()
 		const ofSource = 4242424242
 		v.know([]uint32{ofSource})
 		open := map[uint32][]func(){}
@@ -515,7 +514,6 @@ func TestConnectionsOfOneUser(t *testing.T) {
 func TestConnectionsInARow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := newVisitors()
-		defer v.effort.stop()
 		come := func() (times int) {
 			for times < 10*maxStrangers {
 				leave, ok := v.admit(peer{uid: 4242424242})
