@@ -11,16 +11,8 @@ import (
 	"netwatch"
 )
 
-// State is the content of the file. A person can read it.
+// State is what must survive.
 type State struct {
-	// Version is the format's; a file of another version is set aside.
-	Version int `json:"version"`
-	// Sum is the CRC-32 of the text in hexadecimal, reckoned with eight zeros in
-	// its place, and After the sum of the text before: by them a text that never
-	// got its name is known to be whole and the next. A text without a sum is
-	// believed as it is.
-	Sum   string `json:"sum"`
-	After string `json:"after"`
 	// Addresses are the public addresses last believed and accepted.
 	Addresses netwatch.Known `json:"addresses"`
 	// Runs are accepted and not yet ended, by the name of their rule.
@@ -68,8 +60,6 @@ type Failure struct {
 	Changed bool `json:"changed,omitempty"`
 }
 
-const version = 1
-
 // keptContents is how many contents of a file are remembered: more than a source
 // leaves unseen.
 const keptContents = 16
@@ -80,7 +70,7 @@ const keptStarts = 32
 
 func empty() *State {
 	return &State{
-		Version: version, Addresses: netwatch.Known{}, Runs: map[string]Run{},
+		Addresses: netwatch.Known{}, Runs: map[string]Run{},
 		Failures: map[string]Failure{}, Seen: map[string]map[string]string{},
 		Rewrites: map[string]Rewrite{}, Starts: map[string][]time.Time{},
 	}
@@ -90,7 +80,7 @@ func empty() *State {
 // maps and never write into them.
 func (s *State) clone() *State {
 	return &State{
-		Version: s.Version, Sum: s.Sum, Addresses: maps.Clone(s.Addresses), Runs: maps.Clone(s.Runs),
+		Addresses: maps.Clone(s.Addresses), Runs: maps.Clone(s.Runs),
 		Failures: maps.Clone(s.Failures), Seen: maps.Clone(s.Seen),
 		Rewrites: maps.Clone(s.Rewrites), Starts: maps.Clone(s.Starts),
 	}
