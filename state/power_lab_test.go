@@ -3,13 +3,18 @@
 package state
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"netwatch"
 )
 
 // A drive is a file system on a file: what the file has is what is there when the
@@ -128,4 +133,33 @@ func lose(t *testing.T, d *disk) {
 	if err := d.dir.Sync(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// A disk that is full refuses a state and keeps the one that it has, and what could not
+// be written takes none of the room that is left.
+func TestFull(t *testing.T) {
+	image := filepath.Join(t.TempDir(), "image")
+	sh(t, "truncate", "-s", "2M", image)
+	sh(t, "mkfs.ext4", "-q", image)
+	d := openDisk(t, attach(t, image).mount)
+	s := with("a")
+	if err := d.write(s); err != nil {
+		t.Fatal(err)
+	}
+	filler := d.path("filler")
+	sh(t, "sh", "-c", "dd if=/dev/zero of="+filler+" bs=1k 2>/dev/null || true")
+	s.Failures["b"] = Failure{Error: strings.Repeat("x", 64<<10)}
+	if err := d.write(s); !errors.Is(err, unix.ENOSPC) || !strings.Contains(netwatch.Hint(err), "make room") {
+		t.Errorf("it is %v, hint: %s", err, netwatch.Hint(err))
+	}
+	killed(t, d.dir.Name(), s)
+	if _, err := os.Lstat(d.path(nextName)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the next is left: %v", err)
+	}
+	sh(t, "rm", filler)
+	s.Accept(event(), []string{"c"})
+	if err := d.write(s); err != nil {
+		t.Fatal(err)
+	}
+	killed(t, d.dir.Name(), s)
 }
