@@ -141,19 +141,21 @@ func (s *State) Change(rule string) {
 // of it before. Events accepted since stay.
 func (s *State) End(rule string, ids []string) {
 	delete(s.Failures, rule)
-	s.settle(rule, ids)
+	s.remove(rule, ids)
 }
 
 // GiveUp removes the events of a run that failed for good and remembers why.
 func (s *State) GiveUp(rule string, ids []string, f Failure) {
 	s.Failures[rule] = f
-	s.settle(rule, ids)
+	s.remove(rule, ids)
 }
 
 // Dismiss forgets what failed of a rule, and what was to follow from it.
 func (s *State) Dismiss(rule string) { delete(s.Failures, rule) }
 
-func (s *State) settle(rule string, ids []string) {
+// remove takes events away from the run of a rule, which then has not changed
+// anything yet, and the run with its last event.
+func (s *State) remove(rule string, ids []string) {
 	left := slices.DeleteFunc(slices.Clone(s.Runs[rule].Events), func(ev netwatch.Event) bool {
 		return slices.Contains(ids, ev.ID)
 	})

@@ -46,7 +46,7 @@ func readings(cfg *config.Config) (needs []access.Need, secret []netwatch.Path) 
 // cannot be opened is said, and no more than that: a daemon that cannot read
 // a file does the rest, and says in its status what it cannot do.
 func (c *command) open(stderr io.Writer, g *grants, l access.Ledger) {
-	rights, errs := settle(g, l)
+	rights, errs := apply(g, l)
 	for _, r := range rights {
 		text := "user:" + helper.User + ":" + r.Perm
 		if r.Perm == "" {
@@ -68,7 +68,8 @@ func (c *command) open(stderr io.Writer, g *grants, l access.Ledger) {
 	}
 }
 
-func settle(g *grants, l access.Ledger) ([]access.Right, []error) {
+// apply has the ledger open what the daemon needs, and says which secrets it cannot read.
+func apply(g *grants, l access.Ledger) ([]access.Right, []error) {
 	if len(g.needs)+len(g.secret) == 0 {
 		return l.Revoke()
 	}
@@ -76,7 +77,7 @@ func settle(g *grants, l access.Ledger) ([]access.Right, []error) {
 	if err != nil {
 		return nil, []error{netwatch.WithHint(err, "systemd-sysusers netwatch.conf makes him")}
 	}
-	rights, errs := l.Settle(user, g.needs)
+	rights, errs := l.Apply(user, g.needs)
 	for _, file := range g.secret {
 		errs = append(errs, closed(user, string(file))...)
 	}
