@@ -111,8 +111,8 @@ func environment(job netwatch.Job) []string {
 	}
 	for _, family := range netwatch.Families {
 		address := ""
-		if known, ok := job.Known[family]; ok {
-			address = known.Address.String()
+		if confirmed, ok := job.Confirmed[family]; ok {
+			address = confirmed.Address.String()
 		}
 		env = append(env, "NETWATCH_"+strings.ToUpper(string(family))+"="+address)
 	}

@@ -26,9 +26,9 @@ func sh(t *testing.T, script string, deadline, grace time.Duration, job netwatch
 func TestExecEnvironment(t *testing.T) {
 	t.Setenv("SECRET", "yes")
 	ev := netwatch.Event{Name: "ip-changed", ID: "abc", Source: "stun", Fields: map[string]string{"old": "192.0.2.1", "new": "192.0.2.2; $(id)", "family": "ipv4", "else": "x"}}
-	known := netwatch.Known{netwatch.IPv4: {Address: netip.MustParseAddr("192.0.2.2")}}
+	known := netwatch.Addresses{netwatch.IPv4: {Address: netip.MustParseAddr("192.0.2.2")}}
 	file := filepath.Join(t.TempDir(), "env")
-	r := sh(t, "env | sort >"+file+"; pwd; cat", 5*time.Second, time.Second, netwatch.Job{Event: ev, Known: known})
+	r := sh(t, "env | sort >"+file+"; pwd; cat", 5*time.Second, time.Second, netwatch.Job{Event: ev, Confirmed: known})
 	if r.Outcome != netwatch.Changed || r.Detail != "/" {
 		t.Fatalf("%+v, want changed and / for a directory, and an empty input", r)
 	}

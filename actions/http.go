@@ -180,8 +180,8 @@ func placeholders(job netwatch.Job) map[string]string {
 	}
 	for _, family := range netwatch.Families {
 		values[string(family)] = ""
-		if known, ok := job.Known[family]; ok {
-			values[string(family)] = known.Address.String()
+		if confirmed, ok := job.Confirmed[family]; ok {
+			values[string(family)] = confirmed.Address.String()
 		}
 	}
 	return values

@@ -58,9 +58,9 @@ func LookUnit(ctx context.Context, unit string) (UnitLook, error) {
 }
 
 // VerifyTurn asks coturn for relayed addresses, as the step `verify turn FILE` does.
-func VerifyTurn(ctx context.Context, file netwatch.Path, known netwatch.Known) netwatch.Result {
+func VerifyTurn(ctx context.Context, file netwatch.Path, confirmed netwatch.Addresses) netwatch.Result {
 	v := verification{file, LocalAddress, verifyTime}
-	return v.Do(ctx, netwatch.Job{Known: known})
+	return v.Do(ctx, netwatch.Job{Confirmed: confirmed})
 }
 
 // A subject is whom polkit is asked about, and its kind.

@@ -14,7 +14,7 @@ import (
 // State is what must survive.
 type State struct {
 	// Addresses are the public addresses last believed and accepted.
-	Addresses netwatch.Known `json:"addresses"`
+	Addresses netwatch.Addresses `json:"addresses"`
 	// Runs are accepted and not yet ended, by the name of their rule.
 	Runs map[string]Run `json:"runs"`
 	// Failures were given up, by the name of their rule, until it succeeds or
@@ -70,7 +70,7 @@ const keptStarts = 32
 
 func empty() *State {
 	return &State{
-		Addresses: netwatch.Known{}, Runs: map[string]Run{},
+		Addresses: netwatch.Addresses{}, Runs: map[string]Run{},
 		Failures: map[string]Failure{}, Seen: map[string]map[string]string{},
 		Rewrites: map[string]Rewrite{}, Starts: map[string][]time.Time{},
 	}

@@ -214,8 +214,8 @@ func (s *Store) Get() *State {
 	return s.state
 }
 
-// Known are the public addresses last believed.
-func (s *Store) Known() netwatch.Known {
+// Known are the public addresses last believed, whoever confirmed them and when.
+func (s *Store) Known() netwatch.Addresses {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.known(s.state.Addresses)
@@ -223,14 +223,14 @@ func (s *Store) Known() netwatch.Known {
 
 // Confirmed are those of Known that a server has confirmed since the store was
 // opened.
-func (s *Store) Confirmed() netwatch.Known {
+func (s *Store) Confirmed() netwatch.Addresses {
 	known := s.Known()
 	maps.DeleteFunc(known, func(_ netwatch.Family, a netwatch.Address) bool { return a.Confirmed.Before(s.opened) })
 	return known
 }
 
 // known is addresses with the newest confirmations. s.mu is held.
-func (s *Store) known(addresses netwatch.Known) netwatch.Known {
+func (s *Store) known(addresses netwatch.Addresses) netwatch.Addresses {
 	known := maps.Clone(addresses)
 	for family, c := range s.confirmed {
 		if a, ok := known[family]; ok && c.at.After(a.Confirmed) {
