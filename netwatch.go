@@ -208,6 +208,11 @@ type Entry struct {
 	Retry *time.Time `json:"retry,omitempty"`
 }
 
+// RunEnded says that a run has ended or failed by this entry, so that who waits for
+// it need not wait any more; a failed one may be tried again. One that a limit holds
+// back has not ended.
+func (e Entry) RunEnded() bool { return e.Kind == EntryRun && e.Outcome != Held }
+
 // The kinds of entries.
 const (
 	EntryEvent = "event"

@@ -280,7 +280,7 @@ func follow(r *http.Request, out lines, a Accepted, entries <-chan netwatch.Entr
 		select {
 		case e := <-entries:
 			out.send(e)
-			if e.Kind == netwatch.EntryRun && e.Outcome != netwatch.Held {
+			if e.RunEnded() {
 				left--
 			}
 		case <-r.Context().Done():
