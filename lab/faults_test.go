@@ -158,13 +158,14 @@ func smallState(t *testing.T) {
 
 // The state cannot be written: the address is right all the same, and what is at
 // risk is said with its remedy wherever somebody looks. Once it can be written it is,
-// by itself, and survives a kill.
+// by itself, and survives a kill. (Where netwatch was once, there is room: the state
+// before the newest is taken away.)
 func TestStateCannotBeWritten(t *testing.T) {
 	smallState(t)
 	const dir = "/var/lib/netwatch"
 	for n, c := range []struct{ breaks, says, hint, mends string }{
 		{
-			"cd " + dir + "; dd if=/dev/zero of=filler bs=1k 2>/dev/null; true", "no space left on device",
+			"cd " + dir + "; rm -f state.json.before; dd if=/dev/zero of=filler bs=1k 2>/dev/null; true", "no space left on device",
 			"make room there: df -h " + dir, "rm " + dir + "/filler",
 		},
 		{

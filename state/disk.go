@@ -187,11 +187,11 @@ func (d *disk) refused(err error) error {
 // puts the text in its place. At each moment the newest is there and whole.
 func (d *disk) replace(text []byte) error {
 	next, file, before := d.path(nextName), d.path(fileName), d.path(beforeName)
+	_ = os.Remove(before) // its room is what the text needs if the disk is full
 	if err := d.create(next, text); err != nil {
 		_ = os.Remove(next) // it may take the last room
 		return err
 	}
-	_ = os.Remove(before)
 	_ = os.Link(file, before) // if the newest cannot be kept, there is none before
 	if err := os.Rename(next, file); err != nil {
 		return err

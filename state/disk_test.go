@@ -93,6 +93,7 @@ func TestCrashAtAnyStep(t *testing.T) {
 		"the next is torn":               {older, oldest, newer[:len(newer)/2], "older"},
 		"the next is whole":              {older, oldest, newer, "older"},
 		"the one before is gone":         {older, nil, newer, "older"},
+		"it is gone, and the next torn":  {older, nil, newer[:len(newer)/2], "older"},
 		"the newest has two names":       {older, older, newer, "older"},
 		"the next is the newest":         {newer, older, nil, "newer"},
 		"the newest lost its name":       {nil, older, newer, "older"},

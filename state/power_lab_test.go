@@ -135,19 +135,25 @@ func lose(t *testing.T, d *disk) {
 	}
 }
 
-// A disk that is full refuses a state and keeps the one that it has, and what could not
-// be written takes none of the room that is left.
+// On a disk that is full there is room for a state like the one before. A larger one is
+// refused, the newest stays, and what could not be written takes none of the room.
 func TestFull(t *testing.T) {
 	image := filepath.Join(t.TempDir(), "image")
 	sh(t, "truncate", "-s", "2M", image)
 	sh(t, "mkfs.ext4", "-q", image)
 	d := openDisk(t, attach(t, image).mount)
 	s := with("a")
-	if err := d.write(s); err != nil {
-		t.Fatal(err)
+	for range 2 {
+		if err := d.write(s); err != nil {
+			t.Fatal(err)
+		}
 	}
 	filler := d.path("filler")
 	sh(t, "sh", "-c", "dd if=/dev/zero of="+filler+" bs=1k 2>/dev/null || true")
+	s.Accept(event(), []string{"q"})
+	if err := d.write(s); err != nil {
+		t.Fatal(err)
+	}
 	s.Failures["b"] = Failure{Error: strings.Repeat("x", 64<<10)}
 	if err := d.write(s); !errors.Is(err, unix.ENOSPC) || !strings.Contains(netwatch.Hint(err), "make room") {
 		t.Errorf("it is %v, hint: %s", err, netwatch.Hint(err))
