@@ -93,7 +93,7 @@ func ownAddresses() (all []netip.Addr, err error) {
 func checkExternal(_ context.Context, s *scene) (found []Finding) {
 	known := s.known()
 	for _, r := range s.cfg.Rotations() {
-		file := string(r.File)
+		file := r.File
 		text, err := s.Tree.Read(file)
 		switch {
 		case err != nil:
@@ -202,12 +202,12 @@ func checkRelays(ctx context.Context, s *scene) (found []Finding) {
 		known[family] = netwatch.Address{Address: a}
 	}
 	for _, r := range s.cfg.Rotations() {
-		what := "relays by " + string(r.File)
+		what := "relays by " + r.File
 		if len(known) == 0 {
 			found = append(found, Finding{Unknown, what, "the public address is not known", ""})
 			continue
 		}
-		if unit := s.unitOf(string(r.File)); unit != "" && !running(ctx, unit) {
+		if unit := s.unitOf(r.File); unit != "" && !running(ctx, unit) {
 			found = append(found, Finding{Unknown, what, unit + " does not run", ""})
 			continue
 		}

@@ -108,7 +108,7 @@ func covered(file string, text []byte, m machine.Machine) error {
 	}
 	var files []string
 	for _, r := range cfg.Rotations() {
-		files = append(files, string(r.File))
+		files = append(files, r.File)
 	}
 	for _, t := range m.Turns {
 		if !slices.Contains(files, t.File) {
