@@ -125,6 +125,8 @@ func (s Step) String() string { return s.Text }
 type Job struct {
 	// Event is the newest of those that led to this run.
 	Event Event
+	// Steps are all steps of its rule, itself among them.
+	Steps []Step
 	// Known are the public addresses known at this moment: those that servers
 	// have confirmed since netwatch started.
 	Known Known

@@ -92,7 +92,7 @@ func TestRotateWords(t *testing.T) {
 		}
 	}
 	s, err := newRotate(Env{}, "rotate", strings.Fields("coturn /etc//x.conf private=none"))
-	r, ok := s.Action.(*Rotation)
+	r, ok := s.Action.(*rotation)
 	if err != nil || !ok || r.File != "/etc/x.conf" || r.Server != "coturn" || r.Private != servers.PrivateNone || !s.Gate || s.Gated {
 		t.Errorf("%+v %+v %v", s, r, err)
 	}
@@ -195,7 +195,7 @@ func TestRotateFails(t *testing.T) {
 
 func TestRotateNeedsLocal(t *testing.T) {
 	file := conf(t, "203.0.113.5")
-	r := &Rotation{Target: servers.Target{Server: "coturn", File: file, Options: servers.Options{Private: servers.PrivateKeep}}, Local: func(netwatch.Family, netip.Addr) netip.Addr { return netip.Addr{} }}
+	r := &rotation{Target: servers.Target{Server: "coturn", File: file, Options: servers.Options{Private: servers.PrivateKeep}}, local: func(netwatch.Family, netip.Addr) netip.Addr { return netip.Addr{} }}
 	got := r.Do(t.Context(), netwatch.Job{Known: known("198.51.100.7 2001:db8::7")})
 	wantResult(t, got, netwatch.Failed, "rewriting "+file, "own IPv4 address")
 	wantFile(t, file, "realm=r\nexternal-ip=203.0.113.5\nport=3478\n")

@@ -56,6 +56,9 @@ func newVerify(_ Env, verb string, words []string) (netwatch.Step, error) {
 	return netwatch.Step{Action: &verification{file, netwatch.OwnAddress, verifyTime}}, err
 }
 
+// Needs is the file.
+func (v *verification) Needs() Needs { return Needs{Reads: []netwatch.Path{v.file}} }
+
 // Do is unchanged when every caller gets the public address, whatever family he
 // asks for, and failed otherwise. The detail is these addresses.
 func (v *verification) Do(ctx context.Context, job netwatch.Job) netwatch.Result {

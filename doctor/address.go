@@ -50,7 +50,7 @@ func checkAddress(ctx context.Context, s *scene) (found []Finding) {
 // server is a server that answered for a family.
 func (s *scene) server(family netwatch.Family) netip.AddrPort {
 	for _, t := range s.told() {
-		for _, a := range t.answers {
+		for _, a := range t.Answers {
 			if a.Err == nil && a.Family == family {
 				return a.Asked
 			}
@@ -92,8 +92,8 @@ func ownAddresses() (all []netip.Addr, err error) {
 // whether rotate would find nothing to change.
 func checkExternal(_ context.Context, s *scene) (found []Finding) {
 	known := s.known()
-	for _, r := range s.cfg.Rotations() {
-		file := string(r.File)
+	for _, target := range s.cfg.Needs().Rewrites {
+		file := target.File
 		text, err := s.Tree.Read(file)
 		switch {
 		case err != nil:
@@ -103,19 +103,20 @@ func checkExternal(_ context.Context, s *scene) (found []Finding) {
 		case len(known) == 0:
 			found = append(found, Finding{Unknown, file, "the public address is not known", ""})
 		default:
-			found = append(found, judgeExternal(file, text, known, r))
+			found = append(found, judgeExternal(text, target.To(known, netwatch.OwnAddress)))
 		}
 	}
 	return found
 }
 
-func judgeExternal(file string, text []byte, known map[netwatch.Family]netip.Addr, r *actions.Rotation) Finding {
+func judgeExternal(text []byte, r servers.Rotation) Finding {
+	file := r.File
 	server, err := servers.Named(r.Server)
 	if err != nil {
 		return wrong(Problem, file, err)
 	}
-	want, err := server.Rewrite(text, r.To(known).Wanted())
-	is, public := addresses(server.Advertised(text)), addresses(slices.Collect(maps.Values(known)))
+	want, err := server.Rewrite(text, r.Wanted())
+	is, public := addresses(server.Advertised(text)), addresses(slices.Collect(maps.Values(r.Public)))
 	switch {
 	case len(bytes.TrimSpace(text)) == 0:
 		return Finding{
@@ -201,13 +202,13 @@ func checkRelays(ctx context.Context, s *scene) (found []Finding) {
 	for family, a := range s.known() {
 		known[family] = netwatch.Address{Address: a}
 	}
-	for _, r := range s.cfg.Rotations() {
-		what := "relays by " + string(r.File)
+	for _, r := range s.cfg.Needs().Rewrites {
+		what := "relays by " + r.File
 		if len(known) == 0 {
 			found = append(found, Finding{Unknown, what, "the public address is not known", ""})
 			continue
 		}
-		if unit := s.unitOf(string(r.File)); unit != "" && !running(ctx, unit) {
+		if unit := s.unitOf(r.File); unit != "" && !running(ctx, unit) {
 			found = append(found, Finding{Unknown, what, unit + " does not run", ""})
 			continue
 		}

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"netwatch"
-	"netwatch/actions"
 	"netwatch/machine"
 	"netwatch/servers"
 	"netwatch/sources"
@@ -68,8 +67,8 @@ func TestJudgeServers(t *testing.T) {
 		{"all silent", said("", "", ""), false, []Level{Problem}, ""},
 		{"a family that is not there", said("", "", ""), true, []Level{OK}, "none here"},
 	} {
-		v := told{family: netwatch.IPv4, source: "stun", answers: test.said}
-		v.address, _, v.err = sources.Verdict(v.answers, 2)
+		v := told{"stun", sources.Told{Family: netwatch.IPv4, Answers: test.said}}
+		v.Address, _, v.Err = sources.Verdict(v.Answers, 2)
 		found := v.judge(test.some)
 		if len(found) != len(test.levels) {
 			t.Errorf("%s: %+v", test.name, found)
@@ -97,8 +96,8 @@ func TestJudgeNAT(t *testing.T) {
 func TestJudgeExternal(t *testing.T) {
 	local := func(netwatch.Family, netip.Addr) netip.Addr { return addr("192.168.1.2") }
 	keep := servers.Options{Private: servers.PrivateKeep}
-	r := &actions.Rotation{Target: servers.Target{Server: "coturn", Options: keep}, Local: local}
 	known := map[netwatch.Family]netip.Addr{netwatch.IPv4: addr("203.0.113.1")}
+	r := servers.Target{Server: "coturn", File: "f", Options: keep}.To(known, local)
 	for _, test := range []struct {
 		text  string
 		level Level
@@ -111,7 +110,7 @@ func TestJudgeExternal(t *testing.T) {
 		{"realm=x\n", Problem, "missing"},
 		{"\n", Problem, "open relay"},
 	} {
-		wants(t, test.text, judgeExternal("f", []byte(test.text), known, r), test.level, test.words)
+		wants(t, test.text, judgeExternal([]byte(test.text), r), test.level, test.words)
 	}
 }
 

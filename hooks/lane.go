@@ -221,7 +221,9 @@ func (l *lane) job(rule *Rule, r *run, step netwatch.Step) netwatch.Job {
 		})
 	}
 	waiting := func(what string) { l.does(step.Text, what) }
-	return netwatch.Job{Event: r.newest(), Known: l.d.store.Confirmed(), Changing: changing, Waiting: waiting}
+	return netwatch.Job{
+		Event: r.newest(), Steps: rule.Do, Known: l.d.store.Confirmed(), Changing: changing, Waiting: waiting,
+	}
 }
 
 // again decides when a run that failed or was held is tried again, and gives it

@@ -158,3 +158,12 @@ type Rotation struct {
 	// Readers are the users of the server: they have to be able to read the file.
 	Readers []access.Reader
 }
+
+// To is the rotation to these addresses. local is what Own asks, given the public
+// address of the family as well; both may be invalid.
+func (t Target) To(
+	public map[netwatch.Family]netip.Addr, local func(netwatch.Family, netip.Addr) netip.Addr,
+) Rotation {
+	own := func(f netwatch.Family) netip.Addr { return local(f, public[f]) }
+	return Rotation{Target: t, Public: public, Own: own}
+}

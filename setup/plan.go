@@ -107,8 +107,8 @@ func covered(file string, text []byte, m machine.Machine) error {
 		return err
 	}
 	var files []string
-	for _, r := range cfg.Rotations() {
-		files = append(files, string(r.File))
+	for _, r := range cfg.Needs().Rewrites {
+		files = append(files, r.File)
 	}
 	for _, t := range m.Turns {
 		if !slices.Contains(files, t.File) {
