@@ -43,7 +43,7 @@ var mayImport = map[string][]string{
 	// What is installed here is files, whatever the configuration says of them.
 	"machine": {".", "servers"},
 	"setup":   {".", "config", "actions", "machine", "packaging"},
-	"doctor":  {".", "config", "actions", "servers", "sources", "systemd", "machine"},
+	"doctor":  {".", "config", "actions", "control", "servers", "sources", "systemd", "machine"},
 	// What an installation brings.
 	"packaging": {},
 	"daemon":    {".", "sources", "actions", "state", "hooks", "control", "config"},
