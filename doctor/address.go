@@ -115,21 +115,20 @@ func judgeExternal(text []byte, r servers.Rotation) Finding {
 	if err != nil {
 		return wrong(Problem, file, err)
 	}
+	if len(bytes.TrimSpace(text)) == 0 {
+		text = nil // a server has words of its own for an empty file
+	}
 	want, err := server.Rewrite(text, r.Wanted())
 	is, public := addresses(server.Advertised(text)), addresses(slices.Collect(maps.Values(r.Public)))
 	switch {
-	case len(bytes.TrimSpace(text)) == 0:
-		return Finding{
-			Problem, file, "it is empty: coturn starts as an open relay", "restore it from a backup, then restart coturn",
-		}
 	case err != nil:
 		return wrong(Problem, file, err)
 	case !bytes.Equal(want, text):
 		return Finding{
-			Problem, file, fmt.Sprintf("external-ip is %s, and the public address %s", is, public), "netwatch fire ip-changed",
+			Problem, file, fmt.Sprintf("%s is %s, and the public address %s", server.Key, is, public), "netwatch fire ip-changed",
 		}
 	}
-	return Finding{OK, file, "external-ip is " + is, ""}
+	return Finding{OK, file, server.Key + " is " + is, ""}
 }
 
 // addresses is a list for a person.
@@ -195,7 +194,7 @@ func judgeDomain(domain string, all []netip.Addr, err error, known map[netwatch.
 	return Finding{OK, domain, "leads to " + addresses(public), ""}
 }
 
-// checkRelays asks each coturn that rules rewrite the file of for relayed addresses,
+// checkRelays asks each server that rules rewrite the file of for relayed addresses,
 // as callers do: that it runs, and its file is right, proves nothing (measured).
 func checkRelays(ctx context.Context, s *scene) (found []Finding) {
 	known := netwatch.Known{}
@@ -203,6 +202,9 @@ func checkRelays(ctx context.Context, s *scene) (found []Finding) {
 		known[family] = netwatch.Address{Address: a}
 	}
 	for _, r := range s.cfg.Needs().Rewrites {
+		if server, err := servers.Named(r.Server); err != nil || server.Offer == nil {
+			continue
+		}
 		what := "relays by " + r.File
 		if len(known) == 0 {
 			found = append(found, Finding{Unknown, what, "the public address is not known", ""})
@@ -212,7 +214,7 @@ func checkRelays(ctx context.Context, s *scene) (found []Finding) {
 			found = append(found, Finding{Unknown, what, unit + " does not run", ""})
 			continue
 		}
-		if result := actions.VerifyTurn(ctx, netwatch.Path(r.File), known); result.Err != nil {
+		if result := actions.VerifyTurn(ctx, r, known); result.Err != nil {
 			found = append(found, wrong(Problem, what, result.Err))
 		} else {
 			found = append(found, Finding{OK, what, "callers get " + result.Detail, ""})
