@@ -76,7 +76,7 @@ func rotate(t *testing.T, file, public string, changing func(netwatch.Rewrite) e
 func TestRotateWords(t *testing.T) {
 	for line, want := range map[string]string{
 		"":                                    "what to rotate is missing",
-		"openvpn /etc/x":                      `"openvpn" cannot be rotated, only coturn`,
+		"openvpn /etc/x":                      `"openvpn" cannot be rotated, only ` + servers.Names(),
 		"coturn":                              "the file of coturn is missing",
 		"coturn private=auto":                 "the file of coturn is missing",
 		"coturn x.conf":                       `"x.conf" is a relative path`,
@@ -87,7 +87,7 @@ func TestRotateWords(t *testing.T) {
 		"coturn /x private=keep private=none": `"private=none" is one option too many`,
 	} {
 		_, err := newRotate(Env{}, "rotate", strings.Fields(line))
-		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "rotate coturn FILE") {
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.HasSuffix(err.Error(), ": rotate "+servers.Usage()) {
 			t.Errorf("rotate %s: %v, want %q", line, err, want)
 		}
 	}

@@ -37,6 +37,7 @@ func TestMistakes(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("there are no files: %v", err)
 	}
+	lists := known()
 	for _, file := range files {
 		name := strings.TrimSuffix(filepath.Base(file), ".toml")
 		t.Run(name, func(t *testing.T) {
@@ -45,12 +46,31 @@ func TestMistakes(t *testing.T) {
 			if err == nil {
 				t.Fatalf("no mistake is found, but %+v", cfg)
 			}
-			golden(t, strings.TrimSuffix(file, "toml")+"want", err.Error()+"\n")
+			golden(t, strings.TrimSuffix(file, "toml")+"want", lists.Replace(err.Error()+"\n"))
 			for _, m := range mistakes(t, err) {
 				pointsAtKey(t, text, m)
 			}
 		})
 	}
+}
+
+// known puts a word in the place of each list that one more of its kind would make
+// longer.
+func known() *strings.Replacer {
+	var kinds, verbs []string
+	for _, kind := range sources.Kinds {
+		kinds = append(kinds, kind.Name)
+	}
+	for _, verb := range actions.Verbs {
+		verbs = append(verbs, verb.Name)
+	}
+	fields := append(strings.Fields("error event host id ipv4 ipv6 outcome rule source step"), netwatch.FieldNames()...)
+	slices.Sort(fields)
+	return strings.NewReplacer(
+		"there are "+strings.Join(kinds, ", ")+"\n", "there are KINDS\n",
+		"there are "+strings.Join(verbs, ", ")+"\n", "there are VERBS\n",
+		"there are "+strings.Join(fields, ", ")+"\n", "there are PLACEHOLDERS\n",
+	)
 }
 
 func contents(t *testing.T, file string) []byte {
