@@ -89,8 +89,7 @@ type Options struct {
 
 // set takes an option, as private=keep.
 func (o *Options) set(name, value string) error {
-	switch name {
-	case "private":
+	if name == "private" {
 		return o.Private.UnmarshalText([]byte(value))
 	}
 	return fmt.Errorf("there is no option %s", name)

@@ -110,6 +110,7 @@ type Told struct {
 
 // Certified are settings of a source that watches certificates.
 type Certified interface {
+	// Certificates are all that it watches.
 	Certificates() []Certificate
 }
 
