@@ -125,7 +125,8 @@ func configure(t *testing.T, text string) (dir, file string) {
 	dir = t.TempDir()
 	file = filepath.Join(dir, "netwatch.toml")
 	for name, text := range map[string]string{
-		file: strings.ReplaceAll(text, "DIR", dir), dir + "/calendar": "full\n", dir + "/words": "flood\n", dir + "/acme.conf": "",
+		file:              strings.ReplaceAll(text, "DIR", dir),
+		dir + "/calendar": "full\n", dir + "/words": "flood\n", dir + "/acme.conf": "",
 	} {
 		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -189,7 +190,9 @@ func (h house) run(t *testing.T) {
 // is needed in what is granted.
 func (h house) grant(t *testing.T) {
 	dir, file := configure(t, tide)
-	const systemctl = "#!/bin/sh\nprintf 'Id=%s\\nFragmentPath=/x\\nUser=me\\nExecStart=/bin/acme DIR/acme.conf\\n' \"$4\"\n"
+	const systemctl = `#!/bin/sh
+printf 'Id=%s\nFragmentPath=/x\nUser=me\nExecStart=/bin/acme DIR/acme.conf\n' "$4"
+`
 	if err := os.WriteFile(dir+"/systemctl", []byte(strings.ReplaceAll(systemctl, "DIR", dir)), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +201,8 @@ func (h house) grant(t *testing.T) {
 	out, err := cmd.CombinedOutput()
 	for _, want := range []string{
 		`["x.service","restart"]`, `["y.service","restart"]`, `ReadWritePaths="-` + dir + `"`,
-		strings.ReplaceAll(`{"server":"acme","file":"`+dir+`/acme.conf","private":"keep","readers":[{"unit":"y.service","user":"me"`, `"`, `\"`),
+		strings.ReplaceAll(`{"server":"acme","file":"`+dir+`/acme.conf","private":"keep",`+
+			`"readers":[{"unit":"y.service","user":"me"`, `"`, `\"`),
 	} {
 		if err != nil || !strings.Contains(string(out), want) {
 			t.Errorf("%v, and no %s in\n%s", err, want, out)
@@ -216,7 +220,8 @@ func (h house) grant(t *testing.T) {
 // documents wants the tests to say what is missing from each document, and no other
 // test to be in a newcomer's way.
 func (h house) documents(t *testing.T) {
-	out, err := h.goes("test", "-count=1", "-skip", "^TestHouse$", ".", "./config", "./servers", "./grant", "./setup").CombinedOutput()
+	rooms := []string{".", "./config", "./servers", "./grant", "./setup"}
+	out, err := h.goes(append([]string{"test", "-count=1", "-skip", "^TestHouse$"}, rooms...)...).CombinedOutput()
 	if err == nil {
 		t.Error("nobody misses anything")
 	}
@@ -225,8 +230,8 @@ func (h house) documents(t *testing.T) {
 		`- "moon",`, `- "shout",`, `- "moon-rose",`, "the grammar of netwatch.toml(5) lacks shout",
 		"moon-rose is not there, or not with all of phase", "netwatch.toml(5) has no step, or no grammar, of acme",
 		"netwatch.toml(5) lacks private= of acme",
-		"there is no [source.moon]", "there is no calendar", "there is no line for moon-rose", "there is no step with shout",
-		"reference.toml does not say what follows rotate acme",
+		"there is no [source.moon]", "there is no calendar", "there is no line for moon-rose",
+		"there is no step with shout", "reference.toml does not say what follows rotate acme",
 	} {
 		if !strings.Contains(said, want) {
 			t.Errorf("there is no %q in\n%s", want, out)

@@ -70,7 +70,9 @@ func TestRotateReaders(t *testing.T) {
 	t.Setenv("PATH", bin)
 	r := step(t, Env{}, "rotate coturn /c")
 	steps := []netwatch.Step{r, step(t, Env{}, "restart a.service"), step(t, Env{}, "signal HUP b.service")}
-	want := []access.Reader{{Unit: "a.service", User: "me", Groups: []string{}}, {Unit: "b.service", User: "me", Groups: []string{}}}
+	want := []access.Reader{
+		{Unit: "a.service", User: "me", Groups: []string{}}, {Unit: "b.service", User: "me", Groups: []string{}},
+	}
 	if diff := cmp.Diff(want, r.Action.(*rotation).readers(t.Context(), steps)); diff != "" {
 		t.Error(diff)
 	}

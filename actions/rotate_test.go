@@ -87,7 +87,8 @@ func TestRotateWords(t *testing.T) {
 		"coturn /x private=keep private=none": `"private=none" is one option too many`,
 	} {
 		_, err := newRotate(Env{}, "rotate", strings.Fields(line))
-		if err == nil || !strings.Contains(err.Error(), want) || !strings.HasSuffix(err.Error(), ": rotate "+servers.Usage()) {
+		usage := ": rotate " + servers.Usage()
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.HasSuffix(err.Error(), usage) {
 			t.Errorf("rotate %s: %v, want %q", line, err, want)
 		}
 	}
@@ -195,7 +196,8 @@ func TestRotateFails(t *testing.T) {
 
 func TestRotateNeedsLocal(t *testing.T) {
 	file := conf(t, "203.0.113.5")
-	r := &rotation{Target: servers.Target{Server: "coturn", File: file, Options: servers.Options{Private: servers.PrivateKeep}}, local: func(netwatch.Family, netip.Addr) netip.Addr { return netip.Addr{} }}
+	target := servers.Target{Server: "coturn", File: file, Options: servers.Options{Private: servers.PrivateKeep}}
+	r := &rotation{Target: target, local: func(netwatch.Family, netip.Addr) netip.Addr { return netip.Addr{} }}
 	got := r.Do(t.Context(), netwatch.Job{Known: known("198.51.100.7 2001:db8::7")})
 	wantResult(t, got, netwatch.Failed, "rewriting "+file, "own IPv4 address")
 	wantFile(t, file, "realm=r\nexternal-ip=203.0.113.5\nport=3478\n")

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"flag"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -245,6 +246,24 @@ func TestPackaged(t *testing.T) {
 		if len(cfg.Sources) == 0 || len(cfg.Rules) == 0 {
 			t.Errorf("%s does nothing", file)
 		}
+	}
+}
+
+// TestNeedsOfRules wants what all rules need, and each file to rewrite once.
+func TestNeedsOfRules(t *testing.T) {
+	cfg, err := config.Parse("f", []byte(`[[rule]]
+on = ["started"]
+do = ["rotate coturn /a private=none", "restart a.service"]
+[[rule]]
+on = ["ip-changed"]
+do = ["rotate coturn /b", "rotate coturn /a private=auto", "restart a.service", "verify turn /b"]
+`), actions.Env{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "{[{a.service restart}] [/b] [] [{coturn /a {none}} {coturn /b {keep}}] []}"
+	if got := fmt.Sprint(cfg.Needs()); got != want {
+		t.Error(got)
 	}
 }
 

@@ -49,7 +49,10 @@ func (asker) Do(context.Context, netwatch.Job) netwatch.Result { return netwatch
 
 // deafReader knows one kind of source and one verb.
 func deafReader() *reader {
-	return &reader{kinds: []sources.Kind{{Name: "deaf", Settings: deafKind}}, verbs: []actions.Verb{{Name: "query", New: (&deaf{}).step}}}
+	return &reader{
+		kinds: []sources.Kind{{Name: "deaf", Settings: deafKind}},
+		verbs: []actions.Verb{{Name: "query", New: (&deaf{}).step}},
+	}
 }
 
 func TestProbeOfWhatCannotBeAsked(t *testing.T) {

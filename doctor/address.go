@@ -125,7 +125,8 @@ func judgeExternal(text []byte, r servers.Rotation) Finding {
 		return wrong(Problem, file, err)
 	case !bytes.Equal(want, text):
 		return Finding{
-			Problem, file, fmt.Sprintf("%s is %s, and the public address %s", server.Key, is, public), "netwatch fire ip-changed",
+			Problem, file, fmt.Sprintf("%s is %s, and the public address %s", server.Key, is, public),
+			"netwatch fire ip-changed",
 		}
 	}
 	return Finding{OK, file, server.Key + " is " + is, ""}

@@ -187,23 +187,37 @@ func TestDaemon(t *testing.T) {
 		says := func() (control.Status, error) { return d, err }
 		return checkDaemon(t.Context(), &scene{Doctor: Doctor{Version: "2"}, daemon: says})
 	}
-	const well = `"version":"2","pid":7`
 	for _, test := range []struct {
 		name, status string
 		level        Level
 		what, words  string
 	}{
-		{"well", well, OK, "daemon", "version 2, process 7"},
-		{"another version", `"version":"1"`, Warning, "daemon", "version 1, and this program 2"},
-		{"refused", well + `,"refused":"line 1"`, Problem, "daemon", "older configuration: line 1"},
-		{"a blind source", well + `,"sources":[{"name":"a"},{"name":"cert","error":"cannot read"}]`, Problem, "source cert", "not watching: cannot read"},
-		{"in trouble", well + `,"sources":[{"name":"stun","trouble":"one lies"}]`, Problem, "source stun", "watching, but one lies"},
-		{"gave up", well + `,"rules":[{"name":"a"},{"name":"r","failed":{"step":"s","error":"e"}}]`, Problem, "rule r", "gave up: s: e"},
-		{"fails", well + `,"rules":[{"name":"r","waiting":{"tried":{"outcome":"failed","step":"s","error":"e"}}}]`, Problem, "rule r", "fails: s: e"},
-		{"held", well + `,"rules":[{"name":"r","waiting":{"tried":{"outcome":"held","step":"s"}}}]`, OK, "daemon", "version 2"},
-		{"state", well + `,"unwritten":{"error":"the disk is full","hint":"make room"}`, Problem, "state", "the disk is full; what was accepted since"},
+		{"well", "", OK, "daemon", "version 2, process 7"},
+		{"another version", `,"version":"1"`, Warning, "daemon", "version 1, and this program 2"},
+		{"refused", `,"refused":"line 1"`, Problem, "daemon", "older configuration: line 1"},
+		{
+			"a blind source", `,"sources":[{"name":"a"},{"name":"cert","error":"cannot read"}]`,
+			Problem, "source cert", "not watching: cannot read",
+		},
+		{
+			"in trouble", `,"sources":[{"name":"stun","trouble":"one lies"}]`,
+			Problem, "source stun", "watching, but one lies",
+		},
+		{
+			"gave up", `,"rules":[{"name":"a"},{"name":"r","failed":{"step":"s","error":"e"}}]`,
+			Problem, "rule r", "gave up: s: e",
+		},
+		{
+			"fails", `,"rules":[{"name":"r","waiting":{"tried":{"outcome":"failed","step":"s","error":"e"}}}]`,
+			Problem, "rule r", "fails: s: e",
+		},
+		{"held", `,"rules":[{"name":"r","waiting":{"tried":{"outcome":"held","step":"s"}}}]`, OK, "daemon", "version 2"},
+		{
+			"state", `,"unwritten":{"error":"the disk is full","hint":"make room"}`,
+			Problem, "state", "the disk is full; what was accepted since",
+		},
 	} {
-		found := look("{"+test.status+"}", nil)
+		found := look(`{"version":"2","pid":7`+test.status+"}", nil)
 		if wants(t, test.name, found[0], test.level, test.words); len(found) != 1 || found[0].What != test.what {
 			t.Errorf("%s: %+v", test.name, found)
 		}

@@ -102,7 +102,8 @@ func (s *scene) checkHelper(ctx context.Context) (found []Finding) {
 		if len(known) == 0 {
 			continue
 		}
-		result, asked := s.Files.Rotate(ctx, r.To(known, netwatch.OwnAddress), func(netwatch.Rewrite) error { return errAsked })
+		refuse := func(netwatch.Rewrite) error { return errAsked }
+		result, asked := s.Files.Rotate(ctx, r.To(known, netwatch.OwnAddress), refuse)
 		switch {
 		case !asked:
 			found = append(found, Finding{

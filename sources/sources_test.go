@@ -27,11 +27,12 @@ func TestProbedIsSo(t *testing.T) {
 
 // Each kind says itself what it needs.
 func TestNeeds(t *testing.T) {
+	loopback := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 	for _, c := range []struct {
 		settings Settings
 		want     Needs
 	}{
-		{&STUN{Accept: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}, Needs{Accepts: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}},
+		{&STUN{Accept: loopback}, Needs{Accepts: loopback}},
 		{&File{Files: []netwatch.Path{"/a", "/b"}}, Needs{Watches: []netwatch.Path{"/a", "/b"}}},
 		// Certificates are not to be opened, nor ever are their keys.
 		{&Cert{Files: []netwatch.Path{"/c"}, Key: []netwatch.Path{"/k"}}, Needs{}},
@@ -64,7 +65,8 @@ func TestAsk(t *testing.T) {
 	if len(told) != 2 || told[0].Family != netwatch.IPv6 || told[0].Err == nil || len(told[0].Answers) != 0 {
 		t.Fatalf("%+v", told)
 	}
-	if v4 := told[1]; v4.Family != netwatch.IPv4 || v4.Agree != s.Agree || len(v4.Answers) != 2 || v4.Answers[1].Server != s.Servers[1] {
+	v4 := told[1]
+	if v4.Family != netwatch.IPv4 || v4.Agree != s.Agree || len(v4.Answers) != 2 || v4.Answers[1].Server != s.Servers[1] {
 		t.Errorf("%+v", v4)
 	}
 	address, _, err := Verdict(told[1].Answers, s.Agree)
