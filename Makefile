@@ -38,6 +38,8 @@ lint: go ## everything that reads the sources: Go, go.mod, shell, manual pages
 	go mod tidy -diff
 	go vet -tags lab ./...
 	$(TOOL) golangci-lint run
+	dead=$$($(TOOL) deadcode -tags lab -test ./... && $(TOOL) deadcode ./cmd/netwatch) && test -z "$$dead" || \
+		{ echo "$$dead" >&2; exit 1; }
 	find . \( -path ./.git -o -path ./bin -o -name testdata \) -prune -o -type f -exec awk '$(SHEBANG)' {} + | xargs -r shellcheck
 	find . -path './docs/*.[1-8]' -exec mandoc -Tlint -Wwarning {} +
 

@@ -43,7 +43,7 @@ var mayImport = map[string][]string{
 	// What is installed here is files, whatever the configuration says of them.
 	"machine": {".", "servers"},
 	"setup":   {".", "config", "actions", "machine", "packaging"},
-	"doctor":  {".", "config", "actions", "servers", "sources", "systemd", "machine"},
+	"doctor":  {".", "config", "actions", "control", "servers", "sources", "systemd", "machine"},
 	// What an installation brings.
 	"packaging": {},
 	"daemon":    {".", "sources", "actions", "state", "hooks", "control", "config"},
@@ -183,6 +183,73 @@ func folderOf(path string) string {
 	}
 	top, _, _ := strings.Cut(rest, "/")
 	return top
+}
+
+// TestNobodyAsksForTypes holds that verbs and kinds of sources are known to others by
+// what they say of themselves alone, so that a new one is one file and one line: no
+// assertion outside names a type of theirs that is no interface.
+func TestNobodyAsksForTypes(t *testing.T) {
+	interfaces := map[string]bool{}
+	asserted := map[string][]token.Position{} // by folder.Type
+	err := filepath.WalkDir(".", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		fset := token.NewFileSet()
+		file, err := parser.ParseFile(fset, path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			if spec, ok := n.(*ast.TypeSpec); ok {
+				_, is := spec.Type.(*ast.InterfaceType)
+				interfaces[filepath.Dir(path)+"."+spec.Name.Name] = is
+			}
+			for _, name := range assertions(n) {
+				asserted[name] = append(asserted[name], fset.Position(n.Pos()))
+			}
+			return true
+		})
+		return nil
+	})
+	if err != nil {
+		t.Fatalf("reading the program: %v", err)
+	}
+	for name, places := range asserted {
+		if !interfaces[name] {
+			t.Errorf("%v asks for %s, which should say itself what is wanted of it", places, name)
+		}
+	}
+	if len(asserted) == 0 {
+		t.Error("nobody asks for anything at all")
+	}
+}
+
+// assertions are the types of actions and sources that a type assertion, or a case of
+// a type switch, names.
+func assertions(n ast.Node) (names []string) {
+	var types []ast.Expr
+	switch n := n.(type) {
+	case *ast.TypeAssertExpr:
+		types = []ast.Expr{n.Type}
+	case *ast.TypeSwitchStmt:
+		for _, clause := range n.Body.List {
+			types = append(types, clause.(*ast.CaseClause).List...)
+		}
+	}
+	for _, e := range types {
+		if star, ok := e.(*ast.StarExpr); ok {
+			e = star.X
+		}
+		sel, ok := e.(*ast.SelectorExpr)
+		if !ok {
+			continue
+		}
+		if x, ok := sel.X.(*ast.Ident); ok && (x.Name == "actions" || x.Name == "sources") {
+			names = append(names, x.Name+"."+sel.Sel.Name)
+		}
+	}
+	return names
 }
 
 // TestSleep holds that tests wait for what they wait for: to sleep is allowed

@@ -125,6 +125,8 @@ func (s Step) String() string { return s.Text }
 type Job struct {
 	// Event is the newest of those that led to this run.
 	Event Event
+	// Steps are all steps of its rule, itself among them.
+	Steps []Step
 	// Confirmed are the public addresses that servers have said since netwatch
 	// started. What it knew before that is not acted on.
 	Confirmed Addresses

@@ -114,7 +114,13 @@ func TestSymlinkLoop(t *testing.T) {
 	for first, want := range map[int]error{0: unix.ELOOP, 1: nil} {
 		path := fmt.Sprintf("%s/%d", dir, first)
 		_, _, err := Hops("/", path, func(Hop) error { return nil })
-		if _, kernel := os.Stat(path); !errors.Is(err, want) || !errors.Is(kernel, want) {
+		_, kernel := os.Stat(path)
+		// Where it has to begin a walk anew, the kernel counts on, and finds too many links
+		// for once (seen in one of some hundred runs beside others).
+		for tries := 0; tries < 100 && !errors.Is(kernel, want); tries++ {
+			_, kernel = os.Stat(path)
+		}
+		if !errors.Is(err, want) || !errors.Is(kernel, want) {
 			t.Errorf("from %d: %v, of the kernel %v", first, err, kernel)
 		}
 	}

@@ -122,6 +122,20 @@ func parsePart(word string) (part, error) {
 	return part{text: word}, nil
 }
 
+// Needs are the files that hold its texts.
+func (a *httpAction) Needs() (n Needs) {
+	parts := append([]part{a.url}, a.headers...)
+	if a.body != nil {
+		parts = append(parts, *a.body)
+	}
+	for _, p := range parts {
+		if p.file != "" {
+			n.Secrets = append(n.Secrets, p.file)
+		}
+	}
+	return n
+}
+
 // draft has something right in place of what is in files: these are looked at
 // when a notice is sent.
 func (a *httpAction) draft() *httpAction {

@@ -4,35 +4,60 @@ import (
 	"slices"
 
 	"netwatch"
-	"netwatch/systemd"
+	"netwatch/servers"
 )
 
-// UnitNeed is the unit that an action works on and what polkit calls the work;
-// ok is false when it works on none. Of a signal, polkit sees that one is sent,
-// not which (measured).
-func UnitNeed(a netwatch.Action) (unit, verb string, ok bool) {
-	switch a := a.(type) {
-	case *unitAction:
-		return a.unit, string(a.verb), true
-	case *signalAction:
-		return a.unit, systemd.Kill, true
-	}
-	return "", "", false
+// Needs are what actions must be able to do beside what everybody may. Each says its
+// own, by a method Needs; who grants, asks or checks them reads them here.
+type Needs struct {
+	// Units are what is done to units.
+	Units []UnitNeed
+	// Reads are files that the daemon itself reads.
+	Reads []netwatch.Path
+	// Secrets are such files too, but to open these to its user is for an
+	// administrator to do.
+	Secrets []netwatch.Path
+	// Rewrites are files that get our address, by this process or by the helper.
+	Rewrites []servers.Target
+	// Sources are those that are asked to look at once. An empty name is any source
+	// that can be.
+	Sources []string
 }
 
-// FileNeeds are the files that an action reads in the daemon itself. To open the
-// secret ones to its user is for an administrator to do.
-func FileNeeds(a netwatch.Action) (files, secret []netwatch.Path) {
-	switch a := a.(type) {
-	case *verification:
-		files = append(files, a.file)
-	case *httpAction:
-		for _, p := range append([]part{a.url}, a.headers...) {
-			secret = append(secret, p.file)
+// A UnitNeed is a unit and what polkit calls that which is done to it. Of a signal,
+// polkit sees that one is sent, not which (measured).
+type UnitNeed struct{ Unit, Verb string }
+
+// NeedsOf is all that steps need, in their order, each unit's need once.
+func NeedsOf(steps ...netwatch.Step) (all Needs) {
+	for _, s := range steps {
+		a, ok := s.Action.(interface{ Needs() Needs })
+		if !ok {
+			continue
 		}
-		if a.body != nil {
-			secret = append(secret, a.body.file)
+		n := a.Needs()
+		for _, u := range n.Units {
+			if !slices.Contains(all.Units, u) {
+				all.Units = append(all.Units, u)
+			}
+		}
+		all.Reads = append(all.Reads, n.Reads...)
+		all.Secrets = append(all.Secrets, n.Secrets...)
+		all.Rewrites = append(all.Rewrites, n.Rewrites...)
+		all.Sources = append(all.Sources, n.Sources...)
+	}
+	return all
+}
+
+// UnitNames are the names of Units, each once.
+func (n Needs) UnitNames() (names []string) {
+	for _, u := range n.Units {
+		if !slices.Contains(names, u.Unit) {
+			names = append(names, u.Unit)
 		}
 	}
-	return files, slices.DeleteFunc(secret, func(p netwatch.Path) bool { return p == "" })
+	return names
 }
+
+// unitNeed is the need of an action that does this to a unit.
+func unitNeed(unit, verb string) Needs { return Needs{Units: []UnitNeed{{unit, verb}}} }

@@ -27,6 +27,9 @@ func newProbe(env Env, verb string, words []string) (netwatch.Step, error) {
 	return netwatch.Step{Action: &probeAction{strings.Join(words, ""), env.Probe}}, nil
 }
 
+// Needs is the source.
+func (p *probeAction) Needs() Needs { return Needs{Sources: []string{p.source}} }
+
 // Do returns once the source has answered and what it found is emitted.
 func (p *probeAction) Do(ctx context.Context, _ netwatch.Job) netwatch.Result {
 	if p.probe == nil {

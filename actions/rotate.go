@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 
 	"netwatch"
 	"netwatch/access"
@@ -16,17 +15,12 @@ import (
 // rotateUsage is what follows the verb.
 var rotateUsage = servers.Usage()
 
-// A Rotation sets our address in the configuration of a server. It is the step
+// A rotation sets our address in the configuration of a server. It is the step
 // `rotate SERVER FILE [option=value...]`.
-type Rotation struct {
+type rotation struct {
 	servers.Target
-	// Local is this machine's own address that the server relays from if the file
-	// does not say it, given the public address of that family; both may be
-	// invalid. netwatch.OwnAddress finds it out.
-	Local func(family netwatch.Family, public netip.Addr) netip.Addr
-	// Units are those that the other steps of its rule work on.
-	Units []string
-
+	// local is netwatch.OwnAddress, or what stands for it in a test.
+	local func(family netwatch.Family, public netip.Addr) netip.Addr
 	files Rewriter
 }
 
@@ -45,12 +39,15 @@ func newRotate(env Env, verb string, words []string) (netwatch.Step, error) {
 	if err != nil {
 		return netwatch.Step{}, fmt.Errorf("%w: %s %s", err, verb, rotateUsage)
 	}
-	r := &Rotation{Target: target, Local: netwatch.OwnAddress, files: env.Files}
+	r := &rotation{Target: target, local: netwatch.OwnAddress, files: env.Files}
 	return netwatch.Step{Action: r, Gate: true}, nil
 }
 
+// Needs is to rewrite the file.
+func (r *rotation) Needs() Needs { return Needs{Rewrites: []servers.Target{r.Target}} }
+
 // Prepare has the process start that rewrites the file, if it is another one.
-func (r *Rotation) Prepare() {
+func (r *rotation) Prepare() {
 	if r.files != nil {
 		r.files.Prepare()
 	}
@@ -58,7 +55,7 @@ func (r *Rotation) Prepare() {
 
 // Do rewrites the file if the server would advertise another address by it. The
 // detail is the addresses before and after.
-func (r *Rotation) Do(ctx context.Context, job netwatch.Job) netwatch.Result {
+func (r *rotation) Do(ctx context.Context, job netwatch.Job) netwatch.Result {
 	public := make(map[netwatch.Family]netip.Addr)
 	for family, a := range job.Confirmed {
 		if a.Address.IsValid() {
@@ -69,44 +66,23 @@ func (r *Rotation) Do(ctx context.Context, job netwatch.Job) netwatch.Result {
 		err := errors.New("the public address is not known yet: no server has told it since netwatch started")
 		return netwatch.Failure(netwatch.WithHint(err, "run `netwatch probe` to see what each STUN server says"))
 	}
-	rotation := r.To(public)
+	want := r.To(public, r.local)
 	if r.files != nil {
-		if result, done := r.files.Rotate(ctx, rotation, job.Changing); done {
+		if result, done := r.files.Rotate(ctx, want, job.Changing); done {
 			return result
 		}
 	}
-	rotation.Readers = r.readers(ctx)
-	return rotation.Do(ctx, job.Changing)
+	want.Readers = r.readers(ctx, job.Steps)
+	return want.Do(ctx, job.Changing)
 }
 
-// To is the rotation to these addresses.
-func (r *Rotation) To(public map[netwatch.Family]netip.Addr) servers.Rotation {
-	own := func(f netwatch.Family) netip.Addr { return r.Local(f, public[f]) }
-	return servers.Rotation{Target: r.Target, Public: public, Own: own}
-}
-
-// readers are users who have to be able to read the file. That they cannot be
-// found out is no reason to leave the address wrong: owner, mode and ACL stay.
-func (r *Rotation) readers(ctx context.Context) []access.Reader {
-	all, err := systemd.Readers(ctx, r.File, r.Units)
+// readers are users who have to be able to read the file: those of the units that
+// the steps of its rule work on. That they cannot be found out is no reason to leave
+// the address wrong: owner, mode and ACL stay.
+func (r *rotation) readers(ctx context.Context, steps []netwatch.Step) []access.Reader {
+	all, err := systemd.Readers(ctx, r.File, NeedsOf(steps...).UnitNames())
 	if err != nil {
 		return nil
 	}
 	return all
-}
-
-// Before tells each rotation among the steps of a rule which units the others work
-// on.
-func Before(steps []netwatch.Step) {
-	var units []string
-	for _, s := range steps {
-		if unit, _, ok := UnitNeed(s.Action); ok && !slices.Contains(units, unit) {
-			units = append(units, unit)
-		}
-	}
-	for _, s := range steps {
-		if r, ok := s.Action.(*Rotation); ok {
-			r.Units = units
-		}
-	}
 }

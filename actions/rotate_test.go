@@ -76,7 +76,7 @@ func rotate(t *testing.T, file, public string, changing func(netwatch.Rewrite) e
 func TestRotateWords(t *testing.T) {
 	for line, want := range map[string]string{
 		"":                                    "what to rotate is missing",
-		"openvpn /etc/x":                      `"openvpn" cannot be rotated, only coturn`,
+		"openvpn /etc/x":                      `"openvpn" cannot be rotated, only ` + servers.Names(),
 		"coturn":                              "the file of coturn is missing",
 		"coturn private=auto":                 "the file of coturn is missing",
 		"coturn x.conf":                       `"x.conf" is a relative path`,
@@ -87,12 +87,13 @@ func TestRotateWords(t *testing.T) {
 		"coturn /x private=keep private=none": `"private=none" is one option too many`,
 	} {
 		_, err := newRotate(Env{}, "rotate", strings.Fields(line))
-		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "rotate coturn FILE") {
+		usage := ": rotate " + servers.Usage()
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.HasSuffix(err.Error(), usage) {
 			t.Errorf("rotate %s: %v, want %q", line, err, want)
 		}
 	}
 	s, err := newRotate(Env{}, "rotate", strings.Fields("coturn /etc//x.conf private=none"))
-	r, ok := s.Action.(*Rotation)
+	r, ok := s.Action.(*rotation)
 	if err != nil || !ok || r.File != "/etc/x.conf" || r.Server != "coturn" || r.Private != servers.PrivateNone || !s.Gate || s.Gated {
 		t.Errorf("%+v %+v %v", s, r, err)
 	}
@@ -195,7 +196,8 @@ func TestRotateFails(t *testing.T) {
 
 func TestRotateNeedsLocal(t *testing.T) {
 	file := conf(t, "203.0.113.5")
-	r := &Rotation{Target: servers.Target{Server: "coturn", File: file, Options: servers.Options{Private: servers.PrivateKeep}}, Local: func(netwatch.Family, netip.Addr) netip.Addr { return netip.Addr{} }}
+	target := servers.Target{Server: "coturn", File: file, Options: servers.Options{Private: servers.PrivateKeep}}
+	r := &rotation{Target: target, local: func(netwatch.Family, netip.Addr) netip.Addr { return netip.Addr{} }}
 	got := r.Do(t.Context(), netwatch.Job{Confirmed: known("198.51.100.7 2001:db8::7")})
 	wantResult(t, got, netwatch.Failed, "rewriting "+file, "own IPv4 address")
 	wantFile(t, file, "realm=r\nexternal-ip=203.0.113.5\nport=3478\n")

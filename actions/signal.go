@@ -46,6 +46,9 @@ func newSignal(_ Env, verb string, words []string) (netwatch.Step, error) {
 	return netwatch.Step{Action: &signalAction{sig, unit}, Gated: !always}, nil
 }
 
+// Needs is a signal to the unit.
+func (a *signalAction) Needs() Needs { return unitNeed(a.unit, systemd.Kill) }
+
 // parseSignal takes the name of a signal with or without SIG, and refuses those
 // that no program acts on sensibly.
 func parseSignal(name string) (syscall.Signal, error) {

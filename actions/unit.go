@@ -40,6 +40,9 @@ func newUnit(env Env, verb string, words []string) (netwatch.Step, error) {
 	return netwatch.Step{Action: &unitAction{systemd.Verb(verb), unit, env.Starts}, Gated: !always}, nil
 }
 
+// Needs is that job on the unit.
+func (a *unitAction) Needs() Needs { return unitNeed(a.unit, string(a.verb)) }
+
 // unitWords takes "UNIT [always]".
 func unitWords(words []string, usage string) (unit string, always bool, err error) {
 	switch {

@@ -28,7 +28,8 @@ const verifyTime = 3 * time.Second
 // A verification asks coturn for relayed transport addresses, as a caller does,
 // and compares them with the public addresses. It is the step `verify turn FILE`.
 type verification struct {
-	file netwatch.Path
+	server string
+	file   netwatch.Path
 	// local is netwatch.OwnAddress, or what stands for it in a test.
 	local func(family netwatch.Family, public netip.Addr) netip.Addr
 	// time is verifyTime, or less in a test.
@@ -53,8 +54,11 @@ func newVerify(_ Env, verb string, words []string) (netwatch.Step, error) {
 		return netwatch.Step{}, fmt.Errorf("%w: %s %s", err, verb, verifyUsage)
 	}
 	file, err := netwatch.ParsePath(words[1])
-	return netwatch.Step{Action: &verification{file, netwatch.OwnAddress, verifyTime}}, err
+	return netwatch.Step{Action: &verification{"coturn", file, netwatch.OwnAddress, verifyTime}}, err
 }
+
+// Needs is the file.
+func (v *verification) Needs() Needs { return Needs{Reads: []netwatch.Path{v.file}} }
 
 // Do is unchanged when every caller gets the public address, whatever family he
 // asks for, and failed otherwise. The detail is these addresses.
@@ -63,7 +67,7 @@ func (v *verification) Do(ctx context.Context, job netwatch.Job) netwatch.Result
 		err := errors.New("the public address is not known yet: no server has told it since netwatch started")
 		return netwatch.Failure(netwatch.WithHint(err, "run `netwatch probe` to see what each STUN server says"))
 	}
-	offer, err := readTurn(v.file)
+	offer, err := readTurn(v.server, v.file)
 	if err != nil {
 		return netwatch.Failure(err)
 	}
@@ -89,9 +93,9 @@ func (v *verification) Do(ctx context.Context, job netwatch.Job) netwatch.Result
 	return netwatch.Result{Outcome: netwatch.Unchanged, Detail: strings.Join(append(right, without...), ", ")}
 }
 
-// VerifyTurn asks coturn for relayed addresses, as the step `verify turn FILE` does.
-func VerifyTurn(ctx context.Context, file netwatch.Path, known netwatch.Addresses) netwatch.Result {
-	v := verification{file, netwatch.OwnAddress, verifyTime}
+// VerifyTurn asks a server for relayed addresses, as the step `verify turn FILE` does.
+func VerifyTurn(ctx context.Context, t servers.Target, known netwatch.Addresses) netwatch.Result {
+	v := verification{t.Server, netwatch.Path(t.File), netwatch.OwnAddress, verifyTime}
 	return v.Do(ctx, netwatch.Job{Confirmed: known})
 }
 
@@ -165,8 +169,8 @@ func (v *verification) wrong(offer *servers.Offer, to netip.AddrPort, got, publi
 	return netwatch.WithHint(err, fmt.Sprintf("external-ip in %s does not have it: have a step `rotate coturn %[1]s` and a restart before this one", v.file))
 }
 
-// readTurn reads a configuration of coturn.
-func readTurn(file netwatch.Path) (*servers.Offer, error) {
+// readTurn reads a configuration of a server.
+func readTurn(name string, file netwatch.Path) (*servers.Offer, error) {
 	f, err := rewrite.Open(string(file))
 	if errors.Is(err, fs.ErrPermission) {
 		err = netwatch.WithHint(err, netwatch.GrantHint)
@@ -175,8 +179,11 @@ func readTurn(file netwatch.Path) (*servers.Offer, error) {
 		return nil, err
 	}
 	defer f.Close()
-	coturn, _ := servers.Named("coturn") // it is in the table
-	offer, err := coturn.Offer(f.Text, time.Now())
+	server, err := servers.Named(name)
+	if err != nil {
+		return nil, err
+	}
+	offer, err := server.Offer(f.Text, time.Now())
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", file, err)
 	}

@@ -44,7 +44,7 @@ func (f *fakeTurn) verify(t *testing.T, conf string, known ...string) netwatch.R
 		a := netip.MustParseAddr(text)
 		job.Confirmed[netwatch.FamilyOf(a)] = netwatch.Address{Address: a}
 	}
-	return (&verification{netwatch.Path(file), own, 800 * time.Millisecond}).Do(t.Context(), job)
+	return (&verification{"coturn", netwatch.Path(file), own, 800 * time.Millisecond}).Do(t.Context(), job)
 }
 
 // wantTurn checks a result, its remedy, and that no secret is in them.
@@ -177,7 +177,7 @@ func TestVerifyFamilies(t *testing.T) {
 }
 
 func TestVerifyWithoutAddressOrFile(t *testing.T) {
-	v := &verification{"/nonexistent/coturn.conf", netwatch.OwnAddress, time.Second}
+	v := &verification{"coturn", "/nonexistent/coturn.conf", netwatch.OwnAddress, time.Second}
 	wantTurn(t, v.Do(t.Context(), netwatch.Job{}), "the public address is not known yet", "netwatch probe")
 	known := netwatch.Addresses{netwatch.IPv4: {Address: netip.MustParseAddr("203.0.113.7")}}
 	wantTurn(t, v.Do(t.Context(), netwatch.Job{Confirmed: known}), "reading /nonexistent/coturn.conf")

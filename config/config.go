@@ -41,6 +41,25 @@ type Config struct {
 	Rules []*hooks.Rule
 }
 
+// Needs are what the steps of all rules need, each file to rewrite once, as the first
+// of its steps says.
+func (c *Config) Needs() (all actions.Needs) {
+	var steps []netwatch.Step
+	for _, rule := range c.Rules {
+		steps = append(steps, rule.Do...)
+	}
+	all = actions.NeedsOf(steps...)
+	seen, once := map[string]bool{}, all.Rewrites[:0]
+	for _, target := range all.Rewrites {
+		if !seen[target.File] {
+			once = append(once, target)
+		}
+		seen[target.File] = true
+	}
+	all.Rewrites = once
+	return all
+}
+
 // A Source is one [source.NAME].
 type Source struct {
 	// Name is the NAME in the heading of the section.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"flag"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -37,6 +38,7 @@ func TestMistakes(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("there are no files: %v", err)
 	}
+	lists := known()
 	for _, file := range files {
 		name := strings.TrimSuffix(filepath.Base(file), ".toml")
 		t.Run(name, func(t *testing.T) {
@@ -45,12 +47,31 @@ func TestMistakes(t *testing.T) {
 			if err == nil {
 				t.Fatalf("no mistake is found, but %+v", cfg)
 			}
-			golden(t, strings.TrimSuffix(file, "toml")+"want", err.Error()+"\n")
+			golden(t, strings.TrimSuffix(file, "toml")+"want", lists.Replace(err.Error()+"\n"))
 			for _, m := range mistakes(t, err) {
 				pointsAtKey(t, text, m)
 			}
 		})
 	}
+}
+
+// known puts a word in the place of each list that one more of its kind would make
+// longer.
+func known() *strings.Replacer {
+	var kinds, verbs []string
+	for _, kind := range sources.Kinds {
+		kinds = append(kinds, kind.Name)
+	}
+	for _, verb := range actions.Verbs {
+		verbs = append(verbs, verb.Name)
+	}
+	fields := append(strings.Fields("error event host id ipv4 ipv6 outcome rule source step"), netwatch.FieldNames()...)
+	slices.Sort(fields)
+	return strings.NewReplacer(
+		"there are "+strings.Join(kinds, ", ")+"\n", "there are KINDS\n",
+		"there are "+strings.Join(verbs, ", ")+"\n", "there are VERBS\n",
+		"there are "+strings.Join(fields, ", ")+"\n", "there are PLACEHOLDERS\n",
+	)
 }
 
 func contents(t *testing.T, file string) []byte {
@@ -225,6 +246,24 @@ func TestPackaged(t *testing.T) {
 		if len(cfg.Sources) == 0 || len(cfg.Rules) == 0 {
 			t.Errorf("%s does nothing", file)
 		}
+	}
+}
+
+// TestNeedsOfRules wants what all rules need, and each file to rewrite once.
+func TestNeedsOfRules(t *testing.T) {
+	cfg, err := config.Parse("f", []byte(`[[rule]]
+on = ["started"]
+do = ["rotate coturn /a private=none", "restart a.service"]
+[[rule]]
+on = ["ip-changed"]
+do = ["rotate coturn /b", "rotate coturn /a private=auto", "restart a.service", "verify turn /b"]
+`), actions.Env{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "{[{a.service restart}] [/b] [] [{coturn /a {none}} {coturn /b {keep}}] []}"
+	if got := fmt.Sprint(cfg.Needs()); got != want {
+		t.Error(got)
 	}
 }
 

@@ -37,17 +37,26 @@ func (d *deaf) Source(string, sources.Env) netwatch.Source            { return d
 func (d *deaf) Run(context.Context, func(netwatch.Event) error) error { return nil }
 func (d *deaf) String() string                                        { return "deaf" }
 func deafKind() sources.Settings                                      { return &deaf{} }
-func (d *deaf) step(actions.Env, string, []string) (netwatch.Step, error) {
-	return netwatch.Step{}, nil
+func (d *deaf) step(_ actions.Env, _ string, words []string) (netwatch.Step, error) {
+	return netwatch.Step{Action: asker(strings.Join(words, ""))}, nil
 }
+
+// An asker is an action that asks a source.
+type asker string
+
+func (a asker) Needs() actions.Needs                           { return actions.Needs{Sources: []string{string(a)}} }
+func (asker) Do(context.Context, netwatch.Job) netwatch.Result { return netwatch.Result{} }
 
 // deafReader knows one kind of source and one verb.
 func deafReader() *reader {
-	return &reader{kinds: []sources.Kind{{Name: "deaf", Settings: deafKind}}, verbs: []actions.Verb{{Name: "probe", New: (&deaf{}).step}}}
+	return &reader{
+		kinds: []sources.Kind{{Name: "deaf", Settings: deafKind}},
+		verbs: []actions.Verb{{Name: "query", New: (&deaf{}).step}},
+	}
 }
 
 func TestProbeOfWhatCannotBeAsked(t *testing.T) {
-	const rule = "[[rule]]\non = ['started']\ndo = ['probe deaf', 'probe', 'probe def']\n"
+	const rule = "[[rule]]\non = ['started']\ndo = ['query deaf', 'query', 'query def']\n"
 	_, err := deafReader().read("f", []byte("[source.deaf]\nears = ['a', 'b', 'c']\n"+rule))
 	want := `f:5:7: rule[1].do[1]: no source can be asked to look at once
 f:5:21: rule[1].do[2]: no source can be asked to look at once
@@ -69,7 +78,7 @@ f:5:30: rule[1].do[3]: no source can be asked to look at once`
 // key or, where that is absent, at the heading; and none for a key that could
 // not be read.
 func TestCheckOfSettings(t *testing.T) {
-	const rule = "\n[[rule]]\non = ['started']\ndo = ['probe']\n"
+	const rule = "\n[[rule]]\non = ['started']\ndo = ['query']\n"
 	for text, want := range map[string]string{
 		"\n[source.deaf]\nears = ['a', 'b']": `f:2:9: source.deaf.nose: is missing
 f:3:9: source.deaf.ears[1]: is the left one

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/rs/zerolog"
-
 	"netwatch"
 	"netwatch/sources"
 )
@@ -19,20 +17,6 @@ type section struct {
 	// wrong says that there are mistakes in it, so that nothing more can be
 	// said about it.
 	wrong bool
-}
-
-// prober says whether a source can be asked to look at once. It is only made,
-// not run.
-func (s section) prober() bool {
-	_, ok := s.Settings.Source(s.Name, sources.Env{
-		Known:   func() netwatch.Addresses { return nil },
-		Confirm: func(netwatch.Family, []string) {},
-		Seen:    func(string, string) string { return "" },
-		Wrote:   func(netwatch.Rewrite) bool { return false },
-		See:     func(string, string, string) error { return nil },
-		Log:     zerolog.Nop(),
-	}).(netwatch.Prober)
-	return ok
 }
 
 // sources reads every [source.NAME].

@@ -10,6 +10,7 @@ import (
 
 	"netwatch"
 	"netwatch/actions"
+	"netwatch/sources"
 )
 
 // steps reads the lines of a do. A line with a mistake is reported and left out.
@@ -32,7 +33,6 @@ func (r *reader) steps(n *node) []netwatch.Step {
 		}
 		all = append(all, step)
 	}
-	actions.Before(all)
 	return all
 }
 
@@ -50,8 +50,8 @@ func (r *reader) step(line string) (netwatch.Step, error) {
 			continue
 		}
 		step, err := verb.New(r.env, verb.Name, words[1:])
-		if err == nil && verb.Name == "probe" {
-			err = r.probe(words[1:])
+		if err == nil {
+			err = r.asks(actions.NeedsOf(step).Sources)
 		}
 		step.Text = line
 		return step, err
@@ -77,27 +77,31 @@ func split(line string) ([]string, error) {
 	return words, nil
 }
 
-// probe says why the sources that a probe step names cannot be asked. What is
-// wrong with a source itself is said elsewhere.
-func (r *reader) probe(words []string) error {
-	if r.partial {
+// asks says why the sources that a step wants to ask cannot be asked; an empty name
+// is any. What is wrong with a source itself is said elsewhere.
+func (r *reader) asks(wanted []string) error {
+	if r.partial || len(wanted) == 0 {
 		return nil
 	}
 	var able []string
 	for name, s := range r.sections {
-		if s.wrong || s.prober() {
+		if _, ok := s.Settings.(sources.Probed); s.wrong || ok {
 			able = append(able, name)
 		}
 	}
 	slices.Sort(able)
-	switch {
-	case len(able) == 0:
+	if len(able) == 0 {
 		return netwatch.WithHint(errors.New("no source can be asked to look at once"), "add a [source.stun]")
-	case len(words) == 0 || slices.Contains(able, words[0]):
-		return nil
 	}
-	if _, ok := r.sections[words[0]]; ok {
-		return fmt.Errorf("source `%s` cannot be asked to look at once; these can: %s", words[0], strings.Join(able, ", "))
+	for _, name := range wanted {
+		_, there := r.sections[name]
+		switch {
+		case name == "" || slices.Contains(able, name):
+		case there:
+			return fmt.Errorf("source `%s` cannot be asked to look at once; these can: %s", name, strings.Join(able, ", "))
+		default:
+			return unknown("source", name, able)
+		}
 	}
-	return unknown("source", words[0], able)
+	return nil
 }

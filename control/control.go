@@ -121,6 +121,17 @@ type SourceStatus struct {
 	Trouble string `json:"trouble,omitempty"`
 }
 
+// String says how it stands, for a person.
+func (s SourceStatus) String() string {
+	switch {
+	case s.Error != "":
+		return "not watching: " + s.Error
+	case s.Trouble != "":
+		return "watching, but " + s.Trouble
+	}
+	return "watching"
+}
+
 // A Daemon is what the server serves.
 type Daemon interface {
 	// MayFire says whether the sources let a user without privileges fire the

@@ -50,7 +50,7 @@ func checkAddress(ctx context.Context, s *scene) (found []Finding) {
 // server is a server that answered for a family.
 func (s *scene) server(family netwatch.Family) netip.AddrPort {
 	for _, t := range s.told() {
-		for _, a := range t.answers {
+		for _, a := range t.Answers {
 			if a.Err == nil && a.Family == family {
 				return a.Asked
 			}
@@ -92,8 +92,8 @@ func ownAddresses() (all []netip.Addr, err error) {
 // whether rotate would find nothing to change.
 func checkExternal(_ context.Context, s *scene) (found []Finding) {
 	known := s.known()
-	for _, r := range s.cfg.Rotations() {
-		file := r.File
+	for _, target := range s.cfg.Needs().Rewrites {
+		file := target.File
 		text, err := s.Tree.Read(file)
 		switch {
 		case err != nil:
@@ -103,32 +103,33 @@ func checkExternal(_ context.Context, s *scene) (found []Finding) {
 		case len(known) == 0:
 			found = append(found, Finding{Unknown, file, "the public address is not known", ""})
 		default:
-			found = append(found, judgeExternal(file, text, known, r))
+			found = append(found, judgeExternal(text, target.To(known, netwatch.OwnAddress)))
 		}
 	}
 	return found
 }
 
-func judgeExternal(file string, text []byte, known map[netwatch.Family]netip.Addr, r *actions.Rotation) Finding {
+func judgeExternal(text []byte, r servers.Rotation) Finding {
+	file := r.File
 	server, err := servers.Named(r.Server)
 	if err != nil {
 		return wrong(Problem, file, err)
 	}
-	want, err := server.Rewrite(text, r.To(known).Wanted())
-	is, public := addresses(server.Advertised(text)), addresses(slices.Collect(maps.Values(known)))
+	if len(bytes.TrimSpace(text)) == 0 {
+		text = nil // a server has words of its own for an empty file
+	}
+	want, err := server.Rewrite(text, r.Wanted())
+	is, public := addresses(server.Advertised(text)), addresses(slices.Collect(maps.Values(r.Public)))
 	switch {
-	case len(bytes.TrimSpace(text)) == 0:
-		return Finding{
-			Problem, file, "it is empty: coturn starts as an open relay", "restore it from a backup, then restart coturn",
-		}
 	case err != nil:
 		return wrong(Problem, file, err)
 	case !bytes.Equal(want, text):
 		return Finding{
-			Problem, file, fmt.Sprintf("external-ip is %s, and the public address %s", is, public), "netwatch fire ip-changed",
+			Problem, file, fmt.Sprintf("%s is %s, and the public address %s", server.Key, is, public),
+			"netwatch fire ip-changed",
 		}
 	}
-	return Finding{OK, file, "external-ip is " + is, ""}
+	return Finding{OK, file, server.Key + " is " + is, ""}
 }
 
 // addresses is a list for a person.
@@ -194,14 +195,17 @@ func judgeDomain(domain string, all []netip.Addr, err error, known map[netwatch.
 	return Finding{OK, domain, "leads to " + addresses(public), ""}
 }
 
-// checkRelays asks each coturn that rules rewrite the file of for relayed addresses,
+// checkRelays asks each server that rules rewrite the file of for relayed addresses,
 // as callers do: that it runs, and its file is right, proves nothing (measured).
 func checkRelays(ctx context.Context, s *scene) (found []Finding) {
 	known := netwatch.Addresses{}
 	for family, a := range s.known() {
 		known[family] = netwatch.Address{Address: a}
 	}
-	for _, r := range s.cfg.Rotations() {
+	for _, r := range s.cfg.Needs().Rewrites {
+		if server, err := servers.Named(r.Server); err != nil || server.Offer == nil {
+			continue
+		}
 		what := "relays by " + r.File
 		if len(known) == 0 {
 			found = append(found, Finding{Unknown, what, "the public address is not known", ""})
@@ -211,7 +215,7 @@ func checkRelays(ctx context.Context, s *scene) (found []Finding) {
 			found = append(found, Finding{Unknown, what, unit + " does not run", ""})
 			continue
 		}
-		if result := actions.VerifyTurn(ctx, netwatch.Path(r.File), known); result.Err != nil {
+		if result := actions.VerifyTurn(ctx, r, known); result.Err != nil {
 			found = append(found, wrong(Problem, what, result.Err))
 		} else {
 			found = append(found, Finding{OK, what, "callers get " + result.Detail, ""})

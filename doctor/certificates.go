@@ -20,9 +20,9 @@ const certSoon = 7 * 24 * time.Hour
 func checkCertificates(_ context.Context, s *scene) (found []Finding) {
 	var all []machine.Certificate
 	for _, source := range s.cfg.Sources {
-		if c, ok := source.Settings.(*sources.Cert); ok {
-			for i, file := range c.Files {
-				all = append(all, machine.Certificate{File: string(file), Key: string(c.KeyOf(i))})
+		if s, ok := source.Settings.(sources.Certified); ok {
+			for _, c := range s.Certificates() {
+				all = append(all, machine.Certificate{File: string(c.File), Key: string(c.Key)})
 			}
 		}
 	}

@@ -3,19 +3,10 @@ package doctor
 import (
 	"context"
 	"fmt"
-)
 
-// A Daemon is what the running daemon says of itself.
-type Daemon struct {
-	Version string
-	PID     int
-	// Refused is why it does not heed the configuration as it is now.
-	Refused string
-	// AtRisk is what a restart of it would forget, and why, and Remedy what helps.
-	AtRisk, Remedy string
-	// Troubles are what keeps its sources and rules from working, by their names.
-	Troubles [][2]string
-}
+	"netwatch"
+	"netwatch/control"
+)
 
 // checkDaemon looks whether the daemon runs, is this program, and is well.
 func checkDaemon(_ context.Context, s *scene) []Finding {
@@ -37,14 +28,32 @@ func checkDaemon(_ context.Context, s *scene) []Finding {
 			"netwatch check, then systemctl reload netwatch.service",
 		})
 	}
-	if d.AtRisk != "" {
-		found = append(found, Finding{Problem, "state", d.AtRisk, d.Remedy})
+	if u := d.Unwritten; u != nil {
+		found = append(found, Finding{Problem, "state", u.Error + "; " + u.Risk(), u.Hint})
 	}
-	for _, t := range d.Troubles {
-		found = append(found, Finding{Problem, t[0], t[1], "netwatch status shows more"})
-	}
+	found = append(found, troubles(d)...)
 	if found == nil {
 		found = []Finding{{OK, what, fmt.Sprintf("version %s, process %d", d.Version, d.PID), ""}}
+	}
+	return found
+}
+
+// troubles are what keeps the daemon's sources and rules from working.
+func troubles(d control.Status) (found []Finding) {
+	add := func(what, trouble string) {
+		found = append(found, Finding{Problem, what, trouble, "netwatch status shows more"})
+	}
+	for _, source := range d.Sources {
+		if source.Error != "" || source.Trouble != "" {
+			add("source "+source.Name, source.String())
+		}
+	}
+	for _, r := range d.Rules {
+		if f := r.Failed; f != nil {
+			add("rule "+r.Name, "gave up: "+f.Step+": "+f.Error)
+		} else if w := r.Waiting; w != nil && w.Tried != nil && w.Tried.Outcome == netwatch.Failed {
+			add("rule "+r.Name, "fails: "+w.Tried.Step+": "+w.Tried.Error)
+		}
 	}
 	return found
 }

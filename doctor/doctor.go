@@ -15,6 +15,7 @@ import (
 	"netwatch"
 	"netwatch/actions"
 	"netwatch/config"
+	"netwatch/control"
 	"netwatch/machine"
 )
 
@@ -54,7 +55,7 @@ type Doctor struct {
 	// Version is this program's.
 	Version string
 	// Daemon asks the daemon how it stands; the error says why it cannot.
-	Daemon func(ctx context.Context) (Daemon, error)
+	Daemon func(ctx context.Context) (control.Status, error)
 	// Files is the helper.
 	Files actions.Rewriter
 }
@@ -98,7 +99,7 @@ type scene struct {
 	// told is what the STUN servers say, asked once for all.
 	told func() []told
 	// daemon is what the daemon says, asked once for all.
-	daemon func() (Daemon, error)
+	daemon func() (control.Status, error)
 }
 
 // Examine makes all checks at the same time, each with a deadline of its own, and
@@ -106,7 +107,7 @@ type scene struct {
 func (d Doctor) Examine(ctx context.Context, each func(Finding)) {
 	s := &scene{Doctor: d, found: machine.Find(d.Tree, d.Program)}
 	s.told = sync.OnceValue(func() []told { return s.ask(ctx) })
-	s.daemon = sync.OnceValues(func() (Daemon, error) {
+	s.daemon = sync.OnceValues(func() (control.Status, error) {
 		ctx, cancel := context.WithTimeout(ctx, addressTime)
 		defer cancel()
 		return d.Daemon(ctx)

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,7 +15,7 @@ import (
 	"time"
 
 	"netwatch"
-	"netwatch/actions"
+	"netwatch/control"
 	"netwatch/machine"
 	"netwatch/servers"
 	"netwatch/sources"
@@ -68,8 +69,8 @@ func TestJudgeServers(t *testing.T) {
 		{"all silent", said("", "", ""), false, []Level{Problem}, ""},
 		{"a family that is not there", said("", "", ""), true, []Level{OK}, "none here"},
 	} {
-		v := told{family: netwatch.IPv4, source: "stun", answers: test.said}
-		v.address, _, v.err = sources.Verdict(v.answers, 2)
+		v := told{"stun", sources.Told{Family: netwatch.IPv4, Answers: test.said}}
+		v.Address, _, v.Err = sources.Verdict(v.Answers, 2)
 		found := v.judge(test.some)
 		if len(found) != len(test.levels) {
 			t.Errorf("%s: %+v", test.name, found)
@@ -97,8 +98,8 @@ func TestJudgeNAT(t *testing.T) {
 func TestJudgeExternal(t *testing.T) {
 	local := func(netwatch.Family, netip.Addr) netip.Addr { return addr("192.168.1.2") }
 	keep := servers.Options{Private: servers.PrivateKeep}
-	r := &actions.Rotation{Target: servers.Target{Server: "coturn", Options: keep}, Local: local}
 	known := map[netwatch.Family]netip.Addr{netwatch.IPv4: addr("203.0.113.1")}
+	r := servers.Target{Server: "coturn", File: "f", Options: keep}.To(known, local)
 	for _, test := range []struct {
 		text  string
 		level Level
@@ -111,7 +112,7 @@ func TestJudgeExternal(t *testing.T) {
 		{"realm=x\n", Problem, "missing"},
 		{"\n", Problem, "open relay"},
 	} {
-		wants(t, test.text, judgeExternal("f", []byte(test.text), known, r), test.level, test.words)
+		wants(t, test.text, judgeExternal([]byte(test.text), r), test.level, test.words)
 	}
 }
 
@@ -178,22 +179,55 @@ func TestJudgeVPN(t *testing.T) {
 }
 
 func TestDaemon(t *testing.T) {
-	look := func(d Daemon, err error) []Finding {
-		says := func() (Daemon, error) { return d, err }
+	look := func(status string, err error) []Finding {
+		var d control.Status
+		if err := json.Unmarshal([]byte(status), &d); err != nil {
+			t.Fatal(err)
+		}
+		says := func() (control.Status, error) { return d, err }
 		return checkDaemon(t.Context(), &scene{Doctor: Doctor{Version: "2"}, daemon: says})
 	}
-	wants(t, "well", look(Daemon{Version: "2"}, nil)[0], OK, "version 2")
-	wants(t, "another version", look(Daemon{Version: "1"}, nil)[0], Warning, "version 1, and this program 2")
-	wants(t, "refused", look(Daemon{Version: "2", Refused: "line 1"}, nil)[0], Problem, "older configuration")
-	wants(t, "in trouble", look(Daemon{Version: "2", Troubles: [][2]string{{"source cert", "cannot read"}}}, nil)[0],
-		Problem, "cannot read")
-	unwritten := look(Daemon{Version: "2", AtRisk: "the disk is full", Remedy: "make room"}, nil)[0]
-	if wants(t, "state", unwritten, Problem, "the disk is full"); unwritten.Hint != "make room" {
-		t.Errorf("the remedy: %+v", unwritten)
+	for _, test := range []struct {
+		name, status string
+		level        Level
+		what, words  string
+	}{
+		{"well", "", OK, "daemon", "version 2, process 7"},
+		{"another version", `,"version":"1"`, Warning, "daemon", "version 1, and this program 2"},
+		{"refused", `,"refused":"line 1"`, Problem, "daemon", "older configuration: line 1"},
+		{
+			"a blind source", `,"sources":[{"name":"a"},{"name":"cert","error":"cannot read"}]`,
+			Problem, "source cert", "not watching: cannot read",
+		},
+		{
+			"in trouble", `,"sources":[{"name":"stun","trouble":"one lies"}]`,
+			Problem, "source stun", "watching, but one lies",
+		},
+		{
+			"gave up", `,"rules":[{"name":"a"},{"name":"r","failed":{"step":"s","error":"e"}}]`,
+			Problem, "rule r", "gave up: s: e",
+		},
+		{
+			"fails", `,"rules":[{"name":"r","waiting":{"tried":{"outcome":"failed","step":"s","error":"e"}}}]`,
+			Problem, "rule r", "fails: s: e",
+		},
+		{"held", `,"rules":[{"name":"r","waiting":{"tried":{"outcome":"held","step":"s"}}}]`, OK, "daemon", "version 2"},
+		{
+			"state", `,"unwritten":{"error":"the disk is full","hint":"make room"}`,
+			Problem, "state", "the disk is full; what was accepted since",
+		},
+	} {
+		found := look(`{"version":"2","pid":7`+test.status+"}", nil)
+		if wants(t, test.name, found[0], test.level, test.words); len(found) != 1 || found[0].What != test.what {
+			t.Errorf("%s: %+v", test.name, found)
+		}
+		if f := found[0]; test.name == "state" && f.Hint != "make room" {
+			t.Errorf("the remedy: %+v", f)
+		}
 	}
-	wants(t, "down", look(Daemon{}, netwatch.WithHint(errors.New("nobody listens"), "start it"))[0],
+	wants(t, "down", look("{}", netwatch.WithHint(errors.New("nobody listens"), "start it"))[0],
 		Problem, "nobody listens")
-	wants(t, "not to be asked", look(Daemon{}, fs.ErrPermission)[0], Unknown, "")
+	wants(t, "not to be asked", look("{}", fs.ErrPermission)[0], Unknown, "")
 }
 
 // A check that does not end is left behind at its deadline.
@@ -214,7 +248,7 @@ func TestDeadline(t *testing.T) {
 // Checks that need a configuration are not made without one, and that is said.
 func TestWithoutConfiguration(t *testing.T) {
 	dir := t.TempDir()
-	down := func(context.Context) (Daemon, error) { return Daemon{}, errors.New("down") }
+	down := func(context.Context) (control.Status, error) { return control.Status{}, errors.New("down") }
 	d := Doctor{Tree: machine.Tree(dir), Config: dir + "/none.toml", Daemon: down}
 	var all []Finding
 	d.Examine(t.Context(), func(f Finding) { all = append(all, f) })

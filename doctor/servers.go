@@ -11,12 +11,8 @@ import (
 
 // told is what the servers of a source said for one family.
 type told struct {
-	family  netwatch.Family
-	source  string
-	answers []sources.Answer
-	// address is what follows from that; invalid with err.
-	address netip.Addr
-	err     error
+	source string
+	sources.Told
 }
 
 // ask asks all servers of all sources at the same time.
@@ -24,20 +20,10 @@ func (s *scene) ask(ctx context.Context) (all []told) {
 	ctx, cancel := context.WithTimeout(ctx, addressTime)
 	defer cancel()
 	for _, source := range s.cfg.Sources {
-		stun, ok := source.Settings.(*sources.STUN)
-		if !ok {
-			continue
-		}
-		answers := stun.All(ctx)
-		for _, family := range stun.Families {
-			t := told{family: family, source: source.Name}
-			for _, a := range answers {
-				if a.Family == family {
-					t.answers = append(t.answers, a)
-				}
+		if asking, ok := source.Settings.(sources.Asking); ok {
+			for _, t := range asking.Ask(ctx) {
+				all = append(all, told{source.Name, t})
 			}
-			t.address, _, t.err = sources.Verdict(t.answers, stun.Agree)
-			all = append(all, t)
 		}
 	}
 	return all
@@ -47,8 +33,8 @@ func (s *scene) ask(ctx context.Context) (all []told) {
 func (s *scene) known() map[netwatch.Family]netip.Addr {
 	all := map[netwatch.Family]netip.Addr{}
 	for _, t := range s.told() {
-		if t.err == nil {
-			all[t.family] = t.address
+		if t.Err == nil {
+			all[t.Family] = t.Address
 		}
 	}
 	return all
@@ -70,28 +56,28 @@ func checkServers(_ context.Context, s *scene) (found []Finding) {
 // nobody answers for is not to be had here, if another is. Of silent servers there
 // may be as many as the rest still agree without.
 func (t told) judge(some bool) (found []Finding) {
-	what := fmt.Sprintf("servers of %s, %s", t.source, t.family)
+	what := fmt.Sprintf("servers of %s, %s", t.source, t.Family)
 	silent := 0
-	for _, a := range t.answers {
+	for _, a := range t.Answers {
 		switch {
 		case a.Err != nil:
 			silent++
-		case t.err == nil && a.Address != t.address:
+		case t.Err == nil && a.Address != t.Address:
 			found = append(found, Finding{
-				Problem, what, fmt.Sprintf("%s says %s, and the others %s", a.Server, a.Address, t.address),
+				Problem, what, fmt.Sprintf("%s says %s, and the others %s", a.Server, a.Address, t.Address),
 				"if that stays so, take it out of servers: it lies, or is reached by another way",
 			})
 		}
 	}
 	switch {
-	case t.err == nil:
-		text := fmt.Sprintf("%s, said by %d of %d", t.address, len(t.answers)-silent-len(found), len(t.answers))
+	case t.Err == nil:
+		text := fmt.Sprintf("%s, said by %d of %d", t.Address, len(t.Answers)-silent-len(found), len(t.Answers))
 		return append([]Finding{{OK, what, text, ""}}, found...)
-	case silent == len(t.answers) && some:
+	case silent == len(t.Answers) && some:
 		return []Finding{{OK, what, "there is none here", ""}}
 	}
 	return []Finding{{
-		Problem, what, t.err.Error(),
+		Problem, what, t.Err.Error(),
 		"netwatch probe shows what each says; a firewall must let UDP out, and the answers in",
 	}}
 }

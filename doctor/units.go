@@ -10,34 +10,17 @@ import (
 	"syscall"
 
 	"netwatch"
-	"netwatch/actions"
 	"netwatch/systemd"
 )
-
-// A need is what a step does to a unit.
-type need struct{ unit, verb string }
-
-// needs are what the rules do to units, each once.
-func (s *scene) needs() (all []need) {
-	for _, rule := range s.cfg.Rules {
-		for _, step := range rule.Do {
-			unit, verb, ok := actions.UnitNeed(step.Action)
-			if n := (need{unit, verb}); ok && !slices.Contains(all, n) {
-				all = append(all, n)
-			}
-		}
-	}
-	return all
-}
 
 // checkUnits looks whether the units of the rules are there, run, and will after
 // the next boot.
 func checkUnits(ctx context.Context, s *scene) []Finding {
 	var units []string
-	for _, n := range s.needs() {
+	for _, n := range s.cfg.Needs().Units {
 		// What is started or stopped need not run now.
-		if n.verb != "start" && n.verb != "stop" && n.verb != "try-restart" && !slices.Contains(units, n.unit) {
-			units = append(units, n.unit)
+		if n.Verb != "start" && n.Verb != "stop" && n.Verb != "try-restart" && !slices.Contains(units, n.Unit) {
+			units = append(units, n.Unit)
 		}
 	}
 	found := make([]Finding, len(units))
@@ -97,8 +80,8 @@ func checkPermissions(ctx context.Context, s *scene) []Finding {
 		return []Finding{{Unknown, what, "only root may ask polkit about others", "run netwatch doctor as root"}}
 	}
 	found := s.checkHelper(ctx)
-	for _, n := range s.needs() {
-		if err := systemd.Permitted(ctx, d.PID, n.unit, n.verb); err != nil {
+	for _, n := range s.cfg.Needs().Units {
+		if err := systemd.Permitted(ctx, d.PID, n.Unit, n.Verb); err != nil {
 			found = append(found, wrong(Problem, what, err))
 		}
 	}
@@ -115,11 +98,12 @@ var errAsked = errors.New("it would be rewritten")
 // would change it.
 func (s *scene) checkHelper(ctx context.Context) (found []Finding) {
 	known := s.known()
-	for _, r := range s.cfg.Rotations() {
+	for _, r := range s.cfg.Needs().Rewrites {
 		if len(known) == 0 {
 			continue
 		}
-		result, asked := s.Files.Rotate(ctx, r.To(known), func(netwatch.Rewrite) error { return errAsked })
+		refuse := func(netwatch.Rewrite) error { return errAsked }
+		result, asked := s.Files.Rotate(ctx, r.To(known, netwatch.OwnAddress), refuse)
 		switch {
 		case !asked:
 			found = append(found, Finding{

@@ -11,8 +11,8 @@ import (
 
 	"netwatch"
 	"netwatch/access"
-	"netwatch/actions"
 	"netwatch/helper"
+	"netwatch/servers"
 	"netwatch/systemd"
 )
 
@@ -23,10 +23,17 @@ type rotationGrant struct {
 	dirs []string
 }
 
+// A rotation is a file that is rewritten, and the units that the rule works on which
+// does it: their users have to be able to read it.
+type rotation struct {
+	servers.Target
+	units []string
+}
+
 // rotationNeed is what a rotation needs.
-func rotationNeed(ctx context.Context, r *actions.Rotation) (g rotationGrant, err error) {
+func rotationNeed(ctx context.Context, r rotation) (g rotationGrant, err error) {
 	g.Grant = helper.Grant{Target: r.Target}
-	g.Readers, err = systemd.Readers(ctx, r.File, r.Units)
+	g.Readers, err = systemd.Readers(ctx, r.File, r.units)
 	g.dirs = opened(r.File)
 	return g, err
 }

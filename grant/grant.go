@@ -24,8 +24,8 @@ const (
 // Needs are what the daemon's user must be able to do, and root alone could give.
 // The zero value needs nothing: granting it takes everything back.
 type Needs struct {
-	units     []unitGrant
-	rotations []*actions.Rotation
+	units     []actions.UnitNeed
+	rotations []rotation
 	// accept are the prefixes that some source takes for public.
 	accept []netip.Prefix
 	// reads are files that he is to read, and secrets those of which it is only
@@ -50,36 +50,28 @@ func Load(file string) (Needs, error) {
 // to be opened. A directory on the way to a key may be all that keeps it closed, too.
 func needsOf(cfg *config.Config) (n Needs) {
 	for _, s := range cfg.Sources {
-		switch s := s.Settings.(type) {
-		case *sources.File:
-			for _, file := range s.Files {
-				n.reads = append(n.reads, access.Need{File: string(file), Watch: true})
-			}
-		case *sources.STUN:
-			n.accept = append(n.accept, s.Accept...)
+		needs := sources.NeedsOf(s.Settings)
+		for _, file := range needs.Watches {
+			n.reads = append(n.reads, access.Need{File: string(file), Watch: true})
 		}
+		n.accept = append(n.accept, needs.Accepts...)
 	}
 	for _, rule := range cfg.Rules {
-		for _, step := range rule.Do {
-			n.add(step.Action)
-		}
+		n.add(actions.NeedsOf(rule.Do...))
 	}
 	return n
 }
 
-// add adds what a step needs.
-func (n *Needs) add(a netwatch.Action) {
-	if unit, verb, ok := actions.UnitNeed(a); ok {
-		n.units = append(n.units, unitGrant{unit, verb})
+// add adds what the steps of a rule need.
+func (n *Needs) add(rule actions.Needs) {
+	n.units = append(n.units, rule.Units...)
+	for _, target := range rule.Rewrites {
+		n.rotations = append(n.rotations, rotation{target, rule.UnitNames()})
 	}
-	if r, ok := a.(*actions.Rotation); ok {
-		n.rotations = append(n.rotations, r)
-	}
-	files, secrets := actions.FileNeeds(a)
-	for _, file := range files {
+	for _, file := range rule.Reads {
 		n.reads = append(n.reads, access.Need{File: string(file)})
 	}
-	n.secrets = append(n.secrets, secrets...)
+	n.secrets = append(n.secrets, rule.Secrets...)
 }
 
 // Files are the files that grant the rules of polkit's and the helper's rights. polkitd

@@ -21,7 +21,8 @@ import (
 func rotationsOf(t *testing.T, files ...string) (all []rotationGrant) {
 	t.Helper()
 	for _, f := range files {
-		g, err := rotationNeed(t.Context(), &actions.Rotation{Target: servers.Target{Server: "coturn", File: f, Options: servers.Options{Private: servers.PrivateKeep}}})
+		keep := servers.Options{Private: servers.PrivateKeep}
+		g, err := rotationNeed(t.Context(), rotation{Target: servers.Target{Server: "coturn", File: f, Options: keep}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -43,7 +44,9 @@ func TestGrantsNothing(t *testing.T) {
 }
 
 func TestPolkitRules(t *testing.T) {
-	text := polkitRules([]unitGrant{{"a.service", "kill"}, {`b\x2d"];//.service`, "restart"}})
+	text := polkitRules([]actions.UnitNeed{
+		{Unit: "a.service", Verb: "kill"}, {Unit: `b\x2d"];//.service`, Verb: "restart"},
+	})
 	for _, want := range []string{
 		"\n\t\t[\"a.service\",\"kill\"],\n\t\t[\"b\\\\x2d\\\"];//.service\",\"restart\"]\n\t];\n",
 		`action.id !== "org.freedesktop.systemd1.manage-units"`, `subject.user !== "netwatch"`,

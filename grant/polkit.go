@@ -9,31 +9,29 @@ import (
 	"strings"
 
 	"netwatch"
+	"netwatch/actions"
 	"netwatch/helper"
 	"netwatch/systemd"
 )
-
-// A unitGrant is a unit and a verb of polkit's.
-type unitGrant struct{ unit, verb string }
 
 // canonical is the grants by the names that polkit is asked with, which are not
 // aliases, each once. A unit that is not installed is not granted to be started:
 // later versions of systemd ask polkit the same when somebody makes a transient
 // unit of that name, with a program of his own, to be run as root
 // (method_start_transient_unit of systemd 258; 252 tells no name then, measured).
-func canonical(ctx context.Context, units []unitGrant) ([]unitGrant, error) {
-	var all []unitGrant
+func canonical(ctx context.Context, units []actions.UnitNeed) ([]actions.UnitNeed, error) {
+	var all []actions.UnitNeed
 	for _, g := range units {
-		id, installed, err := lookUp(ctx, g.unit)
+		id, installed, err := lookUp(ctx, g.Unit)
 		if err != nil {
 			return nil, err
 		}
-		if installed || g.verb != "start" {
-			all = append(all, unitGrant{id, g.verb})
+		if installed || g.Verb != "start" {
+			all = append(all, actions.UnitNeed{Unit: id, Verb: g.Verb})
 		}
 	}
-	slices.SortFunc(all, func(a, b unitGrant) int {
-		return cmp.Or(cmp.Compare(a.unit, b.unit), cmp.Compare(a.verb, b.verb))
+	slices.SortFunc(all, func(a, b actions.UnitNeed) int {
+		return cmp.Or(cmp.Compare(a.Unit, b.Unit), cmp.Compare(a.Verb, b.Verb))
 	})
 	return slices.Compact(all), nil
 }
@@ -58,13 +56,13 @@ func lookUp(ctx context.Context, unit string) (id string, installed bool, err er
 // kill for a part of a unit. What tells them apart is the message that polkit would
 // show (measured with 252, 257 and 262); other words of a later systemd grant
 // nothing. The other verbs have one meaning, and stay granted whatever it says.
-func polkitRules(units []unitGrant) string {
+func polkitRules(units []actions.UnitNeed) string {
 	if len(units) == 0 {
 		return ""
 	}
 	pairs := make([]string, len(units))
 	for i, g := range units {
-		pair, _ := json.Marshal([]string{g.unit, g.verb}) // Strings always can; JSON is JavaScript.
+		pair, _ := json.Marshal([]string{g.Unit, g.Verb}) // Strings always can; JSON is JavaScript.
 		pairs[i] = "\t\t" + string(pair)
 	}
 	return fmt.Sprintf(`// Written by netwatch grant, which writes it anew; see netwatch(8).

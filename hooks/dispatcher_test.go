@@ -839,6 +839,25 @@ func TestDrainIsNoFailure(t *testing.T) {
 	})
 }
 
+// A step is told which others are in its rule.
+func TestStepsKnowTheirRule(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var told []netwatch.Step
+		r := rule(gate(result(netwatch.Changed)), plain(do(func(_ context.Context, job netwatch.Job) netwatch.Result {
+			told = job.Steps
+			return netwatch.Result{Outcome: netwatch.Changed}
+		})))
+		b := open(t, t.TempDir(), r)
+		b.accept(t)
+		synctest.Wait()
+		time.Sleep(time.Second)
+		b.close(t)
+		if len(told) != 2 || told[0].Text != "gate" || told[1].Text != "plain" {
+			t.Errorf("it was told of %v", told)
+		}
+	})
+}
+
 // Steps get no address that nobody has confirmed since netwatch started.
 func TestOldAddressIsNotActedOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

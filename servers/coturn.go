@@ -13,7 +13,7 @@ import (
 // coturn is the server of the TURN protocol that Matrix servers have beside them.
 var coturn = Server{
 	Name: "coturn", Usage: "[private=keep|auto|none]", Options: []string{"private"}, Default: Options{Private: PrivateKeep},
-	Rewrite: newCoturn, Advertised: coturnAdvertised, Offer: coturnOffer,
+	Rewrite: newCoturn, Key: "external-ip", Advertised: coturnAdvertised, Offer: coturnOffer,
 	Blind: "it would start as an open relay", Named: "turnserver -c FILE",
 }
 

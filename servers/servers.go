@@ -27,10 +27,13 @@ type Server struct {
 	// Rewrite is conf with our addresses in it; every other byte stays. If nothing is
 	// to change, it is conf itself.
 	Rewrite func(conf []byte, w Wanted) ([]byte, error)
+	// Key is what stands before an address in its configuration, for a person.
+	Key string
 	// Advertised are the addresses that callers get once it is started with conf, at
 	// most one of each family. It leaves out what only the server can tell.
 	Advertised func(conf []byte) []netip.Addr
-	// Offer is what conf offers to callers at a time, and how they are to ask.
+	// Offer is what conf offers to callers at a time, and how they are to ask; nil where
+	// nobody can ask for that.
 	Offer func(conf []byte, now time.Time) (*Offer, error)
 	// Blind is what the server does when it cannot read its file: "it would …".
 	Blind string
@@ -156,4 +159,13 @@ type Rotation struct {
 	Own    func(netwatch.Family) netip.Addr
 	// Readers are the users of the server: they have to be able to read the file.
 	Readers []access.Reader
+}
+
+// To is the rotation to these addresses. local is what Own asks, given the public
+// address of the family as well; both may be invalid.
+func (t Target) To(
+	public map[netwatch.Family]netip.Addr, local func(netwatch.Family, netip.Addr) netip.Addr,
+) Rotation {
+	own := func(f netwatch.Family) netip.Addr { return local(f, public[f]) }
+	return Rotation{Target: t, Public: public, Own: own}
 }

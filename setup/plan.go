@@ -107,7 +107,7 @@ func covered(file string, text []byte, m machine.Machine) error {
 		return err
 	}
 	var files []string
-	for _, r := range cfg.Rotations() {
+	for _, r := range cfg.Needs().Rewrites {
 		files = append(files, r.File)
 	}
 	for _, t := range m.Turns {

@@ -44,6 +44,9 @@ func claimFiles(files []netwatch.Path) (key string, values []string) {
 	return "files", values
 }
 
+// Needs are the files.
+func (s *File) Needs() Needs { return Needs{Watches: s.Files} }
+
 // Source makes the source.
 func (s *File) Source(name string, env Env) netwatch.Source {
 	f := newFollower(name, netwatch.FileChanged, env, s.Files, nil, readContent)

@@ -1,10 +1,6 @@
 package sources
 
-import (
-	"time"
-
-	"netwatch"
-)
+import "time"
 
 // LookCert reads a certificate and its key once, as a source of kind cert does,
 // and says until when the certificate is good. key is empty where it is to be
@@ -18,10 +14,14 @@ func LookCert(file, key string) (until time.Time, err error) {
 	return seen.until, err
 }
 
-// KeyOf is the key that is given for the n-th of the files, empty if none is.
-func (s *Cert) KeyOf(n int) netwatch.Path {
-	if n < len(s.Key) {
-		return s.Key[n]
+// Certificates are those of the files.
+func (s *Cert) Certificates() []Certificate {
+	all := make([]Certificate, len(s.Files))
+	for i, file := range s.Files {
+		all[i].File = file
+		if i < len(s.Key) {
+			all[i].Key = s.Key[i]
+		}
 	}
-	return ""
+	return all
 }

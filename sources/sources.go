@@ -3,6 +3,9 @@
 package sources
 
 import (
+	"context"
+	"net/netip"
+
 	"github.com/rs/zerolog"
 
 	"netwatch"
@@ -63,6 +66,57 @@ type SpokenFor interface {
 	// UIDs are the ids of all who may.
 	UIDs() []uint32
 }
+
+// Needs are what a source must be able to do beside what everybody may.
+type Needs struct {
+	// Watches are files that it reads whenever they change.
+	Watches []netwatch.Path
+	// Accepts are prefixes whose addresses it takes for public, so that others must
+	// write them too.
+	Accepts []netip.Prefix
+}
+
+// NeedsOf are what settings say that their source needs, by a method Needs. Most need
+// nothing.
+func NeedsOf(s Settings) Needs {
+	if s, ok := s.(interface{ Needs() Needs }); ok {
+		return s.Needs()
+	}
+	return Needs{}
+}
+
+// Probed are settings of a source that can be asked to look at once.
+type Probed interface {
+	// Prober makes the source, as Source does.
+	Prober(name string, env Env) netwatch.Prober
+}
+
+// Asking are settings of a source that asks servers for our public address.
+type Asking interface {
+	// Ask asks all of them at once, without the source, for each family.
+	Ask(ctx context.Context) []Told
+}
+
+// Told is what the servers of a source said for one family.
+type Told struct {
+	Family  netwatch.Family
+	Answers []Answer
+	// Agree is how many had to say the same.
+	Agree int
+	// Address is what follows; with Err nothing does.
+	Address netip.Addr
+	Err     error
+}
+
+// Certified are settings of a source that watches certificates.
+type Certified interface {
+	// Certificates are all that it watches.
+	Certificates() []Certificate
+}
+
+// A Certificate is the file of one and that of its key, which is empty if it is to be
+// looked for.
+type Certificate struct{ File, Key netwatch.Path }
 
 // A Mistake is something wrong with a key's value.
 type Mistake struct {

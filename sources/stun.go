@@ -139,9 +139,29 @@ func (s *STUN) tooFew(servers []Server) string {
 	return fmt.Sprintf("%d of the %d, for one host has one voice", voices(servers), len(servers))
 }
 
-// All asks every server for every family at once, and returns the answers in the
+// Needs are the prefixes that count as public here.
+func (s *STUN) Needs() Needs { return Needs{Accepts: s.Accept} }
+
+// Ask asks all servers and says for each family what follows.
+func (s *STUN) Ask(ctx context.Context) []Told {
+	answers := s.all(ctx)
+	told := make([]Told, len(s.Families))
+	for i, family := range s.Families {
+		t := Told{Family: family, Agree: s.Agree}
+		for _, a := range answers {
+			if a.Family == family {
+				t.Answers = append(t.Answers, a)
+			}
+		}
+		t.Address, _, t.Err = Verdict(t.Answers, s.Agree)
+		told[i] = t
+	}
+	return told
+}
+
+// all asks every server for every family at once, and returns the answers in the
 // order of the settings, family by family.
-func (s *STUN) All(ctx context.Context) []Answer {
+func (s *STUN) all(ctx context.Context) []Answer {
 	var all []Answer
 	for _, family := range s.Families {
 		for _, server := range s.serversOf(family) {
@@ -157,7 +177,10 @@ func (s *STUN) All(ctx context.Context) []Answer {
 }
 
 // Source makes the source.
-func (s *STUN) Source(name string, env Env) netwatch.Source {
+func (s *STUN) Source(name string, env Env) netwatch.Source { return s.Prober(name, env) }
+
+// Prober makes the source, which can be asked to look at once.
+func (s *STUN) Prober(name string, env Env) netwatch.Prober {
 	return s.source(name, env, s.query, clockJumps)
 }
 

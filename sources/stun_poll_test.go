@@ -440,14 +440,14 @@ func TestSourceOnRealSockets(t *testing.T) {
 	}
 }
 
-// All says what each server says, in the order of the settings, and asks each
+// all says what each server says, in the order of the settings, and asks each
 // server only for a family that it can be asked for.
 func TestAll(t *testing.T) {
 	good, refusing := startServer(t), startServer(t)
 	refusing.Behave(stuntest.Refuse)
 	s := settings(t, good, refusing)
 	s.Families = slices.Clone(netwatch.Families)
-	answers := s.All(t.Context())
+	answers := s.all(t.Context())
 	if len(answers) != 2 || answers[0].Address != first || answers[0].Err != nil || answers[1].Server != s.Servers[1] {
 		t.Fatalf("%+v", answers)
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"os"
 
@@ -17,7 +16,7 @@ func (c *command) doctorCommand() *cobra.Command {
 		Use: "doctor", Short: "Check the whole chain as it stands, each finding with its remedy", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			d := doctor.Doctor{
-				Tree: "/", Config: c.config, Program: program(), Version: version, Daemon: c.askDaemon,
+				Tree: "/", Config: c.config, Program: program(), Version: version, Daemon: c.askStatus,
 				Files: &helper.Client{Socket: helper.Socket},
 			}
 			problem := false
@@ -58,33 +57,4 @@ func (c *command) printFinding(f doctor.Finding) {
 // colourOf is the outcome of a step that looks as bad as a finding of each level.
 var colourOf = map[doctor.Level]netwatch.Outcome{
 	doctor.OK: netwatch.Changed, doctor.Warning: netwatch.Held, doctor.Problem: netwatch.Failed,
-}
-
-// askDaemon asks the daemon how it stands, for doctor.
-func (c *command) askDaemon(ctx context.Context) (d doctor.Daemon, err error) {
-	client, err := c.client()
-	if err != nil {
-		return d, err
-	}
-	s, err := client.Status(ctx)
-	if err != nil {
-		return d, fmt.Errorf("asking for the status: %w", err)
-	}
-	d = doctor.Daemon{Version: s.Version, PID: s.PID, Refused: s.Refused}
-	if u := s.Unwritten; u != nil {
-		d.AtRisk, d.Remedy = u.Error+"; "+u.Risk(), u.Hint
-	}
-	for _, source := range s.Sources {
-		if source.Error != "" || source.Trouble != "" {
-			d.Troubles = append(d.Troubles, [2]string{"source " + source.Name, sourceText(source)})
-		}
-	}
-	for _, r := range s.Rules {
-		if f := r.Failed; f != nil {
-			d.Troubles = append(d.Troubles, [2]string{"rule " + r.Name, "gave up: " + f.Step + ": " + f.Error})
-		} else if w := r.Waiting; w != nil && w.Tried != nil && w.Tried.Outcome == netwatch.Failed {
-			d.Troubles = append(d.Troubles, [2]string{"rule " + r.Name, "fails: " + w.Tried.Step + ": " + w.Tried.Error})
-		}
-	}
-	return d, nil
 }

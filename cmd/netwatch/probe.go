@@ -33,12 +33,12 @@ func (c *command) probeCommand() *cobra.Command {
 func (c *command) probe(ctx context.Context, cfg *config.Config) error {
 	asked, failed := false, false
 	for _, source := range cfg.Sources {
-		settings, ok := source.Settings.(*sources.STUN)
+		asking, ok := source.Settings.(sources.Asking)
 		if !ok {
 			continue
 		}
 		asked = true
-		found, err := c.printAnswers(source.Name, settings, settings.All(ctx))
+		found, err := c.printAnswers(source.Name, asking.Ask(ctx))
 		if err != nil {
 			return err
 		}
@@ -75,24 +75,19 @@ type verdict struct {
 }
 
 // printAnswers prints the answers of a source and what follows for each family.
-func (c *command) printAnswers(source string, settings *sources.STUN, answers []sources.Answer) (found bool, err error) {
+func (c *command) printAnswers(source string, all []sources.Told) (found bool, err error) {
 	w := tabwriter.NewWriter(c.stdout, 0, 0, 2, ' ', 0)
-	for _, family := range settings.Families {
-		var ofFamily []sources.Answer
-		for _, a := range answers {
-			if a.Family == family {
-				ofFamily = append(ofFamily, a)
-				err = errors.Join(err, c.printAnswer(w, source, a))
-			}
+	for _, told := range all {
+		for _, a := range told.Answers {
+			err = errors.Join(err, c.printAnswer(w, source, a))
 		}
-		v := verdict{Source: source, Family: family, OneHost: sources.OneHost(ofFamily)}
-		addr, _, undecided := sources.Verdict(ofFamily, settings.Agree)
-		if undecided == nil {
-			found, v.Believed = true, addr.String()
+		v := verdict{Source: source, Family: told.Family, OneHost: sources.OneHost(told.Answers)}
+		if told.Err == nil {
+			found, v.Believed = true, told.Address.String()
 		} else {
-			v.Error = reason(undecided)
+			v.Error = reason(told.Err)
 		}
-		err = errors.Join(err, c.printVerdict(w, v, settings.Agree))
+		err = errors.Join(err, c.printVerdict(w, v, told.Agree))
 	}
 	return found, errors.Join(err, w.Flush())
 }

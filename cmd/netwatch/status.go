@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -19,13 +20,9 @@ func (c *command) statusCommand() *cobra.Command {
 		Use: "status", Short: "Print what is known, what is watched, what is pending and what failed",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, err := c.client()
+			s, err := c.askStatus(cmd.Context())
 			if err != nil {
 				return err
-			}
-			s, err := client.Status(cmd.Context())
-			if err != nil {
-				return fmt.Errorf("asking for the status: %w", err)
 			}
 			if c.json {
 				err = c.printJSON(s)
@@ -38,6 +35,19 @@ func (c *command) statusCommand() *cobra.Command {
 			return err
 		},
 	})
+}
+
+// askStatus asks the daemon how it stands.
+func (c *command) askStatus(ctx context.Context) (control.Status, error) {
+	client, err := c.client()
+	if err != nil {
+		return control.Status{}, err
+	}
+	s, err := client.Status(ctx)
+	if err != nil {
+		err = fmt.Errorf("asking for the status: %w", err)
+	}
+	return s, err
 }
 
 // printStatus prints a status for a person.
@@ -61,22 +71,12 @@ func (c *command) printStatus(s control.Status) error {
 		}
 	}
 	for _, source := range s.Sources {
-		fmt.Fprintf(w, "source %s\t%s\n", shown(source.Name), lines(sourceText(source), "\t"))
+		fmt.Fprintf(w, "source %s\t%s\n", shown(source.Name), lines(source.String(), "\t"))
 	}
 	for _, rule := range s.Rules {
 		c.printRule(w, rule)
 	}
 	return w.Flush()
-}
-
-func sourceText(s control.SourceStatus) string {
-	switch {
-	case s.Error != "":
-		return "not watching: " + s.Error
-	case s.Trouble != "":
-		return "watching, but " + s.Trouble
-	}
-	return "watching"
 }
 
 func (c *command) printRule(w io.Writer, r hooks.RuleStatus) {

@@ -12,7 +12,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/pion/stun/v2"
 )
@@ -22,14 +21,12 @@ type Server struct {
 	conn *net.UDPConn
 	// other is a socket on another port, for answers from the wrong place.
 	other *net.UDPConn
-	done  chan struct{}
 	once  sync.Once
 	tasks sync.WaitGroup
 
 	mu        sync.Mutex // guards what follows
 	address   netip.Addr
 	behave    Behaviour
-	delay     time.Duration
 	elsewhere bool
 	ports     []uint16
 }
@@ -64,7 +61,7 @@ func Listen(address string) (*Server, error) {
 		_ = conn.Close()
 		return nil, fmt.Errorf("starting a STUN server: %w", err)
 	}
-	s := &Server{conn: conn, other: other, done: make(chan struct{}), behave: Answer}
+	s := &Server{conn: conn, other: other, behave: Answer}
 	s.tasks.Go(s.serve)
 	return s, nil
 }
@@ -78,9 +75,6 @@ func (s *Server) Set(a netip.Addr) { s.change(func() { s.address = a }) }
 
 // Behave is what it does from now on.
 func (s *Server) Behave(b Behaviour) { s.change(func() { s.behave = b }) }
-
-// Delay is how long it thinks before it answers, from now on.
-func (s *Server) Delay(d time.Duration) { s.change(func() { s.delay = d }) }
 
 // Elsewhere has it answer from another port than it was asked on, from now on.
 func (s *Server) Elsewhere(is bool) { s.change(func() { s.elsewhere = is }) }
@@ -105,10 +99,7 @@ func (s *Server) Ports() []uint16 {
 // requests, so that who asks hears "connection refused". Closing it twice is
 // harmless.
 func (s *Server) Close() (err error) {
-	s.once.Do(func() {
-		close(s.done)
-		err = errors.Join(s.conn.Close(), s.other.Close())
-	})
+	s.once.Do(func() { err = errors.Join(s.conn.Close(), s.other.Close()) })
 	s.tasks.Wait()
 	return err
 }
@@ -126,21 +117,16 @@ func (s *Server) serve() {
 	}
 }
 
-// serveOne answers, later if there is a delay, so that others need not wait.
+// serveOne answers, beside others, so that these need not wait.
 func (s *Server) serveOne(request *stun.Message, from netip.AddrPort) {
 	s.mu.Lock()
 	s.ports = append(s.ports, from.Port())
-	behave, address, delay, conn := s.behave, s.address, s.delay, s.conn
+	behave, address, conn := s.behave, s.address, s.conn
 	if s.elsewhere {
 		conn = s.other
 	}
 	s.mu.Unlock()
 	s.tasks.Go(func() {
-		select {
-		case <-time.After(delay):
-		case <-s.done:
-			return
-		}
 		for _, answer := range behave(request, address) {
 			_, _ = conn.WriteToUDPAddrPort(answer, from) // lost packets are nothing new to who asks
 		}
