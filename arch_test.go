@@ -100,7 +100,10 @@ func TestHelperIsAlone(t *testing.T) {
 	if err != nil || !strings.Contains(string(out), "netwatch/rewrite\n") {
 		t.Fatalf("listing what the helper needs: %v\n%s", err, out)
 	}
-	for _, path := range []string{"net/http", "crypto/tls", "github.com/godbus", "github.com/pion", "netwatch/actions", "netwatch/sources"} {
+	for _, path := range []string{
+		"net/http", "crypto/tls", "github.com/godbus", "github.com/pion", "netwatch/actions",
+		"netwatch/sources",
+	} {
 		if strings.Contains("\n"+string(out), "\n"+path) {
 			t.Errorf("the helper needs %s", path)
 		}
@@ -131,7 +134,8 @@ func TestOneWayToTheBus(t *testing.T) {
 // does not compile is listed too (-e): other tests say that.
 func listPackages(t *testing.T) []pkg {
 	t.Helper()
-	out, err := exec.Command("go", "list", "-e", "-tags", "lab", "-json=ImportPath,Imports,TestImports,XTestImports", "./...").Output()
+	out, err := exec.Command("go", "list", "-e", "-tags", "lab",
+		"-json=ImportPath,Imports,TestImports,XTestImports", "./...").Output()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		t.Fatalf("listing the packages: %v\n%s", err, exit.Stderr)
 	} else if err != nil {
@@ -166,7 +170,8 @@ func outside(importer string, imports, allowed []string) []string {
 	var wrong []string
 	for _, path := range imports {
 		if folder := folderOf(path); folder != "" && !slices.Contains(allowed, folder) {
-			wrong = append(wrong, fmt.Sprintf("%s imports %s, and may import of ours only %s", importer, path, strings.Join(allowed, " ")))
+			wrong = append(wrong, fmt.Sprintf("%s imports %s, and may import of ours only %s", importer, path,
+				strings.Join(allowed, " ")))
 		}
 	}
 	return wrong

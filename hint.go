@@ -25,4 +25,5 @@ func Hint(err error) string {
 
 // GrantHint is the remedy where the daemon may not read a file that the
 // configuration names.
-const GrantHint = "run `netwatch grant` as root, which lets the user netwatch read it, as each start and reload of netwatch.service does; any other user needs setfacl(1)"
+const GrantHint = "run `netwatch grant` as root, which lets the user netwatch read it, " +
+	"as each start and reload of netwatch.service does; any other user needs setfacl(1)"

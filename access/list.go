@@ -84,7 +84,10 @@ func parse(value []byte) list {
 	var l list
 	for e := range slices.Chunk(value[header:], length) {
 		if len(e) == length {
-			l = append(l, entry{binary.LittleEndian.Uint16(e), perm(binary.LittleEndian.Uint16(e[2:])), binary.LittleEndian.Uint32(e[4:])})
+			l = append(l, entry{
+				binary.LittleEndian.Uint16(e), perm(binary.LittleEndian.Uint16(e[2:])),
+				binary.LittleEndian.Uint32(e[4:]),
+			})
 		}
 	}
 	return l
@@ -134,7 +137,8 @@ func (l list) writers() list {
 
 // errMasked is that the mask would have to be wider, and it is not for us to say
 // whom else that may let in.
-var errMasked = netwatch.WithHint(errors.New("its ACL has a mask (the group bits of its mode) that keeps others out as well"),
+var errMasked = netwatch.WithHint(errors.New(
+	"its ACL has a mask (the group bits of its mode) that keeps others out as well"),
 	"see getfacl, and take away what is too much in it, or make the mask wider: chmod g+r, for a directory g+rx")
 
 // with is the list with an entry that gives a user these permissions at least. What

@@ -337,7 +337,8 @@ func (w *Way) Leader() (User, error) {
 	switch {
 	case w.leaders.others:
 		err := errors.New("several users decide where the way to it leads, and whose rights count cannot be said")
-		return User{}, netwatch.WithHint(err, "see namei -l "+netwatch.ShellPath(w.File)+": have each directory and symlink there belong to root, "+
+		return User{}, netwatch.WithHint(err, "see namei -l "+netwatch.ShellPath(w.File)+
+			": have each directory and symlink there belong to root, "+
 			"or to one user, and be written by nobody else; or name the file itself")
 	case w.user != nil:
 		return *w.user, nil
@@ -401,7 +402,8 @@ func (p *place) set(l list) error {
 	err := unix.Setxattr(p.proc(), Xattr, l.value(), 0)
 	switch {
 	case errors.Is(err, unix.ENOTSUP):
-		return netwatch.WithHint(errors.New("its file system has no ACLs"), "mount it with them, or let a group that the user is in read it: chgrp and chmod g+r, for a directory g+rx")
+		return netwatch.WithHint(errors.New("its file system has no ACLs"),
+			"mount it with them, or let a group that the user is in read it: chgrp and chmod g+r, for a directory g+rx")
 	case errors.Is(err, unix.EROFS):
 		return netwatch.WithHint(err, "mount it for writing")
 	}

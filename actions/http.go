@@ -34,7 +34,10 @@ const (
 var httpPauses = []time.Duration{time.Second, 5 * time.Second}
 
 // methods are those of RFC 9110 and RFC 5789 that make sense in a notice.
-var methods = []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}
+var methods = []string{
+	http.MethodGet, http.MethodHead,
+	http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
+}
 
 // A httpAction tells somebody of a run. It is the step `http METHOD URL ...`.
 type httpAction struct {
@@ -66,8 +69,11 @@ func newHTTP(env Env, verb string, words []string) (netwatch.Step, error) {
 // arrive without its body, and its headers somewhere else.
 func newHTTPClient() *http.Client {
 	return &http.Client{
-		Timeout:       httpTime,
-		Transport:     &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true, MaxResponseHeaderBytes: httpAnswer},
+		Timeout: httpTime,
+		Transport: &http.Transport{
+			Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true,
+			MaxResponseHeaderBytes: httpAnswer,
+		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
@@ -189,7 +195,8 @@ func (a *httpAction) fill(text string, values map[string]string, escape func(str
 	filled := placeholder().ReplaceAllStringFunc(text, func(found string) string {
 		value, ok := values[found[1:len(found)-1]]
 		if !ok && !a.anyField {
-			unknown = fmt.Errorf("%s stands for nothing; there are %s", found, strings.Join(slices.Sorted(maps.Keys(values)), ", "))
+			unknown = fmt.Errorf("%s stands for nothing; there are %s", found,
+				strings.Join(slices.Sorted(maps.Keys(values)), ", "))
 		}
 		return escape(value)
 	})

@@ -70,7 +70,8 @@ func wantAlone(t *testing.T, file string, others ...string) {
 // rotate does the step on the file.
 func rotate(t *testing.T, file, public string, changing func(netwatch.Rewrite) error) netwatch.Result {
 	t.Helper()
-	return step(t, Env{}, "rotate coturn "+file).Do(t.Context(), netwatch.Job{Confirmed: known(public), Changing: changing})
+	return step(t, Env{}, "rotate coturn "+file).Do(t.Context(),
+		netwatch.Job{Confirmed: known(public), Changing: changing})
 }
 
 func TestRotateWords(t *testing.T) {
@@ -93,7 +94,8 @@ func TestRotateWords(t *testing.T) {
 	}
 	s, err := newRotate(Env{}, "rotate", strings.Fields("coturn /etc//x.conf private=none"))
 	r, ok := s.Action.(*Rotation)
-	if err != nil || !ok || r.File != "/etc/x.conf" || r.Server != "coturn" || r.Private != servers.PrivateNone || !s.Gate || s.Gated {
+	if err != nil || !ok || r.File != "/etc/x.conf" || r.Server != "coturn" || r.Private != servers.PrivateNone ||
+		!s.Gate || s.Gated {
 		t.Errorf("%+v %+v %v", s, r, err)
 	}
 }
@@ -139,7 +141,8 @@ func TestRotateFromNothing(t *testing.T) {
 func TestRotateKeepsModeAndLinks(t *testing.T) {
 	file := conf(t, "203.0.113.5")
 	first, second := filepath.Join(t.TempDir(), "link"), filepath.Join(t.TempDir(), "link")
-	if err := errors.Join(os.Symlink(file, second), os.Symlink("../"+filepath.Base(filepath.Dir(second))+"/link", first), os.Chmod(file, 0o604)); err != nil {
+	if err := errors.Join(os.Symlink(file, second), os.Symlink("../"+filepath.Base(filepath.Dir(second))+"/link", first),
+		os.Chmod(file, 0o604)); err != nil {
 		t.Fatal(err)
 	}
 	wantResult(t, rotate(t, first, "198.51.100.7", nil), netwatch.Changed)
@@ -169,14 +172,20 @@ func TestRotateFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct{ name, file, public, want, hint string }{
-		{"not known", file("a", "x\n"), "", "the public address is not known yet: no server has told it since netwatch started", "netwatch probe"},
+		{
+			"not known", file("a", "x\n"), "",
+			"the public address is not known yet: no server has told it since netwatch started", "netwatch probe",
+		},
 		{"missing", filepath.Join(dir, "none"), "198.51.100.7", "reading " + dir + "/none: no such file", "turnserver -c"},
 		{"directory", dir, "198.51.100.7", "not a regular file", "name the configuration"},
 		{"fifo", fifo, "198.51.100.7", "not a regular file", "name the configuration"},
 		{"device", "/dev/null", "198.51.100.7", "not a regular file", "name the configuration"},
 		{"loop of links", loop, "198.51.100.7", "too many levels of symbolic links", "make the symlink anew"},
 		{"empty", file("b", ""), "198.51.100.7", "it is empty: coturn would start as an open relay", "restore it"},
-		{"too large", file("c", strings.Repeat("#\n", 512<<10)+"#"), "198.51.100.7", "larger than 1 MiB", "name the configuration"},
+		{
+			"too large", file("c", strings.Repeat("#\n", 512<<10)+"#"), "198.51.100.7", "larger than 1 MiB",
+			"name the configuration",
+		},
 		{"no own address", file("d", "relay-ip=10.0.0.1\n"), "198.51.100.7", "", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -195,7 +204,13 @@ func TestRotateFails(t *testing.T) {
 
 func TestRotateNeedsLocal(t *testing.T) {
 	file := conf(t, "203.0.113.5")
-	r := &Rotation{Target: servers.Target{Server: "coturn", File: file, Options: servers.Options{Private: servers.PrivateKeep}}, Local: func(netwatch.Family, netip.Addr) netip.Addr { return netip.Addr{} }}
+	r := &Rotation{
+		Target: servers.Target{
+			Server: "coturn", File: file,
+			Options: servers.Options{Private: servers.PrivateKeep},
+		},
+		Local: func(netwatch.Family, netip.Addr) netip.Addr { return netip.Addr{} },
+	}
 	got := r.Do(t.Context(), netwatch.Job{Confirmed: known("198.51.100.7 2001:db8::7")})
 	wantResult(t, got, netwatch.Failed, "rewriting "+file, "own IPv4 address")
 	wantFile(t, file, "realm=r\nexternal-ip=203.0.113.5\nport=3478\n")
@@ -209,7 +224,8 @@ func TestRotateLargest(t *testing.T) {
 
 func TestRotateChangingFails(t *testing.T) {
 	file := conf(t, "203.0.113.5")
-	got := rotate(t, file, "198.51.100.7", func(netwatch.Rewrite) error { return netwatch.WithHint(errors.New("disk full"), "make room") })
+	got := rotate(t, file, "198.51.100.7",
+		func(netwatch.Rewrite) error { return netwatch.WithHint(errors.New("disk full"), "make room") })
 	wantResult(t, got, netwatch.Failed, "noting that it changes: disk full", "make room")
 	wantFile(t, file, "realm=r\nexternal-ip=203.0.113.5\nport=3478\n")
 	wantAlone(t, file)
@@ -244,7 +260,8 @@ func TestRotateOthersWrite(t *testing.T) {
 			return errors.Join(os.WriteFile(file+".tmp", []byte(text), 0o600), os.Rename(file+".tmp", file))
 		},
 		"link": func(file, link, text string) error {
-			return errors.Join(os.WriteFile(file+"2", []byte(text), 0o600), os.Symlink(file+"2", link+"2"), os.Rename(link+"2", link))
+			return errors.Join(os.WriteFile(file+"2", []byte(text), 0o600), os.Symlink(file+"2", link+"2"),
+				os.Rename(link+"2", link))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -42,7 +42,8 @@ var slips = []struct{ theirs, ours string }{
 }
 
 // bareWord is how the library names text without quotes.
-var bareWord = netwatch.Pattern(`^unexpected character .* '[A-Za-z/]' at start of value$|^expected keyword|^expected newline but got .* '[A-Za-z]'$`)
+var bareWord = netwatch.Pattern(`^unexpected character .* '[A-Za-z/]' at start of value$|^expected keyword|` +
+	`^expected newline but got .* '[A-Za-z]'$`)
 
 // complaint says what is wrong in words of this program. first is the line in
 // which the value begins, and wrong where it stops to be one.

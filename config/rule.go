@@ -59,7 +59,8 @@ func (e *eventName) UnmarshalText(text []byte) error {
 		return fmt.Errorf("unknown event, did you mean `%s`?", near)
 	}
 	if !eventPattern().MatchString(name) {
-		return netwatch.WithHint(fmt.Errorf("%q is not a name of an event: small letters, digits and -, a letter first", name),
+		return netwatch.WithHint(fmt.Errorf(
+			"%q is not a name of an event: small letters, digits and -, a letter first", name),
 			"events are "+strings.Join(known, ", ")+", or a name of your own that is fired")
 	}
 	return nil

@@ -15,7 +15,8 @@ import (
 func Socket(file string) (netwatch.Path, error) {
 	text, err := netwatch.ReadRegular(file, MaxSize)
 	if err != nil && file != DefaultFile {
-		return "", netwatch.WithHint(fmt.Errorf("looking for the control socket: %w", err), "name with --config a configuration that you may read, or none to ask the daemon of "+DefaultFile)
+		return "", netwatch.WithHint(fmt.Errorf("looking for the control socket: %w", err),
+			"name with --config a configuration that you may read, or none to ask the daemon of "+DefaultFile)
 	}
 	var cfg struct{ Daemon struct{ Socket string } }
 	_ = toml.Unmarshal(text, &cfg)

@@ -69,7 +69,8 @@ func (r *reader) rivals(n *node) {
 		for _, value := range values {
 			claim := [2]string{s.Kind, value}
 			if other := claimed[claim]; other != "" && other != name {
-				r.missing(n.members[name], key, fmt.Errorf("%s is claimed by source.%s already, and the two could contradict each other", value, other))
+				r.missing(n.members[name], key,
+					fmt.Errorf("%s is claimed by source.%s already, and the two could contradict each other", value, other))
 				continue
 			}
 			claimed[claim] = name

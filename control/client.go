@@ -40,7 +40,9 @@ const queueTime = 5 * time.Second
 // NewClient does not connect yet.
 func NewClient(path string) *Client {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return connect(ctx, path) }
-	return &Client{path, http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true, ResponseHeaderTimeout: patience}}}
+	return &Client{path, http.Client{Transport: &http.Transport{
+		DialContext: dial, DisableKeepAlives: true, ResponseHeaderTimeout: patience,
+	}}}
 }
 
 // connect connects to the first of the sockets that takes us. Where the queue of
@@ -205,9 +207,11 @@ func (c *Client) unreached(ctx context.Context, err error) error {
 	case errors.Is(err, io.EOF), errors.Is(err, unix.ECONNRESET), errors.Is(err, unix.EPIPE):
 		return overrun(errBroken)
 	case errors.As(err, &timeout) && timeout.Timeout():
-		return netwatch.WithHint(fmt.Errorf("%w: it does not answer", ErrUnreachable), "it hangs: systemctl restart netwatch; what it has accepted it then does")
+		return netwatch.WithHint(fmt.Errorf("%w: it does not answer", ErrUnreachable),
+			"it hangs: systemctl restart netwatch; what it has accepted it then does")
 	case errors.Is(err, unix.EACCES):
-		return netwatch.WithHint(fmt.Errorf("%w: connecting to %s: %w", ErrNotPermitted, c.path, unix.EACCES), "see that every directory above the socket may be entered")
+		return netwatch.WithHint(fmt.Errorf("%w: connecting to %s: %w", ErrNotPermitted, c.path, unix.EACCES),
+			"see that every directory above the socket may be entered")
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ECONNREFUSED):
 		return netwatch.WithHint(fmt.Errorf("%w: nobody listens on %s", ErrUnreachable, c.path),
 			"start it anew: systemctl restart netwatch.socket (if it does not "+

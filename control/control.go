@@ -83,7 +83,10 @@ func (s Status) public() Status {
 			r.Waiting = &hooks.Waiting{Events: publicEvents(w.Events), Due: w.Due, Tried: publicEntry(w.Tried)}
 		}
 		if f := r.Failed; f != nil {
-			r.Failed = &state.Failure{Time: f.Time, Event: publicEvents([]netwatch.Event{f.Event})[0], Step: f.Step, Error: hidden}
+			r.Failed = &state.Failure{
+				Time: f.Time, Event: publicEvents([]netwatch.Event{f.Event})[0],
+				Step: f.Step, Error: hidden,
+			}
 		}
 		rules[i] = r
 	}

@@ -35,7 +35,10 @@ type duration struct {
 
 // NewMetrics has counted nothing.
 func NewMetrics() *Metrics {
-	return &Metrics{events: map[[2]string]uint64{}, runs: map[[2]string]uint64{}, steps: map[[2]string]uint64{}, times: map[string]duration{}}
+	return &Metrics{
+		events: map[[2]string]uint64{}, runs: map[[2]string]uint64{}, steps: map[[2]string]uint64{},
+		times: map[string]duration{},
+	}
 }
 
 // Add counts an entry of history. A skipped step has taken no time.
@@ -67,7 +70,8 @@ func (m *Metrics) write(w io.Writer, s Status) error {
 	x.sample("build_info", 1, "version", s.Version, "goversion", runtime.Version())
 	x.family("start_time_seconds", "gauge", "When the daemon started, in Unix seconds.")
 	x.sample("start_time_seconds", epoch(s.Since))
-	x.family("configuration_refused", "gauge", "1 while the configuration file has mistakes and the one before it is in force.")
+	x.family("configuration_refused", "gauge",
+		"1 while the configuration file has mistakes and the one before it is in force.")
 	x.sample("configuration_refused", one(s.Refused != ""))
 	x.family("state_unwritten", "gauge",
 		"1 while the disk refuses the state: a restart would forget what was accepted since.")
@@ -94,7 +98,8 @@ func (m *Metrics) counted(x *exposition) {
 
 // standing is how the daemon stands: addresses, sources and rules.
 func (x *exposition) standing(s Status) {
-	x.family("address_confirmed_timestamp_seconds", "gauge", "When a server last said the public address that is believed, in Unix seconds.")
+	x.family("address_confirmed_timestamp_seconds", "gauge",
+		"When a server last said the public address that is believed, in Unix seconds.")
 	for _, family := range netwatch.Families {
 		if a, known := s.Addresses[family]; known {
 			x.sample("address_confirmed_timestamp_seconds", epoch(a.Confirmed), "family", string(family))

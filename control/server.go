@@ -272,7 +272,8 @@ func (s server) permit(ctx context.Context, req Request) error {
 		return nil
 	}
 	if req.Source != "" {
-		return netwatch.WithHint(notPermitted(p, "fire "+req.Event), "name this user in users of [source."+req.Source+"], and reload netwatch")
+		return netwatch.WithHint(notPermitted(p, "fire "+req.Event),
+			"name this user in users of [source."+req.Source+"], and reload netwatch")
 	}
 	return notPermitted(p, "fire "+req.Event)
 }
@@ -349,7 +350,8 @@ func newLines(w http.ResponseWriter) lines {
 
 // send says whether the caller took it in time.
 func (l lines) send(v any) bool {
-	return l.control.SetWriteDeadline(time.Now().Add(callerTime)) == nil && l.encoder.Encode(v) == nil && l.control.Flush() == nil
+	return l.control.SetWriteDeadline(time.Now().Add(callerTime)) == nil &&
+		l.encoder.Encode(v) == nil && l.control.Flush() == nil
 }
 
 // answer is the whole answer. A caller who does not take it in time is gone.

@@ -37,7 +37,8 @@ func Tell(socket string, r Request, deadline time.Time) error {
 	if err != nil {
 		return fmt.Errorf("writing the request: %w", err)
 	}
-	request := fmt.Appendf(nil, "POST /v1/fire HTTP/1.1\r\nHost: netwatch\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	request := fmt.Appendf(nil,
+		"POST /v1/fire HTTP/1.1\r\nHost: netwatch\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 	answer, err := exchange(socket, request, deadline)
 	if errors.Is(err, errBroken) || bytes.HasPrefix(answer, ending) {
 		answer, err = exchange(socket, request, deadline)
@@ -52,7 +53,8 @@ func Tell(socket string, r Request, deadline time.Time) error {
 func untold(socket string, err error) error {
 	switch {
 	case errors.Is(err, errLate):
-		return netwatch.WithHint(fmt.Errorf("%w: %w", ErrUnreachable, err), "it acts on it once it goes on; if it hangs: systemctl restart netwatch")
+		return netwatch.WithHint(fmt.Errorf("%w: %w", ErrUnreachable, err),
+			"it acts on it once it goes on; if it hangs: systemctl restart netwatch")
 	case errors.Is(err, errBroken), errors.Is(err, errFull):
 		return overrun(err)
 	}
@@ -72,7 +74,8 @@ func verdict(answer []byte) error {
 	}
 	resp, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(answer)), nil)
 	if err != nil {
-		return netwatch.WithHint(fmt.Errorf("%w: what answers there is no netwatch", ErrUnreachable), "see who listens there: ss -xlp")
+		return netwatch.WithHint(fmt.Errorf("%w: what answers there is no netwatch", ErrUnreachable),
+			"see who listens there: ss -xlp")
 	}
 	defer resp.Body.Close()
 	return refusal(resp)

@@ -137,7 +137,8 @@ func (s *stage) play(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	fmt.Println("\nThat was all; nothing is left behind. `make lab-demo` (root, Debian) shows it with systemd, coturn and a router.")
+	fmt.Println("\nThat was all; nothing is left behind. `make lab-demo` (root, Debian) shows it with systemd, " +
+		"coturn and a router.")
 	return nil
 }
 
@@ -164,7 +165,8 @@ func (s *stage) change(ctx context.Context) error {
 
 // lie has one server of three say something else.
 func (s *stage) lie(ctx context.Context) error {
-	fmt.Printf("\n3. One server of the three lies: %s. It is asked, the others are, and they do not agree with it:\n\n", lie)
+	fmt.Printf("\n3. One server of the three lies: %s. It is asked, the others are, and they do not agree with it:\n\n",
+		lie)
 	s.servers[0].Set(lie)
 	asked := s.servers[0].Requests()
 	deadline := time.Now().Add(patience)

@@ -128,9 +128,15 @@ func TestJudgeDomain(t *testing.T) {
 }
 
 func TestJudgeUnit(t *testing.T) {
-	wants(t, "runs", judgeUnit("u", systemd.UnitLook{State: "active (running)", Running: true, File: "enabled", Limit: "5 starts in 10s"}), OK, "5 starts in 10s")
+	wants(t, "runs", judgeUnit("u", systemd.UnitLook{
+		State: "active (running)", Running: true, File: "enabled",
+		Limit: "5 starts in 10s",
+	}), OK, "5 starts in 10s")
 	wants(t, "dead", judgeUnit("u", systemd.UnitLook{State: "failed (failed)"}), Problem, "failed")
-	wants(t, "at its limit", judgeUnit("u", systemd.UnitLook{State: "failed (failed)", AtLimit: true, Limit: "5 starts in 10s"}), Problem, "more often than 5 starts in 10s")
+	wants(t, "at its limit", judgeUnit("u", systemd.UnitLook{
+		State: "failed (failed)", AtLimit: true,
+		Limit: "5 starts in 10s",
+	}), Problem, "more often than 5 starts in 10s")
 	wants(t, "disabled", judgeUnit("u", systemd.UnitLook{Running: true, File: "disabled"}), Warning, "next boot")
 	wants(t, "static", judgeUnit("u", systemd.UnitLook{Running: true, File: "static"}), OK, "")
 }

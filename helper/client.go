@@ -107,12 +107,16 @@ func (c *Client) Rotate(
 
 func unanswered(q request, err error) netwatch.Result {
 	err = fmt.Errorf("waiting for the helper to rewrite %s: %w", q.File, err)
-	return netwatch.Failure(netwatch.WithHint(err, "see journalctl -u 'netwatch-file@*' for why; one that nothing ends is "+
-		"kept in the directory of the file by somebody who may read it: fuser -v on that says who"))
+	return netwatch.Failure(netwatch.WithHint(err,
+		"see journalctl -u 'netwatch-file@*' for why; "+
+			"one that nothing ends is kept in the directory of the file by somebody who may read it: "+
+			"fuser -v on that says who"))
 }
 
 // converse asks over a connection, and closes it.
-func converse(ctx context.Context, conn net.Conn, q request, changing func(netwatch.Rewrite) error) (netwatch.Result, error) {
+func converse(ctx context.Context, conn net.Conn, q request,
+	changing func(netwatch.Rewrite) error,
+) (netwatch.Result, error) {
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
 	result, err := talk(conn, q, changing)

@@ -84,7 +84,10 @@ func TestRotate(t *testing.T) {
 		t.Errorf("%v %+v", asked, got)
 	}
 	wantFile(t, file, after)
-	want := netwatch.Rewrite{Place: file, From: netwatch.Fingerprint([]byte(before)), To: netwatch.Fingerprint([]byte(after))}
+	want := netwatch.Rewrite{
+		Place: file, From: netwatch.Fingerprint([]byte(before)),
+		To: netwatch.Fingerprint([]byte(after)),
+	}
 	if told != want {
 		t.Errorf("announced was %+v, want %+v", told, want)
 	}
@@ -151,7 +154,8 @@ func TestPreparedSilence(t *testing.T) {
 	c := &Client{Socket: "/none", spares: []net.Conn{end}}
 	ctx, cancel := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, errors.New("it is over"))
 	defer cancel()
-	if got, asked := c.Rotate(ctx, rotation("/x"), nil); !asked || got.Outcome != netwatch.Failed || !strings.Contains(got.Err.Error(), "it is over") {
+	if got, asked := c.Rotate(ctx, rotation("/x"), nil); !asked || got.Outcome != netwatch.Failed ||
+		!strings.Contains(got.Err.Error(), "it is over") {
 		t.Errorf("%v %+v", asked, got)
 	}
 }
@@ -232,7 +236,8 @@ func TestRotateNotGranted(t *testing.T) {
 	other := rotation(file)
 	other.Private = servers.PrivateAuto
 	got, asked := c.Rotate(t.Context(), other, nil)
-	if !asked || got.Outcome != netwatch.Failed || !strings.Contains(got.Err.Error(), "was granted") || !strings.Contains(netwatch.Hint(got.Err), "netwatch grant") {
+	if !asked || got.Outcome != netwatch.Failed || !strings.Contains(got.Err.Error(), "was granted") ||
+		!strings.Contains(netwatch.Hint(got.Err), "netwatch grant") {
 		t.Errorf("%v %+v", asked, got)
 	}
 	wantFile(t, file, before)
@@ -320,9 +325,13 @@ func TestCheckOwn(t *testing.T) {
 }
 
 func TestServerText(t *testing.T) {
-	s := Server{Granted: []Grant{{Target: target(`/etc/a "b" %i\c`)}}, Accept: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
+	s := Server{
+		Granted: []Grant{{Target: target(`/etc/a "b" %i\c`)}},
+		Accept:  []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
+	}
 	again, err := ParseServer(s.String())
-	if err != nil || again.String() != s.String() || len(again.Granted) != 1 || !reflect.DeepEqual(again.Granted, s.Granted) || again.Accept[0] != s.Accept[0] {
+	if err != nil || again.String() != s.String() || len(again.Granted) != 1 ||
+		!reflect.DeepEqual(again.Granted, s.Granted) || again.Accept[0] != s.Accept[0] {
 		t.Errorf("%v becomes %v %v", s, again, err)
 	}
 	if s, err := ParseServer(""); err != nil || len(s.Granted) != 0 {

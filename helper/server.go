@@ -103,7 +103,8 @@ func (s Server) Serve(ctx context.Context, conn *net.UnixConn) error {
 func checkPeer(conn *net.UnixConn) (uid uint32, err error) {
 	peer, err := access.PeerOf(conn)
 	if err == nil && !mayAsk(peer.UID) {
-		err = netwatch.WithHint(fmt.Errorf("user %d may not have files rewritten", peer.UID), "only root and the user "+User+" may")
+		err = netwatch.WithHint(fmt.Errorf("user %d may not have files rewritten", peer.UID),
+			"only root and the user "+User+" may")
 	}
 	return peer.UID, err
 }
@@ -165,7 +166,8 @@ func (s Server) granted(q request) (Grant, error) {
 			return g, nil
 		}
 	}
-	return Grant{}, netwatch.WithHint(errors.New("no step `rotate "+q.Server+"` with this file and these options was granted"),
+	return Grant{}, netwatch.WithHint(errors.New(
+		"no step `rotate "+q.Server+"` with this file and these options was granted"),
 		"if the configuration names it, netwatch grant grants it; systemctl reload netwatch does both")
 }
 

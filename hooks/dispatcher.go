@@ -95,7 +95,10 @@ func (d *Dispatcher) Accept(ev netwatch.Event, watch func(netwatch.Entry)) ([]st
 
 // eventEntry is the line of history about an event.
 func eventEntry(ev netwatch.Event) netwatch.Entry {
-	return netwatch.Entry{Time: time.Now(), Kind: netwatch.EntryEvent, ID: ev.ID, Event: ev.Name, Source: ev.Source, Fields: ev.Fields}
+	return netwatch.Entry{
+		Time: time.Now(), Kind: netwatch.EntryEvent, ID: ev.ID, Event: ev.Name, Source: ev.Source,
+		Fields: ev.Fields,
+	}
 }
 
 // persist writes the event's runs, and the address or the file that it is about,

@@ -85,7 +85,10 @@ func (l *lane) accept(ev netwatch.Event, watch func(netwatch.Entry)) {
 	if w == nil {
 		w = &run{due: time.Now().Add(l.rule.Settle)}
 	} else if w.tried != nil {
-		w = &run{due: time.Now().Add(l.rule.Settle), events: w.events, changed: w.changed, failed: w.failed, watches: w.watches}
+		w = &run{
+			due: time.Now().Add(l.rule.Settle), events: w.events, changed: w.changed, failed: w.failed,
+			watches: w.watches,
+		}
 	}
 	w.events = netwatch.Coalesce(w.events, ev)
 	if watch != nil {
@@ -283,7 +286,10 @@ func newPauses() *backoff.ExponentialBackOff {
 func (l *lane) gaveUp(rule *Rule, r *run, result netwatch.Result) *run {
 	e := l.entry(rule, r, result)
 	e.Step = rule.Do[r.next].Text
-	failure := state.Failure{Time: e.Time, Event: r.newest(), Step: e.Step, Error: e.Error, Hint: e.Hint, Changed: r.changed}
+	failure := state.Failure{
+		Time: e.Time, Event: r.newest(), Step: e.Step, Error: e.Error, Hint: e.Hint,
+		Changed: r.changed,
+	}
 	l.d.save(func(s *state.State) { s.GiveUp(rule.Name, idsOf(r.events), failure) })
 	l.ended(rule, r, e)
 	return nil

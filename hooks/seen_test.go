@@ -51,7 +51,8 @@ func TestFileIsToldOfOnce(t *testing.T) {
 			time.Sleep(time.Second)
 			synctest.Wait()
 			ran := runs - before
-			if seen := b.store.Seen(netwatch.FileChanged, "/f"); (len(names) == 1) != c.accepted || (ran == 1) != c.accepted || seen != c.seen {
+			if seen := b.store.Seen(netwatch.FileChanged, "/f"); (len(names) == 1) != c.accepted || (ran == 1) != c.accepted ||
+				seen != c.seen {
 				t.Errorf("%+v: for rules %v, %d runs, seen is %s", c, names, ran, seen)
 			}
 		}

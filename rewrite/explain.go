@@ -61,7 +61,8 @@ func explainRead(path string, err error) error {
 	case errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0:
 		hint = askHelper
 	case errors.Is(err, fs.ErrPermission):
-		hint = "what lies behind the directory or symlink of a user is reached with his rights: see namei -l " + netwatch.ShellPath(path)
+		hint = "what lies behind the directory or symlink of a user is reached with his rights: see namei -l " +
+			netwatch.ShellPath(path)
 	}
 	return hinted(fmt.Errorf("reading %s: %w", path, netwatch.WithoutPath(err)), hint)
 }
@@ -123,7 +124,8 @@ func (f *File) hintPermission() string {
 		path string
 	}{{int(f.old.Fd()), f.way.Place()}, {f.way.Dir(), f.dir()}} {
 		if fixed(place.fd) {
-			return "take its attribute away by which nothing of it can be changed: chattr -i -a " + netwatch.ShellPath(place.path)
+			return "take its attribute away by which nothing of it can be changed: chattr -i -a " +
+				netwatch.ShellPath(place.path)
 		}
 	}
 	if os.Geteuid() != 0 {

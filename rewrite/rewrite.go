@@ -114,7 +114,8 @@ func (f *File) mayWrite() error {
 	}
 	err = fmt.Errorf("user %s decides where the way to it leads, and may not write the directory %s: %w",
 		name(leader.UID), f.dir(), err)
-	return netwatch.WithHint(err, "have each directory and symlink on the way (namei -l "+netwatch.ShellPath(f.path)+") belong to root, "+
+	return netwatch.WithHint(err, "have each directory and symlink on the way (namei -l "+netwatch.ShellPath(f.path)+
+		") belong to root, "+
 		"or name the file itself")
 }
 
@@ -160,7 +161,8 @@ func (f *File) check() error {
 		return f.explain("finding out whose place it is", err)
 	case f.stat.Nlink > 1:
 		err := fmt.Errorf("it has %d names (hard links), and the others would keep the old content", f.stat.Nlink)
-		return f.explain("looking at it", netwatch.WithHint(err, "remove the others: find / -xdev -samefile "+netwatch.ShellPath(f.path)))
+		return f.explain("looking at it", netwatch.WithHint(err, "remove the others: find / -xdev -samefile "+
+			netwatch.ShellPath(f.path)))
 	case f.stat.Mode&(unix.S_ISUID|unix.S_ISGID) != 0:
 		err := errors.New("it has a set-user-id or set-group-id bit, which means nothing on it")
 		return f.explain("looking at it", netwatch.WithHint(err, f.command("chmod u-s,g-s", f.path)))

@@ -22,7 +22,8 @@ type attribute struct {
 // gigabytes of them.
 const maxAttributes = 64 << 10
 
-var errAttributes = netwatch.WithHint(errors.New("they are larger than 64 KiB"), "see getfattr -m -, and take away what is too much")
+var errAttributes = netwatch.WithHint(errors.New("they are larger than 64 KiB"),
+	"see getfattr -m -, and take away what is too much")
 
 // attributesOf are those of a file but those that the kernel computes over the
 // content (IMA and EVM), the access list last: with it the owner may lose the

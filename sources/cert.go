@@ -34,7 +34,8 @@ func newCert() Settings { return &Cert{} }
 func (s *Cert) Check() []Mistake {
 	all := checkFiles("files", s.Files)
 	if len(s.Key) > 0 && len(s.Files) > 0 && len(s.Key) != len(s.Files) {
-		all = append(all, Mistake{"key", -1, fmt.Sprintf("%d for %d files: give one for each, in the same order, or none", len(s.Key), len(s.Files))})
+		all = append(all, Mistake{"key", -1, fmt.Sprintf(
+			"%d for %d files: give one for each, in the same order, or none", len(s.Key), len(s.Files))})
 	}
 	return all
 }
@@ -82,7 +83,8 @@ func keysOf(file string) []string {
 }
 
 // hookHint is the remedy where netwatch may not read.
-const hookHint = "have what renews the certificate run `netwatch fire cert-renewed`, as the hooks in contrib/ do, and take the file out of this source; or let the user that runs netwatch read certificate and key"
+const hookHint = "have what renews the certificate run `netwatch fire cert-renewed`, as the hooks in contrib/ do, " +
+	"and take the file out of this source; or let the user that runs netwatch read certificate and key"
 
 // readPair sees a certificate by its leaf, if one of keys is its key. named says
 // that the key is given, and not looked for. Keys are compared, never shown.
@@ -115,7 +117,8 @@ func readPair(file string, keys []string, named bool) (sight, error) {
 	}
 	err = fmt.Errorf("checking the key of %s: there is none in it, nor as %s", file, strings.Join(keys[1:], " or "))
 	if len(keys) == 1 {
-		err = fmt.Errorf("checking the key of %s: there is none in it, and for a file of this name none is looked for beside it", file)
+		err = fmt.Errorf("checking the key of %s: there is none in it, "+
+			"and for a file of this name none is looked for beside it", file)
 	}
 	return sight{}, passing{netwatch.WithHint(err, "name it: key = [\"/path/of/the/key\"]")}
 }
@@ -167,7 +170,8 @@ func pair(file, key string, chain, text []byte) (sight, error) {
 	cert, err := tls.X509KeyPair(chain, text)
 	if err != nil {
 		err = fmt.Errorf("comparing %s with its key %s: %w", file, key, err)
-		return sight{}, passing{netwatch.WithHint(err, "put certificate and key of one issue there, the leaf certificate first")}
+		return sight{}, passing{netwatch.WithHint(err,
+			"put certificate and key of one issue there, the leaf certificate first")}
 	}
 	return sight{
 		fingerprint: netwatch.Fingerprint(cert.Certificate[0]), until: cert.Leaf.NotAfter,

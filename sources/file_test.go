@@ -89,7 +89,8 @@ func TestMissing(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if want := "reading " + file + ": no such file or directory"; f.Trouble() == nil || f.Trouble().Error() != want || l.log.lines() != 1 {
+		if want := "reading " + file + ": no such file or directory"; f.Trouble() == nil || f.Trouble().Error() != want ||
+			l.log.lines() != 1 {
 			t.Errorf("too late: %v %s", f.Trouble(), l.log.String())
 		}
 		looks := len(l.sights)
@@ -106,7 +107,8 @@ func TestMissing(t *testing.T) {
 			t.Errorf("it is back: %v %s", f.Trouble(), l.log.String())
 		}
 		write(t, file, "new")
-		if got := (<-l.accepted).Fields; got["old"] != netwatch.Fingerprint([]byte("old")) || got["new"] != netwatch.Fingerprint([]byte("new")) {
+		if got := (<-l.accepted).Fields; got["old"] != netwatch.Fingerprint([]byte("old")) ||
+			got["new"] != netwatch.Fingerprint([]byte("new")) {
 			t.Error(got)
 		}
 	})

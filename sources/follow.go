@@ -81,7 +81,9 @@ type followed struct {
 
 // newFollower makes a follower of files, which reads them by read and looks
 // again when something happens on the way to one of them or to one of beside.
-func newFollower(name, event string, env Env, files []netwatch.Path, beside []string, read func(string) (sight, error)) *follower {
+func newFollower(name, event string, env Env, files []netwatch.Path, beside []string,
+	read func(string) (sight, error),
+) *follower {
 	f := &follower{name: name, event: event, env: env, read: read}
 	f.env.Log = env.Log.With().Str("source", name).Logger()
 	paths := beside

@@ -12,7 +12,8 @@ import (
 )
 
 // groups are all that netlink tells of links, addresses and routes.
-const groups = unix.RTMGRP_LINK | unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV4_ROUTE | unix.RTMGRP_IPV6_IFADDR | unix.RTMGRP_IPV6_ROUTE
+const groups = unix.RTMGRP_LINK | unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV4_ROUTE |
+	unix.RTMGRP_IPV6_IFADDR | unix.RTMGRP_IPV6_ROUTE
 
 // A rtnetlink is the kernel of the network namespace that it was opened in. It
 // needs no privilege.
@@ -46,7 +47,9 @@ func openKernel(watches func(name string) bool) (kernel, error) {
 func unopened(err error) error {
 	err = fmt.Errorf("opening a netlink socket: %w", err)
 	if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
-		return netwatch.WithHint(err, "if netwatch runs as a unit, RestrictAddressFamilies= of the unit must have AF_NETLINK; in a container, its seccomp profile must let it")
+		return netwatch.WithHint(err, "if netwatch runs as a unit, "+
+			"RestrictAddressFamilies= of the unit must have AF_NETLINK; "+
+			"in a container, its seccomp profile must let it")
 	}
 	return err
 }

@@ -117,7 +117,8 @@ func (l *hearer) emit(ev netwatch.Event) error {
 		return errUnheard
 	}
 	f := ev.Fields
-	l.told = append(l.told, fmt.Sprintf("%s %s %s>%s", strings.TrimSuffix(ev.Name, "-changed"), f["interface"], f["old"], f["new"]))
+	l.told = append(l.told, fmt.Sprintf("%s %s %s>%s", strings.TrimSuffix(ev.Name, "-changed"), f["interface"],
+		f["old"], f["new"]))
 	return declared(ev)
 }
 
@@ -344,7 +345,8 @@ func TestNetlinkCannotOpen(t *testing.T) {
 func TestNetlinkWatches(t *testing.T) {
 	settings := newNetlink().(*Netlink)
 	for name, want := range map[string]bool{
-		"eth0": true, "tun0": true, "wlan0": true, "lo": false, "lo1": true, "docker0": false, "veth12ab": false, "br-12ab": false, "br0": true, "virbr0": false,
+		"eth0": true, "tun0": true, "wlan0": true, "lo": false, "lo1": true, "docker0": false,
+		"veth12ab": false, "br-12ab": false, "br0": true, "virbr0": false,
 	} {
 		if got := settings.watches(name); got != want {
 			t.Errorf("%s: %v by default", name, got)

@@ -50,7 +50,10 @@ type pathWatch struct {
 }
 
 func newPathWatch(paths []string) *pathWatch {
-	return &pathWatch{paths: paths, open: fsnotify.NewWatcher, add: (*fsnotify.Watcher).Add, shut: (*fsnotify.Watcher).Close}
+	return &pathWatch{
+		paths: paths, open: fsnotify.NewWatcher, add: (*fsnotify.Watcher).Add,
+		shut: (*fsnotify.Watcher).Close,
+	}
 }
 
 // arm watches all hops as they are now. What changes after its begin is seen by

@@ -76,8 +76,10 @@ func (s *STUN) Check() []Mistake {
 	wrong(len(s.Servers) > 0 && s.Agree > voices(s.Servers), "agree", -1,
 		"%d servers must agree, but there are only %s", s.Agree, s.tooFew(s.Servers))
 	wrong(time.Duration(s.Every) < leastEvery, "every", -1, "%s is too often: at least %s", s.Every, leastEvery)
-	wrong(time.Duration(s.Timeout) < leastTimeout || time.Duration(s.Timeout) > mostTimeout, "timeout", -1, "%s is not between %s and %s", s.Timeout, leastTimeout, mostTimeout)
-	wrong(len(s.Interface) > maxInterface || strings.ContainsAny(s.Interface, "/ \t\n"), "interface", -1, "%q cannot be the name of an interface", s.Interface)
+	wrong(time.Duration(s.Timeout) < leastTimeout || time.Duration(s.Timeout) > mostTimeout, "timeout", -1,
+		"%s is not between %s and %s", s.Timeout, leastTimeout, mostTimeout)
+	wrong(len(s.Interface) > maxInterface || strings.ContainsAny(s.Interface, "/ \t\n"), "interface", -1,
+		"%q cannot be the name of an interface", s.Interface)
 	if len(all) == 0 {
 		all = s.checkFamilies()
 	}
@@ -163,12 +165,17 @@ func (s *STUN) Source(name string, env Env) netwatch.Source {
 
 // source makes the source with other ways to ask a server and to notice that the
 // clock was set.
-func (s *STUN) source(name string, env Env, ask question, jumps func(context.Context) (<-chan struct{}, error)) *stunSource {
+func (s *STUN) source(name string, env Env, ask question,
+	jumps func(context.Context) (<-chan struct{}, error),
+) *stunSource {
 	source := &stunSource{name: name, every: time.Duration(s.Every), env: env, jumps: jumps, asked: make(chan struct{}, 1)}
 	log := env.Log.With().Str("source", name).Logger()
 	for _, f := range s.Families {
 		if servers := s.serversOf(f); len(servers) > 0 {
-			v := &view{family: f, servers: servers, agree: s.Agree, every: time.Duration(s.Every), ask: ask, log: log.With().Str("family", string(f)).Logger()}
+			v := &view{
+				family: f, servers: servers, agree: s.Agree, every: time.Duration(s.Every), ask: ask,
+				log: log.With().Str("family", string(f)).Logger(),
+			}
 			v.failing, v.claims, v.asked = map[Server]bool{}, map[Server]netip.Addr{}, map[Server]Answer{}
 			source.views = append(source.views, v)
 		}

@@ -94,7 +94,8 @@ func (v *view) note(answers []Answer, known, believed netip.Addr, err error) {
 	case err == nil && was != nil:
 		v.log.Info().Msg("the public address can be found out again")
 	case err != nil && was == nil:
-		v.log.Warn().Err(err).Str("hint", netwatch.Hint(err)).Msg("the public address cannot be found out; the last good one stays")
+		v.log.Warn().Err(err).Str("hint", netwatch.Hint(err)).
+			Msg("the public address cannot be found out; the last good one stays")
 	}
 }
 

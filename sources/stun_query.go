@@ -38,7 +38,8 @@ func (s *Server) UnmarshalText(text []byte) error {
 	n, err := strconv.ParseUint(port, 10, 16)
 	addr, notLiteral := netip.ParseAddr(host)
 	if err != nil || n == 0 || addr.Zone() != "" || notLiteral != nil && !isHostName(host) {
-		return fmt.Errorf("%q is not a server: host or host:port, as in \"stun.example.org:3478\" or \"[2001:db8::1]:3478\"", text)
+		return fmt.Errorf("%q is not a server: host or host:port, "+
+			"as in \"stun.example.org:3478\" or \"[2001:db8::1]:3478\"", text)
 	}
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
 	if notLiteral == nil {
@@ -154,7 +155,8 @@ func (s *STUN) dial(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
 	conn, err := d.DialContext(ctx, "udp", to.String())
 	switch {
 	case errors.Is(err, unix.ENODEV):
-		return nil, netwatch.WithHint(fmt.Errorf("asking over interface %s: %w", s.Interface, err), "see whether the interface is up: ip link show "+s.Interface)
+		return nil, netwatch.WithHint(fmt.Errorf("asking over interface %s: %w", s.Interface, err),
+			"see whether the interface is up: ip link show "+s.Interface)
 	case err != nil:
 		return nil, fmt.Errorf("asking %s: %w", to, stunmsg.Bare(err))
 	}

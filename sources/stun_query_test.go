@@ -140,7 +140,10 @@ func TestEachQueryHasAPortOfItsOwn(t *testing.T) {
 func TestQueryRefusesWhatIsNotPublic(t *testing.T) {
 	server := startServer(t)
 	s := settings(t, server)
-	for _, a := range []string{"192.168.1.4", "10.0.0.1", "172.16.9.9", "100.64.0.1", "127.0.0.1", "169.254.1.1", "224.0.0.1", "0.0.0.0", "255.255.255.255", "240.0.0.1", "198.18.0.1"} {
+	for _, a := range []string{
+		"192.168.1.4", "10.0.0.1", "172.16.9.9", "100.64.0.1", "127.0.0.1", "169.254.1.1",
+		"224.0.0.1", "0.0.0.0", "255.255.255.255", "240.0.0.1", "198.18.0.1",
+	} {
 		server.Set(netip.MustParseAddr(a))
 		if got := ask(t, s); got.Err == nil || !strings.Contains(got.Err.Error(), "not public") {
 			t.Errorf("%s: %v", a, got.Err)

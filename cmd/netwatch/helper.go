@@ -36,7 +36,8 @@ func (c *command) helperCommand() *cobra.Command {
 			conn, err := net.FileConn(os.Stdin)
 			socket, ok := conn.(*net.UnixConn)
 			if err != nil || !ok {
-				return netwatch.WithHint(errors.New("helping the daemon: the standard input is not its connection"), "systemd runs this, as netwatch-file@.service")
+				return netwatch.WithHint(errors.New("helping the daemon: the standard input is not its connection"),
+					"systemd runs this, as netwatch-file@.service")
 			}
 			return s.Serve(cmd.Context(), socket)
 		},

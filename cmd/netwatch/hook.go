@@ -104,7 +104,8 @@ func complain(w io.Writer, err error) {
 func (c *command) hookCommand() *cobra.Command {
 	openvpn := &cobra.Command{
 		Use: "openvpn [ARG...]", Short: "What OpenVPN's scripts are to be",
-		Long: "Tells the daemon that OpenVPN runs a script, as vpn-changed. It is for ipchange, up, route-up, route-pre-down,\n" +
+		Long: "Tells the daemon that OpenVPN runs a script, as vpn-changed. " +
+			"It is for ipchange, up, route-up, route-pre-down,\n" +
 			"down, client-connect, client-disconnect and learn-address, with script-security 2 in OpenVPN's configuration:\n\n" +
 			"    ipchange \"/usr/bin/netwatch hook openvpn\"\n\n" +
 			"It waits for the daemon 6 ms at most and exits 0, whether the daemon is there or not.",

@@ -33,7 +33,10 @@ func TestParseHook(t *testing.T) {
 			t.Errorf("%s: %v\n%s", line, ok, diff)
 		}
 	}
-	for _, line := range []string{"", "hook", "hook opnvpn", "fire hook openvpn", "hook openvpn --help", "hook openvpn -c f -h", "-c hook openvpn", "--json hook openvpn"} {
+	for _, line := range []string{
+		"", "hook", "hook opnvpn", "fire hook openvpn", "hook openvpn --help",
+		"hook openvpn -c f -h", "-c hook openvpn", "--json hook openvpn",
+	} {
 		if got, ok := parseHook(strings.Fields(line)); ok {
 			t.Errorf("%q was taken for %+v", line, got)
 		}

@@ -99,7 +99,8 @@ func (c *command) root() *cobra.Command {
 	}
 	root.PersistentFlags().StringVarP(&c.config, "config", "c", defaultConfig(), "configuration `FILE`")
 	root.AddCommand(
-		c.runCommand(), c.fireCommand(), c.hookCommand(), c.checkCommand(), c.statusCommand(), c.historyCommand(), c.dismissCommand(),
+		c.runCommand(), c.fireCommand(), c.hookCommand(), c.checkCommand(),
+		c.statusCommand(), c.historyCommand(), c.dismissCommand(),
 		c.probeCommand(), c.initCommand(), c.doctorCommand(), c.grantCommand(), c.helperCommand(), c.versionCommand(),
 	)
 	return root

@@ -45,7 +45,8 @@ func (c *command) probe(ctx context.Context, cfg *config.Config) error {
 		failed = failed || !found
 	}
 	if !asked {
-		return netwatch.WithHint(errors.New("probing: the configuration has no source that can be asked"), "add a section [source.stun]")
+		return netwatch.WithHint(errors.New("probing: the configuration has no source that can be asked"),
+			"add a section [source.stun]")
 	}
 	if failed {
 		return errFailed
@@ -75,7 +76,9 @@ type verdict struct {
 }
 
 // printAnswers prints the answers of a source and what follows for each family.
-func (c *command) printAnswers(source string, settings *sources.STUN, answers []sources.Answer) (found bool, err error) {
+func (c *command) printAnswers(source string, settings *sources.STUN,
+	answers []sources.Answer,
+) (found bool, err error) {
 	w := tabwriter.NewWriter(c.stdout, 0, 0, 2, ' ', 0)
 	for _, family := range settings.Families {
 		var ofFamily []sources.Answer

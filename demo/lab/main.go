@@ -115,7 +115,8 @@ func (s *stage) change(ctx context.Context, to netip.Addr) error {
 	if err := s.wait(ctx, to); err != nil {
 		return err
 	}
-	fmt.Printf("    %.2f s later a caller who allocates there is told to relay over %s.\n", time.Since(changed).Seconds(), to)
+	fmt.Printf("    %.2f s later a caller who allocates there is told to relay over %s.\n",
+		time.Since(changed).Seconds(), to)
 	return nil
 }
 

@@ -153,7 +153,8 @@ func Answer(request *stun.Message, address netip.Addr) [][]byte {
 	if !address.IsValid() {
 		return response(request, stun.BindingSuccess)
 	}
-	return response(request, stun.BindingSuccess, &stun.XORMappedAddress{IP: address.AsSlice(), Port: 4242}, stun.Fingerprint)
+	return response(request, stun.BindingSuccess, &stun.XORMappedAddress{IP: address.AsSlice(), Port: 4242},
+		stun.Fingerprint)
 }
 
 // Silent answers nothing.
