@@ -50,8 +50,8 @@ func NewEvent(name, source string, fields map[string]string) Event {
 	return Event{ID: id, Name: name, Source: source, Time: time.Now(), Fields: maps.Clone(fields)}
 }
 
-// A Rewrite is another content that netwatch gives to a file.
-type Rewrite struct {
+// A Replacement says that netwatch gives a file another content.
+type Replacement struct {
 	// Place is the path of the file after all symlinks.
 	Place string `json:"place"`
 	// From and To are the Fingerprints of its content before and after.
@@ -132,7 +132,7 @@ type Job struct {
 	// before the change itself. Once it has returned nil, a crash cannot make
 	// the steps after it be skipped, and what it says of is not taken for
 	// somebody else's doing; unless the disk refuses to note it, which is said.
-	Changing func(Rewrite) error
+	Changing func(Replacement) error
 	// Waiting, if there is one, is told what a step waits for that others must do,
 	// as "systemd, …": the status says it.
 	Waiting func(what string)

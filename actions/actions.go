@@ -16,7 +16,7 @@ type Env struct {
 	// Starts remembers when units were started, across restarts of netwatch.
 	Starts systemd.Starts
 	// Files rewrites files that this process may not; nil when it may itself.
-	Files Rewriter
+	Files Helper
 	// AnyField says that the step is of a rule on an event that a user makes up,
 	// which may have fields of any name.
 	AnyField bool

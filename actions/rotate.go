@@ -27,16 +27,16 @@ type Rotation struct {
 	// Units are those that the other steps of its rule work on.
 	Units []string
 
-	files Rewriter
+	files Helper
 }
 
-// A Rewriter is another process, which may rewrite files that this one may not.
-type Rewriter interface {
+// A Helper is another process, which may rewrite files that this one may not.
+type Helper interface {
 	// Prepare has it start for a rotation that is likely soon, and returns at once.
 	Prepare()
 	// Rotate has it do a rotation, and calls changing as a Job says. It returns false
 	// when there is none to ask: then this process does it.
-	Rotate(ctx context.Context, r servers.Rotation, changing func(netwatch.Rewrite) error) (netwatch.Result, bool)
+	Rotate(ctx context.Context, r servers.Rotation, changing func(netwatch.Replacement) error) (netwatch.Result, bool)
 }
 
 // newRotate makes the step. What comes after it may depend on it.

@@ -87,7 +87,7 @@ func TestLabRotateKeepsAttributes(t *testing.T) {
 				run(t, words[0], words[1:]...)
 			}
 			before, readable := attributes(t, file), canRead(file)
-			wantResult(t, rotate(t, file, "198.51.100.7", func(netwatch.Rewrite) error {
+			wantResult(t, rotate(t, file, "198.51.100.7", func(netwatch.Replacement) error {
 				wantAlone(t, file) // There is nothing that could be opened before it is right.
 				return nil
 			}), netwatch.Changed)
@@ -105,7 +105,7 @@ func TestLabRotateKeepsAttributes(t *testing.T) {
 
 // rotateFor does the step on the file, which the users of these names have to be
 // able to read.
-func rotateFor(t *testing.T, file, public string, changing func(netwatch.Rewrite) error,
+func rotateFor(t *testing.T, file, public string, changing func(netwatch.Replacement) error,
 	users ...string,
 ) netwatch.Result {
 	t.Helper()
@@ -128,7 +128,7 @@ func TestLabRotateUnreadable(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			run(t, "setfacl", "-m", "u:turnserver:rX", filepath.Dir(file), file)
 			run(t, forbid[0], forbid[1:]...)
-			touched := func(netwatch.Rewrite) error { t.Error("it was to be changed"); return nil }
+			touched := func(netwatch.Replacement) error { t.Error("it was to be changed"); return nil }
 			got := rotateFor(t, file, "198.51.100.7", touched, turnserver)
 			wantResult(t, got, netwatch.Failed, "coturn (user turnserver) cannot read it; it would start as an open relay",
 				"setpriv --reuid=61001 --regid=65534 --clear-groups setfacl -m u:turnserver:r "+file)

@@ -68,7 +68,7 @@ func wantAlone(t *testing.T, file string, others ...string) {
 }
 
 // rotate does the step on the file.
-func rotate(t *testing.T, file, public string, changing func(netwatch.Rewrite) error) netwatch.Result {
+func rotate(t *testing.T, file, public string, changing func(netwatch.Replacement) error) netwatch.Result {
 	t.Helper()
 	return step(t, Env{}, "rotate coturn "+file).Do(t.Context(),
 		netwatch.Job{Confirmed: known(public), Changing: changing})
@@ -108,7 +108,7 @@ func TestRotate(t *testing.T) {
 	}
 	defer old.Close()
 	calls := 0
-	changing := func(netwatch.Rewrite) error {
+	changing := func(netwatch.Replacement) error {
 		calls++
 		wantFile(t, file, "realm=r\nexternal-ip=203.0.113.5\nport=3478\n")
 		return nil
@@ -225,7 +225,7 @@ func TestRotateLargest(t *testing.T) {
 func TestRotateChangingFails(t *testing.T) {
 	file := conf(t, "203.0.113.5")
 	got := rotate(t, file, "198.51.100.7",
-		func(netwatch.Rewrite) error { return netwatch.WithHint(errors.New("disk full"), "make room") })
+		func(netwatch.Replacement) error { return netwatch.WithHint(errors.New("disk full"), "make room") })
 	wantResult(t, got, netwatch.Failed, "noting that it changes: disk full", "make room")
 	wantFile(t, file, "realm=r\nexternal-ip=203.0.113.5\nport=3478\n")
 	wantAlone(t, file)
@@ -271,7 +271,7 @@ func TestRotateOthersWrite(t *testing.T) {
 				t.Fatal(err)
 			}
 			var once sync.Once
-			got := rotate(t, link, "198.51.100.7", func(netwatch.Rewrite) (err error) {
+			got := rotate(t, link, "198.51.100.7", func(netwatch.Replacement) (err error) {
 				once.Do(func() { err = other(file, link, "realm=other\nexternal-ip=203.0.113.6\n") })
 				return err
 			})
@@ -285,7 +285,7 @@ func TestRotateOthersNeverStop(t *testing.T) {
 	file := conf(t, "203.0.113.5")
 	const tries = 5
 	n := 0
-	got := rotate(t, file, "198.51.100.7", func(netwatch.Rewrite) error {
+	got := rotate(t, file, "198.51.100.7", func(netwatch.Replacement) error {
 		n++
 		return os.WriteFile(file, fmt.Appendf(nil, "external-ip=203.0.113.%d\n", n), 0o600)
 	})
@@ -321,7 +321,7 @@ func TestRotateLocked(t *testing.T) {
 func TestRotateTogether(t *testing.T) {
 	file := conf(t, "203.0.113.5")
 	var at atomic.Int32
-	changing := func(netwatch.Rewrite) error {
+	changing := func(netwatch.Replacement) error {
 		if at.Add(1) != 1 {
 			t.Error("another came in between")
 		}
@@ -452,7 +452,7 @@ func (c *counter) Prepare() { *c++ }
 
 // Rotate is not there.
 func (c *counter) Rotate(
-	context.Context, servers.Rotation, func(netwatch.Rewrite) error,
+	context.Context, servers.Rotation, func(netwatch.Replacement) error,
 ) (netwatch.Result, bool) {
 	return netwatch.Result{}, false
 }
@@ -460,7 +460,7 @@ func (c *counter) Rotate(
 // Who has another process rewrite the file has it start in advance.
 func TestRotatePrepares(t *testing.T) {
 	prepared := new(counter)
-	for _, files := range []Rewriter{prepared, nil} {
+	for _, files := range []Helper{prepared, nil} {
 		step, err := newRotate(Env{Files: files}, "rotate", []string{"coturn", "/coturn.conf"})
 		if err != nil {
 			t.Fatal(err)

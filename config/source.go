@@ -28,7 +28,7 @@ func (s section) prober() bool {
 		Known:   func() netwatch.Addresses { return nil },
 		Confirm: func(netwatch.Family, []string) {},
 		Seen:    func(string, string) string { return "" },
-		Wrote:   func(netwatch.Rewrite) bool { return false },
+		Wrote:   func(netwatch.Replacement) bool { return false },
 		See:     func(string, string, string) error { return nil },
 		Log:     zerolog.Nop(),
 	}).(netwatch.Prober)

@@ -16,11 +16,13 @@ const lookPause = 5 * time.Millisecond
 type arrivals struct {
 	mu   sync.Mutex
 	open map[net.Conn]bool
-	// hurry is closed when nobody is to be slowed any more.
-	hurry chan struct{}
+	// closing is closed when nobody is to be slowed any more.
+	closing chan struct{}
 }
 
-func newArrivals() *arrivals { return &arrivals{open: map[net.Conn]bool{}, hurry: make(chan struct{})} }
+func newArrivals() *arrivals {
+	return &arrivals{open: map[net.Conn]bool{}, closing: make(chan struct{})}
+}
 
 // watch is the server's ConnState: a connection that is idle or closed has had
 // its answer.
@@ -44,7 +46,7 @@ func (a *arrivals) answered(ctx context.Context) {
 
 // wait slows nobody any more, and returns when none is left or ctx is done.
 func (a *arrivals) wait(ctx context.Context) {
-	close(a.hurry)
+	close(a.closing)
 	for {
 		a.mu.Lock()
 		left := len(a.open)

@@ -21,9 +21,9 @@ type pace struct {
 	users map[uint32]*rate.Limiter
 }
 
-// wait waits until it is the user's turn, or hurry is closed. It is not the
+// wait waits until it is the user's turn, or closing is closed. It is not the
 // caller's patience that ends it: he may have left the event and gone.
-func (p *pace) wait(uid uint32, hurry <-chan struct{}) {
+func (p *pace) wait(uid uint32, closing <-chan struct{}) {
 	p.mu.Lock()
 	limiter := p.users[uid]
 	if limiter == nil {
@@ -33,6 +33,6 @@ func (p *pace) wait(uid uint32, hurry <-chan struct{}) {
 	p.mu.Unlock()
 	select {
 	case <-time.After(limiter.Reserve().Delay()):
-	case <-hurry:
+	case <-closing:
 	}
 }

@@ -156,7 +156,7 @@ func (s server) fire(w http.ResponseWriter, r *http.Request) {
 	}
 	if p, _ := r.Context().Value(peerKey{}).(peer); !req.DryRun {
 		if req.UID = p.UID; !p.privileged() {
-			s.pace.wait(p.UID, s.arrivals.hurry)
+			s.pace.wait(p.UID, s.arrivals.closing)
 		}
 	}
 	if req.DryRun || req.NoWait {

@@ -56,7 +56,7 @@ type Doctor struct {
 	// Daemon asks the daemon how it stands; the error says why it cannot.
 	Daemon func(ctx context.Context) (Daemon, error)
 	// Files is the helper.
-	Files actions.Rewriter
+	Files actions.Helper
 }
 
 // checkTime is the deadline of each check, and addressTime that of what several

@@ -119,7 +119,7 @@ func (s *scene) checkHelper(ctx context.Context) (found []Finding) {
 		if len(known) == 0 {
 			continue
 		}
-		result, asked := s.Files.Rotate(ctx, r.To(known), func(netwatch.Rewrite) error { return errAsked })
+		result, asked := s.Files.Rotate(ctx, r.To(known), func(netwatch.Replacement) error { return errAsked })
 		switch {
 		case !asked:
 			found = append(found, Finding{

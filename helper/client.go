@@ -74,7 +74,7 @@ func (c *Client) take(conn net.Conn) net.Conn {
 // Rotate has the helper do a rotation. There is nobody to ask when there is no socket,
 // or it is not for this user: netwatch is then run by hand, or without helper.
 func (c *Client) Rotate(
-	ctx context.Context, what servers.Rotation, changing func(netwatch.Rewrite) error,
+	ctx context.Context, what servers.Rotation, changing func(netwatch.Replacement) error,
 ) (netwatch.Result, bool) {
 	ctx, cancel := context.WithTimeoutCause(ctx, answerTime, errors.New("it does not answer"))
 	defer cancel()
@@ -115,7 +115,7 @@ func unanswered(q request, err error) netwatch.Result {
 
 // converse asks over a connection, and closes it.
 func converse(ctx context.Context, conn net.Conn, q request,
-	changing func(netwatch.Rewrite) error,
+	changing func(netwatch.Replacement) error,
 ) (netwatch.Result, error) {
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
@@ -140,7 +140,7 @@ func ask(r servers.Rotation) request {
 
 // talk is the conversation. An error is one of the conversation itself; what
 // the helper could not do is a Result.
-func talk(conn io.ReadWriter, q request, changing func(netwatch.Rewrite) error) (netwatch.Result, error) {
+func talk(conn io.ReadWriter, q request, changing func(netwatch.Replacement) error) (netwatch.Result, error) {
 	in, out := json.NewDecoder(conn), json.NewEncoder(conn)
 	if err := out.Encode(q); err != nil {
 		return netwatch.Result{}, err

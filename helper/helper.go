@@ -43,11 +43,11 @@ type permit struct {
 
 // An answer is every message of the helper: a change or a result.
 type answer struct {
-	Changing *netwatch.Rewrite `json:"changing,omitempty"`
-	Outcome  netwatch.Outcome  `json:"outcome,omitempty"`
-	Detail   string            `json:"detail,omitempty"`
-	Error    string            `json:"error,omitempty"`
-	Hint     string            `json:"hint,omitempty"`
+	Changing *netwatch.Replacement `json:"changing,omitempty"`
+	Outcome  netwatch.Outcome      `json:"outcome,omitempty"`
+	Detail   string                `json:"detail,omitempty"`
+	Error    string                `json:"error,omitempty"`
+	Hint     string                `json:"hint,omitempty"`
 }
 
 // checkOwn says why a cannot be this machine's own address, which the helper

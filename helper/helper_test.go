@@ -73,8 +73,8 @@ func wantFile(t *testing.T, file, want string) {
 // The change is announced, with what will be, before it happens.
 func TestRotate(t *testing.T) {
 	c, file, ends := serve(t)
-	var told netwatch.Rewrite
-	changing := func(w netwatch.Rewrite) error {
+	var told netwatch.Replacement
+	changing := func(w netwatch.Replacement) error {
 		told = w
 		wantFile(t, file, before)
 		return nil
@@ -84,16 +84,16 @@ func TestRotate(t *testing.T) {
 		t.Errorf("%v %+v", asked, got)
 	}
 	wantFile(t, file, after)
-	want := netwatch.Rewrite{
+	want := netwatch.Replacement{
 		Place: file, From: netwatch.Fingerprint([]byte(before)),
 		To: netwatch.Fingerprint([]byte(after)),
 	}
 	if told != want {
 		t.Errorf("announced was %+v, want %+v", told, want)
 	}
-	told = netwatch.Rewrite{}
+	told = netwatch.Replacement{}
 	got, asked = c.Rotate(t.Context(), rotation(file), changing)
-	if !asked || got.Outcome != netwatch.Unchanged || told != (netwatch.Rewrite{}) {
+	if !asked || got.Outcome != netwatch.Unchanged || told != (netwatch.Replacement{}) {
 		t.Errorf("the second time: %v %+v %v", asked, got, told)
 	}
 	if err := errors.Join(<-ends, <-ends); err != nil {
@@ -220,7 +220,7 @@ func TestSpareTime(t *testing.T) {
 // What cannot be noted does not happen, and the reason is the daemon's own.
 func TestRotateNotNoted(t *testing.T) {
 	c, file, ends := serve(t)
-	got, _ := c.Rotate(t.Context(), rotation(file), func(netwatch.Rewrite) error { return errors.New("the disk is full") })
+	got, _ := c.Rotate(t.Context(), rotation(file), func(netwatch.Replacement) error { return errors.New("the disk is full") })
 	if got.Outcome != netwatch.Failed || !strings.Contains(got.Err.Error(), "the disk is full") {
 		t.Errorf("%+v", got)
 	}

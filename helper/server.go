@@ -172,8 +172,8 @@ func (s Server) granted(q request) (Grant, error) {
 }
 
 // ready tells the other end what is about to change and waits until it says go.
-func ready(in *json.Decoder, out *json.Encoder) func(netwatch.Rewrite) error {
-	return func(w netwatch.Rewrite) error {
+func ready(in *json.Decoder, out *json.Encoder) func(netwatch.Replacement) error {
+	return func(w netwatch.Replacement) error {
 		if err := out.Encode(answer{Changing: &w}); err != nil {
 			return err
 		}

@@ -438,7 +438,7 @@ func TestCrashAnywhereStillRestarts(t *testing.T) {
 						if written {
 							return netwatch.Result{Outcome: netwatch.Unchanged}
 						}
-						if err := job.Changing(netwatch.Rewrite{}); err != nil {
+						if err := job.Changing(netwatch.Replacement{}); err != nil {
 							return netwatch.Failure(err)
 						}
 						at("changing")
@@ -625,7 +625,7 @@ func TestGateThatFailedMayHaveChanged(t *testing.T) {
 				return netwatch.Result{Outcome: netwatch.Unchanged}
 			}
 			tried = true
-			return netwatch.Failure(errors.Join(job.Changing(netwatch.Rewrite{}), errors.New("after the change")))
+			return netwatch.Failure(errors.Join(job.Changing(netwatch.Replacement{}), errors.New("after the change")))
 		})), gated(result(netwatch.Changed))))
 		defer b.close(t)
 		b.accept(t)
@@ -935,7 +935,7 @@ func TestDiskRefuses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir, ran := filepath.Join(t.TempDir(), "state"), 0
 		change := do(func(_ context.Context, job netwatch.Job) netwatch.Result {
-			if err := job.Changing(netwatch.Rewrite{Place: "/f", From: "1", To: "2"}); err != nil {
+			if err := job.Changing(netwatch.Replacement{Place: "/f", From: "1", To: "2"}); err != nil {
 				return netwatch.Failure(err)
 			}
 			return netwatch.Result{Outcome: netwatch.Changed}
@@ -954,7 +954,7 @@ func TestDiskRefuses(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if ran != 1 || len(b.store.Get().Runs) != 0 || !b.store.Wrote(netwatch.Rewrite{Place: "/f", From: "1", To: "2"}) {
+		if ran != 1 || len(b.store.Get().Runs) != 0 || !b.store.Wrote(netwatch.Replacement{Place: "/f", From: "1", To: "2"}) {
 			t.Errorf("it ran %d times; state: %+v", ran, b.store.Get())
 		}
 		if err := errors.Join(os.Remove(dir), os.Rename(dir+".away", dir)); err != nil {
@@ -968,7 +968,7 @@ func TestDiskRefuses(t *testing.T) {
 		b.close(t)
 		b = open(t, dir, rule())
 		defer b.close(t)
-		if s := b.store.Get(); len(s.Runs) != 0 || s.Rewrites["/f"].To != "2" {
+		if s := b.store.Get(); len(s.Runs) != 0 || s.Replaced["/f"].To != "2" {
 			t.Errorf("on disk: %+v", s)
 		}
 	})

@@ -221,11 +221,11 @@ func (l *lane) does(step, waits string) {
 
 // job is what a step gets to know.
 func (l *lane) job(rule *Rule, r *run, step netwatch.Step) netwatch.Job {
-	changing := func(w netwatch.Rewrite) error {
+	changing := func(w netwatch.Replacement) error {
 		r.changed = true
 		return l.d.store.Update(func(s *state.State) {
 			s.Change(rule.Name)
-			s.Rewrite(w)
+			s.Replace(w)
 		})
 	}
 	waiting := func(what string) { l.does(step.Text, what) }

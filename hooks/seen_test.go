@@ -19,7 +19,7 @@ func TestFileIsToldOfOnce(t *testing.T) {
 		r := rule(gate(do(func(_ context.Context, job netwatch.Job) netwatch.Result {
 			runs++
 			if job.Event.Fields["new"] == "write" {
-				if err := job.Changing(netwatch.Rewrite{Place: "/f", From: "2", To: "ours"}); err != nil {
+				if err := job.Changing(netwatch.Replacement{Place: "/f", From: "2", To: "ours"}); err != nil {
 					return netwatch.Failure(err)
 				}
 			}
@@ -56,7 +56,7 @@ func TestFileIsToldOfOnce(t *testing.T) {
 				t.Errorf("%+v: for rules %v, %d runs, seen is %s", c, names, ran, seen)
 			}
 		}
-		if !b.store.Wrote(netwatch.Rewrite{Place: "/f", From: "2", To: "ours"}) {
+		if !b.store.Wrote(netwatch.Replacement{Place: "/f", From: "2", To: "ours"}) {
 			t.Error("what netwatch wrote is not known")
 		}
 	})

@@ -30,7 +30,7 @@ type Edit struct {
 	Readers []access.Reader
 	// Changing is called right before a change, which an error prevents; it may be
 	// nil.
-	Changing func(netwatch.Rewrite) error
+	Changing func(netwatch.Replacement) error
 }
 
 // Do edits the file, unless the new text is the old one, and returns both. Where

@@ -123,7 +123,7 @@ func (f *File) mayWrite() error {
 // users who have to be able to read it. It returns ErrMoved if the file is no
 // longer what was read. changing, which may be nil, is called right before the
 // change, and keeps it from happening by an error.
-func (f *File) Replace(text []byte, readers []access.Reader, changing func(netwatch.Rewrite) error) error {
+func (f *File) Replace(text []byte, readers []access.Reader, changing func(netwatch.Replacement) error) error {
 	if err := f.check(); err != nil {
 		return err
 	}
@@ -139,7 +139,7 @@ func (f *File) Replace(text []byte, readers []access.Reader, changing func(netwa
 		return err
 	}
 	if changing != nil {
-		w := netwatch.Rewrite{Place: f.way.Place(), From: netwatch.Fingerprint(f.Text), To: netwatch.Fingerprint(text)}
+		w := netwatch.Replacement{Place: f.way.Place(), From: netwatch.Fingerprint(f.Text), To: netwatch.Fingerprint(text)}
 		if err := changing(w); err != nil {
 			return fmt.Errorf("rewriting %s: noting that it changes: %w", f.path, err)
 		}

@@ -14,7 +14,7 @@ import (
 
 // Do rewrites the file if the server would advertise another address by it. The
 // detail is the addresses before and after. changing is as a Job says, or nil.
-func (r Rotation) Do(ctx context.Context, changing func(netwatch.Rewrite) error) netwatch.Result {
+func (r Rotation) Do(ctx context.Context, changing func(netwatch.Replacement) error) netwatch.Result {
 	server, err := Named(r.Server)
 	if err != nil {
 		return netwatch.Failure(fmt.Errorf("rewriting %s: %w", r.File, err))

@@ -58,7 +58,7 @@ type follower struct {
 	read  func(file string) (sight, error)
 	// wrote says whether netwatch made a file what it is, which is then no event;
 	// nil where netwatch writes none.
-	wrote func(netwatch.Rewrite) bool
+	wrote func(netwatch.Replacement) bool
 	files []*followed
 	watch *pathWatch
 
@@ -160,7 +160,7 @@ func (f *follower) ours(file *followed, seen string, found sight) bool {
 		return false
 	}
 	place, _, err := netwatch.Hops("/", file.name, func(netwatch.Hop) error { return nil })
-	return err == nil && f.wrote(netwatch.Rewrite{Place: place, From: seen, To: found.fingerprint})
+	return err == nil && f.wrote(netwatch.Replacement{Place: place, From: seen, To: found.fingerprint})
 }
 
 // steady says whether a difference was there before, or has been another at

@@ -29,7 +29,7 @@ type ledger struct {
 	seen     map[string]string
 	noted    []string // what was noted without an event
 	refuse   bool
-	rewrites []netwatch.Rewrite
+	rewrites []netwatch.Replacement
 	log      logbook
 
 	accepted chan netwatch.Event
@@ -69,7 +69,7 @@ func (l *ledger) env() Env {
 	return Env{Seen: l.Seen, See: l.See, Wrote: l.Wrote, Log: zerolog.New(&l.log)}
 }
 
-func (l *ledger) Wrote(w netwatch.Rewrite) bool {
+func (l *ledger) Wrote(w netwatch.Replacement) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Contains(l.rewrites, w)
@@ -79,7 +79,7 @@ func (l *ledger) Wrote(w netwatch.Rewrite) bool {
 func (l *ledger) rewrite(place, from, to string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.rewrites = append(l.rewrites, netwatch.Rewrite{
+	l.rewrites = append(l.rewrites, netwatch.Replacement{
 		Place: place, From: netwatch.Fingerprint([]byte(from)),
 		To: netwatch.Fingerprint([]byte(to)),
 	})

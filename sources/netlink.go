@@ -90,23 +90,23 @@ const (
 	// before or found that something is gone: the messages of one change are some
 	// milliseconds apart, and a replaced address is one event. What only came,
 	// after a time of quiet, is told at once.
-	gather = 20 * time.Millisecond
+	gatherTime = 20 * time.Millisecond
 	// respite is how many times as long as the last look took it rests in a
 	// storm: a machine with thousands of addresses is read in tens of
 	// milliseconds, and no storm may cost more than a fifth of a processor.
-	respite = 4
+	restFactor = 4
 	// calm is how many looks in a row may be thrown away because something
 	// changed meanwhile, so that they may be half of before and half of after.
 	// A storm that does not end must not hide what it brings.
-	calm = 5
+	mostTorn = 5
 	// again is from a look that had a reason to one that has none. All that the
 	// kernel was seen to keep silent about, as an IPv4 route that goes with the
 	// last address, follows a message about something else within microseconds;
 	// but nothing says that it always will.
-	again = time.Second
+	secondLook = time.Second
 	// safety is from such a look to the next. It is for what was never seen, and
 	// six times an hour is no load.
-	safety = 10 * time.Minute
+	safetyLook = 10 * time.Minute
 )
 
 // A netlinkSource compares the network with what it was when last looked at.
@@ -158,19 +158,19 @@ func wake(woken chan struct{}) {
 func (s *netlinkSource) watch(
 	ctx context.Context, k kernel, woken chan struct{}, deaf <-chan error, emit func(netwatch.Event) error,
 ) error {
-	next, quiet := again, false
+	next, quiet := secondLook, false
 	for unsure := 0; ; {
 		began := time.Now()
 		is, whole, err := k.Read()
 		if err != nil {
 			return err
 		}
-		rest := max(gather, respite*time.Since(began))
+		rest := max(gatherTime, restFactor*time.Since(began))
 		ended, heard := time.Now(), true
 		switch {
 		case quiet && s.grows(is): // what is there is there, whatever else is under way
 			heard = s.tell(is, emit)
-		case !quiet && whole && len(woken) == 0, unsure == calm:
+		case !quiet && whole && len(woken) == 0, unsure == mostTorn:
 			unsure = 0
 			heard = s.tell(is, emit)
 		default:
@@ -178,13 +178,13 @@ func (s *netlinkSource) watch(
 			wake(woken)
 		}
 		if !heard {
-			next = again
+			next = secondLook
 		}
 		select {
 		case <-woken:
-			next = again
+			next = secondLook
 		case <-time.After(next):
-			next = safety
+			next = safetyLook
 		case err := <-deaf:
 			return err
 		case <-ctx.Done():

@@ -183,9 +183,9 @@ func TestNetlinkFirstLookHasDeprecated(t *testing.T) {
 func TestNetlinkReplaced(t *testing.T) {
 	inBubble(t, "eth0/192.0.2.1", func(t *testing.T, k *fakeKernel, l *hearer) {
 		k.become("")
-		l.within(t, gather/2)
+		l.within(t, gatherTime/2)
 		k.become("eth0/192.0.2.2")
-		l.within(t, gather, "addr eth0 192.0.2.1>192.0.2.2")
+		l.within(t, gatherTime, "addr eth0 192.0.2.1>192.0.2.2")
 	})
 }
 
@@ -193,13 +193,13 @@ func TestNetlinkReplaced(t *testing.T) {
 // goes is waited for to be replaced.
 func TestNetlinkComes(t *testing.T) {
 	inBubble(t, "eth0- eth0/192.0.2.1", func(t *testing.T, k *fakeKernel, l *hearer) {
-		l.within(t, 3*gather)
+		l.within(t, 3*gatherTime)
 		k.become("eth0- eth0/192.0.2.1 eth0/192.0.2.2")
 		l.within(t, 0, "addr eth0 >192.0.2.2")
-		l.within(t, 3*gather)
+		l.within(t, 3*gatherTime)
 		k.become("eth0+ eth0/192.0.2.1 eth0/192.0.2.2 eth0>192.0.2.254")
 		l.within(t, 0, "link eth0 down>up", "route eth0 >192.0.2.254")
-		l.within(t, 3*gather)
+		l.within(t, 3*gatherTime)
 		for _, less := range []string{
 			"eth0- eth0/192.0.2.1 eth0/192.0.2.2 eth0>192.0.2.254",
 			"eth0+ eth0/192.0.2.1 eth0/192.0.2.2 eth0>192.0.2.253",
@@ -209,7 +209,7 @@ func TestNetlinkComes(t *testing.T) {
 			k.become(less)
 			l.within(t, 0)
 			k.become("eth0+ eth0/192.0.2.1 eth0/192.0.2.2 eth0>192.0.2.254")
-			l.within(t, 3*gather)
+			l.within(t, 3*gatherTime)
 		}
 	})
 }
@@ -217,7 +217,7 @@ func TestNetlinkComes(t *testing.T) {
 // Half of before and half of after is never told.
 func TestNetlinkTornLook(t *testing.T) {
 	inBubble(t, "eth0/192.0.2.1", func(t *testing.T, k *fakeKernel, l *hearer) {
-		k.torn = calm - 1
+		k.torn = mostTorn - 1
 		k.become("eth0/192.0.2.2")
 		l.within(t, time.Second, "addr eth0 192.0.2.1>192.0.2.2")
 	})
@@ -266,12 +266,12 @@ func TestNetlinkEndlessStorm(t *testing.T) {
 func TestNetlinkSilentChange(t *testing.T) {
 	inBubble(t, "eth0+ eth0>192.0.2.254", func(t *testing.T, k *fakeKernel, l *hearer) {
 		k.become("eth0- eth0>192.0.2.254")
-		l.within(t, 2*gather, "link eth0 up>down")
+		l.within(t, 2*gatherTime, "link eth0 up>down")
 		k.quietly("eth0-") // later than the look that the message brought
-		l.within(t, again+gather, "route eth0 192.0.2.254>")
+		l.within(t, secondLook+gatherTime, "route eth0 192.0.2.254>")
 		l.within(t, time.Hour)
 		k.quietly("eth0- eth0/192.0.2.1")
-		l.within(t, safety+gather, "addr eth0 >192.0.2.1")
+		l.within(t, safetyLook+gatherTime, "addr eth0 >192.0.2.1")
 	})
 }
 
@@ -282,14 +282,14 @@ func TestNetlinkRefused(t *testing.T) {
 		l.within(t, time.Minute)
 		l.refused("192.0.2.1")
 		k.quietly("eth0- eth0/192.0.2.1 eth0>192.0.2.254")
-		l.within(t, 2*safety)
+		l.within(t, 2*safetyLook)
 		l.refused("")
-		l.within(t, again+gather, "addr eth0 >192.0.2.1")
+		l.within(t, secondLook+gatherTime, "addr eth0 >192.0.2.1")
 		l.refused("192.0.2.253")
 		k.become("eth0+ eth0/192.0.2.1 eth0>192.0.2.253")
-		l.within(t, 3*gather, "link eth0 down>up")
+		l.within(t, 3*gatherTime, "link eth0 down>up")
 		l.refused("")
-		l.within(t, again+gather, "link eth0 down>up", "route eth0 192.0.2.254>192.0.2.253")
+		l.within(t, secondLook+gatherTime, "link eth0 down>up", "route eth0 192.0.2.254>192.0.2.253")
 		l.within(t, time.Hour)
 	})
 }

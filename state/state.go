@@ -23,15 +23,15 @@ type State struct {
 	// Seen are the fingerprints of files by the event that tells of another one
 	// and by the file's name.
 	Seen map[string]map[string]string `json:"seen"`
-	// Rewrites are what netwatch last made of files, by their place.
-	Rewrites map[string]Rewrite `json:"rewrites"`
+	// Replaced are what netwatch last made of files, by their place.
+	Replaced map[string]Replaced `json:"rewrites"`
 	// Starts are the times when netwatch started a unit, newest last.
 	Starts map[string][]time.Time `json:"starts"`
 }
 
-// A Rewrite is what netwatch last made of a file. It may not have come to that:
+// A Replaced says what netwatch last made of a file. It may not have come to that:
 // it is noted before.
-type Rewrite struct {
+type Replaced struct {
 	// From are the fingerprints of the contents that it has had since somebody
 	// else wrote it, oldest first, at most the newest keptContents.
 	From []string `json:"from"`
@@ -72,7 +72,7 @@ func empty() *State {
 	return &State{
 		Addresses: netwatch.Addresses{}, Runs: map[string]Run{},
 		Failures: map[string]Failure{}, Seen: map[string]map[string]string{},
-		Rewrites: map[string]Rewrite{}, Starts: map[string][]time.Time{},
+		Replaced: map[string]Replaced{}, Starts: map[string][]time.Time{},
 	}
 }
 
@@ -82,7 +82,7 @@ func (s *State) clone() *State {
 	return &State{
 		Addresses: maps.Clone(s.Addresses), Runs: maps.Clone(s.Runs),
 		Failures: maps.Clone(s.Failures), Seen: maps.Clone(s.Seen),
-		Rewrites: maps.Clone(s.Rewrites), Starts: maps.Clone(s.Starts),
+		Replaced: maps.Clone(s.Replaced), Starts: maps.Clone(s.Starts),
 	}
 }
 
@@ -111,20 +111,20 @@ func (s *State) See(event, file, fingerprint string) {
 	s.Seen[event] = files
 }
 
-// Rewrite notes that netwatch is about to rewrite a file.
-func (s *State) Rewrite(w netwatch.Rewrite) {
-	r := Rewrite{From: []string{w.From}, To: w.To}
-	if last := s.Rewrites[w.Place]; last.To == w.From {
+// Replace notes that netwatch is about to rewrite a file.
+func (s *State) Replace(w netwatch.Replacement) {
+	r := Replaced{From: []string{w.From}, To: w.To}
+	if last := s.Replaced[w.Place]; last.To == w.From {
 		r.From = append(slices.Clone(last.From), w.From)
 		r.From = r.From[max(0, len(r.From)-keptContents):]
 	}
-	s.Rewrites[w.Place] = r
+	s.Replaced[w.Place] = r
 }
 
 // Wrote says whether it was netwatch alone who made a file go from one content to
 // another.
-func (s *State) Wrote(w netwatch.Rewrite) bool {
-	r := s.Rewrites[w.Place]
+func (s *State) Wrote(w netwatch.Replacement) bool {
+	r := s.Replaced[w.Place]
 	return r.To == w.To && slices.Contains(r.From, w.From)
 }
 

@@ -260,7 +260,7 @@ func (s *Store) See(event, file, fingerprint string) error {
 
 // Wrote says whether it was netwatch alone who made a file go from one content to
 // another.
-func (s *Store) Wrote(w netwatch.Rewrite) bool { return s.Get().Wrote(w) }
+func (s *Store) Wrote(w netwatch.Replacement) bool { return s.Get().Wrote(w) }
 
 // Of are the times when netwatch started a unit, newest last.
 func (s *Store) Of(unit string) []time.Time { return s.Get().Starts[unit] }

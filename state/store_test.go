@@ -379,21 +379,21 @@ func TestStateBelongsToTheDirectorysOwner(t *testing.T) {
 // somebody else wrote in between is not.
 func TestWrote(t *testing.T) {
 	s := empty()
-	rewrite := func(from, to string) { s.Rewrite(netwatch.Rewrite{Place: "/f", From: from, To: to}) }
-	wrote := func(from, to string) bool { return s.Wrote(netwatch.Rewrite{Place: "/f", From: from, To: to}) }
+	rewrite := func(from, to string) { s.Replace(netwatch.Replacement{Place: "/f", From: from, To: to}) }
+	wrote := func(from, to string) bool { return s.Wrote(netwatch.Replacement{Place: "/f", From: from, To: to}) }
 	rewrite("a", "b")
 	rewrite("b", "c")
 	if !wrote("a", "c") || !wrote("b", "c") || wrote("a", "b") || wrote("c", "a") {
-		t.Errorf("%+v", s.Rewrites)
+		t.Errorf("%+v", s.Replaced)
 	}
 	rewrite("theirs", "d")
 	if !wrote("theirs", "d") || wrote("a", "d") || wrote("c", "d") {
-		t.Errorf("%+v", s.Rewrites)
+		t.Errorf("%+v", s.Replaced)
 	}
 	for i := range 100 {
 		rewrite(fmt.Sprint(i), fmt.Sprint(i+1))
 	}
-	if n := len(s.Rewrites["/f"].From); n > keptContents {
+	if n := len(s.Replaced["/f"].From); n > keptContents {
 		t.Errorf("%d contents are kept", n)
 	}
 }
