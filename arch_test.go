@@ -249,7 +249,7 @@ var noProgram = map[string]bool{"lab": true, "demo": true, "bench": true, "tools
 // makes it harmless to a terminal: nobody else has standard output or error.
 func TestOnePlaceToPrint(t *testing.T) {
 	const place = "cmd/netwatch/output.go"
-	const log = "daemon/log.go" // has what other packages log go the same way
+	const log = "daemon/log.go" // Has what other packages log go the same way
 	given := 0
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
 		if d.IsDir() && (noProgram[path] || strings.HasPrefix(d.Name(), ".") && path != ".") {

@@ -30,7 +30,7 @@ func OpenRegular(path string, flags int) (*os.File, fs.FileInfo, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	same := fmt.Sprintf("/proc/self/fd/%d", found.Fd()) // and not what has the name by now
+	same := fmt.Sprintf("/proc/self/fd/%d", found.Fd()) // And not what has the name by now
 	fd, err := unix.Open(same, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, nil, &fs.PathError{Op: "open", Path: path, Err: err}
@@ -67,14 +67,14 @@ func tooLarge(most int64) error {
 // ReadWhole reads all of a file, and refuses one of more than so many bytes.
 func ReadWhole(file *os.File, most int64) ([]byte, error) {
 	info, err := file.Stat()
-	if err == nil && info.Size() > most { // as a log that is named by mistake
+	if err == nil && info.Size() > most { // As a log that is named by mistake
 		err = tooLarge(most)
 	}
 	if err != nil {
 		return nil, err
 	}
 	text, err := io.ReadAll(io.LimitReader(file, most+1))
-	if err == nil && int64(len(text)) > most { // it grows
+	if err == nil && int64(len(text)) > most { // It grows
 		err = tooLarge(most)
 	}
 	return text, err

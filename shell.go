@@ -8,7 +8,7 @@ import (
 // ShellPath is a file's name as a shell takes it, for a command line in a hint:
 // others may have chosen it, and root pastes it.
 func ShellPath(path string) string {
-	if strings.HasPrefix(path, "-") { // no option
+	if strings.HasPrefix(path, "-") { // No option
 		path = "./" + path
 	}
 	switch {

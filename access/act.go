@@ -37,7 +37,7 @@ func (u User) Do(f func() error, keeping ...uint) error {
 	}
 	done := make(chan error, 1)
 	go func() {
-		runtime.LockOSThread() // for ever: the thread ends with the goroutine
+		runtime.LockOSThread() // For ever: the thread ends with the goroutine
 		err := u.become(keeping)
 		if err == nil {
 			err = f()

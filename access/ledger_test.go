@@ -135,14 +135,14 @@ func TestApplyAgain(t *testing.T) {
 	s := newScene(t)
 	needs := []Need{{s.file, false}}
 	s.apply(him, needs, "TOP/closed --x changed", "TOP/closed/file r-- changed")
-	s.must(os.Remove(s.file)) // an atomic rewrite
+	s.must(os.Remove(s.file)) // An atomic rewrite
 	s.must(os.WriteFile(s.file, nil, 0o640))
 	s.must(os.Chmod(s.file, 0o640))
 	s.apply(him, needs, "TOP/closed --x unchanged", "TOP/closed/file r-- changed")
 	s.must(os.Chmod(s.file, 0o600))
 	s.apply(him, needs, "TOP/closed --x unchanged", "TOP/closed/file r-- changed")
 	s.want(s.file, "u:HIM:r g:: m::r o::")
-	s.must(os.Chmod(s.file, 0o644)) // whoever may read it anyway needs nothing
+	s.must(os.Chmod(s.file, 0o644)) // Whoever may read it anyway needs nothing
 	s.must(os.Chmod(s.dir, 0o755))
 	s.apply(him, needs, "TOP/closed  changed", "TOP/closed/file  changed")
 	s.want(s.dir, "g:: o::rx")

@@ -140,7 +140,7 @@ func (w *Way) walk() error {
 	for err == nil && len(left) > 0 {
 		dir, left, err = w.step(dir, left)
 	}
-	if err == nil && w.dir == nil { // it is /
+	if err == nil && w.dir == nil { // It is /
 		err = unix.EISDIR
 	}
 	if err == nil {

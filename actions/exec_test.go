@@ -175,7 +175,7 @@ func TestExecTrust(t *testing.T) {
 		os.MkdirAll(filepath.Join(dir, "other", "deep"), 0o700),
 		os.Symlink(program, filepath.Join(dir, "other", "program")),
 		os.Symlink("other/deep", filepath.Join(dir, "away")),
-		os.Symlink("away/../program", filepath.Join(dir, "astray")), // over other/
+		os.Symlink("away/../program", filepath.Join(dir, "astray")), // Over other/
 		os.Chmod(filepath.Join(dir, "other"), 0o707),
 	} {
 		if err != nil {

@@ -164,7 +164,7 @@ func (p part) read() (string, error) {
 func readSecret(file string) (string, error) {
 	f, info, err := netwatch.OpenRegular(file, 0)
 	if err != nil {
-		return "", errors.Unwrap(err) // who calls says which file
+		return "", errors.Unwrap(err) // Who calls says which file
 	}
 	defer f.Close()
 	if info.Mode().Perm()&0o007 != 0 {
@@ -214,7 +214,7 @@ func inHeader(value string) string { return strings.Map(visible, value) }
 
 // inJSON is a value inside of a JSON string.
 func inJSON(value string) string {
-	text, _ := json.Marshal(value) // a string always can be
+	text, _ := json.Marshal(value) // A string always can be
 	return string(text[1 : len(text)-1])
 }
 
@@ -340,7 +340,7 @@ func (a *httpAction) send(ctx context.Context, job netwatch.Job) (said string, a
 		return "", true, fmt.Errorf("asking %s: %w", host, withoutURL(ctx, err))
 	}
 	defer resp.Body.Close()
-	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, httpAnswer)) // so that it does not fail over there
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, httpAnswer)) // So that it does not fail over there
 	said = fmt.Sprintf("%s answered %d %s", host, resp.StatusCode, http.StatusText(resp.StatusCode))
 	switch code := resp.StatusCode; {
 	case code < 300:

@@ -215,7 +215,7 @@ func TestHTTPTries(t *testing.T) {
 func TestHTTPReachesNobody(t *testing.T) {
 	f := &fakeReceiver{codes: []int{200}}
 	tls := httptest.NewUnstartedServer(f)
-	tls.Config.ErrorLog = log.New(io.Discard, "", 0) // that we hang up is what it is for
+	tls.Config.ErrorLog = log.New(io.Discard, "", 0) // That we hang up is what it is for
 	tls.StartTLS()
 	defer tls.Close()
 	wantFailure(t, notify(t, "GET", tls.URL+"/"+httpToken), "asking 127.0.0.1: tls: failed to verify certificate")

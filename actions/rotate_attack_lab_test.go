@@ -108,7 +108,7 @@ func swap(t *testing.T, dir string) {
 		wait(root, 100*time.Millisecond)
 		exchange()
 		_ = held.Close()
-		wait(-1, 200*time.Millisecond) // so that it ends
+		wait(-1, 200*time.Millisecond) // So that it ends
 		_, _ = unix.Close(file), unix.Close(root)
 	}
 }

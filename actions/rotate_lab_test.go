@@ -134,7 +134,7 @@ func TestLabRotateUnreadable(t *testing.T) {
 				"setpriv --reuid=61001 --regid=65534 --clear-groups setfacl -m u:turnserver:r "+file)
 			wantFile(t, file, strings.Replace(confText, "203.0.113.5", "203.0.113.6", 1))
 			wantAlone(t, file)
-			run(t, "sh", "-c", netwatch.Hint(got.Err)) // the remedy helps
+			run(t, "sh", "-c", netwatch.Hint(got.Err)) // The remedy helps
 			if !canRead(file) {
 				t.Errorf("turnserver still cannot read it after %s", netwatch.Hint(got.Err))
 			}
@@ -365,7 +365,7 @@ func TestLabRotateWithoutTmpfile(t *testing.T) {
 	wantResult(t, got, netwatch.Failed, "are of two users", "chown -h 61001 "+there)
 	wantFile(t, file, rewritten)
 	wantAlone(t, file)
-	run(t, "sh", "-c", netwatch.Hint(got.Err)) // the remedy helps
+	run(t, "sh", "-c", netwatch.Hint(got.Err)) // The remedy helps
 	wantResult(t, rotate(t, there, "203.0.113.5", nil), netwatch.Changed)
 }
 

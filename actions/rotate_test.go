@@ -399,7 +399,7 @@ func killed(t *testing.T, file string, look func() string) {
 	if err := errors.Join(err, child.Start()); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = child.Process.Kill(); _ = child.Wait() }() // if look fails
+	defer func() { _ = child.Process.Kill(); _ = child.Wait() }() // If look fails
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if line != "ready\n" {
 		t.Errorf("the process said %q %v", line, err)

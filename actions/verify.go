@@ -186,7 +186,7 @@ func readTurn(file netwatch.Path) (*servers.Offer, error) {
 		return nil, err
 	}
 	defer f.Close()
-	coturn, _ := servers.Named("coturn") // it is in the table
+	coturn, _ := servers.Named("coturn") // It is in the table
 	offer, err := coturn.Offer(f.Text, time.Now())
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", file, err)

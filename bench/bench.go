@@ -86,7 +86,7 @@ func (b *bench) copySelf() error {
 	if err != nil {
 		return err
 	}
-	defer from.Close() // nothing was written
+	defer from.Close() // Nothing was written
 	to, err := os.OpenFile(filepath.Join(b.server.Root(), self), os.O_CREATE|os.O_WRONLY, 0o755)
 	if err != nil {
 		return err

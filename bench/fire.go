@@ -158,7 +158,7 @@ func (t *target) turn(ctx context.Context, callers int) (rate float64, err error
 		return 0, err
 	}
 	defer func() { _ = cmd.Wait() }() // Killed: it says so.
-	defer cmd.Process.Kill()          //nolint:errcheck // it may have ended
+	defer cmd.Process.Kill()          //nolint:errcheck // It may have ended
 	defer t.client.CloseIdleConnections()
 	if err := until(ctx, func() error { return t.post(ctx) }); err != nil {
 		return 0, err

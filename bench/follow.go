@@ -130,7 +130,7 @@ func (f *follower) change(ctx context.Context, own bool,
 	if err := <-ended; err != nil {
 		return 0, err
 	}
-	return right.Sub(began), wait(ctx, settle) // for what else netwatch was told
+	return right.Sub(began), wait(ctx, settle) // For what else netwatch was told
 }
 
 // nobody does nothing.

@@ -90,7 +90,7 @@ func printIdle(all []idler, first, last []usage, wakes []int) {
 			wakes[i], l.Switches-f.Switches,
 			fmt.Sprintf("%.2f", (l.CPU-f.CPU).Seconds()*day))
 	}
-	_ = s.end() // as fmt.Println
+	_ = s.end() // As fmt.Println
 }
 
 func mb(bytes int64) string { return fmt.Sprintf("%.2f", float64(bytes)/1e6) }
@@ -129,7 +129,7 @@ func (b *bench) startIdlers(ctx context.Context) ([]idler, error) {
 			"\"/var/lib/bench-idle\"\n" + strings.ReplaceAll(config, every.String(), "1h"),
 		"/etc/inadyn-bench.conf":                    inadynConf,
 		"/etc/ddclient-bench.conf":                  fmt.Sprintf(ddclientConf, "http://203.0.113.1/"),
-		"/etc/networkd-dispatcher/routable.d/bench": "#!/bin/sh\n", // without any it does not start
+		"/etc/networkd-dispatcher/routable.d/bench": "#!/bin/sh\n", // Without any it does not start
 		"/etc/webhook-bench.json":                   webhookConf,
 	}
 	for name, text := range files {
@@ -163,7 +163,7 @@ func (b *bench) startIdlers(ctx context.Context) ([]idler, error) {
 	if err := b.server.WriteFile("/etc/netwatch/netwatch.toml", config, 0o644); err != nil {
 		return nil, err
 	}
-	_, err := b.server.Exec(ctx, "systemctl", "restart", "netwatch.service") // and nobody asks it anything
+	_, err := b.server.Exec(ctx, "systemctl", "restart", "netwatch.service") // And nobody asks it anything
 	return all, err
 }
 

@@ -100,7 +100,7 @@ func (b *bench) arrive(ctx context.Context, l *listener) error {
 	if _, err := b.server.Exec(ctx, "sh", "-c", l.start); err != nil {
 		return err
 	}
-	if err := wait(ctx, 2*time.Second); err != nil { // until all of it listens
+	if err := wait(ctx, 2*time.Second); err != nil { // Until all of it listens
 		return err
 	}
 	var times lab.Times
@@ -122,7 +122,7 @@ func arriveInside(count string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer w.Close() // nothing is lost
+	defer w.Close() // Nothing is lost
 	if err := w.Add(filepath.Dir(benchMark)); err != nil {
 		return nil, err
 	}
@@ -182,7 +182,7 @@ func setAddress(a [4]byte) error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(fd) // nothing was written
+	defer unix.Close(fd) // Nothing was written
 	request, err := unix.NewIfreq(benchLink)
 	if err != nil {
 		return err

@@ -61,7 +61,7 @@ func (b *bench) wire(ctx context.Context) error {
 	if err := b.stop(ctx); err != nil {
 		return err
 	}
-	if err := b.checkOnce(ctx, "https://203.0.113.1/"); err != nil { // it also notes the address
+	if err := b.checkOnce(ctx, "https://203.0.113.1/"); err != nil { // It also notes the address
 		return err
 	}
 	if out, err := router(counters, "nft", "-f", "-"); err != nil {

@@ -43,7 +43,7 @@ func (r *reader) sources(n *node) []Source {
 	}
 	if n.form != table {
 		r.at(n, errors.New("must be sections with a name, as in [source.stun]"))
-		r.partial = true // no source can be called absent
+		r.partial = true // No source can be called absent
 		return nil
 	}
 	var all []Source

@@ -16,7 +16,7 @@ import (
 // there are none. They must be those that the configuration names: who fires
 // looks there. The two for few may be missing.
 func inherited(path string) ([]*net.UnixListener, error) {
-	files := activation.Files(true) // the environment is unset: children must not take it for theirs
+	files := activation.Files(true) // The environment is unset: children must not take it for theirs
 	defer closeAll(files)
 	var all []*net.UnixListener
 	for _, f := range files {

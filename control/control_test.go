@@ -475,7 +475,7 @@ func TestHungDaemon(t *testing.T) {
 	if transport.ResponseHeaderTimeout != patience {
 		t.Errorf("a client waits for %s", transport.ResponseHeaderTimeout)
 	}
-	transport.ResponseHeaderTimeout = 50 * time.Millisecond // the test has less
+	transport.ResponseHeaderTimeout = 50 * time.Millisecond // The test has less
 	if _, err := c.Status(t.Context()); !errors.Is(err, ErrUnreachable) ||
 		!strings.Contains(err.Error(), "it does not answer") {
 		t.Errorf("%v", err)
@@ -648,7 +648,7 @@ func TestSlowFollowerOfTheSocketIsLetGo(t *testing.T) {
 	c := dial(t, serve(t, stub{history: h}), "GET /v1/history?follow=1 HTTP/1.1\r\nHost: x\r\n\r\n")
 	long := netwatch.Entry{Detail: strings.Repeat("x", 64<<10)}
 	for deadline := time.Now().Add(4 * callerTime); ; {
-		h.Add(long) // until no buffer holds more
+		h.Add(long) // Until no buffer holds more
 		if _, err := c.Write([]byte(" ")); err != nil {
 			return
 		}
@@ -680,7 +680,7 @@ func TestSlowCallerHoldsUpNoRun(t *testing.T) {
 		told := make(chan struct{})
 		go func() {
 			defer close(told)
-			for range 2 * followerBuffer { // nobody reads them yet
+			for range 2 * followerBuffer { // Nobody reads them yet
 				watch(entry(netwatch.EntryRun, netwatch.Changed))
 			}
 		}()
@@ -869,7 +869,7 @@ func TestCallersWhoAreGone(t *testing.T) {
 		}
 		_ = c.Close()
 	}
-	const most = 4 << 20 // each has room for 64 KB of entries while he is there
+	const most = 4 << 20 // Each has room for 64 KB of entries while he is there
 	end, tick := time.Now().Add(10*time.Second), time.NewTicker(50*time.Millisecond)
 	defer tick.Stop()
 	for heap() > before+most {

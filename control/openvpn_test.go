@@ -26,7 +26,7 @@ func environment(words string) func(string) string {
 func TestOpenVPNRequest(t *testing.T) {
 	type fields map[string]string
 	cases := map[string]struct {
-		args string // separated by |, because some have blanks in them
+		args string // Separated by |, because some have blanks in them
 		env  string
 		want fields
 	}{

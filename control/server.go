@@ -75,7 +75,7 @@ func (s *Server) Serve(sockets *Sockets) error {
 			case first <- s.Server.Serve(l):
 			default:
 			}
-			_ = sockets.Close() // the others end by that
+			_ = sockets.Close() // The others end by that
 		})
 	}
 	all.Wait()
@@ -97,7 +97,7 @@ func NewServer(d Daemon) *Server {
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w = noticedWriter{w, func() { s.arrivals.answered(r.Context()) }}
 		if !privileged(r) {
-			w.Header().Set("Connection", "close") // the next request is one more caller
+			w.Header().Set("Connection", "close") // The next request is one more caller
 		}
 		if err := whole(w, r); err != nil {
 			refuse(w, http.StatusBadRequest, fmt.Errorf("reading the request: %w", err))
@@ -133,7 +133,7 @@ func whole(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if !utf8.Valid(body) { // each wrong byte would become three
+	if !utf8.Valid(body) { // Each wrong byte would become three
 		return errors.New("it is no UTF-8")
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
@@ -193,7 +193,7 @@ func (s server) accept(w http.ResponseWriter, r *http.Request, req Request) {
 		if to := there.Load(); to != nil {
 			select {
 			case *to <- e:
-			default: // the caller reads too slowly; history has it
+			default: // The caller reads too slowly; history has it
 			}
 		}
 	})
@@ -252,7 +252,7 @@ func (r Request) check() error {
 		if err := netwatch.CheckField(key); err != nil {
 			return err
 		}
-		if strings.ContainsRune(key+value, 0) { // programs could not be given it
+		if strings.ContainsRune(key+value, 0) { // Programs could not be given it
 			return fmt.Errorf("the field %q has a NUL in it", key)
 		}
 	}
@@ -304,7 +304,7 @@ func (s server) status(w http.ResponseWriter, r *http.Request) {
 func (s server) metrics(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", metricsType)
 	if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(callerTime)); err == nil {
-		_ = s.daemon.Metrics().write(w, s.daemon.Status()) // a caller that does not take it is gone
+		_ = s.daemon.Metrics().write(w, s.daemon.Status()) // A caller that does not take it is gone
 	}
 }
 
@@ -343,7 +343,7 @@ func newLines(w http.ResponseWriter) lines {
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	l := lines{json.NewEncoder(w), http.NewResponseController(w)}
 	if l.control.SetWriteDeadline(time.Now().Add(callerTime)) == nil {
-		_ = l.control.Flush() // a follower sees at once that it is connected
+		_ = l.control.Flush() // A follower sees at once that it is connected
 	}
 	return l
 }

@@ -69,7 +69,7 @@ func (s *Sockets) Admit(users []uint32) error {
 		case s.path + ofSources:
 			err := access.Admit(name, users)
 			if len(users) == 0 && errors.Is(err, fs.ErrPermission) {
-				err = nil // it is another's, as systemd has it, and nobody is to be let in
+				err = nil // It is another's, as systemd has it, and nobody is to be let in
 			}
 			errs = append(errs, err)
 		}
@@ -107,7 +107,7 @@ const heldOrElsewhere = "have systemd hold it: systemctl unmask netwatch.socket 
 
 // create makes the sockets where systemd does not hold them.
 func create(path string) (all []*net.UnixListener, err error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // every user may ask for the status
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // Every user may ask for the status
 		return nil, netwatch.WithHint(fmt.Errorf("making the directory of the control socket: %w", err), heldOrElsewhere)
 	}
 	if c, err := net.Dial("unix", path); err == nil {
@@ -123,7 +123,7 @@ func create(path string) (all []*net.UnixListener, err error) {
 		}
 		all = append(all, l)
 	}
-	if err := os.Chmod(path, 0o666); err != nil { //nolint:gosec // see above
+	if err := os.Chmod(path, 0o666); err != nil { //nolint:gosec // See above
 		closeAll(all)
 		return nil, fmt.Errorf("opening the control socket to all users: %w", err)
 	}

@@ -67,7 +67,7 @@ func (s stream) send(b []byte) error {
 
 // receive reads at least one byte; errBroken is the end, errLate the deadline.
 func (s stream) receive(b []byte, deadline time.Time) (int, error) {
-	if !wait([]unix.PollFd{{Fd: int32(s), Events: unix.POLLIN}}, deadline) { //nolint:gosec // descriptors are small
+	if !wait([]unix.PollFd{{Fd: int32(s), Events: unix.POLLIN}}, deadline) { //nolint:gosec // Descriptors are small
 		return 0, errLate
 	}
 	n, err := unix.Read(int(s), b)

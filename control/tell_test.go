@@ -212,7 +212,7 @@ func TestTellFullQueue(t *testing.T) {
 	go func() { // Makes room while Tell knocks, and then answers it.
 		_, _ = l.Accept()
 		if c, err := l.Accept(); err == nil {
-			_, _ = c.Read(make([]byte, 4096)) // who closes before that resets the connection
+			_, _ = c.Read(make([]byte, 4096)) // Who closes before that resets the connection
 			_, _ = io.WriteString(c, answerOK)
 			_ = c.Close()
 		}

@@ -70,7 +70,7 @@ func (d controlled) sourceOf(r control.Request) (string, error) {
 		if f, ok := s.Settings.(sources.SpokenFor); ok && f.MayFire(r.UID) {
 			return s.Name, nil
 		}
-		name = s.Name // root may fire for each of them
+		name = s.Name // Root may fire for each of them
 	}
 	return name, nil
 }

@@ -30,7 +30,7 @@ type journal struct {
 
 // WriteLevel hands over one line.
 func (j journal) WriteLevel(level zerolog.Level, line []byte) (int, error) {
-	line = netwatch.Harmless(line, "\n") // for the terminal of who reads the journal
+	line = netwatch.Harmless(line, "\n") // For the terminal of who reads the journal
 	priority, ok := priorities[level]
 	if !ok {
 		priority = systemd.PriInfo

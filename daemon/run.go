@@ -131,7 +131,7 @@ func (d *Daemon) started(ctx context.Context) {
 	d.probe(looking, "")
 	cancel()
 	if ctx.Err() == nil {
-		_ = d.emit(netwatch.NewEvent(netwatch.Started, "netwatch", nil)) // refused only while netwatch ends
+		_ = d.emit(netwatch.NewEvent(netwatch.Started, "netwatch", nil)) // Refused only while netwatch ends
 	}
 }
 
@@ -167,6 +167,6 @@ func (d *Daemon) tell(state string) {
 // monotonic is the clock that systemd wants beside RELOADING=1, in microseconds.
 func monotonic() int64 {
 	var now unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) // the clock always exists
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) // The clock always exists
 	return now.Nano() / 1000
 }

@@ -170,7 +170,7 @@ func (s *stage) lie(ctx context.Context) error {
 	s.servers[0].Set(lie)
 	asked := s.servers[0].Requests()
 	deadline := time.Now().Add(patience)
-	for s.servers[0].Requests() < asked+2 { // the second time, the first answer has been dealt with
+	for s.servers[0].Requests() < asked+2 { // The second time, the first answer has been dealt with
 		if ctx.Err() != nil || time.Now().After(deadline) {
 			return errors.New("the lying server was not asked")
 		}
@@ -234,7 +234,7 @@ func (s *stage) follow(ctx context.Context) error {
 		return err
 	}
 	entries := make(chan netwatch.Entry)
-	go read(ctx, out, entries) // ends with the daemon, and with it the pipe
+	go read(ctx, out, entries) // Ends with the daemon, and with it the pipe
 	s.entries = entries
 	return nil
 }

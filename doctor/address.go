@@ -152,7 +152,7 @@ func checkDomains(ctx context.Context, s *scene) (found []Finding) {
 		for _, domain := range t.Domains {
 			all, err := net.DefaultResolver.LookupNetIP(ctx, "ip", domain)
 			if missing := new(net.DNSError); errors.As(err, &missing) && missing.IsNotFound && len(t.Domains) > 1 {
-				continue // a realm need not be a host
+				continue // A realm need not be a host
 			}
 			f := judgeDomain(domain, all, err, known)
 			if !slices.Contains(found, f) {

@@ -146,7 +146,7 @@ func (s *scene) make(ctx context.Context, c check) []Finding {
 		return []Finding{{Unknown, c.name, "not looked at without a configuration", ""}}
 	}
 	if c.configured {
-		s.told() // within a deadline of its own, not out of theirs who need it
+		s.told() // Within a deadline of its own, not out of theirs who need it
 	}
 	ctx, cancel := context.WithTimeout(ctx, checkTime)
 	defer cancel()

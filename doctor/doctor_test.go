@@ -55,7 +55,7 @@ func TestJudgeServers(t *testing.T) {
 		said   []sources.Answer
 		some   bool
 		levels []Level
-		words  string // of the last
+		words  string // Of the last
 	}{
 		{"all agree", said("203.0.113.1", "203.0.113.1", "203.0.113.1"), true, []Level{OK}, "said by 3 of 3"},
 		{"one is silent", said("203.0.113.1", "", "203.0.113.1"), true, []Level{OK}, "said by 2 of 3"},

@@ -38,7 +38,7 @@ type Client struct {
 // Prepare connects, so that systemd starts a helper: to start takes it ten times
 // as long as to rewrite a file.
 func (c *Client) Prepare() {
-	conn, err := net.Dial("unix", c.Socket) // which waits for nobody
+	conn, err := net.Dial("unix", c.Socket) // Which waits for nobody
 	if err != nil {
 		return // Rotate will say why
 	}

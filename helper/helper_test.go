@@ -107,7 +107,7 @@ func TestPrepare(t *testing.T) {
 	c, file, ends := serve(t)
 	c.Prepare()
 	socket := c.Socket
-	c.Socket = filepath.Join(t.TempDir(), "none") // nobody else can be asked
+	c.Socket = filepath.Join(t.TempDir(), "none") // Nobody else can be asked
 	if got, asked := c.Rotate(t.Context(), rotation(file), nil); !asked || got.Outcome != netwatch.Changed {
 		t.Errorf("%v %+v", asked, got)
 	}
@@ -171,7 +171,7 @@ func TestPreparedInVain(t *testing.T) {
 		t.Error(err)
 	}
 	wantFile(t, file, before)
-	(&Client{Socket: filepath.Join(t.TempDir(), "none")}).Prepare() // nobody is there
+	(&Client{Socket: filepath.Join(t.TempDir(), "none")}).Prepare() // Nobody is there
 }
 
 // Blanks alone are no request, and are refused as one.
@@ -203,7 +203,7 @@ func TestSpareTime(t *testing.T) {
 		second, _ := net.Pipe()
 		c.keep(second)
 		<-time.After(2 * time.Second)
-		_ = other.SetReadDeadline(time.Now().Add(time.Second)) // a pipe takes any
+		_ = other.SetReadDeadline(time.Now().Add(time.Second)) // A pipe takes any
 		if _, err := other.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 			t.Errorf("after its time, it is not closed: %v", err)
 		}

@@ -84,7 +84,7 @@ func (s Server) Serve(ctx context.Context, conn *net.UnixConn) error {
 	var result netwatch.Result
 	if err == nil {
 		if _, end := text.Peek(1); errors.Is(end, io.EOF) {
-			return nil // there was no request: a daemon has helpers start in advance
+			return nil // There was no request: a daemon has helpers start in advance
 		}
 		result, err = s.answer(ctx, in, out)
 	}

@@ -190,7 +190,7 @@ func TestSettleIsNotProlonged(t *testing.T) {
 			return netwatch.Result{Outcome: netwatch.Changed}
 		}))))
 		defer b.close(t)
-		for range 10 { // one every 0.2 s, for 2 s
+		for range 10 { // One every 0.2 s, for 2 s
 			b.accept(t)
 			time.Sleep(200 * time.Millisecond)
 		}
@@ -656,7 +656,7 @@ func TestFailedRunLeavesItsDutiesToANewerEvent(t *testing.T) {
 		defer b.close(t)
 		b.accept(t)
 		time.Sleep(time.Second)
-		b.accept(t) // while the unit is being restarted
+		b.accept(t) // While the unit is being restarted
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		expect(t, b.did(), "gate: changed", "unit: failed", "r ended: failed", "gate: unchanged", "unit: changed",

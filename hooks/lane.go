@@ -136,7 +136,7 @@ func (l *lane) schedule() {
 func (l *lane) start() {
 	l.mu.Lock()
 	if l.closed || l.running != nil || l.waiting == nil || time.Now().Before(l.waiting.due) {
-		l.schedule() // the timer was set for a run that has been replaced
+		l.schedule() // The timer was set for a run that has been replaced
 		l.mu.Unlock()
 		return
 	}
@@ -149,7 +149,7 @@ func (l *lane) start() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if again != nil && l.rule != rule {
-		again.next = 0 // a reload has put another rule in force: it does all of that one's steps
+		again.next = 0 // A reload has put another rule in force: it does all of that one's steps
 	}
 	l.requeue(again)
 	l.running, l.doing = nil, nil
@@ -246,7 +246,7 @@ func (l *lane) again(rule *Rule, r *run, result netwatch.Result) *run {
 		}
 		r.due = now.Add(r.pauses.NextBackOff())
 		if r.due.After(r.giveUp) {
-			r.due = r.giveUp // the last try
+			r.due = r.giveUp // The last try
 		}
 	}
 	e, retry := l.entry(rule, r, result), r.due
@@ -254,7 +254,7 @@ func (l *lane) again(rule *Rule, r *run, result netwatch.Result) *run {
 	r.tried = &e
 	l.tell(r, e)
 	if result.Outcome == netwatch.Failed {
-		r.watches = nil // who waits is told now; the retry may take an hour
+		r.watches = nil // Who waits is told now; the retry may take an hour
 		if !r.failed {
 			l.told.add(rule, r, e)
 		}

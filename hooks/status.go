@@ -60,7 +60,7 @@ func (d *Dispatcher) Status() []RuleStatus {
 	}
 	for _, name := range slices.Sorted(maps.Keys(failures)) {
 		isOf := func(r *Rule) bool { return r.Name == name }
-		if !slices.ContainsFunc(d.table.rules, isOf) { // it has another name now, or is gone
+		if !slices.ContainsFunc(d.table.rules, isOf) { // It has another name now, or is gone
 			f := failures[name]
 			all = append(all, RuleStatus{Name: name, Failed: &f})
 		}

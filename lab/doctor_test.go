@@ -147,7 +147,7 @@ func doctorBreaks() []doctorBreak {
 	add("unit dead", YunoHost.Unit, "inactive", "systemctl stop "+YunoHost.Unit, "systemctl start "+YunoHost.Unit)
 	add("unit disabled", YunoHost.Unit, "disabled", "systemctl disable "+YunoHost.Unit+" 2>&1", "systemctl enable "+
 		YunoHost.Unit+" 2>&1")
-	all[len(all)-1].Level = "warning" // it runs
+	all[len(all)-1].Level = "warning" // It runs
 	do, undo = kept("/etc/hosts", "sed -i s/^"+FirstPublic.String()+"/203.0.113.77/ /etc/hosts")
 	add("domain elsewhere", doctorDomain, "leads to 203.0.113.77", do, undo)
 	do, undo = kept(pair+"/crt.pem",

@@ -35,7 +35,7 @@ func TestGrantOpens(t *testing.T) {
 	for _, c := range []Coturn{YunoHost, Debian} {
 		t.Run(c.Unit, func(t *testing.T) {
 			fresh(t, c)
-			watching(t, sourceAddress()+ruleCoturn(c.File, c.Unit), FirstPublic) // whatever was open is closed
+			watching(t, sourceAddress()+ruleCoturn(c.File, c.Unit), FirstPublic) // Whatever was open is closed
 			before := acls(t, c)
 			must(t, server.WriteFile("/etc/netwatch/netwatch.toml", following(c), 0o644))
 			shell(t, "systemctl restart netwatch.service")

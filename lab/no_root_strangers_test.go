@@ -263,7 +263,7 @@ func TestHeldDirectory(t *testing.T) {
 	}
 	must(t, server.WriteFile("/etc/netwatch/netwatch.toml", shell(t, "cat /etc/netwatch/netwatch.toml")+
 		"\n[source.file]\nfiles = [\""+YunoHost.File+"\"]\n", 0o644))
-	shell(t, "systemctl stop netwatch.service") // which lets the run that waits for its helper end
+	shell(t, "systemctl stop netwatch.service") // Which lets the run that waits for its helper end
 	began := time.Now()
 	shell(t, "systemctl start netwatch.service")
 	if took := time.Since(began); took > 15*time.Second {

@@ -357,7 +357,7 @@ func actedOn(t *testing.T, fingerprint string) {
 // It stays up however often it is killed.
 func TestNoStartLimit(t *testing.T) {
 	const dir = "/etc/systemd/system/netwatch.service.d"
-	must(t, server.WriteFile(dir+"/lab-fast.conf", "[Service]\nRestartSec=0\n", 0o644)) // so that a limit would be reached
+	must(t, server.WriteFile(dir+"/lab-fast.conf", "[Service]\nRestartSec=0\n", 0o644)) // So that a limit would be reached
 	t.Cleanup(func() {
 		if _, err := server.Exec(context.Background(), "sh", "-c", "rm "+dir+
 			"/lab-fast.conf; systemctl daemon-reload"); err != nil {

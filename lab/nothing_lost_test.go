@@ -71,7 +71,7 @@ func TestFiredWhileRestarting(t *testing.T) {
 		shell(t, "netwatch fire mark --no-wait")
 		fired++
 	}
-	shell(t, "netwatch fire mark") // a run of the last daemon: all before it have ended
+	shell(t, "netwatch fire mark") // A run of the last daemon: all before it have ended
 	t.Logf("%d events fired in %v, the rule ran %d times", fired, time.Since(began).Round(time.Millisecond), marks(t))
 	if n := marks(t); n < 5 || n > fired+1 {
 		t.Errorf("%d events, and the rule ran %d times", fired, n)

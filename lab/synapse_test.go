@@ -342,7 +342,7 @@ func testNotice(t *testing.T) {
 	must(t, err)
 	room, err := home.NewRoom(t.Context(), token)
 	must(t, err)
-	must(t, install()) // which makes the group
+	must(t, install()) // Which makes the group
 	must(t, server.WriteFile("/etc/netwatch/matrix.header", "Authorization: Bearer "+token+"\n", 0o640))
 	shell(t, "chgrp netwatch /etc/netwatch/matrix.header")
 	coturn := FirstSynapse.Coturn

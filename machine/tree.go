@@ -26,7 +26,7 @@ const maxFile = 1 << 20
 func (t Tree) Resolve(name string) (string, error) {
 	place, left, err := netwatch.Hops(string(t), name, func(netwatch.Hop) error { return nil })
 	missing := errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR)
-	if missing && !slices.Contains(left, "..") { // nobody knows what that is above
+	if missing && !slices.Contains(left, "..") { // Nobody knows what that is above
 		place, err = path.Join(place, path.Join(left...)), nil
 	}
 	return t.Host(place), err
@@ -62,7 +62,7 @@ func (t Tree) Has(name string) bool {
 // Glob are the names that fit a pattern (path.Match), sorted. Where we may not
 // look there is nothing.
 func (t Tree) Glob(pattern string) []string {
-	found, _ := filepath.Glob(t.Host(pattern)) // our patterns are right
+	found, _ := filepath.Glob(t.Host(pattern)) // Our patterns are right
 	for i := range found {
 		found[i] = t.name(found[i])
 	}

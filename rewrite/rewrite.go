@@ -106,7 +106,7 @@ func (f *File) mayWrite() error {
 	err = f.way.Do(func() error {
 		return unix.Faccessat2(f.way.Dir(), ".", unix.W_OK|unix.X_OK, unix.AT_EACCESS)
 	})
-	if errors.Is(err, unix.EROFS) { // which the kernel says before it looks whose it is
+	if errors.Is(err, unix.EROFS) { // Which the kernel says before it looks whose it is
 		err = f.way.CheckWriteDir(leader)
 	}
 	if err == nil {

@@ -120,7 +120,7 @@ func (p *Plan) attributes(file string) (a attributes, err error) {
 	if err != nil {
 		return a, err
 	}
-	st := info.Sys().(*syscall.Stat_t) // it is one on Linux
+	st := info.Sys().(*syscall.Stat_t) // It is one on Linux
 	a = attributes{Mode: st.Mode & 0o7777, UID: int(st.Uid), GID: int(st.Gid)}
 	a.Xattrs, err = xattrs(host)
 	return a, err

@@ -88,7 +88,7 @@ func (r *Restore) Apply(done func(Change)) error {
 			return fmt.Errorf("restoring %s: %w", c.File, netwatch.WithoutPath(err))
 		}
 		if made := r.entries[i].Made; made != "" {
-			_ = os.Remove(r.tree.Host(made)) // if nothing else has come into it
+			_ = os.Remove(r.tree.Host(made)) // If nothing else has come into it
 		}
 		done(c)
 	}

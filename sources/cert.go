@@ -96,7 +96,7 @@ func readPair(file string, keys []string, named bool) (sight, error) {
 	if err := whole(chain); err != nil {
 		return sight{}, passing{fmt.Errorf("reading %s: %w", file, err)}
 	}
-	var other error // a key that is not this one's: what lies beside it may be
+	var other error // A key that is not this one's: what lies beside it may be
 	for _, key := range keys {
 		text, err := readFile(key)
 		defer clear(text)

@@ -124,7 +124,7 @@ func TestRenewedWhileDown(t *testing.T) {
 	l.none(t)
 	write(t, file, pairs()[1].chain)
 	write(t, dir+"/key.pem", pairs()[1].key)
-	stop = l.start(t, f) // the same can run again
+	stop = l.start(t, f) // The same can run again
 	wantRenewal(t, l.next(t), file, pairs()[0], pairs()[1])
 	stop()
 	l.start(t, l.follower(settings, "cert"))
@@ -220,7 +220,7 @@ func TestBrokenPair(t *testing.T) {
 			t.Error(got, f.Trouble())
 		}
 		write(t, dir+"/a.crt", pairs()[1].chain)
-		time.Sleep(time.Minute) // a look, which finds it broken
+		time.Sleep(time.Minute) // A look, which finds it broken
 		write(t, dir+"/a.key", pairs()[1].key)
 		began := time.Now()
 		if <-l.accepted; time.Since(began) > time.Second {

@@ -27,7 +27,7 @@ func clockJumps(ctx context.Context) (<-chan struct{}, error) {
 	}
 	jumps := make(chan struct{}, 1)
 	context.AfterFunc(ctx, func() { _ = timer.Close() })
-	go watchClock(timer, jumps) // ends when the timer is closed
+	go watchClock(timer, jumps) // Ends when the timer is closed
 	return jumps, nil
 }
 
@@ -39,7 +39,7 @@ func watchClock(timer *os.File, jumps chan<- struct{}) {
 		}
 		select {
 		case jumps <- struct{}{}:
-		default: // one is waiting already
+		default: // One is waiting already
 		}
 		if arm(timer) != nil {
 			return

@@ -292,7 +292,7 @@ var ways = []way{
 		},
 		renew: func(t *testing.T, dir string, _ int, p issued) {
 			at := dir + "/example.org_ecc/"
-			write(t, at+"example.org.cer", p.leaf) // opened with O_TRUNC
+			write(t, at+"example.org.cer", p.leaf) // Opened with O_TRUNC
 			write(t, at+"ca.cer", p.ca)
 			write(t, at+"example.org.key", p.key)
 			write(t, at+"fullchain.cer", p.chain)
@@ -523,7 +523,7 @@ func TestAncestors(t *testing.T) {
 			if got := l.next(t).Fields; got["old"] != test.old || got["new"] != netwatch.Fingerprint([]byte("new")) {
 				t.Error(got)
 			}
-			replace(t, file, "newer") // where it is now: nothing above moves
+			replace(t, file, "newer") // Where it is now: nothing above moves
 			if got := l.next(t).Fields; got["new"] != netwatch.Fingerprint([]byte("newer")) {
 				t.Error(got)
 			}

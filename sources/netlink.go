@@ -131,7 +131,7 @@ func (s *netlinkSource) Run(ctx context.Context, emit func(netwatch.Event) error
 		return err
 	}
 	woken, deaf := make(chan struct{}, 1), make(chan error, 1)
-	go func() { deaf <- listen(k, woken) }() // ends when k is closed
+	go func() { deaf <- listen(k, woken) }() // Ends when k is closed
 	err = s.watch(ctx, k, woken, deaf, emit)
 	return errors.Join(err, k.Close())
 }
@@ -150,7 +150,7 @@ func listen(k kernel, woken chan struct{}) error {
 func wake(woken chan struct{}) {
 	select {
 	case woken <- struct{}{}:
-	default: // there is one already
+	default: // There is one already
 	}
 }
 
@@ -168,7 +168,7 @@ func (s *netlinkSource) watch(
 		rest := max(gatherTime, restFactor*time.Since(began))
 		ended, heard := time.Now(), true
 		switch {
-		case quiet && s.grows(is): // what is there is there, whatever else is under way
+		case quiet && s.grows(is): // What is there is there, whatever else is under way
 			heard = s.tell(is, emit)
 		case !quiet && whole && len(woken) == 0, unsure == mostTorn:
 			unsure = 0
@@ -226,7 +226,7 @@ func (s *netlinkSource) grows(is network) bool {
 // that was accepted. If not, the next look compares with what was: who is told of
 // a change twice looks twice.
 func (s *netlinkSource) tell(is network, emit func(netwatch.Event) error) (heard bool) {
-	was := is // of the first look
+	was := is // Of the first look
 	if s.was != nil {
 		was = *s.was
 	}

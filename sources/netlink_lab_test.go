@@ -34,7 +34,7 @@ type netns struct {
 func newNetns(t *testing.T) *netns {
 	t.Helper()
 	n, ready := &netns{do: make(chan func())}, make(chan error)
-	go func() { // ends with the test, and its thread with it, because that stays locked
+	go func() { // Ends with the test, and its thread with it, because that stays locked
 		runtime.LockOSThread()
 		err := unix.Unshare(unix.CLONE_NEWNET)
 		if err == nil {
@@ -50,7 +50,7 @@ func newNetns(t *testing.T) *netns {
 	}
 	t.Cleanup(func() {
 		close(n.do)
-		_ = n.file.Close() // nothing was written
+		_ = n.file.Close() // Nothing was written
 	})
 	n.ip(t, "link set lo up", "link add zz0 type veth peer name zz1", "link set zz1 up", "link set zz0 up")
 	return n
@@ -155,7 +155,7 @@ func (n *netns) awaitLinks(t *testing.T, watches func(string) bool) {
 	if n.inside(func() { k, err = openKernel(watches) }); err != nil {
 		t.Fatal(err)
 	}
-	defer k.Close() // nothing was written
+	defer k.Close() // Nothing was written
 	for {
 		is, _, err := k.Read()
 		if err != nil {
@@ -177,18 +177,18 @@ func (w *watch) start(t *testing.T) {
 	w.spy = &spy{read: make(chan struct{}, 2), hold: make(chan struct{}, 1)}
 	w.cancel, w.ended = cancel, make(chan error, 1)
 	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread is of no use to others
+		runtime.LockOSThread() // And never unlocked: the thread is of no use to others
 		if err := unix.Setns(int(w.net.file.Fd()), unix.CLONE_NEWNET); err != nil {
 			w.ended <- err
 			return
 		}
 		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, nobody, nobody, nobody); errno != 0 {
-			w.ended <- errno // of this thread alone
+			w.ended <- errno // Of this thread alone
 			return
 		}
 		w.ended <- w.source.Run(ctx, w.emit)
 	}()
-	for range 2 { // the first look is over when the second begins, which has no reason
+	for range 2 { // The first look is over when the second begins, which has no reason
 		select {
 		case <-w.spy.read:
 		case err := <-w.ended:
@@ -489,7 +489,7 @@ func TestNetlinkEachGroupWakes(t *testing.T) {
 	if n.inside(func() { k, err = openKernel(anything) }); err != nil {
 		t.Fatal(err)
 	}
-	defer k.Close() // nothing was written
+	defer k.Close() // Nothing was written
 	within := func(d time.Duration) error {
 		if err := k.(*rtnetlink).told.SetReadDeadline(time.Now().Add(d)); err != nil {
 			t.Fatal(err)
@@ -501,7 +501,7 @@ func TestNetlinkEachGroupWakes(t *testing.T) {
 			err = within(d)
 		}
 	}
-	quiet(3 * time.Second) // until no link-local address is tentative any more
+	quiet(3 * time.Second) // Until no link-local address is tentative any more
 	for _, line := range []string{
 		"link set eth0 alias cable",
 		"addr change 192.168.50.2/24 dev eth0 valid_lft 1000 preferred_lft 900",
@@ -586,10 +586,10 @@ func TestNetlinkLosesMessages(t *testing.T) {
 	n := newNetns(t)
 	n.ip(t, cable...)
 	w := n.follow(t, only("eth0", "p0"))
-	if err := w.spy.told.SetReadBuffer(1); err != nil { // the kernel's least
+	if err := w.spy.told.SetReadBuffer(1); err != nil { // The kernel's least
 		t.Fatal(err)
 	}
-	w.spy.hold <- struct{}{} // it may still hear one
+	w.spy.hold <- struct{}{} // It may still hear one
 	n.ip(t, append(burst("p0", 500), "addr add 192.168.50.9/24 dev eth0")...)
 	if dropped := n.dropped(t); dropped == 0 {
 		t.Error("the kernel dropped nothing")

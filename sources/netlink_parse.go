@@ -151,7 +151,7 @@ func (r *reading) route(b []byte) error {
 		return err
 	}
 	link := r.names[one.index]
-	if b[7] != unix.RTN_UNICAST { // it refuses, as RTN_UNREACHABLE, wherever it seems to lead
+	if b[7] != unix.RTN_UNICAST { // It refuses, as RTN_UNREACHABLE, wherever it seems to lead
 		link = ""
 	}
 	if _, other := r.routes[family]; !other || rank < r.ranks[family] {
@@ -172,7 +172,7 @@ func (h *nextHop) add(kind uint16, value []byte) {
 		h.index = number(value)
 	case unix.RTA_GATEWAY:
 		h.gateway, _ = netip.AddrFromSlice(value)
-	case unix.RTA_VIA: // a family of two bytes and an address of that family
+	case unix.RTA_VIA: // A family of two bytes and an address of that family
 		h.gateway, _ = netip.AddrFromSlice(value[min(2, len(value)):])
 	}
 }

@@ -104,7 +104,7 @@ func TestReadCutOff(t *testing.T) {
 	right, _, _ := readMessages(all, anything)
 	truth := right.text()
 	for i, whole := range slices.Clone(all) {
-		for n := range min(len(whole.Data), 80) { // after that, links have only what does not count
+		for n := range min(len(whole.Data), 80) { // After that, links have only what does not count
 			all[i].Data = whole.Data[:n]
 			is, _, err := readMessages(all, anything)
 			if n < unix.SizeofIfAddrmsg && err == nil {

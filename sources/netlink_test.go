@@ -132,7 +132,7 @@ func (l *hearer) refused(what string) {
 // within checks what is told in a span of time, which passes.
 func (l *hearer) within(t *testing.T, span time.Duration, want ...string) {
 	t.Helper()
-	<-time.After(span) // by the clock of the bubble
+	<-time.After(span) // By the clock of the bubble
 	synctest.Wait()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -164,7 +164,7 @@ func inBubble(t *testing.T, is string, f func(t *testing.T, k *fakeKernel, l *he
 func TestNetlinkFirstLookIsSilent(t *testing.T) {
 	inBubble(t, "eth0+ eth0/192.0.2.1 eth0>192.0.2.254", func(t *testing.T, k *fakeKernel, l *hearer) {
 		l.within(t, time.Hour)
-		k.become("eth0+ eth0/192.0.2.1 eth0>192.0.2.254") // a lifetime, or anything
+		k.become("eth0+ eth0/192.0.2.1 eth0>192.0.2.254") // A lifetime, or anything
 		l.within(t, time.Hour)
 	})
 }
@@ -228,7 +228,7 @@ func TestNetlinkTornLook(t *testing.T) {
 func TestNetlinkChangeWhileLooking(t *testing.T) {
 	inBubble(t, "eth0/192.0.2.1", func(t *testing.T, k *fakeKernel, l *hearer) {
 		k.during = func() {
-			if len(k.reads) == 2 { // that sees nothing, and the message is there at its end
+			if len(k.reads) == 2 { // That sees nothing, and the message is there at its end
 				k.is = ""
 				k.messages <- nil
 				<-time.After(time.Millisecond)
@@ -267,7 +267,7 @@ func TestNetlinkSilentChange(t *testing.T) {
 	inBubble(t, "eth0+ eth0>192.0.2.254", func(t *testing.T, k *fakeKernel, l *hearer) {
 		k.become("eth0- eth0>192.0.2.254")
 		l.within(t, 2*gatherTime, "link eth0 up>down")
-		k.quietly("eth0-") // later than the look that the message brought
+		k.quietly("eth0-") // Later than the look that the message brought
 		l.within(t, secondLook+gatherTime, "route eth0 192.0.2.254>")
 		l.within(t, time.Hour)
 		k.quietly("eth0- eth0/192.0.2.1")

@@ -75,7 +75,7 @@ func (w *pathWatch) arm() error {
 	}
 	for dir := range before {
 		if !w.dirs[dir] {
-			_ = w.notify.Remove(dir) // it may have gone by itself
+			_ = w.notify.Remove(dir) // It may have gone by itself
 		}
 	}
 	slices.SortFunc(all, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
@@ -87,7 +87,7 @@ func (w *pathWatch) arm() error {
 // that is deleted, unmounted or replaced by another of its name.
 func (w *pathWatch) armPath(path string) (all []error) {
 	failed := map[netwatch.Hop]error{}
-	_, _, _ = netwatch.Hops("/", path, func(h netwatch.Hop) error { // where the way ends is for the reader to say
+	_, _, _ = netwatch.Hops("/", path, func(h netwatch.Hop) error { // Where the way ends is for the reader to say
 		w.names[h.Name], w.dirs[h.Dir] = true, true
 		if err := w.add(w.notify, h.Dir); err != nil {
 			failed[h] = err

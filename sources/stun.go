@@ -352,7 +352,7 @@ func (s *stunSource) poll(ctx context.Context, emit func(netwatch.Event) error, 
 	results := make([]netwatch.Result, len(s.views))
 	for range s.views {
 		h := <-ends
-		if ctx.Err() != nil { // cut short: silence means nothing
+		if ctx.Err() != nil { // Cut short: silence means nothing
 			results[h.view] = netwatch.Failure(fmt.Errorf("asking %s: %w", s.name, context.Cause(ctx)))
 			continue
 		}

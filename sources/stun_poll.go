@@ -86,7 +86,7 @@ func (v *view) note(answers []Answer, known, believed netip.Addr, err error) {
 	}
 	silent := !slices.ContainsFunc(answers, func(a Answer) bool { return a.Err == nil })
 	if err != nil && known.IsValid() && !silent {
-		err = nil // the claims say it
+		err = nil // The claims say it
 	}
 	was := v.trouble
 	v.trouble = err
@@ -241,16 +241,16 @@ func (r *round) over() bool {
 	switch {
 	case left == 0:
 		return true
-	case r.confirmed(): // who was asked before and is slow may yet differ, and nothing waits for us
+	case r.confirmed(): // Who was asked before and is slow may yet differ, and nothing waits for us
 		return r.due || r.asked == len(r.answers)
 	}
 	votes := tally(r.answers)
-	counts := [2]int{} // of the first and the second
+	counts := [2]int{} // Of the first and the second
 	for i := range min(len(votes), len(counts)) {
 		counts[i] = len(votes[i].by)
 	}
 	switch {
-	case counts[1] >= r.agree: // disputed for good
+	case counts[1] >= r.agree: // Disputed for good
 		return true
 	case counts[0] >= r.agree:
 		return r.waited || counts[1]+left < r.agree
@@ -274,7 +274,7 @@ func hostOf(a netip.Addr) netip.Prefix {
 	if a = a.Unmap(); a.Is6() {
 		bits = 64
 	}
-	host, _ := a.Prefix(bits) // of no address there is none
+	host, _ := a.Prefix(bits) // Of no address there is none
 	return host
 }
 

@@ -124,7 +124,7 @@ func TestFailingServerIsRemembered(t *testing.T) {
 		s := w.source(2, dead, honest(first, 5*ms), honest(first, 5*ms))
 		change := func(to netip.Addr) time.Duration {
 			w.says["b"], w.says["c"] = honest(to, 5*ms), honest(to, 5*ms)
-			_, took := w.poll(t, s, false) // it is a's turn
+			_, took := w.poll(t, s, false) // It is a's turn
 			w.poll(t, s, false)
 			w.poll(t, s, false)
 			return took
@@ -347,7 +347,7 @@ func TestProbeGetsItsOwnPoll(t *testing.T) {
 		s := w.source(2, dead, dead, dead)
 		var took []time.Duration
 		run(t, s, w, time.Second, func() {
-			time.Sleep(10 * ms) // into the first poll
+			time.Sleep(10 * ms) // Into the first poll
 			w.mu.Lock()
 			for _, server := range []Server{"a", "b", "c"} {
 				w.says[server] = honest(first, 50*ms)
@@ -356,7 +356,7 @@ func TestProbeGetsItsOwnPoll(t *testing.T) {
 			var wg sync.WaitGroup
 			for i := range 5 {
 				wg.Go(func() {
-					time.Sleep(min(time.Duration(i), 1) * ms * 20) // all but the first come into its poll
+					time.Sleep(min(time.Duration(i), 1) * ms * 20) // All but the first come into its poll
 					began := time.Now()
 					if r := s.Probe(t.Context()); r.Outcome != netwatch.Unchanged {
 						t.Errorf("%+v", r)
@@ -404,7 +404,7 @@ func TestProbeOfAStoppedSource(t *testing.T) {
 		results := make(chan netwatch.Result, 2)
 		go func() { _ = s.Run(ctx, w.emit) }()
 		synctest.Wait()
-		for range 2 { // the second waits for the first to be served
+		for range 2 { // The second waits for the first to be served
 			go func() { results <- s.Probe(t.Context()) }()
 			synctest.Wait()
 		}
@@ -528,7 +528,7 @@ func TestAnswerFromElsewhere(t *testing.T) {
 
 // A name is looked up each time, for the family that is asked.
 func TestQueryByName(t *testing.T) {
-	server, err := stuntest.Listen("127.0.0.1:0") // which is localhost
+	server, err := stuntest.Listen("127.0.0.1:0") // Which is localhost
 	if err != nil {
 		t.Fatal(err)
 	}

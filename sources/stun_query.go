@@ -32,7 +32,7 @@ func (s *Server) UnmarshalText(text []byte) error {
 		host = strings.TrimSuffix(bare, "]")
 	} else if _, err := netip.ParseAddr(host); err != nil && strings.Contains(host, ":") {
 		if host, port, err = net.SplitHostPort(host); err != nil {
-			host = "" // it cannot be right
+			host = "" // It cannot be right
 		}
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
@@ -43,7 +43,7 @@ func (s *Server) UnmarshalText(text []byte) error {
 	}
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
 	if notLiteral == nil {
-		host = addr.Unmap().String() // one address, one text
+		host = addr.Unmap().String() // One address, one text
 	}
 	*s = Server(net.JoinHostPort(host, strconv.FormatUint(n, 10)))
 	return nil
@@ -79,7 +79,7 @@ func (s Server) host() string {
 	if literal, err := netip.ParseAddrPort(string(s)); err == nil {
 		return hostOf(literal.Addr()).String()
 	}
-	host, _, _ := net.SplitHostPort(string(s)) // it was parsed
+	host, _, _ := net.SplitHostPort(string(s)) // It was parsed
 	return host
 }
 
@@ -104,7 +104,7 @@ func (s Server) lookup(ctx context.Context, family netwatch.Family) (netip.AddrP
 	if err != nil {
 		return netip.AddrPort{}, fmt.Errorf("looking up %s: %w", host, err)
 	}
-	one := addrs[rand.N(len(addrs))].Unmap() //nolint:gosec // any will do: another one next time if it is dead
+	one := addrs[rand.N(len(addrs))].Unmap() //nolint:gosec // Any will do: another one next time if it is dead
 	return netip.AddrPortFrom(one, uint16(n)), nil
 }
 
@@ -173,7 +173,7 @@ const preferPublic = 2
 func (s *STUN) prepare(network, _ string, c syscall.RawConn) error {
 	var err error
 	controlErr := c.Control(func(fd uintptr) {
-		if network == "udp6" { // a preference only: it matters little if it is refused
+		if network == "udp6" { // A preference only: it matters little if it is refused
 			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_ADDR_PREFERENCES, preferPublic)
 		}
 		if s.Interface != "" {

@@ -87,7 +87,7 @@ func TestQueryBelievesNothingElse(t *testing.T) {
 				t.Errorf("it believed %s", a.Address)
 			}
 			if name == "error response" {
-				return // which ends the wait: it has our transaction id
+				return // Which ends the wait: it has our transaction id
 			}
 			server.Behave(stuntest.After(b, stuntest.Answer))
 			if a := ask(t, settings(t, server)); a.Err != nil || a.Address != first {
@@ -132,7 +132,7 @@ func TestEachQueryHasAPortOfItsOwn(t *testing.T) {
 	}
 	ports := server.Ports()
 	slices.Sort(ports)
-	if n := len(slices.Compact(ports)); n < 19 { // the kernel may draw one twice
+	if n := len(slices.Compact(ports)); n < 19 { // The kernel may draw one twice
 		t.Errorf("20 queries came from %d ports", n)
 	}
 }

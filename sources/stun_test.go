@@ -122,7 +122,7 @@ func run(t *testing.T, s *stunSource, w *world, span time.Duration, meanwhile fu
 	if meanwhile != nil {
 		meanwhile()
 	}
-	<-time.After(span) // by the clock of the bubble
+	<-time.After(span) // By the clock of the bubble
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
@@ -277,7 +277,7 @@ func TestProbe(t *testing.T) {
 		s := w.source(2, honest(first, 50*time.Millisecond), honest(first, 60*time.Millisecond),
 			honest(first, 70*time.Millisecond))
 		run(t, s, w, time.Second, func() {
-			time.Sleep(time.Second) // after the first poll, which asks one
+			time.Sleep(time.Second) // After the first poll, which asks one
 			if r := s.Probe(t.Context()); r.Outcome != netwatch.Unchanged || r.Detail != "ipv4 203.0.113.5 (a, b)" {
 				t.Errorf("%+v", r)
 			}
@@ -337,7 +337,7 @@ func TestLiarsBelowAgree(t *testing.T) {
 		}
 		synctest.Test(t, func(t *testing.T) {
 			s := w.source(agree, says...)
-			for range n { // each has its turn
+			for range n { // Each has its turn
 				w.poll(t, s, all)
 			}
 		})

@@ -187,16 +187,16 @@ func (d *disk) refused(err error) error {
 // puts the text in its place. At each moment the newest is there and whole.
 func (d *disk) replace(text []byte) error {
 	next, file, before := d.path(nextName), d.path(fileName), d.path(beforeName)
-	_ = os.Remove(before) // its room is what the text needs if the disk is full
+	_ = os.Remove(before) // Its room is what the text needs if the disk is full
 	if err := d.create(next, text); err != nil {
-		_ = os.Remove(next) // it may take the last room
+		_ = os.Remove(next) // It may take the last room
 		return err
 	}
-	_ = os.Link(file, before) // if the newest cannot be kept, there is none before
+	_ = os.Link(file, before) // If the newest cannot be kept, there is none before
 	if err := os.Rename(next, file); err != nil {
 		return err
 	}
-	return d.dir.Sync() // so that a power cut does not take the new name back
+	return d.dir.Sync() // So that a power cut does not take the new name back
 }
 
 // create makes a file, in place of one that a crash left, and waits until the disk
@@ -228,7 +228,7 @@ func (d *disk) chown(file *os.File) error {
 		return err
 	}
 	if int(dir.Uid) != os.Geteuid() {
-		_ = file.Chown(int(dir.Uid), int(dir.Gid)) // only root can, and only root has to
+		_ = file.Chown(int(dir.Uid), int(dir.Gid)) // Only root can, and only root has to
 	}
 	return nil
 }

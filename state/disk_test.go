@@ -251,7 +251,7 @@ func TestTextIsTheState(t *testing.T) {
 			t.Fatalf("it is no state with a sum:\n%s", text)
 		}
 		want, _ := json.Marshal(s)
-		want = bytes.ReplaceAll(want, []byte(`\ufffd`), []byte("\ufffd")) // no text has "\xff"
+		want = bytes.ReplaceAll(want, []byte(`\ufffd`), []byte("\ufffd")) // No text has "\xff"
 		if has, _ := json.Marshal(got); string(has) != string(want) {
 			t.Errorf("it has\n%s\nand should\n%s", has, want)
 		}

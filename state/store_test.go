@@ -214,7 +214,7 @@ func TestRefusedByTheDisk(t *testing.T) {
 			if err := fault.mends(dir); err != nil {
 				t.Fatal(err)
 			}
-			select { // by itself
+			select { // By itself
 			case u := <-told:
 				if u != nil || s.Unwritten() != nil {
 					t.Errorf("after it was mended: %+v", u)

@@ -126,7 +126,7 @@ func Answer(packet []byte, request *stun.Message) (*stun.Message, error) {
 		return nil, errors.New("a message has another transaction id")
 	}
 	method := request.Type.Method
-	switch binary.BigEndian.Uint16(packet) { // the codec overlooks its two highest bits
+	switch binary.BigEndian.Uint16(packet) { // The codec overlooks its two highest bits
 	case stun.NewType(method, stun.ClassSuccessResponse).Value(), stun.NewType(method, stun.ClassErrorResponse).Value():
 		return m, nil
 	}

@@ -118,7 +118,7 @@ func (u *Unit) await(ctx context.Context, job dbus.ObjectPath) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if was && gone { // twice, because the signal may be on its way
+		if was && gone { // Twice, because the signal may be on its way
 			return Lost, nil
 		}
 	}

@@ -64,7 +64,7 @@ func (st State) starts(ours []time.Time, now time.Time) []time.Time {
 	jumped := seen.Sub(st.started)
 	var all []time.Time
 	for _, t := range ours {
-		if t.After(st.started) { // after the last start: it came to nothing
+		if t.After(st.started) { // After the last start: it came to nothing
 			all = append(all, t)
 			continue
 		}

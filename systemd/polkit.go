@@ -31,7 +31,7 @@ func Permitted(ctx context.Context, pid int, unit, verb string) error {
 		return err
 	}
 	defer u.Close()
-	if _, err := u.state(ctx); err != nil { // finds the name that polkit goes by
+	if _, err := u.state(ctx); err != nil { // Finds the name that polkit goes by
 		return err
 	}
 	who, err := process(pid)
@@ -64,7 +64,7 @@ func process(pid int) (subject, error) {
 	if err != nil {
 		return subject{}, fmt.Errorf("looking at process %d: %w", pid, err)
 	}
-	words := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:])) // the name may have blanks in it
+	words := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:])) // The name may have blanks in it
 	if len(words) < 20 {
 		return subject{}, fmt.Errorf("looking at process %d: its stat has no start time", pid)
 	}

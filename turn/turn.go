@@ -165,7 +165,7 @@ func (r *relay) allocate(ctx context.Context, who *servers.Credential, family ne
 	}
 	bye, cancel := context.WithTimeout(ctx, goodbye)
 	defer cancel()
-	_, _ = r.ask(bye, who, refreshRequest, noLifetime) // otherwise it ends by itself, in ten minutes
+	_, _ = r.ask(bye, who, refreshRequest, noLifetime) // Otherwise it ends by itself, in ten minutes
 	addr, err := stunmsg.Address(answer, stun.AttrXORRelayedAddress)
 	return addr.Unmap(), err
 }

@@ -67,7 +67,7 @@ func (h *hook) flags(words []string) (rest []string) {
 // the exit code: 0, since a script that fails can end OpenVPN, except where 0
 // would let everybody in.
 func (h hook) run(stderr io.Writer) int {
-	signal.Ignore(unix.SIGPIPE) // who does not read what went wrong must not end us
+	signal.Ignore(unix.SIGPIPE) // Who does not read what went wrong must not end us
 	if os.Getenv("script_type") == "auth-user-pass-verify" {
 		complain(stderr, errors.New("a hook is no judge of passwords: auth-user-pass-verify must name another program"))
 		return exitFailed

@@ -79,7 +79,7 @@ func TestHookOfDeafOpenVPN(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(program, "-c", t.TempDir()+"/none.toml", "hook", "openvpn", "tun0")
-	cmd.Args[0] = "netwatch" // for testscript.Main
+	cmd.Args[0] = "netwatch" // For testscript.Main
 	cmd.Env = []string{"script_type=up"}
 	cmd.Stdout, cmd.Stderr = w, w
 	if err := cmd.Run(); err != nil {

@@ -48,7 +48,7 @@ func (c *command) initCommand() *cobra.Command {
 	cmd.Flags().StringVar(&i.tree, "root", "/", "the directory that is the machine's root")
 	cmd.Flags().StringVar(&i.program, "program", program(), "the netwatch that OpenVPN is to call")
 	for _, hidden := range []string{"root", "program"} {
-		_ = cmd.Flags().MarkHidden(hidden) // it was just made
+		_ = cmd.Flags().MarkHidden(hidden) // It was just made
 	}
 	return cmd
 }

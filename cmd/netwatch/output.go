@@ -95,7 +95,7 @@ func writable(w io.Writer) bool {
 	if !ok {
 		return true
 	}
-	poll := unix.PollFd{Fd: int32(f.Fd()), Events: unix.POLLOUT} //nolint:gosec // descriptors are small
+	poll := unix.PollFd{Fd: int32(f.Fd()), Events: unix.POLLOUT} //nolint:gosec // Descriptors are small
 	n, err := unix.Poll([]unix.PollFd{poll}, 0)
 	return err == nil && n == 1
 }

@@ -142,7 +142,7 @@ func (s *Server) serveOne(request *stun.Message, from netip.AddrPort) {
 			return
 		}
 		for _, answer := range behave(request, address) {
-			_, _ = conn.WriteToUDPAddrPort(answer, from) // lost packets are nothing new to who asks
+			_, _ = conn.WriteToUDPAddrPort(answer, from) // Lost packets are nothing new to who asks
 		}
 	})
 }

@@ -95,7 +95,7 @@ func startBus(t testing.TB, socket string) func() {
 		t.Fatal(err)
 	}
 	cmd := exec.Command("dbus-daemon", "--config-file="+config, "--nofork", "--print-address")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // also when the test panics
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // Also when the test panics
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
