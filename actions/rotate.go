@@ -32,10 +32,10 @@ type Rotation struct {
 
 // A Helper is another process, which may rewrite files that this one may not.
 type Helper interface {
-	// Prepare has it start for a rotation that is likely soon, and returns at once.
+	// Prepare starts it for a rotation that is likely soon, and returns at once.
 	Prepare()
-	// Rotate has it do a rotation, and calls changing as a Job says. It returns false
-	// when there is none to ask: then this process does it.
+	// Rotate has it do a rotation; changing is called as Job.Changing is. It returns
+	// false if there is no helper to ask: then this process does the rotation itself.
 	Rotate(ctx context.Context, r servers.Rotation, changing func(netwatch.Replacement) error) (netwatch.Result, bool)
 }
 
@@ -49,7 +49,7 @@ func newRotate(env Env, verb string, words []string) (netwatch.Step, error) {
 	return netwatch.Step{Action: r, Gate: true}, nil
 }
 
-// Prepare has the process start that rewrites the file, if it is another one.
+// Prepare starts the helper, if there is one.
 func (r *Rotation) Prepare() {
 	if r.files != nil {
 		r.files.Prepare()

@@ -35,7 +35,7 @@ type verification struct {
 	time time.Duration
 }
 
-// newVerify makes the step. It is done also when nothing changed: what coturn
+// newVerify makes the step. It is done even if nothing changed before it: what coturn
 // gives to its callers depends on when it was started.
 func newVerify(_ Env, verb string, words []string) (netwatch.Step, error) {
 	var err error
@@ -56,8 +56,8 @@ func newVerify(_ Env, verb string, words []string) (netwatch.Step, error) {
 	return netwatch.Step{Action: &verification{file, netwatch.OwnAddress, verifyTime}}, err
 }
 
-// Do is unchanged when every caller gets the public address, whatever family he
-// asks for, and failed otherwise. The detail is these addresses.
+// Do returns Unchanged if every caller gets the public address, whatever family he
+// asks for, and otherwise Failed. The detail is these addresses.
 func (v *verification) Do(ctx context.Context, job netwatch.Job) netwatch.Result {
 	if len(job.Confirmed) == 0 {
 		err := errors.New("the public address is not known yet: no server has told it since netwatch started")
@@ -95,8 +95,8 @@ func VerifyTurn(ctx context.Context, file netwatch.Path, known netwatch.Addresse
 	return v.Do(ctx, netwatch.Job{Confirmed: known})
 }
 
-// family verifies that nobody gets a relayed address without credentials, and
-// that each of the file's credentials gets the public one.
+// family checks that coturn gives no relayed address without credentials, and the
+// public one to each of the credentials in the file.
 func (v *verification) family(ctx context.Context, offer *servers.Offer, family netwatch.Family,
 	public netip.Addr,
 ) error {
@@ -122,8 +122,9 @@ func (v *verification) family(ctx context.Context, offer *servers.Offer, family 
 	return nil
 }
 
-// own is the address of this machine that callers reach coturn at: what the file
-// pairs with the public one, or else what packets to the internet come from.
+// own is the address of this machine at which callers reach coturn: the one that the
+// file pairs with the public one, or else the one that packets to the internet come
+// from.
 func (v *verification) own(offer *servers.Offer, family netwatch.Family, public netip.Addr) netip.Addr {
 	for _, a := range offer.Private {
 		if netwatch.FamilyOf(a) == family && netwatch.IsOwn(a) {

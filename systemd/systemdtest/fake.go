@@ -1,6 +1,6 @@
-// Package systemdtest plays org.freedesktop.systemd1 on a private bus. It fakes what
-// a real systemd cannot be made to do on demand: to lose a signal, to go away
-// between two words, to answer each error. The lab does the same steps on a real
+// Package systemdtest plays org.freedesktop.systemd1 on a bus of its own. It fakes
+// what a real systemd cannot be made to do on demand: losing a signal, going away
+// between two words, answering each error. The lab does the same steps with a real
 // one.
 package systemdtest
 
