@@ -6,9 +6,9 @@ import (
 	"netwatch"
 )
 
-// LookCert reads a certificate and its key once, as a source of kind cert does,
-// and says until when the certificate is good. key is empty where it is to be
-// looked for beside it. An error says what is wrong with the two, with the remedy.
+// LookCert reads a certificate and its key once, as a source of kind cert does, and
+// returns until when the certificate is good. If key is empty, it looks for the key
+// itself. An error says what is wrong with the two, with the remedy.
 func LookCert(file, key string) (until time.Time, err error) {
 	keys := []string{key}
 	if key == "" {
@@ -18,7 +18,7 @@ func LookCert(file, key string) (until time.Time, err error) {
 	return seen.until, err
 }
 
-// KeyOf is the key that is given for the n-th of the files, empty if none is.
+// KeyOf is the key that the settings give for the n-th file, or empty.
 func (s *Cert) KeyOf(n int) netwatch.Path {
 	if n < len(s.Key) {
 		return s.Key[n]

@@ -1,5 +1,5 @@
-// Package sources notices what the world does: each kind of source is one line
-// in the table Kinds and one file.
+// Package sources notices what the world does. Each kind of source is one file, and
+// one line in the table Kinds. It knows neither rules nor actions.
 package sources
 
 import (

@@ -34,8 +34,8 @@ type Server struct {
 	ports     []uint16
 }
 
-// A Behaviour makes the packets that answer a request; none is silence. The
-// address is the one that the server was told to say.
+// A Behaviour makes the packets that answer a request; none is silence. address is
+// the one that the server was told to say.
 type Behaviour func(request *stun.Message, address netip.Addr) [][]byte
 
 // hosts counts the servers, each of which has an address of its own: all of
@@ -72,17 +72,17 @@ func Listen(address string) (*Server, error) {
 // Addr is where it listens, as host:port.
 func (s *Server) Addr() string { return s.conn.LocalAddr().String() }
 
-// Set is the address that it says from now on; at first it says none, and its
-// answers are unusable.
+// Set sets the address that the server says from now on. Before that it says none,
+// and its answers are of no use.
 func (s *Server) Set(a netip.Addr) { s.change(func() { s.address = a }) }
 
-// Behave is what it does from now on.
+// Behave sets what the server does from now on.
 func (s *Server) Behave(b Behaviour) { s.change(func() { s.behave = b }) }
 
-// Delay is how long it thinks before it answers, from now on.
+// Delay sets how long the server waits before it answers.
 func (s *Server) Delay(d time.Duration) { s.change(func() { s.delay = d }) }
 
-// Elsewhere has it answer from another port than it was asked on, from now on.
+// Elsewhere has the server answer from another port than it was asked on.
 func (s *Server) Elsewhere(is bool) { s.change(func() { s.elsewhere = is }) }
 
 func (s *Server) change(f func()) {
@@ -101,9 +101,8 @@ func (s *Server) Ports() []uint16 {
 	return slices.Clone(s.ports)
 }
 
-// Close ends it and returns when nothing of it is left. The kernel refuses later
-// requests, so that who asks hears "connection refused". Closing it twice is
-// harmless.
+// Close ends the server, and returns when nothing of it is left. The kernel refuses
+// later requests: who asks hears "connection refused". Closing it twice is harmless.
 func (s *Server) Close() (err error) {
 	s.once.Do(func() {
 		close(s.done)
@@ -147,8 +146,8 @@ func (s *Server) serveOne(request *stun.Message, from netip.AddrPort) {
 	})
 }
 
-// Answer is what an honest server does. Without an address it answers with no
-// attribute at all.
+// Answer is what an honest server does. If it was told no address, its answer has no
+// attribute.
 func Answer(request *stun.Message, address netip.Addr) [][]byte {
 	if !address.IsValid() {
 		return response(request, stun.BindingSuccess)
