@@ -8,10 +8,10 @@ import (
 	"netwatch"
 )
 
-// Socket is the control socket that a configuration names. It is for those who
-// only ask a running daemon: mistakes elsewhere in the file do not matter, and
-// a user who may not read the default file, or has none, gets the default
-// socket. A file named by the user must be readable.
+// Socket is the control socket that a configuration names. It is for commands that
+// only ask a running daemon, so mistakes elsewhere in the file do not matter. If the
+// default file does not exist or the user may not read it, he gets the default
+// socket. A file that he names himself must be readable.
 func Socket(file string) (netwatch.Path, error) {
 	text, err := netwatch.ReadRegular(file, MaxSize)
 	if err != nil && file != DefaultFile {

@@ -15,14 +15,14 @@ const (
 	paceRate  = 2
 )
 
-// A pace slows users.
+// A pace slows users who fire many events.
 type pace struct {
 	mu    sync.Mutex
 	users map[uint32]*rate.Limiter
 }
 
-// wait waits until it is the user's turn, or closing is closed. It is not the
-// caller's patience that ends it: he may have left the event and gone.
+// wait waits until it is the turn of the user, or closing is closed. It goes on when
+// the caller has gone: he may have left the event here.
 func (p *pace) wait(uid uint32, closing <-chan struct{}) {
 	p.mu.Lock()
 	limiter := p.users[uid]

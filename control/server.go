@@ -47,9 +47,9 @@ const (
 
 // The errors of Fire that are the caller's.
 var (
-	// ErrUnknownEvent is an event that no rule names.
+	// ErrUnknownEvent says that no rule names the event.
 	ErrUnknownEvent = errors.New("no rule names this event")
-	// ErrNotOfSource is an event that the source does not tell of.
+	// ErrNotOfSource says that the source does not tell of the event.
 	ErrNotOfSource = errors.New("this source does not fire this event")
 )
 
@@ -59,13 +59,13 @@ type Server struct {
 	arrivals *arrivals
 }
 
-// AwaitArrivals returns when each caller whose connection was accepted has had an
-// answer, if he sent a request, or when ctx is done. Before it the listener must
-// be closed and Serve have returned; after it the daemon may refuse events.
+// AwaitArrivals returns when every caller whose connection was accepted, and who sent
+// a request, has had an answer, or when ctx is done. Before it, the listener must be
+// closed and Serve have returned. After it, the daemon may refuse events.
 func (s *Server) AwaitArrivals(ctx context.Context) { s.arrivals.wait(ctx) }
 
-// Serve accepts on each of the sockets until they are closed or one fails, and
-// returns once it does on none, with the first error.
+// Serve accepts connections on all sockets until they are closed or one fails. Then
+// it closes the others, and returns the first error.
 func (s *Server) Serve(sockets *Sockets) error {
 	first := make(chan error, 1)
 	var all sync.WaitGroup
@@ -120,14 +120,14 @@ type server struct {
 	pace                   *pace
 }
 
-// privileged says whether the peer of a request may do all.
+// privileged says whether the peer of a request may do everything.
 func privileged(r *http.Request) bool {
 	p, known := r.Context().Value(peerKey{}).(peer)
 	return known && p.privileged()
 }
 
-// whole reads all of a request before anything is done for who sends it: he must
-// have sent it in time. Then he may wait for the answer.
+// whole reads all of a request before anything is done for the caller: he must send
+// it in time. Then he may wait for the answer.
 func whole(w http.ResponseWriter, r *http.Request) error {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
@@ -178,7 +178,7 @@ func (s server) fire(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// accept hands the event to the daemon, and sends what becomes of it to who
+// accept hands the event to the daemon, and sends what becomes of it to a caller who
 // waits for that.
 func (s server) accept(w http.ResponseWriter, r *http.Request, req Request) {
 	var entries chan netwatch.Entry
@@ -227,7 +227,7 @@ func (s server) dismiss(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, req)
 }
 
-// read reads the one JSON value that the body of a request is.
+// read reads the body of a request, which is one JSON value.
 func read(r *http.Request, req any) error {
 	in := json.NewDecoder(r.Body)
 	in.DisallowUnknownFields()
@@ -240,7 +240,7 @@ func read(r *http.Request, req any) error {
 	return nil
 }
 
-// check says why it is no request.
+// check says what is wrong with a request.
 func (r Request) check() error {
 	if r.Event == "" {
 		return errors.New("the event is missing")
@@ -259,8 +259,8 @@ func (r Request) check() error {
 	return nil
 }
 
-// permit says why the peer of a connection may not have what it asks for. A dry
-// run tells no more than the status does, which is for everyone.
+// permit says why the peer of a connection may not have what it asks for. A dry run
+// is for everyone, as the status is, which tells as much.
 func (s server) permit(ctx context.Context, req Request) error {
 	p, known := ctx.Value(peerKey{}).(peer)
 	switch {
@@ -333,7 +333,7 @@ func (s server) history(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// lines sends JSON values, one a line, each at once.
+// lines sends JSON values, one on a line, each at once.
 type lines struct {
 	encoder *json.Encoder
 	control *http.ResponseController
@@ -348,13 +348,13 @@ func newLines(w http.ResponseWriter) lines {
 	return l
 }
 
-// send says whether the caller took it in time.
+// send sends a value, and says whether the caller took it in time.
 func (l lines) send(v any) bool {
 	return l.control.SetWriteDeadline(time.Now().Add(callerTime)) == nil &&
 		l.encoder.Encode(v) == nil && l.control.Flush() == nil
 }
 
-// answer is the whole answer. A caller who does not take it in time is gone.
+// answer sends a whole answer. A caller who does not take it in time is gone.
 func answer(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	if http.NewResponseController(w).SetWriteDeadline(time.Now().Add(callerTime)) == nil {

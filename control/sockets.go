@@ -21,8 +21,8 @@ const (
 	ofSources = ".source"
 )
 
-// doors are the sockets in the order in which a caller tries them. What is not
-// for him, is not there or is full, leaves him the next.
+// doors are the paths of the sockets in the order in which a caller tries them. If
+// one is not for him, does not exist or is full, he tries the next.
 func doors(path string) []string { return []string{path + ofGroup, path + ofSources, path} }
 
 // Sockets are what the daemon listens on.
@@ -32,10 +32,10 @@ type Sockets struct {
 	visitors *visitors
 }
 
-// Listen makes the sockets. The first is open to every user: who may do what is
-// decided by the peer's credentials. A socket that a dead daemon left is replaced,
-// a living one is not. Where systemd holds the sockets they are taken over: what
-// came while no daemon was there waits in them.
+// Listen makes the sockets. The first is open to every user: what he may do, his
+// credentials decide. A socket that a dead daemon left is replaced, one of a living
+// daemon is not. If systemd holds the sockets they are taken over: what came while no
+// daemon was there waits in them.
 func Listen(path string) (*Sockets, error) {
 	all, err := inherited(path)
 	if all == nil && err == nil {
@@ -55,9 +55,9 @@ func newSockets(path string, all ...*net.UnixListener) *Sockets {
 	return s
 }
 
-// Admit lets root and the group connect to the one of the sockets that is theirs,
-// and the users of the sources to the other. When that fails, everybody still has
-// the first.
+// Admit lets root and the group connect to the socket that is for them, and the users
+// of the sources to the other one. If that fails, everybody still has the first
+// socket.
 func (s *Sockets) Admit(users []uint32) error {
 	s.visitors.know(users)
 	var errs []error
@@ -85,7 +85,8 @@ func (s *Sockets) Admit(users []uint32) error {
 	return nil
 }
 
-// keepTo gives a socket a mode, unless it has it: then it may be another's.
+// keepTo gives a socket a mode, unless it has that mode already: then it may belong
+// to another user.
 func keepTo(name string, mode os.FileMode) error {
 	if info, err := os.Stat(name); err == nil && info.Mode().Perm() == mode {
 		return nil
@@ -93,7 +94,7 @@ func keepTo(name string, mode os.FileMode) error {
 	return os.Chmod(name, mode)
 }
 
-// Close ends the listening, not the connections.
+// Close ends the listening. Connections stay.
 func (s *Sockets) Close() (err error) {
 	for _, l := range s.all {
 		err = errors.Join(err, l.Close())

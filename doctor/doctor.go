@@ -1,7 +1,7 @@
-// Package doctor looks whether the whole chain holds as it stands, from the STUN
-// servers over what the configuration names to what a caller of coturn gets, and
-// changes nothing. One file has the checks of one kind of thing; doctor.go has the
-// table of all and makes them.
+// Package doctor looks whether the whole chain holds as it stands: from the STUN
+// servers, over what the configuration names, to what a caller of coturn gets. It
+// changes nothing. Each kind of thing has a file with its checks; doctor.go has the
+// table of all checks, and makes them.
 package doctor
 
 import (

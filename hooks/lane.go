@@ -20,7 +20,7 @@ const (
 	pauseCeiling = time.Minute
 )
 
-// nothingChanged is why a step is skipped.
+// nothingChanged is the detail of a step that is skipped.
 const nothingChanged = "nothing changed before it"
 
 // A lane runs one rule. It gathers events into the run that waits, starts that when
@@ -98,14 +98,14 @@ func (l *lane) accept(ev netwatch.Event, watch func(netwatch.Entry)) {
 	l.schedule()
 }
 
-// preparation is how long before the end of a window steps prepare themselves.
-// To start the helper takes 60 ms where much is fast, and several times that on
-// a small board.
+// preparation is how long before the end of a window steps are told to prepare. To
+// start the helper takes 60 ms on a fast machine, and several times that on a small
+// board.
 const preparation = 400 * time.Millisecond
 
-// prepare tells the steps shortly before the window ends, which opens now, that
-// their run is near: some have a program to start, and that takes time. It does not
-// tell them at once, or what they start would have to wait through a long window.
+// prepare is called when a window opens. Shortly before the window ends, it tells the
+// steps that take time to start that their run is near. If it told them at once, what
+// they start would have to wait for the whole of a long window.
 func (l *lane) prepare() {
 	for _, step := range l.rule.Do {
 		if p, ok := step.Action.(netwatch.Preparer); ok {
@@ -114,8 +114,8 @@ func (l *lane) prepare() {
 	}
 }
 
-// resume takes up what an earlier process left, after a window as for a new
-// event: what happens as netwatch starts belongs to the same run.
+// resume takes up the run that an earlier process left, after a window as for a new
+// event: what happens while netwatch starts belongs to the same run.
 func (l *lane) resume(r state.Run) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -219,7 +219,7 @@ func (l *lane) does(step, waits string) {
 	l.doing = &Doing{Step: step, Waits: waits, Since: time.Now()}
 }
 
-// job is what a step gets to know.
+// job is what a step is told.
 func (l *lane) job(rule *Rule, r *run, step netwatch.Step) netwatch.Job {
 	changing := func(w netwatch.Replacement) error {
 		r.changed = true
@@ -263,11 +263,11 @@ func (l *lane) again(rule *Rule, r *run, result netwatch.Result) *run {
 	return r
 }
 
-// An overtime is the error by which steps end when the rule's timeout is over: so
-// long it was.
+// An overtime is the error with which steps end when the timeout of the rule is over.
+// Its value is that timeout.
 type overtime time.Duration
 
-// Error says whose limit it was.
+// Error says that it was the limit of the rule.
 func (o overtime) Error() string {
 	return fmt.Sprintf("the rule's timeout of %s is over", time.Duration(o))
 }
@@ -275,7 +275,7 @@ func (o overtime) Error() string {
 // Is makes it a deadline like any other.
 func (o overtime) Is(target error) bool { return target == context.DeadlineExceeded }
 
-// newPauses are the pauses of a run that begins to fail.
+// newPauses are the pauses of a run that has just begun to fail.
 func newPauses() *backoff.ExponentialBackOff {
 	b := backoff.NewExponentialBackOff()
 	b.InitialInterval, b.MaxInterval, b.Multiplier = firstPause, pauseCeiling, 2
@@ -329,7 +329,7 @@ func (l *lane) tell(r *run, e netwatch.Entry) {
 }
 
 // become puts another rule of the same name in force. The run that waits does all
-// of that one's steps.
+// steps of that one.
 func (l *lane) become(rule *Rule) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -146,8 +146,8 @@ type round struct {
 	servers []Server // in the order in which they are asked
 	wanted  int      // how many of them are to be asked by now
 	asked   int      // how many of them have been
-	// whole says that all are asked for what they say, and one alone no longer
-	// suffices to confirm what is known.
+	// whole says that the answers of all servers are wanted: one that confirms the
+	// known address no longer suffices.
 	whole   bool
 	answers []Answer
 	late    []Server
@@ -358,7 +358,7 @@ func undecided(answers []Answer, votes []vote, agree int) error {
 	return err
 }
 
-// Undecided says that the answers of the servers settle on no address.
+// Undecided says that the answers of the servers do not make out an address.
 type Undecided struct {
 	// Reason says why, in a few words.
 	Reason string

@@ -78,7 +78,7 @@ func parseFields(words []string) (map[string]string, error) {
 	return fields, nil
 }
 
-// fire prints the answer as it comes and remembers whether all went well.
+// fire fires an event, prints the answer as it comes, and fails if something failed.
 func (c *command) fire(ctx context.Context, req control.Request) error {
 	client, err := c.client()
 	if err != nil {
