@@ -11,8 +11,8 @@ import (
 	"netwatch/access"
 )
 
-// After so many who were shut out, so long nobody is let in: who knocks without
-// end would have us open and shut without end.
+// After shutOutAtOnce callers were shut out, nobody is let in for shutOutPause:
+// somebody who connects without end would keep the daemon busy without end.
 const (
 	shutOutAtOnce = 32
 	shutOutPause  = 5 * time.Millisecond

@@ -7,9 +7,9 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// How many events a user without privileges may fire at once, and how many a
-// second after that: more are slowed. All scripts of an OpenVPN server whose
-// clients come back together are fewer, and are one run of a rule anyhow.
+// How many events a user without privileges may fire at once, and then in a second,
+// before he is slowed. The scripts of an OpenVPN server whose clients all come back
+// together fire fewer, and these make one run of a rule anyhow.
 const (
 	paceBurst = 64
 	paceRate  = 2

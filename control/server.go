@@ -21,9 +21,8 @@ import (
 	"netwatch/hooks"
 )
 
-// maxBody and maxFields are the size of a request in bytes and the number of
-// fields of an event that no true one reaches. History remembers two thousand
-// events, and what it costs is bounded by these.
+// maxBody and maxFields are the size of a request in bytes, and the number of fields
+// of an event, that no true one reaches. They bound the memory that history takes.
 const (
 	maxBody   = 8 << 10
 	maxFields = 32
@@ -36,10 +35,10 @@ const maxHeader = 4 << 10
 // take a line of the answer.
 const callerTime = 5 * time.Second
 
-// maxWaiting is how many callers may wait for the runs of their events at once,
-// and maxOthersWaiting how many of those without privileges, who take none of the
-// others' places. Each holds a connection and up to followerBuffer entries, about
-// 80 KB, and for as long as a limit holds the run.
+// maxWaiting is how many callers may wait for the runs of their events at the same
+// time. Callers without privileges do not count in it: maxOthersWaiting is how many
+// of them may. Each holds a connection and up to followerBuffer entries, about 80 KB,
+// for as long as a limit holds the run.
 const (
 	maxWaiting       = 64
 	maxOthersWaiting = 8

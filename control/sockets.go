@@ -12,10 +12,10 @@ import (
 	"netwatch/access"
 )
 
-// Beside the socket for everyone are two for few, by these endings of its name:
-// one for root and the group, and one for the users of the sources. The kernel
-// keeps a queue for each, so that whoever fills that of the first keeps none of
-// them out.
+// Beside the socket for everyone there are two for few, whose names have these
+// endings: one for root and the group, and one for the users of the sources. The
+// kernel keeps a queue for each socket, so that whoever fills the first one's keeps
+// none of them out.
 const (
 	ofGroup   = ".group"
 	ofSources = ".source"

@@ -6,10 +6,10 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// What users without privileges may take: connections at once, and how many new
-// ones at once and a second. All strangers together have as much, so that however
-// many users somebody is, he takes no more; each user of a source has it for
-// himself, for what many OpenVPN scripts say while netwatch hangs must not be lost.
+// How many connections users without privileges may have at once, and how many new
+// ones they may make at once and in a second. Strangers share one room, so that
+// somebody with many users takes no more than one. Each user of a source has a room
+// of his own: what many OpenVPN scripts say while netwatch hangs must not be lost.
 const (
 	maxStrangers   = 64
 	maxPerStranger = 16

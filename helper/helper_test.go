@@ -220,7 +220,8 @@ func TestSpareTime(t *testing.T) {
 // What cannot be noted does not happen, and the reason is the daemon's own.
 func TestRotateNotNoted(t *testing.T) {
 	c, file, ends := serve(t)
-	got, _ := c.Rotate(t.Context(), rotation(file), func(netwatch.Replacement) error { return errors.New("the disk is full") })
+	got, _ := c.Rotate(t.Context(), rotation(file),
+		func(netwatch.Replacement) error { return errors.New("the disk is full") })
 	if got.Outcome != netwatch.Failed || !strings.Contains(got.Err.Error(), "the disk is full") {
 		t.Errorf("%+v", got)
 	}
