@@ -247,23 +247,23 @@ func TestAwaitArrivalsEnds(t *testing.T) {
 // slowed by that; when the daemon ends nobody is.
 func TestPace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, closing := pace{users: map[uint32]*rate.Limiter{}}, make(chan struct{})
+		p, leaving := pace{users: map[uint32]*rate.Limiter{}}, make(chan struct{})
 		began := time.Now()
 		for range paceBurst {
-			p.wait(1, closing)
+			p.wait(1, leaving)
 		}
-		p.wait(2, closing)
+		p.wait(2, leaving)
 		if took := time.Since(began); took != 0 {
 			t.Errorf("a burst takes %v", took)
 		}
 		for range 2 * paceRate {
-			p.wait(1, closing)
+			p.wait(1, leaving)
 		}
 		if took := time.Since(began); took < 1900*time.Millisecond || took > 2100*time.Millisecond {
 			t.Errorf("%d more take %v", 2*paceRate, took)
 		}
-		close(closing)
-		p.wait(1, closing)
+		close(leaving)
+		p.wait(1, leaving)
 	})
 }
 
