@@ -52,7 +52,8 @@ type httpAction struct {
 }
 
 // newHTTP makes the step. It is a notice, which is sent when the run has ended.
-// Without `always` it waits for a change, as the job of a unit does.
+// Unless `always` is given, it is skipped if nothing changed, as the job of a unit
+// is.
 func newHTTP(env Env, verb string, words []string) (netwatch.Step, error) {
 	a := &httpAction{anyField: env.AnyField, client: newHTTPClient(), pauses: httpPauses}
 	always, err := a.parse(words)

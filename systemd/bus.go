@@ -1,6 +1,6 @@
 // Package systemd asks systemd about units, and has it do jobs with them: over D-Bus,
 // which no other package speaks, or by systemctl(1) where root asks without it. It
-// knows nothing of rules and files.
+// knows no rules, and no reasons.
 package systemd
 
 import (
