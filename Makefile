@@ -20,7 +20,8 @@ TOOL      = go tool -modfile=tools/tools.mod
 SHEBANG   = FNR == 1 && /^\#!.*[\/ ](ba|da)?sh( |$$)/ { print FILENAME } { nextfile }
 
 .NOTPARALLEL:
-.PHONY: help build unit lint fmt lab chaos lab-demo demo test deps go bench bench-micro bench-compare fuzz vuln deb install uninstall clean
+.PHONY: help build unit lint fmt lab chaos lab-demo demo test deps go
+.PHONY: bench bench-micro bench-compare fuzz vuln deb install uninstall clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' Makefile
@@ -40,17 +41,20 @@ lint: go ## everything that reads the sources: Go, go.mod, shell, manual pages
 	$(TOOL) golangci-lint run
 	dead=$$($(TOOL) deadcode -tags lab -test ./... && $(TOOL) deadcode ./cmd/netwatch) && test -z "$$dead" || \
 		{ echo "$$dead" >&2; exit 1; }
-	find . \( -path ./.git -o -path ./bin -o -name testdata \) -prune -o -type f -exec awk '$(SHEBANG)' {} + | xargs -r shellcheck
+	find . \( -path ./.git -o -path ./bin -o -name testdata \) -prune -o -type f \
+		-exec awk '$(SHEBANG)' {} + | xargs -r shellcheck
 	find . -path './docs/*.[1-8]' -exec mandoc -Tlint -Wwarning {} +
 
 fmt: go ## format the Go sources
 	$(TOOL) gofumpt -w .
 
 lab: build ## tests on real systemd, coturn, OpenVPN and networks, some on newer Debians too (root); RUN=TestX: that one
-	$(PROGRESS) -count=1 -timeout 40m -tags lab $(EXEC_ROOT) -run '^$(RUN)$$' . ./lab/... ./access/... ./actions/... ./rewrite/... ./sources/... ./state/...
+	$(PROGRESS) -count=1 -timeout 40m -tags lab $(EXEC_ROOT) -run '^$(RUN)$$' \
+		. ./lab/... ./access/... ./actions/... ./rewrite/... ./sources/... ./state/...
 
 chaos: build ## netwatch killed CHAOS=500 times while it works, and flooded (root; about 25 minutes)
-	CGO_ENABLED=1 go test -race -count=1 -timeout 2h -v -tags lab $(EXEC_ROOT) -run 'TestKilledAtAnyMoment|TestFlood' ./lab -rounds $(CHAOS)
+	CGO_ENABLED=1 go test -race -count=1 -timeout 2h -v -tags lab $(EXEC_ROOT) \
+		-run 'TestKilledAtAnyMoment|TestFlood' ./lab -rounds $(CHAOS)
 
 demo: build ## what netwatch does, shown on loopback in a scratch directory
 	go run ./demo bin/netwatch
@@ -87,13 +91,17 @@ install: ## put what "make build" made into place (PREFIX=/usr, DESTDIR=)
 	PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" packaging/install
 
 uninstall: ## remove what "make install" and "netwatch grant" put into place, less the configuration
-	@! grep -rls 'netwatch hook' "$(DESTDIR)/etc/openvpn" || { echo "OpenVPN does not start when a script of its is missing: take netwatch out of these files first" >&2; exit 1; }
+	@! grep -rls 'netwatch hook' "$(DESTDIR)/etc/openvpn" || \
+		{ echo "OpenVPN does not start when a script of its is missing: take netwatch out of these files first" >&2; exit 1; }
 	[ -n "$(DESTDIR)" ] || [ ! -x "$(PREFIX)/bin/netwatch" ] || "$(PREFIX)/bin/netwatch" grant --revoke
-	rm -f "$(DESTDIR)$(PREFIX)/bin/netwatch" "$(DESTDIR)$(PREFIX)"/lib/systemd/system/netwatch.* "$(DESTDIR)$(PREFIX)"/lib/systemd/system/netwatch-file* "$(DESTDIR)$(PREFIX)"/lib/systemd/system/netwatch-open.service \
+	rm -f "$(DESTDIR)$(PREFIX)/bin/netwatch" "$(DESTDIR)$(PREFIX)"/lib/systemd/system/netwatch.* \
+		"$(DESTDIR)$(PREFIX)"/lib/systemd/system/netwatch-file* \
+		"$(DESTDIR)$(PREFIX)"/lib/systemd/system/netwatch-open.service \
 		"$(DESTDIR)$(PREFIX)/lib/sysusers.d/netwatch.conf" "$(DESTDIR)$(PREFIX)"/share/man/man[58]/netwatch*.[58] \
 		"$(DESTDIR)$(PREFIX)/share/bash-completion/completions/netwatch" "$(DESTDIR)$(PREFIX)"/share/zsh/*/_netwatch \
 		"$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/netwatch.fish"
-	rm -rf "$(DESTDIR)/etc/polkit-1/rules.d/50-netwatch.rules" "$(DESTDIR)/etc/systemd/system/netwatch-file@.service.d" "$(DESTDIR)/var/lib/netwatch-grant"
+	rm -rf "$(DESTDIR)/etc/polkit-1/rules.d/50-netwatch.rules" \
+		"$(DESTDIR)/etc/systemd/system/netwatch-file@.service.d" "$(DESTDIR)/var/lib/netwatch-grant"
 
 clean: ## remove what was built
 	rm -rf bin dist

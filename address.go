@@ -47,8 +47,8 @@ type Address struct {
 	By []string `json:"by"`
 }
 
-// Addresses are public addresses, one of a family; a family that is absent could
-// not be found out.
+// Addresses are public addresses, at most one of each family. A family is absent if
+// its address could not be found out.
 type Addresses map[Family]Address
 
 // CGNAT is what providers have between their NAT and their customers: the Shared
@@ -76,8 +76,8 @@ func prefixes(texts ...string) []netip.Prefix {
 	return all
 }
 
-// CheckPublic says why a is not an address that the internet can reach, or
-// returns nil. Addresses in accept always pass.
+// CheckPublic says why the internet cannot reach the address a, or returns nil.
+// Addresses in accept always pass.
 func CheckPublic(a netip.Addr, accept []netip.Prefix) error {
 	if !a.IsValid() {
 		return fmt.Errorf("there is no address")

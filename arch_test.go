@@ -100,7 +100,10 @@ func TestHelperIsAlone(t *testing.T) {
 	if err != nil || !strings.Contains(string(out), "netwatch/rewrite\n") {
 		t.Fatalf("listing what the helper needs: %v\n%s", err, out)
 	}
-	for _, path := range []string{"net/http", "crypto/tls", "github.com/godbus", "github.com/pion", "netwatch/actions", "netwatch/sources"} {
+	for _, path := range []string{
+		"net/http", "crypto/tls", "github.com/godbus", "github.com/pion", "netwatch/actions",
+		"netwatch/sources",
+	} {
 		if strings.Contains("\n"+string(out), "\n"+path) {
 			t.Errorf("the helper needs %s", path)
 		}
@@ -131,7 +134,8 @@ func TestOneWayToTheBus(t *testing.T) {
 // does not compile is listed too (-e): other tests say that.
 func listPackages(t *testing.T) []pkg {
 	t.Helper()
-	out, err := exec.Command("go", "list", "-e", "-tags", "lab", "-json=ImportPath,Imports,TestImports,XTestImports", "./...").Output()
+	out, err := exec.Command("go", "list", "-e", "-tags", "lab",
+		"-json=ImportPath,Imports,TestImports,XTestImports", "./...").Output()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		t.Fatalf("listing the packages: %v\n%s", err, exit.Stderr)
 	} else if err != nil {
@@ -166,7 +170,8 @@ func outside(importer string, imports, allowed []string) []string {
 	var wrong []string
 	for _, path := range imports {
 		if folder := folderOf(path); folder != "" && !slices.Contains(allowed, folder) {
-			wrong = append(wrong, fmt.Sprintf("%s imports %s, and may import of ours only %s", importer, path, strings.Join(allowed, " ")))
+			wrong = append(wrong, fmt.Sprintf("%s imports %s, and may import of ours only %s", importer, path,
+				strings.Join(allowed, " ")))
 		}
 	}
 	return wrong
@@ -190,7 +195,7 @@ func folderOf(path string) string {
 // assertion outside names a type of theirs that is no interface.
 func TestNobodyAsksForTypes(t *testing.T) {
 	interfaces := map[string]bool{}
-	asserted := map[string][]token.Position{} // by folder.Type
+	asserted := map[string][]token.Position{} // Of folder.Type
 	err := filepath.WalkDir(".", func(path string, _ fs.DirEntry, err error) error {
 		if err != nil || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
 			return err
@@ -311,7 +316,7 @@ var noProgram = map[string]bool{"lab": true, "demo": true, "bench": true, "tools
 // makes it harmless to a terminal: nobody else has standard output or error.
 func TestOnePlaceToPrint(t *testing.T) {
 	const place = "cmd/netwatch/output.go"
-	const log = "daemon/log.go" // has what other packages log go the same way
+	const log = "daemon/log.go" // Has what other packages log go the same way
 	given := 0
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
 		if d.IsDir() && (noProgram[path] || strings.HasPrefix(d.Name(), ".") && path != ".") {

@@ -41,21 +41,22 @@ var Events = []EventKind{
 	{Name: FileChanged, Fields: []string{"file", "old", "new"}, About: AboutFile},
 }
 
-// An EventKind is an event by its name.
+// An EventKind is what netwatch knows of all events with one name.
 type EventKind struct {
 	Name string
-	// Fields are all that it can have.
+	// Fields are the names of all fields that such an event can have.
 	Fields []string
-	// About is what its fields old and new are values of.
+	// About says what the fields old and new are values of.
 	About About
 }
 
-// About is what an event tells of, as far as that is remembered.
+// About says what an event is about, if that is something whose last value the state
+// remembers.
 type About int
 
 // What an event can be about.
 const (
-	// AboutNothing is all that is not remembered.
+	// AboutNothing is everything that the state does not remember.
 	AboutNothing About = iota
 	// AboutAddress is our public address: new is the one to believe.
 	AboutAddress
@@ -63,7 +64,8 @@ const (
 	AboutFile
 )
 
-// KnownEvent is the event of that name; one that a user makes up is none.
+// KnownEvent finds the kind of an event by its name. Names that users make up are not
+// known.
 func KnownEvent(name string) (EventKind, bool) {
 	i := slices.IndexFunc(Events, func(k EventKind) bool { return k.Name == name })
 	if i < 0 {
@@ -81,7 +83,7 @@ func EventNames() []string {
 	return names
 }
 
-// FieldNames are the fields of all Events, each once and in order.
+// FieldNames are the names of the fields of all Events, sorted, each once.
 func FieldNames() []string {
 	var all []string
 	for _, k := range Events {
@@ -91,8 +93,8 @@ func FieldNames() []string {
 	return slices.Compact(all)
 }
 
-// taken are names that stand for something else beside the fields of an event: in
-// the environment of programs, in notices and in reports.
+// taken are names that no field of an event may have, because they stand for
+// something else in the environment of programs, in notices or in reports.
 var taken = []string{
 	"id", "event", "source", "time", "rule", "outcome", "step", "error", "host", "ipv4", "ipv6", "config",
 }
@@ -107,8 +109,8 @@ func CheckField(name string) error {
 
 var variablePattern = Pattern(`^[A-Za-z0-9_-]+$`)
 
-// Variable is what a field, or what else a program is told, is called in its
-// environment; empty if no variable can have that name.
+// Variable is the name of the environment variable in which a program gets a field,
+// as NETWATCH_OLD for old. It is empty if no variable can have that name.
 func Variable(name string) string {
 	if !variablePattern().MatchString(name) {
 		return ""

@@ -10,11 +10,11 @@ type hinted struct {
 
 func (h hinted) Unwrap() error { return h.error }
 
-// WithHint is err with a remedy: one sentence that says what to do.
+// WithHint adds a remedy to err: one sentence that says what to do.
 func WithHint(err error, hint string) error { return hinted{err, hint} }
 
-// Hint is the remedy that goes with err, or empty. Of several in a chain it is
-// the outermost.
+// Hint is the remedy of err, or empty. If several errors in the chain have one, it is
+// that of the outermost.
 func Hint(err error) string {
 	var h hinted
 	if errors.As(err, &h) {
@@ -25,4 +25,5 @@ func Hint(err error) string {
 
 // GrantHint is the remedy where the daemon may not read a file that the
 // configuration names.
-const GrantHint = "run `netwatch grant` as root, which lets the user netwatch read it, as each start and reload of netwatch.service does; any other user needs setfacl(1)"
+const GrantHint = "run `netwatch grant` as root, which lets the user netwatch read it, " +
+	"as each start and reload of netwatch.service does; any other user needs setfacl(1)"

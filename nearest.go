@@ -7,8 +7,8 @@ import (
 	"github.com/agext/levenshtein"
 )
 
-// Nearest are the known words that a word may have been meant to be, the nearest
-// first: those of which at most so many letters are another, missing or too many.
+// Nearest lists the known words that somebody may have meant by word, the nearest
+// first. At most so many letters of them are wrong, missing or too many as most says.
 func Nearest(word string, known []string, most int) []string {
 	far := func(k string) int { return levenshtein.Distance(word, k, nil) }
 	near := slices.DeleteFunc(slices.Clone(known), func(k string) bool { return far(k) > most })

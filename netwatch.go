@@ -50,8 +50,8 @@ func NewEvent(name, source string, fields map[string]string) Event {
 	return Event{ID: id, Name: name, Source: source, Time: time.Now(), Fields: maps.Clone(fields)}
 }
 
-// A Rewrite is another content that netwatch gives to a file.
-type Rewrite struct {
+// A Replacement is a file to which netwatch gives another content.
+type Replacement struct {
 	// Place is the path of the file after all symlinks.
 	Place string `json:"place"`
 	// From and To are the Fingerprints of its content before and after.
@@ -59,8 +59,8 @@ type Rewrite struct {
 	To   string `json:"to"`
 }
 
-// Fingerprint is the SHA-256 of content in small hexadecimal digits: what state
-// and events hold of a file.
+// Fingerprint is the SHA-256 of content in small hexadecimal digits. The state and
+// events hold it in place of the content.
 func Fingerprint(content []byte) string {
 	sum := sha256.Sum256(content)
 	return hex.EncodeToString(sum[:])
@@ -68,10 +68,10 @@ func Fingerprint(content []byte) string {
 
 // A Source notices changes in the world.
 type Source interface {
-	// Run watches until ctx is done and then returns nil; an error is what
-	// keeps it from watching, and it is run again after a pause. emit returns nil
-	// once the event is accepted, so that no crash loses it, and otherwise why it
-	// was refused: then the source must notice it again at its next look.
+	// Run watches until ctx is done, and then returns nil. It returns an error if it
+	// cannot watch; the daemon then runs it again after a pause. emit returns nil once
+	// the event is accepted: no crash loses it then. If emit returns an error, the
+	// event was refused, and the source must notice it again at its next look.
 	Run(ctx context.Context, emit func(Event) error) error
 	// String is the name in the configuration.
 	String() string
@@ -92,12 +92,12 @@ type Action interface {
 	Do(ctx context.Context, job Job) Result
 }
 
-// A Preparer is an action that can begin with what takes time before its run
-// does.
+// A Preparer is an action that first has to start something, which takes time.
 type Preparer interface {
 	Action
-	// Prepare returns soon. A run is likely; it may come without, and it may not
-	// come.
+	// Prepare starts that, and returns at once. The dispatcher calls it shortly before
+	// a run that is likely. Do must work without it too, and may never be called after
+	// it.
 	Prepare()
 }
 
@@ -107,38 +107,39 @@ type Step struct {
 	Action
 	// Text is the line as the configuration gives it.
 	Text string
-	// Gate says that the steps after it depend on whether it changed something.
+	// Gate says that the steps behind this one depend on whether it changed something.
 	Gate bool
-	// Gated says that it is skipped when there are gates before it and none
-	// changed anything.
+	// Gated says that this step is skipped if there are gates before it and none of
+	// them changed anything.
 	Gated bool
-	// Notice says that it tells somebody of the run and is no part of it: it is
-	// done when the run has ended or failed, beside whatever comes next, and its
-	// own failure is nobody else's. All steps after a notice are notices.
+	// Notice says that this step only tells somebody how the run went. It is done
+	// after the run has ended or failed, and keeps nothing waiting. If it fails, the
+	// run has not failed. All steps after a notice are notices.
 	Notice bool
 }
 
 // String is the line as the configuration gives it.
 func (s Step) String() string { return s.Text }
 
-// A Job is what an action gets to know of the run it is part of.
+// A Job is what an action is told of the run that it is part of.
 type Job struct {
 	// Event is the newest of those that led to this run.
 	Event Event
 	// Steps are all steps of its rule, itself among them.
 	Steps []Step
 	// Confirmed are the public addresses that servers have said since netwatch
-	// started. What it knew before that is not acted on.
+	// started. Actions never act on an address that was believed before that.
 	Confirmed Addresses
-	// Changing is called by a gate after everything that can fail and right
-	// before the change itself. Once it has returned nil, a crash cannot make
-	// the steps after it be skipped, and what it says of is not taken for
-	// somebody else's doing; unless the disk refuses to note it, which is said.
-	Changing func(Rewrite) error
-	// Waiting, if there is one, is told what a step waits for that others must do,
-	// as "systemd, …": the status says it.
+	// Changing is for gates. A gate calls it right before it changes something, when
+	// nothing else can fail any more, and changes nothing if Changing returns an
+	// error. Once Changing has returned nil, a crash cannot make the steps behind the
+	// gate be skipped, and no source takes the change for somebody else's doing. Only
+	// if the disk refuses to note it, a crash may; netwatch status says so then.
+	Changing func(Replacement) error
+	// Waiting is told what the step waits for that others must do, as "systemd,
+	// process 1"; netwatch status shows it. It may be nil: call WaitsFor.
 	Waiting func(what string)
-	// Ended is how the run ended, in a notice.
+	// Ended is how the run ended. Only notices get it.
 	Ended Entry
 }
 
@@ -203,7 +204,8 @@ type Entry struct {
 	Retry *time.Time `json:"retry,omitempty"`
 }
 
-// Brief is e without the words that the step's own entry has said before.
+// Brief is e without error, hint and detail, if e tells how a run ended and the entry
+// of one of its steps has said them already.
 func (e Entry) Brief() Entry {
 	if e.Kind == EntryRun && e.Step != "" {
 		e.Error, e.Hint, e.Detail = "", "", ""
@@ -211,9 +213,9 @@ func (e Entry) Brief() Entry {
 	return e
 }
 
-// RunEnded says that a run has ended or failed by this entry, so that who waits for
-// it need not wait any more; a failed one may be tried again. One that a limit holds
-// back has not ended.
+// RunEnded says whether the entry tells that a run has ended or failed. Then nobody
+// need wait for the run any longer, although a failed one may be tried again. A run
+// that a limit holds back has not ended.
 func (e Entry) RunEnded() bool { return e.Kind == EntryRun && e.Outcome != Held }
 
 // The kinds of entries.

@@ -10,9 +10,9 @@ import (
 	"strings"
 )
 
-// OwnAddress is this machine's own address in a packet to the internet, or
-// invalid when there is no route. Without NAT it is the public address. No
-// packet is sent.
+// OwnAddress is this machine's own address: the public one if one of its interfaces
+// has that, otherwise the source address of packets to the internet, or invalid if
+// there is no route. It sends no packet.
 func OwnAddress(family Family, public netip.Addr) netip.Addr {
 	if public.IsValid() && IsOwn(public) {
 		return public
@@ -35,9 +35,9 @@ func OwnAddress(family Family, public netip.Addr) netip.Addr {
 	return here
 }
 
-// IsOwn says whether a is an address of one of this machine's interfaces. To
-// bind it would not tell: with ip_nonlocal_bind, or before the first address
-// is up, any can be bound (measured).
+// IsOwn says whether a is an address of one of this machine's interfaces. Binding a
+// socket to it would not tell: with ip_nonlocal_bind, or before the first address is
+// up, any address can be bound (measured).
 func IsOwn(a netip.Addr) bool {
 	all, err := net.InterfaceAddrs()
 	if err != nil {
@@ -55,9 +55,9 @@ const (
 	flagUnsteady  = 0x08 | 0x20 | 0x40 // failed duplicate detection, deprecated, tentative
 )
 
-// lasting is an address beside a that outlives it if a is a temporary one
-// (RFC 8981). table is /proc/net/if_inet6: address, interface index, prefix
-// length, scope and flags in hexadecimal, and the interface name.
+// lasting returns a, or, if a is a temporary address (RFC 8981), one beside it that
+// outlives it. table is /proc/net/if_inet6: address, interface index, prefix length,
+// scope and flags in hexadecimal, and the interface name.
 func lasting(table string, a netip.Addr) netip.Addr {
 	type entry struct {
 		address netip.Addr

@@ -31,7 +31,7 @@ fe800000000000000000000000000060 02 40 20 80     eth0
 not a line
 `
 	for in, want := range map[string]string{
-		"2001:db8:0:1::50": "2001:db8:0:1::60", // not another network, interface, nor a deprecated or tentative one
+		"2001:db8:0:1::50": "2001:db8:0:1::60", // Not another network, interface, nor a deprecated or tentative one
 		"2001:db8:0:1::60": "2001:db8:0:1::60",
 		"2001:db8:0:1::20": "2001:db8:0:1::20",
 		"2001:db8:0:9::1":  "2001:db8:0:9::1",

@@ -5,8 +5,9 @@ import (
 	"sync"
 )
 
-// Pattern is a regular expression that is compiled when it is first asked for: a
-// hook, which OpenVPN waits for, asks for none. It panics then if it is none.
+// Pattern compiles a regular expression when it is first used, and panics then if it
+// is wrong. So a hook, which OpenVPN waits for and which uses none, does not compile
+// any.
 func Pattern(expression string) func() *regexp.Regexp {
 	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expression) })
 }

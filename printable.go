@@ -8,13 +8,13 @@ import (
 	"unicode/utf8"
 )
 
-// Printable is a text as one line that a person can read and that does nothing to
-// his terminal: each character that is not printable is written as JSON would
-// escape it (\u001b), line ends and what turns the direction of writing as well.
+// Printable makes one line of a text, which a person can read and which does nothing
+// to a terminal. Each character that is not printable is escaped as in JSON (\u001b),
+// among them line ends and those that turn the direction of writing.
 func Printable(text string) string { return string(Harmless([]byte(text), "")) }
 
-// Harmless is text in which each character that is not printable is escaped, but
-// for those in keep. JSON means the same afterwards.
+// Harmless escapes each character of text that is not printable, except those in
+// keep. JSON means the same afterwards.
 func Harmless(text []byte, keep string) []byte {
 	clean := make([]byte, 0, len(text))
 	for len(text) > 0 {

@@ -10,13 +10,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrNotRegular is why something is not opened that lies where a file should.
+// ErrNotRegular says that something else lies where a regular file should.
 var ErrNotRegular = errors.New("it is not a regular file")
 
-// OpenRegular opens a regular file for reading and tells what it is. It waits for
-// nobody: neither for the writer of a pipe nor for who holds a lease; and what is
-// no file is not even opened, since that is an action with some devices. Symlinks
-// are followed, but with unix.O_NOFOLLOW as flags one at the last name is not.
+// OpenRegular opens a regular file for reading and returns it with what the kernel
+// says of it. It never waits, neither for the writer of a pipe nor for the holder of
+// a lease. It opens nothing but regular files: to open a device may do something. It
+// follows symlinks, but with unix.O_NOFOLLOW in flags not one at the end of the path.
 func OpenRegular(path string, flags int) (*os.File, fs.FileInfo, error) {
 	found, err := os.OpenFile(path, unix.O_PATH|flags, 0)
 	if err != nil {
@@ -30,7 +30,7 @@ func OpenRegular(path string, flags int) (*os.File, fs.FileInfo, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	same := fmt.Sprintf("/proc/self/fd/%d", found.Fd()) // and not what has the name by now
+	same := fmt.Sprintf("/proc/self/fd/%d", found.Fd()) // And not what has the name by now
 	fd, err := unix.Open(same, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, nil, &fs.PathError{Op: "open", Path: path, Err: err}
@@ -38,7 +38,7 @@ func OpenRegular(path string, flags int) (*os.File, fs.FileInfo, error) {
 	return os.NewFile(uintptr(fd), path), info, nil
 }
 
-// kindOf is what something is that is no regular file.
+// kindOf names what lies in the place of a regular file.
 func kindOf(mode fs.FileMode) string {
 	switch mode.Type() {
 	case fs.ModeDir:
@@ -53,10 +53,10 @@ func kindOf(mode fs.FileMode) string {
 	return "a device"
 }
 
-// ErrTooLarge is why a file is not read to its end.
+// ErrTooLarge says that a file is larger than its reader takes.
 var ErrTooLarge = errors.New("it is larger")
 
-// tooLarge says by how much a file may not be larger.
+// tooLarge is ErrTooLarge with the size that the reader takes.
 func tooLarge(most int64) error {
 	if most >= 1<<20 {
 		return fmt.Errorf("%w than %d MiB", ErrTooLarge, most>>20)
@@ -64,23 +64,24 @@ func tooLarge(most int64) error {
 	return fmt.Errorf("%w than %d KiB", ErrTooLarge, most>>10)
 }
 
-// ReadWhole reads all of a file, and refuses one of more than so many bytes.
+// ReadWhole reads a file to its end. If it has more than most bytes, the error is
+// ErrTooLarge.
 func ReadWhole(file *os.File, most int64) ([]byte, error) {
 	info, err := file.Stat()
-	if err == nil && info.Size() > most { // as a log that is named by mistake
+	if err == nil && info.Size() > most { // As a log that is named by mistake
 		err = tooLarge(most)
 	}
 	if err != nil {
 		return nil, err
 	}
 	text, err := io.ReadAll(io.LimitReader(file, most+1))
-	if err == nil && int64(len(text)) > most { // it grows
+	if err == nil && int64(len(text)) > most { // It grows
 		err = tooLarge(most)
 	}
 	return text, err
 }
 
-// ReadRegular is the whole of a regular file of at most so many bytes.
+// ReadRegular opens a regular file and reads all of it, at most most bytes.
 func ReadRegular(path string, most int64) ([]byte, error) {
 	file, _, err := OpenRegular(path, 0)
 	if err != nil {
@@ -94,8 +95,8 @@ func ReadRegular(path string, most int64) ([]byte, error) {
 	return text, err
 }
 
-// WithoutPath is what went wrong with a file, without the name of it, for who says
-// the name himself.
+// WithoutPath takes the name of the file out of an error of package os, for callers
+// who say the name themselves.
 func WithoutPath(err error) error {
 	if p := new(fs.PathError); errors.As(err, &p) {
 		return p.Err

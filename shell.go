@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// ShellPath is a file's name as a shell takes it, for a command line in a hint:
-// others may have chosen it, and root pastes it.
+// ShellPath quotes the name of a file for a shell. Use it for each name in a command
+// line of a hint: strangers may have chosen the name, and root pastes the line.
 func ShellPath(path string) string {
-	if strings.HasPrefix(path, "-") { // no option
+	if strings.HasPrefix(path, "-") { // No option
 		path = "./" + path
 	}
 	switch {

@@ -14,23 +14,22 @@ import (
 // (path_resolution(7)).
 const maxSymlinks = 40
 
-// A Hop is one step on the way that the kernel takes from / to a file: a name in
-// a directory that is reached without symlinks.
+// A Hop is one step on the kernel's way from / to a file: a name, and the directory
+// in which it is looked for, without symlinks.
 type Hop struct{ Dir, Name string }
 
 // Path is where the hop leads, unless that is a symlink.
 func (h Hop) Path() string { return filepath.Join(h.Dir, h.Name) }
 
-// Hops walks the way of an absolute path, over all symlinks, to the file or to
-// the first name that is not there. look is called with each hop before it is
-// looked at, and ends the walk by an error: what changes one of them later changes
-// where the path leads, and nothing else does. The directory root counts as /. Hops
-// returns where the way ends and which names are left there, and ELOOP when it
-// never ends.
+// Hops walks along an absolute path, through all symlinks, to the file or to the
+// first name that does not exist. It calls look with each hop before it looks at the
+// hop itself; an error of look ends the walk. The path leads elsewhere only when one
+// of these hops changes. The directory root stands for /. Hops returns where the walk
+// ended and the names that were left then, and ELOOP if symlinks lead in a circle.
 //
-// It goes by names, so somebody may change what it has seen. Who opens what lies
-// there for somebody else walks by access.Walk, which holds each place and takes
-// care whose rights count.
+// Hops goes by names, so somebody may change what it has seen. Whoever opens a file
+// on somebody else's behalf uses access.Walk, which holds each place and heeds whose
+// rights count.
 func Hops(root, path string, look func(Hop) error) (end string, left []string, err error) {
 	dir, left := "/", names(path)
 	for symlinks := 0; len(left) > 0; {

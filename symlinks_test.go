@@ -23,7 +23,7 @@ func TestHops(t *testing.T) {
 		defer os.RemoveAll(top)
 		root, err := filepath.EvalSymlinks(top)
 		if err == nil {
-			root += "/1/2/3/4/5/6" // symlinks with ".." lead no farther out
+			root += "/1/2/3/4/5/6" // Symlinks with ".." lead no farther out
 			err = os.MkdirAll(root, 0o700)
 		}
 		if err != nil {

@@ -68,12 +68,16 @@ func TestLabTryAsTheKernel(t *testing.T) {
 	perm := func() string { return fmt.Sprint(dice.IntN(8)) }
 	permitted := 0
 	for range 100 {
-		list := fmt.Sprintf("u::%s,g::%s,o::%s,m::%s,u:61003:%s,g:61004:%s,g:61005:%s", perm(), perm(), perm(), perm(), perm(), perm(), perm())
+		list := fmt.Sprintf("u::%s,g::%s,o::%s,m::%s,u:61003:%s,g:61004:%s,g:61005:%s", perm(), perm(), perm(), perm(),
+			perm(), perm(), perm())
 		run(t, "setfacl", "--set", list, []string{file, dir}[dice.IntN(2)])
 		run(t, "chmod", "u+x", dir) // Else its owner, with whose rights we go the way, could not go it.
 		who := User{UID: 61001 + dice.IntN(4), GID: 61002 + dice.IntN(5), Groups: []uint32{uint32(61002 + dice.IntN(5))}}
 		kernel := exec.Command("cat", file)
-		kernel.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(who.UID), Gid: uint32(who.GID), Groups: who.Groups}}
+		kernel.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{
+			Uid: uint32(who.UID), Gid: uint32(who.GID),
+			Groups: who.Groups,
+		}}
 		can := kernel.Run() == nil
 		if err := checkRead(t, who, file); (err == nil) != can {
 			t.Errorf("%+v: %v, and the kernel permits it: %v\n%s", who, err, can, run(t, "getfacl", "-np", dir, file))
@@ -115,7 +119,8 @@ func TestLabDo(t *testing.T) {
 			if !strings.Contains(line, "%d") {
 				line += " %d"
 			}
-			out, err := exec.Command("setpriv", "--reuid=61001", "--regid=61009", "--clear-groups", "sh", "-c", fmt.Sprintf(line, os.Getpid())).CombinedOutput()
+			out, err := exec.Command("setpriv", "--reuid=61001", "--regid=61009", "--clear-groups", "sh", "-c",
+				fmt.Sprintf(line, os.Getpid())).CombinedOutput()
 			if err == nil || !strings.Contains(strings.ToLower(string(out)), "permi") {
 				t.Errorf("he may %s: %v\n%s", line, err, out)
 			}

@@ -27,17 +27,17 @@ func lookupID(uid uint32) (User, error) {
 	return of(found)
 }
 
-// Do calls f with the user's rights to files and no others, if this process is
-// root's; keeping are capabilities that f has all the same. Only the thread that f
-// runs in has them, and it ends with f. Its real and its saved user stay root, so
-// that the user can neither stop, kill nor trace it (credentials(7), setfsuid(2)).
+// Do calls f. If this process is root's, f has the rights that the user has to files,
+// and beside them only the capabilities in keeping. Only the thread of f is changed,
+// and it ends with f. Its real and its saved user stay root, so that the user can
+// neither stop, kill nor trace it (credentials(7), setfsuid(2)).
 func (u User) Do(f func() error, keeping ...uint) error {
 	if u.UID == os.Geteuid() {
 		return f()
 	}
 	done := make(chan error, 1)
 	go func() {
-		runtime.LockOSThread() // for ever: the thread ends with the goroutine
+		runtime.LockOSThread() // For ever: the thread ends with the goroutine
 		err := u.become(keeping)
 		if err == nil {
 			err = f()
@@ -47,8 +47,8 @@ func (u User) Do(f func() error, keeping ...uint) error {
 	return <-done
 }
 
-// become gives the calling thread the user's ids for files. The kernel takes the
-// capabilities that concern files away by that.
+// become gives the calling thread the user's ids for files. By that the kernel takes
+// away the thread's capabilities that concern files.
 func (u User) become(keeping []uint) error {
 	if err := setGroups(u.Groups); err != nil {
 		return fmt.Errorf("taking the groups of user %d: %w", u.UID, err)
@@ -68,7 +68,8 @@ func (u User) become(keeping []uint) error {
 	return nil
 }
 
-// setGroups is setgroups(2) for the calling thread: unix.Setgroups is for all.
+// setGroups is setgroups(2) for the calling thread alone; unix.Setgroups changes all
+// threads.
 func setGroups(groups []uint32) error {
 	_, _, errno := unix.RawSyscall(unix.SYS_SETGROUPS, uintptr(len(groups)),
 		uintptr(unsafe.Pointer(unsafe.SliceData(groups))), 0) //nolint:gosec // setgroups(2) takes an address

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Admit lets these users, and the owner, read and write a file of our own and
-// nobody else: to write is what it takes to connect to a socket.
+// Admit lets the owner and these users, and nobody else, read and write a file of our
+// own. Who may write to a socket can connect to it.
 func Admit(path string, uids []uint32) error {
 	l := modeList(0o600)
 	for _, uid := range uids {

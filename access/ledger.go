@@ -14,17 +14,17 @@ import (
 	"netwatch"
 )
 
-// A Ledger lets a user read files, and has a record of it.
+// A Ledger lets a user read files, and keeps a record of what it gave him.
 type Ledger struct {
 	// File is the record. It has to be in a directory that root alone can write.
 	File string
-	// Put replaces the record, or removes it if the text is empty. Without it
-	// nothing is changed, and what would be is only told.
+	// Put replaces the record, or removes it if text is empty. If Put is nil, nothing
+	// is changed, and Apply and Revoke only tell what they would do.
 	Put func(text string) error
 }
 
-// A Right is what the user has by an entry of his own in the list of a file or
-// directory.
+// A Right is what the user's own entry in the access list of a file or directory
+// gives him.
 type Right struct {
 	Path string
 	// Perm is as getfacl(1) writes it; empty if it was taken back.
@@ -32,21 +32,22 @@ type Right struct {
 	Outcome netwatch.Outcome
 }
 
-// A record is what a user was let, by the paths of files and directories, as the
-// bits of a mode: 4 to read, 1 to search.
+// A record says what a user was given: by the path of each file or directory the bits
+// of a mode, 4 to read, 1 to search.
 type record struct {
 	UID   int             `json:"uid"`
 	Given map[string]perm `json:"given"`
 }
 
-// A goal is a place that is to be opened.
+// A goal is a file or directory that is to be opened to the user.
 type goal struct {
 	*place
-	// now is its list, and base the same without what is in the record.
+	// now is its access list, and base that list without what the record says was
+	// given.
 	now, base list
 }
 
-// A change is one Apply of a ledger: what it found, plans and has done.
+// A change is one call of Apply: what it found, plans and has done.
 type change struct {
 	Ledger
 	user   User
@@ -56,9 +57,9 @@ type change struct {
 	errs   []error
 }
 
-// Apply lets the user read what he needs and could not read otherwise, and takes
-// back all else that is in the record. What cannot be done is among the errors,
-// and keeps nothing else from being done.
+// Apply lets the user read what he needs and could not read otherwise, and takes back
+// everything else that is in the record. If something cannot be done, that is among
+// the errors, and the rest is done all the same.
 func (l Ledger) Apply(u User, needs []Need) ([]Right, []error) {
 	old, err := l.read()
 	if err != nil {
@@ -84,7 +85,7 @@ func (l Ledger) Apply(u User, needs []Need) ([]Right, []error) {
 	return s.rights, s.errs
 }
 
-// Revoke takes back all that is in the record.
+// Revoke takes back everything that is in the record.
 func (l Ledger) Revoke() ([]Right, []error) {
 	old, err := l.read()
 	if err != nil {
@@ -103,8 +104,9 @@ func (s *change) failed(file string, err error) {
 // uid is the user as lists have him.
 func (s *change) uid() uint32 { return uint32(s.user.UID) } //nolint:gosec // It was one.
 
-// plan makes goals of what the way lacks, or of nothing when one of them cannot
-// be: the others would be opened in vain.
+// plan makes a goal of each place where the user lacks what the way takes. If one of
+// these cannot be opened to him it plans none, since the others would be opened in
+// vain.
 func (s *change) plan(w *Way) error {
 	var lacking []*goal
 	if w.end != nil && w.end.stat.Mode&unix.S_IFMT != unix.S_IFREG {
@@ -129,7 +131,7 @@ func (s *change) plan(w *Way) error {
 	return nil
 }
 
-// lacks is the goal if the user may not do what the way takes, or nil.
+// lacks returns a goal if the user lacks at this place what the way takes, or nil.
 func (s *change) lacks(p *place) (*goal, error) {
 	if p.need == 0 {
 		return nil, nil
@@ -149,8 +151,9 @@ func (s *change) lacks(p *place) (*goal, error) {
 	return g, err
 }
 
-// apply does what is planned. The record comes before a change, so that nothing
-// is ever open that is not in it. Its own error is that nothing was done.
+// apply does what is planned. It first writes into the record all that may be open
+// meanwhile, so that nothing is ever open that the record does not have. An error is
+// one of the record.
 func (s *change) apply() error {
 	now := map[string]perm{}
 	for path, g := range s.goals {
@@ -179,7 +182,7 @@ func (s *change) apply() error {
 	return s.write(now)
 }
 
-// open gives what a goal lacks.
+// open gives the user what he lacks at a goal.
 func (s *change) open(g *goal) error {
 	wanted, err := g.base.with(s.uid(), g.need)
 	if err != nil {
@@ -197,8 +200,8 @@ func (s *change) open(g *goal) error {
 	return nil
 }
 
-// takeBack takes away what was given on a file or directory. One that is not
-// there any more, or is behind a symlink now, has nothing to be taken away.
+// takeBack takes away what was given on a file or directory. If that is gone by now,
+// or lies behind a symlink, there is nothing to take away.
 func (s *change) takeBack(path string, given perm) error {
 	w, err := walk(Need{File: path})
 	if err != nil {

@@ -135,14 +135,14 @@ func TestApplyAgain(t *testing.T) {
 	s := newScene(t)
 	needs := []Need{{s.file, false}}
 	s.apply(him, needs, "TOP/closed --x changed", "TOP/closed/file r-- changed")
-	s.must(os.Remove(s.file)) // an atomic rewrite
+	s.must(os.Remove(s.file)) // An atomic rewrite
 	s.must(os.WriteFile(s.file, nil, 0o640))
 	s.must(os.Chmod(s.file, 0o640))
 	s.apply(him, needs, "TOP/closed --x unchanged", "TOP/closed/file r-- changed")
 	s.must(os.Chmod(s.file, 0o600))
 	s.apply(him, needs, "TOP/closed --x unchanged", "TOP/closed/file r-- changed")
 	s.want(s.file, "u:HIM:r g:: m::r o::")
-	s.must(os.Chmod(s.file, 0o644)) // whoever may read it anyway needs nothing
+	s.must(os.Chmod(s.file, 0o644)) // Whoever may read it anyway needs nothing
 	s.must(os.Chmod(s.dir, 0o755))
 	s.apply(him, needs, "TOP/closed  changed", "TOP/closed/file  changed")
 	s.want(s.dir, "g:: o::rx")
@@ -184,16 +184,28 @@ func TestApplyRefuses(t *testing.T) {
 	s.must(os.Mkdir(s.dir+"/directory", 0o700))
 	s.must(unix.Mkfifo(s.dir+"/pipe", 0o600))
 	s.must(os.Symlink("loop", s.dir+"/loop"))
-	s.apply(him, []Need{{s.dir + "/directory", false}, {s.dir + "/pipe", false}, {s.dir + "/loop", false}, {s.file + "/x", false}},
+	s.apply(him, []Need{
+		{s.dir + "/directory", false},
+		{s.dir + "/pipe", false},
+		{s.dir + "/loop", false},
+		{s.file + "/x", false},
+	},
 		"letting the user read TOP/closed/directory: it is not a regular file",
 		"letting the user read TOP/closed/pipe: it is not a regular file",
 		"letting the user read TOP/closed/loop: too many levels of symbolic links",
 		"letting the user read TOP/closed/file/x: not a directory")
 	s.closed()
-	masked := list{{ownerEntry, 6, noID}, {userEntry, 4, 61008}, {groupEntry, 4, noID}, {maskEntry, 0, noID}, {otherEntry, 0, noID}}
+	masked := list{
+		{ownerEntry, 6, noID},
+		{userEntry, 4, 61008},
+		{groupEntry, 4, noID},
+		{maskEntry, 0, noID},
+		{otherEntry, 0, noID},
+	}
 	s.must(os.WriteFile(s.dir+"/masked", nil, 0o600))
 	s.must(unix.Setxattr(s.dir+"/masked", Xattr, masked.value(), 0))
-	s.apply(him, []Need{{s.dir + "/masked", true}, {s.file, false}}, "TOP/closed --x changed", "TOP/closed/file r-- changed",
+	s.apply(him, []Need{{s.dir + "/masked", true}, {s.file, false}}, "TOP/closed --x changed",
+		"TOP/closed/file r-- changed",
 		"letting the user read TOP/closed/masked: opening TOP/closed/masked: "+errMasked.Error())
 }
 
@@ -235,7 +247,8 @@ func TestApplyRecord(t *testing.T) {
 func TestApplyAnotherUser(t *testing.T) {
 	s := newScene(t)
 	s.apply(User{UID: 61008}, []Need{{s.file, false}}, "TOP/closed --x changed", "TOP/closed/file r-- changed")
-	s.apply(him, []Need{{s.file, false}}, "TOP/closed  changed", "TOP/closed --x changed", "TOP/closed/file  changed", "TOP/closed/file r-- changed")
+	s.apply(him, []Need{{s.file, false}}, "TOP/closed  changed", "TOP/closed --x changed", "TOP/closed/file  changed",
+		"TOP/closed/file r-- changed")
 	s.want(s.file, "u:HIM:r g:: m::r o::")
 	if rights, errs := s.Revoke(); len(rights) != 2 || errs != nil {
 		t.Errorf("%v %v", rights, errs)
@@ -272,21 +285,32 @@ func TestOver(t *testing.T) {
 		from leaders
 		want leaders
 	}{
-		"root's directory":               {unix.Stat_t{Mode: dir | 0o755}, nil, root, root},
-		"root's link":                    {unix.Stat_t{Mode: link | 0o777}, nil, root, root},
-		"root's, all may add":            {unix.Stat_t{Mode: dir | unix.S_ISVTX | 0o777}, nil, root, root},
-		"root's, a group may change":     {unix.Stat_t{Mode: dir | 0o775, Gid: 5}, nil, root, leaders{others: true}},
-		"root's, the group root may":     {unix.Stat_t{Mode: dir | 0o775}, nil, root, root},
-		"root's, all may change":         {unix.Stat_t{Mode: dir | 0o757}, nil, root, leaders{others: true}},
-		"alice's directory":              {unix.Stat_t{Mode: dir | 0o770, Uid: 1}, nil, root, alice},
-		"alice's link":                   {unix.Stat_t{Mode: link | 0o777, Uid: 1}, nil, root, alice},
-		"from alice to root":             {unix.Stat_t{Mode: dir | 0o755}, nil, alice, alice},
-		"from alice to bob":              {unix.Stat_t{Mode: dir | 0o755, Uid: 2}, nil, alice, leaders{1, true}},
-		"root's, alice may by the list":  {unix.Stat_t{Mode: dir | 0o770}, with(0o700, entry{userEntry, 7, 1}), root, alice},
-		"root's, alice and bob may":      {unix.Stat_t{Mode: dir | 0o770}, with(0o700, entry{userEntry, 7, 1}, entry{userEntry, 3, 2}), root, leaders{1, true}},
-		"root's, a named group may":      {unix.Stat_t{Mode: dir | 0o770}, with(0o700, entry{namedGroup, 7, 9}), root, leaders{others: true}},
-		"root's, alice may look":         {unix.Stat_t{Mode: dir | 0o750}, with(0o700, entry{userEntry, 5, 1}), root, root},
-		"root's, alice may but the mask": {unix.Stat_t{Mode: dir | 0o750}, with(0o700, entry{userEntry, 7, 1}, entry{maskEntry, 5, noID}), root, root},
+		"root's directory":              {unix.Stat_t{Mode: dir | 0o755}, nil, root, root},
+		"root's link":                   {unix.Stat_t{Mode: link | 0o777}, nil, root, root},
+		"root's, all may add":           {unix.Stat_t{Mode: dir | unix.S_ISVTX | 0o777}, nil, root, root},
+		"root's, a group may change":    {unix.Stat_t{Mode: dir | 0o775, Gid: 5}, nil, root, leaders{others: true}},
+		"root's, the group root may":    {unix.Stat_t{Mode: dir | 0o775}, nil, root, root},
+		"root's, all may change":        {unix.Stat_t{Mode: dir | 0o757}, nil, root, leaders{others: true}},
+		"alice's directory":             {unix.Stat_t{Mode: dir | 0o770, Uid: 1}, nil, root, alice},
+		"alice's link":                  {unix.Stat_t{Mode: link | 0o777, Uid: 1}, nil, root, alice},
+		"from alice to root":            {unix.Stat_t{Mode: dir | 0o755}, nil, alice, alice},
+		"from alice to bob":             {unix.Stat_t{Mode: dir | 0o755, Uid: 2}, nil, alice, leaders{1, true}},
+		"root's, alice may by the list": {unix.Stat_t{Mode: dir | 0o770}, with(0o700, entry{userEntry, 7, 1}), root, alice},
+		"root's, alice and bob may": {
+			unix.Stat_t{Mode: dir | 0o770},
+			with(0o700, entry{userEntry, 7, 1}, entry{userEntry, 3, 2}), root,
+			leaders{1, true},
+		},
+		"root's, a named group may": {
+			unix.Stat_t{Mode: dir | 0o770},
+			with(0o700, entry{namedGroup, 7, 9}), root,
+			leaders{others: true},
+		},
+		"root's, alice may look": {unix.Stat_t{Mode: dir | 0o750}, with(0o700, entry{userEntry, 5, 1}), root, root},
+		"root's, alice may but the mask": {
+			unix.Stat_t{Mode: dir | 0o750},
+			with(0o700, entry{userEntry, 7, 1}, entry{maskEntry, 5, noID}), root, root,
+		},
 	} {
 		l := c.list
 		if l == nil {
@@ -301,8 +325,15 @@ func TestOver(t *testing.T) {
 		uid     uint32
 		well    bool
 	}{
-		"root's": {root, 0, true}, "alice's": {root, 1, true}, "alice leads to her own": {alice, 1, true}, "alice leads to root's": {alice, 0, false},
-		"alice leads to bob's": {alice, 2, false}, "several": {leaders{1, true}, 1, false}, "all": {leaders{0, true}, 0, false},
+		"root's": {root, 0, true}, "alice's": {root, 1, true}, "alice leads to her own": {
+			alice, 1,
+			true,
+		}, "alice leads to root's": {alice, 0, false},
+		"alice leads to bob's": {alice, 2, false}, "several": {
+			leaders{1, true},
+			1,
+			false,
+		}, "all": {leaders{0, true}, 0, false},
 	} {
 		if err := (&place{leaders: c.leaders, stat: unix.Stat_t{Uid: c.uid}}).check(); (err == nil) != c.well {
 			t.Errorf("%s: %v", name, err)

@@ -45,7 +45,8 @@ const (
 // noID is the id of an entry that names nobody.
 const noID = 1<<32 - 1
 
-// An entry gives permissions to whom tag and, of a named one, id say.
+// An entry gives permissions to somebody. tag says to whom; if it is userEntry or
+// namedGroup, id says to which user or group.
 type entry struct {
 	tag  uint16
 	perm perm
@@ -57,11 +58,11 @@ func (e entry) named() bool { return e.tag == userEntry || e.tag == namedGroup }
 // masked says whether the mask bounds what the entry gives.
 func (e entry) masked() bool { return e.named() || e.tag == groupEntry }
 
-// A list is an access control list: of the kernel's order, with a mask if there
-// is a named entry.
+// A list is an access control list, in the kernel's order. It has a mask if it has a
+// named entry.
 type list []entry
 
-// modeList is a mode as a list.
+// modeList makes a list of a mode.
 func modeList(mode uint32) list {
 	bits := func(shift int) perm { return perm(mode >> shift & 0o7) }
 	return list{{ownerEntry, bits(6), noID}, {groupEntry, bits(3), noID}, {otherEntry, bits(0), noID}}
@@ -76,7 +77,7 @@ const (
 	length  = 8
 )
 
-// parse reads the value of the extended attribute; nil if it is none.
+// parse reads the value of the extended attribute. It returns nil if that is no list.
 func parse(value []byte) list {
 	if len(value) < header || binary.LittleEndian.Uint32(value) != version {
 		return nil
@@ -84,13 +85,17 @@ func parse(value []byte) list {
 	var l list
 	for e := range slices.Chunk(value[header:], length) {
 		if len(e) == length {
-			l = append(l, entry{binary.LittleEndian.Uint16(e), perm(binary.LittleEndian.Uint16(e[2:])), binary.LittleEndian.Uint32(e[4:])})
+			l = append(l, entry{
+				binary.LittleEndian.Uint16(e), perm(binary.LittleEndian.Uint16(e[2:])),
+				binary.LittleEndian.Uint32(e[4:]),
+			})
 		}
 	}
 	return l
 }
 
-// value is what parse reads. Of a list without a mask the kernel makes a mode.
+// value is the inverse of parse. Given a list without a mask, the kernel sets just
+// the mode.
 func (l list) value() []byte {
 	value := binary.LittleEndian.AppendUint32(nil, version)
 	for _, e := range l {
@@ -101,7 +106,7 @@ func (l list) value() []byte {
 	return value
 }
 
-// find is the entry of that tag and id, or one that gives nothing.
+// find returns the entry of that tag and id, or one that gives nothing.
 func (l list) find(tag uint16, id uint32) (e entry, ok bool) {
 	i := slices.IndexFunc(l, func(e entry) bool { return e.tag == tag && e.id == id })
 	if i < 0 {
@@ -110,8 +115,8 @@ func (l list) find(tag uint16, id uint32) (e entry, ok bool) {
 	return l[i], true
 }
 
-// heeded is the list that the kernel reckons by: with an empty mask the named
-// entries do not count, as if there were a mode alone (measured).
+// heeded is the list by which the kernel decides: if the mask is empty, it ignores
+// the named entries as if there were a mode alone (measured).
 func (l list) heeded() list {
 	if mask, ok := l.find(maskEntry, noID); !ok || mask.perm != 0 {
 		return l
@@ -121,7 +126,7 @@ func (l list) heeded() list {
 	return list{owner, {groupEntry, 0, noID}, other}
 }
 
-// writers are the entries, but the owner's, that let somebody write.
+// writers are the entries, except the owner's, that let somebody write.
 func (l list) writers() list {
 	mask, masked := l.find(maskEntry, noID)
 	return slices.DeleteFunc(slices.Clone(l.heeded()), func(e entry) bool {
@@ -132,13 +137,14 @@ func (l list) writers() list {
 	})
 }
 
-// errMasked is that the mask would have to be wider, and it is not for us to say
-// whom else that may let in.
-var errMasked = netwatch.WithHint(errors.New("its ACL has a mask (the group bits of its mode) that keeps others out as well"),
+// errMasked says that the mask would have to be wider. That could let in others as
+// well, so it is not for us to do.
+var errMasked = netwatch.WithHint(errors.New(
+	"its ACL has a mask (the group bits of its mode) that keeps others out as well"),
 	"see getfacl, and take away what is too much in it, or make the mask wider: chmod g+r, for a directory g+rx")
 
-// with is the list with an entry that gives a user these permissions at least. What
-// others may stays as it was.
+// with returns the list with at least these permissions for a user. What others may
+// do stays as it was.
 func (l list) with(uid uint32, want perm) (list, error) {
 	mask, masked := l.find(maskEntry, noID)
 	if !masked {
@@ -159,7 +165,8 @@ func (l list) with(uid uint32, want perm) (list, error) {
 	return l.put(own).put(mask), nil
 }
 
-// put is the list with the entry in its place.
+// put returns the list with this entry added, or in place of the one with its tag and
+// id.
 func (l list) put(e entry) list {
 	l = slices.Clone(l)
 	if at := slices.IndexFunc(l, func(o entry) bool { return o.tag == e.tag && o.id == e.id }); at >= 0 {
@@ -170,8 +177,8 @@ func (l list) put(e entry) list {
 	return slices.Insert(l, at, e) // The last is for others, so there is one.
 }
 
-// without is the list without these permissions in the user's own entry. What others
-// may stays as it was.
+// without returns the list without these permissions in the user's own entry. What
+// others may do stays as it was.
 func (l list) without(uid uint32, given perm) list {
 	own, ok := l.find(userEntry, uid)
 	if !ok || own.perm&given == 0 {

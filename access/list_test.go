@@ -99,13 +99,25 @@ func TestGive(t *testing.T) {
 		want               perm
 		given, taken, fail string
 	}{
-		"Debian's coturn.conf":       {with(0o640), 4, "u:7:r g::r m::r o::", "g::r o::", ""},
-		"for its owner alone":        {with(0o600), 4, "u:7:r g:: m::r o::", "g:: o::", ""},
-		"its group may write":        {with(0o660), 4, "u:7:r g::rw m::rw o::", "g::rw o::", ""},
-		"YunoHost's coturn.conf":     {with(0o640, entry{userEntry, 4, 3}, mask(4)), 4, "u:3:r u:7:r g::r m::r o::", "u:3:r g::r m::r o::", ""},
-		"YunoHost's directory":       {with(0o750, entry{userEntry, 5, 9}, mask(5)), 5, "u:7:rx u:9:rx g::rx m::rx o::", "u:9:rx g::rx m::rx o::", ""},
-		"a mask that masks nobody":   {with(0o600, entry{namedGroup, 1, 9}, mask(1)), 4, "u:7:r g:: g:9:x m::rx o::", "g:: g:9:x m::rx o::", ""},
-		"an entry of an admin's":     {with(0o700, entry{userEntry, 1, me}, mask(1)), 5, "u:7:rx g:: m::rx o::", "u:7:x g:: m::rx o::", ""},
+		"Debian's coturn.conf": {with(0o640), 4, "u:7:r g::r m::r o::", "g::r o::", ""},
+		"for its owner alone":  {with(0o600), 4, "u:7:r g:: m::r o::", "g:: o::", ""},
+		"its group may write":  {with(0o660), 4, "u:7:r g::rw m::rw o::", "g::rw o::", ""},
+		"YunoHost's coturn.conf": {
+			with(0o640, entry{userEntry, 4, 3}, mask(4)), 4, "u:3:r u:7:r g::r m::r o::",
+			"u:3:r g::r m::r o::", "",
+		},
+		"YunoHost's directory": {
+			with(0o750, entry{userEntry, 5, 9}, mask(5)), 5, "u:7:rx u:9:rx g::rx m::rx o::",
+			"u:9:rx g::rx m::rx o::", "",
+		},
+		"a mask that masks nobody": {
+			with(0o600, entry{namedGroup, 1, 9}, mask(1)), 4, "u:7:r g:: g:9:x m::rx o::",
+			"g:: g:9:x m::rx o::", "",
+		},
+		"an entry of an admin's": {
+			with(0o700, entry{userEntry, 1, me}, mask(1)), 5, "u:7:rx g:: m::rx o::",
+			"u:7:x g:: m::rx o::", "",
+		},
 		"a mask against somebody":    {with(0o640, entry{userEntry, 6, 3}, mask(2)), 4, "", "", "a mask"},
 		"a mask against the group":   {with(0o640, entry{userEntry, 1, 3}, mask(1)), 4, "", "", "a mask"},
 		"an empty mask, after chmod": {with(0o604, entry{userEntry, 0, 3}, mask(0)), 4, "", "", "a mask"},

@@ -11,9 +11,9 @@ import (
 	"netwatch"
 )
 
-// CheckTrusted says why a program may not be run: it, a symlink to it, or a
-// directory on the way could be replaced by a user other than root and our own, who
-// would then run programs as us.
+// CheckTrusted says why a program may not be run: a user other than root and our own
+// could replace it, a symlink to it, or a directory on the way, and so run programs
+// as us.
 func CheckTrusted(program string) error {
 	w := &Way{Need: Need{File: program}}
 	err := w.walk()
@@ -32,9 +32,9 @@ func CheckTrusted(program string) error {
 	return err
 }
 
-// trusted says who else may write to a place. In a directory with the sticky bit
-// nobody can replace what is not theirs. The group's bits hold for the entries of an
-// ACL too.
+// trusted says which others may write to a place. In a directory with the sticky bit
+// nobody can replace what belongs to others. The group's bits of a mode also bound
+// the entries of an ACL.
 func (p *place) trusted() error {
 	kind, mode := p.stat.Mode&unix.S_IFMT, p.stat.Mode
 	sticky := kind == unix.S_IFDIR && mode&unix.S_ISVTX != 0
@@ -51,7 +51,8 @@ func (p *place) trusted() error {
 	return nil
 }
 
-// refuse says why a place is not trusted, and the remedy, a command without the path.
+// refuse says why a place is not trusted. remedy is a command, to which it adds the
+// path.
 func (p *place) refuse(why, remedy string) error {
 	return netwatch.WithHint(fmt.Errorf("%s is not safe to run: %s", p.path, why), remedy+netwatch.ShellPath(p.path))
 }

@@ -1,7 +1,8 @@
-// Package access reckons who may read files by the access control lists of
-// acl(5), and lets a user read some: by an entry of his own in their lists, and
-// in those of the directories on the way there, by which nobody else has more or
-// less. What it gave it has in a record, and takes back.
+// Package access finds out who may read a file by the access control lists of acl(5),
+// and lets a user read some: it gives him an entry of his own in the lists of these
+// files and of the directories on the way, and leaves what others may do as it was.
+// It records what it gave, and takes it back. It knows nothing of what is in the
+// files.
 package access
 
 import (
@@ -50,7 +51,7 @@ func lookupGroup(name string) (int, error) {
 	return int(gid), err
 }
 
-// of is the user whom the system has found.
+// of makes a User of one that package os/user has found.
 func of(found *user.User) (User, error) {
 	groups, err := found.GroupIds()
 	if err != nil {
@@ -70,8 +71,8 @@ func of(found *user.User) (User, error) {
 	return u, errors.Join(errs...)
 }
 
-// listOf is the list of a file, by a name of the file itself; its mode stands for
-// one that it does not have.
+// listOf reads the access list of the file that path leads to. If it has none, the
+// list is made of its mode.
 func listOf(path string, mode uint32) (list, error) {
 	value := make([]byte, 64<<10) // The largest that there can be (xattr(7)).
 	size, err := unix.Getxattr(path, Xattr, value)
@@ -88,9 +89,9 @@ func listOf(path string, mode uint32) (list, error) {
 	return l, nil
 }
 
-// permitted is the algorithm of acl(5): the owner's entry, else the user's own,
-// else any of his groups' that has the permission, else that for others. The
-// mask bounds all but the first and the last. Root may all.
+// permitted is the algorithm of acl(5). It heeds the owner's entry, else the user's
+// own, else that of any of his groups that has the permission, else that for others.
+// The mask bounds all but the first and the last. Root may do everything.
 func (u User) permitted(l list, st *unix.Stat_t, want perm) bool {
 	if u.UID == 0 {
 		return true

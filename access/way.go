@@ -25,8 +25,8 @@ const maxPlaces = 100
 type Need struct {
 	// File is an absolute path; it need not be there.
 	File string
-	// Watch says that he also has to notice when it becomes another file, for
-	// which he reads the directories that have its name or a symlink to it
+	// Watch says that the user also has to notice when another file takes its place.
+	// For that he has to read the directories that hold its name or a symlink to it
 	// (inotify(7)).
 	Watch bool
 }
@@ -38,9 +38,9 @@ type place struct {
 	// path is its own, without symlinks.
 	path string
 	stat unix.Stat_t
-	// need are the permissions that the way takes.
+	// need are the permissions that one needs here to go the way.
 	need perm
-	// leaders could have led the way to another place.
+	// leaders are those who could have led the way elsewhere, up to here.
 	leaders leaders
 }
 
@@ -62,9 +62,10 @@ func (h leaders) and(uid uint32) leaders {
 	return h
 }
 
-// through adds who leads a way that goes through a directory or symlink with that
-// list: its owner, and of a directory of root's also who else may write to it. A
-// sticky directory adds nobody: what lies there can be replaced by its owner alone.
+// through adds those who can lead a way elsewhere that passes a directory or symlink:
+// its owner, and, if it is a directory of root's, everybody else who may write to it.
+// Of a sticky directory it adds only the owner: others cannot replace there what is
+// not theirs.
 func (h leaders) through(st *unix.Stat_t, l list) leaders {
 	if st.Uid != 0 || st.Mode&unix.S_IFMT != unix.S_IFDIR || st.Mode&unix.S_ISVTX != 0 {
 		return h.and(st.Uid)
@@ -81,28 +82,29 @@ func (h leaders) through(st *unix.Stat_t, l list) leaders {
 	return h
 }
 
-// A Way is how the kernel goes to a file: the directories in which it looks for a
-// name, and the file, unless that is not there.
+// A Way is how the kernel gets to a file: the directories in which it looks for a
+// name, and the file itself, unless that does not exist.
 type Way struct {
 	Need
 	places []*place
-	// dir is the directory in which the last name was looked for, which is base.
+	// dir is the directory in which the last name, base, was looked for.
 	dir  *place
 	base string
-	// end is the last of the places if it is what the way is to.
+	// end is the file that the way leads to; nil if it does not exist.
 	end     *place
 	leaders leaders
 	links   int
 	// byRoot ends the way where somebody else than root leads it.
 	byRoot bool
-	// user is whose rights the way takes, from the first place on that somebody
-	// else than root decides over; nil is this process's own.
+	// user is the one with whose rights the way is gone, from the first place on that
+	// somebody else than root decides over; nil is this process's own rights.
 	user *User
 }
 
-// Walk goes the way to a file that is there, as far as others than root decide
-// where it leads with the rights of the first of them. Nobody can change what was
-// found, and what is done there is done by descriptors.
+// Walk goes the way to a file, which must exist. Where somebody else than root
+// decides where the way leads, it goes on with the rights of the first such user. It
+// holds what it found by descriptors, so that nobody can put something else in its
+// place.
 func Walk(file string) (*Way, error) {
 	w, err := walk(Need{File: file})
 	if err == nil && w.end == nil {
@@ -112,9 +114,10 @@ func Walk(file string) (*Way, error) {
 	return w, err
 }
 
-// ByRoot goes the way to a file as far as nobody but root leads it, so that nobody
-// else can hold it up. It returns the directory that it comes to, after all symlinks,
-// and whether that is the one of the file. A name that is not there is an error.
+// ByRoot goes the way to a file as far as nobody but root decides where it leads, so
+// that nobody else can hold it up. It returns the directory that it gets to, after
+// all symlinks, and whether that is the directory of the file. A name that does not
+// exist is an error.
 func ByRoot(file string) (dir string, whole bool, err error) {
 	w := &Way{Need: Need{File: file}, byRoot: true}
 	defer w.Close()
@@ -124,7 +127,7 @@ func ByRoot(file string) (dir string, whole bool, err error) {
 	return w.dir.path, err == nil, nil
 }
 
-// walk goes the way of a need, as far as it leads.
+// walk goes the way of a need, as far as that exists.
 func walk(n Need) (*Way, error) {
 	w := &Way{Need: n}
 	if err := w.walk(); err != nil && !errors.Is(err, unix.ENOENT) {
@@ -140,7 +143,7 @@ func (w *Way) walk() error {
 	for err == nil && len(left) > 0 {
 		dir, left, err = w.step(dir, left)
 	}
-	if err == nil && w.dir == nil { // it is /
+	if err == nil && w.dir == nil { // It is /
 		err = unix.EISDIR
 	}
 	if err == nil {
@@ -149,7 +152,7 @@ func (w *Way) walk() error {
 	return err
 }
 
-// names are the names that a path is made of.
+// names are the parts of a path.
 func names(path string) []string {
 	return slices.DeleteFunc(strings.Split(path, "/"), func(name string) bool { return name == "" || name == "." })
 }
@@ -161,7 +164,7 @@ func (w *Way) Close() {
 	}
 }
 
-// Do calls f with the rights that the way takes.
+// Do calls f with the rights with which the way was gone; keeping is as in User.Do.
 func (w *Way) Do(f func() error, keeping ...uint) error {
 	if w.user == nil {
 		return f()
@@ -169,7 +172,7 @@ func (w *Way) Do(f func() error, keeping ...uint) error {
 	return w.user.Do(f, keeping...)
 }
 
-// open holds a place. dir is nil for the root directory.
+// open opens a place just to hold it. dir is nil for the root directory.
 func (w *Way) open(dir *place, name, path string) (*place, error) {
 	switch {
 	case len(w.places) == maxPlaces:
@@ -193,11 +196,11 @@ func (w *Way) open(dir *place, name, path string) (*place, error) {
 	return p, unix.Fstat(fd, &p.stat)
 }
 
-// byHand is the remedy where somebody's way leads to what is not his.
+// byHand is the remedy where somebody leads the way to what is not his.
 const byHand = "have the directories and symlinks on the way belong to root or to the owner of the file, " +
 	"or open it by hand with setfacl(1)"
 
-// explain says for whom the way ends.
+// explain says whose rights did not suffice.
 func (w *Way) explain(dir *place, err error) error {
 	if w.user == nil || !errors.Is(err, unix.EACCES) {
 		return err
@@ -208,8 +211,8 @@ func (w *Way) explain(dir *place, err error) error {
 
 func (w *Way) root() (*place, error) { return w.open(nil, "/", "/") }
 
-// step looks for the first of the names that are left, and returns where to look
-// for the next ones.
+// step looks for the first of the names that are left. It returns the directory and
+// the names to go on with.
 func (w *Way) step(dir *place, left []string) (*place, []string, error) {
 	name, left := left[0], left[1:]
 	dir.need |= maySearch
@@ -239,11 +242,11 @@ func (w *Way) step(dir *place, left []string) (*place, []string, error) {
 	return p, left, nil
 }
 
-// errNotRoot ends a way that nobody but root is to lead.
+// errNotRoot ends the walk of ByRoot.
 var errNotRoot = errors.New("others than root decide where the way leads")
 
-// lead notes who decides by a directory or symlink where the way leads, and goes
-// on with his rights. Who is not root can only go with his own.
+// lead notes who decides, by a directory or symlink, where the way leads, and goes on
+// with his rights. A process that is not root's can go only with its own.
 func (w *Way) lead(p *place) error {
 	var l list
 	if p.stat.Mode&unix.S_IFMT == unix.S_IFDIR {
@@ -283,8 +286,8 @@ func (w *Way) follow(dir, link *place, left []string) (*place, []string, error) 
 	return dir, append(names(string(target[:n])), left...), err
 }
 
-// check says why a place must not be opened although the way needs it: somebody
-// who may not open it himself could have led the way there.
+// check says why a place must not be opened to the user although he needs it:
+// somebody who may not open it himself could have led the way there.
 func (p *place) check() error {
 	if p.leaders == (leaders{}) || p.leaders == (leaders{uid: p.stat.Uid}) {
 		return nil
@@ -293,8 +296,7 @@ func (p *place) check() error {
 	return netwatch.WithHint(err, byHand)
 }
 
-// Dir is a descriptor of the directory that the file lies in, after all symlinks,
-// by which names in it can be reached.
+// Dir is a descriptor of the directory that the file lies in, after all symlinks.
 func (w *Way) Dir() int { return int(w.dir.Fd()) }
 
 // Base is the file's name in its directory.
@@ -312,8 +314,8 @@ func (w *Way) Same(o *Way) bool {
 	return w.base == o.base && same(w.dir, o.dir) && same(w.end, o.end)
 }
 
-// AsOwner opens the file for reading and calls f with it, both with the rights of
-// its owner, who may read it if anybody may. f does not have to close it.
+// AsOwner opens the file for reading and calls f with it, both with the rights of its
+// owner: he may read it if anybody may. The caller closes the file, not f.
 func (w *Way) AsOwner(f func(*os.File) error) (*os.File, error) {
 	var file *os.File
 	owner := User{UID: int(w.end.stat.Uid), GID: nobody}
@@ -331,13 +333,14 @@ func (w *Way) AsOwner(f func(*os.File) error) (*os.File, error) {
 	return file, err
 }
 
-// Leader is the user who decides, beside root, where the way leads; root where
-// nobody else does. It is refused where several do.
+// Leader is the one user beside root who decides where the way leads, or root if
+// there is none. If there are several, that is an error.
 func (w *Way) Leader() (User, error) {
 	switch {
 	case w.leaders.others:
 		err := errors.New("several users decide where the way to it leads, and whose rights count cannot be said")
-		return User{}, netwatch.WithHint(err, "see namei -l "+netwatch.ShellPath(w.File)+": have each directory and symlink there belong to root, "+
+		return User{}, netwatch.WithHint(err, "see namei -l "+netwatch.ShellPath(w.File)+
+			": have each directory and symlink there belong to root, "+
 			"or to one user, and be written by nobody else; or name the file itself")
 	case w.user != nil:
 		return *w.user, nil
@@ -345,12 +348,11 @@ func (w *Way) Leader() (User, error) {
 	return lookupID(w.leaders.uid)
 }
 
-// CheckRead says why a user cannot go the way and read the file: EACCES, or why
-// that cannot be found out. It is reckoned by acl(5) and not tried out.
+// CheckRead returns nil if a user can go the way and read the file, EACCES if he
+// cannot, or why that cannot be found out. It reckons by acl(5), and does not try.
 func (w *Way) CheckRead(u User) error { return w.CheckReadAs(u, w.end.File) }
 
-// CheckReadAs is CheckRead for another file in the place of the one that is
-// there.
+// CheckReadAs is CheckRead with the file f in place of the one that is there.
 func (w *Way) CheckReadAs(u User, f *os.File) error {
 	for _, p := range w.places {
 		need := p.need
@@ -371,8 +373,8 @@ func (w *Way) CheckReadAs(u User, f *os.File) error {
 	return nil
 }
 
-// CheckWriteDir says why a user may not put another file into the place of this one,
-// as CheckRead does.
+// CheckWriteDir says, as CheckRead does, whether a user may put another file in place
+// of this one.
 func (w *Way) CheckWriteDir(u User) error {
 	l, err := w.dir.list()
 	if err == nil && !u.permitted(l, &w.dir.stat, mayWrite|maySearch) {
@@ -381,14 +383,15 @@ func (w *Way) CheckWriteDir(u User) error {
 	return err
 }
 
-// LedByRoot says that nobody but root could have led the way to the file's directory.
+// LedByRoot says whether nobody but root decides where the way to the file's
+// directory leads.
 func (w *Way) LedByRoot() bool { return w.dir.leaders == leaders{} }
 
-// proc is a name of the place itself: a descriptor that only holds it has no
-// attributes (open(2), O_PATH).
+// proc is a path of the place itself, for calls that take no descriptor that only
+// holds it (open(2), O_PATH).
 func (p *place) proc() string { return fmt.Sprintf("/proc/self/fd/%d", p.Fd()) }
 
-// list is the list that the place has now.
+// list reads the access list of the place.
 func (p *place) list() (list, error) {
 	if err := unix.Fstat(int(p.Fd()), &p.stat); err != nil {
 		return nil, err
@@ -396,12 +399,13 @@ func (p *place) list() (list, error) {
 	return listOf(p.proc(), p.stat.Mode)
 }
 
-// set gives the place another list.
+// set gives the place another access list.
 func (p *place) set(l list) error {
 	err := unix.Setxattr(p.proc(), Xattr, l.value(), 0)
 	switch {
 	case errors.Is(err, unix.ENOTSUP):
-		return netwatch.WithHint(errors.New("its file system has no ACLs"), "mount it with them, or let a group that the user is in read it: chgrp and chmod g+r, for a directory g+rx")
+		return netwatch.WithHint(errors.New("its file system has no ACLs"),
+			"mount it with them, or let a group that the user is in read it: chgrp and chmod g+r, for a directory g+rx")
 	case errors.Is(err, unix.EROFS):
 		return netwatch.WithHint(err, "mount it for writing")
 	}

@@ -1,5 +1,5 @@
-// Package actions does what rules say: each verb of a step is one line in the
-// table Verbs and one file.
+// Package actions does what the steps of rules say. Each verb is one file, and one
+// line in the table Verbs. It knows neither rules nor sources.
 package actions
 
 import (
@@ -11,14 +11,15 @@ import (
 
 // An Env is what the daemon lends to actions.
 type Env struct {
-	// Probe asks the named source, or all that can be asked when name is empty.
+	// Probe has the named source look at once, or, if name is empty, all sources that
+	// can.
 	Probe func(ctx context.Context, name string) netwatch.Result
 	// Starts remembers when units were started, across restarts of netwatch.
 	Starts systemd.Starts
-	// Files rewrites files that this process may not; nil when it may itself.
-	Files Rewriter
-	// AnyField says that the step is of a rule on an event that a user makes up,
-	// which may have fields of any name.
+	// Files rewrites the files that this process may not; nil if it does so itself.
+	Files Helper
+	// AnyField says that the rule is on an event that a user made up, which may have
+	// fields of any name.
 	AnyField bool
 }
 

@@ -38,8 +38,8 @@ type execAction struct {
 	grace   time.Duration
 }
 
-// newExec makes the step `exec PROGRAM [ARG...]`. Whether the program exists is
-// a matter of when it is run.
+// newExec makes the step `exec PROGRAM [ARG...]`. The program need not exist before
+// the step is run.
 func newExec(_ Env, verb string, words []string) (netwatch.Step, error) {
 	if len(words) == 0 {
 		return netwatch.Step{}, fmt.Errorf("a program is missing: %s %s", verb, execUsage)
@@ -51,9 +51,10 @@ func newExec(_ Env, verb string, words []string) (netwatch.Step, error) {
 	return netwatch.Step{Action: &execAction{string(program), words[1:], execGrace}}, nil
 }
 
-// Do runs the program with nothing but the event in its environment. At the
-// deadline its whole process group is told to end and, after a grace, killed.
-// Processes that it leaves behind may live if they have let go of its output.
+// Do runs the program with an environment that tells of the event and holds nothing
+// else. At the deadline it tells the whole process group to end, and kills it after a
+// grace. Processes that the program leaves behind may go on if they have closed its
+// output.
 func (a *execAction) Do(ctx context.Context, job netwatch.Job) netwatch.Result {
 	if err := access.CheckTrusted(a.program); err != nil {
 		return netwatch.Failure(fmt.Errorf("running %s: %w", a.program, err))
@@ -99,9 +100,9 @@ func (a *execAction) explain(ctx context.Context, err error, output string) erro
 	return fmt.Errorf("running %s: %w%s", a.program, err, output)
 }
 
-// environment is all that a program gets to know; a variable without a value
-// is there and empty, so that a script may say set -u. Where two fields would be
-// one variable, it is that of the field that netwatch knows.
+// environment is the whole environment of a program. A variable without a value is
+// there and empty, so that a script may use set -u. If two fields would be the same
+// variable, it has the value of the one that netwatch knows.
 func environment(job netwatch.Job) []string {
 	values, variables := told(job), map[string]string{}
 	for _, name := range append(slices.Sorted(maps.Keys(values)), netwatch.FieldNames()...) {
@@ -126,7 +127,7 @@ func (t *tail) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// lines are what was kept, without empty ones and fit for a terminal.
+// lines are the lines that were kept, without empty ones, and harmless to a terminal.
 func (t *tail) lines() []string {
 	var clean []string
 	for line := range strings.Lines(strings.ToValidUTF8(string(t.kept), "?")) {
@@ -144,7 +145,8 @@ func last(lines []string) string {
 	return lines[len(lines)-1]
 }
 
-// visible keeps a program's output from commanding the terminal of who reads it.
+// visible replaces the characters by which a program's output could command a
+// terminal.
 func visible(r rune) rune {
 	if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
 		return ' '

@@ -49,7 +49,8 @@ func TestExecEnvironment(t *testing.T) {
 	}
 	want := []string{
 		"LANG=C.UTF-8", "NETWATCH_ELSE_WHERE=x", "NETWATCH_EVENT=ip-changed", "NETWATCH_FAMILY=ipv4", "NETWATCH_ID=abc",
-		"NETWATCH_IPV4=192.0.2.2", "NETWATCH_IPV6=", "NETWATCH_NEW=192.0.2.2; $(id)", "NETWATCH_OLD=192.0.2.1", "NETWATCH_SOURCE=stun",
+		"NETWATCH_IPV4=192.0.2.2", "NETWATCH_IPV6=", "NETWATCH_NEW=192.0.2.2; " +
+			"$(id)", "NETWATCH_OLD=192.0.2.1", "NETWATCH_SOURCE=stun",
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "PWD=/",
 	}
 	for _, field := range netwatch.FieldNames() { // NETWATCH_FILE, NETWATCH_INTERFACE and so on
@@ -74,12 +75,14 @@ func TestExecArguments(t *testing.T) {
 }
 
 func TestExecFails(t *testing.T) {
-	r := sh(t, `i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); done; printf 'wrong \033[31m\377\n' >&2; exit 3`, 5*time.Second, time.Second, netwatch.Job{})
+	r := sh(t, `i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); done; printf 'wrong \033[31m\377\n' >&2; exit 3`,
+		5*time.Second, time.Second, netwatch.Job{})
 	if r.Err == nil {
 		t.Fatalf("%+v, want a failure", r)
 	}
 	said := r.Err.Error()
-	if !strings.Contains(said, "exit status 3") || !strings.HasSuffix(said, "line 2999 | wrong  [31m?") || strings.Contains(said, "line 1000 ") {
+	if !strings.Contains(said, "exit status 3") || !strings.HasSuffix(said, "line 2999 | wrong  [31m?") ||
+		strings.Contains(said, "line 1000 ") {
 		t.Errorf("it says %q", said)
 	}
 	if len(said) > 2*keptOutput {
@@ -122,7 +125,8 @@ func TestExecLeavesChild(t *testing.T) {
 
 // A program may ask to be told of its end.
 func TestExecTerminated(t *testing.T) {
-	r := sh(t, `trap "echo cleaned up; exit 0" TERM; echo ready; while :; do sleep 0.05; done`, 300*time.Millisecond, 5*time.Second, netwatch.Job{})
+	r := sh(t, `trap "echo cleaned up; exit 0" TERM; echo ready; while :; do sleep 0.05; done`, 300*time.Millisecond,
+		5*time.Second, netwatch.Job{})
 	wantResult(t, r, netwatch.Failed, "cleaned up")
 }
 
@@ -171,7 +175,7 @@ func TestExecTrust(t *testing.T) {
 		os.MkdirAll(filepath.Join(dir, "other", "deep"), 0o700),
 		os.Symlink(program, filepath.Join(dir, "other", "program")),
 		os.Symlink("other/deep", filepath.Join(dir, "away")),
-		os.Symlink("away/../program", filepath.Join(dir, "astray")), // over other/
+		os.Symlink("away/../program", filepath.Join(dir, "astray")), // Over other/
 		os.Chmod(filepath.Join(dir, "other"), 0o707),
 	} {
 		if err != nil {

@@ -30,11 +30,14 @@ const (
 	httpFile = 64 << 10
 )
 
-// httpPauses are those between tries: one more try than pauses.
+// httpPauses are the pauses between tries. There is one more try than pauses.
 var httpPauses = []time.Duration{time.Second, 5 * time.Second}
 
-// methods are those of RFC 9110 and RFC 5789 that make sense in a notice.
-var methods = []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}
+// methods are the methods of RFC 9110 and RFC 5789 that make sense for a notice.
+var methods = []string{
+	http.MethodGet, http.MethodHead,
+	http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
+}
 
 // A httpAction tells somebody of a run. It is the step `http METHOD URL ...`.
 type httpAction struct {
@@ -48,8 +51,9 @@ type httpAction struct {
 	pauses   []time.Duration
 }
 
-// newHTTP makes the step: a notice, which is sent when the run has ended, and
-// like the job of a unit only if something changed, unless `always`.
+// newHTTP makes the step. It is a notice, which is sent when the run has ended.
+// Unless `always` is given, it is skipped if nothing changed, as the job of a unit
+// is.
 func newHTTP(env Env, verb string, words []string) (netwatch.Step, error) {
 	a := &httpAction{anyField: env.AnyField, client: newHTTPClient(), pauses: httpPauses}
 	always, err := a.parse(words)
@@ -62,17 +66,20 @@ func newHTTP(env Env, verb string, words []string) (netwatch.Step, error) {
 	return netwatch.Step{Action: a, Notice: true, Gated: !always}, err
 }
 
-// newHTTPClient follows no redirect: a notice whose address has moved would
-// arrive without its body, and its headers somewhere else.
+// newHTTPClient makes a client that follows no redirect: the notice would arrive
+// without its body, and its headers at some other place.
 func newHTTPClient() *http.Client {
 	return &http.Client{
-		Timeout:       httpTime,
-		Transport:     &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true, MaxResponseHeaderBytes: httpAnswer},
+		Timeout: httpTime,
+		Transport: &http.Transport{
+			Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true,
+			MaxResponseHeaderBytes: httpAnswer,
+		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
 
-// errNoHTTP is that the words are not those of the step.
+// errNoHTTP says that the words after the verb make no step.
 var errNoHTTP = errors.New("not understood")
 
 // parse reads the words after the verb.
@@ -107,7 +114,7 @@ func (a *httpAction) parse(words []string) (always bool, err error) {
 	return always, nil
 }
 
-// A part is a text with placeholders, or the file that has it.
+// A part is a text with placeholders, or a file with such a text in it.
 type part struct {
 	text string
 	file netwatch.Path
@@ -136,8 +143,8 @@ func (a *httpAction) Needs() (n Needs) {
 	return n
 }
 
-// draft has something right in place of what is in files: these are looked at
-// when a notice is sent.
+// draft is the notice with an example in place of each @FILE, by which newHTTP tries
+// whether the rest makes a request. The files are read only when a notice is sent.
 func (a *httpAction) draft() *httpAction {
 	or := func(p part, text string) part {
 		if p.file != "" {
@@ -155,8 +162,8 @@ func (a *httpAction) draft() *httpAction {
 	return d
 }
 
-// read is the text, of a file without the line feeds at its end. Errors tell
-// nothing of it.
+// read returns the text; that of a file without the line feeds at its end. Its errors
+// do not show the text, which may be secret.
 func (p part) read() (string, error) {
 	if p.file == "" {
 		return p.text, nil
@@ -168,11 +175,11 @@ func (p part) read() (string, error) {
 	return strings.TrimRight(text, "\r\n"), nil
 }
 
-// readSecret is the whole of a small file that not every user may read.
+// readSecret reads a small file. It refuses one that every user may read or change.
 func readSecret(file string) (string, error) {
 	f, info, err := netwatch.OpenRegular(file, 0)
 	if err != nil {
-		return "", errors.Unwrap(err) // who calls says which file
+		return "", errors.Unwrap(err) // Who calls says which file
 	}
 	defer f.Close()
 	if info.Mode().Perm()&0o007 != 0 {
@@ -183,7 +190,7 @@ func readSecret(file string) (string, error) {
 	return string(text), err
 }
 
-// placeholders are what a {name} in a text stands for; what is not known is
+// placeholders are the values of {name} in a text, by name. What is not known is
 // empty.
 func placeholders(job netwatch.Job) map[string]string {
 	values := told(job)
@@ -193,17 +200,18 @@ func placeholders(job netwatch.Job) map[string]string {
 	return values
 }
 
-// placeholder cannot be the brace of a JSON object, behind which stands a
-// quotation mark.
+// placeholder fits {name}, and never the brace of a JSON object, which a quotation
+// mark follows.
 var placeholder = netwatch.Pattern(`\{[A-Za-z][A-Za-z0-9_-]*\}`)
 
-// fill puts the values, escaped, into a text.
+// fill replaces each {name} in a text by its value, escaped.
 func (a *httpAction) fill(text string, values map[string]string, escape func(string) string) (string, error) {
 	var unknown error
 	filled := placeholder().ReplaceAllStringFunc(text, func(found string) string {
 		value, ok := values[found[1:len(found)-1]]
 		if !ok && !a.anyField {
-			unknown = fmt.Errorf("%s stands for nothing; there are %s", found, strings.Join(slices.Sorted(maps.Keys(values)), ", "))
+			unknown = fmt.Errorf("%s stands for nothing; there are %s", found,
+				strings.Join(slices.Sorted(maps.Keys(values)), ", "))
 		}
 		return escape(value)
 	})
@@ -212,22 +220,23 @@ func (a *httpAction) fill(text string, values map[string]string, escape func(str
 
 // The ways to escape a value.
 
-// inURL leaves only what is unreserved (RFC 3986, 2.3), so that a value can
-// stand in a path and in a query.
+// inURL escapes everything that is not unreserved (RFC 3986, 2.3), so that a value
+// can stand in a path and in a query.
 func inURL(value string) string { return strings.ReplaceAll(url.QueryEscape(value), "+", "%20") }
 
-// inHeader keeps a value from ending its line.
+// inHeader keeps a value from ending the line of its header.
 func inHeader(value string) string { return strings.Map(visible, value) }
 
-// inJSON is a value inside of a JSON string.
+// inJSON escapes a value for the inside of a JSON string.
 func inJSON(value string) string {
-	text, _ := json.Marshal(value) // a string always can be
+	text, _ := json.Marshal(value) // A string always can be
 	return string(text[1 : len(text)-1])
 }
 
 func inText(value string) string { return value }
 
-// request is the notice. Its errors tell nothing of what may be secret.
+// request makes the HTTP request of the notice. Its errors show nothing that may be
+// secret.
 func (a *httpAction) request(ctx context.Context, job netwatch.Job) (*http.Request, error) {
 	values := placeholders(job)
 	address, err := a.address(values)
@@ -289,8 +298,9 @@ func (a *httpAction) header(values map[string]string) (http.Header, error) {
 	return header, nil
 }
 
-// content is the body, with its values escaped as its type wants it. Without a
-// Content-Type a JSON object is said to be one.
+// content is the body, with values escaped as its Content-Type needs. If there is no
+// Content-Type, it sets one: that of JSON for a JSON object, or else that of plain
+// text.
 func (a *httpAction) content(header http.Header, values map[string]string) (string, error) {
 	if a.body == nil {
 		return "", nil
@@ -320,8 +330,8 @@ func (a *httpAction) content(header http.Header, values map[string]string) (stri
 	return a.fill(text, values, inText)
 }
 
-// Do sends the notice, again after a pause where that may help. The result
-// names the host alone: the rest of a URL is often a secret.
+// Do sends the notice, and tries again after a pause where that may help. The result
+// names the host only: the rest of a URL is often a secret.
 func (a *httpAction) Do(ctx context.Context, job netwatch.Job) netwatch.Result {
 	for try := 0; ; try++ {
 		said, again, err := a.send(ctx, job)
@@ -347,7 +357,7 @@ func (a *httpAction) send(ctx context.Context, job netwatch.Job) (said string, a
 		return "", true, fmt.Errorf("asking %s: %w", host, withoutURL(ctx, err))
 	}
 	defer resp.Body.Close()
-	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, httpAnswer)) // so that it does not fail over there
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, httpAnswer)) // So that it does not fail over there
 	said = fmt.Sprintf("%s answered %d %s", host, resp.StatusCode, http.StatusText(resp.StatusCode))
 	switch code := resp.StatusCode; {
 	case code < 300:
@@ -360,7 +370,7 @@ func (a *httpAction) send(ctx context.Context, job netwatch.Job) (said string, a
 	return "", false, netwatch.WithHint(errors.New(said), "see the URL, the headers and the body of the step")
 }
 
-// withoutURL is why a server was not reached, without the address.
+// withoutURL says why a server was not reached, without the URL.
 func withoutURL(ctx context.Context, err error) error {
 	failed := new(url.Error)
 	switch {
@@ -374,7 +384,7 @@ func withoutURL(ctx context.Context, err error) error {
 	return failed.Err
 }
 
-// pause waits, or less if ctx is done before.
+// pause waits for d, or until ctx is done.
 func pause(ctx context.Context, d time.Duration) {
 	select {
 	case <-time.After(d):

@@ -71,7 +71,10 @@ const httpToken = "t0ken"
 
 // endedJob is a notice's, with values that are to be escaped.
 var endedJob = netwatch.Job{
-	Event:     netwatch.Event{Name: "ip-changed", ID: "abc", Source: "stun", Fields: map[string]string{"old": "a\"b\nc", "new": "ä /?&+%"}},
+	Event: netwatch.Event{
+		Name: "ip-changed", ID: "abc", Source: "stun",
+		Fields: map[string]string{"old": "a\"b\nc", "new": "ä /?&+%"},
+	},
 	Confirmed: netwatch.Addresses{netwatch.IPv4: {Address: netip.MustParseAddr("203.0.113.7")}},
 	Ended:     netwatch.Entry{Rule: "r", Outcome: netwatch.Failed, Step: "restart x", Error: `it said "no" \`},
 }
@@ -110,16 +113,40 @@ func TestHTTPSends(t *testing.T) {
 		want  string
 	}{
 		{[]string{"GET", f.URL + "/ping"}, "GET /ping | "},
-		{[]string{"GET", f.URL + "/{new}/x?a={new}&b={ipv4}{ipv6}"}, "GET /%C3%A4%20%2F%3F%26%2B%25/x?a=%C3%A4%20%2F%3F%26%2B%25&b=203.0.113.7 | "},
-		{[]string{"POST", f.URL + "/", "header=Title: {event}", "body={rule} {outcome}: {step}: {error}, {old}"}, "POST / | Content-Type: text/plain; charset=utf-8 | Title: ip-changed | r failed: restart x: it said \"no\" \\, a\"b\nc"},
-		{[]string{"PUT", f.URL + "/", `body={"text": "{error} {old}", "list": [1]}`}, `PUT / | Content-Type: application/json | {"text": "it said \"no\" \\ a\"b\nc", "list": [1]}`},
-		{[]string{"POST", f.URL + "/", `body=[{event}] {source} {id}`}, `POST / | Content-Type: text/plain; charset=utf-8 | [ip-changed] stun abc`},
-		{[]string{"POST", f.URL + "/", "header=Content-Type: application/x-www-form-urlencoded", "body=a={new}&b=1"}, "POST / | Content-Type: application/x-www-form-urlencoded | a=%C3%A4%20%2F%3F%26%2B%25&b=1"},
-		{[]string{"POST", f.URL + "/", "header=content-type: application/vnd.x+json", `body="{old}"`}, `POST / | Content-Type: application/vnd.x+json | "a\"b\nc"`},
-		{[]string{"POST", f.URL + "/", "header=Title:{old}", "header=Authorization: Bearer x", "body="}, "POST / | Authorization: Bearer x | Content-Type: text/plain; charset=utf-8 | Title: a\"b c | "},
 		{
-			[]string{"POST", "@" + secretFile(t, f.URL+"/"+httpToken+"/{event}\n"), "header=@" + secretFile(t, "Authorization: "+httpToken+"\n"), "body=@" + secretFile(t, "{id} "+httpToken+"\n\n")},
-			"POST /" + httpToken + "/ip-changed | Authorization: " + httpToken + " | Content-Type: text/plain; charset=utf-8 | abc " + httpToken,
+			[]string{"GET", f.URL + "/{new}/x?a={new}&b={ipv4}{ipv6}"},
+			"GET /%C3%A4%20%2F%3F%26%2B%25/x?a=%C3%A4%20%2F%3F%26%2B%25&b=203.0.113.7 | ",
+		},
+		{
+			[]string{"POST", f.URL + "/", "header=Title: {event}", "body={rule} {outcome}: {step}: {error}, {old}"},
+			"POST / | Content-Type: text/plain; charset=utf-8 | Title: ip-changed | r failed: restart x: " +
+				"it said \"no\" \\, a\"b\nc",
+		},
+		{
+			[]string{"PUT", f.URL + "/", `body={"text": "{error} {old}", "list": [1]}`},
+			`PUT / | Content-Type: application/json | {"text": "it said \"no\" \\ a\"b\nc", "list": [1]}`,
+		},
+		{
+			[]string{"POST", f.URL + "/", `body=[{event}] {source} {id}`},
+			`POST / | Content-Type: text/plain; charset=utf-8 | [ip-changed] stun abc`,
+		},
+		{
+			[]string{"POST", f.URL + "/", "header=Content-Type: application/x-www-form-urlencoded", "body=a={new}&b=1"},
+			"POST / | Content-Type: application/x-www-form-urlencoded | a=%C3%A4%20%2F%3F%26%2B%25&b=1",
+		},
+		{
+			[]string{"POST", f.URL + "/", "header=content-type: application/vnd.x+json", `body="{old}"`},
+			`POST / | Content-Type: application/vnd.x+json | "a\"b\nc"`,
+		},
+		{
+			[]string{"POST", f.URL + "/", "header=Title:{old}", "header=Authorization: Bearer x", "body="},
+			"POST / | Authorization: Bearer x | Content-Type: text/plain; charset=utf-8 | Title: a\"b c | ",
+		},
+		{
+			[]string{"POST", "@" + secretFile(t, f.URL+"/"+httpToken+"/{event}\n"), "header=@" +
+				secretFile(t, "Authorization: "+httpToken+"\n"), "body=@" + secretFile(t, "{id} "+httpToken+"\n\n")},
+			"POST /" + httpToken + "/ip-changed | Authorization: " + httpToken +
+				" | Content-Type: text/plain; charset=utf-8 | abc " + httpToken,
 		},
 	} {
 		r := notify(t, c.words...)
@@ -151,7 +178,8 @@ func TestHTTPFields(t *testing.T) {
 		t.Fatal(err)
 	}
 	ev := netwatch.Event{Name: "x", ID: "abc", Fields: map[string]string{"old": "o", "colour": "red", "id": "forged"}}
-	if r := s.Do(t.Context(), netwatch.Job{Event: ev}); r.Outcome != netwatch.Changed || !strings.HasSuffix(f.got()[0], " | o|o|red|abc") {
+	if r := s.Do(t.Context(), netwatch.Job{Event: ev}); r.Outcome != netwatch.Changed ||
+		!strings.HasSuffix(f.got()[0], " | o|o|red|abc") {
 		t.Errorf("%+v: %q", r, f.got())
 	}
 }
@@ -187,7 +215,7 @@ func TestHTTPTries(t *testing.T) {
 func TestHTTPReachesNobody(t *testing.T) {
 	f := &fakeReceiver{codes: []int{200}}
 	tls := httptest.NewUnstartedServer(f)
-	tls.Config.ErrorLog = log.New(io.Discard, "", 0) // that we hang up is what it is for
+	tls.Config.ErrorLog = log.New(io.Discard, "", 0) // That we hang up is what it is for
 	tls.StartTLS()
 	defer tls.Close()
 	wantFailure(t, notify(t, "GET", tls.URL+"/"+httpToken), "asking 127.0.0.1: tls: failed to verify certificate")
@@ -243,14 +271,16 @@ func TestHTTPFiles(t *testing.T) {
 		"body=@/nonexistent":   "reading /nonexistent: no such file",
 		"body=@" + open:        "every user may read",
 		"body=@" + t.TempDir(): "not a regular file",
-		"body=@" + secretFile(t, httpToken+"{nonesuch}"):          "{nonesuch} stands for nothing; there are " + netwatch.FieldNames()[0] + ", ",
+		"body=@" + secretFile(t, httpToken+"{nonesuch}"): "{nonesuch} stands for nothing; there are " +
+			netwatch.FieldNames()[0] + ", ",
 		"header=@" + secretFile(t, httpToken):                     "a header is none",
 		"header=@" + secretFile(t, "X: "+httpToken+"\nY: z"):      "a header is none",
 		"body=@" + secretFile(t, strings.Repeat("x", httpFile+1)): "larger than 64 KiB",
 	} {
 		wantFailure(t, notify(t, "POST", f.URL+"/", word), want)
 	}
-	for _, text := range []string{httpToken, "ftp://x/" + httpToken, "https://{new}/" + httpToken, "https://x y/" + httpToken, "https://[::x/" + httpToken, ""} {
+	for _, text := range []string{httpToken, "ftp://x/" + httpToken, "https://{new}/" + httpToken, "https://x y/" +
+		httpToken, "https://[::x/" + httpToken, ""} {
 		wantFailure(t, notify(t, "POST", "@"+secretFile(t, text)), "the URL is none")
 	}
 	if n := len(f.got()); n > 0 {

@@ -21,16 +21,16 @@ type rotation struct {
 	servers.Target
 	// local is netwatch.OwnAddress, or what stands for it in a test.
 	local func(family netwatch.Family, public netip.Addr) netip.Addr
-	files Rewriter
+	files Helper
 }
 
-// A Rewriter is another process, which may rewrite files that this one may not.
-type Rewriter interface {
-	// Prepare has it start for a rotation that is likely soon, and returns at once.
+// A Helper is another process, which may rewrite files that this one may not.
+type Helper interface {
+	// Prepare starts it for a rotation that is likely soon, and returns at once.
 	Prepare()
-	// Rotate has it do a rotation, and calls changing as a Job says. It returns false
-	// when there is none to ask: then this process does it.
-	Rotate(ctx context.Context, r servers.Rotation, changing func(netwatch.Rewrite) error) (netwatch.Result, bool)
+	// Rotate has it do a rotation; changing is called as Job.Changing is. It returns
+	// false if there is no helper to ask: then this process does the rotation itself.
+	Rotate(ctx context.Context, r servers.Rotation, changing func(netwatch.Replacement) error) (netwatch.Result, bool)
 }
 
 // newRotate makes the step. What comes after it may depend on it.
@@ -46,7 +46,7 @@ func newRotate(env Env, verb string, words []string) (netwatch.Step, error) {
 // Needs is to rewrite the file.
 func (r *rotation) Needs() Needs { return Needs{Rewrites: []servers.Target{r.Target}} }
 
-// Prepare has the process start that rewrites the file, if it is another one.
+// Prepare starts the helper, if there is one.
 func (r *rotation) Prepare() {
 	if r.files != nil {
 		r.files.Prepare()

@@ -34,13 +34,17 @@ func TestLabRotateSwapped(t *testing.T) {
 	dir := filepath.Dir(file)
 	// To read a long one takes longer.
 	writeFile(t, file, strings.Repeat("#\n", 40<<10)+confText)
-	for _, line := range []string{"chmod 755 " + victim + "/.. " + victim, "mkdir DIR/c", "mv FILE DIR/c/", "ln -s c/coturn.conf FILE", "ln -s " + victim + " DIR/l", "chown -hR 61001:61002 DIR"} {
+	for _, line := range []string{
+		"chmod 755 " + victim + "/.. " + victim, "mkdir DIR/c", "mv FILE DIR/c/",
+		"ln -s c/coturn.conf FILE", "ln -s " + victim + " DIR/l", "chown -hR 61001:61002 DIR",
+	} {
 		run(t, "sh", "-c", strings.NewReplacer("FILE", file, "DIR", dir).Replace(line))
 	}
 	attacker := attack(t, dir)
 	for i := range 40 {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		_ = step(t, Env{}, "rotate coturn "+file).Do(ctx, netwatch.Job{Confirmed: known([]string{"203.0.113.6", "203.0.113.7"}[i%2])})
+		_ = step(t, Env{}, "rotate coturn "+file).Do(ctx,
+			netwatch.Job{Confirmed: known([]string{"203.0.113.6", "203.0.113.7"}[i%2])})
 		cancel()
 		if left, err := os.ReadDir(victim); err != nil || len(left) > 0 {
 			t.Fatalf("at try %d root's directory has %v (%v)", i+1, left, err)
@@ -63,7 +67,10 @@ func attack(t *testing.T, dir string) *exec.Cmd {
 	child := exec.Command(program, "-test.run=^TestLabRotateSwapped$")
 	child.Dir = dir
 	child.Env = append(os.Environ(), swapping+"="+dir)
-	child.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 61001, Gid: 61002}, Pdeathsig: syscall.SIGKILL}
+	child.SysProcAttr = &syscall.SysProcAttr{
+		Credential: &syscall.Credential{Uid: 61001, Gid: 61002},
+		Pdeathsig:  syscall.SIGKILL,
+	}
 	ready, err := child.StdoutPipe()
 	if err := errors.Join(err, child.Start()); err != nil {
 		t.Fatal(err)
@@ -101,7 +108,7 @@ func swap(t *testing.T, dir string) {
 		wait(root, 100*time.Millisecond)
 		exchange()
 		_ = held.Close()
-		wait(-1, 200*time.Millisecond) // so that it ends
+		wait(-1, 200*time.Millisecond) // So that it ends
 		_, _ = unix.Close(file), unix.Close(root)
 	}
 }

@@ -61,7 +61,8 @@ func canRead(file string) bool {
 // attributes are owner, mode, ACL and extended attributes of the file.
 func attributes(t *testing.T, file string) string {
 	t.Helper()
-	return run(t, "stat", "-c", "%u:%g %a", file) + run(t, "getfacl", "-nacp", file) + run(t, "getfattr", "-d", "-m", "-", "-e", "hex", "--absolute-names", file)
+	return run(t, "stat", "-c", "%u:%g %a", file) + run(t, "getfacl", "-nacp", file) +
+		run(t, "getfattr", "-d", "-m", "-", "-e", "hex", "--absolute-names", file)
 }
 
 // Promise: owner, group, mode, ACL and extended attributes stay.
@@ -73,7 +74,10 @@ func TestLabRotateKeepsAttributes(t *testing.T) {
 		"default ACL":                {"setfacl -dm u:61005:rwx DIR"},
 		"default ACL, file has none": {"setfacl -b FILE", "chmod 644 FILE", "setfacl -dm u:61005:rwx DIR"},
 		"set-group-id directory":     {"chmod g+s DIR"},
-		"attributes":                 {"setfattr -n user.origin -v yunohost FILE", "setfattr -n user.empty FILE", "setfattr -n trusted.note -v x FILE", "setfattr -n security.note -v y FILE"},
+		"attributes": {
+			"setfattr -n user.origin -v yunohost FILE", "setfattr -n user.empty FILE",
+			"setfattr -n trusted.note -v x FILE", "setfattr -n security.note -v y FILE",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := yunohost(t)
@@ -83,7 +87,7 @@ func TestLabRotateKeepsAttributes(t *testing.T) {
 				run(t, words[0], words[1:]...)
 			}
 			before, readable := attributes(t, file), canRead(file)
-			wantResult(t, rotate(t, file, "198.51.100.7", func(netwatch.Rewrite) error {
+			wantResult(t, rotate(t, file, "198.51.100.7", func(netwatch.Replacement) error {
 				wantAlone(t, file) // There is nothing that could be opened before it is right.
 				return nil
 			}), netwatch.Changed)
@@ -101,7 +105,9 @@ func TestLabRotateKeepsAttributes(t *testing.T) {
 
 // rotateFor does the step on the file, which the users of these names have to be
 // able to read.
-func rotateFor(t *testing.T, file, public string, changing func(netwatch.Rewrite) error, users ...string) netwatch.Result {
+func rotateFor(t *testing.T, file, public string, changing func(netwatch.Replacement) error,
+	users ...string,
+) netwatch.Result {
 	t.Helper()
 	s := step(t, Env{}, "rotate coturn "+file)
 	to := map[netwatch.Family]netip.Addr{netwatch.IPv4: netip.MustParseAddr(public)}
@@ -123,12 +129,13 @@ func TestLabRotateUnreadable(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			run(t, "setfacl", "-m", "u:turnserver:rX", filepath.Dir(file), file)
 			run(t, forbid[0], forbid[1:]...)
-			touched := func(netwatch.Rewrite) error { t.Error("it was to be changed"); return nil }
+			touched := func(netwatch.Replacement) error { t.Error("it was to be changed"); return nil }
 			got := rotateFor(t, file, "198.51.100.7", touched, turnserver)
-			wantResult(t, got, netwatch.Failed, "coturn (user turnserver) cannot read it; it would start as an open relay", "setpriv --reuid=61001 --regid=65534 --clear-groups setfacl -m u:turnserver:r "+file)
+			wantResult(t, got, netwatch.Failed, "coturn (user turnserver) cannot read it; it would start as an open relay",
+				"setpriv --reuid=61001 --regid=65534 --clear-groups setfacl -m u:turnserver:r "+file)
 			wantFile(t, file, strings.Replace(confText, "203.0.113.5", "203.0.113.6", 1))
 			wantAlone(t, file)
-			run(t, "sh", "-c", netwatch.Hint(got.Err)) // the remedy helps
+			run(t, "sh", "-c", netwatch.Hint(got.Err)) // The remedy helps
 			if !canRead(file) {
 				t.Errorf("turnserver still cannot read it after %s", netwatch.Hint(got.Err))
 			}
@@ -139,7 +146,8 @@ func TestLabRotateUnreadable(t *testing.T) {
 // Nobody is refused because somebody cannot read who does not have to.
 func TestLabRotateReaders(t *testing.T) {
 	for name, users := range map[string][]string{
-		"nobody runs it": nil, "another runs it": {"61001"}, "root runs it": {"root"}, "who runs it is not known": {"lab-absent"},
+		"nobody runs it": nil, "another runs it": {"61001"}, "root runs it": {"root"}, "who runs it is not " +
+			"known": {"lab-absent"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := conf(t, "203.0.113.5")
@@ -162,9 +170,13 @@ func TestLabRotateAsUser(t *testing.T) {
 		return
 	}
 	for name, c := range map[string]struct{ owner, mode, want, content string }{
-		"another's file":        {"61001:61002", "644", "failed rewriting FILE: keeping its owner 61001 and group 61002: operation not permitted have netwatch's helper do it", confText},
-		"another's, unreadable": {"61001:61002", "640", "failed reading FILE: permission denied have netwatch's helper do it", confText},
-		"own file":              {"65534:65534", "640", "changed", rewritten},
+		"another's file": {"61001:61002", "644", "failed rewriting FILE: keeping its owner 61001 and group 61002: " +
+			"operation not permitted have netwatch's helper do it", confText},
+		"another's, unreadable": {
+			"61001:61002", "640", "failed reading FILE: permission denied have netwatch's helper do it",
+			confText,
+		},
+		"own file": {"65534:65534", "640", "changed", rewritten},
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := conf(t, "203.0.113.5")
@@ -208,7 +220,8 @@ func TestLabRotateForeignLink(t *testing.T) {
 	}
 	refused := func() {
 		t.Helper()
-		wantResult(t, rotate(t, link, "198.51.100.7", nil), netwatch.Failed, "user 61001 decides where the way to it leads, and may not write the directory "+filepath.Dir(victim))
+		wantResult(t, rotate(t, link, "198.51.100.7", nil), netwatch.Failed,
+			"user 61001 decides where the way to it leads, and may not write the directory "+filepath.Dir(victim))
 		wantFile(t, victim, confText)
 	}
 	run(t, "chmod", "755", filepath.Dir(filepath.Dir(victim)))
@@ -243,7 +256,8 @@ func TestLabRotateDiskFull(t *testing.T) {
 	if err := os.WriteFile(filler, make([]byte, 1<<20), 0o600); !errors.Is(err, unix.ENOSPC) {
 		t.Fatalf("the disk is not full: %v", err)
 	}
-	wantResult(t, rotate(t, file, "198.51.100.7", nil), netwatch.Failed, "rewriting "+file, "no space left on device", "free some space")
+	wantResult(t, rotate(t, file, "198.51.100.7", nil), netwatch.Failed, "rewriting "+file, "no space left on device",
+		"free some space")
 	wantFile(t, file, confText)
 	wantAlone(t, file, filler)
 	if err := os.Remove(filler); err != nil {
@@ -267,16 +281,38 @@ func TestLabRotateImmutable(t *testing.T) {
 	file := conf(t, "203.0.113.5")
 	trap := filepath.Join(filepath.Dir(file), ".coturn.conf.netwatch-new")
 	for name, c := range map[string]struct{ prepare, undo, want, hint string }{
-		"file":                      {"chattr +i " + file, "chattr -i " + file, "operation not permitted", "chattr -i -a " + file},
-		"directory":                 {"chattr +i " + filepath.Dir(file), "chattr -i " + filepath.Dir(file), "operation not permitted", "chattr -i -a " + filepath.Dir(file)},
-		"a directory in its way":    {"mkdir " + trap, "rmdir " + trap, "is a directory", "rm -r " + trap},
-		"set-user-id":               {"chmod 4640 " + file, "chmod 640 " + file, "set-user-id", "chmod u-s,g-s " + file},
-		"set-group-id":              {"chmod 2650 " + file, "chmod 640 " + file, "set-user-id", "chmod u-s,g-s " + file},
-		"a hard link":               {"ln " + file + " " + file + "2", "rm " + file + "2", "2 names", "find / -xdev -samefile " + file},
-		"a group's directory":       {"chmod 775 " + filepath.Dir(file), "chmod 755 " + filepath.Dir(file), "several users", "namei -l " + file},
-		"everybody's directory":     {"chmod 777 " + filepath.Dir(file), "chmod 755 " + filepath.Dir(file), "several users", "namei -l " + file},
-		"two users' directories":    {"chown 61002 " + filepath.Dir(filepath.Dir(file)) + "; chown 61001 " + filepath.Dir(file), "chown root " + filepath.Dir(filepath.Dir(file)) + " " + filepath.Dir(file), "several users", "namei -l " + file},
-		"a directory not for users": {"chown 61001 " + filepath.Dir(file) + "; chmod 500 " + filepath.Dir(file), "chown root " + filepath.Dir(file) + "; chmod 755 " + filepath.Dir(file), "may not write", "namei -l " + file},
+		"file": {
+			"chattr +i " + file, "chattr -i " + file, "operation not permitted",
+			"chattr -i -a " + file,
+		},
+		"directory": {
+			"chattr +i " + filepath.Dir(file), "chattr -i " + filepath.Dir(file),
+			"operation not permitted", "chattr -i -a " + filepath.Dir(file),
+		},
+		"a directory in its way": {"mkdir " + trap, "rmdir " + trap, "is a directory", "rm -r " + trap},
+		"set-user-id":            {"chmod 4640 " + file, "chmod 640 " + file, "set-user-id", "chmod u-s,g-s " + file},
+		"set-group-id":           {"chmod 2650 " + file, "chmod 640 " + file, "set-user-id", "chmod u-s,g-s " + file},
+		"a hard link": {
+			"ln " + file + " " + file + "2", "rm " + file + "2", "2 names",
+			"find / -xdev -samefile " + file,
+		},
+		"a group's directory": {
+			"chmod 775 " + filepath.Dir(file), "chmod 755 " + filepath.Dir(file), "several users",
+			"namei -l " + file,
+		},
+		"everybody's directory": {
+			"chmod 777 " + filepath.Dir(file), "chmod 755 " + filepath.Dir(file), "several users",
+			"namei -l " + file,
+		},
+		"two users' directories": {
+			"chown 61002 " + filepath.Dir(filepath.Dir(file)) + "; chown 61001 " +
+				filepath.Dir(file), "chown root " + filepath.Dir(filepath.Dir(file)) + " " + filepath.Dir(file), "several users",
+			"namei -l " + file,
+		},
+		"a directory not for users": {
+			"chown 61001 " + filepath.Dir(file) + "; chmod 500 " + filepath.Dir(file),
+			"chown root " + filepath.Dir(file) + "; chmod 755 " + filepath.Dir(file), "may not write", "namei -l " + file,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			run(t, "chgrp", "61009", filepath.Dir(file))
@@ -330,7 +366,7 @@ func TestLabRotateWithoutTmpfile(t *testing.T) {
 	wantResult(t, got, netwatch.Failed, "are of two users", "chown -h 61001 "+there)
 	wantFile(t, file, rewritten)
 	wantAlone(t, file)
-	run(t, "sh", "-c", netwatch.Hint(got.Err)) // the remedy helps
+	run(t, "sh", "-c", netwatch.Hint(got.Err)) // The remedy helps
 	wantResult(t, rotate(t, there, "203.0.113.5", nil), netwatch.Changed)
 }
 
@@ -358,26 +394,36 @@ func TestLabRotateByHelper(t *testing.T) {
 		return
 	}
 	for name, c := range map[string]struct{ may, prepare, want string }{
-		"as YunoHost":                {privileges, "true", "changed"},
-		"an ACL":                     {privileges, "setfacl -m u:61003:rwx,g:61004:rw,m::r FILE", "changed"},
-		"an ACL of the directory":    {privileges, "setfacl -dm u:61005:rwx DIR", "changed"},
-		"a set-group-id directory":   {privileges, "chmod 2750 DIR", "changed"},
-		"a sticky directory":         {privileges, "chmod 1770 DIR", "changed"},
-		"attributes":                 {privileges, "setfattr -n user.origin -v x FILE", "changed"},
-		"as YunoHost renders it":     {privileges, "chown root:root FILE; chmod 440 FILE", "changed"},
-		"root's, with attributes":    {privileges, "setfattr -n user.origin -v x FILE; chown root:root FILE; chmod 440 FILE", "changed"},
-		"of a third":                 {privileges, "chown 61003:61004 FILE; chmod 600 FILE", "changed"},
-		"root's directory":           {privileges, "chown root:61002 DIR", "changed"},
-		"root's directory and file":  {privileges, "chown root:root DIR FILE", "changed"},
-		"no privilege to give it":    {"fowner,setuid,setgid", "chown 61001:61007 FILE", "failed rewriting FILE: keeping its owner 61001 and group 61007: operation not permitted"},
-		"no privilege to be another": {"chown,fowner", "true", "failed reading FILE: taking the groups of user 61001: operation not permitted"},
+		"as YunoHost":              {privileges, "true", "changed"},
+		"an ACL":                   {privileges, "setfacl -m u:61003:rwx,g:61004:rw,m::r FILE", "changed"},
+		"an ACL of the directory":  {privileges, "setfacl -dm u:61005:rwx DIR", "changed"},
+		"a set-group-id directory": {privileges, "chmod 2750 DIR", "changed"},
+		"a sticky directory":       {privileges, "chmod 1770 DIR", "changed"},
+		"attributes":               {privileges, "setfattr -n user.origin -v x FILE", "changed"},
+		"as YunoHost renders it":   {privileges, "chown root:root FILE; chmod 440 FILE", "changed"},
+		"root's, with attributes": {
+			privileges, "setfattr -n user.origin -v x FILE; chown root:root FILE; chmod 440 FILE",
+			"changed",
+		},
+		"of a third":                {privileges, "chown 61003:61004 FILE; chmod 600 FILE", "changed"},
+		"root's directory":          {privileges, "chown root:61002 DIR", "changed"},
+		"root's directory and file": {privileges, "chown root:root DIR FILE", "changed"},
+		"no privilege to give it": {
+			"fowner,setuid,setgid", "chown 61001:61007 FILE",
+			"failed rewriting FILE: keeping its owner 61001 and group 61007: operation not permitted",
+		},
+		"no privilege to be another": {
+			"chown,fowner", "true",
+			"failed reading FILE: taking the groups of user 61001: operation not permitted",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := yunohost(t)
 			names := strings.NewReplacer("FILE", file, "DIR", filepath.Dir(file))
 			run(t, "sh", "-c", names.Replace(c.prepare))
 			before := attributes(t, file)
-			out := again(t, "TestLabRotateByHelper", file, "setpriv", "--bounding-set=-all,+"+strings.ReplaceAll(c.may, ",", ",+"))
+			out := again(t, "TestLabRotateByHelper", file, "setpriv", "--bounding-set=-all,+"+
+				strings.ReplaceAll(c.may, ",", ",+"))
 			if want := names.Replace(c.want); !strings.HasPrefix(out, want) {
 				t.Errorf("it says %s, want %s", out, want)
 			}

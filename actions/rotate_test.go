@@ -68,9 +68,10 @@ func wantAlone(t *testing.T, file string, others ...string) {
 }
 
 // rotate does the step on the file.
-func rotate(t *testing.T, file, public string, changing func(netwatch.Rewrite) error) netwatch.Result {
+func rotate(t *testing.T, file, public string, changing func(netwatch.Replacement) error) netwatch.Result {
 	t.Helper()
-	return step(t, Env{}, "rotate coturn "+file).Do(t.Context(), netwatch.Job{Confirmed: known(public), Changing: changing})
+	return step(t, Env{}, "rotate coturn "+file).Do(t.Context(),
+		netwatch.Job{Confirmed: known(public), Changing: changing})
 }
 
 func TestRotateWords(t *testing.T) {
@@ -94,7 +95,8 @@ func TestRotateWords(t *testing.T) {
 	}
 	s, err := newRotate(Env{}, "rotate", strings.Fields("coturn /etc//x.conf private=none"))
 	r, ok := s.Action.(*rotation)
-	if err != nil || !ok || r.File != "/etc/x.conf" || r.Server != "coturn" || r.Private != servers.PrivateNone || !s.Gate || s.Gated {
+	if err != nil || !ok || r.File != "/etc/x.conf" || r.Server != "coturn" || r.Private != servers.PrivateNone ||
+		!s.Gate || s.Gated {
 		t.Errorf("%+v %+v %v", s, r, err)
 	}
 }
@@ -107,7 +109,7 @@ func TestRotate(t *testing.T) {
 	}
 	defer old.Close()
 	calls := 0
-	changing := func(netwatch.Rewrite) error {
+	changing := func(netwatch.Replacement) error {
 		calls++
 		wantFile(t, file, "realm=r\nexternal-ip=203.0.113.5\nport=3478\n")
 		return nil
@@ -140,7 +142,8 @@ func TestRotateFromNothing(t *testing.T) {
 func TestRotateKeepsModeAndLinks(t *testing.T) {
 	file := conf(t, "203.0.113.5")
 	first, second := filepath.Join(t.TempDir(), "link"), filepath.Join(t.TempDir(), "link")
-	if err := errors.Join(os.Symlink(file, second), os.Symlink("../"+filepath.Base(filepath.Dir(second))+"/link", first), os.Chmod(file, 0o604)); err != nil {
+	if err := errors.Join(os.Symlink(file, second), os.Symlink("../"+filepath.Base(filepath.Dir(second))+"/link", first),
+		os.Chmod(file, 0o604)); err != nil {
 		t.Fatal(err)
 	}
 	wantResult(t, rotate(t, first, "198.51.100.7", nil), netwatch.Changed)
@@ -170,14 +173,20 @@ func TestRotateFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct{ name, file, public, want, hint string }{
-		{"not known", file("a", "x\n"), "", "the public address is not known yet: no server has told it since netwatch started", "netwatch probe"},
+		{
+			"not known", file("a", "x\n"), "",
+			"the public address is not known yet: no server has told it since netwatch started", "netwatch probe",
+		},
 		{"missing", filepath.Join(dir, "none"), "198.51.100.7", "reading " + dir + "/none: no such file", "turnserver -c"},
 		{"directory", dir, "198.51.100.7", "not a regular file", "name the configuration"},
 		{"fifo", fifo, "198.51.100.7", "not a regular file", "name the configuration"},
 		{"device", "/dev/null", "198.51.100.7", "not a regular file", "name the configuration"},
 		{"loop of links", loop, "198.51.100.7", "too many levels of symbolic links", "make the symlink anew"},
 		{"empty", file("b", ""), "198.51.100.7", "it is empty: coturn would start as an open relay", "restore it"},
-		{"too large", file("c", strings.Repeat("#\n", 512<<10)+"#"), "198.51.100.7", "larger than 1 MiB", "name the configuration"},
+		{
+			"too large", file("c", strings.Repeat("#\n", 512<<10)+"#"), "198.51.100.7", "larger than 1 MiB",
+			"name the configuration",
+		},
 		{"no own address", file("d", "relay-ip=10.0.0.1\n"), "198.51.100.7", "", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -211,7 +220,8 @@ func TestRotateLargest(t *testing.T) {
 
 func TestRotateChangingFails(t *testing.T) {
 	file := conf(t, "203.0.113.5")
-	got := rotate(t, file, "198.51.100.7", func(netwatch.Rewrite) error { return netwatch.WithHint(errors.New("disk full"), "make room") })
+	got := rotate(t, file, "198.51.100.7",
+		func(netwatch.Replacement) error { return netwatch.WithHint(errors.New("disk full"), "make room") })
 	wantResult(t, got, netwatch.Failed, "noting that it changes: disk full", "make room")
 	wantFile(t, file, "realm=r\nexternal-ip=203.0.113.5\nport=3478\n")
 	wantAlone(t, file)
@@ -246,7 +256,8 @@ func TestRotateOthersWrite(t *testing.T) {
 			return errors.Join(os.WriteFile(file+".tmp", []byte(text), 0o600), os.Rename(file+".tmp", file))
 		},
 		"link": func(file, link, text string) error {
-			return errors.Join(os.WriteFile(file+"2", []byte(text), 0o600), os.Symlink(file+"2", link+"2"), os.Rename(link+"2", link))
+			return errors.Join(os.WriteFile(file+"2", []byte(text), 0o600), os.Symlink(file+"2", link+"2"),
+				os.Rename(link+"2", link))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -256,7 +267,7 @@ func TestRotateOthersWrite(t *testing.T) {
 				t.Fatal(err)
 			}
 			var once sync.Once
-			got := rotate(t, link, "198.51.100.7", func(netwatch.Rewrite) (err error) {
+			got := rotate(t, link, "198.51.100.7", func(netwatch.Replacement) (err error) {
 				once.Do(func() { err = other(file, link, "realm=other\nexternal-ip=203.0.113.6\n") })
 				return err
 			})
@@ -270,7 +281,7 @@ func TestRotateOthersNeverStop(t *testing.T) {
 	file := conf(t, "203.0.113.5")
 	const tries = 5
 	n := 0
-	got := rotate(t, file, "198.51.100.7", func(netwatch.Rewrite) error {
+	got := rotate(t, file, "198.51.100.7", func(netwatch.Replacement) error {
 		n++
 		return os.WriteFile(file, fmt.Appendf(nil, "external-ip=203.0.113.%d\n", n), 0o600)
 	})
@@ -306,7 +317,7 @@ func TestRotateLocked(t *testing.T) {
 func TestRotateTogether(t *testing.T) {
 	file := conf(t, "203.0.113.5")
 	var at atomic.Int32
-	changing := func(netwatch.Rewrite) error {
+	changing := func(netwatch.Replacement) error {
 		if at.Add(1) != 1 {
 			t.Error("another came in between")
 		}
@@ -384,7 +395,7 @@ func killed(t *testing.T, file string, look func() string) {
 	if err := errors.Join(err, child.Start()); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = child.Process.Kill(); _ = child.Wait() }() // if look fails
+	defer func() { _ = child.Process.Kill(); _ = child.Wait() }() // If look fails
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if line != "ready\n" {
 		t.Errorf("the process said %q %v", line, err)
@@ -437,7 +448,7 @@ func (c *counter) Prepare() { *c++ }
 
 // Rotate is not there.
 func (c *counter) Rotate(
-	context.Context, servers.Rotation, func(netwatch.Rewrite) error,
+	context.Context, servers.Rotation, func(netwatch.Replacement) error,
 ) (netwatch.Result, bool) {
 	return netwatch.Result{}, false
 }
@@ -445,7 +456,7 @@ func (c *counter) Rotate(
 // Who has another process rewrite the file has it start in advance.
 func TestRotatePrepares(t *testing.T) {
 	prepared := new(counter)
-	for _, files := range []Rewriter{prepared, nil} {
+	for _, files := range []Helper{prepared, nil} {
 		step, err := newRotate(Env{Files: files}, "rotate", []string{"coturn", "/coturn.conf"})
 		if err != nil {
 			t.Fatal(err)

@@ -49,8 +49,8 @@ func newSignal(_ Env, verb string, words []string) (netwatch.Step, error) {
 // Needs is a signal to the unit.
 func (a *signalAction) Needs() Needs { return unitNeed(a.unit, systemd.Kill) }
 
-// parseSignal takes the name of a signal with or without SIG, and refuses those
-// that no program acts on sensibly.
+// parseSignal takes the name of a signal with or without SIG. It refuses signals on
+// which no program can act sensibly.
 func parseSignal(name string) (syscall.Signal, error) {
 	sig := unix.SignalNum("SIG" + strings.TrimPrefix(name, "SIG"))
 	switch sig {
@@ -65,7 +65,7 @@ func parseSignal(name string) (syscall.Signal, error) {
 	return sig, nil
 }
 
-// ends says that the signal is meant to end a program.
+// ends says whether the signal is meant to end a program.
 func ends(sig syscall.Signal) bool {
 	switch sig {
 	case unix.SIGTERM, unix.SIGKILL, unix.SIGINT, unix.SIGQUIT, unix.SIGABRT:
@@ -74,8 +74,8 @@ func ends(sig syscall.Signal) bool {
 	return false
 }
 
-// Do sends the signal and watches what it does, for systemd calls it a success
-// when a program dies of a signal that it does not handle.
+// Do sends the signal and watches what comes of it: systemd calls it a success even
+// if the program dies because it does not handle the signal.
 func (a *signalAction) Do(ctx context.Context, job netwatch.Job) netwatch.Result {
 	result, err := a.do(ctx, job)
 	if err != nil {
@@ -109,11 +109,11 @@ func (a *signalAction) do(ctx context.Context, job netwatch.Job) (netwatch.Resul
 	return a.judge(before, after)
 }
 
-// forever is a span that no deadline reaches.
+// forever is longer than any deadline.
 const forever = 24 * 365 * time.Hour
 
-// ready is the state of the unit once it has started: a program that has not
-// yet set up its handlers dies of the signal, as Synapse does of SIGHUP.
+// ready waits until the unit has started, and returns its state. A program that has
+// not set up its handlers yet dies of the signal, as Synapse does of SIGHUP.
 func (a *signalAction) ready(ctx context.Context, u *systemd.Unit) (systemd.State, error) {
 	st, err := u.Watch(ctx, forever, func(st systemd.State) bool { return st.Active != "activating" })
 	switch {
@@ -128,7 +128,7 @@ func (a *signalAction) ready(ctx context.Context, u *systemd.Unit) (systemd.Stat
 	return st, nil
 }
 
-// watch looks at the unit for a while, and for as long as it says that it is
+// watch watches the unit for a while, and for as long as it says that it is
 // reloading.
 func (a *signalAction) watch(ctx context.Context, u *systemd.Unit, before systemd.State) (systemd.State, error) {
 	st, err := u.Watch(ctx, watchSpan, func(st systemd.State) bool { return !same(before, st) })
@@ -141,9 +141,8 @@ func (a *signalAction) watch(ctx context.Context, u *systemd.Unit, before system
 	return u.Watch(ctx, forever, func(st systemd.State) bool { return st.Active != "reloading" })
 }
 
-// same says that the unit runs on with the process it had. A program may hand
-// over to another process of its own, which systemd does not call a new
-// invocation.
+// same says whether the unit goes on with the process that it had. A program may hand
+// over to another process of its own: systemd does not call that a new invocation.
 func same(before, st systemd.State) bool {
 	return st.Running() && st.MainPID != 0 && st.Invocation == before.Invocation
 }

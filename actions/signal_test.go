@@ -19,9 +19,14 @@ func TestSignal(t *testing.T) {
 		outcome netwatch.Outcome
 		want    string
 	}{
-		"handled":       {"signal HUP t.service", nil, netwatch.Changed, "main process 100"},
-		"killed":        {"signal HUP t.service", dead, netwatch.Failed, "does not handle that signal"},
-		"killed, back":  {"signal USR2 t.service", []any{"InvocationID", []byte{2}, "MainPID", uint32(300)}, netwatch.Failed, "does not handle that signal"},
+		"handled": {"signal HUP t.service", nil, netwatch.Changed, "main process 100"},
+		"killed":  {"signal HUP t.service", dead, netwatch.Failed, "does not handle that signal"},
+		"killed, back": {
+			"signal USR2 t.service",
+			[]any{"InvocationID", []byte{2}, "MainPID", uint32(300)},
+			netwatch.Failed,
+			"does not handle that signal",
+		},
 		"handed over":   {"signal USR2 t.service", []any{"MainPID", uint32(300)}, netwatch.Changed, "main process 300"},
 		"meant to end":  {"signal SIGTERM t.service", dead, netwatch.Changed, "inactive (dead)"},
 		"never READY=1": {"signal HUP t.service", []any{"ActiveState", "reloading"}, netwatch.Failed, "never READY=1"},

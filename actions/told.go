@@ -6,9 +6,9 @@ import (
 	"netwatch"
 )
 
-// told is what a program and a notice are told of a run, by name: its newest event
-// with every field that any event may have, and the public addresses. What is not
-// known is empty.
+// told is what programs and notices are told of a run, by name: all fields that
+// events can have, with the values of its newest event, and the public addresses.
+// What is not known is empty.
 func told(job netwatch.Job) map[string]string {
 	ev := job.Event
 	values := maps.Clone(ev.Fields)

@@ -10,7 +10,7 @@ import (
 	"netwatch/systemd"
 )
 
-// doing begins the errors of each verb.
+// doing is how the errors of each verb begin.
 var doing = map[systemd.Verb]string{
 	systemd.Restart: "restarting", systemd.TryRestart: "restarting", systemd.Reload: "reloading",
 	systemd.ReloadOrRestart: "reloading or restarting", systemd.Start: "starting", systemd.Stop: "stopping",
@@ -56,8 +56,8 @@ func unitWords(words []string, usage string) (unit string, always bool, err erro
 	return words[0], len(words) == 2, systemd.CheckName(words[0])
 }
 
-// Do queues the job, waits for its end and then looks at the unit itself, for a
-// job that is done may have left a dead unit.
+// Do queues the job, waits for its end, and then looks at the unit itself: a job that
+// is done may have left a dead unit.
 func (a *unitAction) Do(ctx context.Context, job netwatch.Job) netwatch.Result {
 	result, err := a.do(ctx, job)
 	if err != nil {
@@ -93,8 +93,8 @@ func (a *unitAction) do(ctx context.Context, job netwatch.Job) (netwatch.Result,
 	return a.judge(course{ended, before, first, last, u.Unmet()})
 }
 
-// account holds back a start that could reach the unit's start limit, and
-// records every other one before it happens.
+// account holds back a start that could reach the unit's start limit. Every other
+// start it records, before it happens.
 func (a *unitAction) account(u *systemd.Unit, before systemd.State) (netwatch.Result, error) {
 	if a.starts == nil || !a.verb.WillStart(before) {
 		return netwatch.Result{}, nil
@@ -107,18 +107,19 @@ func (a *unitAction) account(u *systemd.Unit, before systemd.State) (netwatch.Re
 	return netwatch.Result{Outcome: netwatch.Held, Until: until, Detail: detail}, nil
 }
 
-// A course is how a job ended, the unit before it, after it, and after it was
-// watched for a while, and whether a condition of the unit was not met.
+// A course is what happened to the unit: the result of the job, the states before the
+// job, right after it and after a while of watching, and whether a condition of the
+// unit was not met.
 type course struct {
 	ended               string
 	before, first, last systemd.State
 	unmet               bool
 }
 
-// watch looks at the unit for a while after its job, or until it is seen to
-// have failed, and for as long as it says that it is reloading: systemd ends the
-// job with the command of ExecReload=, and RELOADING=1 may come only after that
-// (measured on Synapse).
+// watch watches the unit for a while after its job, or until it is seen to have
+// failed, and for as long as it says that it is reloading. systemd ends the job with
+// the command of ExecReload=, and RELOADING=1 may come only after that (measured on
+// Synapse).
 func (a *unitAction) watch(ctx context.Context, u *systemd.Unit) (first, last systemd.State, err error) {
 	first, err = u.Watch(ctx, 0, func(systemd.State) bool { return true })
 	if err != nil || a.verb == systemd.Stop || !first.Running() {
@@ -133,7 +134,7 @@ func (a *unitAction) watch(ctx context.Context, u *systemd.Unit) (first, last sy
 	return first, last, err
 }
 
-// judge says how it went.
+// judge makes the result of a course.
 func (a *unitAction) judge(c course) (netwatch.Result, error) {
 	idle := c.before.Down() && c.last.Down()
 	err := a.complaint(c)
@@ -179,7 +180,8 @@ func (a *unitAction) complaint(c course) error {
 	return nil
 }
 
-// expected is the invocation that should last: a reload keeps that of before.
+// expected is the invocation id that the unit must still have at the end: the new one
+// after a job that starts it, or else, as after a reload, the one from before.
 func (a *unitAction) expected(c course) string {
 	if a.verb.WillStart(c.before) {
 		return c.first.Invocation
@@ -187,8 +189,8 @@ func (a *unitAction) expected(c course) string {
 	return c.before.Invocation
 }
 
-// jobFailed is the error for each result of a job but "done";
-// org.freedesktop.systemd1(5), JobRemoved.
+// jobFailed explains each result of a job except "done"; org.freedesktop.systemd1(5),
+// JobRemoved.
 func (a *unitAction) jobFailed(result string, st systemd.State) error {
 	hint := fmt.Sprintf("see systemctl status %s and journalctl -u %s", a.unit, a.unit)
 	switch {

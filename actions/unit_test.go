@@ -81,14 +81,17 @@ func TestUnitMissing(t *testing.T) {
 		t.Errorf("%q names a unit that is not there", netwatch.Hint(r.Err))
 	}
 	f.Set("LoadState", "masked")
-	wantResult(t, do(t, Env{}, "restart t.service", 5*time.Second), netwatch.Failed, "masked", "systemctl unmask t.service")
+	wantResult(t, do(t, Env{}, "restart t.service", 5*time.Second), netwatch.Failed, "masked",
+		"systemctl unmask t.service")
 	f.Set("LoadState", "bad-setting")
-	wantResult(t, do(t, Env{}, "restart t.service", 5*time.Second), netwatch.Failed, "unit file", "systemd-analyze verify t.service")
+	wantResult(t, do(t, Env{}, "restart t.service", 5*time.Second), netwatch.Failed, "unit file",
+		"systemd-analyze verify t.service")
 }
 
 func TestUnitJobResults(t *testing.T) {
 	for result, want := range map[string]string{
-		"failed": "journalctl -u t.service", "canceled": "another job", "timeout": "JobTimeoutSec", "dependency": "list-dependencies",
+		"failed": "journalctl -u t.service", "canceled": "another " +
+			"job", "timeout": "JobTimeoutSec", "dependency": "list-dependencies",
 		"assert": "Assert", "invalid": "reload-or-restart", "skipped": "does not apply", "collected": "systemctl status",
 	} {
 		t.Run(result, func(t *testing.T) {
@@ -105,7 +108,8 @@ func TestUnitStartLimitHit(t *testing.T) {
 		f.Set("ActiveState", "failed", "SubState", "failed", "Result", "start-limit-hit")
 		return "failed"
 	})
-	wantResult(t, do(t, Env{}, "restart t.service", 5*time.Second), netwatch.Failed, "start-limit-hit", "started too often (systemd allows 5 starts in 10s)")
+	wantResult(t, do(t, Env{}, "restart t.service", 5*time.Second), netwatch.Failed, "start-limit-hit",
+		"started too often (systemd allows 5 starts in 10s)")
 }
 
 // What a unit looks like after a job that is done decides.
@@ -117,24 +121,59 @@ func TestUnitDone(t *testing.T) {
 		outcome       netwatch.Outcome
 		want          string
 	}{
-		"restart":              {"restart t.service", nil, []any{"InvocationID", []byte{2}, "MainPID", uint32(1234)}, netwatch.Changed, "active (running), main process 1234"},
-		"restart dead":         {"restart t.service", nil, down, netwatch.Failed, "its job is done, but the unit is inactive (dead)"},
-		"restart crash loop":   {"restart t.service", nil, []any{"ActiveState", "activating", "SubState", "auto-restart", "Result", "exit-code"}, netwatch.Failed, "auto-restart"},
-		"start stopped":        {"start t.service", down, []any{"ActiveState", "active", "InvocationID", []byte{2}}, netwatch.Changed, "active"},
-		"start running":        {"start t.service", nil, nil, netwatch.Unchanged, "was running"},
-		"start oneshot":        {"start t.service", append(down, "Type", "oneshot"), nil, netwatch.Changed, "inactive"},
-		"start oneshot failed": {"start t.service", append(down, "Type", "oneshot"), []any{"Result", "exit-code"}, netwatch.Failed, "exit-code"},
-		"condition":            {"restart t.service", nil, append(down, "ConditionResult", false), netwatch.Failed, "condition of the unit is not met"},
-		"oneshot condition":    {"restart t.service", append(down, "Type", "oneshot"), []any{"ConditionResult", false}, netwatch.Failed, "condition of the unit is not met"},
-		"try-restart stopped":  {"try-restart t.service", down, nil, netwatch.Unchanged, "was not running"},
-		"try-restart dead":     {"try-restart t.service", nil, down, netwatch.Failed, "journalctl"},
-		"reload":               {"reload t.service", nil, nil, netwatch.Changed, "main process 100"},
-		"reload failed":        {"reload t.service", nil, []any{"ReloadResult", "exit-code"}, netwatch.Failed, "reload ended in exit-code"},
-		"reload kills":         {"reload t.service", nil, []any{"InvocationID", []byte{2}}, netwatch.Failed, "started again"},
-		"reload or restart":    {"reload-or-restart t.service", []any{"CanReload", false}, []any{"InvocationID", []byte{2}}, netwatch.Changed, "active"},
-		"stop":                 {"stop t.service", nil, down, netwatch.Changed, "inactive (dead)"},
-		"stop stopped":         {"stop t.service", down, nil, netwatch.Unchanged, "was not running"},
-		"stop in vain":         {"stop t.service", nil, nil, netwatch.Failed, "starts it again"},
+		"restart": {
+			"restart t.service", nil,
+			[]any{"InvocationID", []byte{2}, "MainPID", uint32(1234)},
+			netwatch.Changed, "active (running), main process 1234",
+		},
+		"restart dead": {
+			"restart t.service", nil, down, netwatch.Failed,
+			"its job is done, but the unit is inactive (dead)",
+		},
+		"restart crash loop": {"restart t.service", nil, []any{
+			"ActiveState", "activating", "SubState", "auto-restart",
+			"Result", "exit-code",
+		}, netwatch.Failed, "auto-restart"},
+		"start stopped": {
+			"start t.service", down,
+			[]any{"ActiveState", "active", "InvocationID", []byte{2}},
+			netwatch.Changed, "active",
+		},
+		"start running": {"start t.service", nil, nil, netwatch.Unchanged, "was running"},
+		"start oneshot": {"start t.service", append(down, "Type", "oneshot"), nil, netwatch.Changed, "inactive"},
+		"start oneshot failed": {
+			"start t.service", append(down, "Type", "oneshot"),
+			[]any{"Result", "exit-code"},
+			netwatch.Failed, "exit-code",
+		},
+		"condition": {
+			"restart t.service", nil, append(down, "ConditionResult", false), netwatch.Failed,
+			"condition of the unit is not met",
+		},
+		"oneshot condition": {
+			"restart t.service", append(down, "Type", "oneshot"),
+			[]any{"ConditionResult", false},
+			netwatch.Failed, "condition of the unit is not met",
+		},
+		"try-restart stopped": {"try-restart t.service", down, nil, netwatch.Unchanged, "was not running"},
+		"try-restart dead":    {"try-restart t.service", nil, down, netwatch.Failed, "journalctl"},
+		"reload":              {"reload t.service", nil, nil, netwatch.Changed, "main process 100"},
+		"reload failed": {
+			"reload t.service", nil,
+			[]any{"ReloadResult", "exit-code"},
+			netwatch.Failed,
+			"reload ended in exit-code",
+		},
+		"reload kills": {"reload t.service", nil, []any{"InvocationID", []byte{2}}, netwatch.Failed, "started again"},
+		"reload or restart": {
+			"reload-or-restart t.service",
+			[]any{"CanReload", false},
+			[]any{"InvocationID", []byte{2}},
+			netwatch.Changed, "active",
+		},
+		"stop":         {"stop t.service", nil, down, netwatch.Changed, "inactive (dead)"},
+		"stop stopped": {"stop t.service", down, nil, netwatch.Unchanged, "was not running"},
+		"stop in vain": {"stop t.service", nil, nil, netwatch.Failed, "starts it again"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := systemdtest.New(t)
@@ -193,7 +232,8 @@ func TestUnitDeadline(t *testing.T) {
 				return "done"
 			})
 			begun := time.Now()
-			wantResult(t, do(t, Env{}, "reload t.service", 300*time.Millisecond), netwatch.Failed, "no end in time", "the unit is "+state, "deadline exceeded", want)
+			wantResult(t, do(t, Env{}, "reload t.service", 300*time.Millisecond), netwatch.Failed, "no end in time",
+				"the unit is "+state, "deadline exceeded", want)
 			if took := time.Since(begun); took > 2*time.Second {
 				t.Errorf("it took %s beyond a deadline of 300ms", took)
 			}
@@ -209,7 +249,8 @@ func TestUnitReloadsAfterItsJob(t *testing.T) {
 		time.AfterFunc(watchSpan/2, func() { f.Set("ActiveState", "reloading") })
 		return "done"
 	})
-	wantResult(t, do(t, Env{}, "reload t.service", time.Second), netwatch.Failed, "no end in time", "RELOADING=1 and never READY=1")
+	wantResult(t, do(t, Env{}, "reload t.service", time.Second), netwatch.Failed, "no end in time",
+		"RELOADING=1 and never READY=1")
 	time.AfterFunc(2*watchSpan, func() { f.Set("ActiveState", "active") })
 	wantResult(t, do(t, Env{}, "reload t.service", 5*time.Second), netwatch.Changed, "active")
 }
@@ -253,7 +294,8 @@ func TestUnitBusGone(t *testing.T) {
 	if took := time.Since(begun); took > 4*time.Second {
 		t.Errorf("it took %s", took)
 	}
-	wantResult(t, do(t, Env{}, "restart t.service", time.Second), netwatch.Failed, "connecting to the system bus", "systemctl status dbus")
+	wantResult(t, do(t, Env{}, "restart t.service", time.Second), netwatch.Failed, "connecting to the system bus",
+		"systemctl status dbus")
 }
 
 // A step whose time is over while systemd waits for polkit names polkit, and has told
@@ -271,7 +313,8 @@ func TestUnitPolkitHangs(t *testing.T) {
 		cancel()
 		wantResult(t, got, netwatch.Failed,
 			"polkit does not answer systemd", "deadline exceeded", "systemctl restart polkit.service")
-		if !slices.Contains(waits, "systemd, process 1") || waits[len(waits)-1] != "systemd, which asks polkit whether it may" {
+		if !slices.Contains(waits, "systemd, process 1") ||
+			waits[len(waits)-1] != "systemd, which asks polkit whether it may" {
 			t.Errorf("%s waits for %q", line, waits)
 		}
 	}

@@ -36,7 +36,7 @@ type verification struct {
 	time time.Duration
 }
 
-// newVerify makes the step. It is done also when nothing changed: what coturn
+// newVerify makes the step. It is done even if nothing changed before it: what coturn
 // gives to its callers depends on when it was started.
 func newVerify(_ Env, verb string, words []string) (netwatch.Step, error) {
 	var err error
@@ -60,8 +60,8 @@ func newVerify(_ Env, verb string, words []string) (netwatch.Step, error) {
 // Needs is the file.
 func (v *verification) Needs() Needs { return Needs{Reads: []netwatch.Path{v.file}} }
 
-// Do is unchanged when every caller gets the public address, whatever family he
-// asks for, and failed otherwise. The detail is these addresses.
+// Do returns Unchanged if every caller gets the public address, whatever family he
+// asks for, and otherwise Failed. The detail is these addresses.
 func (v *verification) Do(ctx context.Context, job netwatch.Job) netwatch.Result {
 	if len(job.Confirmed) == 0 {
 		err := errors.New("the public address is not known yet: no server has told it since netwatch started")
@@ -99,9 +99,11 @@ func VerifyTurn(ctx context.Context, t servers.Target, known netwatch.Addresses)
 	return v.Do(ctx, netwatch.Job{Confirmed: known})
 }
 
-// family verifies that nobody gets a relayed address without credentials, and
-// that each of the file's credentials gets the public one.
-func (v *verification) family(ctx context.Context, offer *servers.Offer, family netwatch.Family, public netip.Addr) error {
+// family checks that coturn gives no relayed address without credentials, and the
+// public one to each of the credentials in the file.
+func (v *verification) family(ctx context.Context, offer *servers.Offer, family netwatch.Family,
+	public netip.Addr,
+) error {
 	to, err := offer.At(family, v.own(offer, family, public))
 	if err != nil {
 		return err
@@ -113,7 +115,8 @@ func (v *verification) family(ctx context.Context, offer *servers.Offer, family 
 		switch {
 		case errors.Is(err, turn.ErrOpen):
 			return netwatch.WithHint(fmt.Errorf("asking %s: %w", to, err),
-				fmt.Sprintf("it may run without its configuration: see that its user can read %s and that no-auth is not in it, and restart it", v.file))
+				fmt.Sprintf("it may run without its configuration: "+
+					"see that its user can read %s and that no-auth is not in it, and restart it", v.file))
 		case err != nil:
 			return v.explain(to, err)
 		case got != public:
@@ -123,8 +126,9 @@ func (v *verification) family(ctx context.Context, offer *servers.Offer, family 
 	return nil
 }
 
-// own is the address of this machine that callers reach coturn at: what the file
-// pairs with the public one, or else what packets to the internet come from.
+// own is the address of this machine at which callers reach coturn: the one that the
+// file pairs with the public one, or else the one that packets to the internet come
+// from.
 func (v *verification) own(offer *servers.Offer, family netwatch.Family, public netip.Addr) netip.Addr {
 	for _, a := range offer.Private {
 		if netwatch.FamilyOf(a) == family && netwatch.IsOwn(a) {
@@ -139,16 +143,19 @@ func (v *verification) explain(to netip.AddrPort, err error) error {
 	refused := new(turn.Error)
 	if errors.Is(err, turn.ErrNobody) {
 		return netwatch.WithHint(fmt.Errorf("asking %s: %w: it has neither static-auth-secret nor user", to, err),
-			"whom coturn's database knows cannot be seen from here: add a user=NAME:PASSWORD to the file, or leave this step out")
+			"whom coturn's database knows cannot be seen from here: "+
+				"add a user=NAME:PASSWORD to the file, or leave this step out")
 	}
 	if !errors.As(err, &refused) {
 		return netwatch.WithHint(fmt.Errorf("nobody answers at %s over UDP: %w", to, err),
-			"see whether its unit runs (systemctl status), and whether it listens there: listening-ip, listening-port and no-udp in "+string(v.file))
+			"see whether its unit runs (systemctl status), and whether it listens there: "+
+				"listening-ip, listening-port and no-udp in "+string(v.file))
 	}
 	err = fmt.Errorf("asking %s: %w", to, err)
 	switch refused.Code {
 	case stun.CodeUnauthorized, stun.CodeWrongCredentials:
-		return netwatch.WithHint(fmt.Errorf("%w to the credentials of %s", err, v.file), "it runs with others than are in the file now: restart it")
+		return netwatch.WithHint(fmt.Errorf("%w to the credentials of %s", err, v.file),
+			"it runs with others than are in the file now: restart it")
 	case stun.CodeAllocQuotaReached:
 		return netwatch.WithHint(err, "its user-quota or total-quota is used up")
 	case stun.CodeInsufficientCapacity:
@@ -162,11 +169,16 @@ func (v *verification) wrong(offer *servers.Offer, to netip.AddrPort, got, publi
 	err := fmt.Errorf("%s relays over %s, and the public address is %s", to, got, public)
 	switch {
 	case slices.Contains(offer.Advertised, public):
-		return netwatch.WithHint(err, fmt.Sprintf("%s has the right external-ip, which coturn reads only when it starts: restart it; if it was, the private part is no address of this machine (private=auto)", v.file))
+		return netwatch.WithHint(err,
+			fmt.Sprintf("%s has the right external-ip, which coturn reads only when it starts: restart it; "+
+				"if it was, the private part is no address of this machine (private=auto)", v.file))
 	case got.IsUnspecified():
-		return netwatch.WithHint(err, fmt.Sprintf("external-ip in %s is empty: have a step `rotate coturn %[1]s` before this one", v.file))
+		return netwatch.WithHint(err,
+			fmt.Sprintf("external-ip in %s is empty: have a step `rotate coturn %[1]s` before this one", v.file))
 	}
-	return netwatch.WithHint(err, fmt.Sprintf("external-ip in %s does not have it: have a step `rotate coturn %[1]s` and a restart before this one", v.file))
+	return netwatch.WithHint(err,
+		fmt.Sprintf("external-ip in %s does not have it: "+
+			"have a step `rotate coturn %[1]s` and a restart before this one", v.file))
 }
 
 // readTurn reads a configuration of a server.

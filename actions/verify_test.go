@@ -16,7 +16,8 @@ import (
 	"netwatch/turn/turntest"
 )
 
-const turnConfig = "realm=" + turntest.Realm + "\nuse-auth-secret\nstatic-auth-secret=" + turntest.Secret + "\nexternal-ip=203.0.113.7\n"
+const turnConfig = "realm=" + turntest.Realm + "\nuse-auth-secret\nstatic-auth-secret=" + turntest.Secret +
+	"\nexternal-ip=203.0.113.7\n"
 
 // A fakeTurn is a server, and what stands for this machine's own address.
 type fakeTurn struct {
@@ -88,14 +89,16 @@ func TestVerifyAsksAtThePrivatePart(t *testing.T) {
 	f.own = netip.MustParseAddr("127.0.0.2")
 	wantTurn(t, f.verify(t, turnConfig, "203.0.113.7"), "nobody answers at 127.0.0.2:")
 	wantTurn(t, f.verify(t, turnConfig+"external-ip=203.0.113.7/127.0.0.1\n", "203.0.113.7"), "ipv4 203.0.113.7")
-	wantTurn(t, f.verify(t, turnConfig+"external-ip=203.0.113.7/192.0.2.1\n", "203.0.113.7"), "nobody answers at 127.0.0.2:")
+	wantTurn(t, f.verify(t, turnConfig+"external-ip=203.0.113.7/192.0.2.1\n", "203.0.113.7"),
+		"nobody answers at 127.0.0.2:")
 }
 
 // Each of several secrets has to be one that coturn runs with.
 func TestVerifyEverySecret(t *testing.T) {
 	f := startTurn(t, turntest.Proper(t, "203.0.113.7", nil))
 	r := f.verify(t, turnConfig+"static-auth-secret=another\n", "203.0.113.7")
-	wantTurn(t, r, "it answered 401 As Told to the credentials of ", "HINT it runs with others than are in the file now: restart it")
+	wantTurn(t, r, "it answered 401 As Told to the credentials of ",
+		"HINT it runs with others than are in the file now: restart it")
 	if r.Outcome != netwatch.Failed {
 		t.Errorf("%+v", r)
 	}
@@ -118,27 +121,83 @@ func TestVerifyFails(t *testing.T) {
 	}{
 		"another address, as in the file": {
 			turntest.Proper(t, "192.0.2.1", nil), turnConfig, "203.0.113.8",
-			[]string{"relays over 192.0.2.1, and the public address is 203.0.113.8", "does not have it: have a step `rotate coturn"},
+			[]string{
+				"relays over 192.0.2.1, and the public address is 203.0.113.8",
+				"does not have it: have a step `rotate coturn",
+			},
 		},
-		"another address, the file is right": {turntest.Proper(t, "192.168.1.2", nil), turnConfig, "203.0.113.7", []string{"relays over 192.168.1.2", "restart it"}},
-		"no address":                         {turntest.Proper(t, "0.0.0.0", nil), "static-auth-secret=" + turntest.Secret + "\nexternal-ip=\n", "203.0.113.7", []string{"relays over 0.0.0.0", "external-ip in", "is empty"}},
-		"open":                               {func(r *stun.Message, _ bool) []stun.Setter { return turntest.Lends(r, "203.0.113.7") }, turnConfig, "203.0.113.7", []string{"it lends relays to everyone", "restart it"}},
-		"wrong secret":                       {turntest.Proper(t, "203.0.113.7", nil), "static-auth-secret=wrong\n", "203.0.113.7", []string{"401 As Told to the credentials", "restart it"}},
-		"no secret":                          {turntest.Proper(t, "203.0.113.7", nil), "realm=example.org\n", "203.0.113.7", []string{"neither static-auth-secret nor user", "add a user=NAME:PASSWORD"}},
-		"quota":                              {turntest.Proper(t, "", code(stun.CodeAllocQuotaReached)), turnConfig, "203.0.113.7", []string{"it answered 486", "user-quota"}},
-		"no port":                            {turntest.Proper(t, "", code(stun.CodeInsufficientCapacity)), turnConfig, "203.0.113.7", []string{"it answered 508", "min-port"}},
-		"other code":                         {turntest.Proper(t, "", code(stun.CodeForbidden)), turnConfig, "203.0.113.7", []string{"it answered 403 As Told"}},
-		"family":                             {turntest.Proper(t, "", code(stun.CodeAddrFamilyNotSupported)), turnConfig, "203.0.113.7", []string{"it has no ipv4 relay", "relay-ip and listening-ip"}},
-		"never a fresh nonce":                {turntest.Proper(t, "", code(stun.CodeStaleNonce)), turnConfig, "203.0.113.7", []string{"it answered 438"}},
-		"relayed address of 5 bytes":         {turntest.Proper(t, "", raw(make([]byte, 5))), turnConfig, "203.0.113.7", []string{"has 5 bytes"}},
-		"relayed address of no bytes":        {turntest.Proper(t, "", raw(nil)), turnConfig, "203.0.113.7", []string{"has 0 bytes"}},
-		"no relayed address":                 {turntest.Proper(t, "", func(r *stun.Message) []stun.Setter { return []stun.Setter{turntest.Success(r)} }), turnConfig, "203.0.113.7", []string{"no XOR-RELAYED-ADDRESS"}},
-		"refused before a challenge":         {func(r *stun.Message, _ bool) []stun.Setter { return turntest.Refusal(r, stun.CodeForbidden, "n") }, turnConfig, "203.0.113.7", []string{"it answered 403"}},
-		"silence":                            {func(*stun.Message, bool) []stun.Setter { return nil }, turnConfig, "203.0.113.7", []string{"nobody answers at 127.0.0.1:", "no answer", "systemctl status"}},
+		"another address, the file is right": {
+			turntest.Proper(t, "192.168.1.2", nil), turnConfig, "203.0.113.7",
+			[]string{"relays over 192.168.1.2", "restart it"},
+		},
+		"no address": {turntest.Proper(t, "0.0.0.0", nil), "static-auth-secret=" + turntest.Secret +
+			"\nexternal-ip=\n", "203.0.113.7", []string{"relays over 0.0.0.0", "external-ip in", "is empty"}},
+		"open": {func(r *stun.Message, _ bool) []stun.Setter {
+			return turntest.Lends(r,
+				"203.0.113.7")
+		}, turnConfig, "203.0.113.7", []string{"it lends relays to everyone", "restart it"}},
+		"wrong secret": {
+			turntest.Proper(t, "203.0.113.7", nil), "static-auth-secret=wrong\n",
+			"203.0.113.7",
+			[]string{"401 As Told to the credentials", "restart it"},
+		},
+		"no secret": {
+			turntest.Proper(t, "203.0.113.7", nil), "realm=example.org\n", "203.0.113.7",
+			[]string{"neither static-auth-secret nor user", "add a user=NAME:PASSWORD"},
+		},
+		"quota": {
+			turntest.Proper(t, "", code(stun.CodeAllocQuotaReached)), turnConfig,
+			"203.0.113.7",
+			[]string{"it answered 486", "user-quota"},
+		},
+		"no port": {
+			turntest.Proper(t, "", code(stun.CodeInsufficientCapacity)), turnConfig,
+			"203.0.113.7",
+			[]string{"it answered 508", "min-port"},
+		},
+		"other code": {
+			turntest.Proper(t, "", code(stun.CodeForbidden)), turnConfig, "203.0.113.7",
+			[]string{"it answered 403 As Told"},
+		},
+		"family": {
+			turntest.Proper(t, "", code(stun.CodeAddrFamilyNotSupported)), turnConfig,
+			"203.0.113.7",
+			[]string{"it has no ipv4 relay", "relay-ip and listening-ip"},
+		},
+		"never a fresh nonce": {
+			turntest.Proper(t, "", code(stun.CodeStaleNonce)), turnConfig, "203.0.113.7",
+			[]string{"it answered 438"},
+		},
+		"relayed address of 5 bytes": {
+			turntest.Proper(t, "", raw(make([]byte, 5))), turnConfig, "203.0.113.7",
+			[]string{"has 5 bytes"},
+		},
+		"relayed address of no bytes": {
+			turntest.Proper(t, "", raw(nil)), turnConfig, "203.0.113.7",
+			[]string{"has 0 bytes"},
+		},
+		"no relayed address": {
+			turntest.Proper(t, "",
+				func(r *stun.Message) []stun.Setter { return []stun.Setter{turntest.Success(r)} }), turnConfig, "203.0.113.7",
+			[]string{"no XOR-RELAYED-ADDRESS"},
+		},
+		"refused before a challenge": {func(r *stun.Message, _ bool) []stun.Setter {
+			return turntest.Refusal(r,
+				stun.CodeForbidden, "n")
+		}, turnConfig, "203.0.113.7", []string{"it answered 403"}},
+		"silence": {
+			func(*stun.Message, bool) []stun.Setter { return nil }, turnConfig,
+			"203.0.113.7",
+			[]string{"nobody answers at 127.0.0.1:", "no answer", "systemctl status"},
+		},
 		"another transaction": {func(r *stun.Message, _ bool) []stun.Setter {
 			return append(turntest.Lends(r, "203.0.113.7"), stun.TransactionID)
 		}, turnConfig, "203.0.113.7", []string{"no right answer in time; passed over: a message has another transaction id"}},
-		"our own request": {func(r *stun.Message, _ bool) []stun.Setter { return []stun.Setter{r.Type} }, turnConfig, "203.0.113.7", []string{"passed over: a message is a Allocate request"}},
+		"our own request": {
+			func(r *stun.Message, _ bool) []stun.Setter { return []stun.Setter{r.Type} }, turnConfig,
+			"203.0.113.7",
+			[]string{"passed over: a message is a Allocate request"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := startTurn(t, c.answer).verify(t, c.conf, c.known)

@@ -55,7 +55,8 @@ func (b *bench) build(ctx context.Context) (err error) {
 		}
 	}
 	// A daemon that is stopped, to be a hung one, is to stay so.
-	if err := b.server.WriteFile("/etc/systemd/system/netwatch.service.d/dog.conf", "[Service]\nWatchdogSec=0\n", 0o644); err != nil {
+	if err := b.server.WriteFile("/etc/systemd/system/netwatch.service.d/dog.conf", "[Service]\nWatchdogSec=0\n",
+		0o644); err != nil {
 		return err
 	}
 	if err := b.copySelf(); err != nil {
@@ -85,7 +86,7 @@ func (b *bench) copySelf() error {
 	if err != nil {
 		return err
 	}
-	defer from.Close() // nothing was written
+	defer from.Close() // Nothing was written
 	to, err := os.OpenFile(filepath.Join(b.server.Root(), self), os.O_CREATE|os.O_WRONLY, 0o755)
 	if err != nil {
 		return err
@@ -100,7 +101,8 @@ func (b *bench) source(every string) string {
 }
 
 // ruleCoturn is what netwatch is mostly for.
-var ruleCoturn = fmt.Sprintf("[[rule]]\non = [\"started\", \"ip-changed\"]\ndo = [\"rotate coturn %s\", \"restart %s\"]\n", lab.YunoHost.File, lab.YunoHost.Unit)
+var ruleCoturn = fmt.Sprintf("[[rule]]\non = [\"started\", \"ip-changed\"]\ndo = [\"rotate coturn %s\", "+
+	"\"restart %s\"]\n", lab.YunoHost.File, lab.YunoHost.Unit)
 
 // start starts netwatch afresh with a configuration and waits until it rests.
 func (b *bench) start(ctx context.Context, config string) error {
@@ -126,7 +128,8 @@ func (b *bench) stop(ctx context.Context) error {
 func (b *bench) rest(ctx context.Context) error {
 	return until(ctx, func() error {
 		text, err := b.server.Exec(ctx, "netwatch", "status", "--json")
-		if err == nil && (strings.Contains(text, `"waiting"`) || strings.Contains(text, `"running"`) || !strings.Contains(text, `"last"`)) {
+		if err == nil && (strings.Contains(text, `"waiting"`) || strings.Contains(text, `"running"`) ||
+			!strings.Contains(text, `"last"`)) {
 			err = fmt.Errorf("netwatch does not rest: %s", text)
 		}
 		return err

@@ -58,7 +58,10 @@ func (b *bench) fire(ctx context.Context) error {
 	}
 	targets := []*target{{
 		name: "webhook", client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}},
-		url: "http://127.0.0.1:9123/hooks/bench-moved", args: []string{"webhook", "-hooks", hooks, "-ip", "127.0.0.1", "-port", "9123"},
+		url: "http://127.0.0.1:9123/hooks/bench-moved", args: []string{
+			"webhook", "-hooks", hooks, "-ip", "127.0.0.1",
+			"-port", "9123",
+		},
 	}}
 	for _, t := range []struct {
 		kind string
@@ -70,7 +73,8 @@ func (b *bench) fire(ctx context.Context) error {
 		{"on other fields", otherField, 12},
 		{"on other fields", otherField, 100},
 	} {
-		target, err := netwatchTarget(filepath.Join(dir, fmt.Sprint(len(targets))), fmt.Sprintf("netwatch, %d rules %s", t.n, t.kind), t.rule, t.n)
+		target, err := netwatchTarget(filepath.Join(dir, fmt.Sprint(len(targets))),
+			fmt.Sprintf("netwatch, %d rules %s", t.n, t.kind), t.rule, t.n)
 		if err != nil {
 			return err
 		}
@@ -89,7 +93,8 @@ func otherEvent(n int) string {
 }
 
 func otherField(n int) string {
-	return fmt.Sprintf("[[rule]]\nname = \"r%d\"\non = [\"bench-moved\"]\nmatch = { interface = \"tun%[1]d\" }\ndo = [\"exec /bin/true\"]\n", n)
+	return fmt.Sprintf("[[rule]]\nname = \"r%d\"\non = [\"bench-moved\"]\nmatch = { interface = \"tun%[1]d\" }\ndo = "+
+		"[\"exec /bin/true\"]\n", n)
 }
 
 // netwatchTarget is netwatch with a rule that fits and n that do not.
@@ -97,12 +102,16 @@ func netwatchTarget(dir, name string, rule func(int) string, n int) (*target, er
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, err
 	}
-	config := fmt.Sprintf("[daemon]\nsocket = \"%s/s\"\nstate = \"%[1]s/state\"\n[[rule]]\nname = \"it\"\non = [\"bench-moved\"]\ndo = [\"exec /bin/true\"]\n", dir)
+	config := fmt.Sprintf("[daemon]\nsocket = \"%s/s\"\nstate = \"%[1]s/state\"\n[[rule]]\nname = \"it\"\non = "+
+		"[\"bench-moved\"]\ndo = [\"exec /bin/true\"]\n", dir)
 	for i := range n {
 		config += rule(i)
 	}
 	file := filepath.Join(dir, "netwatch.toml")
-	body, err := json.Marshal(control.Request{Event: "bench-moved", NoWait: true, Fields: map[string]string{"interface": "eth0"}})
+	body, err := json.Marshal(control.Request{
+		Event: "bench-moved", NoWait: true,
+		Fields: map[string]string{"interface": "eth0"},
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -132,7 +141,8 @@ func fireAt(ctx context.Context, targets []*target, callers int) error {
 	s := newSheet(fmt.Sprintf("%d at once", callers), "events a second", "ms each", "against webhook")
 	for _, t := range targets {
 		slices.Sort(t.rates)
-		s.row(t.name, fmt.Sprintf("%.0f", t.median()), fmt.Sprintf("%.3f", 1000/t.median()), ratio(t.median(), targets[0].median()))
+		s.row(t.name, fmt.Sprintf("%.0f", t.median()), fmt.Sprintf("%.3f", 1000/t.median()),
+			ratio(t.median(), targets[0].median()))
 	}
 	fmt.Fprintln(s.out)
 	return s.end()
@@ -148,7 +158,7 @@ func (t *target) turn(ctx context.Context, callers int) (rate float64, err error
 		return 0, err
 	}
 	defer func() { _ = cmd.Wait() }() // Killed: it says so.
-	defer cmd.Process.Kill()          //nolint:errcheck // it may have ended
+	defer cmd.Process.Kill()          //nolint:errcheck // It may have ended
 	defer t.client.CloseIdleConnections()
 	if err := until(ctx, func() error { return t.post(ctx) }); err != nil {
 		return 0, err

@@ -80,16 +80,19 @@ func (b *bench) follow(ctx context.Context) error {
 func printFollow(hand, handOwn, fired, kernel, polled lab.Times) error {
 	s := newSheet("what", "median ms", "worst ms", "beyond settle", "against the floor")
 	s.row("public address, sed and systemctl by hand: the floor", hand.Median(), quantile(hand, 1), "", "1")
-	s.row("public address, netwatch fire ip-changed", fired.Median(), quantile(fired, 1), fired.Median()-settle, ratio(fired.Median()-settle, hand.Median()))
+	s.row("public address, netwatch fire ip-changed", fired.Median(), quantile(fired, 1), fired.Median()-settle,
+		ratio(fired.Median()-settle, hand.Median()))
 	s.row("own address too, by hand: the floor", handOwn.Median(), quantile(handOwn, 1), "", "1")
-	s.row("own address too, seen by the kernel", kernel.Median(), quantile(kernel, 1), kernel.Median()-settle, ratio(kernel.Median()-settle, handOwn.Median()))
+	s.row("own address too, seen by the kernel", kernel.Median(), quantile(kernel, 1), kernel.Median()-settle,
+		ratio(kernel.Median()-settle, handOwn.Median()))
 	if err := s.end(); err != nil {
 		return err
 	}
 	fmt.Println()
 	s = newSheet("what", "mean s", "worst s", "against netwatch")
 	s.row("public address, seen by polling every 15 s", seconds(mean(polled)), seconds(quantile(polled, 1)), "1")
-	s.row("*/15 cron job: half its period, computed, and the floor", seconds(cron+hand.Median()), seconds(2*cron), ratio(cron, mean(polled)))
+	s.row("*/15 cron job: half its period, computed, and the floor", seconds(cron+hand.Median()), seconds(2*cron),
+		ratio(cron, mean(polled)))
 	return s.end()
 }
 
@@ -97,7 +100,9 @@ func seconds(d time.Duration) string { return fmt.Sprintf("%.2f", d.Seconds()) }
 
 // change changes the public address, and the server's own if so, has somebody
 // do something, and waits until a caller is right.
-func (f *follower) change(ctx context.Context, own bool, do func(context.Context, netip.Addr) error) (time.Duration, error) {
+func (f *follower) change(ctx context.Context, own bool,
+	do func(context.Context, netip.Addr) error,
+) (time.Duration, error) {
 	f.changes++
 	to, began := lab.Public(f.changes), time.Now()
 	if err := f.world.SetPublic(ctx, to); err != nil {
@@ -125,7 +130,7 @@ func (f *follower) change(ctx context.Context, own bool, do func(context.Context
 	if err := <-ended; err != nil {
 		return 0, err
 	}
-	return right.Sub(began), wait(ctx, settle) // for what else netwatch was told
+	return right.Sub(began), wait(ctx, settle) // For what else netwatch was told
 }
 
 // nobody does nothing.
@@ -133,8 +138,10 @@ func nobody(context.Context, netip.Addr) error { return nil }
 
 // byHand is what a person at the keyboard does who knows the new address.
 func (f *follower) byHand(ctx context.Context, to netip.Addr) error {
-	_, err := f.server.Exec(ctx, "sh", "-c", fmt.Sprintf("sed -i 's/^external-ip=.*/external-ip=%s/' %s && setfacl -m user:turnserver:r %[2]s && systemctl restart %s",
-		to, lab.YunoHost.File, lab.YunoHost.Unit))
+	_, err := f.server.Exec(ctx, "sh", "-c",
+		fmt.Sprintf("sed -i 's/^external-ip=.*/external-ip=%s/' %s && setfacl -m user:turnserver:r %[2]s && "+
+			"systemctl restart %s",
+			to, lab.YunoHost.File, lab.YunoHost.Unit))
 	return err
 }
 

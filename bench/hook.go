@@ -25,7 +25,8 @@ const (
 const (
 	scriptFile = "/usr/local/bin/openvpn_up_script.sh"
 	script     = "#!/bin/bash\n\nsudo systemctl restart coturn-synapse\n\nexit 0\n"
-	sudoers    = "nobody ALL=(root) NOPASSWD: /bin/systemctl restart coturn-synapse, /usr/bin/systemctl restart coturn-synapse\n"
+	sudoers    = "nobody ALL=(root) NOPASSWD: /bin/systemctl restart coturn-synapse, " +
+		"/usr/bin/systemctl restart coturn-synapse\n"
 )
 
 // A contender is a program to be run and waited for, as OpenVPN does.
@@ -53,7 +54,8 @@ func (b *bench) hook(ctx context.Context) error {
 	if err := b.writeScript(); err != nil {
 		return err
 	}
-	config := b.source("1h") + "[source.openvpn]\n" + ruleCoturn + "[[rule]]\non = [\"vpn-changed\"]\nsettle = \"5s\"\ndo = [\"probe stun\"]\n"
+	config := b.source("1h") + "[source.openvpn]\n" + ruleCoturn +
+		"[[rule]]\non = [\"vpn-changed\"]\nsettle = \"5s\"\ndo = [\"probe stun\"]\n"
 	if err := b.start(ctx, config); err != nil {
 		return err
 	}
@@ -68,7 +70,10 @@ func (b *bench) hook(ctx context.Context) error {
 			{"hook, daemon up", hook, hookRounds, 0},
 		}},
 		{"systemctl stop netwatch.socket netwatch.service", []contender{{"hook, daemon down", hook, hookRounds, nobodyID}}},
-		{"systemctl start netwatch.service && systemctl kill -s STOP netwatch.service", []contender{{"hook, daemon hung", hook, hookRounds, nobodyID}}},
+		{
+			"systemctl start netwatch.service && systemctl kill -s STOP netwatch.service",
+			[]contender{{"hook, daemon hung", hook, hookRounds, nobodyID}},
+		},
 	}
 	var peer time.Duration
 	s := newSheet("what", "median ms", "p99 ms", "worst ms", "against the script", "complaints")
@@ -88,7 +93,8 @@ func (b *bench) hook(ctx context.Context) error {
 			s.row(c.Name, t.Median(), quantile(t, 0.99), quantile(t, 1), ratio(t.Median(), peer), took[c.Name].Complaints)
 		}
 	}
-	if _, err := b.server.Exec(ctx, "sh", "-c", "systemctl kill -s CONT netwatch.service && systemctl stop netwatch.socket netwatch.service"); err != nil {
+	if _, err := b.server.Exec(ctx, "sh", "-c",
+		"systemctl kill -s CONT netwatch.service && systemctl stop netwatch.socket netwatch.service"); err != nil {
 		return err
 	}
 	return s.end()

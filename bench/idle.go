@@ -80,7 +80,8 @@ func (b *bench) idle(ctx context.Context) error {
 }
 
 func printIdle(all []idler, first, last []usage, wakes []int) {
-	s := newSheet("what", "processes", "resident MB", "PSS MB", "private MB", "netwatch's, against", "wakes a minute", "switches a minute", "CPU s a day")
+	s := newSheet("what", "processes", "resident MB", "PSS MB", "private MB", "netwatch's, against", "wakes a minute",
+		"switches a minute", "CPU s a day")
 	ours := last[0].Private
 	for i, d := range all {
 		f, l := first[i], last[i]
@@ -89,7 +90,7 @@ func printIdle(all []idler, first, last []usage, wakes []int) {
 			wakes[i], l.Switches-f.Switches,
 			fmt.Sprintf("%.2f", (l.CPU-f.CPU).Seconds()*day))
 	}
-	_ = s.end() // as fmt.Println
+	_ = s.end() // As fmt.Println
 }
 
 func mb(bytes int64) string { return fmt.Sprintf("%.2f", float64(bytes)/1e6) }
@@ -121,12 +122,14 @@ matrix.example.org
 // startIdlers starts netwatch as its unit, and the others, and netwatch without
 // polls as units of their own.
 func (b *bench) startIdlers(ctx context.Context) ([]idler, error) {
-	config := b.source(every.String()) + "[source.netlink]\n[source.openvpn]\n[source.file]\nfiles = [\"" + lab.YunoHost.File + "\"]\n" + ruleCoturn
+	config := b.source(every.String()) + "[source.netlink]\n[source.openvpn]\n[source.file]\nfiles = [\"" +
+		lab.YunoHost.File + "\"]\n" + ruleCoturn
 	files := map[string]string{
-		"/etc/netwatch/idle.toml":                   "[daemon]\nsocket = \"/run/bench-idle.sock\"\nstate = \"/var/lib/bench-idle\"\n" + strings.ReplaceAll(config, every.String(), "1h"),
+		"/etc/netwatch/idle.toml": "[daemon]\nsocket = \"/run/bench-idle.sock\"\nstate = " +
+			"\"/var/lib/bench-idle\"\n" + strings.ReplaceAll(config, every.String(), "1h"),
 		"/etc/inadyn-bench.conf":                    inadynConf,
 		"/etc/ddclient-bench.conf":                  fmt.Sprintf(ddclientConf, "http://203.0.113.1/"),
-		"/etc/networkd-dispatcher/routable.d/bench": "#!/bin/sh\n", // without any it does not start
+		"/etc/networkd-dispatcher/routable.d/bench": "#!/bin/sh\n", // Without any it does not start
 		"/etc/webhook-bench.json":                   webhookConf,
 	}
 	for name, text := range files {
@@ -143,10 +146,13 @@ func (b *bench) startIdlers(ctx context.Context) ([]idler, error) {
 		{"webhook", "bench-webhook.service"},
 	}
 	commands := []string{
-		"rm -f /etc/systemd/system/systemd-networkd.service; systemctl daemon-reload; systemctl start systemd-networkd && systemctl start networkd-dispatcher",
-		"systemd-run -q --unit=bench-netwatch.service -p Type=notify -p WatchdogSec=30 -p Environment=" + asUnit + " netwatch -c /etc/netwatch/idle.toml run",
+		"rm -f /etc/systemd/system/systemd-networkd.service; systemctl daemon-reload; " +
+			"systemctl start systemd-networkd && systemctl start networkd-dispatcher",
+		"systemd-run -q --unit=bench-netwatch.service -p Type=notify -p WatchdogSec=30 -p Environment=" + asUnit +
+			" netwatch -c /etc/netwatch/idle.toml run",
 		"systemd-run -q --unit=bench-inadyn.service inadyn -n -f /etc/inadyn-bench.conf --cache-dir=/tmp",
-		"systemd-run -q --unit=bench-ddclient.service ddclient -foreground -file /etc/ddclient-bench.conf -cache /tmp/ddclient.cache",
+		"systemd-run -q --unit=bench-ddclient.service ddclient -foreground -file /etc/ddclient-bench.conf -cache " +
+			"/tmp/ddclient.cache",
 		"systemd-run -q --unit=bench-webhook.service webhook -hooks /etc/webhook-bench.json -ip 127.0.0.1 -port 9000",
 	}
 	for _, line := range commands {
@@ -157,7 +163,7 @@ func (b *bench) startIdlers(ctx context.Context) ([]idler, error) {
 	if err := b.server.WriteFile("/etc/netwatch/netwatch.toml", config, 0o644); err != nil {
 		return nil, err
 	}
-	_, err := b.server.Exec(ctx, "systemctl", "restart", "netwatch.service") // and nobody asks it anything
+	_, err := b.server.Exec(ctx, "systemctl", "restart", "netwatch.service") // And nobody asks it anything
 	return all, err
 }
 
@@ -252,7 +258,8 @@ func usageOf(pid string) (u usage, err error) {
 // weigh adds the memory of a process.
 func (u *usage) weigh(pid string) error {
 	text, err := os.ReadFile("/proc/" + pid + "/smaps_rollup")
-	u.Resident, u.Proportional, u.Private = 1024*field(text, "Rss:"), 1024*field(text, "Pss:"), 1024*field(text, "Private_Dirty:")
+	u.Resident, u.Proportional, u.Private = 1024*field(text, "Rss:"), 1024*field(text,
+		"Pss:"), 1024*field(text, "Private_Dirty:")
 	return err
 }
 

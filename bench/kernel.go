@@ -43,9 +43,18 @@ func (b *bench) kernel(ctx context.Context) error {
 		return err
 	}
 	all := []*listener{
-		{name: "netwatch, settle = 0s", start: "systemctl start netwatch.service", stop: "systemctl stop netwatch.socket netwatch.service"},
-		{name: "ip monitor, in a shell loop", start: "systemctl start bench-monitor.service", stop: "systemctl stop bench-monitor.service"},
-		{name: "networkd-dispatcher", start: "systemctl start systemd-networkd.service networkd-dispatcher.service", stop: "systemctl stop networkd-dispatcher.service systemd-networkd.socket systemd-networkd.service"},
+		{
+			name: "netwatch, settle = 0s", start: "systemctl start netwatch.service",
+			stop: "systemctl stop netwatch.socket netwatch.service",
+		},
+		{
+			name: "ip monitor, in a shell loop", start: "systemctl start bench-monitor.service",
+			stop: "systemctl stop bench-monitor.service",
+		},
+		{
+			name: "networkd-dispatcher", start: "systemctl start systemd-networkd.service networkd-dispatcher.service",
+			stop: "systemctl stop networkd-dispatcher.service systemd-networkd.socket systemd-networkd.service",
+		},
 	}
 	for range arrivalTurns {
 		for _, l := range all {
@@ -65,19 +74,24 @@ func (b *bench) kernel(ctx context.Context) error {
 // writeListeners writes their configurations and makes the interface.
 func (b *bench) writeListeners(ctx context.Context) error {
 	files := map[string]string{
-		"/etc/netwatch/netwatch.toml": fmt.Sprintf("[source.netlink]\n[[rule]]\non = [\"addr-changed\"]\nmatch = { interface = %q }\nsettle = \"0s\"\ndo = [\"exec /usr/bin/touch %s\"]\n",
+		"/etc/netwatch/netwatch.toml": fmt.Sprintf("[source.netlink]\n[[rule]]\non = [\"addr-changed\"]\nmatch = { "+
+			"interface = %q }\nsettle = \"0s\"\ndo = [\"exec /usr/bin/touch %s\"]\n",
 			benchLink, benchMark),
-		"/etc/systemd/system/bench-monitor.service": fmt.Sprintf("[Service]\nExecStart=/bin/sh -c 'ip -o monitor address dev %s | while read -r line; do touch %s; done'\n",
+		"/etc/systemd/system/bench-monitor.service": fmt.Sprintf("[Service]\nExecStart=/bin/sh -c 'ip -o monitor address "+
+			"dev %s | while read -r line; do touch %s; done'\n",
 			benchLink, benchMark),
-		"/etc/networkd-dispatcher/routable.d/bench": fmt.Sprintf("#!/bin/sh\n[ \"$IFACE\" != %s ] || touch %s\n", benchLink, benchMark),
+		"/etc/networkd-dispatcher/routable.d/bench": fmt.Sprintf("#!/bin/sh\n[ \"$IFACE\" != %s ] || touch %s\n",
+			benchLink, benchMark),
 	}
 	for name, text := range files {
 		if err := b.server.WriteFile(name, text, 0o755); err != nil {
 			return err
 		}
 	}
-	_, err := b.server.Exec(ctx, "sh", "-c", "systemctl stop netwatch.socket netwatch.service; mkdir -p "+filepath.Dir(benchMark)+
-		"; rm -f /etc/systemd/system/systemd-networkd.service; systemctl daemon-reload; ip link add "+benchLink+" type veth peer name bench1; ip link set bench1 up; ip link set "+benchLink+" up")
+	_, err := b.server.Exec(ctx, "sh", "-c", "systemctl stop netwatch.socket netwatch.service; mkdir -p "+
+		filepath.Dir(benchMark)+
+		"; rm -f /etc/systemd/system/systemd-networkd.service; systemctl daemon-reload; ip link add "+benchLink+
+		" type veth peer name bench1; ip link set bench1 up; ip link set "+benchLink+" up")
 	return err
 }
 
@@ -86,7 +100,7 @@ func (b *bench) arrive(ctx context.Context, l *listener) error {
 	if _, err := b.server.Exec(ctx, "sh", "-c", l.start); err != nil {
 		return err
 	}
-	if err := wait(ctx, 2*time.Second); err != nil { // until all of it listens
+	if err := wait(ctx, 2*time.Second); err != nil { // Until all of it listens
 		return err
 	}
 	var times lab.Times
@@ -108,7 +122,7 @@ func arriveInside(count string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer w.Close() // nothing is lost
+	defer w.Close() // Nothing is lost
 	if err := w.Add(filepath.Dir(benchMark)); err != nil {
 		return nil, err
 	}
@@ -168,7 +182,7 @@ func setAddress(a [4]byte) error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(fd) // nothing was written
+	defer unix.Close(fd) // Nothing was written
 	request, err := unix.NewIfreq(benchLink)
 	if err != nil {
 		return err

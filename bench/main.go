@@ -68,7 +68,8 @@ func run(ctx context.Context, names []string) (err error) {
 		if len(names) > 0 && !slices.Contains(names, t.name) {
 			continue
 		}
-		fmt.Printf("\n%s (%s)\n%s; %d processors, load %s\n\n", t.title, t.name, time.Now().Format(time.DateOnly), runtime.NumCPU(), load())
+		fmt.Printf("\n%s (%s)\n%s; %d processors, load %s\n\n", t.title, t.name, time.Now().Format(time.DateOnly),
+			runtime.NumCPU(), load())
 		if err := t.fill(b, ctx); err != nil {
 			return fmt.Errorf("%s: %w", t.name, err)
 		}

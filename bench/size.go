@@ -64,7 +64,8 @@ func glob(pattern string) []string {
 
 // packageSize is the size of a package of Debian's in bytes, or 0.
 func packageSize(ctx context.Context, name string) int64 {
-	text, _ := exec.CommandContext(ctx, "apt-cache", "show", "--no-all-versions", name).Output() // Without it there is none.
+	text, _ := exec.CommandContext(ctx, "apt-cache", "show", "--no-all-versions",
+		name).Output() // Without it there is none.
 	return field(text, "Size:")
 }
 
@@ -81,7 +82,8 @@ func weigh(file string) int64 {
 // ready.
 func startNetwatch(ctx context.Context, dir string) (time.Duration, error) {
 	config := filepath.Join(dir, "netwatch.toml")
-	text := fmt.Sprintf("[daemon]\nsocket = \"%s/s\"\nstate = \"%[1]s/state\"\n[source.stun]\nservers = [\"127.0.0.1:9\"]\nagree = 1\n[source.netlink]\n%[2]s", dir, ruleCoturn)
+	text := fmt.Sprintf("[daemon]\nsocket = \"%s/s\"\nstate = \"%[1]s/state\"\n[source.stun]\nservers = "+
+		"[\"127.0.0.1:9\"]\nagree = 1\n[source.netlink]\n%[2]s", dir, ruleCoturn)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return 0, err
 	}
@@ -111,15 +113,16 @@ func startWebhook(ctx context.Context, dir string) (time.Duration, error) {
 	if err := os.WriteFile(hooks, []byte(webhookConf), 0o600); err != nil {
 		return 0, err
 	}
-	return started(exec.CommandContext(ctx, "webhook", "-hooks", hooks, "-ip", "127.0.0.1", "-port", "9124"), func() error {
-		for end := time.Now().Add(patience); time.Now().Before(end); {
-			if c, err := net.Dial("tcp", "127.0.0.1:9124"); err == nil {
-				return c.Close()
+	return started(exec.CommandContext(ctx, "webhook", "-hooks", hooks, "-ip", "127.0.0.1", "-port", "9124"),
+		func() error {
+			for end := time.Now().Add(patience); time.Now().Before(end); {
+				if c, err := net.Dial("tcp", "127.0.0.1:9124"); err == nil {
+					return c.Close()
+				}
+				<-time.After(100 * time.Microsecond)
 			}
-			<-time.After(100 * time.Microsecond)
-		}
-		return errors.New("webhook does not take connections")
-	})
+			return errors.New("webhook does not take connections")
+		})
 }
 
 // started runs a program until ready returns, and kills it.

@@ -61,7 +61,7 @@ func (b *bench) wire(ctx context.Context) error {
 	if err := b.stop(ctx); err != nil {
 		return err
 	}
-	if err := b.checkOnce(ctx, "https://203.0.113.1/"); err != nil { // it also notes the address
+	if err := b.checkOnce(ctx, "https://203.0.113.1/"); err != nil { // It also notes the address
 		return err
 	}
 	if out, err := router(counters, "nft", "-f", "-"); err != nil {
@@ -115,7 +115,8 @@ func (b *bench) checkOnce(ctx context.Context, url string) error {
 	if err := b.server.WriteFile("/etc/ddclient-bench.conf", fmt.Sprintf(ddclientConf, url), 0o600); err != nil {
 		return err
 	}
-	_, err := b.server.Exec(ctx, "ddclient", "-daemon", "0", "-foreground", "-verbose", "-file", "/etc/ddclient-bench.conf", "-cache", "/var/tmp/ddclient.cache")
+	_, err := b.server.Exec(ctx, "ddclient", "-daemon", "0", "-foreground", "-verbose", "-file",
+		"/etc/ddclient-bench.conf", "-cache", "/var/tmp/ddclient.cache")
 	return err
 }
 
@@ -143,7 +144,8 @@ func webInside() error {
 			return
 		}
 		w.Header().Set("Content-Type", "text/html")
-		fmt.Fprintf(w, "<html><head><title>Current IP Check</title></head><body>Current IP Address: %s</body></html>\r\n", host)
+		fmt.Fprintf(w, "<html><head><title>Current IP Check</title></head><body>Current IP Address: %s</body></html>\r\n",
+			host)
 	})
 	certificate, err := selfSigned()
 	if err != nil {
@@ -153,7 +155,8 @@ func webInside() error {
 	if err != nil {
 		return err
 	}
-	secret, err := tls.Listen("tcp", "203.0.113.1:443", &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12})
+	secret, err := tls.Listen("tcp", "203.0.113.1:443",
+		&tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12})
 	if err != nil {
 		return err
 	}
@@ -170,7 +173,10 @@ func selfSigned() (c tls.Certificate, err error) {
 	if err != nil {
 		return c, err
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(203, 0, 113, 1)}}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(203, 0, 113, 1)},
+	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, err
 }

@@ -1,9 +1,9 @@
-// Package config turns netwatch.toml into sources and rules, or into all the
-// mistakes in it at once, each with its line and column.
+// Package config turns netwatch.toml into sources and rules, or into all the mistakes
+// in it at once, each with its line and column. It runs nothing.
 //
-// Data flows one way: text, tree (tree.go), typed values (decode.go), sources
-// and rules (source.go, rule.go). Whatever is wrong on the way goes into one
-// report (mistake.go), and the reading goes on.
+// Data flows one way: text, tree (tree.go), typed values (decode.go), sources and
+// rules (source.go, rule.go). What is wrong on the way goes into one report
+// (mistake.go), and the reading goes on.
 package config
 
 import (
@@ -25,8 +25,8 @@ import (
 // DefaultFile is where the configuration is unless another file is named.
 const DefaultFile = "/etc/netwatch/netwatch.toml"
 
-// MaxSize is the size in bytes above which a configuration is refused: it is
-// some other file then.
+// MaxSize is the size in bytes of the largest configuration. A larger file is some
+// other file.
 const MaxSize = 1 << 20
 
 // A Config is a configuration without a mistake.
@@ -64,7 +64,7 @@ func (c *Config) Needs() (all actions.Needs) {
 type Source struct {
 	// Name is the NAME in the heading of the section.
 	Name string
-	// Kind is a name of sources.Kinds.
+	// Kind is the name of one of sources.Kinds.
 	Kind string
 	// Settings are the keys of the section, checked.
 	Settings sources.Settings
@@ -80,21 +80,21 @@ type Daemon struct {
 	Log Level `toml:"log"`
 }
 
-// defaultDaemon is [daemon] of a configuration that does not have it.
+// defaultDaemon is what [daemon] is if the configuration does not have it.
 var defaultDaemon = Daemon{
 	Socket: "/run/netwatch/netwatch.sock",
 	State:  "/var/lib/netwatch",
 	Log:    Level(zerolog.InfoLevel),
 }
 
-// maxSocket is how many bytes the path of a unix socket may have (unix(7):
-// sun_path has 108 with the final zero byte), and beside it there is one with
-// ".source" at its end.
+// maxSocket is how many bytes the path of the socket may have. A unix socket may have
+// 107 (unix(7): sun_path has 108 with the final zero byte), and there is one beside
+// it with ".source" at its end.
 const maxSocket = 107 - len(".source")
 
-// Load reads the configuration file. What is wrong in the text comes as
-// Mistakes; a file that cannot be read, or that others may write, comes as a
-// plain error with a hint.
+// Load reads the configuration file. If something is wrong in the text, the error is
+// Mistakes. If the file cannot be read, or others may write it, it is a plain error
+// with a hint.
 func Load(file string, env actions.Env) (*Config, error) {
 	text, err := read(file)
 	if err != nil {
@@ -103,14 +103,14 @@ func Load(file string, env actions.Env) (*Config, error) {
 	return Parse(file, text, env)
 }
 
-// Parse reads a configuration from its text; file is only its name. An error
-// is always Mistakes, sorted by position.
+// Parse reads a configuration from its text; file is only its name. Its errors are
+// always Mistakes, sorted by position.
 func Parse(file string, text []byte, env actions.Env) (*Config, error) {
 	r := &reader{kinds: sources.Kinds, verbs: actions.Verbs, env: env}
 	return r.read(file, text)
 }
 
-// read is the whole of a file that is safe to believe.
+// read reads a file that nobody else could have written.
 func read(file string) ([]byte, error) {
 	f, info, err := netwatch.OpenRegular(file, 0)
 	if err != nil {
@@ -164,7 +164,7 @@ type reader struct {
 	kinds []sources.Kind
 	verbs []actions.Verb
 	env   actions.Env
-	// sections are the source sections by name, also those with mistakes.
+	// sections are the source sections by name, also those that have mistakes.
 	sections map[string]section
 }
 
@@ -185,7 +185,7 @@ func (r *reader) read(file string, text []byte) (*Config, error) {
 	return c, nil
 }
 
-// top reports what is neither a section nor its name.
+// top reports what stands at the top of the file and is none of the sections.
 func (r *reader) top(root *node) {
 	known := []string{"daemon", "source", "rule"}
 	for _, name := range root.names {

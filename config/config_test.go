@@ -113,7 +113,8 @@ func pointsAtKey(t *testing.T, text []byte, m config.Mistake) {
 	at := textAt(t, text, m)
 	words := strings.FieldsFunc(m.Key, func(c rune) bool { return c == '.' || c == '[' || c == ']' })
 	switch {
-	case regexp.MustCompile(`^unknown (key|section|field)|cannot be a field|given again|is in no section`).MatchString(m.Text):
+	case regexp.MustCompile(`^unknown (key|section|field)|cannot be a field|given again|is in no ` +
+		`section`).MatchString(m.Text):
 		if key := words[len(words)-1]; !strings.HasPrefix(at, key) {
 			t.Errorf("%v: %q stands there", m, at)
 		}
@@ -194,11 +195,15 @@ func TestRight(t *testing.T) {
 		t.Errorf("sources: wanted (-) and found (+):\n%s", diff)
 	}
 	stun := cfg.Sources[1].Settings.(*sources.STUN)
-	if time.Duration(stun.Every) != 20*time.Second || stun.Agree != 1 || len(stun.Servers) != 2 || stun.Accept[0].String() != "127.0.0.0/8" {
+	if time.Duration(stun.Every) != 20*time.Second || stun.Agree != 1 || len(stun.Servers) != 2 ||
+		stun.Accept[0].String() != "127.0.0.0/8" {
 		t.Errorf("settings: %+v", stun)
 	}
 	want := []*hooks.Rule{
-		{Name: "started+ip-changed", On: []string{"started", "ip-changed"}, Settle: 500 * time.Millisecond, Timeout: 2 * time.Minute, Retry: time.Hour},
+		{
+			Name: "started+ip-changed", On: []string{"started", "ip-changed"}, Settle: 500 * time.Millisecond,
+			Timeout: 2 * time.Minute, Retry: time.Hour,
+		},
 		{Name: "started+ip-changed#3", On: []string{"started", "ip-changed"}, Settle: 0, Timeout: time.Second, Retry: 0},
 		{
 			Name: "started+ip-changed#2", On: []string{"ip-changed", "cert-renewed"}, From: []string{"stun", "home-2", "fire"},
@@ -225,11 +230,15 @@ func TestRight(t *testing.T) {
 
 // TestDefaults wants the defaults of [daemon] when it is not there.
 func TestDefaults(t *testing.T) {
-	cfg, err := config.Parse("f", []byte("rule = [{ on = [\"started\"], do = [\"restart coturn.service\"] }]"), actions.Env{})
+	cfg, err := config.Parse("f", []byte("rule = [{ on = [\"started\"], do = [\"restart coturn.service\"] }]"),
+		actions.Env{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := config.Daemon{Socket: "/run/netwatch/netwatch.sock", State: "/var/lib/netwatch", Log: config.Level(zerolog.InfoLevel)}
+	want := config.Daemon{
+		Socket: "/run/netwatch/netwatch.sock", State: "/var/lib/netwatch",
+		Log: config.Level(zerolog.InfoLevel),
+	}
 	if diff := cmp.Diff(want, cfg.Daemon); diff != "" {
 		t.Errorf("wanted (-) and found (+):\n%s", diff)
 	}
@@ -302,7 +311,8 @@ func TestReferenceIsWhole(t *testing.T) {
 	}
 	for _, s := range cfg.Sources {
 		for _, kind := range sources.Kinds {
-			if diff := cmp.Diff(kind.Settings(), s.Settings, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }), cmpopts.EquateEmpty(), withoutDefault(kind)); kind.Name == s.Kind && diff != "" {
+			if diff := cmp.Diff(kind.Settings(), s.Settings, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
+				cmpopts.EquateEmpty(), withoutDefault(kind)); kind.Name == s.Kind && diff != "" {
 				t.Errorf("[source.%s]: default (-) and written (+):\n%s", s.Name, diff)
 			}
 		}
@@ -319,7 +329,8 @@ func withoutDefault(kind sources.Kind) cmp.Option {
 			return false
 		}
 		settings := reflect.TypeOf(kind.Settings()).Elem()
-		return slices.ContainsFunc(bare, func(m sources.Mistake) bool { return settings.Field(field.Index()).Tag.Get("toml") == m.Key })
+		return slices.ContainsFunc(bare,
+			func(m sources.Mistake) bool { return settings.Field(field.Index()).Tag.Get("toml") == m.Key })
 	}, cmp.Ignore())
 }
 
@@ -340,7 +351,8 @@ func TestStepTextRoundTrip(t *testing.T) {
 		}
 	})
 	for _, line := range []string{
-		"rotate coturn /etc/turnserver.conf private=auto", "restart coturn.service  always", "signal USR2 coturn.service", "probe", "probe stun",
+		"rotate coturn /etc/turnserver.conf private=auto", "restart coturn.service  always", "signal USR2 " +
+			"coturn.service", "probe", "probe stun",
 		"exec /bin/echo \u0085", "exec /bin/echo \u00a0",
 	} {
 		if step := onlyStep(t, line); step.String() != line {
@@ -384,7 +396,8 @@ func FuzzParse(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	for _, file := range append(files, "testdata/right.toml", "../packaging/netwatch.toml", "../packaging/reference.toml") {
+	for _, file := range append(files, "testdata/right.toml", "../packaging/netwatch.toml",
+		"../packaging/reference.toml") {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			f.Fatal(err)

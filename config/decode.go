@@ -12,13 +12,12 @@ import (
 	"netwatch"
 )
 
-// decode fills the struct that to points to from a table, by the toml tags of
-// its fields. What is absent stays as it is. Unlike the library's decoder it
-// goes on after a mistake, tells upper from lower case and knows every
-// position.
+// decode fills the struct that to points to from a table, by the toml tags of its
+// fields. Fields without a key stay as they are. Unlike the decoder of the library it
+// goes on after a mistake, tells upper from lower case and knows every position.
 func (r *report) decode(n *node, to any) { r.into(n, reflect.ValueOf(to).Elem()) }
 
-// into fills one value.
+// into fills one value from a node.
 func (r *report) into(n *node, v reflect.Value) {
 	if leaf, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
 		if r.is(n, text, v.Type()) {
@@ -43,7 +42,7 @@ func (r *report) into(n *node, v reflect.Value) {
 	}
 }
 
-// formOf is how a type is written.
+// formOf is the form in which a value of this type is written.
 func formOf(t reflect.Type) form {
 	switch t.Kind() {
 	case reflect.Struct, reflect.Map:
@@ -60,7 +59,7 @@ func formOf(t reflect.Type) form {
 	panic(fmt.Sprintf("a setting cannot be a %s", t))
 }
 
-// is reports a value that is written as another type than wanted.
+// is says whether a value has the form that is wanted, and reports it otherwise.
 func (r *report) is(n *node, want form, t reflect.Type) bool {
 	if n.form != want {
 		r.at(n, fmt.Errorf("must be %s", expected(n, want, t)))
@@ -68,7 +67,7 @@ func (r *report) is(n *node, want form, t reflect.Type) bool {
 	return n.form == want
 }
 
-// expected is what a value must be, in plain words.
+// expected says in plain words what a value must be.
 func expected(n *node, want form, t reflect.Type) string {
 	switch {
 	case t == reflect.TypeFor[netwatch.Duration]():
@@ -111,8 +110,8 @@ func (r *report) integer(n *node, v reflect.Value) {
 	v.SetInt(i)
 }
 
-// elements fills a list. An element with a mistake stays zero, so that the
-// others keep their places.
+// elements fills a list. An element with a mistake stays zero, so that the others
+// keep their places.
 func (r *report) elements(n *node, v reflect.Value) {
 	v.Set(reflect.MakeSlice(v.Type(), len(n.items), len(n.items)))
 	for i, item := range n.items {
@@ -120,7 +119,7 @@ func (r *report) elements(n *node, v reflect.Value) {
 	}
 }
 
-// mapping fills a map from text to something.
+// mapping fills a map whose keys are text.
 func (r *report) mapping(n *node, v reflect.Value) {
 	v.Set(reflect.MakeMap(v.Type()))
 	for _, name := range n.names {
@@ -130,7 +129,7 @@ func (r *report) mapping(n *node, v reflect.Value) {
 	}
 }
 
-// fields fills a struct and reports the keys that it does not have.
+// fields fills a struct, and reports the keys for which it has no field.
 func (r *report) fields(n *node, v reflect.Value) {
 	indexes := tagged(v.Type())
 	for _, name := range r.known(n, "key", keys(v.Type())) {
@@ -138,8 +137,8 @@ func (r *report) fields(n *node, v reflect.Value) {
 	}
 }
 
-// known reports the names of a table that are none of those known, and returns
-// the others.
+// known reports the names in a table that are not among those known, and returns the
+// others.
 func (r *report) known(n *node, what string, known []string) []string {
 	var found []string
 	for _, name := range n.names {
@@ -152,8 +151,8 @@ func (r *report) known(n *node, what string, known []string) []string {
 	return found
 }
 
-// keys are the keys that a struct takes, by its toml tags, in order. A pointer
-// counts as what it points to.
+// keys are the keys that a struct takes by its toml tags, in order. Given a pointer,
+// it takes the struct that it points to.
 func keys(t reflect.Type) []string {
 	if t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -167,7 +166,7 @@ func keys(t reflect.Type) []string {
 	return all
 }
 
-// tagged is where the field of each key is in a struct.
+// tagged says, for each key, where its field is in a struct.
 func tagged(t reflect.Type) map[string][]int {
 	indexes := map[string][]int{}
 	for _, f := range reflect.VisibleFields(t) {

@@ -37,7 +37,7 @@ func items(part string) (all []string) {
 		all = append(all, strings.Split(m[1], " | ")...)
 	}
 	slices.Sort(all)
-	return slices.Compact(all) // two forms of one step
+	return slices.Compact(all) // Two forms of one step
 }
 
 // same fails when the manual explains anything else than there is.

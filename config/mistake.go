@@ -37,7 +37,7 @@ func (m Mistake) Error() string {
 // Mistakes are all mistakes of a file, sorted by position.
 type Mistakes []Mistake
 
-// shown is how many mistakes Error tells: beyond it is no configuration.
+// shown is how many mistakes Error tells. A file with more is no configuration.
 const shown = 1000
 
 // Error is one line for each mistake, and one that counts those left out.
@@ -58,8 +58,8 @@ type report struct {
 	size     int
 	lines    []int // where each line begins
 	mistakes Mistakes
-	// partial says that some lines could not be read at all, so that nothing
-	// can be called absent.
+	// partial says that some lines could not be read at all. Then nothing can be
+	// called missing.
 	partial bool
 }
 
@@ -73,12 +73,12 @@ func newReport(file string, text []byte) *report {
 	return &report{file: file, size: len(text), lines: lines}
 }
 
-// line is the index of the line that holds the byte at offset.
+// line is the index of the line that the byte at offset is in.
 func (r *report) line(offset int) int {
 	return sort.SearchInts(r.lines, offset+1) - 1
 }
 
-// add notes a mistake at a byte of the file. The hint of err is kept.
+// add notes a mistake at a byte of the file, with the hint of err.
 func (r *report) add(offset int, key string, err error) {
 	offset = min(max(offset, 0), r.size)
 	line := r.line(offset)
@@ -94,14 +94,14 @@ func (r *report) at(n *node, err error) { r.add(n.value, n.path(), err) }
 // atKey notes a mistake in the key of a node.
 func (r *report) atKey(n *node, err error) { r.add(n.key, n.path(), err) }
 
-// missing notes that a key of a section is not there.
+// missing notes that a section lacks a key.
 func (r *report) missing(section *node, key string, err error) {
 	if !r.partial {
 		r.add(section.key, section.sub(key), err)
 	}
 }
 
-// blame says whether one is about a key or about a part of its value.
+// blame says whether a mistake is about this key or a part of its value.
 func (m Mistakes) blame(key string) bool {
 	return slices.ContainsFunc(m, func(m Mistake) bool {
 		rest, ok := strings.CutPrefix(m.Key, key)
@@ -109,7 +109,7 @@ func (m Mistakes) blame(key string) bool {
 	})
 }
 
-// result is all mistakes by position, or nil when there is none.
+// result is all mistakes, sorted by position, or nil if there are none.
 func (r *report) result() error {
 	if len(r.mistakes) == 0 {
 		return nil

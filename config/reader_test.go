@@ -86,7 +86,8 @@ f:3:14: source.deaf.ears[2]: is the right one`,
 		"\n[source.deaf]\nears = ['a']": `f:2:9: source.deaf.nose: is missing
 f:3:8: source.deaf.ears: is the right one
 f:3:9: source.deaf.ears[1]: is the left one`,
-		"\n[source.deaf]\nloud = 'no'\nears = ['a', 'b', 'c']": `f:3:8: source.deaf.loud: must be true or false, without quotes`,
+		"\n[source.deaf]\nloud = 'no'\nears = ['a', 'b', 'c']": `f:3:8: source.deaf.loud: ` +
+			`must be true or false, without quotes`,
 		"\n[source.deaf]\nears = [1, 'b']": `f:2:9: source.deaf.nose: is missing
 f:3:9: source.deaf.ears[1]: must be text in quotes`,
 		// The line that cannot be read could be the one that is called missing.
@@ -106,7 +107,8 @@ func TestBoolean(t *testing.T) {
 	for _, loud := range []bool{true, false} {
 		d := &deaf{Loud: !loud}
 		r := newReport("f", nil)
-		r.decode(&node{names: []string{"loud"}, members: map[string]*node{"loud": {form: boolean, text: fmt.Sprint(loud)}}}, d)
+		r.decode(&node{names: []string{"loud"}, members: map[string]*node{"loud": {form: boolean, text: fmt.Sprint(loud)}}},
+			d)
 		if d.Loud != loud || r.result() != nil {
 			t.Errorf("%v is read as %v: %v", loud, d.Loud, r.result())
 		}
@@ -139,7 +141,8 @@ func TestEnvReachesVerbs(t *testing.T) {
 func TestNearest(t *testing.T) {
 	known := []string{"restart", "try-restart", "reload", "on", "do", "from", "every"}
 	for word, want := range map[string]string{
-		"restrat": "restart", "restart": "restart", "tryrestart": "try-restart", "relaod": "reload", "form": "from", "om": "on", "evry": "every",
+		"restrat": "restart", "restart": "restart", "tryrestart": "try-restart", "relaod": "reload",
+		"form": "from", "om": "on", "evry": "every",
 		"weather": "", "x": "", "": "", "settle": "",
 	} {
 		if got := nearest(word, known); got != want {
@@ -170,10 +173,11 @@ func TestLoad(t *testing.T) {
 		file("right", right, 0o640):                               "",
 		file("full", full, 0o600):                                 "",
 		file("overfull", slices.Concat(full, []byte("#")), 0o600): "overfull: it is larger than 1 MiB",
-		file("everybody", right, 0o646):                           "everybody can be written by every user, who could have any program run",
-		filepath.Join(t.TempDir(), "none"):                        "no such file or directory",
-		t.TempDir():                                               "it is not a regular file (a directory)",
-		pipe:                                                      "pipe: it is not a regular file (a pipe)",
+		file("everybody", right, 0o646): "everybody can be written by every user, " +
+			"who could have any program run",
+		filepath.Join(t.TempDir(), "none"): "no such file or directory",
+		t.TempDir():                        "it is not a regular file (a directory)",
+		pipe:                               "pipe: it is not a regular file (a pipe)",
 	} {
 		cfg, err := Load(path, actions.Env{})
 		if want == "" {
@@ -182,7 +186,8 @@ func TestLoad(t *testing.T) {
 			}
 			continue
 		}
-		if err == nil || !strings.HasPrefix(err.Error(), "reading the configuration: ") || !strings.HasSuffix(err.Error(), want) {
+		if err == nil || !strings.HasPrefix(err.Error(), "reading the configuration: ") ||
+			!strings.HasSuffix(err.Error(), want) {
 			t.Errorf("wanted %q and found %v", want, err)
 		} else if netwatch.Hint(err) == "" {
 			t.Errorf("%v: there is no hint", err)
@@ -217,7 +222,8 @@ func TestCheckFile(t *testing.T) {
 		{file{mode: 0o602, uid: uid, gid: gid}, "can be written by every user"},
 	} {
 		err := checkFile("f", c.file)
-		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want) || netwatch.Hint(err) == "") {
+		if c.want == "" && err != nil || c.want != "" &&
+			(err == nil || !strings.Contains(err.Error(), c.want) || netwatch.Hint(err) == "") {
 			t.Errorf("%v of %d:%d: wanted %q and found %v", c.mode, c.uid, c.gid, c.want, err)
 		}
 	}

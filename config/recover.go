@@ -16,10 +16,10 @@ var (
 	anyKey     = netwatch.Pattern(`^[ \t]*([A-Za-z0-9_."'-]+)[ \t]*=`)
 )
 
-// recover reports what is no TOML and returns the offset of the next line that
-// looks like the beginning of something new, so that mistakes after it are seen
-// as well. After a broken heading that is the next heading, since the keys
-// between belong to nobody knows what.
+// recover reports a line that is no TOML. It returns the offset of the next line that
+// looks like the beginning of something new, so that mistakes after it are seen as
+// well. After a broken heading that is the next heading: nobody knows which section
+// the keys between belong to.
 func (b *builder) recover(err error) int {
 	at := b.end
 	if e := (*unstable.ParserError)(nil); errors.As(err, &e) {
@@ -33,7 +33,7 @@ func (b *builder) recover(err error) int {
 	return b.next(max(wrong, first+1), heading)
 }
 
-// slips are the library's words for common slips, and ours.
+// slips are the words of the library for common slips, and ours.
 var slips = []struct{ theirs, ours string }{
 	{"strings must be quoted", `must be in quotes, as in "15s"`},
 	{"character U+000A at start of value", "a value is missing"},
@@ -42,10 +42,11 @@ var slips = []struct{ theirs, ours string }{
 }
 
 // bareWord is how the library names text without quotes.
-var bareWord = netwatch.Pattern(`^unexpected character .* '[A-Za-z/]' at start of value$|^expected keyword|^expected newline but got .* '[A-Za-z]'$`)
+var bareWord = netwatch.Pattern(`^unexpected character .* '[A-Za-z/]' at start of value$|^expected keyword|` +
+	`^expected newline but got .* '[A-Za-z]'$`)
 
-// complaint says what is wrong in words of this program. first is the line in
-// which the value begins, and wrong where it stops to be one.
+// complaint says what is wrong in our words. first is the line in which the value
+// begins, and wrong the line in which it stops being one.
 func complaint(err error, first, wrong int) error {
 	what := err.Error()
 	if first == wrong && bareWord().MatchString(what) {
@@ -62,7 +63,7 @@ func complaint(err error, first, wrong int) error {
 	return fmt.Errorf("this is not TOML: %s", what)
 }
 
-// keyOf is the full name of a key that was matched at the beginning of a line.
+// keyOf is the full name of a key that stands at the beginning of a line.
 func (b *builder) keyOf(match [][]byte) string {
 	if match == nil || b.section == nil {
 		return ""
@@ -70,7 +71,7 @@ func (b *builder) keyOf(match [][]byte) string {
 	return strings.TrimPrefix(b.section.path()+"."+string(match[1]), ".")
 }
 
-// firstLine is the line after what could be read that is neither empty nor a
+// firstLine is the first line, after what could be read, that is neither empty nor a
 // comment.
 func (b *builder) firstLine() int {
 	line := b.line(b.end)
@@ -85,8 +86,8 @@ func (b *builder) firstLine() int {
 	return line
 }
 
-// next is the offset of the first line, not before the given one, that looks
-// like a heading or, unless only that will do, like a key.
+// next is the offset of the next line, from the given one on, that looks like a
+// heading, or, unless heading is set, like a key.
 func (b *builder) next(line int, heading bool) int {
 	for ; line < len(b.lines); line++ {
 		s := b.lineText(line)
@@ -97,7 +98,7 @@ func (b *builder) next(line int, heading bool) int {
 	return len(b.data)
 }
 
-// lineText is a line without its end.
+// lineText is a line without its line end.
 func (b *builder) lineText(line int) []byte {
 	s, _, _ := bytes.Cut(b.data[b.lines[line]:], []byte("\n"))
 	return s

@@ -59,7 +59,8 @@ func (e *eventName) UnmarshalText(text []byte) error {
 		return fmt.Errorf("unknown event, did you mean `%s`?", near)
 	}
 	if !eventPattern().MatchString(name) {
-		return netwatch.WithHint(fmt.Errorf("%q is not a name of an event: small letters, digits and -, a letter first", name),
+		return netwatch.WithHint(fmt.Errorf(
+			"%q is not a name of an event: small letters, digits and -, a letter first", name),
 			"events are "+strings.Join(known, ", ")+", or a name of your own that is fired")
 	}
 	return nil
@@ -104,7 +105,7 @@ func (r *reader) rules(root *node) []*hooks.Rule {
 	return all
 }
 
-// rule reads one [[rule]]. It gets no name here but one that is given.
+// rule reads one [[rule]]. A rule without a name gets none here.
 func (r *reader) rule(n *node) *hooks.Rule {
 	w := rule{
 		Settle:  netwatch.Duration(hooks.DefaultSettle),
@@ -140,7 +141,7 @@ func (r *reader) required(n *node, key, what string) {
 	}
 }
 
-// from reports names that are no sources.
+// from reports names that no source has.
 func (r *reader) from(n *node) {
 	if n == nil || n.form != list || r.partial {
 		return
@@ -153,9 +154,9 @@ func (r *reader) from(n *node) {
 	}
 }
 
-// match reports fields that none of the rule's events has, so that it would never
-// run. An event that is fired under a name of its own may have any that events may
-// have at all.
+// match reports fields that none of the events of the rule has: the rule would never
+// run. If one of the events is made up by the user, that may have every field that
+// any event may have.
 func (r *reader) match(n *node, on []eventName) {
 	if n == nil || n.form != table || len(on) == 0 {
 		return
@@ -170,7 +171,7 @@ func (r *reader) match(n *node, on []eventName) {
 	}
 }
 
-// field reports a field that none of the events has, all of which netwatch knows.
+// field reports a field that none of the events has; netwatch knows all of these.
 func (r *reader) field(n *node, name string, on []eventName) {
 	var known, has []string
 	for _, event := range on {
@@ -188,13 +189,13 @@ func (r *reader) field(n *node, name string, on []eventName) {
 	r.atKey(n, fmt.Errorf("unknown field%s %s", near, strings.Join(has, "; ")))
 }
 
-// custom says that a user made the event up.
+// custom says whether a user made the event up.
 func (e eventName) custom() bool {
 	_, known := netwatch.KnownEvent(string(e))
 	return !known
 }
 
-// uniqueNames reports names that are given to several rules.
+// uniqueNames reports names that several rules have.
 func (r *reader) uniqueNames(rules *node) {
 	first := map[string]*node{}
 	for _, item := range rules.items {
@@ -210,8 +211,8 @@ func (r *reader) uniqueNames(rules *node) {
 	}
 }
 
-// nameRules gives each rule without a name that of its events, and a number
-// when it is taken.
+// nameRules names each rule that has no name after its events, with a number if that
+// name is taken.
 func nameRules(rules []*hooks.Rule) {
 	taken, numbers := map[string]bool{}, map[string]int{}
 	for _, r := range rules {

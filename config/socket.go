@@ -8,14 +8,15 @@ import (
 	"netwatch"
 )
 
-// Socket is the control socket that a configuration names. It is for those who
-// only ask a running daemon: mistakes elsewhere in the file do not matter, and
-// a user who may not read the default file, or has none, gets the default
-// socket. A file named by the user must be readable.
+// Socket is the control socket that a configuration names. It is for commands that
+// only ask a running daemon, so mistakes elsewhere in the file do not matter. If the
+// default file does not exist or the user may not read it, he gets the default
+// socket. A file that he names himself must be readable.
 func Socket(file string) (netwatch.Path, error) {
 	text, err := netwatch.ReadRegular(file, MaxSize)
 	if err != nil && file != DefaultFile {
-		return "", netwatch.WithHint(fmt.Errorf("looking for the control socket: %w", err), "name with --config a configuration that you may read, or none to ask the daemon of "+DefaultFile)
+		return "", netwatch.WithHint(fmt.Errorf("looking for the control socket: %w", err),
+			"name with --config a configuration that you may read, or none to ask the daemon of "+DefaultFile)
 	}
 	var cfg struct{ Daemon struct{ Socket string } }
 	_ = toml.Unmarshal(text, &cfg)

@@ -27,7 +27,7 @@ func (r *reader) sources(n *node) []Source {
 	}
 	if n.form != table {
 		r.at(n, errors.New("must be sections with a name, as in [source.stun]"))
-		r.partial = true // no source can be called absent
+		r.partial = true // No source can be called absent
 		return nil
 	}
 	var all []Source
@@ -53,7 +53,8 @@ func (r *reader) rivals(n *node) {
 		for _, value := range values {
 			claim := [2]string{s.Kind, value}
 			if other := claimed[claim]; other != "" && other != name {
-				r.missing(n.members[name], key, fmt.Errorf("%s is claimed by source.%s already, and the two could contradict each other", value, other))
+				r.missing(n.members[name], key,
+					fmt.Errorf("%s is claimed by source.%s already, and the two could contradict each other", value, other))
 				continue
 			}
 			claimed[claim] = name

@@ -21,7 +21,7 @@ func (r *reader) steps(n *node) []netwatch.Step {
 	var all []netwatch.Step
 	for _, item := range n.items {
 		if item.form != text {
-			continue // reported when it was decoded
+			continue // Reported when it was decoded
 		}
 		step, err := r.step(item.text)
 		if err != nil {

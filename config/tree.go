@@ -27,22 +27,23 @@ const (
 // A node is a value of the file with its name and position.
 type node struct {
 	form form
-	// parent and name say where it is; the name of an element is its [number].
+	// parent and name say where the node is. The name of an element of a list is its
+	// [number].
 	parent *node
 	name   string
-	// key and value are the offsets of the name and of the value; a section
-	// has its name for both.
+	// key and value are the offsets of the name and of the value. Both are that of the
+	// name for a section.
 	key, value int
-	// text is a scalar as written, or what is between the quotes.
+	// text is a value as it is written, or, for a string, what is between the quotes.
 	text string
 	// names are the keys of a table in the order of the file.
 	names   []string
 	members map[string]*node
 	items   []*node
-	// sections says that a list was written as [[name]], headed that a table
-	// was written as [name], and implied that it was made by a.b = value.
+	// sections says that a list was written as [[name]], headed that a table was
+	// written as [name], and implied that a table was made by a.b = value.
 	sections, headed, implied bool
-	// inline says that a table is { written = "so" } and cannot grow.
+	// inline says that a table was written as { key = value }, which cannot grow.
 	inline bool
 }
 
@@ -72,8 +73,8 @@ func (n *node) push(child *node) *node {
 	return child
 }
 
-// path is the full name, as a Mistake prints it. It is made only when asked
-// for, since a file could nest so deep that all names are gigabytes.
+// path is the full name as a Mistake prints it. It is made only when it is needed: a
+// file could nest so deep that the names of all nodes had gigabytes.
 func (n *node) path() string {
 	var names []string
 	for ; n.parent != nil; n = n.parent {
@@ -87,13 +88,13 @@ func (n *node) path() string {
 	return strings.TrimPrefix(strings.Join(names, ""), ".")
 }
 
-// sub is the full name of a key of a table, which need not be there.
+// sub is the full name of a key of a table, whether the table has the key or not.
 func (n *node) sub(name string) string {
 	return strings.TrimPrefix(n.path()+dotted(name), ".")
 }
 
-// last is the table that a name in the heading of a section stands for: of
-// several [[sections]] the newest.
+// last is the table that a name in a heading stands for. For [[sections]] that is the
+// newest.
 func (n *node) last() *node {
 	if n.form == list && n.sections {
 		return n.items[len(n.items)-1]
@@ -103,7 +104,7 @@ func (n *node) last() *node {
 
 var bare = netwatch.Pattern(`^[A-Za-z0-9_-]+$`)
 
-// dotted is a key as it follows its table in a full name.
+// dotted is a key as it stands behind its table in a full name.
 func dotted(name string) string {
 	if !bare().MatchString(name) {
 		name = strconv.Quote(name)
@@ -119,14 +120,14 @@ type builder struct {
 	// base is the offset in the file at which the parser began.
 	base int
 	root *node
-	// section is the table that key = value goes into; nil after a heading
-	// that was a mistake.
+	// section is the table that the next key = value goes into. It is nil after a
+	// heading that was a mistake.
 	section *node
 	// end is the offset at which the last statement that could be read ended.
 	end int
 }
 
-// tree reads all lines. Those that are no TOML are reported and left out.
+// tree reads all lines. It reports and leaves out those that are no TOML.
 func (r *report) tree(data []byte) *node {
 	root := &node{}
 	b := &builder{report: r, data: data[:len(data):len(data)], root: root, section: root}
@@ -136,8 +137,8 @@ func (r *report) tree(data []byte) *node {
 	return root
 }
 
-// statements reads lines up to the first that is no TOML, and says whether
-// there was one.
+// statements reads lines up to the first one that is no TOML, and says whether there
+// was one.
 func (b *builder) statements() bool {
 	b.parser.Reset(b.data[b.base:])
 	for b.parser.NextExpression() {
@@ -190,7 +191,8 @@ func (b *builder) heading(n *unstable.Node) *node {
 	return at
 }
 
-// enter is the table of that name in another, made when there is none, or nil.
+// enter finds or makes the table of that name in another table. It returns nil if the
+// name stands for something else.
 func (b *builder) enter(in *node, name string, at int, implied bool) *node {
 	n := in.members[name]
 	if n == nil {
@@ -236,7 +238,7 @@ func (b *builder) element(in *node, name string, at int) *node {
 	return n.push(&node{key: at, value: at, headed: true})
 }
 
-// again reports that something is given that was given before.
+// again reports something that the file has given before.
 func (b *builder) again(first *node, at int) {
 	b.add(at, first.path(), fmt.Errorf("is given again, after line %d", b.line(first.key)+1))
 }
@@ -260,7 +262,7 @@ func (b *builder) assign(in *node, n *unstable.Node) {
 	}
 }
 
-// start is where the value begins whose key ends at an offset.
+// start is the offset of the value whose key ends at an offset.
 func (b *builder) start(end int) int {
 	rest := b.data[end:]
 	for i, c := range rest {
@@ -271,8 +273,8 @@ func (b *builder) start(end int) int {
 	return end
 }
 
-// fill gives a node its value, which begins at an offset, and returns where it
-// ends. The library does not say where a list begins, nor where it ends.
+// fill gives a node its value, which begins at an offset, and returns where the value
+// ends. The library says neither where a list begins nor where it ends.
 func (b *builder) fill(n *node, v *unstable.Node, at int) (end int) {
 	n.form, n.value, n.text = other, at, string(v.Data)
 	end = b.offset(v) + int(v.Raw.Length)

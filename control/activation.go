@@ -12,11 +12,11 @@ import (
 	"netwatch"
 )
 
-// inherited are the sockets that systemd holds (sd_listen_fds(3)), or nil when
-// there are none. They must be those that the configuration names: who fires
-// looks there. The two for few may be missing.
+// inherited are the sockets that systemd passes on (sd_listen_fds(3)), or nil if
+// there are none. They must be those that the configuration names, where callers look
+// for them. The two for few may be missing.
 func inherited(path string) ([]*net.UnixListener, error) {
-	files := activation.Files(true) // the environment is unset: children must not take it for theirs
+	files := activation.Files(true) // The environment is unset: children must not take it for theirs
 	defer closeAll(files)
 	var all []*net.UnixListener
 	for _, f := range files {
@@ -34,7 +34,7 @@ func inherited(path string) ([]*net.UnixListener, error) {
 	return all, nil
 }
 
-// taken is one of the sockets.
+// taken makes a listener of one of the files that systemd passes on.
 func taken(f *os.File, path string) (*net.UnixListener, error) {
 	l, err := net.FileListener(f)
 	if err != nil {

@@ -8,21 +8,24 @@ import (
 	"time"
 )
 
-// lookPause is how often it is looked whether all callers have been answered.
+// lookPause is the pause between two looks whether all callers have been answered.
 const lookPause = 5 * time.Millisecond
 
-// Arrivals are the connections whose first request is not answered yet. A caller
-// who hands over an event may be gone by then, as OpenVPN's hook, and counts on it.
+// Arrivals are the connections whose first request has not been answered yet. Their
+// callers count on being heard, also those that do not wait for the answer, as
+// OpenVPN's hook.
 type arrivals struct {
 	mu   sync.Mutex
 	open map[net.Conn]bool
-	// hurry is closed when nobody is to be slowed any more.
-	hurry chan struct{}
+	// closing is closed when the daemon ends: from then on nobody is slowed.
+	closing chan struct{}
 }
 
-func newArrivals() *arrivals { return &arrivals{open: map[net.Conn]bool{}, hurry: make(chan struct{})} }
+func newArrivals() *arrivals {
+	return &arrivals{open: map[net.Conn]bool{}, closing: make(chan struct{})}
+}
 
-// watch is the server's ConnState: a connection that is idle or closed has had
+// watch is the ConnState of the server: a connection that is idle or closed has had
 // its answer.
 func (a *arrivals) watch(c net.Conn, s http.ConnState) {
 	a.mu.Lock()
@@ -35,16 +38,17 @@ func (a *arrivals) watch(c net.Conn, s http.ConnState) {
 	}
 }
 
-// answered notes that an answer has begun, which may go on for long.
+// answered notes that an answer has begun. It may go on for long.
 func (a *arrivals) answered(ctx context.Context) {
 	if c, ok := ctx.Value(connKey{}).(net.Conn); ok {
 		a.watch(c, http.StateIdle)
 	}
 }
 
-// wait slows nobody any more, and returns when none is left or ctx is done.
+// wait has nobody slowed any more, and returns when all callers have been answered or
+// ctx is done.
 func (a *arrivals) wait(ctx context.Context) {
-	close(a.hurry)
+	close(a.closing)
 	for {
 		a.mu.Lock()
 		left := len(a.open)
@@ -71,5 +75,5 @@ func (w noticedWriter) Write(b []byte) (int, error) {
 	return w.ResponseWriter.Write(b)
 }
 
-// Unwrap is for http.ResponseController.
+// Unwrap is what http.ResponseController needs.
 func (w noticedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -18,9 +18,9 @@ import (
 
 // The errors of a Client, beside those of the daemon itself.
 var (
-	// ErrUnreachable is a daemon that does not run or does not answer.
+	// ErrUnreachable says that the daemon does not run or does not answer.
 	ErrUnreachable = errors.New("the daemon cannot be reached")
-	// ErrNotPermitted is a user who may not do what was asked.
+	// ErrNotPermitted says that the user may not do what was asked.
 	ErrNotPermitted = errors.New("not permitted")
 )
 
@@ -34,17 +34,19 @@ type Client struct {
 // takes to look at all sources and to write to a slow disk.
 const patience = 10 * time.Second
 
-// queueTime is how long a caller knocks where the queue is full.
+// queueTime is how long a caller tries again while the queue of the socket is full.
 const queueTime = 5 * time.Second
 
-// NewClient does not connect yet.
+// NewClient makes a client of the daemon at a socket. It does not connect yet.
 func NewClient(path string) *Client {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return connect(ctx, path) }
-	return &Client{path, http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true, ResponseHeaderTimeout: patience}}}
+	return &Client{path, http.Client{Transport: &http.Transport{
+		DialContext: dial, DisableKeepAlives: true, ResponseHeaderTimeout: patience,
+	}}}
 }
 
-// connect connects to the first of the sockets that takes us. Where the queue of
-// the last is full it knocks again for a while.
+// connect connects to the first of the sockets that lets us in. If all are full it
+// tries again for a while.
 func connect(ctx context.Context, path string) (c net.Conn, err error) {
 	for until := time.Now().Add(queueTime); ; {
 		for _, door := range doors(path) {
@@ -63,8 +65,8 @@ func connect(ctx context.Context, path string) (c net.Conn, err error) {
 	}
 }
 
-// Fire sends a request. accepted gets the first line of the answer, each gets
-// every entry after it.
+// Fire sends a request. It calls accepted with the first line of the answer, and each
+// with every entry after it.
 func (c *Client) Fire(ctx context.Context, r Request, accepted func(Accepted), each func(netwatch.Entry)) error {
 	body, err := json.Marshal(r)
 	if err != nil {
@@ -110,8 +112,8 @@ func (c *Client) Status(ctx context.Context) (s Status, err error) {
 	return s, nil
 }
 
-// History gives each entry so far and, if it follows, each to come until ctx
-// is done.
+// History calls each with every entry so far and, if it follows, with those to come
+// until ctx is done.
 func (c *Client) History(ctx context.Context, follow bool, each func(netwatch.Entry)) error {
 	path := "/v1/history"
 	if follow {
@@ -139,7 +141,7 @@ func entries(ctx context.Context, lines *json.Decoder, each func(netwatch.Entry)
 	}
 }
 
-// broken is the error of an answer that ended too early.
+// broken is the error if an answer ended too early.
 func broken(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -150,9 +152,9 @@ func broken(ctx context.Context, err error) error {
 	return fmt.Errorf("%w: reading its answer: %w", ErrUnreachable, err)
 }
 
-// call returns the body of a 200 answer, which the caller closes. A daemon that
-// is about to end is asked no more: the next one is, for which systemd may hold
-// the socket already.
+// call returns the body of a 200 answer, which the caller closes. If the daemon is
+// about to end, the request goes to the next one, for which systemd may already hold
+// the socket.
 func (c *Client) call(ctx context.Context, method, path string, body []byte) (io.ReadCloser, error) {
 	resp, err := c.send(ctx, method, path, body)
 	switch {
@@ -173,8 +175,8 @@ func (c *Client) call(ctx context.Context, method, path string, body []byte) (io
 }
 
 // cutShort says whether the daemon took the connection and ended before it could
-// answer. What it may have accepted all the same is fired once more, which is
-// harmless.
+// answer. The request is sent again: if the daemon had accepted the event all the
+// same, it is accepted twice, which is harmless.
 func cutShort(ctx context.Context, err error) bool {
 	netErr, dial := net.Error(nil), new(net.OpError)
 	switch {
@@ -205,9 +207,11 @@ func (c *Client) unreached(ctx context.Context, err error) error {
 	case errors.Is(err, io.EOF), errors.Is(err, unix.ECONNRESET), errors.Is(err, unix.EPIPE):
 		return overrun(errBroken)
 	case errors.As(err, &timeout) && timeout.Timeout():
-		return netwatch.WithHint(fmt.Errorf("%w: it does not answer", ErrUnreachable), "it hangs: systemctl restart netwatch; what it has accepted it then does")
+		return netwatch.WithHint(fmt.Errorf("%w: it does not answer", ErrUnreachable),
+			"it hangs: systemctl restart netwatch; what it has accepted it then does")
 	case errors.Is(err, unix.EACCES):
-		return netwatch.WithHint(fmt.Errorf("%w: connecting to %s: %w", ErrNotPermitted, c.path, unix.EACCES), "see that every directory above the socket may be entered")
+		return netwatch.WithHint(fmt.Errorf("%w: connecting to %s: %w", ErrNotPermitted, c.path, unix.EACCES),
+			"see that every directory above the socket may be entered")
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ECONNREFUSED):
 		return netwatch.WithHint(fmt.Errorf("%w: nobody listens on %s", ErrUnreachable, c.path),
 			"start it anew: systemctl restart netwatch.socket (if it does not "+
@@ -216,14 +220,14 @@ func (c *Client) unreached(ctx context.Context, err error) error {
 	return fmt.Errorf("%w: %w", ErrUnreachable, err)
 }
 
-// overrun is the error of a caller for whom there was no room, or no answer.
+// overrun is the error if there was no room for the caller, or no answer.
 func overrun(why error) error {
 	return netwatch.WithHint(fmt.Errorf("%w: %w", ErrUnreachable, why),
 		"it hangs (systemctl restart netwatch), ends (journalctl -u netwatch says why), or many connect to it "+
 			"(as root, top and ss -xp show who)")
 }
 
-// refusal is the error in an answer that is not 200.
+// refusal is the error that an answer other than 200 holds.
 func refusal(resp *http.Response) error {
 	var p problem
 	if err := json.NewDecoder(resp.Body).Decode(&p); err != nil || p.Error == "" {
@@ -236,14 +240,14 @@ func refusal(resp *http.Response) error {
 	return netwatch.WithHint(err, p.Hint)
 }
 
-// sentinels are the errors that callers tell apart, by status.
+// sentinels are the errors that callers tell apart, by the status of the answer.
 var sentinels = map[int]error{
 	http.StatusForbidden:          ErrNotPermitted,
 	http.StatusNotFound:           ErrUnknownEvent,
 	http.StatusServiceUnavailable: ErrUnreachable,
 }
 
-// A remoteError is the daemon's own words for one of the sentinels.
+// A remoteError is one of the sentinels in the words of the daemon.
 type remoteError struct {
 	text string
 	kind error

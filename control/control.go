@@ -1,5 +1,6 @@
-// Package control is the control socket: HTTP with JSON over a unix socket, its
-// server in the daemon and its client in the command.
+// Package control is the control socket: HTTP with JSON over a unix socket. It has
+// the server, which runs in the daemon, and the client, which runs in the command. It
+// knows neither sources nor actions.
 package control
 
 import (
@@ -15,11 +16,11 @@ import (
 type Request struct {
 	Event  string            `json:"event"`
 	Fields map[string]string `json:"fields,omitempty"`
-	// Source is the kind of the source that the caller speaks for, as openvpn;
-	// empty is a person or a program of his own.
+	// Source is the kind of the source that the caller speaks for, as openvpn. It is
+	// empty for a person, and for a program of a person's own.
 	Source string `json:"source,omitempty"`
-	// NoWait asks for the answer once the event is accepted; otherwise entries
-	// follow until each run has ended or failed.
+	// NoWait asks for an answer that ends once the event is accepted. Otherwise
+	// entries follow until each run has ended or failed.
 	NoWait bool `json:"no_wait,omitempty"`
 	// DryRun asks what would run, and runs nothing.
 	DryRun bool `json:"dry_run,omitempty"`
@@ -69,11 +70,11 @@ type Status struct {
 	Rules     []hooks.RuleStatus `json:"rules"`
 }
 
-// hidden stands for what is not for everyone.
+// hidden stands in place of what is not for everyone.
 const hidden = "only root and the group " + group + " may read why"
 
-// public is a status less what programs printed and what events hold, which can
-// be secret.
+// public is a status without what programs printed and what events hold: that can be
+// secret.
 func (s Status) public() Status {
 	rules := make([]hooks.RuleStatus, len(s.Rules))
 	for i, r := range s.Rules {
@@ -83,7 +84,10 @@ func (s Status) public() Status {
 			r.Waiting = &hooks.Waiting{Events: publicEvents(w.Events), Due: w.Due, Tried: publicEntry(w.Tried)}
 		}
 		if f := r.Failed; f != nil {
-			r.Failed = &state.Failure{Time: f.Time, Event: publicEvents([]netwatch.Event{f.Event})[0], Step: f.Step, Error: hidden}
+			r.Failed = &state.Failure{
+				Time: f.Time, Event: publicEvents([]netwatch.Event{f.Event})[0],
+				Step: f.Step, Error: hidden,
+			}
 		}
 		rules[i] = r
 	}
@@ -117,7 +121,7 @@ type SourceStatus struct {
 	Kind string `json:"kind"`
 	// Error is why it does not watch at the moment.
 	Error string `json:"error,omitempty"`
-	// Trouble is what it cannot find out, or whom it does not believe.
+	// Trouble is what it cannot find out, or which server it does not believe.
 	Trouble string `json:"trouble,omitempty"`
 }
 
@@ -132,13 +136,13 @@ func (s SourceStatus) String() string {
 	return "watching"
 }
 
-// A Daemon is what the server serves.
+// A Daemon is what the server needs of the daemon.
 type Daemon interface {
 	// MayFire says whether the sources let a user without privileges fire the
 	// event.
 	MayFire(uid uint32, event string) bool
-	// Fire accepts the event of a request, or says what would run. watch gets
-	// the entries of the runs and must not block.
+	// Fire accepts the event of a request, or says what would run. It calls watch with
+	// the entries of the runs; watch must not block.
 	Fire(ctx context.Context, r Request, watch func(netwatch.Entry)) (Accepted, error)
 	// Dismiss forgets that a rule failed for good.
 	Dismiss(rule string) error

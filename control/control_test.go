@@ -87,7 +87,8 @@ func fired(t *testing.T, path string, r Request) (Accepted, []string, error) {
 	t.Helper()
 	var a Accepted
 	var got []string
-	err := NewClient(path).Fire(t.Context(), r, func(first Accepted) { a = first }, func(e netwatch.Entry) { got = append(got, e.Kind+" "+string(e.Outcome)) })
+	err := NewClient(path).Fire(t.Context(), r, func(first Accepted) { a = first },
+		func(e netwatch.Entry) { got = append(got, e.Kind+" "+string(e.Outcome)) })
 	return a, got, err
 }
 
@@ -95,7 +96,8 @@ func fired(t *testing.T, path string, r Request) (Accepted, []string, error) {
 func TestFireFollowsEachRunToItsEnd(t *testing.T) {
 	path := serve(t, stub{fire: func(_ context.Context, r Request, watch func(netwatch.Entry)) (Accepted, error) {
 		for _, e := range []netwatch.Entry{
-			entry(netwatch.EntryStep, netwatch.Held), entry(netwatch.EntryRun, netwatch.Held), entry(netwatch.EntryRun, netwatch.Changed),
+			entry(netwatch.EntryStep, netwatch.Held), entry(netwatch.EntryRun, netwatch.Held), entry(netwatch.EntryRun,
+				netwatch.Changed),
 			entry(netwatch.EntryRun, netwatch.Failed), entry(netwatch.EntryRun, netwatch.Changed),
 		} {
 			watch(e)
@@ -127,9 +129,14 @@ func TestRefusals(t *testing.T) {
 		{netwatch.WithHint(errors.New("the disk is full"), "make room"), nil, "make room"},
 	}
 	for _, c := range cases {
-		path := serve(t, stub{fire: func(context.Context, Request, func(netwatch.Entry)) (Accepted, error) { return Accepted{}, c.err }})
+		path := serve(t, stub{fire: func(context.Context, Request, func(netwatch.Entry)) (Accepted,
+			error,
+		) {
+			return Accepted{}, c.err
+		}})
 		_, _, err := fired(t, path, Request{Event: "y"})
-		if err == nil || err.Error() != c.err.Error() || netwatch.Hint(err) != c.hint || c.kind != nil && !errors.Is(err, c.kind) {
+		if err == nil || err.Error() != c.err.Error() || netwatch.Hint(err) != c.hint || c.kind != nil &&
+			!errors.Is(err, c.kind) {
 			t.Errorf("%v came as %v, hint %q", c.err, err, netwatch.Hint(err))
 		}
 	}
@@ -262,14 +269,21 @@ func TestPace(t *testing.T) {
 
 // What programs printed and what events hold is not for everyone.
 func TestPublicStatus(t *testing.T) {
-	secret := netwatch.Entry{Rule: "r", Outcome: netwatch.Failed, Error: "token=secret", Detail: "secret", Hint: "secret", Fields: map[string]string{"x": "secret"}}
+	secret := netwatch.Entry{
+		Rule: "r", Outcome: netwatch.Failed, Error: "token=secret", Detail: "secret", Hint: "secret",
+		Fields: map[string]string{"x": "secret"},
+	}
 	ev := netwatch.Event{ID: "i", Fields: map[string]string{"x": "secret"}}
 	s := Status{Rules: []hooks.RuleStatus{{
-		Name: "r", Last: &secret, Running: []netwatch.Event{ev}, Waiting: &hooks.Waiting{Events: []netwatch.Event{ev}, Tried: &secret},
+		Name: "r", Last: &secret, Running: []netwatch.Event{ev}, Waiting: &hooks.Waiting{
+			Events: []netwatch.Event{ev},
+			Tried:  &secret,
+		},
 		Failed: &state.Failure{Event: ev, Error: "secret", Hint: "secret", Step: "exec /x"},
 	}}}
 	text, err := json.Marshal(s.public())
-	if err != nil || strings.Contains(string(text), "secret") || !strings.Contains(string(text), hidden) || !strings.Contains(string(text), "exec /x") {
+	if err != nil || strings.Contains(string(text), "secret") || !strings.Contains(string(text), hidden) ||
+		!strings.Contains(string(text), "exec /x") {
 		t.Errorf("%s %v", text, err)
 	}
 }
@@ -286,7 +300,8 @@ func TestBadRequests(t *testing.T) {
 	}
 	for _, body := range []string{
 		"{\"event\": \"x\", \"fields\": {\"a\": \"\xff\"}}", `{"event": "x"} {"event": "x"}`, `{"event": "x"}]`,
-		`{"event": "x", "fields": {"a": "b\u0000c"}}`, `{"event": "x", "fields": {"source": "stun"}}`, `{"event": "x", "fields": {` + fields + `"more": ""}}`,
+		`{"event": "x", "fields": {"a": "b\u0000c"}}`, `{"event": "x", "fields": {"source": "stun"}}`, `{"event": "x", ` +
+			`"fields": {` + fields + `"more": ""}}`,
 		"", "{", "[]", `{"event": 1}`, `{"evnet": "x"}`, `{}`, `{"event": "` + strings.Repeat("x", maxBody) + `"}`,
 	} {
 		_, err := client.call(t.Context(), http.MethodPost, "/v1/fire", []byte(body))
@@ -439,7 +454,8 @@ func TestListenRemovesNothingElse(t *testing.T) {
 
 func TestUnreachable(t *testing.T) {
 	dir := t.TempDir()
-	if _, err := NewClient(filepath.Join(dir, "none.sock")).Status(t.Context()); !errors.Is(err, ErrUnreachable) || netwatch.Hint(err) == "" {
+	if _, err := NewClient(filepath.Join(dir, "none.sock")).Status(t.Context()); !errors.Is(err, ErrUnreachable) ||
+		netwatch.Hint(err) == "" {
 		t.Errorf("no socket: %v", err)
 	}
 	if s, err := NewClient(serve(t, stub{status: Status{PID: 42}})).Status(t.Context()); err != nil || s.PID != 42 {
@@ -459,8 +475,9 @@ func TestHungDaemon(t *testing.T) {
 	if transport.ResponseHeaderTimeout != patience {
 		t.Errorf("a client waits for %s", transport.ResponseHeaderTimeout)
 	}
-	transport.ResponseHeaderTimeout = 50 * time.Millisecond // the test has less
-	if _, err := c.Status(t.Context()); !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), "it does not answer") {
+	transport.ResponseHeaderTimeout = 50 * time.Millisecond // The test has less
+	if _, err := c.Status(t.Context()); !errors.Is(err, ErrUnreachable) ||
+		!strings.Contains(err.Error(), "it does not answer") {
 		t.Errorf("%v", err)
 	}
 }
@@ -631,7 +648,7 @@ func TestSlowFollowerOfTheSocketIsLetGo(t *testing.T) {
 	c := dial(t, serve(t, stub{history: h}), "GET /v1/history?follow=1 HTTP/1.1\r\nHost: x\r\n\r\n")
 	long := netwatch.Entry{Detail: strings.Repeat("x", 64<<10)}
 	for deadline := time.Now().Add(4 * callerTime); ; {
-		h.Add(long) // until no buffer holds more
+		h.Add(long) // Until no buffer holds more
 		if _, err := c.Write([]byte(" ")); err != nil {
 			return
 		}
@@ -663,7 +680,7 @@ func TestSlowCallerHoldsUpNoRun(t *testing.T) {
 		told := make(chan struct{})
 		go func() {
 			defer close(told)
-			for range 2 * followerBuffer { // nobody reads them yet
+			for range 2 * followerBuffer { // Nobody reads them yet
 				watch(entry(netwatch.EntryRun, netwatch.Changed))
 			}
 		}()
@@ -700,7 +717,8 @@ func TestCallersWhoWait(t *testing.T) {
 	soon, cancel := context.WithTimeout(t.Context(), callerTime)
 	defer cancel()
 	err := NewClient(path).Fire(soon, Request{Event: "x"}, func(Accepted) {}, func(netwatch.Entry) {})
-	if err == nil || !strings.Contains(err.Error(), "64 callers wait for their runs already") || !strings.Contains(netwatch.Hint(err), "--no-wait") {
+	if err == nil || !strings.Contains(err.Error(), "64 callers wait for their runs already") ||
+		!strings.Contains(netwatch.Hint(err), "--no-wait") {
 		t.Errorf("one too many is told: %v, %s", err, netwatch.Hint(err))
 	}
 	if _, _, err := fired(t, path, Request{Event: "x", NoWait: true}); err != nil {
@@ -760,7 +778,8 @@ func TestHistoryIsFollowed(t *testing.T) {
 		h.Add(netwatch.Entry{Rule: fmt.Sprint(i)})
 	}
 	var got []string
-	if err := NewClient(path).History(t.Context(), false, func(e netwatch.Entry) { got = append(got, e.Rule) }); err != nil {
+	if err := NewClient(path).History(t.Context(), false,
+		func(e netwatch.Entry) { got = append(got, e.Rule) }); err != nil {
 		t.Fatal(err)
 	}
 	if len(got) != keptEntries || got[len(got)-1] != fmt.Sprint(3*keptEntries) {
@@ -810,7 +829,8 @@ func TestHistoryIsBounded(t *testing.T) {
 	}
 	past, _, leave := h.Follow()
 	defer leave()
-	if len(past) != keptEntries || past[0].Detail != fmt.Sprint(99*keptEntries) || past[keptEntries-1].Detail != fmt.Sprint(100*keptEntries-1) {
+	if len(past) != keptEntries || past[0].Detail != fmt.Sprint(99*keptEntries) ||
+		past[keptEntries-1].Detail != fmt.Sprint(100*keptEntries-1) {
 		t.Errorf("%d entries, from %s", len(past), past[0].Detail)
 	}
 }
@@ -849,7 +869,7 @@ func TestCallersWhoAreGone(t *testing.T) {
 		}
 		_ = c.Close()
 	}
-	const most = 4 << 20 // each has room for 64 KB of entries while he is there
+	const most = 4 << 20 // Each has room for 64 KB of entries while he is there
 	end, tick := time.Now().Add(10*time.Second), time.NewTicker(50*time.Millisecond)
 	defer tick.Stop()
 	for heap() > before+most {

@@ -27,7 +27,10 @@ func FuzzRequest(f *testing.F) {
 	post := func(body string) []byte {
 		return []byte("POST /v1/fire HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk(body))
 	}
-	for _, body := range []string{`{"event":"x"}`, `{"event":"x","fields":{"a":"b"},"no_wait":true}`, `{"event":"x","dry_run":true}`, `{"event":""}`, `{"event":7}`, `{"evil":"x"}`, `{`, ``, `null`, `[]`} {
+	for _, body := range []string{
+		`{"event":"x"}`, `{"event":"x","fields":{"a":"b"},"no_wait":true}`,
+		`{"event":"x","dry_run":true}`, `{"event":""}`, `{"event":7}`, `{"evil":"x"}`, `{`, ``, `null`, `[]`,
+	} {
 		f.Add(post(body), true)
 		f.Add(post(body), false)
 	}
@@ -60,7 +63,8 @@ func chunk(body string) string {
 	if body == "" {
 		return "0\r\n\r\n"
 	}
-	return string("0123456789abcdef"[len(body)/16]) + string("0123456789abcdef"[len(body)%16]) + "\r\n" + body + "\r\n0\r\n\r\n"
+	return string("0123456789abcdef"[len(body)/16]) + string("0123456789abcdef"[len(body)%16]) + "\r\n" +
+		body + "\r\n0\r\n\r\n"
 }
 
 // A witness is a daemon that notes what is fired; a deliberate fake.

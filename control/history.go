@@ -9,8 +9,8 @@ import (
 // keptEntries is how many entries history remembers; the log has all of them.
 const keptEntries = 1000
 
-// followerBuffer is how many entries a follower may lag behind before it is
-// let go.
+// followerBuffer is how many entries a follower may lag behind. One that falls behind
+// further is let go.
 const followerBuffer = 256
 
 // A History holds the newest entries and hands new ones to followers.
@@ -41,9 +41,8 @@ func (h *History) Add(e netwatch.Entry) {
 	}
 }
 
-// Follow returns the entries so far, oldest first, and a channel of those to
-// come, which is closed when the follower has fallen behind. leave must be
-// called once.
+// Follow returns the entries so far, oldest first, and a channel of those to come.
+// The channel is closed if the follower falls behind. The caller calls leave once.
 func (h *History) Follow() (past []netwatch.Entry, next <-chan netwatch.Entry, leave func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -11,28 +11,28 @@ import (
 	"netwatch/access"
 )
 
-// After so many who were shut out, so long nobody is let in: who knocks without
-// end would have us open and shut without end.
+// After shutOutAtOnce callers were shut out, nobody is let in for shutOutPause:
+// somebody who connects without end would keep the daemon busy without end.
 const (
 	shutOutAtOnce = 32
 	shutOutPause  = 5 * time.Millisecond
 )
 
-// maxLines is how many lines a user without privileges may send: more than a
-// request has. Each header takes memory, however short it is.
+// maxLines is how many lines a user without privileges may send: more than a request
+// has. Each header takes memory, however short it is.
 const maxLines = 128
 
 var errTooManyLines = errors.New("it has too many lines")
 
-// A listener knows who connects to a socket.
+// A listener accepts connections to a socket, and knows who connects.
 type listener struct {
 	*net.UnixListener
 	visitors *visitors
 	shutOut  int
 }
 
-// Accept returns the next connection that its user may have. It is for one
-// goroutine.
+// Accept returns the next connection whose user may have one more. Only one goroutine
+// may call it.
 func (l *listener) Accept() (net.Conn, error) {
 	for {
 		c, err := l.AcceptUnix()
@@ -67,7 +67,8 @@ func newConn(c *net.UnixConn, p peer, leave func()) *knownConn {
 	})}
 }
 
-// Read reads what the caller sends, of which so much is enough.
+// Read reads what the caller sends. A caller without privileges may send maxLines
+// lines.
 func (c *knownConn) Read(b []byte) (int, error) {
 	n, err := c.UnixConn.Read(b)
 	if c.lines.Add(int64(bytes.Count(b[:n], []byte("\n")))) > maxLines && !c.peer.privileged() {
@@ -76,5 +77,5 @@ func (c *knownConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// Close closes the connection; to do it again does nothing.
+// Close closes the connection. Closing it again does nothing.
 func (c *knownConn) Close() error { return c.close() }

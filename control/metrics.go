@@ -17,8 +17,8 @@ import (
 	"netwatch/hooks"
 )
 
-// Metrics count what history tells, since the daemon started. Labels are names
-// of the configuration, and never ids or addresses, so that there are few.
+// Metrics count what history tells, since the daemon started. Labels are names of the
+// configuration, never ids or addresses, so that there are few.
 type Metrics struct {
 	mu     sync.Mutex
 	events map[[2]string]uint64 // by event and source
@@ -33,12 +33,15 @@ type duration struct {
 	seconds float64
 }
 
-// NewMetrics has counted nothing.
+// NewMetrics makes counters that have counted nothing.
 func NewMetrics() *Metrics {
-	return &Metrics{events: map[[2]string]uint64{}, runs: map[[2]string]uint64{}, steps: map[[2]string]uint64{}, times: map[string]duration{}}
+	return &Metrics{
+		events: map[[2]string]uint64{}, runs: map[[2]string]uint64{}, steps: map[[2]string]uint64{},
+		times: map[string]duration{},
+	}
 }
 
-// Add counts an entry of history. A skipped step has taken no time.
+// Add counts an entry of history. A skipped step takes no time.
 func (m *Metrics) Add(e netwatch.Entry) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -67,7 +70,8 @@ func (m *Metrics) write(w io.Writer, s Status) error {
 	x.sample("build_info", 1, "version", s.Version, "goversion", runtime.Version())
 	x.family("start_time_seconds", "gauge", "When the daemon started, in Unix seconds.")
 	x.sample("start_time_seconds", epoch(s.Since))
-	x.family("configuration_refused", "gauge", "1 while the configuration file has mistakes and the one before it is in force.")
+	x.family("configuration_refused", "gauge",
+		"1 while the configuration file has mistakes and the one before it is in force.")
 	x.sample("configuration_refused", one(s.Refused != ""))
 	x.family("state_unwritten", "gauge",
 		"1 while the disk refuses the state: a restart would forget what was accepted since.")
@@ -78,7 +82,7 @@ func (m *Metrics) write(w io.Writer, s Status) error {
 	return err
 }
 
-// counted are the counters.
+// counted writes the counters.
 func (m *Metrics) counted(x *exposition) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -92,9 +96,10 @@ func (m *Metrics) counted(x *exposition) {
 	}
 }
 
-// standing is how the daemon stands: addresses, sources and rules.
+// standing writes how the daemon stands: addresses, sources and rules.
 func (x *exposition) standing(s Status) {
-	x.family("address_confirmed_timestamp_seconds", "gauge", "When a server last said the public address that is believed, in Unix seconds.")
+	x.family("address_confirmed_timestamp_seconds", "gauge",
+		"When a server last said the public address that is believed, in Unix seconds.")
 	for _, family := range netwatch.Families {
 		if a, known := s.Addresses[family]; known {
 			x.sample("address_confirmed_timestamp_seconds", epoch(a.Confirmed), "family", string(family))
@@ -118,7 +123,7 @@ func (x *exposition) standing(s Status) {
 	}
 }
 
-// failing says that the newest try of the rule failed.
+// failing says whether the last try of the rule failed.
 func failing(r hooks.RuleStatus) bool {
 	return r.Failed != nil || r.Waiting != nil && r.Waiting.Tried != nil && r.Waiting.Tried.Outcome == netwatch.Failed
 }
@@ -145,8 +150,8 @@ func (x *exposition) family(name, kind, help string) {
 // escaped are the characters that cannot stand in the value of a label.
 var escaped = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
 
-// sample writes a value with labels, which are names and values in turn. What is
-// not UTF-8 would make all of it unreadable.
+// sample writes a value with labels, given as names and values in turn. It replaces
+// what is not UTF-8, which would make everything unreadable.
 func (x *exposition) sample(name string, value float64, labels ...string) {
 	var all []string
 	for pair := range slices.Chunk(labels, 2) {

@@ -29,7 +29,10 @@ func full() stub {
 	m := NewMetrics()
 	for _, e := range []netwatch.Entry{
 		{Kind: netwatch.EntryEvent, Event: "ip-changed", Source: "stun", ID: "a"},
-		{Kind: netwatch.EntryEvent, Event: "ip-changed", Source: "stun", ID: "b", Fields: map[string]string{"new": "203.0.113.7"}},
+		{
+			Kind: netwatch.EntryEvent, Event: "ip-changed", Source: "stun", ID: "b",
+			Fields: map[string]string{"new": "203.0.113.7"},
+		},
 		{Kind: netwatch.EntryStep, Rule: odd, Step: "exec /bin/x one", Outcome: netwatch.Changed, Seconds: 0.5},
 		{Kind: netwatch.EntryStep, Rule: odd, Step: "exec /bin/y two", Outcome: netwatch.Failed, Seconds: 1},
 		{Kind: netwatch.EntryStep, Rule: odd, Step: "probe", Outcome: netwatch.Skipped, Seconds: 4},

@@ -18,10 +18,10 @@ const (
 // leaving are the scripts that run when a peer goes (openvpn(8)).
 var leaving = []string{"down", "route-pre-down", "client-disconnect"}
 
-// OpenVPNRequest is what to fire when OpenVPN runs a script with these arguments
-// and this environment. The address in it is the peer's: new, or old where the
-// peer goes. Both come from the other end of a network in parts, so what does
-// not look right is left out, and nothing is an error.
+// OpenVPNRequest is what to fire when OpenVPN runs a script with these arguments and
+// this environment. The address in it is the one of the peer: the field is new, or
+// old if the peer goes. Parts of both come from the other end of a network, so it
+// leaves out what does not look right, and nothing is an error.
 func OpenVPNRequest(args []string, getenv func(string) string) Request {
 	fields := map[string]string{}
 	script := getenv("script_type")
@@ -44,7 +44,7 @@ func isName(text string, longest int) bool {
 	return text != "" && len(text) <= longest && !strings.ContainsFunc(text, strange)
 }
 
-// side is the field that the peer's address belongs to.
+// side is the field for the address of the peer: old if the peer goes, or else new.
 func side(script string, args []string) string {
 	gone := script == "learn-address" && len(args) > 0 && args[0] == "delete"
 	if gone || slices.Contains(leaving, script) {
@@ -53,9 +53,9 @@ func side(script string, args []string) string {
 	return "new"
 }
 
-// peerAddress is the address of the peer, if it is told. ipchange gets it as its
-// last argument, "[AF_INET]192.0.2.1 1194" (measured with 2.6 and 2.7), or as
-// its last two, "192.0.2.1" "1194" (openvpn(8)).
+// peerAddress is the address of the peer, if OpenVPN tells it. ipchange gets it as
+// its last argument, "[AF_INET]192.0.2.1 1194" (measured with 2.6 and 2.7), or as its
+// last two, "192.0.2.1" "1194" (openvpn(8)).
 func peerAddress(script string, args []string, getenv func(string) string) netip.Addr {
 	var told []string
 	if script == "ipchange" {
@@ -70,8 +70,8 @@ func peerAddress(script string, args []string, getenv func(string) string) netip
 	return netip.Addr{}
 }
 
-// parsePeer reads an address that may have a family before it and a port behind
-// it. An IPv4 peer of an IPv6 socket is the IPv4 address that it has.
+// parsePeer reads an address that may have a family before it and a port behind it.
+// An IPv4 peer of an IPv6 socket becomes the IPv4 address that it has.
 func parsePeer(text string) netip.Addr {
 	text, _, _ = strings.Cut(text, " ")
 	text = strings.TrimPrefix(strings.TrimPrefix(text, "[AF_INET]"), "[AF_INET6]")

@@ -26,40 +26,84 @@ func environment(words string) func(string) string {
 func TestOpenVPNRequest(t *testing.T) {
 	type fields map[string]string
 	cases := map[string]struct {
-		args string // separated by |, because some have blanks in them
+		args string // Separated by |, because some have blanks in them
 		env  string
 		want fields
 	}{
-		"ipchange":            {"[AF_INET]192.0.2.1 1194", "script_type=ipchange", fields{"script": "ipchange", "new": "192.0.2.1"}},
-		"ipchange of IPv6":    {"[AF_INET6]fd99::1 1194", "script_type=ipchange", fields{"script": "ipchange", "new": "fd99::1"}},
-		"ipchange's own word": {"x|192.0.2.9 1|[AF_INET]192.0.2.1 1194", "script_type=ipchange", fields{"script": "ipchange", "new": "192.0.2.1"}},
+		"ipchange": {
+			"[AF_INET]192.0.2.1 1194", "script_type=ipchange",
+			fields{"script": "ipchange", "new": "192.0.2.1"},
+		},
+		"ipchange of IPv6": {
+			"[AF_INET6]fd99::1 1194", "script_type=ipchange",
+			fields{"script": "ipchange", "new": "fd99::1"},
+		},
+		"ipchange's own word": {
+			"x|192.0.2.9 1|[AF_INET]192.0.2.1 1194", "script_type=ipchange",
+			fields{"script": "ipchange", "new": "192.0.2.1"},
+		},
 		"ipchange as in the manual": {
 			"192.0.2.1|1194", "script_type=ipchange", fields{"script": "ipchange", "new": "192.0.2.1"},
 		},
-		"ipchange without words": {"", "script_type=ipchange|trusted_ip=192.0.2.1", fields{"script": "ipchange", "new": "192.0.2.1"}},
-		"ipchange, mapped":       {"[AF_INET6]::ffff:192.0.2.1 1194", "script_type=ipchange", fields{"script": "ipchange", "new": "192.0.2.1"}},
-		"ipchange, link-local":   {"[AF_INET6]fe80::1%eth0 1194", "script_type=ipchange", fields{"script": "ipchange", "new": "fe80::1"}},
+		"ipchange without words": {
+			"", "script_type=ipchange|trusted_ip=192.0.2.1",
+			fields{"script": "ipchange", "new": "192.0.2.1"},
+		},
+		"ipchange, mapped": {
+			"[AF_INET6]::ffff:192.0.2.1 1194", "script_type=ipchange",
+			fields{"script": "ipchange", "new": "192.0.2.1"},
+		},
+		"ipchange, link-local": {
+			"[AF_INET6]fe80::1%eth0 1194", "script_type=ipchange",
+			fields{"script": "ipchange", "new": "fe80::1"},
+		},
 		"up": {
 			"tun0|1500|0|10.8.0.2|255.255.255.0|init", "script_type=up|dev=tun0|trusted_ip=192.0.2.1",
 			fields{"script": "up", "interface": "tun0", "new": "192.0.2.1"},
 		},
-		"route-up":          {"", "script_type=route-up|dev=tun0|trusted_ip6=fd99::1", fields{"script": "route-up", "interface": "tun0", "new": "fd99::1"}},
-		"route-pre-down":    {"tun0|1500", "script_type=route-pre-down|dev=tun0|trusted_ip=192.0.2.1", fields{"script": "route-pre-down", "interface": "tun0", "old": "192.0.2.1"}},
-		"down":              {"tun0|1500", "script_type=down|dev=tun0|trusted_ip=192.0.2.1", fields{"script": "down", "interface": "tun0", "old": "192.0.2.1"}},
-		"client-connect":    {"/tmp/x", "script_type=client-connect|dev=tun0|trusted_ip=192.0.2.1", fields{"script": "client-connect", "interface": "tun0", "new": "192.0.2.1"}},
-		"client-disconnect": {"", "script_type=client-disconnect|dev=tun0|trusted_ip=192.0.2.1", fields{"script": "client-disconnect", "interface": "tun0", "old": "192.0.2.1"}},
-		"learn-address":     {"add|10.8.0.2|client", "script_type=learn-address|dev=tun0|trusted_ip=192.0.2.1", fields{"script": "learn-address", "interface": "tun0", "new": "192.0.2.1"}},
+		"route-up": {
+			"", "script_type=route-up|dev=tun0|trusted_ip6=fd99::1",
+			fields{"script": "route-up", "interface": "tun0", "new": "fd99::1"},
+		},
+		"route-pre-down": {
+			"tun0|1500", "script_type=route-pre-down|dev=tun0|trusted_ip=192.0.2.1",
+			fields{"script": "route-pre-down", "interface": "tun0", "old": "192.0.2.1"},
+		},
+		"down": {
+			"tun0|1500", "script_type=down|dev=tun0|trusted_ip=192.0.2.1",
+			fields{"script": "down", "interface": "tun0", "old": "192.0.2.1"},
+		},
+		"client-connect": {
+			"/tmp/x", "script_type=client-connect|dev=tun0|trusted_ip=192.0.2.1",
+			fields{"script": "client-connect", "interface": "tun0", "new": "192.0.2.1"},
+		},
+		"client-disconnect": {
+			"", "script_type=client-disconnect|dev=tun0|trusted_ip=192.0.2.1",
+			fields{"script": "client-disconnect", "interface": "tun0", "old": "192.0.2.1"},
+		},
+		"learn-address": {
+			"add|10.8.0.2|client", "script_type=learn-address|dev=tun0|trusted_ip=192.0.2.1",
+			fields{"script": "learn-address", "interface": "tun0", "new": "192.0.2.1"},
+		},
 		"learn-address, delete": {
 			"delete|10.8.0.2", "script_type=learn-address|dev=tun0|trusted_ip=192.0.2.1",
 			fields{"script": "learn-address", "interface": "tun0", "old": "192.0.2.1"},
 		},
-		"a script of a later version": {"", "script_type=dns-updown|dev=tun0", fields{"script": "dns-updown", "interface": "tun0"}},
-		"nothing":                     {"", "", fields{}},
-		"not ipchange":                {"[AF_INET]192.0.2.1 1194", "script_type=up", fields{"script": "up"}},
-		"no address":                  {"[AF_INET][AF_INET]192.0.2 1194", "script_type=ipchange|trusted_ip=0.0.0.0|trusted_ip6=x", fields{"script": "ipchange"}},
-		"long":                        {strings.Repeat("1", 1<<16), "script_type=ipchange" + strings.Repeat("x", 1<<16) + "|dev=tun0123456789012", fields{}},
-		"unprintable":                 {"", "script_type=up\n|dev=tun\x1b[2J|trusted_ip=192.0.2.1\n", fields{}},
-		"a path":                      {"", "dev=../../x", fields{}},
+		"a script of a later version": {
+			"", "script_type=dns-updown|dev=tun0",
+			fields{"script": "dns-updown", "interface": "tun0"},
+		},
+		"nothing":      {"", "", fields{}},
+		"not ipchange": {"[AF_INET]192.0.2.1 1194", "script_type=up", fields{"script": "up"}},
+		"no address": {
+			"[AF_INET][AF_INET]192.0.2 1194",
+			"script_type=ipchange|trusted_ip=0.0.0.0|trusted_ip6=x",
+			fields{"script": "ipchange"},
+		},
+		"long": {strings.Repeat("1", 1<<16), "script_type=ipchange" + strings.Repeat("x", 1<<16) +
+			"|dev=tun0123456789012", fields{}},
+		"unprintable": {"", "script_type=up\n|dev=tun\x1b[2J|trusted_ip=192.0.2.1\n", fields{}},
+		"a path":      {"", "dev=../../x", fields{}},
 	}
 	for name, c := range cases {
 		var args []string

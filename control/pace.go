@@ -7,23 +7,23 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// How many events a user without privileges may fire at once, and how many a
-// second after that: more are slowed. All scripts of an OpenVPN server whose
-// clients come back together are fewer, and are one run of a rule anyhow.
+// How many events a user without privileges may fire at once, and then in a second,
+// before he is slowed. The scripts of an OpenVPN server whose clients all come back
+// together fire fewer, and these make one run of a rule anyhow.
 const (
 	paceBurst = 64
 	paceRate  = 2
 )
 
-// A pace slows users.
+// A pace slows users who fire many events.
 type pace struct {
 	mu    sync.Mutex
 	users map[uint32]*rate.Limiter
 }
 
-// wait waits until it is the user's turn, or hurry is closed. It is not the
-// caller's patience that ends it: he may have left the event and gone.
-func (p *pace) wait(uid uint32, hurry <-chan struct{}) {
+// wait waits until it is the turn of the user, or closing is closed. It goes on when
+// the caller has gone: he may have left the event here.
+func (p *pace) wait(uid uint32, closing <-chan struct{}) {
 	p.mu.Lock()
 	limiter := p.users[uid]
 	if limiter == nil {
@@ -33,6 +33,6 @@ func (p *pace) wait(uid uint32, hurry <-chan struct{}) {
 	p.mu.Unlock()
 	select {
 	case <-time.After(limiter.Reserve().Delay()):
-	case <-hurry:
+	case <-closing:
 	}
 }

@@ -25,8 +25,8 @@ type (
 	connKey struct{}
 )
 
-// withPeer puts the peer of a connection into its context. Without one nothing
-// is permitted.
+// withPeer puts the peer of a connection into its context. A request without a peer
+// is permitted nothing.
 func withPeer(ctx context.Context, c net.Conn) context.Context {
 	if known, ok := c.(*knownConn); ok {
 		return context.WithValue(context.WithValue(ctx, peerKey{}, known.peer), connKey{}, c)
@@ -34,16 +34,16 @@ func withPeer(ctx context.Context, c net.Conn) context.Context {
 	return ctx
 }
 
-// privileged says that the peer may do all: root, the daemon's own user, and
-// the group netwatch.
+// privileged says whether the peer may do everything: root, the daemon's own user,
+// and the group netwatch.
 func (p peer) privileged() bool {
 	ours := func(g uint32) bool { return int(g) == groupID() }
 	return p.UID == 0 || int(p.UID) == os.Geteuid() || slices.ContainsFunc(p.Groups, ours)
 }
 
 // groupID is the id of the group, or -1. It is looked up once: to read the file of
-// groups for each who knocks would be much. A group that is made later counts
-// from the next start.
+// groups for everybody who connects would be too much. A group that is made later
+// counts from the next start on.
 var groupID = sync.OnceValue(func() int {
 	if g, err := user.LookupGroup(group); err == nil {
 		if id, err := strconv.Atoi(g.Gid); err == nil {

@@ -21,9 +21,8 @@ import (
 	"netwatch/hooks"
 )
 
-// maxBody and maxFields are the size of a request in bytes and the number of
-// fields of an event that no true one reaches. History remembers two thousand
-// events, and what it costs is bounded by these.
+// maxBody and maxFields are the size of a request in bytes, and the number of fields
+// of an event, that no true one reaches. They bound the memory that history takes.
 const (
 	maxBody   = 8 << 10
 	maxFields = 32
@@ -36,10 +35,10 @@ const maxHeader = 4 << 10
 // take a line of the answer.
 const callerTime = 5 * time.Second
 
-// maxWaiting is how many callers may wait for the runs of their events at once,
-// and maxOthersWaiting how many of those without privileges, who take none of the
-// others' places. Each holds a connection and up to followerBuffer entries, about
-// 80 KB, and for as long as a limit holds the run.
+// maxWaiting is how many callers may wait for the runs of their events at the same
+// time. Callers without privileges do not count in it: maxOthersWaiting is how many
+// of them may. Each holds a connection and up to followerBuffer entries, about 80 KB,
+// for as long as a limit holds the run.
 const (
 	maxWaiting       = 64
 	maxOthersWaiting = 8
@@ -47,9 +46,9 @@ const (
 
 // The errors of Fire that are the caller's.
 var (
-	// ErrUnknownEvent is an event that no rule names.
+	// ErrUnknownEvent says that no rule names the event.
 	ErrUnknownEvent = errors.New("no rule names this event")
-	// ErrNotOfSource is an event that the source does not tell of.
+	// ErrNotOfSource says that the source does not tell of the event.
 	ErrNotOfSource = errors.New("this source does not fire this event")
 )
 
@@ -59,13 +58,13 @@ type Server struct {
 	arrivals *arrivals
 }
 
-// AwaitArrivals returns when each caller whose connection was accepted has had an
-// answer, if he sent a request, or when ctx is done. Before it the listener must
-// be closed and Serve have returned; after it the daemon may refuse events.
+// AwaitArrivals returns when every caller whose connection was accepted, and who sent
+// a request, has had an answer, or when ctx is done. Before it, the listener must be
+// closed and Serve have returned. After it, the daemon may refuse events.
 func (s *Server) AwaitArrivals(ctx context.Context) { s.arrivals.wait(ctx) }
 
-// Serve accepts on each of the sockets until they are closed or one fails, and
-// returns once it does on none, with the first error.
+// Serve accepts connections on all sockets until they are closed or one fails. Then
+// it closes the others, and returns the first error.
 func (s *Server) Serve(sockets *Sockets) error {
 	first := make(chan error, 1)
 	var all sync.WaitGroup
@@ -75,7 +74,7 @@ func (s *Server) Serve(sockets *Sockets) error {
 			case first <- s.Server.Serve(l):
 			default:
 			}
-			_ = sockets.Close() // the others end by that
+			_ = sockets.Close() // The others end by that
 		})
 	}
 	all.Wait()
@@ -97,7 +96,7 @@ func NewServer(d Daemon) *Server {
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w = noticedWriter{w, func() { s.arrivals.answered(r.Context()) }}
 		if !privileged(r) {
-			w.Header().Set("Connection", "close") // the next request is one more caller
+			w.Header().Set("Connection", "close") // The next request is one more caller
 		}
 		if err := whole(w, r); err != nil {
 			refuse(w, http.StatusBadRequest, fmt.Errorf("reading the request: %w", err))
@@ -120,20 +119,20 @@ type server struct {
 	pace                   *pace
 }
 
-// privileged says whether the peer of a request may do all.
+// privileged says whether the peer of a request may do everything.
 func privileged(r *http.Request) bool {
 	p, known := r.Context().Value(peerKey{}).(peer)
 	return known && p.privileged()
 }
 
-// whole reads all of a request before anything is done for who sends it: he must
-// have sent it in time. Then he may wait for the answer.
+// whole reads all of a request before anything is done for the caller: he must send
+// it in time. Then he may wait for the answer.
 func whole(w http.ResponseWriter, r *http.Request) error {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
 		return err
 	}
-	if !utf8.Valid(body) { // each wrong byte would become three
+	if !utf8.Valid(body) { // Each wrong byte would become three
 		return errors.New("it is no UTF-8")
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
@@ -156,7 +155,7 @@ func (s server) fire(w http.ResponseWriter, r *http.Request) {
 	}
 	if p, _ := r.Context().Value(peerKey{}).(peer); !req.DryRun {
 		if req.UID = p.UID; !p.privileged() {
-			s.pace.wait(p.UID, s.arrivals.hurry)
+			s.pace.wait(p.UID, s.arrivals.closing)
 		}
 	}
 	if req.DryRun || req.NoWait {
@@ -178,7 +177,7 @@ func (s server) fire(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// accept hands the event to the daemon, and sends what becomes of it to who
+// accept hands the event to the daemon, and sends what becomes of it to a caller who
 // waits for that.
 func (s server) accept(w http.ResponseWriter, r *http.Request, req Request) {
 	var entries chan netwatch.Entry
@@ -193,7 +192,7 @@ func (s server) accept(w http.ResponseWriter, r *http.Request, req Request) {
 		if to := there.Load(); to != nil {
 			select {
 			case *to <- e:
-			default: // the caller reads too slowly; history has it
+			default: // The caller reads too slowly; history has it
 			}
 		}
 	})
@@ -227,7 +226,7 @@ func (s server) dismiss(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, req)
 }
 
-// read reads the one JSON value that the body of a request is.
+// read reads the body of a request, which is one JSON value.
 func read(r *http.Request, req any) error {
 	in := json.NewDecoder(r.Body)
 	in.DisallowUnknownFields()
@@ -240,7 +239,7 @@ func read(r *http.Request, req any) error {
 	return nil
 }
 
-// check says why it is no request.
+// check says what is wrong with a request.
 func (r Request) check() error {
 	if r.Event == "" {
 		return errors.New("the event is missing")
@@ -252,15 +251,15 @@ func (r Request) check() error {
 		if err := netwatch.CheckField(key); err != nil {
 			return err
 		}
-		if strings.ContainsRune(key+value, 0) { // programs could not be given it
+		if strings.ContainsRune(key+value, 0) { // Programs could not be given it
 			return fmt.Errorf("the field %q has a NUL in it", key)
 		}
 	}
 	return nil
 }
 
-// permit says why the peer of a connection may not have what it asks for. A dry
-// run tells no more than the status does, which is for everyone.
+// permit says why the peer of a connection may not have what it asks for. A dry run
+// is for everyone, as the status is, which tells as much.
 func (s server) permit(ctx context.Context, req Request) error {
 	p, known := ctx.Value(peerKey{}).(peer)
 	switch {
@@ -272,7 +271,8 @@ func (s server) permit(ctx context.Context, req Request) error {
 		return nil
 	}
 	if req.Source != "" {
-		return netwatch.WithHint(notPermitted(p, "fire "+req.Event), "name this user in users of [source."+req.Source+"], and reload netwatch")
+		return netwatch.WithHint(notPermitted(p, "fire "+req.Event),
+			"name this user in users of [source."+req.Source+"], and reload netwatch")
 	}
 	return notPermitted(p, "fire "+req.Event)
 }
@@ -303,7 +303,7 @@ func (s server) status(w http.ResponseWriter, r *http.Request) {
 func (s server) metrics(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", metricsType)
 	if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(callerTime)); err == nil {
-		_ = s.daemon.Metrics().write(w, s.daemon.Status()) // a caller that does not take it is gone
+		_ = s.daemon.Metrics().write(w, s.daemon.Status()) // A caller that does not take it is gone
 	}
 }
 
@@ -332,7 +332,7 @@ func (s server) history(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// lines sends JSON values, one a line, each at once.
+// lines sends JSON values, one on a line, each at once.
 type lines struct {
 	encoder *json.Encoder
 	control *http.ResponseController
@@ -342,17 +342,18 @@ func newLines(w http.ResponseWriter) lines {
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	l := lines{json.NewEncoder(w), http.NewResponseController(w)}
 	if l.control.SetWriteDeadline(time.Now().Add(callerTime)) == nil {
-		_ = l.control.Flush() // a follower sees at once that it is connected
+		_ = l.control.Flush() // A follower sees at once that it is connected
 	}
 	return l
 }
 
-// send says whether the caller took it in time.
+// send sends a value, and says whether the caller took it in time.
 func (l lines) send(v any) bool {
-	return l.control.SetWriteDeadline(time.Now().Add(callerTime)) == nil && l.encoder.Encode(v) == nil && l.control.Flush() == nil
+	return l.control.SetWriteDeadline(time.Now().Add(callerTime)) == nil &&
+		l.encoder.Encode(v) == nil && l.control.Flush() == nil
 }
 
-// answer is the whole answer. A caller who does not take it in time is gone.
+// answer sends a whole answer. A caller who does not take it in time is gone.
 func answer(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	if http.NewResponseController(w).SetWriteDeadline(time.Now().Add(callerTime)) == nil {

@@ -12,17 +12,17 @@ import (
 	"netwatch/access"
 )
 
-// Beside the socket for everyone are two for few, by these endings of its name:
-// one for root and the group, and one for the users of the sources. The kernel
-// keeps a queue for each, so that whoever fills that of the first keeps none of
-// them out.
+// Beside the socket for everyone there are two for few, whose names have these
+// endings: one for root and the group, and one for the users of the sources. The
+// kernel keeps a queue for each socket, so that whoever fills the first one's keeps
+// none of them out.
 const (
 	ofGroup   = ".group"
 	ofSources = ".source"
 )
 
-// doors are the sockets in the order in which a caller tries them. What is not
-// for him, is not there or is full, leaves him the next.
+// doors are the paths of the sockets in the order in which a caller tries them. If
+// one is not for him, does not exist or is full, he tries the next.
 func doors(path string) []string { return []string{path + ofGroup, path + ofSources, path} }
 
 // Sockets are what the daemon listens on.
@@ -32,10 +32,10 @@ type Sockets struct {
 	visitors *visitors
 }
 
-// Listen makes the sockets. The first is open to every user: who may do what is
-// decided by the peer's credentials. A socket that a dead daemon left is replaced,
-// a living one is not. Where systemd holds the sockets they are taken over: what
-// came while no daemon was there waits in them.
+// Listen makes the sockets. The first is open to every user: what he may do, his
+// credentials decide. A socket that a dead daemon left is replaced, one of a living
+// daemon is not. If systemd holds the sockets they are taken over: what came while no
+// daemon was there waits in them.
 func Listen(path string) (*Sockets, error) {
 	all, err := inherited(path)
 	if all == nil && err == nil {
@@ -55,9 +55,9 @@ func newSockets(path string, all ...*net.UnixListener) *Sockets {
 	return s
 }
 
-// Admit lets root and the group connect to the one of the sockets that is theirs,
-// and the users of the sources to the other. When that fails, everybody still has
-// the first.
+// Admit lets root and the group connect to the socket that is for them, and the users
+// of the sources to the other one. If that fails, everybody still has the first
+// socket.
 func (s *Sockets) Admit(users []uint32) error {
 	s.visitors.know(users)
 	var errs []error
@@ -69,7 +69,7 @@ func (s *Sockets) Admit(users []uint32) error {
 		case s.path + ofSources:
 			err := access.Admit(name, users)
 			if len(users) == 0 && errors.Is(err, fs.ErrPermission) {
-				err = nil // it is another's, as systemd has it, and nobody is to be let in
+				err = nil // It is another's, as systemd has it, and nobody is to be let in
 			}
 			errs = append(errs, err)
 		}
@@ -85,7 +85,8 @@ func (s *Sockets) Admit(users []uint32) error {
 	return nil
 }
 
-// keepTo gives a socket a mode, unless it has it: then it may be another's.
+// keepTo gives a socket a mode, unless it has that mode already: then it may belong
+// to another user.
 func keepTo(name string, mode os.FileMode) error {
 	if info, err := os.Stat(name); err == nil && info.Mode().Perm() == mode {
 		return nil
@@ -93,7 +94,7 @@ func keepTo(name string, mode os.FileMode) error {
 	return os.Chmod(name, mode)
 }
 
-// Close ends the listening, not the connections.
+// Close ends the listening. Connections stay.
 func (s *Sockets) Close() (err error) {
 	for _, l := range s.all {
 		err = errors.Join(err, l.Close())
@@ -107,7 +108,7 @@ const heldOrElsewhere = "have systemd hold it: systemctl unmask netwatch.socket 
 
 // create makes the sockets where systemd does not hold them.
 func create(path string) (all []*net.UnixListener, err error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // every user may ask for the status
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // Every user may ask for the status
 		return nil, netwatch.WithHint(fmt.Errorf("making the directory of the control socket: %w", err), heldOrElsewhere)
 	}
 	if c, err := net.Dial("unix", path); err == nil {
@@ -123,7 +124,7 @@ func create(path string) (all []*net.UnixListener, err error) {
 		}
 		all = append(all, l)
 	}
-	if err := os.Chmod(path, 0o666); err != nil { //nolint:gosec // see above
+	if err := os.Chmod(path, 0o666); err != nil { //nolint:gosec // See above
 		closeAll(all)
 		return nil, fmt.Errorf("opening the control socket to all users: %w", err)
 	}

@@ -8,11 +8,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A stream is a unix stream socket that never blocks, and of which the runtime
-// knows nothing: this thread waits for it, and no other is started.
+// A stream is a unix stream socket that never blocks and that Go's runtime does not
+// know: the thread of the caller waits for it, and no other thread is started.
 type stream int
 
-// connectPause is how long to wait before knocking again where the queue is
+// connectPause is how long to wait before connecting again to a socket whose queue is
 // full.
 const connectPause = 200 * time.Microsecond
 
@@ -24,11 +24,11 @@ func newStream() (stream, error) {
 	return stream(fd), nil
 }
 
-// close closes the socket. What was sent stays for the other side to read.
+// close closes the socket. The other side can still read what was sent.
 func (s stream) close() { _ = unix.Close(int(s)) }
 
-// connect connects to the first of the sockets that takes us; errFull is a queue
-// of the last that is full until the deadline.
+// connect connects to the first of the sockets that lets us in. If all are full until
+// the deadline, the error is errFull.
 func (s stream) connect(path string, deadline time.Time) error {
 	for {
 		err := s.knock(path)
@@ -65,9 +65,10 @@ func (s stream) send(b []byte) error {
 	return err
 }
 
-// receive reads at least one byte; errBroken is the end, errLate the deadline.
+// receive reads at least one byte. The error is errBroken if there is nothing more to
+// read, and errLate at the deadline.
 func (s stream) receive(b []byte, deadline time.Time) (int, error) {
-	if !wait([]unix.PollFd{{Fd: int32(s), Events: unix.POLLIN}}, deadline) { //nolint:gosec // descriptors are small
+	if !wait([]unix.PollFd{{Fd: int32(s), Events: unix.POLLIN}}, deadline) { //nolint:gosec // Descriptors are small
 		return 0, errLate
 	}
 	n, err := unix.Read(int(s), b)
@@ -77,8 +78,7 @@ func (s stream) receive(b []byte, deadline time.Time) (int, error) {
 	return n, nil
 }
 
-// wait waits for one of fds and says whether there is one; the deadline is for
-// that alone.
+// wait waits for one of fds until the deadline, and says whether one is ready.
 func wait(fds []unix.PollFd, deadline time.Time) bool {
 	for {
 		left := unix.NsecToTimespec(max(0, int64(time.Until(deadline))))

@@ -20,24 +20,25 @@ var (
 	errLate   = errors.New("it has the event, and no time was left to wait for its answer")
 )
 
-// maxAnswer is the size of an answer in bytes that no true one reaches.
+// maxAnswer is the size in bytes that no true answer reaches.
 const maxAnswer = 16 << 10
 
-// Tell hands the daemon at a socket a request and returns before the deadline,
-// whatever the daemon does: nil once it has accepted the event. What has been
-// sent is acted on even when there was no time for an answer. To a daemon that
-// ends, by itself or killed, the request is sent once more: systemd may hold the
-// socket for the next one.
+// Tell hands the daemon at a socket a request, and returns before the deadline
+// whatever the daemon does. It returns nil once the daemon has accepted the event.
+// The daemon acts on what was sent even if there was no time for its answer. If the
+// daemon ends, by itself or killed, Tell sends the request once more: systemd may
+// hold the socket for the next one.
 //
-// It is for who may neither wait nor take much. It starts no goroutine, which
-// could need another thread: that of a user at his limit of tasks (RLIMIT_NPROC,
-// getrlimit(2)) ends the process.
+// It is for callers who may neither wait nor take much. It starts no goroutine, which
+// could need another thread: if the user is at his limit of tasks (RLIMIT_NPROC,
+// getrlimit(2)), that ends the process.
 func Tell(socket string, r Request, deadline time.Time) error {
 	body, err := json.Marshal(r)
 	if err != nil {
 		return fmt.Errorf("writing the request: %w", err)
 	}
-	request := fmt.Appendf(nil, "POST /v1/fire HTTP/1.1\r\nHost: netwatch\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	request := fmt.Appendf(nil,
+		"POST /v1/fire HTTP/1.1\r\nHost: netwatch\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 	answer, err := exchange(socket, request, deadline)
 	if errors.Is(err, errBroken) || bytes.HasPrefix(answer, ending) {
 		answer, err = exchange(socket, request, deadline)
@@ -52,7 +53,8 @@ func Tell(socket string, r Request, deadline time.Time) error {
 func untold(socket string, err error) error {
 	switch {
 	case errors.Is(err, errLate):
-		return netwatch.WithHint(fmt.Errorf("%w: %w", ErrUnreachable, err), "it acts on it once it goes on; if it hangs: systemctl restart netwatch")
+		return netwatch.WithHint(fmt.Errorf("%w: %w", ErrUnreachable, err),
+			"it acts on it once it goes on; if it hangs: systemctl restart netwatch")
 	case errors.Is(err, errBroken), errors.Is(err, errFull):
 		return overrun(err)
 	}
@@ -72,14 +74,15 @@ func verdict(answer []byte) error {
 	}
 	resp, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(answer)), nil)
 	if err != nil {
-		return netwatch.WithHint(fmt.Errorf("%w: what answers there is no netwatch", ErrUnreachable), "see who listens there: ss -xlp")
+		return netwatch.WithHint(fmt.Errorf("%w: what answers there is no netwatch", ErrUnreachable),
+			"see who listens there: ss -xlp")
 	}
 	defer resp.Body.Close()
 	return refusal(resp)
 }
 
-// exchange sends a request over a connection of its own and returns the answer,
-// or as much of it as there was time for.
+// exchange sends a request over a connection of its own, and returns the answer, or
+// as much of it as came before the deadline.
 func exchange(path string, request []byte, deadline time.Time) ([]byte, error) {
 	s, err := newStream()
 	if err != nil {

@@ -21,7 +21,10 @@ import (
 func soon() time.Time  { return time.Now().Add(20 * time.Millisecond) }
 func later() time.Time { return time.Now().Add(10 * time.Second) }
 
-var vpnChanged = Request{Event: netwatch.VPNChanged, Source: "openvpn", Fields: map[string]string{"new": "192.0.2.1"}, NoWait: true}
+var vpnChanged = Request{
+	Event: netwatch.VPNChanged, Source: "openvpn",
+	Fields: map[string]string{"new": "192.0.2.1"}, NoWait: true,
+}
 
 // recording is a daemon that remembers what was fired.
 func recording(err error) (stub, <-chan Request) {
@@ -45,7 +48,8 @@ func TestTell(t *testing.T) {
 // A refusal comes in the daemon's own words, with its hint.
 func TestTellIsRefused(t *testing.T) {
 	d, _ := recording(netwatch.WithHint(errors.New("the disk is full"), "make room"))
-	if err := Tell(serve(t, d), vpnChanged, later()); err == nil || err.Error() != "the disk is full" || netwatch.Hint(err) != "make room" {
+	if err := Tell(serve(t, d), vpnChanged, later()); err == nil || err.Error() != "the disk is full" ||
+		netwatch.Hint(err) != "make room" {
 		t.Errorf("%v, hint %q", err, netwatch.Hint(err))
 	}
 }
@@ -208,7 +212,7 @@ func TestTellFullQueue(t *testing.T) {
 	go func() { // Makes room while Tell knocks, and then answers it.
 		_, _ = l.Accept()
 		if c, err := l.Accept(); err == nil {
-			_, _ = c.Read(make([]byte, 4096)) // who closes before that resets the connection
+			_, _ = c.Read(make([]byte, 4096)) // Who closes before that resets the connection
 			_, _ = io.WriteString(c, answerOK)
 			_ = c.Close()
 		}

@@ -6,10 +6,10 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// What users without privileges may take: connections at once, and how many new
-// ones at once and a second. All strangers together have as much, so that however
-// many users somebody is, he takes no more; each user of a source has it for
-// himself, for what many OpenVPN scripts say while netwatch hangs must not be lost.
+// How many connections users without privileges may have at once, and how many new
+// ones they may make at once and in a second. Strangers share one room, so that
+// somebody with many users takes no more than one. Each user of a source has a room
+// of his own: what many OpenVPN scripts say while netwatch hangs must not be lost.
 const (
 	maxStrangers   = 64
 	maxPerStranger = 16
@@ -19,7 +19,7 @@ const (
 	userOfSourcePace   = 64
 )
 
-// A room is what some users have together.
+// A room is how many connections some users may have together, and each of them.
 type room struct {
 	all, each int
 	pace      *rate.Limiter
@@ -30,7 +30,7 @@ func newRoom(all, each, pace int) *room {
 	return &room{all, each, rate.NewLimiter(rate.Limit(pace), 2*all), map[uint32]int{}}
 }
 
-// enter says whether a user may have one more connection.
+// enter counts one more connection of a user, and says whether he may have it.
 func (r *room) enter(uid uint32) bool {
 	together := 0
 	for _, n := range r.open {
@@ -73,7 +73,8 @@ func (v *visitors) know(users []uint32) {
 	}
 }
 
-// admit lets a peer in, or not; leave must be called once.
+// admit counts a connection of a peer, unless he may have no more. The caller calls
+// leave once.
 func (v *visitors) admit(p peer) (leave func(), ok bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -90,7 +91,8 @@ func (v *visitors) admit(p peer) (leave func(), ok bool) {
 	}, true
 }
 
-// room is the one that a peer needs a place in; nil is none. v.mu is held.
+// room is the room that the connections of a peer count in, or nil if they do not
+// count. v.mu is held.
 func (v *visitors) room(p peer) *room {
 	switch own := v.ofSources[p.UID]; {
 	case p.privileged():

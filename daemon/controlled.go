@@ -15,12 +15,12 @@ import (
 	"netwatch/sources"
 )
 
-// controlled is the daemon as those see it who are connected to the control socket.
+// controlled is the daemon as the control socket sees it (control.Daemon).
 type controlled struct{ *Daemon }
 
-// Fire accepts an event from the control socket. Fired by hand, ip-changed
-// means "look again and act": the sources are asked before the rules run, and
-// if none can tell, the rules act on what is known.
+// Fire accepts an event from the control socket. ip-changed, fired by hand, means
+// "look again and act": the sources are asked before the rules run. If none of them
+// can tell, the rules act on the address that is known.
 func (d controlled) Fire(ctx context.Context, r control.Request, watch func(netwatch.Entry)) (control.Accepted, error) {
 	if table := d.rules.Table(); !table.Has(r.Event) {
 		names := strings.Join(table.Events(), ", ")
@@ -50,8 +50,8 @@ func (d controlled) Fire(ctx context.Context, r control.Request, watch func(netw
 	return answer, nil
 }
 
-// sourceOf is the name of the source that a request speaks for, which tells of
-// one event only: what others say is not believed where sources look themselves.
+// sourceOf is the name of the source that a request speaks for. Such a source tells
+// of one event only; a request may not speak for a source that looks itself.
 func (d controlled) sourceOf(r control.Request) (string, error) {
 	if r.Source == "" {
 		return netwatch.Fired, nil
@@ -70,7 +70,7 @@ func (d controlled) sourceOf(r control.Request) (string, error) {
 		if f, ok := s.Settings.(sources.SpokenFor); ok && f.MayFire(r.UID) {
 			return s.Name, nil
 		}
-		name = s.Name // root may fire for each of them
+		name = s.Name // Root may fire for each of them
 	}
 	return name, nil
 }
@@ -87,7 +87,7 @@ func (d controlled) MayFire(uid uint32, event string) bool {
 // lookTime is how long an event fired by hand waits for the sources.
 const lookTime = 3 * time.Second
 
-// look asks the sources, and says so if they cannot tell.
+// look asks the sources, and reports it if they cannot tell.
 func (d controlled) look(ctx context.Context, ev netwatch.Event, watch func(netwatch.Entry)) {
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()

@@ -1,5 +1,5 @@
-// Package daemon is the resident program: the sources of a configuration, its rules,
-// the state, the history and the control socket, wired together.
+// Package daemon is the resident program. It wires together the sources of a
+// configuration, its rules, the state, the history and the control socket.
 package daemon
 
 import (
@@ -20,8 +20,8 @@ import (
 	"netwatch/state"
 )
 
-// A Daemon is the resident program: sources emit into the dispatcher, whose
-// reports go to the log and to history.
+// A Daemon is the resident program: sources emit events to the dispatcher, which
+// reports to the log and to history.
 type Daemon struct {
 	version string
 	log     zerolog.Logger
@@ -36,8 +36,9 @@ type Daemon struct {
 	metrics *control.Metrics
 }
 
-// New reads the configuration and the state, and starts nothing. Of env it takes how
-// files are rewritten; what else actions get is its own. Run closes the state.
+// New reads the configuration and the state, and starts nothing. Of env it takes only
+// how files are rewritten; the rest of what actions get is the daemon's own. Run
+// closes the state.
 func New(file, version string, log zerolog.Logger, env actions.Env) (*Daemon, error) {
 	d := &Daemon{
 		version: version, since: time.Now(), env: env,
@@ -66,19 +67,19 @@ func New(file, version string, log zerolog.Logger, env actions.Env) (*Daemon, er
 	return d, nil
 }
 
-// probe lends the watchers to actions, which are made before them.
+// probe lends the watchers to actions, which are made before there are watchers.
 func (d *Daemon) probe(ctx context.Context, name string) netwatch.Result {
 	return d.watch.probe(ctx, name)
 }
 
-// starts lends the store to actions, which are made before it is open.
+// starts lends the store to actions, which are made before the store is open.
 type starts struct{ d *Daemon }
 
 func (s starts) Of(unit string) []time.Time             { return s.d.store.Of(unit) }
 func (s starts) Record(unit string, at time.Time) error { return s.d.store.Record(unit, at) }
 
-// emit takes what sources notice, and says why not: what is refused they notice
-// again.
+// emit accepts an event of a source. If it is refused, it says why, and the source
+// notices it again.
 func (d *Daemon) emit(ev netwatch.Event) error {
 	_, err := d.rules.Accept(ev, nil)
 	if err != nil && !errors.Is(err, hooks.ErrOutdated) {
@@ -87,8 +88,8 @@ func (d *Daemon) emit(ev netwatch.Event) error {
 	return err
 }
 
-// reload puts the configuration file in force, or keeps the one that is if the
-// file has mistakes.
+// reload puts the configuration file in force. If the file has mistakes, the old
+// configuration stays.
 func (d *Daemon) reload() {
 	old := d.config.Load()
 	cfg, err := config.Load(old.File, d.env)

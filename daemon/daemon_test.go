@@ -171,7 +171,8 @@ func TestWhatRuns(t *testing.T) {
 	}
 	kept := r.watch.all[1]
 	r.reload("[source.other]\nkind = \"file\"\n" + settings["file"] +
-		"[source." + kept.Name + "]\n" + settings[kept.Name] + "[[rule]]\nname = \"two\"\non = [\"y\"]\ndo = [\"exec /bin/true\"]\n")
+		"[source." + kept.Name + "]\n" + settings[kept.Name] +
+		"[[rule]]\nname = \"two\"\non = [\"y\"]\ndo = [\"exec /bin/true\"]\n")
 	want = slices.Concat(sockets, []string{"source other: file", kinds[1], "rule two"})
 	if diff := cmp.Diff(want, r.parts()); diff != "" {
 		t.Error(diff)

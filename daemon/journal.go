@@ -13,14 +13,15 @@ import (
 	"netwatch"
 )
 
-// priorities are those of journald for our levels (systemd.journal-fields(7)).
+// priorities are the priorities of journald for our levels
+// (systemd.journal-fields(7)).
 var priorities = map[zerolog.Level]systemd.Priority{
 	zerolog.DebugLevel: systemd.PriDebug, zerolog.WarnLevel: systemd.PriWarning,
 	zerolog.ErrorLevel: systemd.PriErr, zerolog.FatalLevel: systemd.PriCrit,
 }
 
-// A journal gives journald each line with its level and with what one looks for
-// as fields: journalctl NETWATCH_ID=… is all that an event led to.
+// A journal gives journald each line with its level, and with fields to search for:
+// journalctl NETWATCH_ID=… shows everything that an event led to.
 type journal struct {
 	// send is systemd.Send.
 	send func(message string, priority systemd.Priority, fields map[string]string) error
@@ -30,7 +31,7 @@ type journal struct {
 
 // WriteLevel hands over one line.
 func (j journal) WriteLevel(level zerolog.Level, line []byte) (int, error) {
-	line = netwatch.Harmless(line, "\n") // for the terminal of who reads the journal
+	line = netwatch.Harmless(line, "\n") // For the terminal of who reads the journal
 	priority, ok := priorities[level]
 	if !ok {
 		priority = systemd.PriInfo
@@ -41,7 +42,7 @@ func (j journal) WriteLevel(level zerolog.Level, line []byte) (int, error) {
 	return len(line), nil
 }
 
-// journalFields are the fields of a line that bear a name of ours.
+// journalFields are the fields of a line, for those that have a name of ours.
 func journalFields(line []byte) map[string]string {
 	var said struct{ ID, Event, Source, Rule, Step, Outcome string }
 	_ = json.Unmarshal(line, &said) // zerolog writes nothing else
@@ -57,8 +58,8 @@ func journalFields(line []byte) map[string]string {
 	return fields
 }
 
-// isJournal says whether what is written to w goes to journald, which then says
-// so in JOURNAL_STREAM (systemd.exec(5)).
+// isJournal says whether what is written to w goes to journald. journald says so in
+// JOURNAL_STREAM (systemd.exec(5)).
 func isJournal(w io.Writer) bool {
 	file, ok := w.(interface{ Fd() uintptr })
 	if !ok {

@@ -14,17 +14,18 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// maxLines is how many lines wait for a log that takes none: a few hours of a quiet
-// daemon, and at most a few megabytes.
+// maxLines is how many lines may wait for a log that takes none: a few hours of a
+// quiet daemon, and at most a few megabytes.
 const maxLines = 1024
 
-// flushTime is how long the lines that wait may still be taken when netwatch ends.
+// flushTime is how long to wait, when netwatch ends, until the log has taken the
+// lines that wait.
 const flushTime = time.Second
 
-// NewLog logs to w, for a person on a terminal and in JSON elsewhere. Whoever reads
-// that may stand still or go away: nothing waits for it, and nothing ends. What
-// other packages log goes the same way. At the end flush waits for a moment until
-// all is written.
+// NewLog logs to w: for a person on a terminal, in JSON elsewhere. If the reader of
+// the log stands still or goes away, nothing waits for him, and nothing ends. It also
+// takes what other packages log. At the end, flush waits for a moment until
+// everything is written.
 func NewLog(w io.Writer, terminal bool) (log zerolog.Logger, flush func()) {
 	// Go ends a program whose output is a broken pipe, unless it asks to be told.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
@@ -45,16 +46,17 @@ func logTo(w io.Writer, terminal bool) zerolog.LevelWriter {
 	return zerolog.LevelWriterAdapter{Writer: w}
 }
 
-// A logQueue hands lines to a log, one after the other, and never keeps who writes
-// them waiting. Lines that the log does not take are counted, and the count is the
-// first thing that it is told once it takes lines again.
+// A logQueue hands lines to a log, one after the other, and never keeps the writer
+// waiting. It counts the lines that the log does not take, and tells the log that
+// number as soon as it takes lines again.
 type logQueue struct {
 	to    zerolog.LevelWriter
 	lines chan logLine
 	lost  atomic.Int64
 }
 
-// A logLine is a line, or asks to be told when those before it are dealt with.
+// A logLine is a line, or a request to be told when the lines before it are dealt
+// with.
 type logLine struct {
 	level zerolog.Level
 	text  []byte

@@ -9,7 +9,7 @@ import (
 	"netwatch/state"
 )
 
-// unwritten reports that the disk refuses the state, and that it no longer does.
+// unwritten reports that the disk refuses the state, or that it no longer does.
 func (d *Daemon) unwritten(u *state.Unwritten) {
 	e := netwatch.Entry{Time: time.Now(), Kind: netwatch.EntryNote}
 	if u != nil {

@@ -16,8 +16,8 @@ import (
 	"netwatch/sources"
 )
 
-// drainTime is how long runs in progress may take to end after SIGTERM; it is
-// below systemd's 90 s, so that their results are still written.
+// drainTime is how long runs may take to end after SIGTERM. It is less than the 90 s
+// of systemd, so that their results are still written.
 const drainTime = 75 * time.Second
 
 // Run serves until ctx is done, drains, closes the state and returns. It reads the
@@ -66,7 +66,7 @@ func (d *Daemon) run(ctx context.Context, hangups <-chan os.Signal) error {
 	}
 }
 
-// admit says who may connect where, as the configuration has it.
+// admit says who may connect to which socket, by the configuration.
 func (d *Daemon) admit(sockets *control.Sockets) {
 	var users []uint32
 	for _, s := range d.config.Load().Sources {
@@ -79,15 +79,15 @@ func (d *Daemon) admit(sockets *control.Sockets) {
 	}
 }
 
-// hangUpTime is how long who has just asked may be answered; those who follow a
-// run or the history are not waited for.
+// hangUpTime is how long to wait for callers who have just asked and are being
+// answered. Those who follow a run or the history are not waited for.
 const hangUpTime = 200 * time.Millisecond
 
-// handOverTime is how long who is connected may take to hand over an event.
+// handOverTime is how long callers who are connected may take to hand over an event.
 const handOverTime = time.Second
 
-// letHandOver returns when those who are connected have handed over their events.
-// No others are accepted: the sockets are closed.
+// letHandOver returns when the callers who are connected have handed over their
+// events. There are no new ones: the sockets are closed.
 func (d *Daemon) letHandOver(server *control.Server, served <-chan error) {
 	ctx, cancel := context.WithTimeout(context.Background(), handOverTime)
 	defer cancel()
@@ -99,7 +99,7 @@ func (d *Daemon) letHandOver(server *control.Server, served <-chan error) {
 	}
 }
 
-// hangUp ends the server.
+// hangUp ends the server and its connections.
 func hangUp(server *control.Server) error {
 	ctx, cancel := context.WithTimeout(context.Background(), hangUpTime)
 	defer cancel()
@@ -109,7 +109,7 @@ func hangUp(server *control.Server) error {
 	return server.Close()
 }
 
-// start emits started in the background. The function returned ends that and
+// start emits started in the background. The function that it returns ends that, and
 // waits for its end.
 func (d *Daemon) start(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
@@ -124,19 +124,18 @@ func (d *Daemon) start(ctx context.Context) (stop func()) {
 	}
 }
 
-// started looks once, so that rules do not act on what was true when an earlier
-// process ended, and emits started.
+// started looks once, so that rules do not act on what an earlier process knew, and
+// then emits started.
 func (d *Daemon) started(ctx context.Context) {
 	looking, cancel := context.WithTimeout(ctx, lookTime)
 	d.probe(looking, "")
 	cancel()
 	if ctx.Err() == nil {
-		_ = d.emit(netwatch.NewEvent(netwatch.Started, "netwatch", nil)) // refused only while netwatch ends
+		_ = d.emit(netwatch.NewEvent(netwatch.Started, "netwatch", nil)) // Refused only while netwatch ends
 	}
 }
 
-// serve serves until the server is closed; any other end is an error on the
-// channel.
+// serve serves until the server is closed. Any other end is an error on the channel.
 func serve(d *Daemon, sockets *control.Sockets) (*control.Server, <-chan error) {
 	server, served := control.NewServer(controlled{d}), make(chan error, 1)
 	go func() {
@@ -147,8 +146,8 @@ func serve(d *Daemon, sockets *control.Sockets) (*control.Server, <-chan error) 
 	return server, served
 }
 
-// drain lets the runs in progress end, and then stops the sources, which steps
-// of these runs may still ask.
+// drain lets the runs end, and then stops the sources: steps of these runs may still
+// ask them.
 func (d *Daemon) drain() {
 	d.log.Info().Msg("draining")
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
@@ -157,16 +156,17 @@ func (d *Daemon) drain() {
 	d.watch.stop()
 }
 
-// tell tells systemd (sd_notify(3)); without systemd it does nothing.
+// tell tells systemd how the daemon stands (sd_notify(3)). Without systemd it does
+// nothing.
 func (d *Daemon) tell(state string) {
 	if _, err := systemd.SdNotify(false, state); err != nil {
 		d.note(fmt.Errorf("notifying systemd: %w", err))
 	}
 }
 
-// monotonic is the clock that systemd wants beside RELOADING=1, in microseconds.
+// monotonic is the time that systemd wants beside RELOADING=1, in microseconds.
 func monotonic() int64 {
 	var now unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) // the clock always exists
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) // The clock always exists
 	return now.Nano() / 1000
 }

@@ -15,7 +15,7 @@ import (
 	"netwatch/sources"
 )
 
-// sourcePause is how long a source that failed rests before it is run again.
+// sourcePause is how long after it failed a source is run again.
 const sourcePause = 5 * time.Second
 
 // watchers run the sources of the configuration in force.
@@ -43,7 +43,7 @@ func newWatchers(emit func(netwatch.Event) error, report func(netwatch.Entry), e
 	return &watchers{emit: emit, report: report, env: env}
 }
 
-// set runs the sources wanted. One whose settings are as before goes on
+// set runs the sources that are wanted. One whose settings are as before goes on
 // undisturbed; the others are stopped and started.
 func (ws *watchers) set(wanted []config.Source) {
 	ws.mu.Lock()
@@ -71,7 +71,7 @@ func containsSource(all []config.Source, s config.Source) bool {
 	return false
 }
 
-// running is the watcher of s among those kept, or a new one.
+// running finds the watcher of s among those kept, or makes a new one.
 func (ws *watchers) running(kept []*watcher, s config.Source) *watcher {
 	for _, w := range kept {
 		if reflect.DeepEqual(w.Source, s) {
@@ -84,7 +84,8 @@ func (ws *watchers) running(kept []*watcher, s config.Source) *watcher {
 	return w
 }
 
-// run runs the source until ctx is done, and again after a pause when it fails.
+// run runs the source until ctx is done. If the source fails, it runs it again after
+// a pause.
 func (w *watcher) run(ctx context.Context, emit func(netwatch.Event) error, report func(netwatch.Entry)) {
 	defer close(w.done)
 	for ctx.Err() == nil {
@@ -152,8 +153,7 @@ func (ws *watchers) probers(name string) []netwatch.Prober {
 	return asked
 }
 
-// joined is one result for several: failed if one failed, else changed if one
-// changed.
+// joined is one result for several: Failed if one of them is, else Changed if one is.
 func joined(results []netwatch.Result) netwatch.Result {
 	all := netwatch.Result{Outcome: netwatch.Unchanged}
 	var details []string
@@ -172,7 +172,7 @@ func joined(results []netwatch.Result) netwatch.Result {
 	return all
 }
 
-// A troubled source can say what it cannot find out, although it watches.
+// A troubled source can say what it cannot find out although it watches.
 type troubled interface{ Trouble() error }
 
 // status is every source, in the order of the configuration.

@@ -10,13 +10,13 @@ import (
 	"netwatch"
 )
 
-// hungAfter is how long a write of the state or a look of a source may take
-// before it counts as hung: twice the longest that a STUN server may be waited
-// for, and far longer than a slow card takes to sync a small file.
+// hungAfter is how long a write of the state or a look of a source may take before it
+// counts as hung. That is twice the longest time that a STUN server may be waited
+// for, and far longer than a slow card takes to write a small file.
 const hungAfter = time.Minute
 
-// watchdog ticks twice as often as systemd's watchdog wants to be fed
-// (WatchdogSec=, systemd.service(5)), and never where there is none.
+// watchdog ticks twice as often as the watchdog of systemd wants to be fed
+// (WatchdogSec=, systemd.service(5)). It never ticks if there is none.
 func watchdog() (<-chan time.Time, error) {
 	within, err := systemd.SdWatchdogEnabled(false)
 	if err != nil {
@@ -28,11 +28,10 @@ func watchdog() (<-chan time.Time, error) {
 	return time.Tick(within / 2), nil
 }
 
-// feed tells systemd's watchdog that netwatch is alive, if it is. It is called
-// where signals are served, so that this must be alive too. A lock that is held
-// for ever keeps it from returning, which tells as much: systemd then ends
-// netwatch with SIGABRT, upon which Go writes all stacks to the log, and starts
-// it again.
+// feed tells the watchdog of systemd that netwatch is alive, if it is. The goroutine
+// that serves signals calls it, which therefore must be alive too. If a lock is held
+// for ever, feed does not return: then systemd ends netwatch with SIGABRT, on which
+// Go writes all stacks to the log, and starts it again.
 func (d *Daemon) feed() {
 	err := d.hung()
 	if err == nil {
@@ -44,8 +43,8 @@ func (d *Daemon) feed() {
 			"if it comes again, look at the disk and at what the step does"))
 }
 
-// hung says which of the parts that must be alive is not: the runs of rules, the
-// state, or a source; or nil.
+// hung says which part is not alive that must be: the runs of rules, the state, or a
+// source. It returns nil if all are.
 func (d *Daemon) hung() error {
 	errs := []error{d.rules.Hung()}
 	if overdue(d.store.Writing()) {
@@ -54,17 +53,17 @@ func (d *Daemon) hung() error {
 	return errors.Join(append(errs, d.watch.hung()...)...)
 }
 
-// overdue says that what began then takes too long; the zero time is nothing.
+// overdue says whether something that began at that time takes too long. Zero is
+// nothing.
 func overdue(since time.Time) bool {
 	return !since.IsZero() && time.Since(since) > hungAfter
 }
 
-// A looking source can say since when it has been at the look that it is at, or
-// the zero time while it waits for the next one. One that cannot say counts as
-// alive until its Run returns.
+// A looking source can say since when it has been looking, or zero while it waits. A
+// source that cannot say counts as alive until its Run returns.
 type looking interface{ Looking() (since time.Time) }
 
-// hung lists the sources that do not come to the end of a look.
+// hung lists the sources that have been looking for too long.
 func (ws *watchers) hung() (errs []error) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()

@@ -137,7 +137,8 @@ func (s *stage) play(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	fmt.Println("\nThat was all; nothing is left behind. `make lab-demo` (root, Debian) shows it with systemd, coturn and a router.")
+	fmt.Println("\nThat was all; nothing is left behind. `make lab-demo` (root, Debian) shows it with systemd, " +
+		"coturn and a router.")
 	return nil
 }
 
@@ -164,11 +165,12 @@ func (s *stage) change(ctx context.Context) error {
 
 // lie has one server of three say something else.
 func (s *stage) lie(ctx context.Context) error {
-	fmt.Printf("\n3. One server of the three lies: %s. It is asked, the others are, and they do not agree with it:\n\n", lie)
+	fmt.Printf("\n3. One server of the three lies: %s. It is asked, the others are, and they do not agree with it:\n\n",
+		lie)
 	s.servers[0].Set(lie)
 	asked := s.servers[0].Requests()
 	deadline := time.Now().Add(patience)
-	for s.servers[0].Requests() < asked+2 { // the second time, the first answer has been dealt with
+	for s.servers[0].Requests() < asked+2 { // The second time, the first answer has been dealt with
 		if ctx.Err() != nil || time.Now().After(deadline) {
 			return errors.New("the lying server was not asked")
 		}
@@ -232,7 +234,7 @@ func (s *stage) follow(ctx context.Context) error {
 		return err
 	}
 	entries := make(chan netwatch.Entry)
-	go read(ctx, out, entries) // ends with the daemon, and with it the pipe
+	go read(ctx, out, entries) // Ends with the daemon, and with it the pipe
 	s.entries = entries
 	return nil
 }

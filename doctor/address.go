@@ -116,7 +116,7 @@ func judgeExternal(text []byte, r servers.Rotation) Finding {
 		return wrong(Problem, file, err)
 	}
 	if len(bytes.TrimSpace(text)) == 0 {
-		text = nil // a server has words of its own for an empty file
+		text = nil // A server has words of its own for an empty file
 	}
 	want, err := server.Rewrite(text, r.Wanted())
 	is, public := addresses(server.Advertised(text)), addresses(slices.Collect(maps.Values(r.Public)))
@@ -153,7 +153,7 @@ func checkDomains(ctx context.Context, s *scene) (found []Finding) {
 		for _, domain := range t.Domains {
 			all, err := net.DefaultResolver.LookupNetIP(ctx, "ip", domain)
 			if missing := new(net.DNSError); errors.As(err, &missing) && missing.IsNotFound && len(t.Domains) > 1 {
-				continue // a realm need not be a host
+				continue // A realm need not be a host
 			}
 			f := judgeDomain(domain, all, err, known)
 			if !slices.Contains(found, f) {

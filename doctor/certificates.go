@@ -14,9 +14,9 @@ import (
 // YunoHost does so 15 days before, certbot 30.
 const certSoon = 7 * 24 * time.Hour
 
-// checkCertificates looks at the certificates that are watched or served: whether
-// they last, and their keys fit. coturn starts without TLS, and does not say so,
-// where they do not (measured).
+// checkCertificates looks whether the certificates that are watched or served are
+// still good for a while, and fit their keys. If they do not, coturn starts without
+// TLS and does not say so (measured).
 func checkCertificates(_ context.Context, s *scene) (found []Finding) {
 	var all []machine.Certificate
 	for _, source := range s.cfg.Sources {

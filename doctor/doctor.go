@@ -1,7 +1,7 @@
-// Package doctor looks whether the whole chain holds as it stands, from the STUN
-// servers over what the configuration names to what a caller of coturn gets, and
-// changes nothing. One file has the checks of one kind of thing; doctor.go has the
-// table of all and makes them.
+// Package doctor looks whether the whole chain holds as it stands: from the STUN
+// servers, over what the configuration names, to what a caller of coturn gets. It
+// changes nothing. Each kind of thing has a file with its checks; doctor.go has the
+// table of all checks, and makes them.
 package doctor
 
 import (
@@ -57,7 +57,7 @@ type Doctor struct {
 	// Daemon asks the daemon how it stands; the error says why it cannot.
 	Daemon func(ctx context.Context) (control.Status, error)
 	// Files is the helper.
-	Files actions.Rewriter
+	Files actions.Helper
 }
 
 // checkTime is the deadline of each check, and addressTime that of what several
@@ -147,7 +147,7 @@ func (s *scene) make(ctx context.Context, c check) []Finding {
 		return []Finding{{Unknown, c.name, "not looked at without a configuration", ""}}
 	}
 	if c.configured {
-		s.told() // within a deadline of its own, not out of theirs who need it
+		s.told() // Within a deadline of its own, not out of theirs who need it
 	}
 	ctx, cancel := context.WithTimeout(ctx, checkTime)
 	defer cancel()

@@ -56,7 +56,7 @@ func TestJudgeServers(t *testing.T) {
 		said   []sources.Answer
 		some   bool
 		levels []Level
-		words  string // of the last
+		words  string // Of the last
 	}{
 		{"all agree", said("203.0.113.1", "203.0.113.1", "203.0.113.1"), true, []Level{OK}, "said by 3 of 3"},
 		{"one is silent", said("203.0.113.1", "", "203.0.113.1"), true, []Level{OK}, "said by 2 of 3"},
@@ -129,9 +129,15 @@ func TestJudgeDomain(t *testing.T) {
 }
 
 func TestJudgeUnit(t *testing.T) {
-	wants(t, "runs", judgeUnit("u", systemd.UnitLook{State: "active (running)", Running: true, File: "enabled", Limit: "5 starts in 10s"}), OK, "5 starts in 10s")
+	wants(t, "runs", judgeUnit("u", systemd.UnitLook{
+		State: "active (running)", Running: true, File: "enabled",
+		Limit: "5 starts in 10s",
+	}), OK, "5 starts in 10s")
 	wants(t, "dead", judgeUnit("u", systemd.UnitLook{State: "failed (failed)"}), Problem, "failed")
-	wants(t, "at its limit", judgeUnit("u", systemd.UnitLook{State: "failed (failed)", AtLimit: true, Limit: "5 starts in 10s"}), Problem, "more often than 5 starts in 10s")
+	wants(t, "at its limit", judgeUnit("u", systemd.UnitLook{
+		State: "failed (failed)", AtLimit: true,
+		Limit: "5 starts in 10s",
+	}), Problem, "more often than 5 starts in 10s")
 	wants(t, "disabled", judgeUnit("u", systemd.UnitLook{Running: true, File: "disabled"}), Warning, "next boot")
 	wants(t, "static", judgeUnit("u", systemd.UnitLook{Running: true, File: "static"}), OK, "")
 }

@@ -12,16 +12,17 @@ import (
 )
 
 const (
-	// hopCount is how many routers are asked for: a NAT of a provider is nearer.
+	// hopCount is how many routers are asked for: the NAT of a provider is among the
+	// nearest.
 	hopCount = 4
 	// hopTime is how long a router may take to complain.
 	hopTime = time.Second
 )
 
 // hops are the first routers on the way to an IPv4 address, the nearest first,
-// invalid where one keeps silent. Each is made to complain about a packet that may
-// not go further; the kernel gives the complaint to whoever sent it, privileges or
-// none (ip(7), IP_RECVERR).
+// invalid where one keeps silent. For each it sends a packet that may go only so far,
+// about which the router complains. The kernel gives the complaint to the sender, who
+// needs no privileges (ip(7), IP_RECVERR).
 func hops(ctx context.Context, to netip.AddrPort) []netip.Addr {
 	all := make([]netip.Addr, hopCount)
 	if !to.Addr().Is4() {
@@ -60,8 +61,8 @@ func hop(ctx context.Context, to netip.AddrPort, n int) netip.Addr {
 	return offender(oob[:n])
 }
 
-// complained waits for an error of a socket. Signals, which Go's runtime sends to
-// itself, interrupt the waiting.
+// complained waits for an error on a socket, and says whether one came. Signals
+// interrupt the wait; Go's runtime sends some to itself.
 func complained(ctx context.Context, fd int) bool {
 	end := time.Now().Add(hopTime)
 	if deadline, ok := ctx.Deadline(); ok && deadline.Before(end) {
@@ -76,11 +77,11 @@ func complained(ctx context.Context, fd int) bool {
 	}
 }
 
-// extendedErr is how long struct sock_extended_err is; the address of who
+// extendedErr is the size of struct sock_extended_err. The address of whoever
 // complained follows it (linux/errqueue.h).
 const extendedErr = 16
 
-// offender is who complained, out of the control messages of an error.
+// offender reads from the control messages of an error who complained.
 func offender(oob []byte) netip.Addr {
 	messages, err := unix.ParseSocketControlMessage(oob)
 	if err != nil {

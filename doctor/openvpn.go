@@ -10,7 +10,7 @@ import (
 	"netwatch/machine"
 )
 
-// checkVPN looks whether OpenVPN tells what happens to its tunnels.
+// checkVPN looks whether OpenVPN tells netwatch what happens to its tunnels.
 func checkVPN(_ context.Context, s *scene) (found []Finding) {
 	wanted := s.cfg != nil && s.waitsFor(netwatch.VPNChanged)
 	for _, v := range s.found.VPNs {
@@ -19,7 +19,7 @@ func checkVPN(_ context.Context, s *scene) (found []Finding) {
 	return found
 }
 
-// waitsFor says whether a rule is on an event.
+// waitsFor says whether any rule is on an event.
 func (s *scene) waitsFor(event string) bool {
 	for _, r := range s.cfg.Rules {
 		if slices.Contains(r.On, event) {

@@ -74,7 +74,7 @@ func checkPermissions(ctx context.Context, s *scene) []Finding {
 		return []Finding{{Unknown, what, fmt.Sprintf("the daemon, process %d, is not seen from here", d.PID), ""}}
 	}
 	switch {
-	case info.Sys().(*syscall.Stat_t).Uid == 0: // it is one on Linux
+	case info.Sys().(*syscall.Stat_t).Uid == 0: // It is one on Linux
 		return []Finding{{OK, what, "the daemon is root, and needs none", ""}}
 	case os.Geteuid() != 0:
 		return []Finding{{Unknown, what, "only root may ask polkit about others", "run netwatch doctor as root"}}
@@ -102,7 +102,7 @@ func (s *scene) checkHelper(ctx context.Context) (found []Finding) {
 		if len(known) == 0 {
 			continue
 		}
-		refuse := func(netwatch.Rewrite) error { return errAsked }
+		refuse := func(netwatch.Replacement) error { return errAsked }
 		result, asked := s.Files.Rotate(ctx, r.To(known, netwatch.OwnAddress), refuse)
 		switch {
 		case !asked:

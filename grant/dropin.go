@@ -50,7 +50,7 @@ func opened(file string) []string {
 	case errors.Is(err, fs.ErrNotExist):
 		return []string{named}
 	case err != nil:
-		return nil // what is no way to a file is not to be mounted either, and the step says why
+		return nil // What is no way to a file is not to be mounted either, and the step says why
 	case whole:
 		return []string{named, dir}
 	}

@@ -1,6 +1,7 @@
-// Package grant gives the daemon's user what a configuration needs, and nothing more:
-// rules for polkit, what the helper may rewrite, and files that he may read. All that
-// the configuration does not need is taken back.
+// Package grant gives the daemon's user what a configuration needs and nothing more:
+// rules for polkit, what the helper may rewrite, and files that he may read. It takes
+// back everything that the configuration does not need. It is run by root, not by the
+// daemon.
 package grant
 
 import (

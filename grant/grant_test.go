@@ -74,7 +74,8 @@ func TestHelperDropIn(t *testing.T) {
 	want := `[Service]
 ReadWritePaths="-/nowhere/\"%%i\"\\"
 ReadWritePaths="-DIR"
-Environment="NETWATCH_GRANTED={\"granted\":[{\"server\":\"coturn\",\"file\":\"DIR/x.conf\",\"private\":\"keep\",\"readers\":[` +
+Environment="NETWATCH_GRANTED={\"granted\":[` +
+		`{\"server\":\"coturn\",\"file\":\"DIR/x.conf\",\"private\":\"keep\",\"readers\":[` +
 		`{\"unit\":\"x.service\",\"user\":\"turnserver\",\"groups\":[\"ssl-cert\"]}]},` +
 		`{\"server\":\"coturn\",\"file\":\"/nowhere/\\\"%%i\\\"\\\\/y\",\"private\":\"keep\"}],\"accept\":[\"127.0.0.0/8\"]}"
 `
@@ -91,7 +92,10 @@ func TestHelperDropInPlain(t *testing.T) {
 		if out, err := helperDropIn([]rotationGrant{{dirs: []string{"/" + text}}}, nil); err == nil {
 			t.Errorf("directory %+q: it is\n%q", text, out)
 		}
-		out, err := helperDropIn([]rotationGrant{{Grant: helper.Grant{Target: servers.Target{File: text}, Readers: []access.Reader{{User: text}}}}}, nil)
+		out, err := helperDropIn([]rotationGrant{{Grant: helper.Grant{
+			Target:  servers.Target{File: text},
+			Readers: []access.Reader{{User: text}},
+		}}}, nil)
 		lines := strings.Split(strings.TrimSuffix(out, "\n"), "\n")
 		if err == nil && (len(lines) != 3 || netwatch.CheckPlain(lines[2]) != nil) {
 			t.Errorf("%+q: it is\n%q", text, out)

@@ -95,7 +95,7 @@ func closed(user access.User, file string) []error {
 func elsewhere(file string) error {
 	w, err := access.Walk(file)
 	if err != nil {
-		return nil // the step says so
+		return nil // The step says so
 	}
 	defer w.Close()
 	if w.LedByRoot() || w.Place() == file {

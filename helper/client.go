@@ -18,12 +18,12 @@ import (
 	"netwatch/servers"
 )
 
-// spareTime is how long a connection is kept for a rotation that was likely: the
-// run may have to wait for the one before it, and the helper waits longer.
+// spareTime is how long to keep a connection for a rotation that is likely: its run
+// may have to wait for another. The helper waits longer.
 const spareTime = 10 * time.Second
 
-// answerTime is how long a helper is waited for: longer than it takes at most, but
-// where somebody has the kernel keep it for ever.
+// answerTime is how long to wait for a helper. A helper takes less, unless somebody
+// makes the kernel hold it up for ever.
 const answerTime = maxTime + 5*time.Second
 
 // A Client asks the helper behind a socket.
@@ -35,17 +35,17 @@ type Client struct {
 	spares []net.Conn // to helpers that have been asked nothing yet
 }
 
-// Prepare connects, so that systemd starts a helper: to start takes it ten times
-// as long as to rewrite a file.
+// Prepare connects, so that systemd starts a helper now: the start takes ten times as
+// long as rewriting a file.
 func (c *Client) Prepare() {
-	conn, err := net.Dial("unix", c.Socket) // which waits for nobody
+	conn, err := net.Dial("unix", c.Socket) // Which waits for nobody
 	if err != nil {
 		return // Rotate will say why
 	}
 	c.keep(conn)
 }
 
-// keep keeps a spare connection for as long as it may be of use.
+// keep holds a spare connection until it is taken, or for spareTime.
 func (c *Client) keep(conn net.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -57,8 +57,8 @@ func (c *Client) keep(conn net.Conn) {
 	})
 }
 
-// take takes a connection out of the spare ones, or any when it is nil. It
-// returns nil when there is none.
+// take removes a connection from the spare ones, or any of them if conn is nil, and
+// returns it; or nil if there is none.
 func (c *Client) take(conn net.Conn) net.Conn {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -71,10 +71,11 @@ func (c *Client) take(conn net.Conn) net.Conn {
 	return nil
 }
 
-// Rotate has the helper do a rotation. There is nobody to ask when there is no socket,
-// or it is not for this user: netwatch is then run by hand, or without helper.
+// Rotate has the helper do a rotation. It returns false if there is no socket, or
+// this user may not connect to it: netwatch is then run by hand, or without the
+// helper.
 func (c *Client) Rotate(
-	ctx context.Context, what servers.Rotation, changing func(netwatch.Rewrite) error,
+	ctx context.Context, what servers.Rotation, changing func(netwatch.Replacement) error,
 ) (netwatch.Result, bool) {
 	ctx, cancel := context.WithTimeoutCause(ctx, answerTime, errors.New("it does not answer"))
 	defer cancel()
@@ -107,12 +108,16 @@ func (c *Client) Rotate(
 
 func unanswered(q request, err error) netwatch.Result {
 	err = fmt.Errorf("waiting for the helper to rewrite %s: %w", q.File, err)
-	return netwatch.Failure(netwatch.WithHint(err, "see journalctl -u 'netwatch-file@*' for why; one that nothing ends is "+
-		"kept in the directory of the file by somebody who may read it: fuser -v on that says who"))
+	return netwatch.Failure(netwatch.WithHint(err,
+		"see journalctl -u 'netwatch-file@*' for why; "+
+			"one that nothing ends is kept in the directory of the file by somebody who may read it: "+
+			"fuser -v on that says who"))
 }
 
 // converse asks over a connection, and closes it.
-func converse(ctx context.Context, conn net.Conn, q request, changing func(netwatch.Rewrite) error) (netwatch.Result, error) {
+func converse(ctx context.Context, conn net.Conn, q request,
+	changing func(netwatch.Replacement) error,
+) (netwatch.Result, error) {
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
 	result, err := talk(conn, q, changing)
@@ -122,8 +127,8 @@ func converse(ctx context.Context, conn net.Conn, q request, changing func(netwa
 	return result, err
 }
 
-// ask is the request for a rotation. An own address that the helper would refuse
-// is left out: most files do not need one.
+// ask makes the request for a rotation. It leaves out an own address that the helper
+// would refuse: most files need none.
 func ask(r servers.Rotation) request {
 	q := request{Target: r.Target, Public: r.Public, Own: map[netwatch.Family]netip.Addr{}}
 	for _, family := range netwatch.Families {
@@ -134,9 +139,9 @@ func ask(r servers.Rotation) request {
 	return q
 }
 
-// talk is the conversation. An error is one of the conversation itself; what
-// the helper could not do is a Result.
-func talk(conn io.ReadWriter, q request, changing func(netwatch.Rewrite) error) (netwatch.Result, error) {
+// talk sends the request and reads until the result. An error is one of the
+// conversation; what the helper could not do is in the Result.
+func talk(conn io.ReadWriter, q request, changing func(netwatch.Replacement) error) (netwatch.Result, error) {
 	in, out := json.NewDecoder(conn), json.NewEncoder(conn)
 	if err := out.Encode(q); err != nil {
 		return netwatch.Result{}, err
@@ -162,8 +167,8 @@ func talk(conn io.ReadWriter, q request, changing func(netwatch.Rewrite) error) 
 	}
 }
 
-// maxText is how much of a text is kept, in bytes: there are names in it that
-// strangers chose, and it is remembered.
+// maxText is how many bytes of a text are kept. Texts have names in them that
+// strangers chose, and are remembered.
 const maxText = 2 << 10
 
 func bounded(text string) string {
@@ -173,7 +178,7 @@ func bounded(text string) string {
 	return strings.ToValidUTF8(text[:maxText], "") + "…"
 }
 
-// result is what the answer says.
+// result makes a Result of an answer.
 func (a answer) result() netwatch.Result {
 	if a.Outcome != netwatch.Failed {
 		return netwatch.Result{Outcome: a.Outcome, Detail: a.Detail}

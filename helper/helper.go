@@ -1,7 +1,8 @@
-// Package helper lets a daemon that may not write a server's configuration have
-// it written by a process of root's that never talks to the network. The daemon
-// (client.go) says which file and which addresses; the helper (server.go), which
-// systemd starts for each connection, checks everything again.
+// Package helper lets a daemon that may not write a server's configuration have it
+// written by a process of root's. That process never talks to the network or the bus,
+// and knows nothing of rules. The daemon (client.go) says which file and which
+// addresses; the helper (server.go), which systemd starts for each connection, checks
+// everything again.
 //
 // On the connection each message is one JSON object:
 //
@@ -10,9 +11,9 @@
 //	daemon  {"go": true}
 //	helper  {"outcome": "changed", "detail": TEXT}
 //
-// The two in the middle are left out when nothing is to change, and come again
-// when somebody else rewrote the file meanwhile. The helper changes nothing
-// before it has read go, so that the daemon can note on disk what will be.
+// The two in the middle are left out when nothing is to change, and come again when
+// somebody else rewrote the file meanwhile. The helper changes nothing before it has
+// read go, so that the daemon can note on disk what will be.
 package helper
 
 import (
@@ -32,28 +33,29 @@ type request struct {
 	servers.Target
 	// Public are the addresses to write.
 	Public map[netwatch.Family]netip.Addr `json:"public"`
-	// Own are the machine's own addresses: the helper has no network to look at.
+	// Own are this machine's own addresses: the helper has no network in which to look
+	// for them.
 	Own map[netwatch.Family]netip.Addr `json:"own,omitempty"`
 }
 
-// A permit lets a change happen.
+// A permit is what the daemon answers to a change that is to come.
 type permit struct {
 	Go bool `json:"go"`
 }
 
-// An answer is every message of the helper: a change or a result.
+// An answer is each message of the helper: what it is about to change, or its result.
 type answer struct {
-	Changing *netwatch.Rewrite `json:"changing,omitempty"`
-	Outcome  netwatch.Outcome  `json:"outcome,omitempty"`
-	Detail   string            `json:"detail,omitempty"`
-	Error    string            `json:"error,omitempty"`
-	Hint     string            `json:"hint,omitempty"`
+	Changing *netwatch.Replacement `json:"changing,omitempty"`
+	Outcome  netwatch.Outcome      `json:"outcome,omitempty"`
+	Detail   string                `json:"detail,omitempty"`
+	Error    string                `json:"error,omitempty"`
+	Hint     string                `json:"hint,omitempty"`
 }
 
-// checkOwn says why a cannot be this machine's own address, which the helper
-// cannot see for itself: it is the public one, or one that hosts behind NAT
-// have. Hosts with IPv6 have global ones, so where no public one is known it can
-// be any.
+// checkOwn says why a cannot be this machine's own address, which the helper cannot
+// see for itself. It must be the public address, or one that hosts behind NAT have.
+// Hosts with IPv6 have global ones, so if no public IPv6 address is known it may be
+// any.
 func checkOwn(family netwatch.Family, a, public netip.Addr, accept []netip.Prefix) error {
 	if !a.IsValid() || netwatch.FamilyOf(a) != family || a.Is4In6() || a.Zone() != "" {
 		return fmt.Errorf("%q is not an %s address of a machine", a, family)

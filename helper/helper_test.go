@@ -73,8 +73,8 @@ func wantFile(t *testing.T, file, want string) {
 // The change is announced, with what will be, before it happens.
 func TestRotate(t *testing.T) {
 	c, file, ends := serve(t)
-	var told netwatch.Rewrite
-	changing := func(w netwatch.Rewrite) error {
+	var told netwatch.Replacement
+	changing := func(w netwatch.Replacement) error {
 		told = w
 		wantFile(t, file, before)
 		return nil
@@ -84,13 +84,16 @@ func TestRotate(t *testing.T) {
 		t.Errorf("%v %+v", asked, got)
 	}
 	wantFile(t, file, after)
-	want := netwatch.Rewrite{Place: file, From: netwatch.Fingerprint([]byte(before)), To: netwatch.Fingerprint([]byte(after))}
+	want := netwatch.Replacement{
+		Place: file, From: netwatch.Fingerprint([]byte(before)),
+		To: netwatch.Fingerprint([]byte(after)),
+	}
 	if told != want {
 		t.Errorf("announced was %+v, want %+v", told, want)
 	}
-	told = netwatch.Rewrite{}
+	told = netwatch.Replacement{}
 	got, asked = c.Rotate(t.Context(), rotation(file), changing)
-	if !asked || got.Outcome != netwatch.Unchanged || told != (netwatch.Rewrite{}) {
+	if !asked || got.Outcome != netwatch.Unchanged || told != (netwatch.Replacement{}) {
 		t.Errorf("the second time: %v %+v %v", asked, got, told)
 	}
 	if err := errors.Join(<-ends, <-ends); err != nil {
@@ -104,7 +107,7 @@ func TestPrepare(t *testing.T) {
 	c, file, ends := serve(t)
 	c.Prepare()
 	socket := c.Socket
-	c.Socket = filepath.Join(t.TempDir(), "none") // nobody else can be asked
+	c.Socket = filepath.Join(t.TempDir(), "none") // Nobody else can be asked
 	if got, asked := c.Rotate(t.Context(), rotation(file), nil); !asked || got.Outcome != netwatch.Changed {
 		t.Errorf("%v %+v", asked, got)
 	}
@@ -151,7 +154,8 @@ func TestPreparedSilence(t *testing.T) {
 	c := &Client{Socket: "/none", spares: []net.Conn{end}}
 	ctx, cancel := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, errors.New("it is over"))
 	defer cancel()
-	if got, asked := c.Rotate(ctx, rotation("/x"), nil); !asked || got.Outcome != netwatch.Failed || !strings.Contains(got.Err.Error(), "it is over") {
+	if got, asked := c.Rotate(ctx, rotation("/x"), nil); !asked || got.Outcome != netwatch.Failed ||
+		!strings.Contains(got.Err.Error(), "it is over") {
 		t.Errorf("%v %+v", asked, got)
 	}
 }
@@ -167,7 +171,7 @@ func TestPreparedInVain(t *testing.T) {
 		t.Error(err)
 	}
 	wantFile(t, file, before)
-	(&Client{Socket: filepath.Join(t.TempDir(), "none")}).Prepare() // nobody is there
+	(&Client{Socket: filepath.Join(t.TempDir(), "none")}).Prepare() // Nobody is there
 }
 
 // Blanks alone are no request, and are refused as one.
@@ -199,7 +203,7 @@ func TestSpareTime(t *testing.T) {
 		second, _ := net.Pipe()
 		c.keep(second)
 		<-time.After(2 * time.Second)
-		_ = other.SetReadDeadline(time.Now().Add(time.Second)) // a pipe takes any
+		_ = other.SetReadDeadline(time.Now().Add(time.Second)) // A pipe takes any
 		if _, err := other.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 			t.Errorf("after its time, it is not closed: %v", err)
 		}
@@ -216,7 +220,8 @@ func TestSpareTime(t *testing.T) {
 // What cannot be noted does not happen, and the reason is the daemon's own.
 func TestRotateNotNoted(t *testing.T) {
 	c, file, ends := serve(t)
-	got, _ := c.Rotate(t.Context(), rotation(file), func(netwatch.Rewrite) error { return errors.New("the disk is full") })
+	got, _ := c.Rotate(t.Context(), rotation(file),
+		func(netwatch.Replacement) error { return errors.New("the disk is full") })
 	if got.Outcome != netwatch.Failed || !strings.Contains(got.Err.Error(), "the disk is full") {
 		t.Errorf("%+v", got)
 	}
@@ -232,7 +237,8 @@ func TestRotateNotGranted(t *testing.T) {
 	other := rotation(file)
 	other.Private = servers.PrivateAuto
 	got, asked := c.Rotate(t.Context(), other, nil)
-	if !asked || got.Outcome != netwatch.Failed || !strings.Contains(got.Err.Error(), "was granted") || !strings.Contains(netwatch.Hint(got.Err), "netwatch grant") {
+	if !asked || got.Outcome != netwatch.Failed || !strings.Contains(got.Err.Error(), "was granted") ||
+		!strings.Contains(netwatch.Hint(got.Err), "netwatch grant") {
 		t.Errorf("%v %+v", asked, got)
 	}
 	wantFile(t, file, before)
@@ -320,9 +326,13 @@ func TestCheckOwn(t *testing.T) {
 }
 
 func TestServerText(t *testing.T) {
-	s := Server{Granted: []Grant{{Target: target(`/etc/a "b" %i\c`)}}, Accept: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
+	s := Server{
+		Granted: []Grant{{Target: target(`/etc/a "b" %i\c`)}},
+		Accept:  []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
+	}
 	again, err := ParseServer(s.String())
-	if err != nil || again.String() != s.String() || len(again.Granted) != 1 || !reflect.DeepEqual(again.Granted, s.Granted) || again.Accept[0] != s.Accept[0] {
+	if err != nil || again.String() != s.String() || len(again.Granted) != 1 ||
+		!reflect.DeepEqual(again.Granted, s.Granted) || again.Accept[0] != s.Accept[0] {
 		t.Errorf("%v becomes %v %v", s, again, err)
 	}
 	if s, err := ParseServer(""); err != nil || len(s.Granted) != 0 {

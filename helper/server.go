@@ -31,10 +31,10 @@ const (
 	maxTime = 30 * time.Second
 )
 
-// Environment is the variable in which the helper gets a Server as text.
+// Environment is the environment variable that holds the Server as text.
 const Environment = "NETWATCH_GRANTED"
 
-// A Server is the helper.
+// A Server is the helper, and what it may do.
 type Server struct {
 	// Granted are the rotations that may be asked for.
 	Granted []Grant `json:"granted"`
@@ -55,8 +55,7 @@ func (s Server) String() string {
 	return string(text)
 }
 
-// ParseServer takes what String gives. An empty text is a server to which
-// nothing is granted.
+// ParseServer takes what String gives. An empty text is a server that may do nothing.
 func ParseServer(text string) (s Server, err error) {
 	if text == "" {
 		return s, nil
@@ -67,8 +66,8 @@ func ParseServer(text string) (s Server, err error) {
 	return s, nil
 }
 
-// Serve answers the one request of a connection, if there is one, and closes it.
-// The error is also what the other end was told, and says who that was.
+// Serve answers the one request of a connection, if there is one, and closes it. The
+// error says who was at the other end, and what he was told.
 func (s Server) Serve(ctx context.Context, conn *net.UnixConn) error {
 	ctx, cancel := context.WithTimeout(ctx, maxTime)
 	defer cancel()
@@ -84,7 +83,7 @@ func (s Server) Serve(ctx context.Context, conn *net.UnixConn) error {
 	var result netwatch.Result
 	if err == nil {
 		if _, end := text.Peek(1); errors.Is(end, io.EOF) {
-			return nil // there was no request: a daemon has helpers start in advance
+			return nil // There was no request: a daemon has helpers start in advance
 		}
 		result, err = s.answer(ctx, in, out)
 	}
@@ -99,11 +98,12 @@ func (s Server) Serve(ctx context.Context, conn *net.UnixConn) error {
 	return errors.Join(err, out.Encode(a))
 }
 
-// checkPeer refuses all but root, the daemon's user, and the helper's own.
+// checkPeer refuses everybody but root, the daemon's user and the helper's own.
 func checkPeer(conn *net.UnixConn) (uid uint32, err error) {
 	peer, err := access.PeerOf(conn)
 	if err == nil && !mayAsk(peer.UID) {
-		err = netwatch.WithHint(fmt.Errorf("user %d may not have files rewritten", peer.UID), "only root and the user "+User+" may")
+		err = netwatch.WithHint(fmt.Errorf("user %d may not have files rewritten", peer.UID),
+			"only root and the user "+User+" may")
 	}
 	return peer.UID, err
 }
@@ -133,7 +133,7 @@ func (s Server) answer(ctx context.Context, in *json.Decoder, out *json.Encoder)
 	return r.Do(ctx, ready(in, out)), nil
 }
 
-// check is what is granted of a request, or says why it is refused.
+// check returns the grant by which a request may be done, or says why it is refused.
 func (s Server) check(q request) (Grant, error) {
 	g, err := s.granted(q)
 	if err != nil {
@@ -158,20 +158,22 @@ func (s Server) check(q request) (Grant, error) {
 	return g, nil
 }
 
-// granted is the grant by which the file may be rewritten so.
+// granted finds the grant for exactly what is asked for.
 func (s Server) granted(q request) (Grant, error) {
 	for _, g := range s.Granted {
 		if g.Target == q.Target {
 			return g, nil
 		}
 	}
-	return Grant{}, netwatch.WithHint(errors.New("no step `rotate "+q.Server+"` with this file and these options was granted"),
+	return Grant{}, netwatch.WithHint(errors.New(
+		"no step `rotate "+q.Server+"` with this file and these options was granted"),
 		"if the configuration names it, netwatch grant grants it; systemctl reload netwatch does both")
 }
 
-// ready tells the other end what is about to change and waits until it says go.
-func ready(in *json.Decoder, out *json.Encoder) func(netwatch.Rewrite) error {
-	return func(w netwatch.Rewrite) error {
+// ready returns what is called before a change: it tells the other end what is about
+// to change, and waits until that says go.
+func ready(in *json.Decoder, out *json.Encoder) func(netwatch.Replacement) error {
+	return func(w netwatch.Replacement) error {
 		if err := out.Encode(answer{Changing: &w}); err != nil {
 			return err
 		}

@@ -16,8 +16,8 @@ import (
 // ErrDraining is why nothing is accepted while netwatch ends.
 var ErrDraining = errors.New("netwatch is shutting down")
 
-// ErrOutdated is why an event about a file is not accepted that compares with what
-// is no longer so: its source looks again.
+// ErrOutdated says why an event about a file is refused: it compares with a content
+// that is no longer the last accepted one. Its source looks again.
 var ErrOutdated = errors.New("it compares with what is no longer so")
 
 // A Dispatcher accepts events and runs the rules that match them, each rule in a lane
@@ -26,8 +26,8 @@ var ErrOutdated = errors.New("it compares with what is no longer so")
 type Dispatcher struct {
 	store  *state.Store
 	report func(netwatch.Entry)
-	// ctx is that of all steps and notices; stop ends them when draining takes too
-	// long.
+	// ctx is the context of all steps and notices. stop ends them when draining takes
+	// too long.
 	ctx  context.Context
 	stop context.CancelCauseFunc
 	// runs counts the runs in progress, and sending the lanes that send notices.
@@ -68,10 +68,10 @@ func (d *Dispatcher) Resume() {
 	}
 }
 
-// Accept writes down an event and starts the windows of the rules that match it,
-// whose names it returns. That the disk refuses it is no error: only ErrOutdated is,
-// and that netwatch ends. Accept gives watch, which may be nil, every entry about these
-// runs until each has ended or failed; watch must not block.
+// Accept writes down an event and opens the windows of the rules that match it, whose
+// names it returns. If the disk refuses the event, that is no error: the only errors
+// are ErrOutdated and ErrDraining. watch, which may be nil, gets every entry about
+// these runs until each has ended or failed; it must not block.
 func (d *Dispatcher) Accept(ev netwatch.Event, watch func(netwatch.Entry)) ([]string, error) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -95,7 +95,10 @@ func (d *Dispatcher) Accept(ev netwatch.Event, watch func(netwatch.Entry)) ([]st
 
 // eventEntry is the line of history about an event.
 func eventEntry(ev netwatch.Event) netwatch.Entry {
-	return netwatch.Entry{Time: time.Now(), Kind: netwatch.EntryEvent, ID: ev.ID, Event: ev.Name, Source: ev.Source, Fields: ev.Fields}
+	return netwatch.Entry{
+		Time: time.Now(), Kind: netwatch.EntryEvent, ID: ev.ID, Event: ev.Name, Source: ev.Source,
+		Fields: ev.Fields,
+	}
 }
 
 // persist writes the event's runs, and the address or the file that it is about,
@@ -124,14 +127,14 @@ func (d *Dispatcher) persist(ev netwatch.Event, rules []string) error {
 	return cmp.Or(err, outdated)
 }
 
-// fileOf is the file that an event is about, if a source noticed that its content is
-// another.
+// fileOf is the file that an event is about, if a source noticed that the file has
+// another content.
 func fileOf(ev netwatch.Event) (string, bool) {
 	return ev.Fields["file"], ev.About() == netwatch.AboutFile && ev.Source != netwatch.Fired
 }
 
-// addressOf is the public address that a source found. An event fired by hand
-// asks to look again and is never a source of truth.
+// addressOf is the public address that an event tells of, if a source found it. An
+// event that is fired by hand only asks to look again: its address is not believed.
 func addressOf(ev netwatch.Event) (netwatch.Address, bool) {
 	if ev.About() != netwatch.AboutAddress || ev.Source == netwatch.Fired {
 		return netwatch.Address{}, false
@@ -140,10 +143,10 @@ func addressOf(ev netwatch.Event) (netwatch.Address, bool) {
 	return netwatch.Address{Address: a, Since: ev.Time, Confirmed: ev.Time, By: ev.By}, err == nil
 }
 
-// Match is a dry run: the rules that would run on the event now.
+// Match lists the rules that would run on the event now. It is a dry run.
 func (d *Dispatcher) Match(ev netwatch.Event) []*Rule { return d.Table().Match(ev) }
 
-// Table is the table in force.
+// Table is the table that is in force.
 func (d *Dispatcher) Table() *Table {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -173,10 +176,10 @@ func (d *Dispatcher) Swap(table *Table) {
 	d.table = table
 }
 
-// ErrNothingFailed is why there is nothing to dismiss.
+// ErrNothingFailed says why nothing can be dismissed.
 var ErrNothingFailed = errors.New("no run of this rule has failed for good")
 
-// Dismiss forgets the failure of a rule, which need no longer be in the table.
+// Dismiss forgets the failure of a rule. The rule itself may be gone from the table.
 func (d *Dispatcher) Dismiss(rule string) error {
 	failure, failed := d.store.Get().Failures[rule]
 	if !failed {
@@ -210,7 +213,7 @@ func (d *Dispatcher) orphan(rule string, r *run) {
 	}
 }
 
-// save writes what has already happened. If netwatch has ended, it cannot, and
+// save writes what has already happened. After the state is closed it cannot, and
 // reports that: at worst it is done once more after the restart.
 func (d *Dispatcher) save(change func(*state.State)) {
 	if err := d.store.Update(change); err != nil {

@@ -100,7 +100,10 @@ func gated(a netwatch.Action) netwatch.Step {
 func plain(a netwatch.Action) netwatch.Step { return netwatch.Step{Action: a, Text: "plain"} }
 
 func rule(steps ...netwatch.Step) *Rule {
-	return &Rule{Name: "r", On: []string{"x"}, Settle: DefaultSettle, Timeout: DefaultTimeout, Retry: DefaultRetry, Do: steps}
+	return &Rule{
+		Name: "r", On: []string{"x"}, Settle: DefaultSettle, Timeout: DefaultTimeout,
+		Retry: DefaultRetry, Do: steps,
+	}
 }
 
 func expect(t *testing.T, got []string, want ...string) {
@@ -187,7 +190,7 @@ func TestSettleIsNotProlonged(t *testing.T) {
 			return netwatch.Result{Outcome: netwatch.Changed}
 		}))))
 		defer b.close(t)
-		for range 10 { // one every 0.2 s, for 2 s
+		for range 10 { // One every 0.2 s, for 2 s
 			b.accept(t)
 			time.Sleep(200 * time.Millisecond)
 		}
@@ -205,13 +208,40 @@ func TestGatedStepsFollowTheGate(t *testing.T) {
 		steps []netwatch.Step
 		want  []string
 	}{
-		{"gate changed", []netwatch.Step{gate(result(netwatch.Changed)), gated(result(netwatch.Changed))}, []string{"gate: changed", "unit: changed", "r ended: changed"}},
-		{"gate did not", []netwatch.Step{gate(result(netwatch.Unchanged)), gated(result(netwatch.Changed))}, []string{"gate: unchanged", "unit: skipped", "r ended: unchanged"}},
-		{"one of two gates did", []netwatch.Step{gate(result(netwatch.Changed)), gate(result(netwatch.Unchanged)), gated(result(netwatch.Changed))}, []string{"gate: changed", "gate: unchanged", "unit: changed", "r ended: changed"}},
-		{"no gate", []netwatch.Step{plain(result(netwatch.Changed)), gated(result(netwatch.Changed))}, []string{"plain: changed", "unit: changed", "r ended: changed"}},
-		{"gate after it", []netwatch.Step{gated(result(netwatch.Changed)), gate(result(netwatch.Unchanged))}, []string{"unit: changed", "gate: unchanged", "r ended: changed"}},
-		{"always", []netwatch.Step{gate(result(netwatch.Unchanged)), plain(result(netwatch.Changed))}, []string{"gate: unchanged", "plain: changed", "r ended: changed"}},
-		{"failure stops", []netwatch.Step{gate(result(netwatch.Failed)), gated(result(netwatch.Changed))}, []string{"gate: failed", "r ended: failed"}},
+		{
+			"gate changed",
+			[]netwatch.Step{gate(result(netwatch.Changed)), gated(result(netwatch.Changed))},
+			[]string{"gate: changed", "unit: changed", "r ended: changed"},
+		},
+		{
+			"gate did not",
+			[]netwatch.Step{gate(result(netwatch.Unchanged)), gated(result(netwatch.Changed))},
+			[]string{"gate: unchanged", "unit: skipped", "r ended: unchanged"},
+		},
+		{"one of two gates did", []netwatch.Step{
+			gate(result(netwatch.Changed)), gate(result(netwatch.Unchanged)),
+			gated(result(netwatch.Changed)),
+		}, []string{"gate: changed", "gate: unchanged", "unit: changed", "r ended: changed"}},
+		{
+			"no gate",
+			[]netwatch.Step{plain(result(netwatch.Changed)), gated(result(netwatch.Changed))},
+			[]string{"plain: changed", "unit: changed", "r ended: changed"},
+		},
+		{
+			"gate after it",
+			[]netwatch.Step{gated(result(netwatch.Changed)), gate(result(netwatch.Unchanged))},
+			[]string{"unit: changed", "gate: unchanged", "r ended: changed"},
+		},
+		{
+			"always",
+			[]netwatch.Step{gate(result(netwatch.Unchanged)), plain(result(netwatch.Changed))},
+			[]string{"gate: unchanged", "plain: changed", "r ended: changed"},
+		},
+		{
+			"failure stops",
+			[]netwatch.Step{gate(result(netwatch.Failed)), gated(result(netwatch.Changed))},
+			[]string{"gate: failed", "r ended: failed"},
+		},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -232,17 +262,19 @@ func TestGatedStepsFollowTheGate(t *testing.T) {
 func TestRetry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fails := 3
-		b := open(t, t.TempDir(), rule(gate(result(netwatch.Changed)), gated(do(func(ctx context.Context, job netwatch.Job) netwatch.Result {
-			if fails--; fails >= 0 {
-				return result(netwatch.Failed)(ctx, job)
-			}
-			return netwatch.Result{Outcome: netwatch.Changed}
-		}))))
+		b := open(t, t.TempDir(), rule(gate(result(netwatch.Changed)),
+			gated(do(func(ctx context.Context, job netwatch.Job) netwatch.Result {
+				if fails--; fails >= 0 {
+					return result(netwatch.Failed)(ctx, job)
+				}
+				return netwatch.Result{Outcome: netwatch.Changed}
+			}))))
 		defer b.close(t)
 		b.accept(t)
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		expect(t, b.did(), "gate: changed", "unit: failed", "r ended: failed", "unit: failed", "r ended: failed", "unit: failed", "r ended: failed", "unit: changed", "r ended: changed")
+		expect(t, b.did(), "gate: changed", "unit: failed", "r ended: failed", "unit: failed", "r ended: failed",
+			"unit: failed", "r ended: failed", "unit: changed", "r ended: changed")
 		if n := len(b.store.Get().Runs); n != 0 {
 			t.Errorf("%d runs are still on disk", n)
 		}
@@ -272,7 +304,8 @@ func TestGivenUpIsRememberedAndMadeGood(t *testing.T) {
 		b.accept(t)
 		time.Sleep(time.Second)
 		synctest.Wait()
-		expect(t, b.did(), "gate: changed", "unit: failed", "r ended: failed", "gate: unchanged", "unit: changed", "r ended: changed")
+		expect(t, b.did(), "gate: changed", "unit: failed", "r ended: failed", "gate: unchanged", "unit: changed",
+			"r ended: changed")
 		if b.Status()[0].Failed != nil {
 			t.Error("the failure is still there")
 		}
@@ -301,7 +334,8 @@ func TestHeldRunIsReplacedByANewerEvent(t *testing.T) {
 		defer b.close(t)
 		var watched []string
 		first := netwatch.NewEvent("x", netwatch.Fired, nil)
-		if _, err := b.Accept(first, func(e netwatch.Entry) { watched = append(watched, e.Kind+" "+string(e.Outcome)) }); err != nil {
+		if _, err := b.Accept(first,
+			func(e netwatch.Entry) { watched = append(watched, e.Kind+" "+string(e.Outcome)) }); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(2 * time.Second)
@@ -311,8 +345,10 @@ func TestHeldRunIsReplacedByANewerEvent(t *testing.T) {
 		b.accept(t)
 		time.Sleep(20 * time.Second)
 		synctest.Wait()
-		expect(t, b.did(), "gate: changed", "unit: held", "r ended: held", "gate: unchanged", "unit: held", "r ended: held", "unit: changed", "r ended: changed")
-		expect(t, watched, "step changed", "step held", "run held", "step unchanged", "step held", "run held", "step changed", "run changed")
+		expect(t, b.did(), "gate: changed", "unit: held", "r ended: held", "gate: unchanged", "unit: held", "r ended: held",
+			"unit: changed", "r ended: changed")
+		expect(t, watched, "step changed", "step held", "run held", "step unchanged", "step held", "run held",
+			"step changed", "run changed")
 	})
 }
 
@@ -402,7 +438,7 @@ func TestCrashAnywhereStillRestarts(t *testing.T) {
 						if written {
 							return netwatch.Result{Outcome: netwatch.Unchanged}
 						}
-						if err := job.Changing(netwatch.Rewrite{}); err != nil {
+						if err := job.Changing(netwatch.Replacement{}); err != nil {
 							return netwatch.Failure(err)
 						}
 						at("changing")
@@ -589,7 +625,7 @@ func TestGateThatFailedMayHaveChanged(t *testing.T) {
 				return netwatch.Result{Outcome: netwatch.Unchanged}
 			}
 			tried = true
-			return netwatch.Failure(errors.Join(job.Changing(netwatch.Rewrite{}), errors.New("after the change")))
+			return netwatch.Failure(errors.Join(job.Changing(netwatch.Replacement{}), errors.New("after the change")))
 		})), gated(result(netwatch.Changed))))
 		defer b.close(t)
 		b.accept(t)
@@ -620,10 +656,11 @@ func TestFailedRunLeavesItsDutiesToANewerEvent(t *testing.T) {
 		defer b.close(t)
 		b.accept(t)
 		time.Sleep(time.Second)
-		b.accept(t) // while the unit is being restarted
+		b.accept(t) // While the unit is being restarted
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		expect(t, b.did(), "gate: changed", "unit: failed", "r ended: failed", "gate: unchanged", "unit: changed", "r ended: changed")
+		expect(t, b.did(), "gate: changed", "unit: failed", "r ended: failed", "gate: unchanged", "unit: changed",
+			"r ended: changed")
 		if n := len(b.store.Get().Runs); n != 0 {
 			t.Errorf("%d runs are still on disk", n)
 		}
@@ -730,7 +767,8 @@ func TestTimeoutSaysWhose(t *testing.T) {
 		b.accept(t)
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if cause == nil || cause.Error() != "the rule's timeout of 3s is over" || !errors.Is(cause, context.DeadlineExceeded) {
+		if cause == nil || cause.Error() != "the rule's timeout of 3s is over" ||
+			!errors.Is(cause, context.DeadlineExceeded) {
 			t.Errorf("cause: %v", cause)
 		}
 	})
@@ -751,7 +789,8 @@ func TestSwapDuringAFailingRun(t *testing.T) {
 		b.Swap(NewTable([]*Rule{rule(gate(result(netwatch.Unchanged)), gated(result(netwatch.Changed)))}))
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		expect(t, b.did(), "plain: changed", "gate: changed", "unit: failed", "r ended: failed", "gate: unchanged", "unit: changed", "r ended: changed")
+		expect(t, b.did(), "plain: changed", "gate: changed", "unit: failed", "r ended: failed", "gate: unchanged",
+			"unit: changed", "r ended: changed")
 	})
 }
 
@@ -915,7 +954,7 @@ func TestDiskRefuses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir, ran := filepath.Join(t.TempDir(), "state"), 0
 		change := do(func(_ context.Context, job netwatch.Job) netwatch.Result {
-			if err := job.Changing(netwatch.Rewrite{Place: "/f", From: "1", To: "2"}); err != nil {
+			if err := job.Changing(netwatch.Replacement{Place: "/f", From: "1", To: "2"}); err != nil {
 				return netwatch.Failure(err)
 			}
 			return netwatch.Result{Outcome: netwatch.Changed}
@@ -934,7 +973,7 @@ func TestDiskRefuses(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if ran != 1 || len(b.store.Get().Runs) != 0 || !b.store.Wrote(netwatch.Rewrite{Place: "/f", From: "1", To: "2"}) {
+		if ran != 1 || len(b.store.Get().Runs) != 0 || !b.store.Wrote(netwatch.Replacement{Place: "/f", From: "1", To: "2"}) {
 			t.Errorf("it ran %d times; state: %+v", ran, b.store.Get())
 		}
 		if err := errors.Join(os.Remove(dir), os.Rename(dir+".away", dir)); err != nil {
@@ -948,7 +987,7 @@ func TestDiskRefuses(t *testing.T) {
 		b.close(t)
 		b = open(t, dir, rule())
 		defer b.close(t)
-		if s := b.store.Get(); len(s.Runs) != 0 || s.Rewrites["/f"].To != "2" {
+		if s := b.store.Get(); len(s.Runs) != 0 || s.Replaced["/f"].To != "2" {
 			t.Errorf("on disk: %+v", s)
 		}
 	})

@@ -15,7 +15,7 @@ func TestHung(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
 		r := rule(plain(do(func(context.Context, netwatch.Job) netwatch.Result {
-			<-release // heeds nothing
+			<-release // Heeds nothing
 			return netwatch.Result{Outcome: netwatch.Changed}
 		})))
 		b := open(t, t.TempDir(), r)

@@ -20,7 +20,7 @@ const (
 	pauseCeiling = time.Minute
 )
 
-// nothingChanged is why a step is skipped.
+// nothingChanged is the detail of a step that is skipped.
 const nothingChanged = "nothing changed before it"
 
 // A lane runs one rule. It gathers events into the run that waits, starts that when
@@ -85,7 +85,10 @@ func (l *lane) accept(ev netwatch.Event, watch func(netwatch.Entry)) {
 	if w == nil {
 		w = &run{due: time.Now().Add(l.rule.Settle)}
 	} else if w.tried != nil {
-		w = &run{due: time.Now().Add(l.rule.Settle), events: w.events, changed: w.changed, failed: w.failed, watches: w.watches}
+		w = &run{
+			due: time.Now().Add(l.rule.Settle), events: w.events, changed: w.changed, failed: w.failed,
+			watches: w.watches,
+		}
 	}
 	w.events = netwatch.Coalesce(w.events, ev)
 	if watch != nil {
@@ -95,14 +98,14 @@ func (l *lane) accept(ev netwatch.Event, watch func(netwatch.Entry)) {
 	l.schedule()
 }
 
-// preparation is how long before the end of a window steps prepare themselves.
-// To start the helper takes 60 ms where much is fast, and several times that on
-// a small board.
+// preparation is how long before the end of a window steps are told to prepare. To
+// start the helper takes 60 ms on a fast machine, and several times that on a small
+// board.
 const preparation = 400 * time.Millisecond
 
-// prepare tells the steps shortly before the window ends, which opens now, that
-// their run is near: some have a program to start, and that takes time. It does not
-// tell them at once, or what they start would have to wait through a long window.
+// prepare is called when a window opens. Shortly before the window ends, it tells the
+// steps that take time to start that their run is near. If it told them at once, what
+// they start would have to wait for the whole of a long window.
 func (l *lane) prepare() {
 	for _, step := range l.rule.Do {
 		if p, ok := step.Action.(netwatch.Preparer); ok {
@@ -111,8 +114,8 @@ func (l *lane) prepare() {
 	}
 }
 
-// resume takes up what an earlier process left, after a window as for a new
-// event: what happens as netwatch starts belongs to the same run.
+// resume takes up the run that an earlier process left, after a window as for a new
+// event: what happens while netwatch starts belongs to the same run.
 func (l *lane) resume(r state.Run) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -133,7 +136,7 @@ func (l *lane) schedule() {
 func (l *lane) start() {
 	l.mu.Lock()
 	if l.closed || l.running != nil || l.waiting == nil || time.Now().Before(l.waiting.due) {
-		l.schedule() // the timer was set for a run that has been replaced
+		l.schedule() // The timer was set for a run that has been replaced
 		l.mu.Unlock()
 		return
 	}
@@ -146,7 +149,7 @@ func (l *lane) start() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if again != nil && l.rule != rule {
-		again.next = 0 // a reload has put another rule in force: it does all of that one's steps
+		again.next = 0 // A reload has put another rule in force: it does all of that one's steps
 	}
 	l.requeue(again)
 	l.running, l.doing = nil, nil
@@ -216,13 +219,13 @@ func (l *lane) does(step, waits string) {
 	l.doing = &Doing{Step: step, Waits: waits, Since: time.Now()}
 }
 
-// job is what a step gets to know.
+// job is what a step is told.
 func (l *lane) job(rule *Rule, r *run, step netwatch.Step) netwatch.Job {
-	changing := func(w netwatch.Rewrite) error {
+	changing := func(w netwatch.Replacement) error {
 		r.changed = true
 		return l.d.store.Update(func(s *state.State) {
 			s.Change(rule.Name)
-			s.Rewrite(w)
+			s.Replace(w)
 		})
 	}
 	waiting := func(what string) { l.does(step.Text, what) }
@@ -245,7 +248,7 @@ func (l *lane) again(rule *Rule, r *run, result netwatch.Result) *run {
 		}
 		r.due = now.Add(r.pauses.NextBackOff())
 		if r.due.After(r.giveUp) {
-			r.due = r.giveUp // the last try
+			r.due = r.giveUp // The last try
 		}
 	}
 	e, retry := l.entry(rule, r, result), r.due
@@ -253,7 +256,7 @@ func (l *lane) again(rule *Rule, r *run, result netwatch.Result) *run {
 	r.tried = &e
 	l.tell(r, e)
 	if result.Outcome == netwatch.Failed {
-		r.watches = nil // who waits is told now; the retry may take an hour
+		r.watches = nil // Who waits is told now; the retry may take an hour
 		if !r.failed {
 			l.told.add(rule, r, e)
 		}
@@ -262,11 +265,11 @@ func (l *lane) again(rule *Rule, r *run, result netwatch.Result) *run {
 	return r
 }
 
-// An overtime is the error by which steps end when the rule's timeout is over: so
-// long it was.
+// An overtime is the error with which steps end when the timeout of the rule is over.
+// Its value is that timeout.
 type overtime time.Duration
 
-// Error says whose limit it was.
+// Error says that it was the limit of the rule.
 func (o overtime) Error() string {
 	return fmt.Sprintf("the rule's timeout of %s is over", time.Duration(o))
 }
@@ -274,7 +277,7 @@ func (o overtime) Error() string {
 // Is makes it a deadline like any other.
 func (o overtime) Is(target error) bool { return target == context.DeadlineExceeded }
 
-// newPauses are the pauses of a run that begins to fail.
+// newPauses are the pauses of a run that has just begun to fail.
 func newPauses() *backoff.ExponentialBackOff {
 	b := backoff.NewExponentialBackOff()
 	b.InitialInterval, b.MaxInterval, b.Multiplier = firstPause, pauseCeiling, 2
@@ -285,7 +288,10 @@ func newPauses() *backoff.ExponentialBackOff {
 func (l *lane) gaveUp(rule *Rule, r *run, result netwatch.Result) *run {
 	e := l.entry(rule, r, result)
 	e.Step = rule.Do[r.next].Text
-	failure := state.Failure{Time: e.Time, Event: r.newest(), Step: e.Step, Error: e.Error, Hint: e.Hint, Changed: r.changed}
+	failure := state.Failure{
+		Time: e.Time, Event: r.newest(), Step: e.Step, Error: e.Error, Hint: e.Hint,
+		Changed: r.changed,
+	}
 	l.d.save(func(s *state.State) { s.GiveUp(rule.Name, idsOf(r.events), failure) })
 	l.ended(rule, r, e)
 	return nil
@@ -325,7 +331,7 @@ func (l *lane) tell(r *run, e netwatch.Entry) {
 }
 
 // become puts another rule of the same name in force. The run that waits does all
-// of that one's steps.
+// steps of that one.
 func (l *lane) become(rule *Rule) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

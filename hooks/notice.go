@@ -14,14 +14,14 @@ const (
 	noticeTime = time.Minute
 	// waitingNotices is how many ended runs of a rule may wait to be told of.
 	waitingNotices = 16
-	// lastNotices is how long notices may still take when netwatch ends.
+	// lastNotices is how long notices may still take once netwatch ends.
 	lastNotices = 3 * time.Second
 )
 
-// notices are the notices of one rule. They are sent in order, in a goroutine of
-// their own that is there only while there is one to send, so that a slow server
-// delays nothing but other notices of the rule. They are not on disk: a crash
-// loses them, and what they tell of is in the log.
+// notices sends the notices of one rule, in order, in a goroutine of their own, which
+// exists only while there are notices to send. So a slow server delays only other
+// notices of the rule. They are not on disk: a crash loses them, but the log has what
+// they tell.
 type notices struct {
 	d *Dispatcher
 
@@ -30,7 +30,7 @@ type notices struct {
 	sending bool
 }
 
-// An ending is a run that ended or failed, and is to be told of.
+// An ending is a run that has ended or failed, which notices are to tell of.
 type ending struct {
 	rule *Rule
 	job  netwatch.Job
@@ -38,8 +38,8 @@ type ending struct {
 	idle bool
 }
 
-// add has the notices of a rule tell how a run ended. Of too many that wait, the
-// oldest are given up.
+// add queues the notices of a run that has ended. If too many wait, the oldest are
+// given up.
 func (n *notices) add(rule *Rule, r *run, e netwatch.Entry) {
 	if rule.notices() == len(rule.Do) {
 		return
@@ -60,7 +60,7 @@ func (n *notices) add(rule *Rule, r *run, e netwatch.Entry) {
 	}
 }
 
-// send sends what waits, and ends.
+// send sends what waits, and returns.
 func (n *notices) send() {
 	defer n.d.sending.Done()
 	for {

@@ -44,9 +44,17 @@ func TestNoticeTellsOfFailureAndEnd(t *testing.T) {
 		"nothing changed":     {[]netwatch.Step{gate(result(netwatch.Unchanged))}, time.Hour, nil},
 		"no gate":             {[]netwatch.Step{plain(result(netwatch.Unchanged))}, time.Hour, []string{"unchanged r  "}},
 		"nothing but notices": {nil, time.Hour, []string{"unchanged r  "}},
-		"fails and recovers":  {[]netwatch.Step{gate(result(netwatch.Unchanged)), plain(failing(3, netwatch.Unchanged))}, time.Hour, []string{"failed r plain as told", "unchanged r  "}},
-		"given up":            {[]netwatch.Step{plain(failing(99, ""))}, time.Minute, []string{"failed r plain as told", "failed r plain as told"}},
-		"given up at once":    {[]netwatch.Step{plain(failing(99, ""))}, 0, []string{"failed r plain as told"}},
+		"fails and recovers": {
+			[]netwatch.Step{gate(result(netwatch.Unchanged)), plain(failing(3, netwatch.Unchanged))},
+			time.Hour,
+			[]string{"failed r plain as told", "unchanged r  "},
+		},
+		"given up": {
+			[]netwatch.Step{plain(failing(99, ""))},
+			time.Minute,
+			[]string{"failed r plain as told", "failed r plain as told"},
+		},
+		"given up at once": {[]netwatch.Step{plain(failing(99, ""))}, 0, []string{"failed r plain as told"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -145,10 +153,11 @@ func TestNoticeDelaysAndFailsNothing(t *testing.T) {
 // The end of netwatch waits for a notice, for a short while.
 func TestDrainOfNotices(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := open(t, t.TempDir(), rule(plain(result(netwatch.Changed)), notice(do(func(ctx context.Context, _ netwatch.Job) netwatch.Result {
-			<-ctx.Done()
-			return netwatch.Failure(ctx.Err())
-		}))))
+		b := open(t, t.TempDir(), rule(plain(result(netwatch.Changed)),
+			notice(do(func(ctx context.Context, _ netwatch.Job) netwatch.Result {
+				<-ctx.Done()
+				return netwatch.Failure(ctx.Err())
+			}))))
 		b.accept(t)
 		time.Sleep(time.Second)
 		began := time.Now()
@@ -166,7 +175,8 @@ func TestNoticeIsNoneOfTheCallers(t *testing.T) {
 		b := open(t, t.TempDir(), rule(plain(result(netwatch.Changed)), notice(result(netwatch.Failed))))
 		defer b.close(t)
 		var watched []string
-		_, err := b.Accept(netwatch.NewEvent("x", netwatch.Fired, nil), func(e netwatch.Entry) { watched = append(watched, e.Kind+" "+string(e.Outcome)) })
+		_, err := b.Accept(netwatch.NewEvent("x", netwatch.Fired, nil),
+			func(e netwatch.Entry) { watched = append(watched, e.Kind+" "+string(e.Outcome)) })
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		expect(t, watched, "step changed", "run changed")

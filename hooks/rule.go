@@ -1,6 +1,6 @@
-// Package hooks decides: which rules an event matches, and when and in which
-// order their steps run. Matching is a pure function (this file and table.go);
-// time and goroutines live in dispatcher.go and lane.go.
+// Package hooks decides which rules an event matches, and when and in which order
+// their steps run. It knows neither sources nor verbs. Matching is a pure function
+// (this file and table.go); time and goroutines are in dispatcher.go and lane.go.
 package hooks
 
 import (
@@ -20,10 +20,10 @@ type Rule struct {
 	Name string
 	// On are the names of the events it runs on; one of them suffices.
 	On []string
-	// From are the names of the sources it heeds; empty is any.
+	// From are the names of the sources whose events count; empty is any.
 	From []string
-	// Match holds a glob for each event field that must fit, as path.Match takes
-	// it, but that * and ? stand for a slash as well.
+	// Match has a glob for each field of the event that must fit. A glob is one of
+	// path.Match in which * and ? also stand for a slash.
 	Match map[string]string
 	// Settle is a window opened by the first event and not prolonged by later
 	// ones: all events within it are one run.
@@ -43,7 +43,7 @@ const (
 	DefaultRetry   = time.Hour
 )
 
-// fits says whether an event is for this rule.
+// fits says whether the rule runs on an event.
 func (r *Rule) fits(ev netwatch.Event) bool {
 	if !slices.Contains(r.On, ev.Name) || len(r.From) > 0 && !slices.Contains(r.From, ev.Source) {
 		return false
@@ -60,13 +60,13 @@ func (r *Rule) fits(ev netwatch.Event) bool {
 	return true
 }
 
-// looksAgain says that an event about our address is fired by hand, which means
-// "look again and act": what is not said about it excludes no rule.
+// looksAgain says whether an event about our address was fired by hand, which means
+// "look again and act": a field that it does not have excludes no rule.
 func looksAgain(ev netwatch.Event) bool {
 	return ev.About() == netwatch.AboutAddress && ev.Source == netwatch.Fired
 }
 
-// notices is where the notices among the steps begin, behind all others.
+// notices is the index of the first notice; all steps behind it are notices.
 func (r *Rule) notices() int {
 	if i := slices.IndexFunc(r.Do, func(s netwatch.Step) bool { return s.Notice }); i >= 0 {
 		return i
@@ -74,10 +74,11 @@ func (r *Rule) notices() int {
 	return len(r.Do)
 }
 
-// gated says whether step i waits for a gate that stands before it.
+// gated says whether step i depends on a gate before it.
 func (r *Rule) gated(i int) bool {
 	return r.Do[i].Gated && slices.ContainsFunc(r.Do[:i], func(s netwatch.Step) bool { return s.Gate })
 }
 
-// flat is text in which path.Match sees no slash: a file is text like any other.
+// flat replaces the slashes in a text, so that * of path.Match fits the path of a
+// file too.
 func flat(text string) string { return strings.ReplaceAll(text, "/", "\x00") }

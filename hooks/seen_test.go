@@ -19,7 +19,7 @@ func TestFileIsToldOfOnce(t *testing.T) {
 		r := rule(gate(do(func(_ context.Context, job netwatch.Job) netwatch.Result {
 			runs++
 			if job.Event.Fields["new"] == "write" {
-				if err := job.Changing(netwatch.Rewrite{Place: "/f", From: "2", To: "ours"}); err != nil {
+				if err := job.Changing(netwatch.Replacement{Place: "/f", From: "2", To: "ours"}); err != nil {
 					return netwatch.Failure(err)
 				}
 			}
@@ -51,11 +51,12 @@ func TestFileIsToldOfOnce(t *testing.T) {
 			time.Sleep(time.Second)
 			synctest.Wait()
 			ran := runs - before
-			if seen := b.store.Seen(netwatch.FileChanged, "/f"); (len(names) == 1) != c.accepted || (ran == 1) != c.accepted || seen != c.seen {
+			if seen := b.store.Seen(netwatch.FileChanged, "/f"); (len(names) == 1) != c.accepted || (ran == 1) != c.accepted ||
+				seen != c.seen {
 				t.Errorf("%+v: for rules %v, %d runs, seen is %s", c, names, ran, seen)
 			}
 		}
-		if !b.store.Wrote(netwatch.Rewrite{Place: "/f", From: "2", To: "ours"}) {
+		if !b.store.Wrote(netwatch.Replacement{Place: "/f", From: "2", To: "ours"}) {
 			t.Error("what netwatch wrote is not known")
 		}
 	})

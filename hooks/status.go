@@ -31,9 +31,9 @@ type RuleStatus struct {
 // Doing is a step that has begun and not ended.
 type Doing struct {
 	Step string `json:"step"`
-	// Waits is what it waits for that others must do, if it has said so.
+	// Waits is what the step waits for that others must do, if it said so.
 	Waits string `json:"waits,omitempty"`
-	// Since is when it began, or began to wait for that.
+	// Since is when the step began, or began to wait for that.
 	Since time.Time `json:"since"`
 }
 
@@ -42,7 +42,7 @@ type Waiting struct {
 	Events []netwatch.Event `json:"events"`
 	// Due is when it starts.
 	Due time.Time `json:"due"`
-	// Tried is how it ended when it was tried: failed, or held by a limit.
+	// Tried is how the last try ended: it failed, or was held by a limit.
 	Tried *netwatch.Entry `json:"tried,omitempty"`
 }
 
@@ -60,7 +60,7 @@ func (d *Dispatcher) Status() []RuleStatus {
 	}
 	for _, name := range slices.Sorted(maps.Keys(failures)) {
 		isOf := func(r *Rule) bool { return r.Name == name }
-		if !slices.ContainsFunc(d.table.rules, isOf) { // it has another name now, or is gone
+		if !slices.ContainsFunc(d.table.rules, isOf) { // It has another name now, or is gone
 			f := failures[name]
 			all = append(all, RuleStatus{Name: name, Failed: &f})
 		}
@@ -81,13 +81,13 @@ func (l *lane) status() RuleStatus {
 	return s
 }
 
-// slack is how long after its time is over a run may still take to end: its
-// step stops a program or a job in that time.
+// slack is how much longer than its timeout a run may take: in that time its step
+// stops a program or a job.
 const slack = 30 * time.Second
 
-// Hung says which runs do not end although their time is long over, or nil. It
-// takes the locks that events and runs need: if they are never free, it never
-// returns.
+// Hung says which runs do not end although their time is long over, or returns nil.
+// It takes the locks that events and runs need. If one of these is held for ever, it
+// never returns.
 func (d *Dispatcher) Hung() error {
 	d.mu.RLock()
 	defer d.mu.RUnlock()

@@ -19,8 +19,8 @@ func NewTable(rules []*Rule) *Table { return &Table{rules} }
 // Rules are all rules in the order of the configuration.
 func (t *Table) Rules() []*Rule { return t.rules }
 
-// Match is every rule that runs on the event, in the order of the configuration.
-// It depends on nothing but its arguments.
+// Match lists the rules that run on the event, in the order of the configuration. It
+// depends on nothing but the table and the event.
 func (t *Table) Match(ev netwatch.Event) []*Rule {
 	var fitting []*Rule
 	for _, r := range t.rules {
@@ -31,7 +31,7 @@ func (t *Table) Match(ev netwatch.Event) []*Rule {
 	return fitting
 }
 
-// Has says whether some rule is on an event.
+// Has says whether any rule is on an event.
 func (t *Table) Has(event string) bool {
 	return slices.ContainsFunc(t.rules, func(r *Rule) bool { return slices.Contains(r.On, event) })
 }

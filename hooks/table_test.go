@@ -39,11 +39,22 @@ func TestMatch(t *testing.T) {
 		{"field fits", "ip-changed", "stun", map[string]string{"family": "ipv6"}, []string{"any ip", "twice", "v6"}},
 		{"absent field is empty", "ip-changed", "stun", nil, []string{"any ip", "twice"}},
 		{"source fits", "ip-changed", "fire", map[string]string{"family": "ipv4"}, []string{"any ip", "twice", "by hand"}},
-		{"look again: what is not said excludes nothing", "ip-changed", "fire", nil, []string{"any ip", "twice", "v6", "by hand", "bad glob"}},
+		{
+			"look again: what is not said excludes nothing", "ip-changed", "fire", nil,
+			[]string{"any ip", "twice", "v6", "by hand", "bad glob"},
+		},
 		{"another event by hand does not look again", "addr-changed", "fire", nil, []string{}},
 		{"another event of a rule", "started", "netwatch", nil, []string{"any ip"}},
-		{"all fields must fit", "addr-changed", "netlink", map[string]string{"interface": "tun0", "family": "ipv6"}, []string{}},
-		{"glob fits", "addr-changed", "netlink", map[string]string{"interface": "tun0", "family": "ipv4"}, []string{"tunnels"}},
+		{
+			"all fields must fit", "addr-changed", "netlink",
+			map[string]string{"interface": "tun0", "family": "ipv6"},
+			[]string{},
+		},
+		{
+			"glob fits", "addr-changed", "netlink",
+			map[string]string{"interface": "tun0", "family": "ipv4"},
+			[]string{"tunnels"},
+		},
 		{"no rule", "cert-renewed", "cert", nil, []string{}},
 	}
 	for _, c := range cases {
@@ -67,7 +78,8 @@ func TestMatchIsThatOfEachRule(t *testing.T) {
 			on := rapid.SliceOf(rapid.SampledFrom(names)).Draw(t, "on")
 			rules = append(rules, &Rule{Name: fmt.Sprint(i), On: on, Match: texts.Draw(t, "match")})
 		}
-		ev := netwatch.NewEvent(rapid.SampledFrom(names).Draw(t, "event"), rapid.SampledFrom([]string{"stun", netwatch.Fired}).Draw(t, "source"), texts.Draw(t, "fields"))
+		ev := netwatch.NewEvent(rapid.SampledFrom(names).Draw(t, "event"),
+			rapid.SampledFrom([]string{"stun", netwatch.Fired}).Draw(t, "source"), texts.Draw(t, "fields"))
 		var want []*Rule
 		for _, r := range rules {
 			if slices.Contains(r.On, ev.Name) && r.fits(ev) {
@@ -93,7 +105,10 @@ func BenchmarkMatch(b *testing.B) {
 	others := map[string]func(n int) *Rule{
 		"events": func(n int) *Rule { return &Rule{Name: fmt.Sprint(n), On: []string{fmt.Sprint("other-", n)}} },
 		"fields": func(n int) *Rule {
-			return &Rule{Name: fmt.Sprint(n), On: []string{"ip-changed"}, Match: map[string]string{"interface": fmt.Sprint("tun", n)}}
+			return &Rule{
+				Name: fmt.Sprint(n), On: []string{"ip-changed"},
+				Match: map[string]string{"interface": fmt.Sprint("tun", n)},
+			}
 		},
 	}
 	for what, other := range others {

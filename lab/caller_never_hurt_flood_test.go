@@ -233,7 +233,10 @@ func TestFlood(t *testing.T) {
 	watching(t, sourceStun(every.String(), false)+"families = [\"ipv4\"]\n"+ruleCoturn(YunoHost.File, YunoHost.Unit)+
 		strings.Replace(floodRule, `on = ["flood"]`, `on = ["flood", "started"]`, 1), FirstPublic)
 	pid := pidHere(t, show(t, "netwatch.service", "MainPID"))
-	for _, c := range []struct{ user, says string }{{"nobody", "accepted 0, forbidden "}, {"root", "forbidden 0, cut off 0"}} {
+	for _, c := range []struct{ user, says string }{
+		{"nobody", "accepted 0, forbidden "},
+		{"root", "forbidden 0, cut off 0"},
+	} {
 		flooded(t, c.user, 1000, pid) // After which all that is made once is there.
 		before := footprintOf(t, pid)
 		n := 200 * many(25)

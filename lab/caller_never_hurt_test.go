@@ -48,7 +48,8 @@ func connect(t *testing.T, rules string) {
 	vpn, err := world.StartVPN(t.Context(), server, string(lines))
 	must(t, err)
 	t.Cleanup(func() {
-		log, err := server.Exec(context.Background(), "sh", "-c", "systemctl stop "+VPNClient+"; journalctl -b -o cat -n 60 -u "+VPNClient)
+		log, err := server.Exec(context.Background(), "sh", "-c", "systemctl stop "+VPNClient+
+			"; journalctl -b -o cat -n 60 -u "+VPNClient)
 		if t.Failed() {
 			t.Logf("the log of OpenVPN (%v):\n%s\nand of its server:\n%s", err, log, vpn.Log())
 		}
@@ -56,7 +57,8 @@ func connect(t *testing.T, rules string) {
 			t.Error(err)
 		}
 	})
-	shell(t, "systemctl reset-failed "+VPNClient+" 2>/dev/null; journalctl -q --rotate; journalctl -q --vacuum-time=1s; systemctl start "+VPNClient)
+	shell(t, "systemctl reset-failed "+VPNClient+
+		" 2>/dev/null; journalctl -q --rotate; journalctl -q --vacuum-time=1s; systemctl start "+VPNClient)
 	completed(t, 1)
 }
 
@@ -200,7 +202,8 @@ func TestWhoMayFireVPNChanged(t *testing.T) {
 		t.Error(out)
 	}
 	for _, c := range [][2]string{{"nobody", "mark"}, {"nobody", "ip-changed"}, {"turnserver", "vpn-changed"}} {
-		if out := as(c[0], c[1]); !strings.Contains(out, "code 4") || !strings.Contains(out, "user "+c[0]+" may not fire "+c[1]) {
+		if out := as(c[0], c[1]); !strings.Contains(out, "code 4") ||
+			!strings.Contains(out, "user "+c[0]+" may not fire "+c[1]) {
 			t.Errorf("%s: %s", c, out)
 		}
 	}
@@ -305,15 +308,18 @@ func TestOpenVPNReadme(t *testing.T) {
 		must(t, err)
 		must(t, server.WriteFile("/root/openvpn/"+file, string(text), 0o644))
 	}
-	must(t, server.WriteFile("/usr/local/bin/openvpn_up_script.sh", "#!/bin/sh\nsleep 5\nsudo systemctl restart synapse-coturn\n", 0o755))
+	must(t, server.WriteFile("/usr/local/bin/openvpn_up_script.sh",
+		"#!/bin/sh\nsleep 5\nsudo systemctl restart synapse-coturn\n", 0o755))
 	conf, err := os.ReadFile(server.path("/etc/openvpn/client/lab.conf"))
 	must(t, err)
 	old, _, _ := strings.Cut(string(conf), "# For the end")
-	must(t, server.WriteFile("/etc/openvpn/client/lab.conf", old+"script-security 2\nipchange /usr/local/bin/openvpn_up_script.sh\n", 0o644))
+	must(t, server.WriteFile("/etc/openvpn/client/lab.conf", old+
+		"script-security 2\nipchange /usr/local/bin/openvpn_up_script.sh\n", 0o644))
 	readme, err := os.ReadFile("../contrib/openvpn/README.md")
 	must(t, err)
 	shell(t, "systemctl stop "+VPNClient)
-	script := "set -e\nsudo() { \"$@\"; }\ncd /root/openvpn\n" + strings.Replace(commands(string(readme)), "vpn=NAME", "vpn=lab", 1)
+	script := "set -e\nsudo() { \"$@\"; }\ncd /root/openvpn\n" +
+		strings.Replace(commands(string(readme)), "vpn=NAME", "vpn=lab", 1)
 	must(t, server.WriteFile("/root/steps", script, 0o644))
 	starts := logged(t, YunoHost.Unit, "Started ")
 	t.Log(shell(t, "sh /root/steps 2>&1"))
@@ -323,7 +329,8 @@ func TestOpenVPNReadme(t *testing.T) {
 	if n := logged(t, YunoHost.Unit, "Started ") - starts; n != 1 {
 		t.Errorf("coturn was restarted %d times", n)
 	}
-	if left := shell(t, "ls /usr/local/bin/openvpn_up_script.sh 2>/dev/null; grep openvpn_up /etc/openvpn/client/lab.conf || true"); left != "" {
+	if left := shell(t, "ls /usr/local/bin/openvpn_up_script.sh 2>/dev/null; "+
+		"grep openvpn_up /etc/openvpn/client/lab.conf || true"); left != "" {
 		t.Errorf("what remains: %s", left)
 	}
 }

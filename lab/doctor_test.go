@@ -89,13 +89,17 @@ func allWell(t *testing.T) {
 	_, err := server.Renew(doctorDomain)
 	must(t, err)
 	pair := certificates(doctorDomain)
-	shell(t, fmt.Sprintf(`printf '\ncert=%s/crt.pem\npkey=%[1]s/key.pem\n' >>%s && systemctl enable %s 2>&1`, pair, YunoHost.File, YunoHost.Unit))
+	shell(t, fmt.Sprintf(`printf '\ncert=%s/crt.pem\npkey=%[1]s/key.pem\n' >>%s && systemctl enable %s 2>&1`, pair,
+		YunoHost.File, YunoHost.Unit))
 	shell(t, "cp /etc/hosts /run/hosts && echo "+FirstPublic.String()+" "+doctorDomain+" >>/etc/hosts")
 	old := expired(t)
-	must(t, errors.Join(server.WriteFile(doctorOld+"/crt.pem", old.Cert, 0o644), server.WriteFile(doctorOld+"/key.pem", old.Key, 0o644)))
-	must(t, server.WriteFile(doctorVPN, "client\nremote vpn.example.org\nscript-security 2\nipchange \"/usr/bin/netwatch hook openvpn\"\n", 0o600))
+	must(t, errors.Join(server.WriteFile(doctorOld+"/crt.pem", old.Cert, 0o644),
+		server.WriteFile(doctorOld+"/key.pem", old.Key, 0o644)))
+	must(t, server.WriteFile(doctorVPN,
+		"client\nremote vpn.example.org\nscript-security 2\nipchange \"/usr/bin/netwatch hook openvpn\"\n", 0o600))
 	t.Cleanup(func() {
-		_, err := server.Exec(context.Background(), "sh", "-c", "systemctl disable "+YunoHost.Unit+" 2>&1; cp /run/hosts /etc/hosts; rm -r "+doctorVPN+" "+doctorOld+" /etc/yunohost/certs")
+		_, err := server.Exec(context.Background(), "sh", "-c", "systemctl disable "+YunoHost.Unit+
+			" 2>&1; cp /run/hosts /etc/hosts; rm -r "+doctorVPN+" "+doctorOld+" /etc/yunohost/certs")
 		if err != nil {
 			t.Error(err)
 		}
@@ -141,24 +145,34 @@ func doctorBreaks() []doctorBreak {
 	do, undo = kept(conf, "sed -i s/^external-ip=.*/external-ip=/ "+conf)
 	add("empty external-ip", conf, "external-ip is missing", do, undo)
 	add("unit dead", YunoHost.Unit, "inactive", "systemctl stop "+YunoHost.Unit, "systemctl start "+YunoHost.Unit)
-	add("unit disabled", YunoHost.Unit, "disabled", "systemctl disable "+YunoHost.Unit+" 2>&1", "systemctl enable "+YunoHost.Unit+" 2>&1")
-	all[len(all)-1].Level = "warning" // it runs
+	add("unit disabled", YunoHost.Unit, "disabled", "systemctl disable "+YunoHost.Unit+" 2>&1", "systemctl enable "+
+		YunoHost.Unit+" 2>&1")
+	all[len(all)-1].Level = "warning" // It runs
 	do, undo = kept("/etc/hosts", "sed -i s/^"+FirstPublic.String()+"/203.0.113.77/ /etc/hosts")
 	add("domain elsewhere", doctorDomain, "leads to 203.0.113.77", do, undo)
-	do, undo = kept(pair+"/crt.pem", "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout /dev/null -out "+pair+"/crt.pem -subj /CN=x 2>&1")
+	do, undo = kept(pair+"/crt.pem",
+		"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout /dev/null -out "+pair+
+			"/crt.pem -subj /CN=x 2>&1")
 	add("key of another certificate", pair+"/crt.pem", "does not match", do, undo)
 	add("certificate expired", pair+"/crt.pem", "it has expired",
-		"cp -a "+pair+"/crt.pem "+pair+"/key.pem /run && cp "+doctorOld+"/*.pem "+pair, "cp -a /run/crt.pem /run/key.pem "+pair)
+		"cp -a "+pair+"/crt.pem "+pair+"/key.pem /run && cp "+doctorOld+"/*.pem "+pair,
+		"cp -a /run/crt.pem /run/key.pem "+pair)
 	do, undo = kept(doctorVPN, "sed -i 's/^script-security.*/script-security 1/' "+doctorVPN)
 	add("OpenVPN may call nobody", doctorVPN, "script-security is 1", do, undo)
 	cron := "/etc/cron.d/coturn_config_rotate"
-	add("old cron", cron, "cron runs the script", "echo '*/15 * * * * root bash /var/www/synapse/Coturn_config_rotate.sh;' >"+cron, "rm "+cron)
-	do, undo = kept(conf, "sed -i s/^external-ip=.*/external-ip=203.0.113.99/ "+conf+" && systemctl restart "+YunoHost.Unit+" && cp -a /run/kept "+conf)
-	add("coturn started before", "relays by "+conf, "relays over 203.0.113.99", do, undo+" && systemctl restart "+YunoHost.Unit)
+	add("old cron", cron, "cron runs the script",
+		"echo '*/15 * * * * root bash /var/www/synapse/Coturn_config_rotate.sh;' >"+cron, "rm "+cron)
+	do, undo = kept(conf, "sed -i s/^external-ip=.*/external-ip=203.0.113.99/ "+conf+" && systemctl restart "+
+		YunoHost.Unit+" && cp -a /run/kept "+conf)
+	add("coturn started before", "relays by "+conf, "relays over 203.0.113.99", do, undo+
+		" && systemctl restart "+YunoHost.Unit)
 	rules := "/etc/polkit-1/rules.d/50-netwatch.rules"
-	add("no polkit rule", "permissions", "polkit does not let", "mv "+rules+" /run/rules && systemctl restart polkit", "mv /run/rules "+rules+" && systemctl restart polkit")
-	add("no helper", "permissions", "there is no helper", "systemctl stop netwatch-file.socket", "systemctl start netwatch-file.socket")
-	add("daemon stopped", "daemon", "cannot be reached", "systemctl stop netwatch.socket netwatch.service", "systemctl start netwatch.service")
+	add("no polkit rule", "permissions", "polkit does not let", "mv "+rules+" /run/rules && systemctl restart polkit",
+		"mv /run/rules "+rules+" && systemctl restart polkit")
+	add("no helper", "permissions", "there is no helper", "systemctl stop netwatch-file.socket",
+		"systemctl start netwatch-file.socket")
+	add("daemon stopped", "daemon", "cannot be reached", "systemctl stop netwatch.socket netwatch.service",
+		"systemctl start netwatch.service")
 	return all
 }
 
@@ -187,7 +201,8 @@ func TestDoctorFindsLiar(t *testing.T) {
 	liar, err := world.StartLiar(2, netip.MustParseAddr("203.0.113.99"))
 	must(t, err)
 	t.Cleanup(func() { must(t, errors.Join(liar.Stop(), stuns[2].Start(context.Background()))) })
-	finds(t, finding{"problem", "servers of stun, ipv4", stuns[2].Addr().String() + " says 203.0.113.99, and the others 203.0.113.10", ""})
+	finds(t, finding{"problem", "servers of stun, ipv4", stuns[2].Addr().String() +
+		" says 203.0.113.99, and the others 203.0.113.10", ""})
 }
 
 // A provider's NAT on the way is seen by the address of its router.
@@ -200,7 +215,8 @@ func TestDoctorFindsProvidersNAT(t *testing.T) {
 		router(context.Background(), "addr del 100.64.7.1/24 dev lan\naddr add 192.168.50.1/24 dev lan\n")
 		must(t, ip(context.Background(), world.Net, "route replace default via 192.168.50.1\n"))
 	})
-	router(t.Context(), "addr del 192.168.50.1/24 dev lan\naddr add 100.64.7.1/24 dev lan\nroute add 192.168.50.0/24 dev lan\n")
+	router(t.Context(),
+		"addr del 192.168.50.1/24 dev lan\naddr add 100.64.7.1/24 dev lan\nroute add 192.168.50.0/24 dev lan\n")
 	must(t, ip(t.Context(), world.Net, "route replace default via 100.64.7.1 dev eth0 onlink\n"))
 	finds(t, finding{"warning", "address, ipv4", "100.64.7.1 is on the way", ""})
 }
@@ -210,8 +226,10 @@ func TestDoctorFindsProvidersNAT(t *testing.T) {
 func TestInit(t *testing.T) {
 	fresh(t, YunoHost)
 	must(t, install())
-	must(t, server.WriteFile("/etc/cron.d/coturn_config_rotate", "*/15 * * * * root bash /opt/yunohost/synapse/Coturn_config_rotate.sh;\n", 0o644))
-	shell(t, "rm -rf /etc/netwatch /var/backups/netwatch; chown synapse:netwatch /etc/cron.d/coturn_config_rotate; chmod 604 /etc/cron.d/coturn_config_rotate")
+	must(t, server.WriteFile("/etc/cron.d/coturn_config_rotate",
+		"*/15 * * * * root bash /opt/yunohost/synapse/Coturn_config_rotate.sh;\n", 0o644))
+	shell(t, "rm -rf /etc/netwatch /var/backups/netwatch; chown synapse:netwatch /etc/cron.d/coturn_config_rotate; "+
+		"chmod 604 /etc/cron.d/coturn_config_rotate")
 	t.Cleanup(func() {
 		_, err := server.Exec(context.Background(), "rm", "-rf", "/etc/cron.d/coturn_config_rotate", "/var/backups/netwatch")
 		if err != nil {
@@ -220,7 +238,8 @@ func TestInit(t *testing.T) {
 	})
 	stat := "stat -c %a%u%g /etc/cron.d/coturn_config_rotate; cat /etc/cron.d/coturn_config_rotate"
 	before := shell(t, stat)
-	if out := shell(t, "netwatch init --migrate --dry-run && ! test -e /etc/netwatch"); !strings.Contains(out, "remove /etc/cron.d/coturn_config_rotate") {
+	if out := shell(t, "netwatch init --migrate --dry-run && ! test -e /etc/netwatch"); !strings.Contains(out,
+		"remove /etc/cron.d/coturn_config_rotate") {
 		t.Error("a dry run does not show what would go:", out)
 	}
 	shell(t, "netwatch init --migrate && netwatch check && ! test -e /etc/cron.d/coturn_config_rotate")

@@ -66,9 +66,11 @@ func TestVerify(t *testing.T) {
 			restartCoturn(t, c, CoturnConf("203.0.113.10/192.168.50.2"))
 			verify(t, 0, wellKnown)
 			restartCoturn(t, c, CoturnConf("203.0.113.99"))
-			verify(t, 1, "192.168.50.2:3478 relays over 203.0.113.99, and the public address is 203.0.113.10", "hint: external-ip in "+c.File+" does not have it")
+			verify(t, 1, "192.168.50.2:3478 relays over 203.0.113.99, and the public address is 203.0.113.10",
+				"hint: external-ip in "+c.File+" does not have it")
 			writeCoturn(t, c, CoturnConf("203.0.113.10"))
-			verify(t, 1, "relays over 203.0.113.99", "has the right external-ip, which coturn reads only when it starts: restart it")
+			verify(t, 1, "relays over 203.0.113.99",
+				"has the right external-ip, which coturn reads only when it starts: restart it")
 			restartCoturn(t, c, CoturnConf(""))
 			verify(t, 1, "relays over 0.0.0.0", "is empty")
 			restartCoturn(t, c, CoturnConf("203.0.113.10/192.168.50.77"))
@@ -84,7 +86,8 @@ func TestVerifyCredentials(t *testing.T) {
 	verifying(t, c, `"ipv4"`)
 	right := CoturnConf("203.0.113.10")
 	writeCoturn(t, c, strings.Replace(right, Secret, "another", 1))
-	verify(t, 1, "it answered 401 Unauthorized to the credentials of "+c.File, "hint: it runs with others than are in the file now: restart it")
+	verify(t, 1, "it answered 401 Unauthorized to the credentials of "+c.File,
+		"hint: it runs with others than are in the file now: restart it")
 	restartCoturn(t, c, right+"\nstatic-auth-secret=another\n")
 	verify(t, 0, wellKnown)
 	writeCoturn(t, c, right+"\nstatic-auth-secret=another\nstatic-auth-secret=a third\n")
@@ -99,7 +102,8 @@ func TestVerifyCredentials(t *testing.T) {
 	}
 	writeCoturn(t, c, user("alice:0x00000000000000000000000000000000"))
 	verify(t, 1, "401")
-	restartCoturn(t, c, strings.Replace(right, "static-auth-secret="+Secret, "rest-api-separator=_\nstatic-auth-secret="+Secret+"\nuser-quota=1\ntotal-quota=1", 1))
+	restartCoturn(t, c, strings.Replace(right, "static-auth-secret="+Secret, "rest-api-separator=_\nstatic-auth-secret="+
+		Secret+"\nuser-quota=1\ntotal-quota=1", 1))
 	verify(t, 0, wellKnown)
 	// What it took is given back, though coturn counts it for a second more.
 	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
@@ -211,14 +215,26 @@ type unitCase struct {
 var unitCases = []unitCase{
 	{event: "permitted", step: "restart lab-ok.service", says: `restart lab-ok\.service: changed`, well: true},
 	{event: "no-rule", step: "restart lab-forbidden.service", says: `hint:.*polkit rule.*lab-forbidden\.service.*restart`},
-	{event: "masked", step: "restart lab-masked.service", says: `masked[^\n]*\n.*hint:.*systemctl unmask lab-masked\.service`},
+	{
+		event: "masked", step: "restart lab-masked.service",
+		says: `masked[^\n]*\n.*hint:.*systemctl unmask lab-masked\.service`,
+	},
 	{event: "not-found", step: "restart lab-okay.service", says: `no such unit[^\n]*\n.*hint:.*lab-ok\.service`},
 	{event: "no-reload", step: "reload lab-ok.service", says: `hint:.*ExecReload`},
-	{event: "no-end", step: "reload lab-hangs.service", first: "systemctl restart lab-hangs.service", says: `no end in time[^\n]*\n.*hint:.*READY=1`},
-	{event: "dies", step: "restart lab-dies.service", says: `job is done, but[^\n]*\n.*hint:.*journalctl -u lab-dies\.service`},
+	{
+		event: "no-end", step: "reload lab-hangs.service", first: "systemctl restart lab-hangs.service",
+		says: `no end in time[^\n]*\n.*hint:.*READY=1`,
+	},
+	{
+		event: "dies", step: "restart lab-dies.service",
+		says: `job is done, but[^\n]*\n.*hint:.*journalctl -u lab-dies\.service`,
+	},
 	{event: "condition", step: "restart lab-condition.service", says: `condition[^\n]*\n.*hint:.*lab-condition\.service`},
 	// A unit that was left failed is started once systemd lets it.
-	{event: "limit", step: "restart lab-limit.service", first: thrice("limit"), says: `: held: (?s:.*) restart lab-limit\.service: changed`, well: true},
+	{
+		event: "limit", step: "restart lab-limit.service", first: thrice("limit"),
+		says: `: held: (?s:.*) restart lab-limit\.service: changed`, well: true,
+	},
 	// Of others' starts systemd tells the last alone: netwatch cannot foresee this.
 	{
 		event: "too-often", step: "restart lab-toooften.service", first: thrice("toooften"),
@@ -236,7 +252,8 @@ func userConfig() string {
 	var b strings.Builder
 	b.WriteString(userDaemon)
 	for _, c := range unitCases {
-		fmt.Fprintf(&b, "\n[[rule]]\non = [%q]\ndo = [%q]\nsettle = \"0s\"\ntimeout = \"3s\"\nretry = \"0s\"\n", c.event, c.step)
+		fmt.Fprintf(&b, "\n[[rule]]\non = [%q]\ndo = [%q]\nsettle = \"0s\"\ntimeout = \"3s\"\nretry = \"0s\"\n", c.event,
+			c.step)
 	}
 	return b.String()
 }
@@ -256,7 +273,8 @@ func unprivileged(t *testing.T) {
 	for path, content := range files {
 		must(t, server.WriteFile(path, content, 0o644))
 	}
-	shell(t, "ln -sfn /dev/null /etc/systemd/system/lab-masked.service; systemctl daemon-reload; systemctl restart polkit.service netwatch-user.service")
+	shell(t, "ln -sfn /dev/null /etc/systemd/system/lab-masked.service; systemctl daemon-reload; "+
+		"systemctl restart polkit.service netwatch-user.service")
 	t.Cleanup(func() {
 		if _, err := server.Exec(context.Background(), "systemctl", "stop", "netwatch-user.service"); err != nil {
 			t.Error(err)
@@ -290,7 +308,8 @@ func TestUnitsAsAnOrdinaryUser(t *testing.T) {
 	t.Run("no polkit", func(t *testing.T) {
 		shell(t, "systemctl mask polkit.service; systemctl stop polkit.service")
 		t.Cleanup(func() {
-			_, err := server.Exec(context.Background(), "sh", "-c", "systemctl unmask polkit.service; systemctl start polkit.service")
+			_, err := server.Exec(context.Background(), "sh", "-c",
+				"systemctl unmask polkit.service; systemctl start polkit.service")
 			if err != nil {
 				t.Error(err)
 			}
@@ -302,8 +321,10 @@ func TestUnitsAsAnOrdinaryUser(t *testing.T) {
 // forgedSignal has an ordinary user tell everyone on the bus that the job of
 // lab-slow.service has failed.
 const forgedSignal = `for name in $(busctl list --unique --no-legend | awk '{ print $1 }'); do
-	runuser -u nobody -- dbus-send --system --type=signal --dest=$name /org/freedesktop/systemd1 org.freedesktop.systemd1.Manager.JobRemoved \
-		uint32:1 objpath:/org/freedesktop/systemd1/job/$(systemctl list-jobs --no-legend lab-slow.service | awk '{ print $1 }') string:lab-slow.service string:failed
+	runuser -u nobody -- dbus-send --system --type=signal --dest=$name \
+		/org/freedesktop/systemd1 org.freedesktop.systemd1.Manager.JobRemoved uint32:1 \
+		objpath:/org/freedesktop/systemd1/job/$(systemctl list-jobs --no-legend lab-slow.service | awk '{ print $1 }') \
+		string:lab-slow.service string:failed
 done`
 
 // A job goes on while systemd executes itself anew, reads all units again, or the
@@ -311,11 +332,16 @@ done`
 // all the same, and its end is told.
 func TestBusAndSystemdRestartInAJob(t *testing.T) {
 	fresh(t, YunoHost)
-	must(t, server.WriteFile("/etc/systemd/system/lab-slow.service", "[Service]\nExecStartPre=/bin/sleep 1.5\nExecStart=/bin/sleep infinity\n", 0o644))
+	must(t, server.WriteFile("/etc/systemd/system/lab-slow.service",
+		"[Service]\nExecStartPre=/bin/sleep 1.5\nExecStart=/bin/sleep infinity\n", 0o644))
 	shell(t, "systemctl daemon-reload")
 	undo(t, "systemctl stop lab-slow.service")
-	watching(t, configuration(YunoHost, "1h")+"\n[[rule]]\non = [\"slow\", \"started\"]\nsettle = \"0s\"\ndo = [\"restart lab-slow.service\"]\n", FirstPublic)
-	for _, fault := range []string{"systemctl daemon-reexec", "systemctl daemon-reload", "systemctl restart dbus.service", forgedSignal} {
+	watching(t, configuration(YunoHost, "1h")+
+		"\n[[rule]]\non = [\"slow\", \"started\"]\nsettle = \"0s\"\ndo = [\"restart lab-slow.service\"]\n", FirstPublic)
+	for _, fault := range []string{
+		"systemctl daemon-reexec", "systemctl daemon-reload",
+		"systemctl restart dbus.service", forgedSignal,
+	} {
 		before := incarnation(t, "lab-slow.service")
 		var out strings.Builder
 		fire := server.Command(t.Context(), "netwatch", "fire", "--timeout", "20s", "slow")

@@ -121,7 +121,8 @@ func followAddress(t *testing.T, always string) {
 	fresh(t, YunoHost)
 	unlimited(t, YunoHost.Unit)
 	rule := fmt.Sprintf("families = [\"ipv4\"]\n\n[source.netlink]\n\n[[rule]]\n"+
-		"on = [\"started\", \"addr-changed\", \"route-changed\"]\nsettle = %q\ndo = [\"probe stun\", \"rotate coturn %s\", \"restart %s%s\"]\n",
+		"on = [\"started\", \"addr-changed\", \"route-changed\"]\nsettle = %q\ndo = [\"probe stun\", \"rotate coturn %s\", "+
+		"\"restart %s%s\"]\n",
 		netlinkSettle, YunoHost.File, YunoHost.Unit, always)
 	watching(t, sourceStun("1h", false)+rule, FirstPublic)
 }
@@ -157,14 +158,16 @@ func TestPrivateAddressChanges(t *testing.T) {
 // A unit whose sandbox forbids netlink says so, and what to do.
 func TestNetlinkForbidden(t *testing.T) {
 	dir := "/etc/systemd/system/netwatch.service.d"
-	must(t, server.WriteFile(dir+"/forbid.conf", "[Service]\nRestrictAddressFamilies=\nRestrictAddressFamilies=AF_UNIX AF_INET AF_INET6\n", 0o644))
+	must(t, server.WriteFile(dir+"/forbid.conf",
+		"[Service]\nRestrictAddressFamilies=\nRestrictAddressFamilies=AF_UNIX AF_INET AF_INET6\n", 0o644))
 	t.Cleanup(func() {
 		_, err := server.Exec(context.Background(), "sh", "-c", "rm -r "+dir+" && systemctl daemon-reload")
 		must(t, err)
 	})
 	shell(t, "systemctl daemon-reload")
 	followAddress(t, "")
-	if log := shell(t, "netwatch history"); !strings.Contains(log, "RestrictAddressFamilies= of the unit must have AF_NETLINK") {
+	if log := shell(t, "netwatch history"); !strings.Contains(log,
+		"RestrictAddressFamilies= of the unit must have AF_NETLINK") {
 		t.Errorf("history has no remedy:\n%s", log)
 	}
 }

@@ -50,7 +50,10 @@ func New(ctx context.Context) (*Lab, error) {
 		return nil, fmt.Errorf("removing the leftovers of earlier labs: %w", err)
 	}
 	name := fmt.Sprintf("nw%dx%d", os.Getpid(), made.Add(1))
-	l := &Lab{name: name, dir: filepath.Join(labsDir(), name), Inet: name + "-inet", Router: name + "-rtr", Net: name + "-srv"}
+	l := &Lab{
+		name: name, dir: filepath.Join(labsDir(), name), Inet: name + "-inet", Router: name + "-rtr",
+		Net: name + "-srv",
+	}
 	for _, step := range []func(context.Context) error{l.addDir, l.addCgroups, l.addNetwork} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, l.Close())

@@ -69,9 +69,11 @@ func (h Homeserver) Register(ctx context.Context, user, password string) error {
 		return err
 	}
 	mac := hmac.New(sha1.New, []byte(h.secret))
-	mac.Write([]byte(strings.Join([]string{challenge.Nonce, user, password, "notadmin"}, "\x00"))) // A hash never returns an error.
+	mac.Write([]byte(strings.Join([]string{challenge.Nonce, user, password, "notadmin"},
+		"\x00"))) // A hash never returns an error.
 	request := map[string]any{
-		"nonce": challenge.Nonce, "username": user, "password": password, "admin": false, "mac": hex.EncodeToString(mac.Sum(nil)),
+		"nonce": challenge.Nonce, "username": user, "password": password,
+		"admin": false, "mac": hex.EncodeToString(mac.Sum(nil)),
 	}
 	return h.call(ctx, http.MethodPost, path, "", request, nil)
 }
@@ -116,7 +118,8 @@ func (h Homeserver) Messages(ctx context.Context, token, room string) (texts []s
 			Content struct{ Body string }
 		}
 	}
-	err = h.call(ctx, http.MethodGet, "/_matrix/client/v3/rooms/"+url.PathEscape(room)+"/messages?dir=b&limit=50", token, nil, &answer)
+	err = h.call(ctx, http.MethodGet, "/_matrix/client/v3/rooms/"+url.PathEscape(room)+"/messages?dir=b&limit=50",
+		token, nil, &answer)
 	for _, event := range answer.Chunk {
 		if event.Type == "m.room.message" {
 			texts = append(texts, event.Content.Body)

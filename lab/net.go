@@ -169,7 +169,8 @@ func (l *Lab) SetPrivate(ctx context.Context, from, to netip.Addr) error {
 	if err := l.nft(ctx, rules); err != nil {
 		return err
 	}
-	err := ip(ctx, l.Net, fmt.Sprintf("addr del %s/24 dev eth0\naddr add %s/24 dev eth0\nroute add default via 192.168.50.1\n", from, to))
+	err := ip(ctx, l.Net,
+		fmt.Sprintf("addr del %s/24 dev eth0\naddr add %s/24 dev eth0\nroute add default via 192.168.50.1\n", from, to))
 	if err != nil {
 		return fmt.Errorf("setting the server's address %s: %w", to, err)
 	}

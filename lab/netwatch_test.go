@@ -49,7 +49,8 @@ func sourceStun(every string, six bool) string {
 }
 
 func ruleCoturn(file, unit string) string {
-	return fmt.Sprintf("\n[[rule]]\non = [\"started\", \"ip-changed\"]\ndo = [\"rotate coturn %s\", \"restart %s\"]\n", file, unit)
+	return fmt.Sprintf("\n[[rule]]\non = [\"started\", \"ip-changed\"]\ndo = [\"rotate coturn %s\", \"restart %s\"]\n",
+		file, unit)
 }
 
 // watching starts netwatch with a configuration and waits until it knows the
@@ -95,7 +96,8 @@ func asRoot(t *testing.T) {
 	must(t, server.WriteFile(dir+"/lab-root.conf", rootUnit, 0o644))
 	shell(t, "systemctl daemon-reload")
 	t.Cleanup(func() {
-		if _, err := server.Exec(context.Background(), "sh", "-c", "systemctl stop netwatch.socket netwatch.service; rm "+dir+"/lab-root.conf; systemctl daemon-reload"); err != nil {
+		if _, err := server.Exec(context.Background(), "sh", "-c", "systemctl stop netwatch.socket netwatch.service; rm "+dir+
+			"/lab-root.conf; systemctl daemon-reload"); err != nil {
 			t.Error(err)
 		}
 	})
@@ -152,7 +154,8 @@ func atRest(text string, know netip.Addr) error {
 // exit code. What takes longer than any limit in these tests is broken off.
 func fire(t *testing.T, words ...string) (string, int) {
 	t.Helper()
-	out, err := server.Command(t.Context(), append([]string{"netwatch", "fire", "--timeout", "15s"}, words...)...).CombinedOutput()
+	out, err := server.Command(t.Context(), append([]string{"netwatch", "fire", "--timeout", "15s"},
+		words...)...).CombinedOutput()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
 		return string(out), exit.ExitCode()

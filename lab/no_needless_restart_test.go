@@ -77,7 +77,8 @@ func TestTwentyChangesInTenSeconds(t *testing.T) {
 // does: it is seen, and coturn is not restarted for each of the others.
 func TestAddressStorm(t *testing.T) {
 	followAddress(t, " always")
-	must(t, ip(t.Context(), world.Net, "link add storm0 type veth peer name storm1\nlink set storm0 up\nlink set storm1 up\n"))
+	must(t, ip(t.Context(), world.Net,
+		"link add storm0 type veth peer name storm1\nlink set storm0 up\nlink set storm1 up\n"))
 	t.Cleanup(func() { must(t, ip(context.Background(), world.Net, "link del storm0\n")) })
 	var storm strings.Builder
 	for i := range 2500 {

@@ -18,7 +18,9 @@ import (
 // following is a configuration that has netwatch follow and verify a coturn's
 // file.
 func following(c Coturn) string {
-	return sourceAddress() + fmt.Sprintf("\n[source.file]\nfiles = [%q]\n\n[[rule]]\non = [\"started\", \"file-changed\"]\ndo = [\"verify turn %[1]s\"]\n", c.File)
+	return sourceAddress() +
+		fmt.Sprintf("\n[source.file]\nfiles = [%q]\n\n[[rule]]\non = [\"started\", "+
+			"\"file-changed\"]\ndo = [\"verify turn %[1]s\"]\n", c.File)
 }
 
 // acls are the access lists of a coturn's file and its directory.
@@ -33,7 +35,7 @@ func TestGrantOpens(t *testing.T) {
 	for _, c := range []Coturn{YunoHost, Debian} {
 		t.Run(c.Unit, func(t *testing.T) {
 			fresh(t, c)
-			watching(t, sourceAddress()+ruleCoturn(c.File, c.Unit), FirstPublic) // whatever was open is closed
+			watching(t, sourceAddress()+ruleCoturn(c.File, c.Unit), FirstPublic) // Whatever was open is closed
 			before := acls(t, c)
 			must(t, server.WriteFile("/etc/netwatch/netwatch.toml", following(c), 0o644))
 			shell(t, "systemctl restart netwatch.service")
@@ -81,7 +83,10 @@ func onlyNetwatchReads(t *testing.T, c Coturn) {
 			t.Error(err)
 		}
 	})
-	for user, can := range map[string]bool{"netwatch": true, "turnserver": true, "nobody": false, "alice": false, "www-data": false} {
+	for user, can := range map[string]bool{
+		"netwatch": true, "turnserver": true, "nobody": false, "alice": false,
+		"www-data": false,
+	} {
 		if out, well := as(t, user, "cat "+c.File); well != can {
 			t.Errorf("%s can read %s: %v\n%s", user, c.File, well, out)
 		}
@@ -98,26 +103,50 @@ func onlyNetwatchReads(t *testing.T, c Coturn) {
 func TestGrantOpensNothingElse(t *testing.T) {
 	fresh(t, YunoHost)
 	must(t, install())
-	shell(t, "mkdir -m 700 /root/lab-closed; echo secret >/root/lab-closed/secret; chown synapse /root/lab-closed/secret; chmod 600 /root/lab-closed/secret; touch /etc/matrix-synapse/lab-root; chmod 600 /etc/matrix-synapse/lab-root")
+	shell(t, "mkdir -m 700 /root/lab-closed; echo secret >/root/lab-closed/secret; "+
+		"chown synapse /root/lab-closed/secret; chmod 600 /root/lab-closed/secret; touch /etc/matrix-synapse/lab-root; "+
+		"chmod 600 /etc/matrix-synapse/lab-root")
 	t.Cleanup(func() {
-		if _, err := server.Exec(context.Background(), "sh", "-c", "rm -rf /root/lab-closed /var/tmp/lab-link /etc/matrix-synapse/lab-root /etc/matrix-synapse/sub "+YunoHost.File); err != nil {
+		if _, err := server.Exec(context.Background(), "sh", "-c",
+			"rm -rf /root/lab-closed /var/tmp/lab-link /etc/matrix-synapse/lab-root /etc/matrix-synapse/sub "+
+				YunoHost.File); err != nil {
 			t.Error(err)
 		}
 	})
 	victims := "/etc/shadow /root /root/lab-closed /root/lab-closed/secret /etc/matrix-synapse/lab-root"
 	before := shell(t, "getfacl -p "+victims)
 	for name, c := range map[string]struct{ prepare, file, says string }{
-		"a link to root's file":                {"ln -sfn /etc/shadow " + YunoHost.File, YunoHost.File, "opening /etc/shadow: it belongs to user 0"},
-		"a link through root's directory":      {"ln -sfn /root/lab-closed/secret " + YunoHost.File, YunoHost.File, "decides where the way leads, and may not look into /root: permission denied"},
-		"root's file in their directory":       {"true", "/etc/matrix-synapse/lab-root", "opening /etc/matrix-synapse/lab-root: it belongs to user 0"},
-		"a link where everyone may make one":   {"ln -sfn /root/lab-closed/secret /var/tmp/lab-link", "/var/tmp/lab-link", "decides where the way leads, and may not look into /root: permission denied"},
-		"a link of a directory":                {"ln -sfn /root/lab-closed /etc/matrix-synapse/sub", "/etc/matrix-synapse/sub/secret", "decides where the way leads, and may not look into /root: permission denied"},
-		"a link of a directory, nothing in it": {"ln -sfn /root /etc/matrix-synapse/sub", "/etc/matrix-synapse/sub/coturn.conf", "decides where the way leads, and may not look into /root: permission denied"},
+		"a link to root's file": {
+			"ln -sfn /etc/shadow " + YunoHost.File, YunoHost.File,
+			"opening /etc/shadow: it belongs to user 0",
+		},
+		"a link through root's directory": {
+			"ln -sfn /root/lab-closed/secret " + YunoHost.File, YunoHost.File,
+			"decides where the way leads, and may not look into /root: permission denied",
+		},
+		"root's file in their directory": {
+			"true", "/etc/matrix-synapse/lab-root",
+			"opening /etc/matrix-synapse/lab-root: it belongs to user 0",
+		},
+		"a link where everyone may make one": {
+			"ln -sfn /root/lab-closed/secret /var/tmp/lab-link", "/var/tmp/lab-link",
+			"decides where the way leads, and may not look into /root: permission denied",
+		},
+		"a link of a directory": {
+			"ln -sfn /root/lab-closed /etc/matrix-synapse/sub",
+			"/etc/matrix-synapse/sub/secret", "decides where the way leads, and may not look into /root: permission denied",
+		},
+		"a link of a directory, nothing in it": {
+			"ln -sfn /root /etc/matrix-synapse/sub",
+			"/etc/matrix-synapse/sub/coturn.conf",
+			"decides where the way leads, and may not look into /root: permission denied",
+		},
 	} {
 		shell(t, "runuser -u synapse -- "+c.prepare)
 		must(t, server.WriteFile("/etc/netwatch/netwatch.toml", following(Coturn{File: c.file}), 0o644))
 		out := shell(t, "netwatch grant 2>&1")
-		if !strings.Contains(out, c.says) || !strings.Contains(out, "\nhint: have the directories and symlinks") || strings.Contains(out, "user:netwatch:") {
+		if !strings.Contains(out, c.says) || !strings.Contains(out, "\nhint: have the directories and symlinks") ||
+			strings.Contains(out, "user:netwatch:") {
 			t.Errorf("%s: it says\n%s", name, out)
 		}
 		if after := shell(t, "getfacl -p "+victims); after != before {
@@ -131,10 +160,15 @@ func TestGrantWithoutACLs(t *testing.T) {
 	fresh(t, YunoHost)
 	must(t, install())
 	// A mount of its own namespace: it ends with the shell.
-	must(t, server.WriteFile("/etc/netwatch/netwatch.toml", following(Coturn{File: "/mnt/coturn.conf"})+ruleCoturn(YunoHost.File, YunoHost.Unit)+
+	must(t, server.WriteFile("/etc/netwatch/netwatch.toml", following(Coturn{File: "/mnt/coturn.conf"})+
+		ruleCoturn(YunoHost.File, YunoHost.Unit)+
 		"[[rule]]\non = [\"go\"]\ndo = [\"verify turn "+YunoHost.File+"\"]\n", 0o644))
-	out := shell(t, "unshare -m sh -c 'mount -t ramfs none /mnt; echo >/mnt/coturn.conf; chmod 600 /mnt/coturn.conf; netwatch grant' 2>&1")
-	for _, want := range []string{"/mnt/coturn.conf: its file system has no ACLs", "hint: mount it with them", YunoHost.File + ": user:netwatch:r--: changed", "50-netwatch.rules: changed"} {
+	out := shell(t, "unshare -m sh -c 'mount -t ramfs none /mnt; echo >/mnt/coturn.conf; chmod 600 /mnt/coturn.conf; "+
+		"netwatch grant' 2>&1")
+	for _, want := range []string{
+		"/mnt/coturn.conf: its file system has no ACLs", "hint: mount it with them",
+		YunoHost.File + ": user:netwatch:r--: changed", "50-netwatch.rules: changed",
+	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("it does not say %s:\n%s", want, out)
 		}
@@ -205,7 +239,8 @@ func refuses(t *testing.T, line string) {
 func TestWhoMayFire(t *testing.T) {
 	fresh(t, YunoHost)
 	watching(t, configuration(YunoHost, "1h"), FirstPublic)
-	shell(t, "getent group netwatch || groupadd netwatch; id alice 2>/dev/null || useradd alice; usermod -aG netwatch alice")
+	shell(t, "getent group netwatch || groupadd netwatch; id alice 2>/dev/null || useradd alice; "+
+		"usermod -aG netwatch alice")
 	for user, may := range map[string]bool{"root": true, "alice": true, "nobody": false} {
 		out := shell(t, "runuser -u "+user+" -- netwatch fire ip-changed 2>&1; echo code $?")
 		if strings.Contains(out, "code 0") != may || strings.Contains(out, "code 4") == may {
@@ -214,7 +249,8 @@ func TestWhoMayFire(t *testing.T) {
 		if !may && !strings.Contains(out, "netwatch: firing ip-changed: user nobody may not fire ip-changed\nhint: ") {
 			t.Errorf("%s is told:\n%s", user, out)
 		}
-		if out := shell(t, "runuser -u "+user+" -- netwatch history 2>&1; echo code $?"); strings.Contains(out, "code 0") != may {
+		if out := shell(t, "runuser -u "+user+" -- netwatch history 2>&1; echo code $?"); strings.Contains(out,
+			"code 0") != may {
 			t.Errorf("%s reads the history:\n%s", user, out)
 		}
 		if out := shell(t, "runuser -u "+user+" -- netwatch status"); !strings.Contains(out, FirstPublic.String()) {
@@ -317,7 +353,10 @@ func TestWhoMayConnect(t *testing.T) {
 // then give an owner and a mode; what systemd does not hold, he does not make.
 func TestSocketsAreRoots(t *testing.T) {
 	governed(t, YunoHost)
-	for _, line := range []string{"rm /run/netwatch/netwatch.sock.group", "ln -s /etc/shadow /run/netwatch/x", "mv /run/netwatch/netwatch.sock.source /run/netwatch/y"} {
+	for _, line := range []string{
+		"rm /run/netwatch/netwatch.sock.group", "ln -s /etc/shadow /run/netwatch/x",
+		"mv /run/netwatch/netwatch.sock.source /run/netwatch/y",
+	} {
 		if out, well := as(t, "netwatch", line); well || !strings.Contains(out, "Permission denied") {
 			t.Errorf("%s: %s", line, out)
 		}
@@ -325,7 +364,8 @@ func TestSocketsAreRoots(t *testing.T) {
 	afterwards(t, "systemctl stop netwatch.service; systemctl unmask netwatch.socket")
 	shell(t, "systemctl stop netwatch.service; systemctl mask --now netwatch.socket 2>&1; rm -rf /run/netwatch")
 	out := shell(t, "systemctl start netwatch.service 2>&1; journalctl -b -o cat -n 20 -u netwatch.service")
-	if !strings.Contains(out, "hint: have systemd hold it: systemctl unmask netwatch.socket && systemctl start netwatch.socket") {
+	if !strings.Contains(out,
+		"hint: have systemd hold it: systemctl unmask netwatch.socket && systemctl start netwatch.socket") {
 		t.Errorf("without systemd's socket it says\n%s", out)
 	}
 }

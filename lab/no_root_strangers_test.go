@@ -54,7 +54,10 @@ func TestNothingOfAStrangerInAUnit(t *testing.T) {
 	governed(t, YunoHost)
 	afterwards(t, "rm -rf /run/evil /etc/matrix-synapse/*; systemctl reload netwatch.service || true")
 	first := shell(t, "cat /etc/systemd/system/netwatch-file@.service.d/netwatch-grant.conf")
-	for name, to := range map[string]string{"ends of lines": "./" + evilUnit + "/coturn.conf", "a directory of root's": "/etc/passwd", "the root directory": "/lab-x"} {
+	for name, to := range map[string]string{
+		"ends of lines":         "./" + evilUnit + "/coturn.conf",
+		"a directory of root's": "/etc/passwd", "the root directory": "/lab-x",
+	} {
 		synapseDoes(t, fmt.Sprintf(`cd /etc/matrix-synapse
 			printf '#!/bin/sh\nid >/run/evil\n' >evil; chmod 755 evil
 			mkdir -p '%[1]s'; [ -L coturn.conf ] || mv coturn.conf '%[1]s'/coturn.conf
@@ -81,13 +84,15 @@ func TestLinkedDirectory(t *testing.T) {
 	must(t, server.WriteFile(victim, CoturnConf("203.0.113.88"), 0o600))
 	must(t, server.WriteFile("/etc/lab-other/a.conf", CoturnConf("203.0.113.1"), 0o600))
 	afterwards(t, "rm -rf /etc/lab-other /etc/matrix-synapse/c /etc/matrix-synapse/c.old")
-	rule := ruleCoturn(file, YunoHost.Unit) + strings.Replace(ruleCoturn("/etc/lab-other/a.conf", "lab-absent.service"), "[[rule]]", "[[rule]]\nname = \"other\"", 1)
+	rule := ruleCoturn(file, YunoHost.Unit) + strings.Replace(ruleCoturn("/etc/lab-other/a.conf", "lab-absent.service"),
+		"[[rule]]", "[[rule]]\nname = \"other\"", 1)
 	begin(t, sourceStun("1h", false)+"families = [\"ipv4\"]\n"+rule)
 	before := shell(t, "stat -c '%i %U %a %z' "+victim)
 	synapseDoes(t, "cd /etc/matrix-synapse; mv c c.old; ln -s /etc/lab-other c")
 	shell(t, "systemctl restart netwatch.service")
 	out, code := fire(t, "ip-changed")
-	if code == 0 || !strings.Contains(out, "user synapse decides where the way to it leads") || strings.Contains(out, "203.0.113.88") {
+	if code == 0 || !strings.Contains(out, "user synapse decides where the way to it leads") ||
+		strings.Contains(out, "203.0.113.88") {
 		t.Errorf("of a link of a directory it says (%d)\n%s", code, out)
 	}
 	if after := shell(t, "stat -c '%i %U %a %z' "+victim); after != before {
@@ -99,14 +104,17 @@ func TestLinkedDirectory(t *testing.T) {
 // locks the file holds nobody up.
 func TestFalseCoturn(t *testing.T) {
 	governed(t, YunoHost)
-	shell(t, `systemd-run --quiet --uid=nobody --unit=lab-false bash -c 'exec -a turnserver sleep infinity `+YunoHost.File+`'
+	shell(t, `systemd-run --quiet --uid=nobody --unit=lab-false \
+			bash -c 'exec -a turnserver sleep infinity `+YunoHost.File+`'
 		systemd-run --quiet --uid=turnserver --unit=lab-lock flock -s `+YunoHost.File+` sleep infinity
 		systemd-run --quiet --uid=turnserver --unit=lab-lock2 flock -s `+"/etc/matrix-synapse"+` sleep infinity`)
 	afterwards(t, "systemctl stop lab-false.service lab-lock.service lab-lock2.service")
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	must(t, until(ctx, 50*time.Millisecond, func() error {
-		_, err := server.Exec(ctx, "sh", "-c", "pgrep -u nobody -f '^turnserver "+YunoHost.File+"'; ! runuser -u turnserver -- flock -n "+YunoHost.File+" true && ! runuser -u turnserver -- flock -n /etc/matrix-synapse true")
+		_, err := server.Exec(ctx, "sh", "-c", "pgrep -u nobody -f '^turnserver "+YunoHost.File+
+			"'; ! runuser -u turnserver -- flock -n "+YunoHost.File+
+			" true && ! runuser -u turnserver -- flock -n /etc/matrix-synapse true")
 		return err
 	}))
 	began := time.Now()
@@ -126,7 +134,8 @@ func TestRootsFileInTheirDirectory(t *testing.T) {
 	if after := shell(t, "stat -c '%U:%G %a' "+YunoHost.File+"; getfacl -cp "+YunoHost.File); after != before {
 		t.Errorf("after:\n%s\nbefore:\n%s", after, before)
 	}
-	if out := shell(t, "ls -A /etc/matrix-synapse; ls -ld /run/netwatch-lock"); strings.Contains(out, "netwatch-new") || !strings.Contains(out, "drwx------ 2 root root") {
+	if out := shell(t, "ls -A /etc/matrix-synapse; ls -ld /run/netwatch-lock"); strings.Contains(out, "netwatch-new") ||
+		!strings.Contains(out, "drwx------ 2 root root") {
 		t.Errorf("there is\n%s", out)
 	}
 }
@@ -160,7 +169,8 @@ func otherIsRotated(t *testing.T, when string) {
 		return nil
 	})
 	if err != nil {
-		t.Errorf("%s: the other instance stays wrong: %v\n%s", when, err, shell(t, "netwatch status; journalctl -b -o cat -n 10 -u 'netwatch-file@*'"))
+		t.Errorf("%s: the other instance stays wrong: %v\n%s", when, err,
+			shell(t, "netwatch status; journalctl -b -o cat -n 10 -u 'netwatch-file@*'"))
 	}
 }
 
@@ -169,7 +179,8 @@ func otherIsRotated(t *testing.T, when string) {
 func TestSandboxOfAnother(t *testing.T) {
 	twoInstances(t, "/etc/matrix-synapse/c/coturn.conf")
 	for name, to := range map[string]string{
-		"a loop": "c", "a file's child": "/etc/passwd/x", "a long name": strings.Repeat("n", 300), "a descriptor": "/proc/self/fd/0",
+		"a loop": "c", "a file's child": "/etc/passwd/x", "a long name": strings.Repeat("n",
+			300), "a descriptor": "/proc/self/fd/0",
 		"devices": "/dev", "a file": "/etc/passwd", "everything": "/",
 	} {
 		synapseDoes(t, "cd /etc/matrix-synapse; [ -d c.old ] || mv c c.old; ln -sfn "+to+" c")
@@ -180,7 +191,8 @@ func TestSandboxOfAnother(t *testing.T) {
 // However often the helper is asked for, it can be asked again.
 func TestHelperSocketStays(t *testing.T) {
 	governed(t, YunoHost)
-	const program = `use IO::Socket::UNIX; for (1..600) { my $s = IO::Socket::UNIX->new(Peer => "/run/netwatch-file/socket"); push @s, $s if $s; }`
+	const program = `use IO::Socket::UNIX; for (1..600) { my $s = IO::Socket::UNIX->new(Peer => ` +
+		`"/run/netwatch-file/socket"); push @s, $s if $s; }`
 	if _, err := server.ExecAs(t.Context(), "netwatch", "perl", "-e", program); err != nil {
 		t.Fatal(err)
 	}
@@ -200,7 +212,8 @@ func TestHelperSocketStays(t *testing.T) {
 func onDisk(t *testing.T, dir string) {
 	t.Helper()
 	image := filepath.Join(t.TempDir(), "image")
-	loop, err := run(t.Context(), "sh", "-ec", "truncate -s 64M "+image+"; mkfs.ext4 -q "+image+"; losetup -f --show "+image)
+	loop, err := run(t.Context(), "sh", "-ec", "truncate -s 64M "+image+"; mkfs.ext4 -q "+image+
+		"; losetup -f --show "+image)
 	must(t, err)
 	t.Cleanup(func() {
 		if err := exec.Command("losetup", "-d", loop).Run(); err != nil {
@@ -248,16 +261,19 @@ func TestHeldDirectory(t *testing.T) {
 	for n := range 3 {
 		otherIsRotated(t, fmt.Sprintf("held, the %d. time", n+1))
 	}
-	must(t, server.WriteFile("/etc/netwatch/netwatch.toml", shell(t, "cat /etc/netwatch/netwatch.toml")+"\n[source.file]\nfiles = [\""+YunoHost.File+"\"]\n", 0o644))
-	shell(t, "systemctl stop netwatch.service") // which lets the run that waits for its helper end
+	must(t, server.WriteFile("/etc/netwatch/netwatch.toml", shell(t, "cat /etc/netwatch/netwatch.toml")+
+		"\n[source.file]\nfiles = [\""+YunoHost.File+"\"]\n", 0o644))
+	shell(t, "systemctl stop netwatch.service") // Which lets the run that waits for its helper end
 	began := time.Now()
 	shell(t, "systemctl start netwatch.service")
 	if took := time.Since(began); took > 15*time.Second {
-		t.Errorf("it took %v to start\n%s", took, shell(t, "journalctl -b -o short-precise -n 30 -u netwatch.service -u netwatch-open.service"))
+		t.Errorf("it took %v to start\n%s", took, shell(t,
+			"journalctl -b -o short-precise -n 30 -u netwatch.service -u netwatch-open.service"))
 	} else {
 		t.Logf("it started after %v", took)
 	}
-	if out, err := server.ExecAs(t.Context(), "nobody", "ls", "/var/lib/netwatch-grant", filepath.Dir(strings.Fields(grantFiles)[1])); err == nil || strings.Contains(out, "netwatch") {
+	if out, err := server.ExecAs(t.Context(), "nobody", "ls", "/var/lib/netwatch-grant",
+		filepath.Dir(strings.Fields(grantFiles)[1])); err == nil || strings.Contains(out, "netwatch") {
 		t.Errorf("anybody may hold what grant writes: %s", out)
 	}
 }

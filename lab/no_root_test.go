@@ -16,7 +16,8 @@ import (
 )
 
 // grantFiles are what netwatch grant writes.
-const grantFiles = "/etc/polkit-1/rules.d/50-netwatch.rules /etc/systemd/system/netwatch-file@.service.d/netwatch-grant.conf"
+const grantFiles = "/etc/polkit-1/rules.d/50-netwatch.rules " +
+	"/etc/systemd/system/netwatch-file@.service.d/netwatch-grant.conf"
 
 // governed has netwatch run for one of the coturns, as it is installed.
 func governed(t *testing.T, c Coturn) {
@@ -33,7 +34,10 @@ func TestUnprivileged(t *testing.T) {
 			pid := show(t, "netwatch.service", "MainPID")
 			status := shell(t, "cat /proc/"+pid+"/status")
 			uid := shell(t, "id -u netwatch")
-			for _, want := range []string{`Uid:(\t` + uid + `){4}\n`, `CapPrm:\t0+\n`, `CapEff:\t0+\n`, `CapBnd:\t0+\n`, `CapAmb:\t0+\n`, `NoNewPrivs:\t1\n`} {
+			for _, want := range []string{
+				`Uid:(\t` + uid + `){4}\n`, `CapPrm:\t0+\n`, `CapEff:\t0+\n`, `CapBnd:\t0+\n`,
+				`CapAmb:\t0+\n`, `NoNewPrivs:\t1\n`,
+			} {
 				if !regexp.MustCompile(want).MatchString(status) {
 					t.Errorf("the daemon is not so: %s\n%s", want, status)
 				}
@@ -75,7 +79,8 @@ func TestExposure(t *testing.T) {
 			t.Errorf("the exposure of %s is %s (%v), want %v at most:\n%s", unit, found[1], err, most, out)
 		}
 	}
-	if caps := show(t, "netwatch-file@x.service", "CapabilityBoundingSet"); caps != "cap_chown cap_fowner cap_setgid cap_setuid cap_lease" {
+	if caps := show(t, "netwatch-file@x.service",
+		"CapabilityBoundingSet"); caps != "cap_chown cap_fowner cap_setgid cap_setuid cap_lease" {
 		t.Errorf("the helper has %s", caps)
 	}
 }
@@ -90,40 +95,42 @@ func as(t *testing.T, user, line string) (out string, well bool) {
 // denied are ways to more than was granted for configuration(YunoHost), tried
 // with the rights of the daemon.
 var denied = map[string]string{
-	"transient service":            "systemd-run --no-ask-password --unit=evil --wait touch /etc/evil",
-	"transient service, its name":  "systemd-run --no-ask-password --unit=synapse-coturn.service --wait touch /etc/evil",
-	"transient service, near name": "systemd-run --no-ask-password --unit=synapse-coturn.service.service --wait touch /etc/evil",
-	"transient scope":              "systemd-run --no-ask-password --scope touch /etc/evil",
-	"transient timer":              "systemd-run --no-ask-password --on-active=0 touch /etc/evil",
-	"stop":                         "systemctl --no-ask-password stop synapse-coturn.service",
-	"start":                        "systemctl --no-ask-password start synapse-coturn.service",
-	"try-restart":                  "systemctl --no-ask-password try-restart synapse-coturn.service",
-	"reload-or-restart":            "systemctl --no-ask-password reload-or-restart synapse-coturn.service",
-	"kill":                         "systemctl --no-ask-password kill synapse-coturn.service",
-	"reset-failed":                 "systemctl --no-ask-password reset-failed synapse-coturn.service",
-	"freeze":                       "systemctl --no-ask-password freeze synapse-coturn.service",
-	"clean":                        "systemctl --no-ask-password clean synapse-coturn.service",
-	"set-property":                 "systemctl --no-ask-password set-property --runtime synapse-coturn.service MemoryMax=1M",
-	"bind":                         "systemctl --no-ask-password bind --mkdir synapse-coturn.service /etc /tmp/etc",
-	"disable":                      "systemctl --no-ask-password disable synapse-coturn.service",
-	"link":                         "systemctl --no-ask-password link /tmp/evil.service",
-	"mask":                         "systemctl --no-ask-password mask synapse-coturn.service",
-	"daemon-reload":                "systemctl --no-ask-password daemon-reload",
-	"set-environment":              "systemctl --no-ask-password set-environment LD_PRELOAD=/tmp/evil.so",
-	"another unit":                 "systemctl --no-ask-password restart systemd-journald.service",
-	"netwatch itself":              "systemctl --no-ask-password restart netwatch.service",
-	"the helper without a socket":  "systemctl --no-ask-password start netwatch-file@evil.service",
-	"look-alike: case":             "systemctl --no-ask-password restart Synapse-coturn.service",
-	"look-alike: template":         "systemctl --no-ask-password restart synapse-coturn@evil.service",
-	"look-alike: longer":           "systemctl --no-ask-password restart synapse-coturn.service.service",
-	"look-alike: a dot is any":     "systemctl --no-ask-password restart synapse-coturn-service.service",
-	"look-alike: quoted":           `systemctl --no-ask-password restart 'synapse-coturn.service\x00.service'`,
-	"its file":                     "sh -c 'echo >>/etc/matrix-synapse/coturn.conf'",
-	"its unit file":                "sh -c 'echo >>/etc/systemd/system/synapse-coturn.service'",
-	"a drop-in":                    "mkdir /etc/systemd/system/synapse-coturn.service.d",
-	"a rule":                       "touch /etc/polkit-1/rules.d/00-evil.rules",
-	"the configuration":            "sh -c 'echo >>/etc/netwatch/netwatch.toml'",
-	"grant":                        "netwatch grant",
+	"transient service":           "systemd-run --no-ask-password --unit=evil --wait touch /etc/evil",
+	"transient service, its name": "systemd-run --no-ask-password --unit=synapse-coturn.service --wait touch /etc/evil",
+	"transient service, near name": "systemd-run --no-ask-password --unit=synapse-coturn.service.service " +
+		"--wait touch /etc/evil",
+	"transient scope":   "systemd-run --no-ask-password --scope touch /etc/evil",
+	"transient timer":   "systemd-run --no-ask-password --on-active=0 touch /etc/evil",
+	"stop":              "systemctl --no-ask-password stop synapse-coturn.service",
+	"start":             "systemctl --no-ask-password start synapse-coturn.service",
+	"try-restart":       "systemctl --no-ask-password try-restart synapse-coturn.service",
+	"reload-or-restart": "systemctl --no-ask-password reload-or-restart synapse-coturn.service",
+	"kill":              "systemctl --no-ask-password kill synapse-coturn.service",
+	"reset-failed":      "systemctl --no-ask-password reset-failed synapse-coturn.service",
+	"freeze":            "systemctl --no-ask-password freeze synapse-coturn.service",
+	"clean":             "systemctl --no-ask-password clean synapse-coturn.service",
+	"set-property": "systemctl --no-ask-password set-property --runtime " +
+		"synapse-coturn.service MemoryMax=1M",
+	"bind":                        "systemctl --no-ask-password bind --mkdir synapse-coturn.service /etc /tmp/etc",
+	"disable":                     "systemctl --no-ask-password disable synapse-coturn.service",
+	"link":                        "systemctl --no-ask-password link /tmp/evil.service",
+	"mask":                        "systemctl --no-ask-password mask synapse-coturn.service",
+	"daemon-reload":               "systemctl --no-ask-password daemon-reload",
+	"set-environment":             "systemctl --no-ask-password set-environment LD_PRELOAD=/tmp/evil.so",
+	"another unit":                "systemctl --no-ask-password restart systemd-journald.service",
+	"netwatch itself":             "systemctl --no-ask-password restart netwatch.service",
+	"the helper without a socket": "systemctl --no-ask-password start netwatch-file@evil.service",
+	"look-alike: case":            "systemctl --no-ask-password restart Synapse-coturn.service",
+	"look-alike: template":        "systemctl --no-ask-password restart synapse-coturn@evil.service",
+	"look-alike: longer":          "systemctl --no-ask-password restart synapse-coturn.service.service",
+	"look-alike: a dot is any":    "systemctl --no-ask-password restart synapse-coturn-service.service",
+	"look-alike: quoted":          `systemctl --no-ask-password restart 'synapse-coturn.service\x00.service'`,
+	"its file":                    "sh -c 'echo >>/etc/matrix-synapse/coturn.conf'",
+	"its unit file":               "sh -c 'echo >>/etc/systemd/system/synapse-coturn.service'",
+	"a drop-in":                   "mkdir /etc/systemd/system/synapse-coturn.service.d",
+	"a rule":                      "touch /etc/polkit-1/rules.d/00-evil.rules",
+	"the configuration":           "sh -c 'echo >>/etc/netwatch/netwatch.toml'",
+	"grant":                       "netwatch grant",
 }
 
 // refusesAsSystem is how systemd, the kernel and netwatch refuse. From 257 on
@@ -134,12 +141,17 @@ var refusesAsSystem = regexp.MustCompile(`(?i)interactive authentication require
 
 func TestUnitsThatAreNotGranted(t *testing.T) {
 	governed(t, YunoHost)
-	for _, name := range []string{"Synapse-coturn", "synapse-coturn@", "synapse-coturn.service", "synapse-coturn-service"} {
+	for _, name := range []string{
+		"Synapse-coturn", "synapse-coturn@", "synapse-coturn.service",
+		"synapse-coturn-service",
+	} {
 		must(t, server.WriteFile("/etc/systemd/system/"+name+".service", "[Service]\nExecStart=/bin/sleep infinity\n", 0o644))
 	}
 	shell(t, "ln -sfn synapse-coturn.service /etc/systemd/system/turn-alias.service; systemctl daemon-reload")
 	t.Cleanup(func() {
-		_, err := server.Exec(context.Background(), "sh", "-c", "cd /etc/systemd/system && rm -f Synapse-coturn.service synapse-coturn@.service synapse-coturn.service.service synapse-coturn-service.service turn-alias.service; systemctl daemon-reload")
+		_, err := server.Exec(context.Background(), "sh", "-c",
+			"cd /etc/systemd/system && rm -f Synapse-coturn.service synapse-coturn@.service synapse-coturn.service.service "+
+				"synapse-coturn-service.service turn-alias.service; systemctl daemon-reload")
 		if err != nil {
 			t.Error(err)
 		}
@@ -150,7 +162,8 @@ func TestUnitsThatAreNotGranted(t *testing.T) {
 			t.Errorf("%s: %s is not refused (it ended well: %v):\n%s", name, line, well, out)
 		}
 	}
-	if out := shell(t, "ls /etc/evil /etc/systemd/system.control /run/systemd/system.control 2>/dev/null; true"); out != "" {
+	if out := shell(t, "ls /etc/evil /etc/systemd/system.control /run/systemd/system.control 2>/dev/null; "+
+		"true"); out != "" {
 		t.Errorf("there is %s", out)
 	}
 	check("all that")
@@ -169,9 +182,11 @@ func TestUnitsThatAreNotGranted(t *testing.T) {
 // askHelper sends lines to the helper as a user and returns its answers.
 func askHelper(t *testing.T, user string, lines ...string) string {
 	t.Helper()
-	const program = `use IO::Socket::UNIX; $s = IO::Socket::UNIX->new(Peer => "/run/netwatch-file/socket") or die "connecting: $!\n";
+	const program = `use IO::Socket::UNIX;
+$s = IO::Socket::UNIX->new(Peer => "/run/netwatch-file/socket") or die "connecting: $!\n";
 $SIG{PIPE} = "IGNORE"; $s->autoflush(1); print $s $ARGV[0]; $s->shutdown(1); print while <$s>;`
-	out, _ := server.Command(t.Context(), "runuser", "-u", user, "--", "perl", "-e", program, strings.Join(lines, "\n")+"\n").CombinedOutput()
+	out, _ := server.Command(t.Context(), "runuser", "-u", user, "--", "perl", "-e", program, strings.Join(lines, "\n")+
+		"\n").CombinedOutput()
 	return string(out)
 }
 
@@ -179,7 +194,10 @@ $SIG{PIPE} = "IGNORE"; $s->autoflush(1); print $s $ARGV[0]; $s->shutdown(1); pri
 // left out.
 func request(t *testing.T, other string) string {
 	t.Helper()
-	q := map[string]any{"server": "coturn", "file": YunoHost.File, "private": "keep", "public": map[string]string{"ipv4": Public(77).String()}, "own": map[string]string{"ipv4": Private.String()}}
+	q := map[string]any{
+		"server": "coturn", "file": YunoHost.File, "private": "keep",
+		"public": map[string]string{"ipv4": Public(77).String()}, "own": map[string]string{"ipv4": Private.String()},
+	}
 	must(t, json.Unmarshal([]byte(other), &q))
 	text, err := json.Marshal(q)
 	must(t, err)
@@ -239,7 +257,8 @@ func TestHelperRefuses(t *testing.T) {
 	shell(t, "runuser -u netwatch -- sh -c 'mkdir -p /tmp/attack; ln -sfn "+YunoHost.File+" /tmp/attack/coturn.conf'")
 	check := untouched(t, YunoHost)
 	for name, c := range refusals {
-		if a := answered(t, askHelper(t, "netwatch", request(t, c.other), goAhead)); a.Outcome != "failed" || !strings.Contains(a.Error, c.says) {
+		if a := answered(t, askHelper(t, "netwatch", request(t, c.other), goAhead)); a.Outcome != "failed" ||
+			!strings.Contains(a.Error, c.says) {
 			t.Errorf("%s: %+v, want %q", name, a, c.says)
 		}
 	}
@@ -254,7 +273,10 @@ func TestHelperRefuses(t *testing.T) {
 	}
 	// Who may connect, and who may ask.
 	shell(t, "id alice 2>/dev/null || useradd alice; usermod -aG netwatch alice")
-	for user, says := range map[string]string{"nobody": "Permission denied", "synapse": "Permission denied", "alice": "Permission denied"} {
+	for user, says := range map[string]string{
+		"nobody": "Permission denied", "synapse": "Permission denied",
+		"alice": "Permission denied",
+	} {
 		if out := askHelper(t, user, request(t, "{}"), goAhead); !strings.Contains(out, says) {
 			t.Errorf("%s is told %s", user, out)
 		}
@@ -281,7 +303,8 @@ func TestHelperFollowsNoStrangersLink(t *testing.T) {
 	governed(t, YunoHost)
 	shell(t, "systemctl stop netwatch.service")
 	must(t, server.WriteFile("/etc/matrix-victim/victim.conf", CoturnConf("203.0.113.1"), 0o640))
-	shell(t, "runuser -u synapse -- sh -c 'mv "+YunoHost.File+" /etc/matrix-synapse/away; ln -s /etc/matrix-victim/victim.conf "+YunoHost.File+"'")
+	shell(t, "runuser -u synapse -- sh -c 'mv "+YunoHost.File+
+		" /etc/matrix-synapse/away; ln -s /etc/matrix-victim/victim.conf "+YunoHost.File+"'")
 	a := answered(t, askHelper(t, "netwatch", request(t, "{}"), goAhead))
 	if a.Outcome != "failed" || !strings.Contains(a.Error, "user synapse decides where the way to it leads") {
 		t.Errorf("of a stranger's link it says %+v", a)
@@ -296,7 +319,8 @@ func TestHelperFollowsNoStrangersLink(t *testing.T) {
 	shell(t, "chown synapse /etc/matrix-victim /etc/matrix-victim/victim.conf")
 	before := shell(t, "stat -c '%i %U %a %z' /etc/matrix-victim/victim.conf")
 	a = answered(t, askHelper(t, "netwatch", request(t, "{}"), goAhead))
-	if a.Outcome != "failed" || !strings.Contains(a.Error, "read-only file system") || !strings.Contains(a.Hint, "name /etc/matrix-victim/victim.conf itself") {
+	if a.Outcome != "failed" || !strings.Contains(a.Error, "read-only file system") ||
+		!strings.Contains(a.Hint, "name /etc/matrix-victim/victim.conf itself") {
 		t.Errorf("of a link that was made after the grant it says %+v", a)
 	}
 	if after := shell(t, "stat -c '%i %U %a %z' /etc/matrix-victim/victim.conf"); after != before {
@@ -310,7 +334,8 @@ func TestHelperFollowsNoStrangersLink(t *testing.T) {
 func TestHelperLooksClosely(t *testing.T) {
 	governed(t, YunoHost)
 	check := untouched(t, YunoHost)
-	writer := server.Command(t.Context(), "runuser", "-u", "synapse", "--", "sh", "-c", "exec 3>>"+YunoHost.File+"; echo open; read line")
+	writer := server.Command(t.Context(), "runuser", "-u", "synapse", "--", "sh", "-c", "exec 3>>"+YunoHost.File+
+		"; echo open; read line")
 	done, err := writer.StdinPipe()
 	must(t, err)
 	opened, err := writer.StdoutPipe()
@@ -318,7 +343,8 @@ func TestHelperLooksClosely(t *testing.T) {
 	must(t, writer.Start())
 	_, err = opened.Read(make([]byte, 4)) // It writes once the file is open.
 	must(t, err)
-	a := answered(t, askHelper(t, "netwatch", append([]string{request(t, "{}")}, slices.Repeat([]string{goAhead}, 5)...)...))
+	a := answered(t, askHelper(t, "netwatch", append([]string{request(t, "{}")},
+		slices.Repeat([]string{goAhead}, 5)...)...))
 	if a.Outcome != "failed" || !strings.Contains(a.Error, "it changed while it was being rewritten, 5 times") {
 		t.Errorf("of a file that is open for writing it says %+v", a)
 	}
@@ -359,7 +385,8 @@ func TestReloadTakesBack(t *testing.T) {
 
 	t.Run("mistakes take nothing", func(t *testing.T) {
 		must(t, server.WriteFile("/etc/netwatch/netwatch.toml", "[source.stun]\nagree = 9\n", 0o644))
-		if out := shell(t, "netwatch grant 2>&1; systemctl reload netwatch.service 2>&1; echo code $?"); strings.Contains(out, "code 0") || !strings.Contains(out, "agree") {
+		if out := shell(t, "netwatch grant 2>&1; systemctl reload netwatch.service 2>&1; echo code $?"); strings.Contains(out,
+			"code 0") || !strings.Contains(out, "agree") {
 			t.Errorf("granting by a configuration with mistakes:\n%s", out)
 		}
 		if now := granted(t); now != first {
@@ -371,7 +398,8 @@ func TestReloadTakesBack(t *testing.T) {
 	t.Run("another's configuration gives nothing", func(t *testing.T) {
 		must(t, server.WriteFile("/etc/netwatch/netwatch.toml", configuration(Debian, "1h"), 0o644))
 		shell(t, "chown netwatch /etc/netwatch/netwatch.toml")
-		if out := shell(t, "netwatch grant 2>&1; systemctl reload netwatch.service 2>&1; echo code $?"); strings.Contains(out, "code 0") || !strings.Contains(out, "belongs to user") {
+		if out := shell(t, "netwatch grant 2>&1; systemctl reload netwatch.service 2>&1; echo code $?"); strings.Contains(out,
+			"code 0") || !strings.Contains(out, "belongs to user") {
 			t.Errorf("granting by a configuration of netwatch's own:\n%s", out)
 		}
 		if now := granted(t); now != first {
@@ -385,7 +413,8 @@ func TestReloadTakesBack(t *testing.T) {
 	if a := answered(t, askHelper(t, "netwatch", request(t, "{}"), goAhead)); !strings.Contains(a.Error, "was granted") {
 		t.Errorf("of the old file the helper says %+v", a)
 	}
-	must(t, server.WriteFile("/etc/netwatch/netwatch.toml", "[[rule]]\non = [\"started\"]\ndo = [\"exec /bin/true\"]\n", 0o644))
+	must(t, server.WriteFile("/etc/netwatch/netwatch.toml",
+		"[[rule]]\non = [\"started\"]\ndo = [\"exec /bin/true\"]\n", 0o644))
 	shell(t, "systemctl reload netwatch.service")
 	if now := granted(t); now != "" || restart(Debian) {
 		t.Errorf("where nothing is needed there is\n%s", now)
@@ -403,7 +432,8 @@ func TestGrantOddNames(t *testing.T) {
 		}
 	})
 	step := "rotate coturn '" + strings.ReplaceAll(file, "'", `'\''`) + "'"
-	watching(t, sourceStun("1h", false)+"families = [\"ipv4\"]\n[[rule]]\non = [\"started\"]\ndo = [\"\"\""+strings.ReplaceAll(step, `\`, `\\`)+"\"\"\"]\n", FirstPublic)
+	watching(t, sourceStun("1h", false)+"families = [\"ipv4\"]\n[[rule]]\non = [\"started\"]\ndo = [\"\"\""+
+		strings.ReplaceAll(step, `\`, `\\`)+"\"\"\"]\n", FirstPublic)
 	if out, code := fire(t, "started"); code != 0 || !strings.Contains(out, "unchanged") {
 		t.Errorf("exit code %d:\n%s", code, out)
 	}
@@ -418,7 +448,8 @@ func TestGrantNames(t *testing.T) {
 	fresh(t, YunoHost)
 	shell(t, "ln -sfn synapse-coturn.service /etc/systemd/system/turn-alias.service; systemctl daemon-reload")
 	t.Cleanup(func() {
-		_, err := server.Exec(context.Background(), "sh", "-c", "rm /etc/systemd/system/turn-alias.service; systemctl daemon-reload")
+		_, err := server.Exec(context.Background(), "sh", "-c",
+			"rm /etc/systemd/system/turn-alias.service; systemctl daemon-reload")
 		if err != nil {
 			t.Error(err)
 		}

@@ -40,7 +40,8 @@ func bare(t *testing.T) {
 	must(t, install())
 	shell(t, "systemctl stop netwatch.socket netwatch-file.socket netwatch.service")
 	makes(t, "make -s uninstall DESTDIR="+server.Root())
-	shell(t, "userdel netwatch; rm -rf /etc/netwatch /var/lib/netwatch /run/netwatch /run/netwatch-file; systemctl daemon-reload")
+	shell(t, "userdel netwatch; rm -rf /etc/netwatch /var/lib/netwatch /run/netwatch /run/netwatch-file; "+
+		"systemctl daemon-reload")
 	// A machine that is an image of a container may say that nothing starts.
 	shell(t, "rm -f /usr/sbin/policy-rc.d")
 	t.Cleanup(func() {
@@ -114,7 +115,8 @@ func TestUpgrade(t *testing.T) {
 	if after := show(t, "netwatch.service", "MainPID"); after == before {
 		t.Error("it is the old daemon that runs")
 	}
-	if out := shell(t, "netwatch version; cat /etc/netwatch/netwatch.toml"); out != "netwatch 2.0\n"+strings.TrimSuffix(config, "\n") {
+	if out := shell(t, "netwatch version; cat /etc/netwatch/netwatch.toml"); out != "netwatch 2.0\n"+
+		strings.TrimSuffix(config, "\n") {
 		t.Errorf("after the upgrade there is\n%s", out)
 	}
 	wantUnits(t, "is-active", "active", "active")
@@ -178,7 +180,8 @@ func TestPurge(t *testing.T) {
 	if now := acls(t, YunoHost); now != lists {
 		t.Errorf("after the removal the access lists are\n%s\nbefore\n%s", now, lists)
 	}
-	if out := shell(t, "cat /etc/netwatch/netwatch.toml; ls /var/lib/netwatch"); !strings.HasPrefix(out, config) || out == config {
+	if out := shell(t, "cat /etc/netwatch/netwatch.toml; ls /var/lib/netwatch"); !strings.HasPrefix(out, config) ||
+		out == config {
 		t.Errorf("after the removal there are no more configuration and state:\n%s", out)
 	}
 
@@ -195,7 +198,8 @@ func TestPurge(t *testing.T) {
 
 // common are the files of the server that are dpkg's, systemd's and others' own
 // books, written whatever is installed.
-var common = regexp.MustCompile(`^/(var/lib/dpkg/(status|lock|triggers|info/format|available|diversions|updates)|var/log/|var/cache/(man|ldconfig)/|` +
+var common = regexp.MustCompile(`^/(var/lib/dpkg/(status|lock|triggers|info/format|available|diversions|updates)|` +
+	`var/log/|var/cache/(man|ldconfig)/|` +
 	`etc/(passwd|group|shadow|gshadow|subuid|subgid)-$|etc/\.pwd\.lock$|run/(log|systemd|udev)/)`)
 
 // traces is the files that differ from this machine's, the directories that it
@@ -347,7 +351,8 @@ func TestPackages(t *testing.T) {
 				t.Errorf("the configuration files are %q", got)
 			}
 			// It exits 0 whatever it finds, when all that is has an override.
-			if found := outside(t, "lintian", "--allow-root", "--display-info", "--pedantic", "--fail-on", "none", file); found != "" {
+			if found := outside(t, "lintian", "--allow-root", "--display-info", "--pedantic", "--fail-on", "none",
+				file); found != "" {
 				t.Error(found)
 			}
 		})

@@ -62,7 +62,8 @@ func phaseOf(t *testing.T, from, to netip.Addr) string {
 	for _, r := range left.Runs {
 		changing = changing || r.Changed
 	}
-	_, notPlaced := os.Stat(server.path(filepath.Dir(YunoHost.File) + "/." + filepath.Base(YunoHost.File) + ".netwatch-new"))
+	_, notPlaced := os.Stat(server.path(filepath.Dir(YunoHost.File) + "/." +
+		filepath.Base(YunoHost.File) + ".netwatch-new"))
 	switch {
 	case left.Addresses["ipv4"].Address != to:
 		return "not noticed"
@@ -192,7 +193,8 @@ func quickRestart(t *testing.T) {
 	must(t, server.WriteFile(dir+"/quick.conf", "[Unit]\nStartLimitIntervalSec=0\n[Service]\nRestartSec=20ms\n", 0o644))
 	shell(t, "systemctl daemon-reload")
 	t.Cleanup(func() {
-		if _, err := server.Exec(context.Background(), "sh", "-c", "systemctl stop netwatch.service; rm -r "+dir+" && systemctl daemon-reload"); err != nil {
+		if _, err := server.Exec(context.Background(), "sh", "-c", "systemctl stop netwatch.service; rm -r "+dir+
+			" && systemctl daemon-reload"); err != nil {
 			t.Error(err)
 		}
 	})
@@ -293,7 +295,10 @@ func TestRenewalWhileStopped(t *testing.T) {
 	_, err := news.wait(t.Context(), 1, ended(netwatch.CertRenewed))
 	must(t, err)
 	wait(t, 2*settle) // In which one too many would be told.
-	all, _, _ := news.all(func(e netwatch.Entry) bool { return e.Kind == netwatch.EntryEvent && e.Event == netwatch.CertRenewed })
+	all, _, _ := news.all(func(e netwatch.Entry) bool {
+		return e.Kind == netwatch.EntryEvent &&
+			e.Event == netwatch.CertRenewed
+	})
 	if len(all) != 3 {
 		t.Errorf("3 renewals are %d events: %+v", len(all), all)
 	}
@@ -352,9 +357,10 @@ func actedOn(t *testing.T, fingerprint string) {
 // It stays up however often it is killed.
 func TestNoStartLimit(t *testing.T) {
 	const dir = "/etc/systemd/system/netwatch.service.d"
-	must(t, server.WriteFile(dir+"/lab-fast.conf", "[Service]\nRestartSec=0\n", 0o644)) // so that a limit would be reached
+	must(t, server.WriteFile(dir+"/lab-fast.conf", "[Service]\nRestartSec=0\n", 0o644)) // So that a limit would be reached
 	t.Cleanup(func() {
-		if _, err := server.Exec(context.Background(), "sh", "-c", "rm "+dir+"/lab-fast.conf; systemctl daemon-reload"); err != nil {
+		if _, err := server.Exec(context.Background(), "sh", "-c", "rm "+dir+
+			"/lab-fast.conf; systemctl daemon-reload"); err != nil {
 			t.Error(err)
 		}
 	})

@@ -56,7 +56,8 @@ func TestFiredWhileRestarting(t *testing.T) {
 	watching(t, configuration(YunoHost, "1h")+marking, FirstPublic)
 	restarts := make(chan error, 1)
 	go func() {
-		_, err := server.Exec(t.Context(), "sh", "-c", "for i in 1 2 3 4 5; do systemctl reset-failed netwatch.service; systemctl restart netwatch.service || exit; done")
+		_, err := server.Exec(t.Context(), "sh", "-c",
+			"for i in 1 2 3 4 5; do systemctl reset-failed netwatch.service; systemctl restart netwatch.service || exit; done")
 		restarts <- err
 	}()
 	fired, began := 0, time.Now()
@@ -70,7 +71,7 @@ func TestFiredWhileRestarting(t *testing.T) {
 		shell(t, "netwatch fire mark --no-wait")
 		fired++
 	}
-	shell(t, "netwatch fire mark") // a run of the last daemon: all before it have ended
+	shell(t, "netwatch fire mark") // A run of the last daemon: all before it have ended
 	t.Logf("%d events fired in %v, the rule ran %d times", fired, time.Since(began).Round(time.Millisecond), marks(t))
 	if n := marks(t); n < 5 || n > fired+1 {
 		t.Errorf("%d events, and the rule ran %d times", fired, n)
@@ -84,7 +85,8 @@ func TestOtherSocket(t *testing.T) {
 	must(t, server.WriteFile("/etc/netwatch/netwatch.toml", text, 0o644))
 	shell(t, "systemctl start netwatch.socket; systemctl start netwatch.service; systemctl stop netwatch.service")
 	log := shell(t, "journalctl -b -o cat -u netwatch.service -n 20")
-	want := fmt.Sprintf("it is %s, and the configuration says %s", "/run/netwatch/netwatch.sock", "/run/netwatch/other.sock")
+	want := fmt.Sprintf("it is %s, and the configuration says %s", "/run/netwatch/netwatch.sock",
+		"/run/netwatch/other.sock")
 	if !strings.Contains(log, want) {
 		t.Errorf("the log does not say %q:\n%s", want, log)
 	}
@@ -98,11 +100,14 @@ func TestHungThenRestarted(t *testing.T) {
 	watching(t, configuration(YunoHost, "1h")+rule, FirstPublic)
 	for round := range 4 {
 		shell(t, "systemctl kill --kill-who=main -s STOP netwatch.service")
-		shell(t, fmt.Sprintf("for i in $(seq 40); do runuser -u nobody -- env script_type=r%d-$i netwatch hook openvpn 2>/dev/null || exit; done", round))
+		shell(t,
+			fmt.Sprintf("for i in $(seq 40); do runuser -u nobody -- env script_type=r%d-$i netwatch hook openvpn 2>/dev/null "+
+				"|| exit; done", round))
 		shell(t, "systemctl restart netwatch.service")
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		must(t, until(ctx, 100*time.Millisecond, func() error {
-			out, err := server.Exec(t.Context(), "sh", "-c", fmt.Sprintf(`journalctl -b -o cat -u netwatch.service | grep -o '"script":"r%d-[0-9]*"' | sort -u | wc -l`, round))
+			out, err := server.Exec(t.Context(), "sh", "-c",
+				fmt.Sprintf(`journalctl -b -o cat -u netwatch.service | grep -o '"script":"r%d-[0-9]*"' | sort -u | wc -l`, round))
 			if err == nil && out != "40" {
 				err = fmt.Errorf("%s events of 40 were accepted", out)
 			}
@@ -143,7 +148,8 @@ func TestStateCannotBeWritten(t *testing.T) {
 	const dir = "/var/lib/netwatch"
 	for n, c := range []struct{ breaks, says, hint, mends string }{
 		{
-			"cd " + dir + "; rm -f state.json.before; dd if=/dev/zero of=filler bs=1k 2>/dev/null; true", "no space left on device",
+			"cd " + dir + "; rm -f state.json.before; dd if=/dev/zero of=filler bs=1k 2>/dev/null; " +
+				"true", "no space left on device",
 			"make room there: df -h " + dir, "rm " + dir + "/filler",
 		},
 		{
@@ -211,7 +217,8 @@ func TestDamagedState(t *testing.T) {
 		fresh(t, YunoHost)
 		must(t, install())
 		shell(t, "install -d -m 700 -o netwatch -g netwatch /var/lib/netwatch && cd /var/lib/netwatch && "+
-			"runuser -u netwatch -- mkfifo .state.json.next state.json.before && runuser -u netwatch -- sh -c '"+damage+"state.json'")
+			"runuser -u netwatch -- mkfifo .state.json.next state.json.before && runuser -u netwatch -- sh -c '"+
+			damage+"state.json'")
 		to := Public(77 + n)
 		must(t, world.SetPublic(t.Context(), to))
 		log := logSince(t)
@@ -227,7 +234,8 @@ func TestSecondNetwatch(t *testing.T) {
 	fresh(t, YunoHost)
 	watching(t, configuration(YunoHost, every.String()), FirstPublic)
 	out, err := server.Command(t.Context(), "netwatch", "run").CombinedOutput()
-	if !errors.As(err, new(*exec.ExitError)) || !strings.Contains(string(out), "another netwatch runs on it\nhint: stop the other one") {
+	if !errors.As(err, new(*exec.ExitError)) || !strings.Contains(string(out),
+		"another netwatch runs on it\nhint: stop the other one") {
 		t.Errorf("%v:\n%s", err, out)
 	}
 	to := Public(78)

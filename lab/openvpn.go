@@ -89,7 +89,8 @@ func (v *VPN) configure(ctx context.Context, s *Server, lines string) error {
 	prints := map[string]string{}
 	for _, name := range []string{"server", "lab"} {
 		base := filepath.Join(v.dir, name)
-		if _, err := run(ctx, "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+		if _, err := run(ctx, "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+			"ec_paramgen_curve:prime256v1", "-nodes",
 			"-days", "30", "-subj", "/CN="+name, "-keyout", base+".key", "-out", base+".crt"); err != nil {
 			return err
 		}
@@ -108,7 +109,8 @@ func (v *VPN) configure(ctx context.Context, s *Server, lines string) error {
 			return err
 		}
 	}
-	if err := s.WriteFile("/etc/openvpn/client/lab.conf", fmt.Sprintf(vpnClient, prints["server"])+lines, 0o644); err != nil {
+	if err := s.WriteFile("/etc/openvpn/client/lab.conf", fmt.Sprintf(vpnClient, prints["server"])+lines,
+		0o644); err != nil {
 		return err
 	}
 	return os.WriteFile(filepath.Join(v.dir, "server.conf"), fmt.Appendf(nil, vpnServer, prints["lab"]), 0o600)

@@ -15,7 +15,8 @@ import (
 // priority.
 func TestJournalFields(t *testing.T) {
 	fresh(t, YunoHost)
-	watching(t, configuration(YunoHost, "1h")+"\n[[rule]]\non = [\"broken\"]\nsettle = \"0s\"\nretry = \"0s\"\ndo = [\"exec /bin/false\"]\n", FirstPublic)
+	watching(t, configuration(YunoHost, "1h")+
+		"\n[[rule]]\non = [\"broken\"]\nsettle = \"0s\"\nretry = \"0s\"\ndo = [\"exec /bin/false\"]\n", FirstPublic)
 	out, code := fire(t, "broken")
 	if code != 1 {
 		t.Fatalf("exit code %d: %s", code, out)
@@ -25,7 +26,8 @@ func TestJournalFields(t *testing.T) {
 	if n := strings.Count(lines, `"id":"`+id+`"`); n < 3 {
 		t.Errorf("%d lines of event, step and run:\n%s", n, lines)
 	}
-	if bad := shell(t, "journalctl -b -o cat -p err -u netwatch.service NETWATCH_RULE=broken NETWATCH_STEP='exec /bin/false'"); !strings.Contains(bad, `"outcome":"failed"`) {
+	if bad := shell(t, "journalctl -b -o cat -p err -u netwatch.service NETWATCH_RULE=broken NETWATCH_STEP='exec "+
+		"/bin/false'"); !strings.Contains(bad, `"outcome":"failed"`) {
 		t.Errorf("errors:\n%s", bad)
 	}
 }
@@ -98,10 +100,13 @@ func TestJournalGone(t *testing.T) {
 func TestMetrics(t *testing.T) {
 	fresh(t, YunoHost)
 	watching(t, configuration(YunoHost, "1h"), FirstPublic)
-	out := shell(t, "runuser -u nobody -- curl -sfm 5 --unix-socket /run/netwatch/netwatch.sock http://netwatch/metrics") + "\n"
+	out := shell(t, "runuser -u nobody -- curl -sfm 5 --unix-socket /run/netwatch/netwatch.sock http://netwatch/metrics") +
+		"\n"
 	for _, want := range []string{
-		"\nnetwatch_source_failing{source=\"stun\",kind=\"stun\"} 0\n", "\nnetwatch_runs_failed{rule=\"started+ip-changed\"} 0\n",
-		"\nnetwatch_address_confirmed_timestamp_seconds{family=\"ipv4\"} ", "\nnetwatch_events_total{event=\"started\",source=\"netwatch\"} 1\n",
+		"\nnetwatch_source_failing{source=\"stun\",kind=\"stun\"} " +
+			"0\n", "\nnetwatch_runs_failed{rule=\"started+ip-changed\"} 0\n",
+		"\nnetwatch_address_confirmed_timestamp_seconds{family=\"ipv4\"} " +
+			"", "\nnetwatch_events_total{event=\"started\",source=\"netwatch\"} 1\n",
 		"\nnetwatch_steps_total{verb=\"rotate\",outcome=\"unchanged\"} 1\n",
 	} {
 		if !strings.Contains(out, want) {
@@ -119,10 +124,12 @@ const evil = `\033]0;x\007\302\23331m\342\200\256`
 func TestTerminalOfRoot(t *testing.T) {
 	fresh(t, YunoHost)
 	shell(t, "install -d -m 755 /etc/lab-evil")
-	shell(t, "{ printf 'listening-port="+evil+"\nrealm="+evil+"\n'; cat "+YunoHost.File+"; } >/tmp/evil && cat /tmp/evil >"+YunoHost.File)
+	shell(t, "{ printf 'listening-port="+evil+"\nrealm="+evil+"\n'; cat "+YunoHost.File+
+		"; } >/tmp/evil && cat /tmp/evil >"+YunoHost.File)
 	undo(t, "rm -r /etc/lab-evil")
-	const issue = `openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -utf8 -keyout /etc/lab-evil/key.pem \
-		-out /etc/lab-evil/crt.pem -subj "/CN=$(printf '` + evil + `')" -addext "subjectAltName=DNS:$(printf 'a\033]0;x\007')" 2>&1
+	const issue = `openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -utf8 \
+		-keyout /etc/lab-evil/key.pem -out /etc/lab-evil/crt.pem \
+		-subj "/CN=$(printf '` + evil + `')" -addext "subjectAltName=DNS:$(printf 'a\033]0;x\007')" 2>&1
 		chmod 644 /etc/lab-evil/*`
 	shell(t, issue)
 	watching(t, configuration(YunoHost, "200ms")+`
@@ -144,8 +151,10 @@ do = ["verify turn `+YunoHost.File+`"]
 	wait(t, time.Second)
 	shown := 0
 	for _, command := range []string{
-		"netwatch fire proof", "netwatch fire cert-renewed names=$(printf '" + evil + "')", "netwatch status", "netwatch status --json",
-		"netwatch history", "netwatch history --json", "netwatch doctor", "netwatch doctor --json", "netwatch init --dry-run --force",
+		"netwatch fire proof", "netwatch fire cert-renewed names=$(printf '" + evil +
+			"')", "netwatch status", "netwatch status --json",
+		"netwatch history", "netwatch history --json", "netwatch doctor", "netwatch doctor --json", "netwatch init " +
+			"--dry-run --force",
 		"netwatch grant --dry-run", "netwatch check", "netwatch probe", "journalctl -b --no-pager -o cat -u netwatch.service",
 	} {
 		out := shell(t, command+" 2>&1 || true")

@@ -237,7 +237,8 @@ func (s *Server) Exec(ctx context.Context, args ...string) (string, error) {
 	cmd.Stdout, cmd.Stderr = &out, &complaint
 	err := cmd.Run()
 	if err != nil {
-		err = fmt.Errorf("running %q in the server: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(complaint.String()))
+		err = fmt.Errorf("running %q in the server: %w: %s", strings.Join(args, " "), err,
+			strings.TrimSpace(complaint.String()))
 	}
 	return strings.TrimSuffix(out.String(), "\n"), err
 }

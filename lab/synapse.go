@@ -157,7 +157,10 @@ func (s *Server) RemoveSynapse(ctx context.Context, i Instance) error {
 		_, _ = s.Exec(ctx, "systemctl", "kill", "-s", "KILL", unit)
 		_, _ = s.Exec(ctx, "systemctl", "stop", unit)
 	}
-	remove := []string{filepath.Dir(i.Coturn.File), "/var/lib/matrix-" + i.Name, certificates(i.Domain), certificates(i.Domain) + "-history"}
+	remove := []string{
+		filepath.Dir(i.Coturn.File), "/var/lib/matrix-" + i.Name, certificates(i.Domain),
+		certificates(i.Domain) + "-history",
+	}
 	for _, unit := range units {
 		remove = append(remove, "/etc/systemd/system/"+unit)
 	}

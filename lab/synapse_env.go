@@ -34,7 +34,8 @@ func installSynapse(ctx context.Context, dir string) error {
 	if _, err := run(ctx, "/usr/bin/python3", "-m", "venv", "--clear", dir); err != nil {
 		return netwatch.WithHint(err, "make deps installs Debian's python3-venv")
 	}
-	_, err := runInput(ctx, strings.NewReader(synapsePins), "env", "TMPDIR="+dir, filepath.Join(dir, "bin", "python"), "-m", "pip", "install",
+	_, err := runInput(ctx, strings.NewReader(synapsePins), "env", "TMPDIR="+dir, filepath.Join(dir, "bin", "python"),
+		"-m", "pip", "install",
 		"--quiet", "--disable-pip-version-check", "--no-cache-dir", "--no-deps", "--only-binary=:all:", "-r", "/dev/stdin")
 	return err
 }

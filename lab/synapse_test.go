@@ -143,7 +143,8 @@ func testCalls(t *testing.T) {
 	stranger := alice
 	stranger.Password += "x"
 	var refused *TurnError
-	if _, err := stranger.Allocate(t.Context(), alice.at(Public(101)), 4); !errors.As(err, &refused) || refused.Code != stun.CodeUnauthorized {
+	if _, err := stranger.Allocate(t.Context(), alice.at(Public(101)), 4); !errors.As(err, &refused) ||
+		refused.Code != stun.CodeUnauthorized {
 		t.Errorf("with another password than Synapse's: %v, want a refusal with 401", err)
 	}
 }
@@ -198,7 +199,10 @@ func damages() []damage {
 			"masked", "mv " + unit + " /root/unit; ln -s /dev/null " + unit + "; systemctl daemon-reload",
 			"mv /root/unit " + unit + "; systemctl daemon-reload", `masked\s+hint: systemctl unmask synapse__2-coturn\.service`,
 		},
-		{"unreadable", "setfacl -b " + file, "setfacl -m user:turnserver:r " + file, `cannot read it.*\s+hint: runuser -u synapse -- setfacl `},
+		{
+			"unreadable", "setfacl -b " + file, "setfacl -m user:turnserver:r " + file,
+			`cannot read it.*\s+hint: runuser -u synapse -- setfacl `,
+		},
 		{"missing", "mv " + file + " /root/conf", "mv /root/conf " + file, `no such file.*\s+hint: `},
 	}
 }
@@ -223,7 +227,8 @@ func (d damage) hindersNoOther(t *testing.T, to netip.Addr) {
 	failing(t, d.says)
 	shell(t, d.mend)
 	mended := time.Now()
-	t.Logf("the other follows %v after it was mended", second.relayed(t, to, 20*time.Second).Sub(mended).Round(time.Millisecond))
+	t.Logf("the other follows %v after it was mended",
+		second.relayed(t, to, 20*time.Second).Sub(mended).Round(time.Millisecond))
 	idle(t, to)
 	if n := starts(t, FirstSynapse.Coturn.Unit) - before; n != 1 {
 		t.Errorf("the coturn that did not fail was started %d times, want once", n)
@@ -247,7 +252,8 @@ func failing(t *testing.T, says string) {
 
 // onEvent is a configuration with a rule that is not tried twice.
 func onEvent(event string, steps ...string) string {
-	return fmt.Sprintf("\n[[rule]]\non = [%q]\nsettle = \"0s\"\ntimeout = \"10s\"\nretry = \"0s\"\ndo = [\"%s\"]\n", event, strings.Join(steps, `", "`))
+	return fmt.Sprintf("\n[[rule]]\non = [%q]\nsettle = \"0s\"\ntimeout = \"10s\"\nretry = \"0s\"\ndo = [\"%s\"]\n", event,
+		strings.Join(steps, `", "`))
 }
 
 // at is a port of the server in its own network.
@@ -289,11 +295,13 @@ func answersWith(t *testing.T, pattern string, want int, event string) {
 func testNoReload(t *testing.T) {
 	again(t)
 	i := FirstSynapse
-	begin(t, sourceStun("1h", false)+onEvent("reload", "reload "+i.Unit())+onEvent("either", "reload-or-restart "+i.Unit()))
+	begin(t, sourceStun("1h", false)+onEvent("reload", "reload "+i.Unit())+
+		onEvent("either", "reload-or-restart "+i.Unit()))
 	before := incarnation(t, i.Unit())
 	leaf, err := server.Renew(i.Domain)
 	must(t, err)
-	answersWith(t, `failed: .*reload is not applicable.*\n.*hint: it has no ExecReload=: use "reload-or-restart synapse\.service"`, 1, "reload")
+	answersWith(t, `failed: .*reload is not applicable.*\n.*hint: it has no ExecReload=: `+
+		`use "reload-or-restart synapse\.service"`, 1, "reload")
 	if now := incarnation(t, i.Unit()); now != before {
 		t.Errorf("what cannot be reloaded was restarted: %s, was %s", now, before)
 	}
@@ -334,13 +342,15 @@ func testNotice(t *testing.T) {
 	must(t, err)
 	room, err := home.NewRoom(t.Context(), token)
 	must(t, err)
-	must(t, install()) // which makes the group
+	must(t, install()) // Which makes the group
 	must(t, server.WriteFile("/etc/netwatch/matrix.header", "Authorization: Bearer "+token+"\n", 0o640))
 	shell(t, "chgrp netwatch /etc/netwatch/matrix.header")
 	coturn := FirstSynapse.Coturn
-	step := fmt.Sprintf(`http PUT %s/_matrix/client/v3/rooms/%s/send/m.room.message/{id} header=@/etc/netwatch/matrix.header body='{"msgtype":"m.text","body":"{event} from {old} to {new}: {outcome}"}'`,
+	step := fmt.Sprintf(`http PUT %s/_matrix/client/v3/rooms/%s/send/m.room.message/{id} `+
+		`header=@/etc/netwatch/matrix.header body='{"msgtype":"m.text","body":"{event} from {old} to {new}: {outcome}"}'`,
 		home.URL(), url.PathEscape(room))
-	rule := fmt.Sprintf("\n[[rule]]\non = [\"ip-changed\"]\ndo = [\"rotate coturn %s\", \"restart %s\", %q]\n", coturn.File, coturn.Unit, step)
+	rule := fmt.Sprintf("\n[[rule]]\non = [\"ip-changed\"]\ndo = [\"rotate coturn %s\", \"restart %s\", %q]\n",
+		coturn.File, coturn.Unit, step)
 	watching(t, sourceStun(every.String(), false)+"families = [\"ipv4\"]\n"+rule, FirstPublic)
 	to := Public(120)
 	must(t, world.SetPublic(t.Context(), to))

@@ -154,7 +154,8 @@ func TestNoNetworkAtBoot(t *testing.T) {
 // over as soon as names are there.
 func TestNamesCannotBeLookedUp(t *testing.T) {
 	fresh(t, YunoHost)
-	shell(t, "cp -a /etc/hosts /etc/hosts.lab; mv /etc/resolv.conf /etc/resolv.lab; echo nameserver 203.0.113.200 >/etc/resolv.conf")
+	shell(t, "cp -a /etc/hosts /etc/hosts.lab; mv /etc/resolv.conf /etc/resolv.lab; "+
+		"echo nameserver 203.0.113.200 >/etc/resolv.conf")
 	undo(t, "mv /etc/hosts.lab /etc/hosts; mv -f /etc/resolv.lab /etc/resolv.conf")
 	config := configuration(YunoHost, every.String())
 	var hosts strings.Builder

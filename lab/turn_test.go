@@ -67,7 +67,8 @@ func TestAllocateIsRefused(t *testing.T) {
 func TestAllocateWithACredential(t *testing.T) {
 	addr := relay(t, "203.0.113.9")
 	name, password := restCredential(Secret)
-	if _, err := (Caller{Username: name, Password: password}).WaitAllocate(t.Context(), addr, netip.MustParseAddr("203.0.113.9")); err != nil {
+	if _, err := (Caller{Username: name, Password: password}).WaitAllocate(t.Context(), addr,
+		netip.MustParseAddr("203.0.113.9")); err != nil {
 		t.Fatal(err)
 	}
 	var refused *TurnError
@@ -84,7 +85,8 @@ func TestWaitAllocate(t *testing.T) {
 	if _, err := caller.WaitAllocate(ctx, addr, netip.MustParseAddr("203.0.113.7")); err != nil {
 		t.Error(err)
 	}
-	if _, err := caller.WaitAllocate(ctx, addr, netip.MustParseAddr("203.0.113.8")); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := caller.WaitAllocate(ctx, addr, netip.MustParseAddr("203.0.113.8")); !errors.Is(err,
+		context.DeadlineExceeded) {
 		t.Errorf("for an address that never comes: %v", err)
 	}
 }

@@ -300,7 +300,10 @@ func saysRemedy(t *testing.T, file string) {
 		if err != nil {
 			return err
 		}
-		for _, want := range []string{"reading " + file + ": permission denied", "hint: have what renews", "netwatch fire cert-renewed"} {
+		for _, want := range []string{
+			"reading " + file + ": permission denied", "hint: have what renews",
+			"netwatch fire cert-renewed",
+		} {
 			if !strings.Contains(out, want) {
 				return fmt.Errorf("the status does not say %q:\n%s", want, out)
 			}

@@ -7,11 +7,11 @@ import (
 	"netwatch"
 )
 
-// A Certificate is a file of a certificate and that of its key; the key may be
+// A Certificate is the file of a certificate and that of its key, which may be
 // unknown.
 type Certificate struct{ File, Key string }
 
-// named is the certificate that a file of somebody's names. Its name comes into
+// named is a certificate that somebody's file names. The name goes into
 // netwatch.toml, so it has to be plain text.
 func (s *search) named(file, key string) Certificate {
 	if err := netwatch.CheckPlain(file + key); err != nil {
@@ -21,8 +21,8 @@ func (s *search) named(file, key string) Certificate {
 	return Certificate{file, key}
 }
 
-// unused finds the certificates of YunoHost and certbot that are for a domain of
-// which nothing found here makes use.
+// unused finds the certificates of YunoHost and certbot whose domain nothing found
+// here uses.
 func (s *search) unused() {
 	used := s.Served()
 	for _, kind := range []struct{ dirs, file, key string }{

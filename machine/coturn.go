@@ -9,14 +9,14 @@ import (
 	"netwatch/servers"
 )
 
-// A Turn is a coturn: a unit and the file that it is started with.
+// A Turn is a coturn: a unit, and the file that the unit starts it with.
 type Turn struct {
 	// Unit runs it.
 	Unit string
 	// File is its configuration.
 	File string
-	// App is YunoHost's name of the app that it is part of, as synapse__2; empty
-	// otherwise.
+	// App is the name of the app of YunoHost that it is part of, as synapse__2, or
+	// empty.
 	App string
 	// Certificate is what its file names.
 	Certificate Certificate
@@ -25,15 +25,15 @@ type Turn struct {
 	Domains []string
 }
 
-// debianConf is the file of a coturn that is started without one.
+// debianConf is the file of a coturn that is started without the name of one.
 const debianConf = "/etc/turnserver.conf"
 
-// debianUnit is what Debian's package of coturn brings, also where only the
+// debianUnit is the unit in Debian's package of coturn. It is there even if only the
 // program is used.
 const debianUnit = "coturn.service"
 
-// turns are the coturns among the units, one a file. Debian's own counts when it
-// is enabled or there is no other.
+// turns are the coturns among the units, at most one for each file. Debian's own
+// counts only if it is enabled or there is no other.
 func (s *search) turns(all []unit) {
 	var found []unit
 	for _, u := range all {
@@ -62,8 +62,8 @@ func turnFile(u unit) string {
 	return debianConf
 }
 
-// better says which of two units with the same file is the one in use: that which
-// starts at boot, else the one with YunoHost's newer name.
+// better says whether a, of two units with the same file, is the one in use: the one
+// that starts at boot, or else the one with YunoHost's newer name.
 func better(a, b unit) bool {
 	if a.enabled != b.enabled {
 		return a.enabled
@@ -85,19 +85,19 @@ func (s *search) turn(unit, file string) Turn {
 	return t
 }
 
-// host is what can be the name of a host: of what a file says, nothing else comes
-// into netwatch.toml.
+// host fits the name of a host. Nothing else that a file says goes into
+// netwatch.toml.
 var host = netwatch.Pattern(`^[\pL\pN-]+(\.[\pL\pN-]+)+$`)
 
-// add adds what can be the name of a host.
+// add adds a domain if it can be the name of a host.
 func (t *Turn) add(domain string) {
 	if host().MatchString(domain) && !slices.Contains(t.Domains, domain) {
 		t.Domains = append(t.Domains, domain)
 	}
 }
 
-// appOf is the app of a unit that YunoHost made: coturn-APP before 2024,
-// APP-coturn since.
+// appOf is the app whose coturn a unit of YunoHost is: it was called coturn-APP
+// before 2024, and is called APP-coturn since.
 func appOf(unit string) string {
 	stem := strings.TrimSuffix(unit, ".service")
 	if app, ok := strings.CutPrefix(stem, "coturn-"); ok {

@@ -1,7 +1,7 @@
-// Package machine looks what there is on the machine that netwatch is to work on:
-// coturns, Synapses, clients of OpenVPN, certificates and what netwatch replaces.
-// It changes nothing. One file has one kind of thing; all names lie in a Tree
-// (tree.go), so that a copy of a machine can be looked at as well.
+// Package machine finds out what is installed on the machine: coturns, Synapses,
+// clients of OpenVPN, certificates, and what netwatch replaces. It changes nothing,
+// and knows no configuration of netwatch. Each kind of thing has its file. All names
+// are in a Tree (tree.go), so that it can look at a copy of a machine too.
 package machine
 
 import (
@@ -13,8 +13,7 @@ import (
 	"netwatch"
 )
 
-// A Machine says what there is on it that netwatch can keep right, and what
-// netwatch replaces.
+// A Machine is what is on a machine that netwatch can keep right or replaces.
 type Machine struct {
 	// Turns are the coturns, by their units.
 	Turns []Turn
@@ -30,7 +29,7 @@ type Machine struct {
 	Unread []error
 }
 
-// Find looks at the machine. program is where netwatch is to be called from.
+// Find looks at the machine. program is the path by which netwatch is to be called.
 func Find(tree Tree, program string) Machine {
 	s := &search{tree: tree, program: program}
 	all := s.units()
@@ -42,14 +41,15 @@ func Find(tree Tree, program string) Machine {
 	return s.Machine
 }
 
-// A search is a Find on its way.
+// A search is a Find that is going on.
 type search struct {
 	Machine
 	tree    Tree
 	program string
 }
 
-// read is a file, and nil if there is none; that it may not be read is noted.
+// read reads a file. It returns nil if there is none, and notes it if the file may
+// not be read.
 func (s *search) read(name string) []byte {
 	text, err := s.tree.Read(name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -58,8 +58,8 @@ func (s *search) read(name string) []byte {
 	return text
 }
 
-// setting is the value of a key at the left margin of a YAML file that is as flat
-// as YunoHost's settings and the upper keys of Synapse; empty if there is none.
+// setting is the value of a key at the left margin of a YAML file, or empty. It is
+// enough for flat files like YunoHost's settings, and for the top keys of Synapse.
 func setting(text []byte, key string) string {
 	for line := range strings.Lines(string(text)) {
 		value, ok := strings.CutPrefix(line, key+":")

@@ -9,35 +9,36 @@ import (
 	"netwatch"
 )
 
-// An Old is a script, or are lines of a file, in whose place netwatch comes:
-// what YunoHost's documentation of Synapse had administrators set up by hand.
+// An Old is something that netwatch replaces: a script, or some lines of a file.
+// Administrators set it up by hand, as YunoHost's documentation of Synapse told them
+// to.
 type Old struct {
 	// File is where it stands.
 	File string
 	// What says in a few words what it does.
 	What string
-	// Lines are those of the file that go; none of them is the whole file.
+	// Lines are the lines of the file that go. None means the whole file.
 	Lines []string
-	// Instead is what comes in the place of each of Lines; empty is nothing.
+	// Instead is what takes the place of each of Lines; empty is nothing.
 	Instead []string
-	// Kept says why it is not taken out, and is empty if it is.
+	// Kept says why it is not taken out; empty if it is.
 	Kept string
 	// Idle says that it does nothing unless something else in the list calls it.
 	Idle bool
-	// Text is that of the file, and Rest what is left of it without the lines; nil
-	// if the file goes.
+	// Text is the text of the file, and Rest what is left without the lines; nil if
+	// the file goes.
 	Text, Rest []byte
 }
 
-// A family of files in which lines may be old.
+// A lineKind is a kind of file in which lines may be old.
 type lineKind struct {
 	what  string
 	files []string
-	// parts says that such a file stands for itself: without an active line it
-	// is of no use. Such directories pass over names with a dot and with a final
-	// tilde (cron(8), sudoers(5)).
+	// parts says that each of these files is a piece of a configuration, of no use
+	// without an active line. Such directories ignore names with a dot and with a
+	// tilde at the end (cron(8), sudoers(5)).
 	parts bool
-	// old says whether a line is, and what comes in its place.
+	// old says whether a line is old, and what takes its place.
 	old func(s *search, line string) (instead string, is bool)
 }
 
@@ -102,7 +103,7 @@ func (s *search) oldLines(kind lineKind, file string) {
 
 var assignment = netwatch.Pattern(`^[A-Za-z_]\w*\s*=`)
 
-// idle says that a line of cron or sudo does nothing by itself.
+// idle says whether a line of cron or sudo does nothing.
 func idle(line string) bool {
 	line = strings.TrimSpace(line)
 	comment := strings.HasPrefix(line, "#") && !strings.HasPrefix(line, "#include")
@@ -114,8 +115,8 @@ var cronLine = netwatch.Pattern(`^\s*(?:@[a-z]+|[^\s#]\S*(?:\s+\S+){4})\s+(?:[a-
 	`(?:(?:/usr)?(?:/bin/)?(?:ba)?sh\s+)?` +
 	`(/\S+)/` + regexp.QuoteMeta(rotateScript) + `\s*;?\s*(?:>.*)?$`)
 
-// oldCron takes the lines that run the script of an app whose coturn was found;
-// another app may bring a script of the same name.
+// oldCron finds lines that run the script of an app whose coturn was found. Another
+// app may have a script of the same name.
 func (s *search) oldCron(line string) (string, bool) {
 	m := cronLine().FindStringSubmatch(line)
 	return "", m != nil && s.isApp(strings.TrimPrefix(path.Base(m[1]), "matrix-"))
@@ -143,7 +144,7 @@ func (s *search) isTurn(name string) bool {
 	})
 }
 
-// oldDirective takes the directives of OpenVPN that call the script.
+// oldDirective finds directives of OpenVPN that call the script.
 func (s *search) oldDirective(line string) (instead string, is bool) {
 	key, value := directive(line)
 	if !slices.Contains(scriptKeys, key) || value != upScript {
@@ -157,9 +158,9 @@ func (s *search) oldDirective(line string) (instead string, is bool) {
 	return key + ` "` + s.program + " hook openvpn\"\nsetenv GOMAXPROCS 1", true
 }
 
-// oldScripts finds the scripts that OpenVPN runs and that do nothing but restart
-// coturn. YunoHost's VPN client runs all in two directories: there ours comes in
-// the place of the old one.
+// oldScripts finds scripts that OpenVPN runs and that only restart coturn. YunoHost's
+// VPN client runs all scripts in two directories: there ours takes the place of the
+// old one.
 func (s *search) oldScripts() {
 	files := append([]string{upScript}, s.tree.Glob("/etc/openvpn/scripts/route-up.d/*")...)
 	for _, file := range append(files, s.tree.Glob("/etc/openvpn/scripts/route-down.d/*")...) {
@@ -182,14 +183,14 @@ func (s *search) oldScripts() {
 	}
 }
 
-// instead has another text take the place of the whole.
+// instead replaces the whole text by another.
 func (o *Old) instead(text string) {
 	o.Lines, o.Instead = []string{strings.TrimSpace(string(o.Text))}, []string{strings.TrimSpace(text)}
 	o.Rest = []byte(text)
 }
 
-// callers says which file of OpenVPN calls a script even when the old lines are
-// gone: OpenVPN does not start when one is missing that it is to call (measured).
+// callers names the file of OpenVPN that calls a script even when the old lines are
+// gone: OpenVPN does not start if it is to call a script that is missing (measured).
 func (s *search) callers(script string) string {
 	for _, pattern := range vpnFiles {
 		for _, file := range s.tree.Glob(pattern) {
@@ -211,7 +212,7 @@ func (s *search) callers(script string) string {
 var restartCommand = netwatch.Pattern(`^(?:(?:/usr/bin/)?sudo\s+(?:-n\s+)?)?` +
 	`(?:(?:/usr)?/bin/)?systemctl\s+restart\s+(\S+?)\s*[;&]?$`)
 
-// harmless are the commands that a script may have beside that one.
+// harmless fits the other commands that such a script may have.
 var harmless = netwatch.Pattern(`^(?:|#.*|\(|\)\s*&?|exit(?: 0)?|sleep [0-9.]+)$`)
 
 // restarts says whether a script restarts a coturn that was found.
@@ -224,7 +225,7 @@ func (s *search) restarts(text []byte) bool {
 	return false
 }
 
-// restartsOnly says whether that is all it does.
+// restartsOnly says whether a script does nothing else.
 func (s *search) restartsOnly(text []byte) bool {
 	for line := range strings.Lines(string(text)) {
 		line = strings.TrimSpace(line)
@@ -236,7 +237,7 @@ func (s *search) restartsOnly(text []byte) bool {
 	return s.restarts(text)
 }
 
-// idleScripts finds the apps' own scripts.
+// idleScripts finds the scripts that the apps bring.
 func (s *search) idleScripts() {
 	for _, pattern := range []string{"/var/www/*/", "/opt/yunohost/*/"} {
 		for _, file := range s.tree.Glob(pattern + rotateScript) {

@@ -12,24 +12,24 @@ import (
 type VPN struct {
 	// File is where it stands.
 	File string
-	// User is whom OpenVPN becomes after its start; empty is root still.
+	// User is the user that OpenVPN becomes after its start; empty if it stays root.
 	User string
-	// Hooked are its directives that call `netwatch hook openvpn`.
+	// Hooked are the directives that call `netwatch hook openvpn`.
 	Hooked []string
-	// Scripts are its directives that call any program.
+	// Scripts are the directives that call any program.
 	Scripts []string
-	// Security is its script-security; 1 unless given (openvpn(8)). Below 2 no
-	// program is called.
+	// Security is script-security, which is 1 unless it is given (openvpn(8)). Below 2
+	// OpenVPN calls no program.
 	Security string
 }
 
-// Silent says that its script-security keeps it from calling programs.
+// Silent says whether script-security keeps OpenVPN from calling programs.
 func (v VPN) Silent() bool { return v.Security == "0" || v.Security == "1" }
 
 // scriptKeys are the directives of a client that name a program (openvpn(8)).
 var scriptKeys = []string{"ipchange", "up", "down", "route-up", "route-pre-down", "tls-verify"}
 
-// vpns are the clients among OpenVPN's files.
+// vpns finds the clients among the files of OpenVPN.
 func (s *search) vpns() {
 	for _, file := range append(s.tree.Glob("/etc/openvpn/*.conf"), s.tree.Glob("/etc/openvpn/client/*.conf")...) {
 		text := s.read(file)
@@ -40,8 +40,8 @@ func (s *search) vpns() {
 	}
 }
 
-// parseVPN reads a file of OpenVPN: a directive a line, comments after # or ;.
-// One with a remote or as client connects to somebody.
+// parseVPN reads a file of OpenVPN: a directive on each line, comments after # or ;.
+// A file with a remote, or with client, is that of a client.
 func parseVPN(text []byte) (v VPN, client bool) {
 	v.Security = "1"
 	for line := range strings.Lines(string(text)) {
@@ -63,8 +63,8 @@ func parseVPN(text []byte) (v VPN, client bool) {
 	return v, client
 }
 
-// directive is the first word of a line, and the second as OpenVPN takes it:
-// out of its quotes.
+// directive is the first word of a line, and the second without its quotes, as
+// OpenVPN takes it.
 func directive(line string) (key, value string) {
 	words, err := shellquote.Split(strings.TrimSpace(line))
 	if err != nil || len(words) == 0 || strings.HasPrefix(words[0], "#") || strings.HasPrefix(words[0], ";") {

@@ -49,12 +49,12 @@ func (o Old) print(w io.Writer) {
 	}
 }
 
-// Removable says whether anything is old that --migrate would take out.
+// Removable says whether there is anything old that --migrate would take out.
 func (m Machine) Removable() bool {
 	return slices.ContainsFunc(m.Old, func(o Old) bool { return o.Kept == "" })
 }
 
-// Shown is, for a person, which lines go and what comes in their place.
+// Shown says, for a person, which lines go and what takes their place.
 func (o Old) Shown() string {
 	var b strings.Builder
 	for i, line := range o.Lines {

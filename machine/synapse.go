@@ -9,11 +9,12 @@ import (
 type Synapse struct {
 	// Unit runs it.
 	Unit string
-	// Certificate is what it serves itself; most have a proxy before them, and none.
+	// Certificate is the one that it serves itself. Most have a proxy before them, and
+	// none.
 	Certificate Certificate
 }
 
-// synapses are those of the units that run Synapse's main process.
+// synapses are the units that run the main process of Synapse.
 func (s *search) synapses(all []unit) {
 	for _, u := range all {
 		if !slices.Contains(u.words, "synapse.app.homeserver") {
@@ -31,7 +32,7 @@ func (s *search) synapses(all []unit) {
 	}
 }
 
-// servesTLS says that a listener of Synapse's configuration has TLS.
+// servesTLS says whether a listener in the configuration of Synapse has TLS.
 func servesTLS(text []byte) bool {
 	for line := range strings.Lines(string(text)) {
 		line, _, _ = strings.Cut(strings.TrimLeft(line, "- \t"), "#")

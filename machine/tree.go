@@ -18,21 +18,22 @@ import (
 // copy of a machine. All names in it are absolute, and symlinks in it stay in it.
 type Tree string
 
-// maxFile is beyond any file that we are to read: 1 MiB.
+// maxFile is the size of the largest file that is read: 1 MiB.
 const maxFile = 1 << 20
 
-// Resolve is where a name lies for the kernel, after all symlinks. What is not
-// there has a place all the same.
+// Resolve is the name of a file in the tree after all symlinks. A file that does not
+// exist has one too.
 func (t Tree) Resolve(name string) (string, error) {
 	place, left, err := netwatch.Hops(string(t), name, func(netwatch.Hop) error { return nil })
 	missing := errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR)
-	if missing && !slices.Contains(left, "..") { // nobody knows what that is above
+	if missing && !slices.Contains(left, "..") { // Nobody knows what that is above
 		place, err = path.Join(place, path.Join(left...)), nil
 	}
 	return t.Host(place), err
 }
 
-// Host is a name as the kernel has it, symlinks not followed.
+// Host is the name by which the kernel knows a name of the tree. Symlinks are not
+// followed.
 func (t Tree) Host(name string) string { return filepath.Join(string(t), name) }
 
 // name is the inverse of Host.
@@ -40,7 +41,7 @@ func (t Tree) name(host string) string {
 	return path.Join("/", strings.TrimPrefix(host, filepath.Clean(string(t))))
 }
 
-// Read is a regular file of the tree.
+// Read reads a regular file of the tree.
 func (t Tree) Read(name string) ([]byte, error) {
 	host, err := t.Resolve(name)
 	if err != nil {
@@ -49,7 +50,7 @@ func (t Tree) Read(name string) ([]byte, error) {
 	return netwatch.ReadRegular(host, maxFile)
 }
 
-// Has says whether a name leads to something.
+// Has says whether a name leads to a file that exists.
 func (t Tree) Has(name string) bool {
 	host, err := t.Resolve(name)
 	if err != nil {
@@ -59,10 +60,10 @@ func (t Tree) Has(name string) bool {
 	return err == nil
 }
 
-// Glob are the names that fit a pattern (path.Match), sorted. Where we may not
-// look there is nothing.
+// Glob lists the names that fit a pattern (path.Match), sorted. A directory that may
+// not be read counts as empty.
 func (t Tree) Glob(pattern string) []string {
-	found, _ := filepath.Glob(t.Host(pattern)) // our patterns are right
+	found, _ := filepath.Glob(t.Host(pattern)) // Our patterns are right
 	for i := range found {
 		found[i] = t.name(found[i])
 	}

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// unitDirs are where systemd has its units, the first that has a name wins
-// (systemd.unit(5)); what is below /run does not last.
+// unitDirs are the directories in which systemd looks for a unit; the first one that
+// has it counts (systemd.unit(5)). Units below /run do not last.
 var unitDirs = []string{
 	"/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system",
 }
@@ -17,13 +17,13 @@ var unitDirs = []string{
 // A unit is a service as its file has it, without drop-ins.
 type unit struct {
 	name string
-	// words are those of its first ExecStart=.
+	// words are the words of its first ExecStart=.
 	words []string
-	// enabled says that something at boot wants it.
+	// enabled says that it starts at boot.
 	enabled bool
 }
 
-// units are all services of the machine that are no templates and not masked.
+// units are all services of the machine, without templates and masked ones.
 func (s *search) units() []unit {
 	var all []unit
 	seen := map[string]bool{}
@@ -45,8 +45,8 @@ func (s *search) units() []unit {
 	return all
 }
 
-// enabled says whether a unit starts with another; systemctl enable makes such a
-// symlink.
+// enabled says whether a unit starts with another one. systemctl enable makes a
+// symlink for that.
 func (s *search) enabled(name string) bool {
 	for _, dir := range []string{"*.wants", "*.requires"} {
 		if found, _ := filepath.Glob(s.tree.Host("/etc/systemd/system/" + dir + "/" + name)); len(found) > 0 {
@@ -56,8 +56,8 @@ func (s *search) enabled(name string) bool {
 	return false
 }
 
-// execStart is the first command of a unit's file (systemd.service(5)), without
-// what may stand before the program.
+// execStart is the first command in the file of a unit (systemd.service(5)), without
+// the characters that may stand before the program.
 func execStart(text []byte) []string {
 	joined := strings.ReplaceAll(string(text), "\\\n", " ")
 	for line := range strings.Lines(joined) {
@@ -70,7 +70,7 @@ func execStart(text []byte) []string {
 	return nil
 }
 
-// option is the value of an option among words, in any of its forms; the last
+// option is the value of an option among words, in any of its forms. The last one
 // counts.
 func option(words []string, short, long string) (value string) {
 	for i, word := range words {

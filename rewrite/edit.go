@@ -12,10 +12,9 @@ import (
 )
 
 const (
-	// tries is how often a file is read anew because somebody else rewrote it in
-	// between.
+	// tries is how often to begin anew because somebody else wrote the file meanwhile.
 	tries = 5
-	// pause is how long a file that somebody writes is left to him.
+	// pause is how long to wait for somebody who is writing the file.
 	pause = 100 * time.Millisecond
 )
 
@@ -23,18 +22,19 @@ const (
 type Edit struct {
 	// File is its path, which may lead over symlinks.
 	File string
-	// New is what is to come of a text, which it must not change. It may be called
-	// several times.
+	// New makes the new content from the old one, which it must not change. It may be
+	// called several times.
 	New func(text []byte) ([]byte, error)
 	// Readers are users who have to be able to read the file.
 	Readers []access.Reader
-	// Changing is called right before a change, which an error prevents; it may be
-	// nil.
-	Changing func(netwatch.Rewrite) error
+	// Changing, if it is not nil, is called right before the file is replaced; if it
+	// returns an error, the file stays.
+	Changing func(netwatch.Replacement) error
 }
 
-// Do edits the file, unless the new text is the old one, and returns both. Where
-// somebody else writes it meanwhile, it begins anew, some times.
+// Do edits the file and returns its content before and after. If they are the same,
+// it writes nothing. If somebody else writes the file meanwhile, it begins anew, some
+// times.
 func (e Edit) Do(ctx context.Context) (before, after []byte, err error) {
 	unlock, err := Lock(ctx, e.File)
 	if err != nil {
@@ -55,7 +55,7 @@ func (e Edit) Do(ctx context.Context) (before, after []byte, err error) {
 	return nil, nil, netwatch.WithHint(err, "find what else writes this file, such as an old cron job, and remove it")
 }
 
-// once reads the file, and replaces it if another text is wanted.
+// once reads the file, and replaces it if its content is to be another.
 func (e Edit) once() (before, after []byte, err error) {
 	f, err := Open(e.File)
 	if err != nil {

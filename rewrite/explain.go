@@ -15,13 +15,13 @@ import (
 	"netwatch"
 )
 
-// askHelper is the remedy for a process that may not do it.
+// askHelper is the remedy for a process that lacks the rights.
 const askHelper = "have netwatch's helper do it: systemctl restart netwatch-file.socket; or run netwatch as root"
 
 // dir is the directory in which the file lies.
 func (f *File) dir() string { return filepath.Dir(f.way.Place()) }
 
-// name is a user as a person knows him.
+// name is the name of a user, or his number if he has none.
 func name(uid int) string {
 	number := strconv.Itoa(uid)
 	if u, err := user.LookupId(number); err == nil {
@@ -30,9 +30,10 @@ func name(uid int) string {
 	return number
 }
 
-// command is a command line for root by which something is done to the file or its
-// directory. He who decides where the way leads could lead it elsewhere at that
-// moment, so it is done with his rights; what is not his is given to him before.
+// command is a command line by which root does something to the file or its
+// directory. Whoever decides where the way leads could lead it elsewhere at that
+// moment, so the command is run with his rights. If the file is not his, it is given
+// to him first.
 func (f *File) command(do, path string) string {
 	quoted := netwatch.ShellPath(path)
 	leader, err := f.way.Leader()
@@ -61,7 +62,8 @@ func explainRead(path string, err error) error {
 	case errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0:
 		hint = askHelper
 	case errors.Is(err, fs.ErrPermission):
-		hint = "what lies behind the directory or symlink of a user is reached with his rights: see namei -l " + netwatch.ShellPath(path)
+		hint = "what lies behind the directory or symlink of a user is reached with his rights: see namei -l " +
+			netwatch.ShellPath(path)
 	}
 	return hinted(fmt.Errorf("reading %s: %w", path, netwatch.WithoutPath(err)), hint)
 }
@@ -75,7 +77,7 @@ func explainLock(path string, err error) error {
 	return hinted(fmt.Errorf("rewriting %s: waiting for another rewrite of it: %w", path, err), hint)
 }
 
-// explain says what could not be done with the file and what to do about it.
+// explain says what could not be done with the file, why, and what to do about it.
 func (f *File) explain(doing string, err error) error {
 	hint := netwatch.Hint(err)
 	if hint == "" {
@@ -106,8 +108,8 @@ func (f *File) hint(err error) string {
 	return ""
 }
 
-// hintReadOnly is for a file system that is read-only, as all is to netwatch's
-// helper but what was granted.
+// hintReadOnly is the remedy for a read-only file system. To netwatch's helper all is
+// read-only but what was granted.
 func (f *File) hintReadOnly() string {
 	if place := f.way.Place(); place != f.path {
 		return "name " + place + " itself in the rotate step, if netwatch's helper says this: where others than root " +
@@ -116,14 +118,15 @@ func (f *File) hintReadOnly() string {
 	return "mount it for writing; if netwatch's helper says this, run netwatch grant, which opens " + f.dir() + " to it"
 }
 
-// hintPermission says why somebody may not do it, who could do it otherwise.
+// hintPermission says why this process may not do it, and who may.
 func (f *File) hintPermission() string {
 	for _, place := range []struct {
 		fd   int
 		path string
 	}{{int(f.old.Fd()), f.way.Place()}, {f.way.Dir(), f.dir()}} {
 		if fixed(place.fd) {
-			return "take its attribute away by which nothing of it can be changed: chattr -i -a " + netwatch.ShellPath(place.path)
+			return "take its attribute away by which nothing of it can be changed: chattr -i -a " +
+				netwatch.ShellPath(place.path)
 		}
 	}
 	if os.Geteuid() != 0 {
@@ -137,8 +140,8 @@ func (f *File) hintPermission() string {
 		name(leader.UID), f.dir())
 }
 
-// fixed says whether a file may not be changed, or a directory not, whoever one is
-// (chattr(1), i and a).
+// fixed says whether a file or directory has an attribute by which not even root may
+// change it (chattr(1), i and a).
 func fixed(fd int) bool {
 	var st unix.Statx_t
 	err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_TYPE, &st)

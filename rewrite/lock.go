@@ -21,12 +21,13 @@ const (
 	lockPause = 10 * time.Millisecond
 )
 
-// Lock waits until nobody else rewrites the file of that path, or does what else has
-// that name, and returns what ends that. The lock is not the file itself, which whoever may read it could lock,
-// but one of ours, named by the path as it is given: whoever decides where that
-// leads could choose any other name, and hold up others by it. For the same reason
-// it is taken before anything on the way is looked at. The kernel drops it with the
-// descriptor, so a crash leaves none.
+// Lock waits until nobody else holds the lock that path is the name of, takes it, and
+// returns what gives it back. path is mostly that of a file to be rewritten. The lock
+// is not that file, since whoever may read it could lock it, but one of ours. It goes
+// by the path as it is given: whoever decides where the path leads could choose any
+// other name, and hold others up. For the same reason it is taken before anything on
+// the way is looked at. The kernel drops the lock with the descriptor, so a crash
+// leaves none.
 func Lock(ctx context.Context, path string) (unlock func(), err error) {
 	dir, err := locks()
 	if err != nil {
@@ -44,7 +45,7 @@ func Lock(ctx context.Context, path string) (unlock func(), err error) {
 	return func() { _ = lock.Close() }, nil
 }
 
-// await takes the lock.
+// await waits for the lock and takes it.
 func await(ctx context.Context, lock *os.File) error {
 	tick := time.NewTicker(lockPause)
 	defer tick.Stop()
@@ -61,8 +62,8 @@ func await(ctx context.Context, lock *os.File) error {
 	}
 }
 
-// locks is a directory that only we can write: root's, or one of the user's own
-// where somebody else rewrites files of his.
+// locks is the directory of the locks, where only this process's user can write:
+// root's, or one of another user's own who rewrites his files himself.
 func locks() (string, error) {
 	dir := lockDir
 	if uid := os.Geteuid(); uid != 0 {

@@ -13,23 +13,24 @@ import (
 	"netwatch/access"
 )
 
-// A fresh is the file that is to take the old one's place.
+// A fresh is the new file, which is to take the place of the old one.
 type fresh struct {
 	*os.File
 	of *File
-	// linked says that it has a name, the temporary one.
+	// linked says that it has the temporary name.
 	linked bool
 }
 
 // temporary is the name that the new file has for an instant before it takes the
-// old one's place, or while it is written where the file system makes none
-// without a name. It is always the same, so that one left by a crash is found and
-// removed.
+// place of the old one. On file systems that make no file without a name, it has it
+// while it is written. The name is always the same, so that a file that a crash left
+// is found and removed.
 func (f *File) temporary() string { return "." + f.way.Base() + ".netwatch-new" }
 
 // create makes an empty file in the directory of the old one, with the rights of
-// whoever leads the way there. It has no name (open(2), O_TMPFILE): he whose
-// directory it is could open it otherwise, and go on writing when it is another's.
+// whoever leads the way there. It has no name (open(2), O_TMPFILE): the owner of the
+// directory could open it otherwise, and go on writing when the file is no longer
+// his.
 func (f *File) create() (*fresh, error) {
 	fd, linked := -1, false
 	err := f.way.Do(func() (err error) {
@@ -49,8 +50,8 @@ func (f *File) create() (*fresh, error) {
 	return &fresh{os.NewFile(uintptr(fd), f.temporary()), f, linked}, nil
 }
 
-// createNamed is for file systems that make no file without a name, as that of
-// containers did before Linux 6.3.
+// createNamed makes the file where the file system makes none without a name, as that
+// of containers before Linux 6.3.
 func (f *File) createNamed() (int, error) {
 	if leader, err := f.way.Leader(); err != nil || leader.UID != 0 && leader.UID != int(f.stat.Uid) {
 		err := errors.New("its file system makes no files without a name, and its directory and the file are of two users")
@@ -60,7 +61,7 @@ func (f *File) createNamed() (int, error) {
 	return unix.Openat(f.way.Dir(), f.temporary(), flags, 0o600)
 }
 
-// leftOver explains that what has the temporary name cannot be removed.
+// leftOver explains why something that has the temporary name cannot be removed.
 func (f *File) leftOver(err error) error {
 	err = fmt.Errorf("removing a left-over %s: %w", f.temporary(), err)
 	if errors.Is(err, unix.EISDIR) {
@@ -69,7 +70,7 @@ func (f *File) leftOver(err error) error {
 	return err
 }
 
-// close lets go of the file, which is gone by that if it has no name.
+// close closes the file. If it has no name, it is gone by that.
 func (n *fresh) close() {
 	_ = n.Close()
 	if n.linked {
@@ -77,8 +78,8 @@ func (n *fresh) close() {
 	}
 }
 
-// fill gives the file its content, all that the old one has beside its own, and
-// waits until the disk has it.
+// fill gives the file its content and everything that the old one has beside its own,
+// and waits until the disk has it.
 func (n *fresh) fill(text []byte) error {
 	if _, err := n.Write(text); err != nil {
 		return n.of.explain("writing", err)
@@ -92,11 +93,11 @@ func (n *fresh) fill(text []byte) error {
 	return nil
 }
 
-// dress gives the file the old one's attributes, access list, mode, group and
-// owner. Until the owner is right it is of whoever leads the way, and needs no
-// privilege to be changed. The attributes come before the list and the mode, by
-// which he may have no right to write it any more; the list comes before the mode:
-// with one the group bits are its mask.
+// dress gives the file the attributes, access list, mode, group and owner of the old
+// one. Until its owner changes, it belongs to whoever leads the way, and to change it
+// takes no privilege. The attributes come first: after the access list and the mode
+// he may not be allowed to write it. The list comes before the mode, whose group bits
+// are the mask of the list.
 func (n *fresh) dress() error {
 	fd, was := int(n.Fd()), &n.of.stat
 	err := n.of.way.Do(func() error {
@@ -123,7 +124,7 @@ func (n *fresh) dress() error {
 	return n.check()
 }
 
-// check looks whether the file system did what it was told.
+// check looks whether the file system did as it was told.
 func (n *fresh) check() error {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(n.Fd()), &st); err != nil {
@@ -160,8 +161,9 @@ func (n *fresh) place() error {
 	return nil
 }
 
-// link gives the file the temporary name. It may be of another than who does it by
-// now, and then the kernel wants a privilege (proc_sys_fs(5), protected_hardlinks).
+// link gives the file the temporary name. By now it may belong to another user than
+// the one who does this; then the kernel wants a privilege (proc_sys_fs(5),
+// protected_hardlinks).
 func (n *fresh) link() error {
 	if n.linked {
 		return nil
@@ -181,9 +183,9 @@ func (n *fresh) link() error {
 	return err
 }
 
-// sync waits until the disk has the names in the file's directory. The new file is
-// in place: to fail now would say that it is not. Without this a power cut may
-// bring back the old one, whole as well.
+// sync waits until the disk has the names in the directory of the file. Without it a
+// power cut may bring back the old file, whole too. It returns no error: the new file
+// is in place, and an error would say that it is not.
 func (f *File) sync() {
 	if fd, err := unix.Openat(f.way.Dir(), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err == nil {
 		_ = unix.Fsync(fd)

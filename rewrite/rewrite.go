@@ -1,11 +1,12 @@
-// Package rewrite gives a file another content so that whoever opens it finds the
-// old one or the new one, whole, with the same owner, group, mode, access list and
-// extended attributes, and so that symlinks to it stay.
+// Package rewrite gives a file another content. Whoever opens the file finds the old
+// content or the new one, whole; owner, group, mode, access list, extended
+// attributes, and symlinks to it stay as they are. It knows nothing of what the
+// content means.
 //
-// Whoever decides where the way to a file leads could lead it to files of others.
-// So what is done there is done with his rights (access.Way): root's serve for two
-// things alone, on descriptors, to read the old file and to give the new one the
-// owner and the group of the old.
+// Whoever decides where the way to a file leads could lead it to files of others. So
+// everything on that way is done with his rights (access.Way). Root's own rights
+// serve only to read the old file and to give the new one the owner and group of the
+// old, both on descriptors.
 package rewrite
 
 import (
@@ -20,11 +21,12 @@ import (
 	"netwatch/access"
 )
 
-// maxSize is far beyond any configuration: 1 MiB.
+// maxSize is the size of the largest file that is read: 1 MiB, far more than any
+// configuration has.
 const maxSize = 1 << 20
 
-// ErrMoved says that somebody else changed the file after it was read. It can be
-// opened anew.
+// ErrMoved says that somebody else changed the file after it was read. The caller may
+// open it anew.
 var ErrMoved = errors.New("it changed while it was being rewritten")
 
 // A File is a file as it was read.
@@ -40,8 +42,8 @@ type File struct {
 	attributes []attribute
 }
 
-// Open reads a regular file through symlinks, of 1 MiB at most. Errors of the way
-// there, and of reading, have their remedy; Close it if there is none.
+// Open reads a regular file of at most 1 MiB, through symlinks. Its errors have a
+// remedy. If there is none, the caller closes the File.
 func Open(path string) (*File, error) {
 	w, err := access.Walk(path)
 	if err != nil {
@@ -80,7 +82,7 @@ func (f *File) read() (err error) {
 	return nil
 }
 
-// readAll takes all that is to be kept or changed.
+// readAll reads everything that is to be kept or changed.
 func (f *File) readAll(old *os.File) (err error) {
 	if err := unix.Fstat(int(old.Fd()), &f.stat); err != nil {
 		return err
@@ -92,9 +94,9 @@ func (f *File) readAll(old *os.File) (err error) {
 	return err
 }
 
-// mayWrite says why root must not read the file for somebody else who led the way
-// to it: he may not replace it himself. That its file system is read-only keeps
-// nobody from reading.
+// mayWrite says why root must not read the file for the user who leads the way to it:
+// that user may not replace it himself. A file system that is read-only is no reason
+// not to read.
 func (f *File) mayWrite() error {
 	leader, err := f.way.Leader()
 	if os.Geteuid() != 0 {
@@ -106,7 +108,7 @@ func (f *File) mayWrite() error {
 	err = f.way.Do(func() error {
 		return unix.Faccessat2(f.way.Dir(), ".", unix.W_OK|unix.X_OK, unix.AT_EACCESS)
 	})
-	if errors.Is(err, unix.EROFS) { // which the kernel says before it looks whose it is
+	if errors.Is(err, unix.EROFS) { // Which the kernel says before it looks whose it is
 		err = f.way.CheckWriteDir(leader)
 	}
 	if err == nil {
@@ -114,15 +116,16 @@ func (f *File) mayWrite() error {
 	}
 	err = fmt.Errorf("user %s decides where the way to it leads, and may not write the directory %s: %w",
 		name(leader.UID), f.dir(), err)
-	return netwatch.WithHint(err, "have each directory and symlink on the way (namei -l "+netwatch.ShellPath(f.path)+") belong to root, "+
+	return netwatch.WithHint(err, "have each directory and symlink on the way (namei -l "+netwatch.ShellPath(f.path)+
+		") belong to root, "+
 		"or name the file itself")
 }
 
-// Replace puts text in the file's place, or changes nothing. The readers are
-// users who have to be able to read it. It returns ErrMoved if the file is no
-// longer what was read. changing, which may be nil, is called right before the
-// change, and keeps it from happening by an error.
-func (f *File) Replace(text []byte, readers []access.Reader, changing func(netwatch.Rewrite) error) error {
+// Replace puts a file with this text in place of the file, or changes nothing. The
+// readers are users who have to be able to read it. If the file is no longer as it
+// was read, the error is ErrMoved. changing, if it is not nil, is called right before
+// the change; if it returns an error, the file stays.
+func (f *File) Replace(text []byte, readers []access.Reader, changing func(netwatch.Replacement) error) error {
 	if err := f.check(); err != nil {
 		return err
 	}
@@ -138,7 +141,7 @@ func (f *File) Replace(text []byte, readers []access.Reader, changing func(netwa
 		return err
 	}
 	if changing != nil {
-		w := netwatch.Rewrite{Place: f.way.Place(), From: netwatch.Fingerprint(f.Text), To: netwatch.Fingerprint(text)}
+		w := netwatch.Replacement{Place: f.way.Place(), From: netwatch.Fingerprint(f.Text), To: netwatch.Fingerprint(text)}
 		if err := changing(w); err != nil {
 			return fmt.Errorf("rewriting %s: noting that it changes: %w", f.path, err)
 		}
@@ -149,7 +152,8 @@ func (f *File) Replace(text []byte, readers []access.Reader, changing func(netwa
 	return n.place()
 }
 
-// check says why the file cannot be replaced and stay what it is.
+// check says why a new file cannot stand for the old one: the old one has several
+// names or a set-id bit, or this user may not replace it.
 func (f *File) check() error {
 	leader, err := f.way.Leader()
 	switch {
@@ -160,7 +164,8 @@ func (f *File) check() error {
 		return f.explain("finding out whose place it is", err)
 	case f.stat.Nlink > 1:
 		err := fmt.Errorf("it has %d names (hard links), and the others would keep the old content", f.stat.Nlink)
-		return f.explain("looking at it", netwatch.WithHint(err, "remove the others: find / -xdev -samefile "+netwatch.ShellPath(f.path)))
+		return f.explain("looking at it", netwatch.WithHint(err, "remove the others: find / -xdev -samefile "+
+			netwatch.ShellPath(f.path)))
 	case f.stat.Mode&(unix.S_ISUID|unix.S_ISGID) != 0:
 		err := errors.New("it has a set-user-id or set-group-id bit, which means nothing on it")
 		return f.explain("looking at it", netwatch.WithHint(err, f.command("chmod u-s,g-s", f.path)))
@@ -168,8 +173,8 @@ func (f *File) check() error {
 	return f.checkSticky(leader)
 }
 
-// checkSticky refuses a sticky directory of another in which the file is another's
-// too: only their owners may replace it (unlink(2), EPERM).
+// checkSticky refuses a file that belongs to somebody else in a sticky directory of
+// somebody else: only their owners may replace it (unlink(2), EPERM).
 func (f *File) checkSticky(leader access.User) error {
 	var dir unix.Stat_t
 	if err := unix.Fstat(f.way.Dir(), &dir); err != nil {
@@ -187,8 +192,8 @@ func (f *File) checkSticky(leader access.User) error {
 	return f.explain("looking at its directory", err)
 }
 
-// current returns ErrMoved unless the path still leads to the file as it was read;
-// any write, chmod or setfacl changes its ctime.
+// current returns ErrMoved unless the path still leads to the file as it was read.
+// Any write, chmod or setfacl changes its ctime.
 func (f *File) current() error {
 	w, err := access.Walk(f.path)
 	if err != nil {
@@ -202,11 +207,11 @@ func (f *File) current() error {
 	return nil
 }
 
-// lease keeps others from writing to the file until it is closed: they wait. It
-// is refused while somebody has the file open for writing, who may have written
-// half of it (fcntl(2), F_SETLEASE); who had it open before and is done has
-// changed it since it was read. Where leases are not to be had, as on some file
-// systems or without CAP_LEASE on the file of another user, there is none.
+// lease makes everybody wait who wants to write to the file, until it is closed. It
+// is refused while somebody has the file open for writing, since he may have written
+// half of it (fcntl(2), F_SETLEASE). Who had it open before and is done has changed
+// it since it was read. Some file systems have no leases, and a file of another user
+// needs CAP_LEASE: there nobody waits.
 func (f *File) lease() error {
 	if _, err := unix.FcntlInt(f.old.Fd(), unix.F_SETLEASE, unix.F_RDLCK); errors.Is(err, unix.EAGAIN) {
 		return ErrMoved
@@ -214,17 +219,16 @@ func (f *File) lease() error {
 	return nil
 }
 
-// Unreadable is that a file would be put into place that somebody cannot read who
-// has to.
+// Unreadable says that somebody could not read the new file who has to.
 type Unreadable struct{ access.Reader }
 
-// Error says who that is.
+// Error names him.
 func (u Unreadable) Error() string {
 	return fmt.Sprintf("%s (user %s) cannot read it", u.Unit, u.User)
 }
 
-// checkReaders refuses a new file that a reader cannot read. What cannot be found
-// out is no reason to refuse: owner, mode and ACL are as before.
+// checkReaders refuses a new file that a reader could not read. If that cannot be
+// found out, the file is not refused: owner, mode and ACL are as before.
 func (f *File) checkReaders(n *os.File, readers []access.Reader) error {
 	for _, r := range readers {
 		u, err := r.Lookup()

@@ -18,15 +18,16 @@ type attribute struct {
 	value []byte
 }
 
-// maxAttributes is how much they may take in all: some file systems let a file have
-// gigabytes of them.
+// maxAttributes is how many bytes all attributes of a file may have: on some file
+// systems they can be gigabytes.
 const maxAttributes = 64 << 10
 
-var errAttributes = netwatch.WithHint(errors.New("they are larger than 64 KiB"), "see getfattr -m -, and take away what is too much")
+var errAttributes = netwatch.WithHint(errors.New("they are larger than 64 KiB"),
+	"see getfattr -m -, and take away what is too much")
 
-// attributesOf are those of a file but those that the kernel computes over the
-// content (IMA and EVM), the access list last: with it the owner may lose the
-// right to give others.
+// attributesOf are the attributes of a file, except those that the kernel computes
+// from the content (IMA and EVM). The access list comes last: once it is set, the
+// owner may not be allowed to set others.
 func attributesOf(f *os.File) ([]attribute, error) {
 	fd := int(f.Fd())
 	size, err := unix.Flistxattr(fd, nil)
@@ -65,7 +66,7 @@ func attributesOf(f *os.File) ([]attribute, error) {
 	return all, nil
 }
 
-// valueOf is the value of the attribute of that name, nil if there is none.
+// valueOf is the value of the attribute of that name, or nil.
 func valueOf(all []attribute, name string) []byte {
 	for _, a := range all {
 		if a.name == name {
@@ -75,7 +76,8 @@ func valueOf(all []attribute, name string) []byte {
 	return nil
 }
 
-// xattr is the value of an extended attribute of a file, nil if there is none.
+// xattr reads an extended attribute of a file. It returns nil if there is none of
+// that name.
 func xattr(fd int, name string) ([]byte, error) {
 	size, err := unix.Fgetxattr(fd, name, nil)
 	if errors.Is(err, unix.ENODATA) || errors.Is(err, unix.ENOTSUP) {

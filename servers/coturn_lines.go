@@ -185,7 +185,7 @@ func place(all []piece, stand, want []external) []byte {
 		w, written := taken[i]
 		switch {
 		case !written && i > 0 && !all[i-1].ended():
-			out.WriteString(p.end()) // the line began in the piece before
+			out.WriteString(p.end()) // The line began in the piece before
 			continue
 		case !written:
 			continue

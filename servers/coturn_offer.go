@@ -85,7 +85,7 @@ func coturnOffer(conf []byte, now time.Time) (*Offer, error) {
 func byExpiry(secret string, until time.Time) *Credential {
 	name := strconv.FormatInt(until.Unix(), 10)
 	mac := hmac.New(sha1.New, []byte(secret))
-	mac.Write([]byte(name)) // never fails
+	mac.Write([]byte(name)) // Never fails
 	return &Credential{Name: name, Password: base64.StdEncoding.EncodeToString(mac.Sum(nil))}
 }
 

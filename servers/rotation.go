@@ -12,9 +12,10 @@ import (
 	"netwatch/rewrite"
 )
 
-// Do rewrites the file if the server would advertise another address by it. The
-// detail is the addresses before and after. changing is as a Job says, or nil.
-func (r Rotation) Do(ctx context.Context, changing func(netwatch.Rewrite) error) netwatch.Result {
+// Do rewrites the file if that makes the server advertise another address. The detail
+// is the addresses before and after. changing is called as Job.Changing is, or is
+// nil.
+func (r Rotation) Do(ctx context.Context, changing func(netwatch.Replacement) error) netwatch.Result {
 	server, err := Named(r.Server)
 	if err != nil {
 		return netwatch.Failure(fmt.Errorf("rewriting %s: %w", r.File, err))
@@ -48,7 +49,7 @@ func (s Server) explain(file string, err error) error {
 	return err
 }
 
-// list is the addresses for a person to read.
+// list joins addresses for a person.
 func list(all []netip.Addr) string {
 	if len(all) == 0 {
 		return "none"

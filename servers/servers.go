@@ -18,33 +18,33 @@ import (
 type Server struct {
 	// Name is what steps call it.
 	Name string
-	// Usage is what may follow its file in a rotate step, as in the manual page.
+	// Usage is what may follow the file in a rotate step, as in the manual page.
 	Usage string
-	// Options are the names of what Usage shows.
+	// Options are the names of the options in Usage.
 	Options []string
-	// Default is what they are where a step does not say it.
+	// Default is what the options are where a step does not give them.
 	Default Options
-	// Rewrite is conf with our addresses in it; every other byte stays. If nothing is
-	// to change, it is conf itself.
+	// Rewrite returns conf with our addresses in it; every other byte stays. If
+	// nothing is to change, it returns conf itself.
 	Rewrite func(conf []byte, w Wanted) ([]byte, error)
 	// Key is what stands before an address in its configuration, for a person.
 	Key string
-	// Advertised are the addresses that callers get once it is started with conf, at
-	// most one of each family. It leaves out what only the server can tell.
+	// Advertised are the addresses that callers get once the server is started with
+	// conf, at most one of each family. It leaves out what only the server can tell.
 	Advertised func(conf []byte) []netip.Addr
-	// Offer is what conf offers to callers at a time, and how they are to ask; nil where
-	// nobody can ask for that.
+	// Offer is what conf offers to callers at this time, and how they are to ask; nil
+	// where nobody can ask for that.
 	Offer func(conf []byte, now time.Time) (*Offer, error)
-	// Blind is what the server does when it cannot read its file: "it would …".
+	// Blind says what the server does when it cannot read its file, as "it would …".
 	Blind string
-	// Named is how the file is named to it, as in "turnserver -c FILE".
+	// Named is how the server is told its file, as in "turnserver -c FILE".
 	Named string
 }
 
 // All is every server that netwatch knows.
 var All = []Server{coturn}
 
-// Named is the server of a name.
+// Named finds the server of that name.
 func Named(name string) (Server, error) {
 	i := slices.IndexFunc(All, func(s Server) bool { return s.Name == name })
 	if i < 0 {
@@ -73,11 +73,11 @@ func Usage() string {
 
 // Wanted is what a configuration is to say.
 type Wanted struct {
-	// Public are the addresses to write. A family that is not here could not be
-	// found out, and keeps what stands.
+	// Public are the addresses to write. A family that is absent could not be found
+	// out, and stays as the file has it.
 	Public map[netwatch.Family]netip.Addr
-	// Own is this machine's own address that the server relays from if its file does
-	// not say it; it may be invalid, and is only asked where it is needed.
+	// Own returns this machine's own address that the server relays from, or an
+	// invalid one. It is only called where the file does not say that address.
 	Own func(netwatch.Family) netip.Addr
 	Options
 }
@@ -87,7 +87,7 @@ type Options struct {
 	Private Private `json:"private,omitempty"`
 }
 
-// set takes an option, as private=keep.
+// set sets an option by its name, as private=keep.
 func (o *Options) set(name, value string) error {
 	if name == "private" {
 		return o.Private.UnmarshalText([]byte(value))
@@ -95,7 +95,7 @@ func (o *Options) set(name, value string) error {
 	return fmt.Errorf("there is no option %s", name)
 }
 
-// A Target is a file of a server, and how our address is to stand in it: what a
+// A Target is the file of a server, and how our address is to stand in it: what a
 // rotate step says.
 type Target struct {
 	Server string `json:"server"`

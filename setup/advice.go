@@ -7,8 +7,9 @@ import (
 	"netwatch/machine"
 )
 
-// Advice is what is left to do by hand, a line each: what gives others a right, or
-// belongs into files of others. program is where netwatch is to be called from.
+// Advice lists what is left to do by hand, one thing on a line: what gives others a
+// right, or belongs into files of others. program is the path by which netwatch is to
+// be called.
 func Advice(m machine.Machine, program string) (lines []string) {
 	for _, c := range m.Served() {
 		if hook := hookOf(c.File); hook != "" {

@@ -19,13 +19,13 @@ import (
 	"netwatch"
 )
 
-// Backups is where the files lie that were changed, a directory a time.
+// Backups is the directory of the backups. Each has a directory of its own there.
 const Backups = "/var/backups/netwatch"
 
-// manifestFile is the name of the manifest in such a directory.
+// manifestFile is the name of the manifest in a backup.
 const manifestFile = "manifest.json"
 
-// A manifest says how everything was before a plan was carried out.
+// A manifest says how all files were before a plan was carried out.
 type manifest struct {
 	Entries []entry `json:"files"`
 }
@@ -33,16 +33,17 @@ type manifest struct {
 // An entry is one file as it was.
 type entry struct {
 	File string `json:"file"`
-	// Copy is the file in the backup that has its content; empty: there was none.
+	// Copy is the file in the backup that has its content; empty if the file did not
+	// exist.
 	Copy string `json:"copy,omitempty"`
 	attributes
-	// After is the fingerprint of what it was changed to; empty: it was removed.
+	// After is the fingerprint of its new content; empty if it was removed.
 	After string `json:"after,omitempty"`
 	// Made is the directory that was made for it, if one was.
 	Made string `json:"made,omitempty"`
 }
 
-// attributes are those of a file that are kept.
+// attributes are what is kept of a file beside its content.
 type attributes struct {
 	Mode uint32 `json:"mode,omitempty"` // permissions and set-id bits, chmod(2)
 	UID  int    `json:"uid"`
@@ -51,9 +52,9 @@ type attributes struct {
 	Xattrs map[string][]byte `json:"xattrs,omitempty"`
 }
 
-// Apply makes the changes, after a backup of what was there. It returns the
-// directory of the backup, which is empty when there was nothing to back up. Each
-// file is the old one or the new one, whole; done is told of each that is changed.
+// Apply backs up the files and makes the changes. It returns the directory of the
+// backup, which is empty if there was nothing to back up. At any time each file is
+// the old one or the new one, whole. done is called after each change.
 func (p *Plan) Apply(done func(Change)) (backup string, err error) {
 	for _, c := range p.Changes {
 		if err := p.unmoved(c); err != nil {
@@ -76,7 +77,7 @@ func (p *Plan) Apply(done func(Change)) (backup string, err error) {
 	return backup, nil
 }
 
-// unmoved refuses what somebody changed after it was shown.
+// unmoved says whether somebody changed a file after the plan was shown.
 func (p *Plan) unmoved(c Change) error {
 	now, err := p.tree.Read(c.File)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -88,7 +89,7 @@ func (p *Plan) unmoved(c Change) error {
 	return nil
 }
 
-// manifest is how everything is now.
+// manifest is how all files are now.
 func (p *Plan) manifest() (m manifest, err error) {
 	for i, c := range p.Changes {
 		e := entry{File: c.File}
@@ -120,7 +121,7 @@ func (p *Plan) attributes(file string) (a attributes, err error) {
 	if err != nil {
 		return a, err
 	}
-	st := info.Sys().(*syscall.Stat_t) // it is one on Linux
+	st := info.Sys().(*syscall.Stat_t) // It is one on Linux
 	a = attributes{Mode: st.Mode & 0o7777, UID: int(st.Uid), GID: int(st.Gid)}
 	a.Xattrs, err = xattrs(host)
 	return a, err
@@ -148,8 +149,8 @@ func xattrs(host string) (map[string][]byte, error) {
 	return all, nil
 }
 
-// backUp writes copies and then the manifest, all on disk when it returns. A plan
-// that replaces nothing needs none.
+// backUp writes the copies and then the manifest, and returns when the disk has all
+// of it. A plan that replaces nothing needs no backup.
 func (p *Plan) backUp(m manifest) (dir string, err error) {
 	some := false
 	for _, e := range m.Entries {
@@ -207,7 +208,7 @@ func remove(host string) error {
 	return syncDir(filepath.Dir(host))
 }
 
-// put writes a whole file with its attributes, or leaves what was there.
+// put writes a whole file with its attributes, or leaves the old one.
 func put(host string, text []byte, a attributes) error {
 	dir := filepath.Dir(host)
 	f, err := renameio.NewPendingFile(host, renameio.WithTempDir(dir), renameio.WithStaticPermissions(0o600))
@@ -227,8 +228,8 @@ func put(host string, text []byte, a attributes) error {
 	return syncDir(dir)
 }
 
-// give gives the attributes to a file. The owner first: changing him takes the
-// set-id bits away; the ACL last, for chmod changes its mask.
+// give gives the attributes to a file: the owner first, because a change of owner
+// removes the set-id bits; the ACL last, because chmod changes its mask.
 func (a attributes) give(f *os.File) error {
 	if os.Geteuid() != a.UID || os.Getegid() != a.GID {
 		if err := f.Chown(a.UID, a.GID); err != nil {
@@ -246,7 +247,8 @@ func (a attributes) give(f *os.File) error {
 	return nil
 }
 
-// syncDir makes what happened to the names of a directory survive a power cut.
+// syncDir waits until the disk has the names in a directory, so that a power cut does
+// not undo them.
 func syncDir(host string) error {
 	dir, err := os.Open(host)
 	if err != nil {

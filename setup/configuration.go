@@ -10,14 +10,14 @@ import (
 	"netwatch/machine"
 )
 
-// heading is what every configuration of ours begins with.
+// heading is the beginning of every configuration that init writes.
 const heading = `# Written by netwatch init from what it found on this machine; see
 # netwatch.toml(5). After a change: netwatch check, then
 # systemctl reload netwatch.service.
 `
 
-// forTurns are the sources that coturn needs. The servers are those that are asked
-// unless others are given.
+// forTurns are the sources that coturn needs. It has the servers that are asked
+// unless somebody names others.
 const forTurns = `
 # The public address, asked of STUN servers of which two must say the same.
 [source.stun]
@@ -29,8 +29,8 @@ agree   = 2
 [source.netlink]
 `
 
-// Text is the configuration for what was found, with a comment on each part; empty
-// if there is nothing that netwatch could keep right.
+// Text writes the configuration for what was found, with a comment on each part. It
+// is empty if there is nothing that netwatch could keep right.
 func Text(m machine.Machine) string {
 	if len(m.Turns) == 0 && len(m.Served()) == 0 {
 		return ""
@@ -50,7 +50,7 @@ func Text(m machine.Machine) string {
 	return d.String()
 }
 
-// A draft is a configuration that is being written for a machine.
+// A draft is the configuration for a machine while it is written.
 type draft struct {
 	machine.Machine
 	strings.Builder
@@ -67,14 +67,14 @@ func (d *draft) fileSource() {
 		"# coturn with them, as a caller does.\n[source.file]\nfiles = %s\n", list(files))
 }
 
-// hooks are the directories of certificates whose keys are not for everyone, and
-// which hook of contrib/ tells of their renewal.
+// hooks are the directories whose certificates have keys that not everyone may read,
+// and the hook of contrib/ that tells of their renewal.
 var hooks = []struct{ dir, hook string }{
 	{"/etc/yunohost/certs/", "contrib/yunohost/50-netwatch"},
 	{"/etc/letsencrypt/", "contrib/certbot/netwatch"},
 }
 
-// hookOf is the hook that tells of a certificate; empty where there is none.
+// hookOf is the hook that tells of a certificate, or empty.
 func hookOf(file string) string {
 	for _, h := range hooks {
 		if strings.HasPrefix(file, h.dir) {
@@ -84,7 +84,8 @@ func hookOf(file string) string {
 	return ""
 }
 
-// certSource watches what coturn and Synapse serve, less what a hook tells of.
+// certSource watches the certificates that coturn and Synapse serve, except those
+// that a hook tells of.
 func (d *draft) certSource() {
 	var files []string
 	for _, c := range d.Served() {
@@ -105,8 +106,8 @@ func (d *draft) certSource() {
 	}
 }
 
-// keys are those of the files, in the same order; nil where one is not known, or
-// all are where they are looked for anyway.
+// keys are the keys of the files, in the same order. It returns nil if one is
+// unknown, or if all are where the source looks anyway.
 func (d *draft) keys(files []string) (keys []string) {
 	beside := true
 	for _, file := range files {
@@ -124,7 +125,7 @@ func (d *draft) keys(files []string) (keys []string) {
 	return keys
 }
 
-// vpnSource lets OpenVPN's scripts speak.
+// vpnSource lets the scripts of OpenVPN fire.
 func (d *draft) vpnSource() {
 	if len(d.VPNs) == 0 {
 		return
@@ -139,7 +140,7 @@ func (d *draft) vpnSource() {
 		"# as root first, and later as the user that it becomes.\n[source.openvpn]\nusers = %s\n", list(users))
 }
 
-// turnRules are what to do for one coturn.
+// turnRules writes the rules for one coturn.
 func (d *draft) turnRules(t machine.Turn) {
 	stem := strings.TrimSuffix(t.Unit, ".service")
 	rotate, restart, verify := "rotate coturn "+word(t.File), "restart "+t.Unit, "verify turn "+word(t.File)
@@ -165,7 +166,7 @@ func steps(lines ...string) string {
 	return "[" + w.String() + "\n]"
 }
 
-// certRules have those that serve a certificate read it again.
+// certRules writes the rules by which those that serve a certificate read it again.
 func (d *draft) certRules() {
 	served := d.Served()
 	for _, c := range served {
@@ -190,7 +191,7 @@ func (d *draft) certRules() {
 	}
 }
 
-// list is a list of TOML with a text each.
+// list writes texts as a list of TOML.
 func list(texts []string) string {
 	quoted := make([]string, len(texts))
 	for i, t := range texts {
@@ -199,13 +200,13 @@ func list(texts []string) string {
 	return "[" + strings.Join(quoted, ", ") + "]"
 }
 
-// quote is a basic string of TOML, where quotation marks and backslashes mean
-// something, and what is not printable is escaped as in JSON.
+// quote writes a text as a basic string of TOML: it escapes quotation marks,
+// backslashes, and, as JSON does, what is not printable.
 func quote(text string) string {
 	return `"` + netwatch.Printable(strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text)) + `"`
 }
 
-// word is a name as one word of a step.
+// word writes a name as one word of a step.
 func word(name string) string {
 	if !strings.ContainsAny(name, " \t'\"\\") {
 		return name

@@ -1,7 +1,7 @@
-// Package setup changes the machine that netwatch is to work on, as netwatch init
-// does: the configuration for what was found there (configuration.go) and what
-// netwatch replaces, all of it planned first (plan.go), then done after a backup
-// (apply.go), and undone (restore.go).
+// Package setup changes the machine, as netwatch init does: it writes the
+// configuration for what was found (configuration.go), and takes out what netwatch
+// replaces. It first plans everything (plan.go), then does it after a backup
+// (apply.go), and can undo it (restore.go).
 package setup
 
 import (
@@ -24,11 +24,11 @@ import (
 	"netwatch/packaging"
 )
 
-// Wish is what of a Plan is wanted beyond a first configuration.
+// Wish is what a Plan is to do beyond a first configuration.
 type Wish struct {
-	// Migrate has what is old taken out.
+	// Migrate takes out what is old.
 	Migrate bool
-	// Force has a configuration replaced that somebody has written already.
+	// Force replaces a configuration that somebody has written already.
 	Force bool
 }
 
@@ -38,7 +38,7 @@ type Change struct {
 	File string
 	// Before and After are its content; nil is no file.
 	Before, After []byte
-	// shown is what is said of it.
+	// shown is what is said of it to the user.
 	shown string
 }
 
@@ -47,15 +47,16 @@ type Plan struct {
 	tree machine.Tree
 	// Changes are in the order in which they are made.
 	Changes []Change
-	// Differs is how an existing configuration, which stays, differs from what
-	// would be written now: a unified diff.
+	// Differs is how the existing configuration, which stays, differs from what would
+	// be written now: a unified diff.
 	Differs []byte
 }
 
 // newMode is that of a new configuration, which holds no secret.
 const newMode = 0o644
 
-// NewPlan says what to do about what was found. file is the configuration.
+// NewPlan says what to do about what was found. file is the path of the
+// configuration.
 func NewPlan(tree machine.Tree, file string, m machine.Machine, wish Wish) (*Plan, error) {
 	p := &Plan{tree: tree}
 	text := []byte(Text(m))
@@ -99,8 +100,8 @@ func nameOr(old []byte, file string) string {
 	return file
 }
 
-// covered refuses to take something out in whose place nothing comes: the
-// configuration must be right, and rotate each coturn that was found.
+// covered refuses to take anything out that nothing replaces: the configuration must
+// be right, and rotate each coturn that was found.
 func covered(file string, text []byte, m machine.Machine) error {
 	cfg, err := config.Parse(file, text, actions.Env{})
 	if err != nil {
@@ -129,7 +130,7 @@ func (p *Plan) migrate(m machine.Machine) {
 	}
 }
 
-// checkSudoers has visudo look at what sudo is to read, if there is one: a mistake
+// checkSudoers has visudo, if it is installed, check what sudo is to read: a mistake
 // in it would leave nobody with sudo.
 func (p *Plan) checkSudoers() error {
 	visudo, err := exec.LookPath("visudo")
@@ -162,15 +163,15 @@ func visudoAccepts(visudo string, text []byte) error {
 	return nil
 }
 
-// Print shows what is to be done. Of files that may hold secrets it shows nothing
-// but the lines that go and come.
+// Print shows what is to be done. Of a file that may hold secrets it shows only the
+// lines that go and come.
 func (p *Plan) Print(w io.Writer) {
 	for _, c := range p.Changes {
 		fmt.Fprintf(w, "\n%s %s\n%s", c.verb(), netwatch.Printable(c.File), c.shown)
 	}
 }
 
-// verb is what becomes of the file.
+// verb says what becomes of the file.
 func (c Change) verb() string {
 	switch {
 	case c.Before == nil:

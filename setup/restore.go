@@ -15,9 +15,9 @@ import (
 	"netwatch/machine"
 )
 
-// NewRestore is the plan that undoes another: everything as the backup has it. dir
-// is the directory of the backup; empty is the newest. What was changed since is
-// left as it is and returned as moved, unless force.
+// NewRestore plans to put everything back as a backup has it. dir is the directory of
+// the backup; empty is the newest. A file that was changed since stays as it is,
+// unless force is set.
 func NewRestore(tree machine.Tree, dir string, force bool) (r *Restore, err error) {
 	if dir == "" {
 		all := tree.Glob(Backups + "/*/" + manifestFile)
@@ -77,7 +77,7 @@ func (r *Restore) entry(e entry, force bool) error {
 	return nil
 }
 
-// Apply puts everything back with its attributes; done is told of each file.
+// Apply puts all files back with their attributes. done is called after each.
 func (r *Restore) Apply(done func(Change)) error {
 	for i, c := range r.Changes {
 		err := r.unmoved(c)
@@ -88,14 +88,14 @@ func (r *Restore) Apply(done func(Change)) error {
 			return fmt.Errorf("restoring %s: %w", c.File, netwatch.WithoutPath(err))
 		}
 		if made := r.entries[i].Made; made != "" {
-			_ = os.Remove(r.tree.Host(made)) // if nothing else has come into it
+			_ = os.Remove(r.tree.Host(made)) // If nothing else has come into it
 		}
 		done(c)
 	}
 	return nil
 }
 
-// Print shows what is to be put back, and what not.
+// Print shows what is to be put back, and what is not.
 func (r *Restore) Print(w io.Writer) {
 	for _, c := range r.Changes {
 		what := "put back"

@@ -102,7 +102,7 @@ func snapshot(t *testing.T, tree machine.Tree) map[string]file {
 	if err != nil {
 		t.Fatal(err)
 	}
-	delete(all, "/var") // has the backups
+	delete(all, "/var") // Has the backups
 	return all
 }
 

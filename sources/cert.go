@@ -23,8 +23,8 @@ type Cert struct {
 	// Files are PEM files of certificates, the leaf first (RFC 8446, 4.4.2),
 	// watched over all symlinks.
 	Files []netwatch.Path `toml:"files"`
-	// Key are their private keys, in the same order; none of them is given, or
-	// all. Otherwise each is looked for in the certificate's file and beside it.
+	// Key are their private keys, in the same order: one for each, or none at all. If
+	// none is given, each is looked for in the file of the certificate and beside it.
 	Key []netwatch.Path `toml:"key"`
 }
 
@@ -34,12 +34,13 @@ func newCert() Settings { return &Cert{} }
 func (s *Cert) Check() []Mistake {
 	all := checkFiles("files", s.Files)
 	if len(s.Key) > 0 && len(s.Files) > 0 && len(s.Key) != len(s.Files) {
-		all = append(all, Mistake{"key", -1, fmt.Sprintf("%d for %d files: give one for each, in the same order, or none", len(s.Key), len(s.Files))})
+		all = append(all, Mistake{"key", -1, fmt.Sprintf(
+			"%d for %d files: give one for each, in the same order, or none", len(s.Key), len(s.Files))})
 	}
 	return all
 }
 
-// Claims are the files: what is accepted of each is kept once.
+// Claims are the files: the state keeps one fingerprint for each.
 func (s *Cert) Claims() (key string, values []string) { return claimFiles(s.Files) }
 
 // Source makes the source.
@@ -58,11 +59,11 @@ func (s *Cert) Source(name string, env Env) netwatch.Source {
 	})
 }
 
-// keysOf are the files in which the key of a certificate may be, likeliest first:
-// in its own file; YunoHost's crt.pem and key.pem; certbot's fullchain.pem or
-// cert.pem and privkey.pem; of acme.sh DOMAIN.cer, or fullchain.cer in a directory
-// called DOMAIN or DOMAIN_ecc, and DOMAIN.key; and NAME.crt (Kubernetes' tls.crt
-// among them), NAME.pem or NAME.cer and NAME.key.
+// keysOf are the files in which the key of a certificate may be, the likeliest first.
+// It looks in the file itself and then beside it: YunoHost has crt.pem and key.pem;
+// certbot fullchain.pem or cert.pem, and privkey.pem; acme.sh DOMAIN.cer, or
+// fullchain.cer in a directory called DOMAIN or DOMAIN_ecc, and DOMAIN.key; others
+// NAME.crt (Kubernetes tls.crt among them), NAME.pem or NAME.cer, and NAME.key.
 func keysOf(file string) []string {
 	dir, base := filepath.Split(file)
 	stem := strings.TrimSuffix(base, filepath.Ext(base))
@@ -81,11 +82,12 @@ func keysOf(file string) []string {
 	return all
 }
 
-// hookHint is the remedy where netwatch may not read.
-const hookHint = "have what renews the certificate run `netwatch fire cert-renewed`, as the hooks in contrib/ do, and take the file out of this source; or let the user that runs netwatch read certificate and key"
+// hookHint is the remedy where netwatch may not read a certificate or its key.
+const hookHint = "have what renews the certificate run `netwatch fire cert-renewed`, as the hooks in contrib/ do, " +
+	"and take the file out of this source; or let the user that runs netwatch read certificate and key"
 
-// readPair sees a certificate by its leaf, if one of keys is its key. named says
-// that the key is given, and not looked for. Keys are compared, never shown.
+// readPair reads a certificate, and sees its leaf if one of keys is its key. named
+// says that the key was given, and not looked for. Keys are compared, never shown.
 func readPair(file string, keys []string, named bool) (sight, error) {
 	chain, err := readFile(file)
 	if err != nil {
@@ -94,7 +96,7 @@ func readPair(file string, keys []string, named bool) (sight, error) {
 	if err := whole(chain); err != nil {
 		return sight{}, passing{fmt.Errorf("reading %s: %w", file, err)}
 	}
-	var other error // a key that is not this one's: what lies beside it may be
+	var other error // A key that is not this one's: what lies beside it may be
 	for _, key := range keys {
 		text, err := readFile(key)
 		defer clear(text)
@@ -115,12 +117,13 @@ func readPair(file string, keys []string, named bool) (sight, error) {
 	}
 	err = fmt.Errorf("checking the key of %s: there is none in it, nor as %s", file, strings.Join(keys[1:], " or "))
 	if len(keys) == 1 {
-		err = fmt.Errorf("checking the key of %s: there is none in it, and for a file of this name none is looked for beside it", file)
+		err = fmt.Errorf("checking the key of %s: there is none in it, "+
+			"and for a file of this name none is looked for beside it", file)
 	}
 	return sight{}, passing{netwatch.WithHint(err, "name it: key = [\"/path/of/the/key\"]")}
 }
 
-// hinted is err with the remedy if it is a matter of permissions.
+// hinted adds the remedy to err if that is about permissions.
 func hinted(err error, hint string) error {
 	if errors.Is(err, fs.ErrPermission) {
 		return netwatch.WithHint(err, hint)
@@ -128,9 +131,8 @@ func hinted(err error, hint string) error {
 	return err
 }
 
-// whole says why text is not a chain of certificates from begin to end. Go's
-// parser passes over a block without end, which is how a file looks that is just
-// being written.
+// whole says why text is not a whole chain of certificates. Go's parser passes over a
+// block without an end, which is how a file looks that is just being written.
 func whole(text []byte) error {
 	some := false
 	for {
@@ -162,12 +164,13 @@ func holdsKey(text []byte) bool {
 	}
 }
 
-// pair sees a certificate by its leaf if the key is that one's.
+// pair sees a certificate by its leaf, if the key belongs to that.
 func pair(file, key string, chain, text []byte) (sight, error) {
 	cert, err := tls.X509KeyPair(chain, text)
 	if err != nil {
 		err = fmt.Errorf("comparing %s with its key %s: %w", file, key, err)
-		return sight{}, passing{netwatch.WithHint(err, "put certificate and key of one issue there, the leaf certificate first")}
+		return sight{}, passing{netwatch.WithHint(err,
+			"put certificate and key of one issue there, the leaf certificate first")}
 	}
 	return sight{
 		fingerprint: netwatch.Fingerprint(cert.Certificate[0]), until: cert.Leaf.NotAfter,
@@ -175,8 +178,8 @@ func pair(file, key string, chain, text []byte) (sight, error) {
 	}, nil
 }
 
-// namesIn are the DNS names and the addresses that a certificate is for, with a
-// comma in between.
+// namesIn are the DNS names and the addresses that a certificate is for, joined by
+// commas.
 func namesIn(leaf *x509.Certificate) string {
 	all := slices.Clone(leaf.DNSNames)
 	for _, ip := range leaf.IPAddresses {

@@ -124,7 +124,7 @@ func TestRenewedWhileDown(t *testing.T) {
 	l.none(t)
 	write(t, file, pairs()[1].chain)
 	write(t, dir+"/key.pem", pairs()[1].key)
-	stop = l.start(t, f) // the same can run again
+	stop = l.start(t, f) // The same can run again
 	wantRenewal(t, l.next(t), file, pairs()[0], pairs()[1])
 	stop()
 	l.start(t, l.follower(settings, "cert"))
@@ -182,7 +182,10 @@ func TestKeysAreWatched(t *testing.T) {
 	found := s.Source("cert", newLedger().env()).(*follower).watch.paths
 	s.Key = []netwatch.Path{"/c/a.key", "/d/b.key"}
 	named := s.Source("cert", newLedger().env()).(*follower).watch.paths
-	if diff := cmp.Diff([]string{"/a/tls.crt", "/a/tls.key", "/b/crt.pem", "/b/key.pem", "/b/crt.key", "/a/tls.crt", "/b/crt.pem"}, found); diff != "" {
+	if diff := cmp.Diff([]string{
+		"/a/tls.crt", "/a/tls.key", "/b/crt.pem", "/b/key.pem", "/b/crt.key", "/a/tls.crt",
+		"/b/crt.pem",
+	}, found); diff != "" {
 		t.Error(diff)
 	}
 	if diff := cmp.Diff([]string{"/c/a.key", "/d/b.key", "/a/tls.crt", "/b/crt.pem"}, named); diff != "" {
@@ -205,7 +208,9 @@ func TestBrokenPair(t *testing.T) {
 			t.Errorf("too early: %v %s", f.Trouble(), l.log.String())
 		}
 		time.Sleep(time.Second)
-		want := "comparing " + dir + "/a.crt with its key " + dir + "/a.key: tls: private key does not match public key\nhint: put certificate and key of one issue there, the leaf certificate first"
+		want := "comparing " + dir + "/a.crt with its key " + dir +
+			"/a.key: tls: private key does not match public key\nhint: put certificate and key of one issue there, " +
+			"the leaf certificate first"
 		if f.Trouble() == nil || f.Trouble().Error() != want || l.log.lines() != 1 {
 			t.Errorf("too late: %v %s", f.Trouble(), l.log.String())
 		}
@@ -215,7 +220,7 @@ func TestBrokenPair(t *testing.T) {
 			t.Error(got, f.Trouble())
 		}
 		write(t, dir+"/a.crt", pairs()[1].chain)
-		time.Sleep(time.Minute) // a look, which finds it broken
+		time.Sleep(time.Minute) // A look, which finds it broken
 		write(t, dir+"/a.key", pairs()[1].key)
 		began := time.Now()
 		if <-l.accepted; time.Since(began) > time.Second {
@@ -232,7 +237,10 @@ func TestKeysAreNotShown(t *testing.T) {
 		"half":       p.key[:100],
 		"no PEM":     strings.ReplaceAll(p.key, "-", ""),
 		"no key":     strings.ReplaceAll(p.key, "PRIVATE KEY", "SECRET"),
-		"encrypted":  string(pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte("not to be read without its passphrase")})),
+		"encrypted": string(pem.EncodeToMemory(&pem.Block{
+			Type:  "ENCRYPTED PRIVATE KEY",
+			Bytes: []byte("not to be read without its passphrase"),
+		})),
 	} {
 		dir := t.TempDir()
 		write(t, dir+"/a.crt", p.chain)
@@ -265,13 +273,15 @@ func TestCertNotPermitted(t *testing.T) {
 	asNobody(func() {
 		for file, want := range map[string]string{
 			live + "/fullchain.pem": "reading " + live + "/fullchain.pem: permission denied",
-			dir + "/fullchain.pem":  "checking the key of " + dir + "/fullchain.pem: reading " + dir + "/privkey.pem: permission denied",
+			dir + "/fullchain.pem": "checking the key of " + dir + "/fullchain.pem: reading " + dir +
+				"/privkey.pem: permission denied",
 		} {
 			_, err := readPair(file, keysOf(file), false)
 			if err == nil || err.Error() != want || netwatch.Hint(err) != hookHint {
 				t.Errorf("%v, hint %q", err, netwatch.Hint(err))
 			}
-			f := newFollower("cert", netwatch.CertRenewed, newLedger().env(), []netwatch.Path{netwatch.Path(file)}, nil, func(string) (sight, error) { return sight{}, err })
+			f := newFollower("cert", netwatch.CertRenewed, newLedger().env(), []netwatch.Path{netwatch.Path(file)}, nil,
+				func(string) (sight, error) { return sight{}, err })
 			f.look(f.files[0], nil)
 			if trouble := f.Trouble(); trouble == nil || trouble.Error() != want+"\nhint: "+hookHint {
 				t.Errorf("not said at once: %v", trouble)
@@ -288,7 +298,10 @@ func TestCertCheck(t *testing.T) {
 		{Cert{}, []Mistake{{"files", -1, "there is no file to watch"}}},
 		{Cert{Files: []netwatch.Path{"/a", "/b", "/a"}}, []Mistake{{"files", 2, "/a is there twice"}}},
 		{Cert{Files: []netwatch.Path{"/a"}, Key: []netwatch.Path{"/a"}}, nil},
-		{Cert{Files: []netwatch.Path{"/a", "/b"}, Key: []netwatch.Path{"/a"}}, []Mistake{{"key", -1, "1 for 2 files: give one for each, in the same order, or none"}}},
+		{
+			Cert{Files: []netwatch.Path{"/a", "/b"}, Key: []netwatch.Path{"/a"}},
+			[]Mistake{{"key", -1, "1 for 2 files: give one for each, in the same order, or none"}},
+		},
 	} {
 		if diff := cmp.Diff(test.want, test.settings.Check()); diff != "" {
 			t.Error(diff)

@@ -10,12 +10,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// clockJumps wakes when the clock of the wall is set, as it also is when the
-// machine resumes from suspend: the network may be another then, and Go's timers
-// have stood still. It costs nothing in between: a timer that is far from
-// expiring is cancelled by the kernel (TFD_TIMER_CANCEL_ON_SET,
-// timerfd_create(2)). The channel has room for one and is never closed; the
-// watching ends with ctx.
+// clockJumps wakes the receiver when the wall clock is set. The kernel also sets it
+// when the machine resumes from suspend: the network may be another then, and Go's
+// timers have stood still. It costs nothing in between: the kernel cancels a timer
+// that is far from expiring (TFD_TIMER_CANCEL_ON_SET, timerfd_create(2)). The channel
+// has room for one and is never closed; the watching ends with ctx.
 func clockJumps(ctx context.Context) (<-chan struct{}, error) {
 	fd, err := unix.TimerfdCreate(unix.CLOCK_REALTIME, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
 	if err != nil {
@@ -27,7 +26,7 @@ func clockJumps(ctx context.Context) (<-chan struct{}, error) {
 	}
 	jumps := make(chan struct{}, 1)
 	context.AfterFunc(ctx, func() { _ = timer.Close() })
-	go watchClock(timer, jumps) // ends when the timer is closed
+	go watchClock(timer, jumps) // Ends when the timer is closed
 	return jumps, nil
 }
 
@@ -39,7 +38,7 @@ func watchClock(timer *os.File, jumps chan<- struct{}) {
 		}
 		select {
 		case jumps <- struct{}{}:
-		default: // one is waiting already
+		default: // One is waiting already
 		}
 		if arm(timer) != nil {
 			return
@@ -47,8 +46,8 @@ func watchClock(timer *os.File, jumps chan<- struct{}) {
 	}
 }
 
-// farAway is when the timer would expire. That would be one poll too many, a
-// year from now; a time that never comes does not fit all machines' time_t.
+// farAway is when the timer would expire: a year from now, which would be one poll
+// too many. A later time does not fit the time_t of all machines.
 const farAway = 365 * 24 * time.Hour
 
 // arm sets the timer anew.

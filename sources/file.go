@@ -21,7 +21,7 @@ func newFile() Settings { return &File{} }
 // Check lists what is wrong beyond the types of single values.
 func (s *File) Check() []Mistake { return checkFiles("files", s.Files) }
 
-// checkFiles wants at least one file, and each once.
+// checkFiles says what is wrong with a list of files: it is empty, or has one twice.
 func checkFiles(key string, files []netwatch.Path) (all []Mistake) {
 	if len(files) == 0 {
 		all = append(all, Mistake{key, -1, "there is no file to watch"})
@@ -34,7 +34,7 @@ func checkFiles(key string, files []netwatch.Path) (all []Mistake) {
 	return all
 }
 
-// Claims are the files: what is accepted of each is kept once.
+// Claims are the files: the state keeps one fingerprint for each.
 func (s *File) Claims() (key string, values []string) { return claimFiles(s.Files) }
 
 func claimFiles(files []netwatch.Path) (key string, values []string) {

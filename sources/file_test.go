@@ -29,7 +29,7 @@ func asNobody(f func()) {
 	done := make(chan bool)
 	go func() {
 		defer close(done)
-		runtime.LockOSThread() // for ever: the thread ends with the goroutine
+		runtime.LockOSThread() // For ever: the thread ends with the goroutine
 		if os.Geteuid() == 0 {
 			_ = unix.Setfsuid(65534)
 		}
@@ -89,7 +89,8 @@ func TestMissing(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if want := "reading " + file + ": no such file or directory"; f.Trouble() == nil || f.Trouble().Error() != want || l.log.lines() != 1 {
+		if want := "reading " + file + ": no such file or directory"; f.Trouble() == nil || f.Trouble().Error() != want ||
+			l.log.lines() != 1 {
 			t.Errorf("too late: %v %s", f.Trouble(), l.log.String())
 		}
 		looks := len(l.sights)
@@ -106,7 +107,8 @@ func TestMissing(t *testing.T) {
 			t.Errorf("it is back: %v %s", f.Trouble(), l.log.String())
 		}
 		write(t, file, "new")
-		if got := (<-l.accepted).Fields; got["old"] != netwatch.Fingerprint([]byte("old")) || got["new"] != netwatch.Fingerprint([]byte("new")) {
+		if got := (<-l.accepted).Fields; got["old"] != netwatch.Fingerprint([]byte("old")) ||
+			got["new"] != netwatch.Fingerprint([]byte("new")) {
 			t.Error(got)
 		}
 	})
@@ -148,7 +150,7 @@ func TestOwnWrite(t *testing.T) {
 		read, first := f.read, true
 		f.read = func(file string) (sight, error) {
 			if first && when == "while it asks" {
-				note() // after the look has asked what was accepted
+				note() // After the look has asked what was accepted
 				rename()
 			}
 			got, err := read(file)
@@ -160,7 +162,7 @@ func TestOwnWrite(t *testing.T) {
 			return got, err
 		}
 		if when == "before the look" {
-			note() // the instant between the two
+			note() // The instant between the two
 		}
 		f.look(f.files[0], l.emit)
 		switch when {

@@ -16,21 +16,23 @@ import (
 
 // The pace of a follower.
 const (
-	// confirmTime is after how long a difference is looked at again before it is
-	// told: a writer may have paused.
+	// confirmTime is how long after a difference was found to look again before
+	// telling it: the writer may only have paused.
 	confirmTime = 50 * time.Millisecond
-	// mostUnsteady bounds that for a file that never is the same twice.
+	// mostUnsteady is how long a file may be another at each look before it is told
+	// all the same.
 	mostUnsteady = 250 * time.Millisecond
-	// retryTime is the time between two looks at what a writer leaves for an
-	// instant, as the last change may be one that the kernel does not tell.
+	// retryTime is how soon to look again at a file in a state that a writer leaves
+	// only for an instant: the kernel may not tell of its last change.
 	retryTime = 250 * time.Millisecond
-	// graceTime is how long that is no trouble.
+	// graceTime is how long a file may be in such a state before that is reported.
 	graceTime = 10 * time.Second
-	// refusedTime is when an event that was not accepted is tried again.
+	// refusedTime is how long after an event was refused it is tried again.
 	refusedTime = 5 * time.Second
 )
 
-// none is the fingerprint of what is not there, so that its coming is an event.
+// none is the fingerprint of a file that does not exist, so that its coming is an
+// event.
 const none = "none"
 
 // A sight is what a file was seen to hold.
@@ -42,23 +44,23 @@ type sight struct {
 	until time.Time
 }
 
-// A passing error is of a state that a writer leaves for an instant: a file that
-// is not there, half a file, a key that does not match yet.
+// A passing error is about a state that a writer leaves only for an instant: a file
+// that does not exist, half a file, a key that does not match yet.
 type passing struct{ error }
 
 func (p passing) Unwrap() error { return p.error }
 
-// A follower is a source that looks at files when they may have changed, and
-// tells of each that is another than the one last accepted. It is all that cert
-// and file have in common.
+// A follower is a source that looks at files when they may have changed, and tells of
+// each one whose content is not the one last accepted. It is what cert and file have
+// in common.
 type follower struct {
 	name  string
 	event string
 	env   Env
 	read  func(file string) (sight, error)
-	// wrote says whether netwatch made a file what it is, which is then no event;
-	// nil where netwatch writes none.
-	wrote func(netwatch.Rewrite) bool
+	// wrote says whether netwatch made a file what it is, which is no event then. It
+	// is nil if netwatch writes none of the files.
+	wrote func(netwatch.Replacement) bool
 	files []*followed
 	watch *pathWatch
 
@@ -69,19 +71,22 @@ type follower struct {
 // A followed is one file of a follower.
 type followed struct {
 	name string
-	// seen, found and since are of a difference that is not told yet: between
-	// what was accepted and what was found, and when one was first noticed.
+	// seen is what was accepted, and found what was found instead, while that is not
+	// told yet. since is when such a difference was first noticed.
 	seen, found string
 	since       time.Time
-	// trouble is why it cannot be read, from when on, and whether that was said.
+	// trouble is why the file cannot be read, began is since when, and said is whether
+	// that was logged.
 	trouble error
 	began   time.Time
 	said    bool
 }
 
-// newFollower makes a follower of files, which reads them by read and looks
-// again when something happens on the way to one of them or to one of beside.
-func newFollower(name, event string, env Env, files []netwatch.Path, beside []string, read func(string) (sight, error)) *follower {
+// newFollower makes a follower of files, which it reads by read. It looks again when
+// something happens on the way to one of files or of beside.
+func newFollower(name, event string, env Env, files []netwatch.Path, beside []string,
+	read func(string) (sight, error),
+) *follower {
 	f := &follower{name: name, event: event, env: env, read: read}
 	f.env.Log = env.Log.With().Str("source", name).Logger()
 	paths := beside
@@ -96,9 +101,9 @@ func newFollower(name, event string, env Env, files []netwatch.Path, beside []st
 // String is the name in the configuration.
 func (f *follower) String() string { return f.name }
 
-// Run looks at once, after each change and once a minute. It returns nil when ctx
-// is done, and an error when there is nothing more to be heard from the kernel.
-// All it starts has ended then, and it can be run again.
+// Run looks at once, after each change, and once a minute. It returns nil when ctx is
+// done, and an error when the kernel will tell nothing more. Everything that it
+// started has ended then, and it can be run again.
 func (f *follower) Run(ctx context.Context, emit func(netwatch.Event) error) error {
 	defer f.watch.close()
 	for ctx.Err() == nil {
@@ -115,7 +120,8 @@ func (f *follower) Run(ctx context.Context, emit func(netwatch.Event) error) err
 	return nil
 }
 
-// arm watches, and returns the time until the next look if nothing happens.
+// arm watches the paths, and returns how long to wait for a change before the next
+// look.
 func (f *follower) arm() time.Duration {
 	err := f.watch.arm()
 	f.mu.Lock()
@@ -130,8 +136,8 @@ func (f *follower) arm() time.Duration {
 	return pollTime
 }
 
-// look compares a file with what was accepted of it, and returns after how long
-// to look again at the latest; zero is whenever the next look comes.
+// look compares a file with what was accepted of it. It returns after how long to
+// look again at the latest; zero leaves that to the others.
 func (f *follower) look(file *followed, emit func(netwatch.Event) error) time.Duration {
 	seen := f.env.Seen(f.event, file.name)
 	found, err := f.read(file.name)
@@ -151,18 +157,18 @@ func (f *follower) look(file *followed, emit func(netwatch.Event) error) time.Du
 	return f.tell(file, seen, found, emit)
 }
 
-// ours says whether netwatch made the file what it is. It is known by where the
-// file lies: it may be named otherwise in the step that rewrote it.
+// ours says whether netwatch made the file what it is. It asks by the place of the
+// file: the step that rewrote it may have given it another name.
 func (f *follower) ours(file *followed, seen string, found sight) bool {
 	if f.wrote == nil {
 		return false
 	}
 	place, _, err := netwatch.Hops("/", file.name, func(netwatch.Hop) error { return nil })
-	return err == nil && f.wrote(netwatch.Rewrite{Place: place, From: seen, To: found.fingerprint})
+	return err == nil && f.wrote(netwatch.Replacement{Place: place, From: seen, To: found.fingerprint})
 }
 
-// steady says whether a difference was there before, or has been another at
-// each look for too long.
+// steady says whether the same difference was found before, or the file has been
+// another at each look for too long.
 func (file *followed) steady(seen, found string) bool {
 	again := !file.since.IsZero() && file.seen == seen && file.found == found
 	if file.since.IsZero() {
@@ -172,7 +178,7 @@ func (file *followed) steady(seen, found string) bool {
 	return again || time.Since(file.since) > mostUnsteady
 }
 
-// tell emits the event, and returns when to try again if it was not accepted.
+// tell emits the event. It returns when to try again if the event was refused.
 func (f *follower) tell(file *followed, seen string, found sight, emit func(netwatch.Event) error) time.Duration {
 	file.since = time.Time{}
 	fields := map[string]string{"file": file.name, "old": seen, "new": found.fingerprint}
@@ -183,8 +189,8 @@ func (f *follower) tell(file *followed, seen string, found sight, emit func(netw
 	return 0
 }
 
-// see notes what is no event: how a file is when it is followed for the first
-// time.
+// see notes a content that is no event: what a file holds when it is followed for the
+// first time, or what netwatch wrote.
 func (f *follower) see(file *followed, fingerprint string) time.Duration {
 	if err := f.env.See(f.event, file.name, fingerprint); err != nil {
 		f.env.Log.Warn().Err(err).Str("hint", netwatch.Hint(err)).Msg("how a file is cannot be noted")
@@ -193,8 +199,8 @@ func (f *follower) see(file *followed, fingerprint string) time.Duration {
 	return 0
 }
 
-// unread returns when to look again at what cannot be read. If it never could,
-// and that is because it is not there yet, its coming will be an event.
+// unread returns when to look again at a file that cannot be read. A file that was
+// never read because it does not exist is noted as none: its coming will be an event.
 func (f *follower) unread(file *followed, seen string, err error) time.Duration {
 	file.since = time.Time{}
 	if !errors.As(err, &passing{}) {
@@ -211,7 +217,7 @@ func (f *follower) unread(file *followed, seen string, err error) time.Duration 
 	return 0
 }
 
-// note keeps why a file cannot be read, and warns once.
+// note keeps why a file cannot be read, and logs it once.
 func (f *follower) note(file *followed, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -229,13 +235,13 @@ func (f *follower) note(file *followed, err error) {
 	}
 }
 
-// troubled says whether what keeps a file from being read is more than a writer
-// at work.
+// troubled says whether more than a writer at work keeps the file from being read.
 func (file *followed) troubled() bool {
 	return file.trouble != nil && (!errors.As(file.trouble, &passing{}) || time.Since(file.began) >= graceTime)
 }
 
-// Trouble is what cannot be watched or read, each with its remedy, or nil.
+// Trouble says what cannot be watched or read, each with its remedy. It is nil if
+// there is nothing.
 func (f *follower) Trouble() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -253,12 +259,12 @@ func (f *follower) Trouble() error {
 	return errors.Join(all...)
 }
 
-// maxFile is the size in bytes of a file that netwatch reads. Configurations and
-// certificates are some kilobytes; a log that is named by mistake would be read
-// whole at each line that it gets.
+// maxFile is the size in bytes of the largest file that netwatch reads.
+// Configurations and certificates have some kilobytes; a log that is named by mistake
+// would be read whole at each line that it gets.
 const maxFile = 4 << 20
 
-// readFile reads a regular file, over symlinks, and waits for nothing.
+// readFile reads a regular file, through symlinks. It waits for nobody.
 func readFile(file string) ([]byte, error) {
 	text, err := netwatch.ReadRegular(file, maxFile)
 	if err != nil {

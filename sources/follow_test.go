@@ -29,7 +29,7 @@ type ledger struct {
 	seen     map[string]string
 	noted    []string // what was noted without an event
 	refuse   bool
-	rewrites []netwatch.Rewrite
+	rewrites []netwatch.Replacement
 	log      logbook
 
 	accepted chan netwatch.Event
@@ -59,14 +59,17 @@ func (b *logbook) String() string {
 func (b *logbook) lines() int { return strings.Count(b.String(), "\n") }
 
 func newLedger() *ledger {
-	return &ledger{seen: map[string]string{}, accepted: make(chan netwatch.Event, 1000), sights: make(chan string, 100_000)}
+	return &ledger{
+		seen: map[string]string{}, accepted: make(chan netwatch.Event, 1000),
+		sights: make(chan string, 100_000),
+	}
 }
 
 func (l *ledger) env() Env {
 	return Env{Seen: l.Seen, See: l.See, Wrote: l.Wrote, Log: zerolog.New(&l.log)}
 }
 
-func (l *ledger) Wrote(w netwatch.Rewrite) bool {
+func (l *ledger) Wrote(w netwatch.Replacement) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Contains(l.rewrites, w)
@@ -76,7 +79,10 @@ func (l *ledger) Wrote(w netwatch.Rewrite) bool {
 func (l *ledger) rewrite(place, from, to string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.rewrites = append(l.rewrites, netwatch.Rewrite{Place: place, From: netwatch.Fingerprint([]byte(from)), To: netwatch.Fingerprint([]byte(to))})
+	l.rewrites = append(l.rewrites, netwatch.Replacement{
+		Place: place, From: netwatch.Fingerprint([]byte(from)),
+		To: netwatch.Fingerprint([]byte(to)),
+	})
 }
 
 func (l *ledger) Seen(event, file string) string {
@@ -286,7 +292,7 @@ var ways = []way{
 		},
 		renew: func(t *testing.T, dir string, _ int, p issued) {
 			at := dir + "/example.org_ecc/"
-			write(t, at+"example.org.cer", p.leaf) // opened with O_TRUNC
+			write(t, at+"example.org.cer", p.leaf) // Opened with O_TRUNC
 			write(t, at+"ca.cer", p.ca)
 			write(t, at+"example.org.key", p.key)
 			write(t, at+"fullchain.cer", p.chain)
@@ -374,7 +380,8 @@ func (tr *trial) wantRewrite(t *testing.T, want string) {
 	for tr.content != want {
 		ev := tr.files.next(t)
 		got := ev.Fields
-		if got["new"] != want && !tr.way.inPlace || got["old"] != tr.content || got["file"] != tr.file || ev.Name != netwatch.FileChanged {
+		if got["new"] != want && !tr.way.inPlace || got["old"] != tr.content || got["file"] != tr.file ||
+			ev.Name != netwatch.FileChanged {
 			t.Fatalf("%s: %s %v, wanted old %s, new %s", tr.way.name, ev.Name, got, tr.content, want)
 		}
 		tr.content = got["new"]
@@ -384,8 +391,10 @@ func (tr *trial) wantRewrite(t *testing.T, want string) {
 func wantRenewal(t *testing.T, ev netwatch.Event, file string, before, after issued) {
 	t.Helper()
 	f := ev.Fields
-	if ev.Name != netwatch.CertRenewed || ev.Source != "cert" || f["file"] != file || f["old"] != before.fingerprint || f["new"] != after.fingerprint || f["names"] != "example.org,192.0.2.1" || f["not-after"] != "2036-01-02T03:04:05Z" {
-		t.Fatalf("%s of %s from %s, wanted old %s, new %s: %v", ev.Name, file, ev.Source, before.fingerprint, after.fingerprint, f)
+	if ev.Name != netwatch.CertRenewed || ev.Source != "cert" || f["file"] != file || f["old"] != before.fingerprint ||
+		f["new"] != after.fingerprint || f["names"] != "example.org,192.0.2.1" || f["not-after"] != "2036-01-02T03:04:05Z" {
+		t.Fatalf("%s of %s from %s, wanted old %s, new %s: %v", ev.Name, file, ev.Source, before.fingerprint,
+			after.fingerprint, f)
 	}
 }
 
@@ -514,7 +523,7 @@ func TestAncestors(t *testing.T) {
 			if got := l.next(t).Fields; got["old"] != test.old || got["new"] != netwatch.Fingerprint([]byte("new")) {
 				t.Error(got)
 			}
-			replace(t, file, "newer") // where it is now: nothing above moves
+			replace(t, file, "newer") // Where it is now: nothing above moves
 			if got := l.next(t).Fields; got["new"] != netwatch.Fingerprint([]byte("newer")) {
 				t.Error(got)
 			}

@@ -73,7 +73,8 @@ func liar(random *rand.Rand) stuntest.Behaviour {
 		value[i] = byte(random.Uint32())
 	}
 	all := []stuntest.Behaviour{
-		says(stuntest.Answer), says(stuntest.Answer), says(stuntest.Answer), says(stuntest.Mapped), says(stuntest.OtherTransaction),
+		says(stuntest.Answer), says(stuntest.Answer), says(stuntest.Answer),
+		says(stuntest.Mapped), says(stuntest.OtherTransaction),
 		stuntest.Echo, stuntest.Noise, stuntest.Refuse, stuntest.Raw(value),
 	}
 	one, other := all[random.IntN(len(all))], all[random.IntN(len(all))]
@@ -132,7 +133,10 @@ func pollOfLiars(t *testing.T, random *rand.Rand, servers []*stuntest.Server) (e
 		w.know(before)
 	}
 	settings := settings(t, servers[:n]...)
-	random.Shuffle(n, func(i, j int) { settings.Servers[i], settings.Servers[j] = settings.Servers[j], settings.Servers[i] })
+	random.Shuffle(n, func(i, j int) {
+		settings.Servers[i], settings.Servers[j] = settings.Servers[j],
+			settings.Servers[i]
+	})
 	settings.Agree, settings.Timeout = agree, netwatch.Duration(leastTimeout)
 	env := Env{
 		Known:   func() netwatch.Addresses { w.mu.Lock(); defer w.mu.Unlock(); return w.known },

@@ -23,8 +23,8 @@ type Netlink struct {
 	Ignore []string `toml:"ignore"`
 }
 
-// newNetlink watches all but what belongs to this machine alone: containers and
-// virtual machines come and go without the network being another.
+// newNetlink are the defaults. They leave out the interfaces of containers and
+// virtual machines, which come and go while the network stays the same.
 func newNetlink() Settings {
 	return &Netlink{
 		Interfaces: []string{"*"},
@@ -41,7 +41,7 @@ func (n *Netlink) Check() []Mistake {
 	return all
 }
 
-// checkGlobs finds those that can fit no name of an interface.
+// checkGlobs finds globs that fit no name of an interface.
 func checkGlobs(key string, globs []string) (all []Mistake) {
 	for i, glob := range globs {
 		if _, err := path.Match(glob, ""); err != nil {
@@ -53,11 +53,11 @@ func checkGlobs(key string, globs []string) (all []Mistake) {
 	return all
 }
 
-// Claims are the globs: two sources with one of them in common would tell of
-// everything twice.
+// Claims are the globs: two sources that have one in common would tell of everything
+// twice.
 func (n *Netlink) Claims() (key string, values []string) { return "interfaces", n.Interfaces }
 
-// watches says whether an interface is watched.
+// watches says whether an interface of this name is watched.
 func (n *Netlink) watches(name string) bool { return fits(n.Interfaces, name) && !fits(n.Ignore, name) }
 
 func fits(globs []string, name string) bool {
@@ -72,71 +72,70 @@ func (n *Netlink) Source(name string, _ Env) netwatch.Source {
 	return &netlinkSource{name: name, open: func() (kernel, error) { return openKernel(n.watches) }}
 }
 
-// A kernel tells of the network: that something about it is another, and what
-// it is now.
+// A kernel tells that something about the network has changed, and how the network is
+// now.
 type kernel interface {
-	// Wait returns nil when there is a reason to look, and an error when there
-	// never will be another one, as after Close.
+	// Wait returns nil when there is a reason to look. It returns an error when there
+	// will never be another, as after Close.
 	Wait() error
-	// Read is the network now. Whole says that nothing changed while it was
-	// read, as far as the kernel could tell.
+	// Read reads the network. whole says that nothing changed while it was read, as
+	// far as the kernel could tell.
 	Read() (is network, whole bool, err error)
 	Close() error
 }
 
 // The times of a netlinkSource.
 const (
-	// gather is from a reason to look until the look, when another look was just
-	// before or found that something is gone: the messages of one change are some
-	// milliseconds apart, and a replaced address is one event. What only came,
+	// gatherTime is how long to wait from a reason to look until the look, if another
+	// look was just before or found something gone: the messages of one change are
+	// some milliseconds apart, and a replaced address is one event. What only came,
 	// after a time of quiet, is told at once.
-	gather = 20 * time.Millisecond
-	// respite is how many times as long as the last look took it rests in a
-	// storm: a machine with thousands of addresses is read in tens of
+	gatherTime = 20 * time.Millisecond
+	// restFactor is how many times as long as its last look the source rests in a
+	// storm of messages. To read a machine with thousands of addresses takes tens of
 	// milliseconds, and no storm may cost more than a fifth of a processor.
-	respite = 4
-	// calm is how many looks in a row may be thrown away because something
-	// changed meanwhile, so that they may be half of before and half of after.
-	// A storm that does not end must not hide what it brings.
-	calm = 5
-	// again is from a look that had a reason to one that has none. All that the
-	// kernel was seen to keep silent about, as an IPv4 route that goes with the
-	// last address, follows a message about something else within microseconds;
-	// but nothing says that it always will.
-	again = time.Second
-	// safety is from such a look to the next. It is for what was never seen, and
-	// six times an hour is no load.
-	safety = 10 * time.Minute
+	restFactor = 4
+	// mostTorn is how many looks in a row may be thrown away because something changed
+	// during them, so that they may be half of before and half of after. The next one
+	// counts: a storm that does not end must not hide what it brings.
+	mostTorn = 5
+	// secondLook is how long after a look that had a reason another follows without
+	// one. The kernel keeps silent about some changes, as when an IPv4 route goes with
+	// the last address. All that were seen come within microseconds of a message about
+	// something else, but nothing says that they always will.
+	secondLook = time.Second
+	// safetyLook is the time between further looks without a reason. They are for what
+	// was never seen to happen, and six an hour are no load.
+	safetyLook = 10 * time.Minute
 )
 
 // A netlinkSource compares the network with what it was when last looked at.
 type netlinkSource struct {
 	name string
 	open func() (kernel, error)
-	// was is the network of which all has been told; nil before the first look.
-	// It outlives Run: what changes between an error and the next Run is found.
+	// was is the network of which everything has been told; nil before the first look.
+	// It outlives Run, so that the next Run finds what changed after an error.
 	was *network
 }
 
 // String is the name in the configuration.
 func (s *netlinkSource) String() string { return s.name }
 
-// Run looks at once, whenever the kernel has something to say, and from time to
-// time. It returns nil when ctx is done, and an error when the kernel cannot be
-// listened to or asked. The first look of all is what others are compared with,
-// and emits nothing.
+// Run looks at once, whenever the kernel has something to say, and from time to time.
+// It returns nil when ctx is done, and an error when the kernel cannot be listened to
+// or asked. The very first look emits nothing: later ones are compared with it.
 func (s *netlinkSource) Run(ctx context.Context, emit func(netwatch.Event) error) error {
 	k, err := s.open()
 	if err != nil {
 		return err
 	}
 	woken, deaf := make(chan struct{}, 1), make(chan error, 1)
-	go func() { deaf <- listen(k, woken) }() // ends when k is closed
+	go func() { deaf <- listen(k, woken) }() // Ends when k is closed
 	err = s.watch(ctx, k, woken, deaf, emit)
 	return errors.Join(err, k.Close())
 }
 
-// listen makes a reason to look of each message.
+// listen turns each message into a reason to look, until k is closed.
 func listen(k kernel, woken chan struct{}) error {
 	for {
 		if err := k.Wait(); err != nil {
@@ -146,11 +145,11 @@ func listen(k kernel, woken chan struct{}) error {
 	}
 }
 
-// wake puts one reason to look into the channel, which has room for one.
+// wake puts a reason to look into the channel, which has room for one.
 func wake(woken chan struct{}) {
 	select {
 	case woken <- struct{}{}:
-	default: // there is one already
+	default: // There is one already
 	}
 }
 
@@ -158,19 +157,19 @@ func wake(woken chan struct{}) {
 func (s *netlinkSource) watch(
 	ctx context.Context, k kernel, woken chan struct{}, deaf <-chan error, emit func(netwatch.Event) error,
 ) error {
-	next, quiet := again, false
+	next, quiet := secondLook, false
 	for unsure := 0; ; {
 		began := time.Now()
 		is, whole, err := k.Read()
 		if err != nil {
 			return err
 		}
-		rest := max(gather, respite*time.Since(began))
+		rest := max(gatherTime, restFactor*time.Since(began))
 		ended, heard := time.Now(), true
 		switch {
-		case quiet && s.grows(is): // what is there is there, whatever else is under way
+		case quiet && s.grows(is): // What is there is there, whatever else is under way
 			heard = s.tell(is, emit)
-		case !quiet && whole && len(woken) == 0, unsure == calm:
+		case !quiet && whole && len(woken) == 0, unsure == mostTorn:
 			unsure = 0
 			heard = s.tell(is, emit)
 		default:
@@ -178,13 +177,13 @@ func (s *netlinkSource) watch(
 			wake(woken)
 		}
 		if !heard {
-			next = again
+			next = secondLook
 		}
 		select {
 		case <-woken:
-			next = again
+			next = secondLook
 		case <-time.After(next):
-			next = safety
+			next = safetyLook
 		case err := <-deaf:
 			return err
 		case <-ctx.Done():
@@ -207,7 +206,7 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// drain takes back the reason that the look to come will serve.
+// drain takes the reason out of the channel: the look to come serves it.
 func drain(woken <-chan struct{}) {
 	select {
 	case <-woken:
@@ -215,18 +214,18 @@ func drain(woken <-chan struct{}) {
 	}
 }
 
-// grows says that nothing that was there is gone or another.
+// grows says whether everything that was there still is, unchanged.
 func (s *netlinkSource) grows(is network) bool {
 	return s.was != nil && !slices.ContainsFunc(changes(*s.was, is), func(c change) bool {
 		return c.event == netwatch.LinkChanged && c.new == "down" || c.event != netwatch.LinkChanged && c.old != ""
 	})
 }
 
-// tell emits how the network differs from what it was, and says whether all of
-// that was accepted. If not, the next look compares with what was: who is told of
-// a change twice looks twice.
+// tell emits how the network differs from what it was, and says whether all of that
+// was accepted. If not, the next look compares with the old network again: to be told
+// of a change twice only means looking twice.
 func (s *netlinkSource) tell(is network, emit func(netwatch.Event) error) (heard bool) {
-	was := is // of the first look
+	was := is // Of the first look
 	if s.was != nil {
 		was = *s.was
 	}

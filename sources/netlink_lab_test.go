@@ -34,7 +34,7 @@ type netns struct {
 func newNetns(t *testing.T) *netns {
 	t.Helper()
 	n, ready := &netns{do: make(chan func())}, make(chan error)
-	go func() { // ends with the test, and its thread with it, because that stays locked
+	go func() { // Ends with the test, and its thread with it, because that stays locked
 		runtime.LockOSThread()
 		err := unix.Unshare(unix.CLONE_NEWNET)
 		if err == nil {
@@ -50,7 +50,7 @@ func newNetns(t *testing.T) *netns {
 	}
 	t.Cleanup(func() {
 		close(n.do)
-		_ = n.file.Close() // nothing was written
+		_ = n.file.Close() // Nothing was written
 	})
 	n.ip(t, "link set lo up", "link add zz0 type veth peer name zz1", "link set zz1 up", "link set zz0 up")
 	return n
@@ -155,7 +155,7 @@ func (n *netns) awaitLinks(t *testing.T, watches func(string) bool) {
 	if n.inside(func() { k, err = openKernel(watches) }); err != nil {
 		t.Fatal(err)
 	}
-	defer k.Close() // nothing was written
+	defer k.Close() // Nothing was written
 	for {
 		is, _, err := k.Read()
 		if err != nil {
@@ -177,18 +177,18 @@ func (w *watch) start(t *testing.T) {
 	w.spy = &spy{read: make(chan struct{}, 2), hold: make(chan struct{}, 1)}
 	w.cancel, w.ended = cancel, make(chan error, 1)
 	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread is of no use to others
+		runtime.LockOSThread() // And never unlocked: the thread is of no use to others
 		if err := unix.Setns(int(w.net.file.Fd()), unix.CLONE_NEWNET); err != nil {
 			w.ended <- err
 			return
 		}
 		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, nobody, nobody, nobody); errno != 0 {
-			w.ended <- errno // of this thread alone
+			w.ended <- errno // Of this thread alone
 			return
 		}
 		w.ended <- w.source.Run(ctx, w.emit)
 	}()
-	for range 2 { // the first look is over when the second begins, which has no reason
+	for range 2 { // The first look is over when the second begins, which has no reason
 		select {
 		case <-w.spy.read:
 		case err := <-w.ended:
@@ -263,10 +263,12 @@ func lines(events []netwatch.Event) (all []string) {
 		if c.link == "zz0" {
 			continue
 		}
-		if c.event != netwatch.LinkChanged && c.event == last.event && c.link == last.link && c.family == last.family && last.new == "" && c.old == "" {
+		if c.event != netwatch.LinkChanged && c.event == last.event && c.link == last.link && c.family == last.family &&
+			last.new == "" && c.old == "" {
 			c.old, all = last.old, all[:len(all)-1]
 		}
-		all, last = append(all, strings.Join(strings.Fields(fmt.Sprintf("%s %s %s %s>%s", c.event, c.link, c.family, c.old, c.new)), " ")), c
+		all, last = append(all,
+			strings.Join(strings.Fields(fmt.Sprintf("%s %s %s %s>%s", c.event, c.link, c.family, c.old, c.new)), " ")), c
 	}
 	return all
 }
@@ -310,20 +312,32 @@ func TestNetlinkIPv4(t *testing.T) {
 	n.ip(t, cable...)
 	n.follow(t, only("eth0")).play(t, []move{
 		{"add", []string{"addr add 192.168.50.9/24 dev eth0"}, []string{"addr-changed eth0 ipv4 >192.168.50.9"}},
-		{"lifetimes", []string{"addr change 192.168.50.9/24 dev eth0 valid_lft 1000 preferred_lft 900", "addr change 192.168.50.9/24 dev eth0 valid_lft 900 preferred_lft 0"}, nil},
+		{"lifetimes", []string{
+			"addr change 192.168.50.9/24 dev eth0 valid_lft 1000 preferred_lft 900",
+			"addr change 192.168.50.9/24 dev eth0 valid_lft 900 preferred_lft 0",
+		}, nil},
 		{"link-local", []string{"addr add 169.254.7.7/16 dev eth0"}, nil},
 		{"link-local gone", []string{"addr del 169.254.7.7/16 dev eth0"}, nil},
 		{"another interface", []string{"addr add 192.168.60.1/24 dev p0"}, nil},
-		{"replace", []string{"addr del 192.168.50.9/24 dev eth0", "addr add 192.168.50.10/24 dev eth0"}, []string{"addr-changed eth0 ipv4 192.168.50.9>192.168.50.10"}},
+		{
+			"replace",
+			[]string{"addr del 192.168.50.9/24 dev eth0", "addr add 192.168.50.10/24 dev eth0"},
+			[]string{"addr-changed eth0 ipv4 192.168.50.9>192.168.50.10"},
+		},
 		// The secondary address goes with the primary one, and the route goes
 		// without a message of its own (measured).
 		{"delete the primary", []string{"addr del 192.168.50.2/24 dev eth0"}, []string{
-			"addr-changed eth0 ipv4 192.168.50.2>", "addr-changed eth0 ipv4 192.168.50.10>", "route-changed eth0 ipv4 192.168.50.1>",
+			"addr-changed eth0 ipv4 192.168.50.2>", "addr-changed eth0 ipv4 192.168.50.10>", "route-changed eth0 " +
+				"ipv4 192.168.50.1>",
 		}},
 		{"all again", []string{"addr add 192.168.50.2/24 dev eth0", "route add default via 192.168.50.1"}, []string{
 			"addr-changed eth0 ipv4 >192.168.50.2", "route-changed eth0 ipv4 >192.168.50.1",
 		}},
-		{"a point-to-point address", []string{"addr add 10.8.0.2 peer 10.8.0.1 dev eth0"}, []string{"addr-changed eth0 ipv4 >10.8.0.2"}},
+		{
+			"a point-to-point address",
+			[]string{"addr add 10.8.0.2 peer 10.8.0.1 dev eth0"},
+			[]string{"addr-changed eth0 ipv4 >10.8.0.2"},
+		},
 	})
 }
 
@@ -331,17 +345,25 @@ func TestNetlinkLinks(t *testing.T) {
 	n := newNetns(t)
 	n.ip(t, cable...)
 	n.follow(t, only("eth0", "wan0", "tun*")).play(t, []move{
-		{"down", []string{"link set eth0 down"}, []string{"link-changed eth0 up>down", "route-changed eth0 ipv4 192.168.50.1>"}},
+		{"down", []string{"link set eth0 down"}, []string{
+			"link-changed eth0 up>down",
+			"route-changed eth0 ipv4 192.168.50.1>",
+		}},
 		{"up", []string{"link set eth0 up"}, []string{"link-changed eth0 down>up"}},
 		{"route", []string{"route add default via 192.168.50.1"}, []string{"route-changed eth0 ipv4 >192.168.50.1"}},
 		{"carrier lost", []string{"link set p0 down"}, []string{"link-changed eth0 up>down"}},
 		{"carrier back", []string{"link set p0 up"}, []string{"link-changed eth0 down>up"}},
 		{"renamed", []string{"link set eth0 down", "link set eth0 name wan0", "link set wan0 up"}, []string{
 			"link-changed eth0 up>down", "link-changed wan0 down>up",
-			"addr-changed eth0 ipv4 192.168.50.2>", "addr-changed wan0 ipv4 >192.168.50.2", "route-changed eth0 ipv4 192.168.50.1>",
+			"addr-changed eth0 ipv4 192.168.50.2>", "addr-changed wan0 ipv4 >192.168.50.2", "route-changed eth0 " +
+				"ipv4 192.168.50.1>",
 		}},
 		{"comes down", []string{"link add tun0 type veth peer name p1", "link set p1 up"}, nil},
-		{"goes up", []string{"link set tun0 up", "addr add 10.8.0.2/32 dev tun0"}, []string{"link-changed tun0 down>up", "addr-changed tun0 ipv4 >10.8.0.2"}},
+		{
+			"goes up",
+			[]string{"link set tun0 up", "addr add 10.8.0.2/32 dev tun0"},
+			[]string{"link-changed tun0 down>up", "addr-changed tun0 ipv4 >10.8.0.2"},
+		},
 		{"vanishes", []string{"link del tun0"}, []string{"link-changed tun0 up>down", "addr-changed tun0 ipv4 10.8.0.2>"}},
 	})
 }
@@ -349,21 +371,58 @@ func TestNetlinkLinks(t *testing.T) {
 func TestNetlinkRoutes(t *testing.T) {
 	n := newNetns(t)
 	n.ip(t, cable...)
-	n.ip(t, "link add tun0 type veth peer name p1", "link set p1 up", "link set tun0 up", "addr add 2001:db8::2/64 dev eth0 nodad")
+	n.ip(t, "link add tun0 type veth peer name p1", "link set p1 up", "link set tun0 up",
+		"addr add 2001:db8::2/64 dev eth0 nodad")
 	n.follow(t, only("eth0", "tun0")).play(t, []move{
-		{"replace", []string{"route replace default via 192.168.50.254"}, []string{"route-changed eth0 ipv4 192.168.50.1>192.168.50.254"}},
+		{
+			"replace",
+			[]string{"route replace default via 192.168.50.254"},
+			[]string{"route-changed eth0 ipv4 192.168.50.1>192.168.50.254"},
+		},
 		{"worse", []string{"route add default dev tun0 metric 100"}, nil},
-		{"better is gone", []string{"route del default via 192.168.50.254"}, []string{"route-changed tun0 ipv4 192.168.50.254>tun0"}},
-		{"better is back", []string{"route add default via 192.168.50.1 metric 50"}, []string{"route-changed eth0 ipv4 tun0>192.168.50.1"}},
-		{"several hops", []string{"route replace default metric 50 nexthop via 192.168.50.7 dev eth0 nexthop dev tun0"}, []string{"route-changed eth0 ipv4 192.168.50.1>192.168.50.7"}},
-		{"a gateway of the other family", []string{"route replace 0.0.0.0/0 via inet6 fe80::7 dev eth0 metric 50"}, []string{"route-changed eth0 ipv4 192.168.50.7>fe80::7%eth0"}},
-		{"over an interface that is not watched", []string{"route add default dev p1 metric 1"}, []string{"route-changed eth0 ipv4 fe80::7%eth0>"}},
+		{
+			"better is gone",
+			[]string{"route del default via 192.168.50.254"},
+			[]string{"route-changed tun0 ipv4 192.168.50.254>tun0"},
+		},
+		{
+			"better is back",
+			[]string{"route add default via 192.168.50.1 metric 50"},
+			[]string{"route-changed eth0 ipv4 tun0>192.168.50.1"},
+		},
+		{
+			"several hops",
+			[]string{"route replace default metric 50 nexthop via 192.168.50.7 dev eth0 nexthop dev tun0"},
+			[]string{"route-changed eth0 ipv4 192.168.50.1>192.168.50.7"},
+		},
+		{
+			"a gateway of the other family",
+			[]string{"route replace 0.0.0.0/0 via inet6 fe80::7 dev eth0 metric 50"},
+			[]string{"route-changed eth0 ipv4 192.168.50.7>fe80::7%eth0"},
+		},
+		{
+			"over an interface that is not watched",
+			[]string{"route add default dev p1 metric 1"},
+			[]string{"route-changed eth0 ipv4 fe80::7%eth0>"},
+		},
 		{"back", []string{"route del default dev p1 metric 1"}, []string{"route-changed eth0 ipv4 >fe80::7%eth0"}},
-		{"one that refuses", []string{"route add unreachable 0.0.0.0/0 metric 5"}, []string{"route-changed eth0 ipv4 fe80::7%eth0>"}},
-		{"no longer", []string{"route del unreachable 0.0.0.0/0 metric 5"}, []string{"route-changed eth0 ipv4 >fe80::7%eth0"}},
+		{
+			"one that refuses",
+			[]string{"route add unreachable 0.0.0.0/0 metric 5"},
+			[]string{"route-changed eth0 ipv4 fe80::7%eth0>"},
+		},
+		{
+			"no longer",
+			[]string{"route del unreachable 0.0.0.0/0 metric 5"},
+			[]string{"route-changed eth0 ipv4 >fe80::7%eth0"},
+		},
 		{"not a default route", []string{"route add 198.51.100.0/24 dev tun0", "route add default dev tun0 table 77"}, nil},
 		{"v6", []string{"route add default via fe80::1 dev eth0"}, []string{"route-changed eth0 ipv6 >fe80::1%eth0"}},
-		{"v6, the same gateway elsewhere", []string{"route replace default via fe80::1 dev tun0 metric 7"}, []string{"route-changed tun0 ipv6 fe80::1%eth0>fe80::1%tun0"}},
+		{
+			"v6, the same gateway elsewhere",
+			[]string{"route replace default via fe80::1 dev tun0 metric 7"},
+			[]string{"route-changed tun0 ipv6 fe80::1%eth0>fe80::1%tun0"},
+		},
 		{"v6, preferred by its router", []string{
 			"route del default via fe80::1 dev tun0", "route del default via fe80::1 dev eth0",
 			"route append ::/0 via fe80::2 dev eth0 metric 9 pref low", "route append ::/0 dev tun0 metric 9 pref high",
@@ -380,10 +439,21 @@ func TestNetlinkIPv6(t *testing.T) {
 		{"add", []string{"addr add 2001:db8::2/64 dev eth0"}, []string{"addr-changed eth0 ipv6 >2001:db8::2"}},
 		{"deprecated", []string{"addr change 2001:db8::2/64 dev eth0 valid_lft 1000 preferred_lft 0"}, nil},
 		{"preferred", []string{"addr change 2001:db8::2/64 dev eth0 valid_lft 1000 preferred_lft 900"}, nil},
-		{"expiry", []string{"addr change 2001:db8::2/64 dev eth0 valid_lft 2 preferred_lft 1"}, []string{"addr-changed eth0 ipv6 2001:db8::2>"}},
+		{
+			"expiry",
+			[]string{"addr change 2001:db8::2/64 dev eth0 valid_lft 2 preferred_lft 1"},
+			[]string{"addr-changed eth0 ipv6 2001:db8::2>"},
+		},
 		{"comes deprecated", []string{"addr add 2001:db8::3/64 dev eth0 nodad valid_lft 1000 preferred_lft 0"}, nil},
-		{"tentative", []string{"link set p0 down", "addr add 2001:db8::4/64 dev eth0"}, []string{"link-changed eth0 up>down"}},
-		{"no longer", []string{"link set p0 up"}, []string{"link-changed eth0 down>up", "addr-changed eth0 ipv6 >2001:db8::4"}},
+		{
+			"tentative",
+			[]string{"link set p0 down", "addr add 2001:db8::4/64 dev eth0"},
+			[]string{"link-changed eth0 up>down"},
+		},
+		{"no longer", []string{"link set p0 up"}, []string{
+			"link-changed eth0 down>up",
+			"addr-changed eth0 ipv6 >2001:db8::4",
+		}},
 		{"down", []string{"addr flush dev p0", "link set eth0 down"}, []string{
 			"link-changed eth0 up>down", "addr-changed eth0 ipv6 2001:db8::4>", "route-changed eth0 ipv4 192.168.50.1>",
 		}},
@@ -419,7 +489,7 @@ func TestNetlinkEachGroupWakes(t *testing.T) {
 	if n.inside(func() { k, err = openKernel(anything) }); err != nil {
 		t.Fatal(err)
 	}
-	defer k.Close() // nothing was written
+	defer k.Close() // Nothing was written
 	within := func(d time.Duration) error {
 		if err := k.(*rtnetlink).told.SetReadDeadline(time.Now().Add(d)); err != nil {
 			t.Fatal(err)
@@ -431,7 +501,7 @@ func TestNetlinkEachGroupWakes(t *testing.T) {
 			err = within(d)
 		}
 	}
-	quiet(3 * time.Second) // until no link-local address is tentative any more
+	quiet(3 * time.Second) // Until no link-local address is tentative any more
 	for _, line := range []string{
 		"link set eth0 alias cable",
 		"addr change 192.168.50.2/24 dev eth0 valid_lft 1000 preferred_lft 900",
@@ -516,10 +586,10 @@ func TestNetlinkLosesMessages(t *testing.T) {
 	n := newNetns(t)
 	n.ip(t, cable...)
 	w := n.follow(t, only("eth0", "p0"))
-	if err := w.spy.told.SetReadBuffer(1); err != nil { // the kernel's least
+	if err := w.spy.told.SetReadBuffer(1); err != nil { // The kernel's least
 		t.Fatal(err)
 	}
-	w.spy.hold <- struct{}{} // it may still hear one
+	w.spy.hold <- struct{}{} // It may still hear one
 	n.ip(t, append(burst("p0", 500), "addr add 192.168.50.9/24 dev eth0")...)
 	if dropped := n.dropped(t); dropped == 0 {
 		t.Error("the kernel dropped nothing")
@@ -529,7 +599,11 @@ func TestNetlinkLosesMessages(t *testing.T) {
 	<-w.spy.hold
 	w.wait(t, "what was lost", func() bool { return slices.ContainsFunc(w.told, of("192.168.50.9")) })
 	w.take(t)
-	w.play(t, []move{{"after it", []string{"addr del 192.168.50.9/24 dev eth0"}, []string{"addr-changed eth0 ipv4 192.168.50.9>"}}})
+	w.play(t, []move{{
+		"after it",
+		[]string{"addr del 192.168.50.9/24 dev eth0"},
+		[]string{"addr-changed eth0 ipv4 192.168.50.9>"},
+	}})
 }
 
 // dropped is how many messages the kernel dropped of all sockets (proc(5)).

@@ -13,25 +13,25 @@ import (
 	"netwatch"
 )
 
-// families are ours by the numbers of the kernel.
+// families are our families by the numbers that the kernel has for them.
 var families = map[uint8]netwatch.Family{unix.AF_INET: netwatch.IPv4, unix.AF_INET6: netwatch.IPv6}
 
 var errShort = errors.New("the message is too short")
 
-// A reading makes a network of the kernel's messages. Those about links come
-// before the others, which call an interface by its index.
+// A reading makes a network of the messages of the kernel. Messages about links must
+// come before the others, which call an interface by its index.
 type reading struct {
 	network
 	watches func(name string) bool
 	names   map[uint32]string
-	// ranks are those of the routes, and the lowest counts.
+	// ranks are those of the routes found so far. The lowest rank is in use.
 	ranks map[netwatch.Family]uint64
 	// torn says that something changed while the messages were made.
 	torn bool
 }
 
-// readMessages is the network that the messages of the kernel tell of. Whole
-// says that nothing changed while they were made, as far as they show.
+// readMessages makes a network of the messages of the kernel. whole says that nothing
+// changed while the kernel made them, as far as they show.
 func readMessages(messages []netlink.Message, watches func(name string) bool) (is network, whole bool, err error) {
 	r := &reading{network: newNetwork(), watches: watches, names: map[uint32]string{}, ranks: map[netwatch.Family]uint64{}}
 	for _, m := range messages {
@@ -48,7 +48,7 @@ func readMessages(messages []netlink.Message, watches func(name string) bool) (i
 // counts says whether an interface is known and watched.
 func (r *reading) counts(link string) bool { return link != "" && r.watches(link) }
 
-// add takes one message. Those about other things are left alone.
+// add takes one message. It ignores those about other things.
 func (r *reading) add(m netlink.Message) error {
 	r.torn = r.torn || m.Header.Flags&netlink.DumpInterrupted != 0
 	switch m.Header.Type {
@@ -151,7 +151,7 @@ func (r *reading) route(b []byte) error {
 		return err
 	}
 	link := r.names[one.index]
-	if b[7] != unix.RTN_UNICAST { // it refuses, as RTN_UNREACHABLE, wherever it seems to lead
+	if b[7] != unix.RTN_UNICAST { // It refuses, as RTN_UNREACHABLE, wherever it seems to lead
 		link = ""
 	}
 	if _, other := r.routes[family]; !other || rank < r.ranks[family] {
@@ -172,12 +172,12 @@ func (h *nextHop) add(kind uint16, value []byte) {
 		h.index = number(value)
 	case unix.RTA_GATEWAY:
 		h.gateway, _ = netip.AddrFromSlice(value)
-	case unix.RTA_VIA: // a family of two bytes and an address of that family
+	case unix.RTA_VIA: // A family of two bytes and an address of that family
 		h.gateway, _ = netip.AddrFromSlice(value[min(2, len(value)):])
 	}
 }
 
-// firstHop is the first of a route with several, each a struct rtnexthop and
+// firstHop is the first hop of a route with several. Each is a struct rtnexthop and
 // its attributes (rtnetlink(7)).
 func firstHop(b []byte) (h nextHop, err error) {
 	if len(b) < unix.SizeofRtNexthop {
@@ -200,7 +200,7 @@ func preference(value []byte) uint64 {
 	return map[byte]uint64{1: 0, 0: 1, 3: 2}[value[0]]
 }
 
-// number is a 32-bit number, or 0.
+// number is a 32-bit number, or 0 if there is none.
 func number(value []byte) uint32 {
 	if len(value) != 4 {
 		return 0
@@ -208,7 +208,7 @@ func number(value []byte) uint32 {
 	return binary.NativeEndian.Uint32(value)
 }
 
-// attributes calls f for each.
+// attributes calls f for each attribute.
 func attributes(b []byte, f func(kind uint16, value []byte)) error {
 	all, err := netlink.NewAttributeDecoder(b)
 	if err != nil {

@@ -51,7 +51,8 @@ func (n network) text() (all []string) {
 	}
 	for _, at := range slices.SortedFunc(maps.Keys(n.addresses), comparePlaces) {
 		for _, a := range n.addresses[at] {
-			all = append(all, strings.TrimSuffix(fmt.Sprintf("%s %s %s deprecated", at.link, at.family, a), map[bool]string{false: " deprecated"}[a.deprecated]))
+			all = append(all, strings.TrimSuffix(fmt.Sprintf("%s %s %s deprecated", at.link, at.family, a),
+				map[bool]string{false: " deprecated"}[a.deprecated]))
 		}
 	}
 	for _, family := range netwatch.Families {
@@ -103,7 +104,7 @@ func TestReadCutOff(t *testing.T) {
 	right, _, _ := readMessages(all, anything)
 	truth := right.text()
 	for i, whole := range slices.Clone(all) {
-		for n := range min(len(whole.Data), 80) { // after that, links have only what does not count
+		for n := range min(len(whole.Data), 80) { // After that, links have only what does not count
 			all[i].Data = whole.Data[:n]
 			is, _, err := readMessages(all, anything)
 			if n < unix.SizeofIfAddrmsg && err == nil {
@@ -172,13 +173,17 @@ func TestReadFlags(t *testing.T) {
 		{"IPv6, link-local", addr("fe80::1", unix.IFA_F_PERMANENT), ""},
 		{"another interface's", linkMessage(2, "eth1", 0), ""},
 		{"no address", message(unix.RTM_NEWADDR, []byte{unix.AF_INET, 0, 0, 0, 1, 0, 0, 0}), ""},
-		{"a family of its own", message(unix.RTM_NEWADDR, []byte{unix.AF_CAN, 0, 0, 0, 1, 0, 0, 0}, netlink.Attribute{Type: unix.IFA_ADDRESS, Data: []byte{1, 2, 3, 4}}), ""},
+		{"a family of its own", message(unix.RTM_NEWADDR, []byte{unix.AF_CAN, 0, 0, 0, 1, 0, 0, 0},
+			netlink.Attribute{Type: unix.IFA_ADDRESS, Data: []byte{1, 2, 3, 4}}), ""},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			all := []netlink.Message{linkMessage(1, "eth0", 0), c.m}
 			is, _, err := readMessages(all, func(name string) bool { return name == "eth0" })
-			got := slices.DeleteFunc(is.text(), func(line string) bool { return line == "eth0 up=false" && !strings.Contains(c.want, "up=") })
+			got := slices.DeleteFunc(is.text(), func(line string) bool {
+				return line == "eth0 up=false" &&
+					!strings.Contains(c.want, "up=")
+			})
 			if err != nil || strings.Join(got, ", ") != c.want {
 				t.Errorf("%v %v, want %q", got, err, c.want)
 			}
@@ -217,20 +222,42 @@ func TestReadRoutes(t *testing.T) {
 	}{
 		{"a tunnel", all(routeMessage(nil, over(1))), "default ipv6 eth0 eth0"},
 		{"a gateway", all(routeMessage(nil, over(1), gateway)), "default ipv6 eth0 fe80::1%eth0"},
-		{"the lower metric is later", all(routeMessage(nil, over(1), metric(9)), routeMessage(nil, over(2), metric(8))), "default ipv6 eth1 eth1"},
-		{"the lower metric is first", all(routeMessage(nil, over(1), metric(8)), routeMessage(nil, over(2), metric(9))), "default ipv6 eth0 eth0"},
-		{"equals", all(routeMessage(nil, over(1), metric(8)), routeMessage(nil, over(2), metric(8))), "default ipv6 eth0 eth0"},
-		{"preferred", all(routeMessage(nil, over(1), metric(8), pref(0)), routeMessage(nil, over(2), metric(8), pref(1))), "default ipv6 eth1 eth1"},
-		{"not preferred", all(routeMessage(nil, over(1), metric(8), pref(3)), routeMessage(nil, over(2), metric(8), pref(0))), "default ipv6 eth1 eth1"},
-		{"the metric is more than preference", all(routeMessage(nil, over(1), metric(8), pref(3)), routeMessage(nil, over(2), metric(9), pref(1))), "default ipv6 eth0 eth0"},
+		{
+			"the lower metric is later", all(routeMessage(nil, over(1), metric(9)), routeMessage(nil, over(2), metric(8))),
+			"default ipv6 eth1 eth1",
+		},
+		{
+			"the lower metric is first", all(routeMessage(nil, over(1), metric(8)), routeMessage(nil, over(2), metric(9))),
+			"default ipv6 eth0 eth0",
+		},
+		{
+			"equals", all(routeMessage(nil, over(1), metric(8)), routeMessage(nil, over(2), metric(8))),
+			"default ipv6 eth0 eth0",
+		},
+		{
+			"preferred", all(routeMessage(nil, over(1), metric(8), pref(0)), routeMessage(nil, over(2), metric(8), pref(1))),
+			"default ipv6 eth1 eth1",
+		},
+		{
+			"not preferred", all(routeMessage(nil, over(1), metric(8), pref(3)), routeMessage(nil, over(2), metric(8), pref(0))),
+			"default ipv6 eth1 eth1",
+		},
+		{"the metric is more than preference", all(routeMessage(nil, over(1), metric(8), pref(3)),
+			routeMessage(nil, over(2), metric(9), pref(1))), "default ipv6 eth0 eth0"},
 		{"some destinations", all(routeMessage(at(1, 1), over(1))), ""},
 		{"some sources", all(routeMessage(at(2, 64), over(1))), ""},
 		{"another table", all(routeMessage(at(4, 7), over(1))), ""},
 		{"another table, of a large number", all(routeMessage(nil, over(1), word(unix.RTA_TABLE, 1000))), ""},
-		{"one that refuses, and is first", all(routeMessage(at(7, unix.RTN_UNREACHABLE), over(1), metric(1)), routeMessage(nil, over(2), metric(2))), ""},
-		{"one that refuses, and is last", all(routeMessage(at(7, unix.RTN_BLACKHOLE), over(1), metric(3)), routeMessage(nil, over(2), metric(2))), "default ipv6 eth1 eth1"},
-		{"a dead one", all(routeMessage(func(head []byte) { binary.NativeEndian.PutUint32(head[8:], unix.RTNH_F_DEAD) }, over(1))), ""},
-		{"over an interface that is not watched", all(routeMessage(nil, over(1), metric(2)), routeMessage(nil, over(3), metric(1))), ""},
+		{"one that refuses, and is first", all(routeMessage(at(7, unix.RTN_UNREACHABLE), over(1), metric(1)),
+			routeMessage(nil, over(2), metric(2))), ""},
+		{"one that refuses, and is last", all(routeMessage(at(7, unix.RTN_BLACKHOLE), over(1), metric(3)),
+			routeMessage(nil, over(2), metric(2))), "default ipv6 eth1 eth1"},
+		{
+			"a dead one",
+			all(routeMessage(func(head []byte) { binary.NativeEndian.PutUint32(head[8:], unix.RTNH_F_DEAD) }, over(1))), "",
+		},
+		{"over an interface that is not watched", all(routeMessage(nil, over(1), metric(2)),
+			routeMessage(nil, over(3), metric(1))), ""},
 		{"over an unknown interface", all(routeMessage(nil, over(9))), ""},
 		{"another family", all(routeMessage(at(0, unix.AF_MPLS), over(1))), ""},
 		{"a hop that is too long", all(routeMessage(nil, hops(9, 0, 0, 0, 1, 0, 0, 0))), "error"},
@@ -240,7 +267,8 @@ func TestReadRoutes(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			links := all(linkMessage(1, "eth0", 0), linkMessage(2, "eth1", 0), linkMessage(3, "lo", 0))
 			is, _, err := readMessages(append(links, c.routes...), func(name string) bool { return name != "lo" })
-			got := strings.Join(slices.DeleteFunc(is.text(), func(line string) bool { return !strings.HasPrefix(line, "default") }), ", ")
+			got := strings.Join(slices.DeleteFunc(is.text(),
+				func(line string) bool { return !strings.HasPrefix(line, "default") }), ", ")
 			if err != nil {
 				got = "error"
 			}

@@ -11,16 +11,17 @@ import (
 	"netwatch"
 )
 
-// groups are all that netlink tells of links, addresses and routes.
-const groups = unix.RTMGRP_LINK | unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV4_ROUTE | unix.RTMGRP_IPV6_IFADDR | unix.RTMGRP_IPV6_ROUTE
+// groups are the groups of netlink that tell of links, addresses and routes.
+const groups = unix.RTMGRP_LINK | unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV4_ROUTE |
+	unix.RTMGRP_IPV6_IFADDR | unix.RTMGRP_IPV6_ROUTE
 
-// A rtnetlink is the kernel of the network namespace that it was opened in. It
+// A rtnetlink asks the kernel about the network namespace that it was opened in. It
 // needs no privilege.
 type rtnetlink struct {
 	watches func(name string) bool
-	// told is the socket on which the kernel tells of changes, and asked the one
-	// on which it is asked: messages of a storm do not stand before an answer,
-	// nor does an answer take their room.
+	// told is the socket on which the kernel tells of changes, and asked the one on
+	// which it answers: so no answer has to wait behind the messages of a storm, nor
+	// takes their room.
 	told, asked *netlink.Conn
 	raw         syscall.RawConn // of told
 }
@@ -42,17 +43,19 @@ func openKernel(watches func(name string) bool) (kernel, error) {
 	return &rtnetlink{watches, told, asked, raw}, nil
 }
 
-// unopened says why a socket cannot be had, with the remedy.
+// unopened says why there is no socket, with the remedy.
 func unopened(err error) error {
 	err = fmt.Errorf("opening a netlink socket: %w", err)
 	if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
-		return netwatch.WithHint(err, "if netwatch runs as a unit, RestrictAddressFamilies= of the unit must have AF_NETLINK; in a container, its seccomp profile must let it")
+		return netwatch.WithHint(err, "if netwatch runs as a unit, "+
+			"RestrictAddressFamilies= of the unit must have AF_NETLINK; "+
+			"in a container, its seccomp profile must let it")
 	}
 	return err
 }
 
-// Wait waits for a message and throws it away: what it says may be old by now,
-// and may not be all. ENOBUFS is that messages were lost, and so as good as one.
+// Wait waits for a message and throws it away: it may be old by now, and not all
+// there is. ENOBUFS says that messages were lost, which is a reason to look too.
 func (k *rtnetlink) Wait() error {
 	var failed error
 	err := k.raw.Read(func(fd uintptr) bool {
@@ -68,7 +71,7 @@ func (k *rtnetlink) Wait() error {
 	return nil
 }
 
-// questions are what is asked for, links first, with the size of the struct that
+// questions are what Read asks for, links first, with the size of the struct that
 // each begins with.
 var questions = []struct {
 	what   string

@@ -9,14 +9,14 @@ import (
 	"netwatch"
 )
 
-// A network is what counts of links, addresses and default routes at one
-// moment; of the interfaces that are watched alone.
+// A network is what counts of links, addresses and default routes at one moment, on
+// watched interfaces only.
 type network struct {
-	// up are the links by the name of the interface: whether packets can pass.
+	// up says for each link, by the name of the interface, whether packets can pass.
 	up map[string]bool
 	// addresses are in the order of the kernel.
 	addresses map[place][]address
-	// routes are the default routes in use, one a family at most.
+	// routes are the default routes in use, at most one of each family.
 	routes map[netwatch.Family]route
 }
 
@@ -30,11 +30,10 @@ type place struct {
 	family netwatch.Family
 }
 
-// An address is one that counts: neither temporary nor tentative, and not
-// link-local.
+// An address is one that counts: it is not temporary, tentative or link-local.
 type address struct {
 	netip.Addr
-	// deprecated says that nothing new is to begin with it (RFC 4862, 5.5.4).
+	// deprecated says that nothing new should begin with it (RFC 4862, 5.5.4).
 	deprecated bool
 }
 
@@ -54,9 +53,9 @@ func (r route) String() string {
 	return cmp.Or(text(r.gateway), r.link)
 }
 
-// keepDeprecated leaves out the deprecated addresses that were not there before.
-// To become deprecated is no event, and neither is an address that comes as
-// such; the end of one that was told of is.
+// keepDeprecated leaves out the deprecated addresses that were not there before. That
+// an address becomes deprecated is no event, nor is one that comes as deprecated; but
+// the end of one that was told of is.
 func (n network) keepDeprecated(was network) {
 	for at, all := range n.addresses {
 		n.addresses[at] = slices.DeleteFunc(all, func(a address) bool {
@@ -89,8 +88,8 @@ func changes(was, is network) []change {
 	return slices.Concat(linkChanges(was, is), addressChanges(was, is), routeChanges(was, is))
 }
 
-// linkChanges takes a link that is not there for one that is down: one that
-// comes or goes while it is down changes nothing.
+// linkChanges takes a link that does not exist for one that is down: if it comes or
+// goes while it is down, nothing changes.
 func linkChanges(was, is network) (all []change) {
 	state := map[bool]string{true: "up", false: "down"}
 	for _, link := range union(was.up, is.up, cmp.Compare[string]) {
@@ -101,13 +100,13 @@ func linkChanges(was, is network) (all []change) {
 	return all
 }
 
-// most is how many addr-changed of one interface and family one look may bring.
-// If there are more, the last of them has neither old nor new and stands for the
-// rest: each event is written to disk, and thousands at once would keep the
-// source from looking for seconds.
+// most is how many addr-changed one look may bring for an interface and family. If
+// there are more, the last has neither old nor new, and stands for the rest: each
+// event is written to disk, and thousands at once would keep the source from looking
+// for seconds.
 const most = 16
 
-// addressChanges pairs what went with what came.
+// addressChanges pairs each address that went with one that came.
 func addressChanges(was, is network) (all []change) {
 	for _, at := range union(was.addresses, is.addresses, comparePlaces) {
 		gone, come := missing(was.addresses[at], is.addresses[at]), missing(is.addresses[at], was.addresses[at])
@@ -124,7 +123,7 @@ func addressChanges(was, is network) (all []change) {
 	return all
 }
 
-// missing are those of all that are not among others.
+// missing are the addresses of all that are not among others.
 func missing(all, others []address) []address {
 	there := make(map[netip.Addr]bool, len(others))
 	for _, a := range others {
@@ -133,7 +132,7 @@ func missing(all, others []address) []address {
 	return slices.DeleteFunc(slices.Clone(all), func(a address) bool { return there[a.Addr] })
 }
 
-// nth is the text of an address, or nothing when there are not so many.
+// nth is the text of the address at i, or empty if there are not so many.
 func nth(all []address, i int) string {
 	if i < len(all) {
 		return all[i].String()
@@ -141,7 +140,8 @@ func nth(all []address, i int) string {
 	return ""
 }
 
-// routeChanges names the interface of the new route, or else of the old one.
+// routeChanges names the interface of the new route, or, if there is none, of the old
+// one.
 func routeChanges(was, is network) (all []change) {
 	for _, family := range netwatch.Families {
 		if old, now := was.routes[family], is.routes[family]; old != now {
@@ -151,7 +151,7 @@ func routeChanges(was, is network) (all []change) {
 	return all
 }
 
-// union is the keys of both maps in order.
+// union is the keys of both maps, in order.
 func union[K comparable, V any](a, b map[K]V, order func(x, y K) int) []K {
 	all := maps.Clone(a)
 	maps.Copy(all, b)

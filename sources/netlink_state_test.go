@@ -51,7 +51,8 @@ func familyOfRoute(r route) netwatch.Family {
 func told(was, is network) (all []string) {
 	is.keepDeprecated(was)
 	for _, c := range changes(was, is) {
-		all = append(all, strings.Join(strings.Fields(fmt.Sprintf("%s %s %s %s>%s", c.event, c.link, c.family, c.old, c.new)), " "))
+		all = append(all, strings.Join(strings.Fields(fmt.Sprintf("%s %s %s %s>%s", c.event, c.link, c.family, c.old, c.new)),
+			" "))
 	}
 	return all
 }
@@ -65,10 +66,22 @@ func TestChanges(t *testing.T) {
 		{"another order", "eth0/192.0.2.1 eth0/192.0.2.2", "eth0/192.0.2.2 eth0/192.0.2.1", nil},
 		{"came", "", "eth0/192.0.2.1", []string{"addr-changed eth0 ipv4 >192.0.2.1"}},
 		{"went", "eth0/192.0.2.1", "", []string{"addr-changed eth0 ipv4 192.0.2.1>"}},
-		{"replaced", "eth0/192.0.2.1 eth0/192.0.2.7", "eth0/192.0.2.2 eth0/192.0.2.7", []string{"addr-changed eth0 ipv4 192.0.2.1>192.0.2.2"}},
-		{"two went and one came", "eth0/192.0.2.1 eth0/192.0.2.2", "eth0/192.0.2.3", []string{"addr-changed eth0 ipv4 192.0.2.1>192.0.2.3", "addr-changed eth0 ipv4 192.0.2.2>"}},
-		{"families are not paired", "eth0/192.0.2.1", "eth0/2001:db8::1", []string{"addr-changed eth0 ipv4 192.0.2.1>", "addr-changed eth0 ipv6 >2001:db8::1"}},
-		{"interfaces are not paired", "eth0/192.0.2.1", "wan0/192.0.2.1", []string{"addr-changed eth0 ipv4 192.0.2.1>", "addr-changed wan0 ipv4 >192.0.2.1"}},
+		{
+			"replaced", "eth0/192.0.2.1 eth0/192.0.2.7", "eth0/192.0.2.2 eth0/192.0.2.7",
+			[]string{"addr-changed eth0 ipv4 192.0.2.1>192.0.2.2"},
+		},
+		{
+			"two went and one came", "eth0/192.0.2.1 eth0/192.0.2.2", "eth0/192.0.2.3",
+			[]string{"addr-changed eth0 ipv4 192.0.2.1>192.0.2.3", "addr-changed eth0 ipv4 192.0.2.2>"},
+		},
+		{
+			"families are not paired", "eth0/192.0.2.1", "eth0/2001:db8::1",
+			[]string{"addr-changed eth0 ipv4 192.0.2.1>", "addr-changed eth0 ipv6 >2001:db8::1"},
+		},
+		{
+			"interfaces are not paired", "eth0/192.0.2.1", "wan0/192.0.2.1",
+			[]string{"addr-changed eth0 ipv4 192.0.2.1>", "addr-changed wan0 ipv4 >192.0.2.1"},
+		},
 		{"became deprecated", "eth0/2001:db8::1", "eth0/~2001:db8::1", nil},
 		{"expired", "eth0/~2001:db8::1", "", []string{"addr-changed eth0 ipv6 2001:db8::1>"}},
 		{"came deprecated", "", "eth0/~2001:db8::1", nil},
@@ -82,8 +95,14 @@ func TestChanges(t *testing.T) {
 		{"another gateway", "eth0>192.0.2.1", "eth0>192.0.2.2", []string{"route-changed eth0 ipv4 192.0.2.1>192.0.2.2"}},
 		{"a tunnel", "eth0>192.0.2.1", "tun0>", []string{"route-changed tun0 ipv4 192.0.2.1>tun0"}},
 		{"no route", "eth0>192.0.2.1", "", []string{"route-changed eth0 ipv4 192.0.2.1>"}},
-		{"the same gateway elsewhere", "eth0>192.0.2.1", "eth1>192.0.2.1", []string{"route-changed eth1 ipv4 192.0.2.1>192.0.2.1"}},
-		{"a link-local gateway", "eth0>fe80::1", "eth1>fe80::1", []string{"route-changed eth1 ipv6 fe80::1%eth0>fe80::1%eth1"}},
+		{
+			"the same gateway elsewhere", "eth0>192.0.2.1", "eth1>192.0.2.1",
+			[]string{"route-changed eth1 ipv4 192.0.2.1>192.0.2.1"},
+		},
+		{
+			"a link-local gateway", "eth0>fe80::1", "eth1>fe80::1",
+			[]string{"route-changed eth1 ipv6 fe80::1%eth0>fe80::1%eth1"},
+		},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -116,7 +135,8 @@ func TestManyAddresses(t *testing.T) {
 		is := newNetwork()
 		at := place{"eth0", netwatch.IPv4}
 		for i := range n {
-			is.addresses[at] = append(is.addresses[at], address{Addr: netip.AddrFrom4([4]byte{10, byte(i / 250), byte(i % 250), 1})})
+			is.addresses[at] = append(is.addresses[at],
+				address{Addr: netip.AddrFrom4([4]byte{10, byte(i / 250), byte(i % 250), 1})})
 		}
 		all := changes(newNetwork(), is)
 		if len(all) != min(n, most) {

@@ -117,7 +117,8 @@ func (l *hearer) emit(ev netwatch.Event) error {
 		return errUnheard
 	}
 	f := ev.Fields
-	l.told = append(l.told, fmt.Sprintf("%s %s %s>%s", strings.TrimSuffix(ev.Name, "-changed"), f["interface"], f["old"], f["new"]))
+	l.told = append(l.told, fmt.Sprintf("%s %s %s>%s", strings.TrimSuffix(ev.Name, "-changed"), f["interface"],
+		f["old"], f["new"]))
 	return declared(ev)
 }
 
@@ -131,7 +132,7 @@ func (l *hearer) refused(what string) {
 // within checks what is told in a span of time, which passes.
 func (l *hearer) within(t *testing.T, span time.Duration, want ...string) {
 	t.Helper()
-	<-time.After(span) // by the clock of the bubble
+	<-time.After(span) // By the clock of the bubble
 	synctest.Wait()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -163,7 +164,7 @@ func inBubble(t *testing.T, is string, f func(t *testing.T, k *fakeKernel, l *he
 func TestNetlinkFirstLookIsSilent(t *testing.T) {
 	inBubble(t, "eth0+ eth0/192.0.2.1 eth0>192.0.2.254", func(t *testing.T, k *fakeKernel, l *hearer) {
 		l.within(t, time.Hour)
-		k.become("eth0+ eth0/192.0.2.1 eth0>192.0.2.254") // a lifetime, or anything
+		k.become("eth0+ eth0/192.0.2.1 eth0>192.0.2.254") // A lifetime, or anything
 		l.within(t, time.Hour)
 	})
 }
@@ -182,9 +183,9 @@ func TestNetlinkFirstLookHasDeprecated(t *testing.T) {
 func TestNetlinkReplaced(t *testing.T) {
 	inBubble(t, "eth0/192.0.2.1", func(t *testing.T, k *fakeKernel, l *hearer) {
 		k.become("")
-		l.within(t, gather/2)
+		l.within(t, gatherTime/2)
 		k.become("eth0/192.0.2.2")
-		l.within(t, gather, "addr eth0 192.0.2.1>192.0.2.2")
+		l.within(t, gatherTime, "addr eth0 192.0.2.1>192.0.2.2")
 	})
 }
 
@@ -192,13 +193,13 @@ func TestNetlinkReplaced(t *testing.T) {
 // goes is waited for to be replaced.
 func TestNetlinkComes(t *testing.T) {
 	inBubble(t, "eth0- eth0/192.0.2.1", func(t *testing.T, k *fakeKernel, l *hearer) {
-		l.within(t, 3*gather)
+		l.within(t, 3*gatherTime)
 		k.become("eth0- eth0/192.0.2.1 eth0/192.0.2.2")
 		l.within(t, 0, "addr eth0 >192.0.2.2")
-		l.within(t, 3*gather)
+		l.within(t, 3*gatherTime)
 		k.become("eth0+ eth0/192.0.2.1 eth0/192.0.2.2 eth0>192.0.2.254")
 		l.within(t, 0, "link eth0 down>up", "route eth0 >192.0.2.254")
-		l.within(t, 3*gather)
+		l.within(t, 3*gatherTime)
 		for _, less := range []string{
 			"eth0- eth0/192.0.2.1 eth0/192.0.2.2 eth0>192.0.2.254",
 			"eth0+ eth0/192.0.2.1 eth0/192.0.2.2 eth0>192.0.2.253",
@@ -208,7 +209,7 @@ func TestNetlinkComes(t *testing.T) {
 			k.become(less)
 			l.within(t, 0)
 			k.become("eth0+ eth0/192.0.2.1 eth0/192.0.2.2 eth0>192.0.2.254")
-			l.within(t, 3*gather)
+			l.within(t, 3*gatherTime)
 		}
 	})
 }
@@ -216,7 +217,7 @@ func TestNetlinkComes(t *testing.T) {
 // Half of before and half of after is never told.
 func TestNetlinkTornLook(t *testing.T) {
 	inBubble(t, "eth0/192.0.2.1", func(t *testing.T, k *fakeKernel, l *hearer) {
-		k.torn = calm - 1
+		k.torn = mostTorn - 1
 		k.become("eth0/192.0.2.2")
 		l.within(t, time.Second, "addr eth0 192.0.2.1>192.0.2.2")
 	})
@@ -227,7 +228,7 @@ func TestNetlinkTornLook(t *testing.T) {
 func TestNetlinkChangeWhileLooking(t *testing.T) {
 	inBubble(t, "eth0/192.0.2.1", func(t *testing.T, k *fakeKernel, l *hearer) {
 		k.during = func() {
-			if len(k.reads) == 2 { // that sees nothing, and the message is there at its end
+			if len(k.reads) == 2 { // That sees nothing, and the message is there at its end
 				k.is = ""
 				k.messages <- nil
 				<-time.After(time.Millisecond)
@@ -265,12 +266,12 @@ func TestNetlinkEndlessStorm(t *testing.T) {
 func TestNetlinkSilentChange(t *testing.T) {
 	inBubble(t, "eth0+ eth0>192.0.2.254", func(t *testing.T, k *fakeKernel, l *hearer) {
 		k.become("eth0- eth0>192.0.2.254")
-		l.within(t, 2*gather, "link eth0 up>down")
-		k.quietly("eth0-") // later than the look that the message brought
-		l.within(t, again+gather, "route eth0 192.0.2.254>")
+		l.within(t, 2*gatherTime, "link eth0 up>down")
+		k.quietly("eth0-") // Later than the look that the message brought
+		l.within(t, secondLook+gatherTime, "route eth0 192.0.2.254>")
 		l.within(t, time.Hour)
 		k.quietly("eth0- eth0/192.0.2.1")
-		l.within(t, safety+gather, "addr eth0 >192.0.2.1")
+		l.within(t, safetyLook+gatherTime, "addr eth0 >192.0.2.1")
 	})
 }
 
@@ -281,14 +282,14 @@ func TestNetlinkRefused(t *testing.T) {
 		l.within(t, time.Minute)
 		l.refused("192.0.2.1")
 		k.quietly("eth0- eth0/192.0.2.1 eth0>192.0.2.254")
-		l.within(t, 2*safety)
+		l.within(t, 2*safetyLook)
 		l.refused("")
-		l.within(t, again+gather, "addr eth0 >192.0.2.1")
+		l.within(t, secondLook+gatherTime, "addr eth0 >192.0.2.1")
 		l.refused("192.0.2.253")
 		k.become("eth0+ eth0/192.0.2.1 eth0>192.0.2.253")
-		l.within(t, 3*gather, "link eth0 down>up")
+		l.within(t, 3*gatherTime, "link eth0 down>up")
 		l.refused("")
-		l.within(t, again+gather, "link eth0 down>up", "route eth0 192.0.2.254>192.0.2.253")
+		l.within(t, secondLook+gatherTime, "link eth0 down>up", "route eth0 192.0.2.254>192.0.2.253")
 		l.within(t, time.Hour)
 	})
 }
@@ -344,7 +345,8 @@ func TestNetlinkCannotOpen(t *testing.T) {
 func TestNetlinkWatches(t *testing.T) {
 	settings := newNetlink().(*Netlink)
 	for name, want := range map[string]bool{
-		"eth0": true, "tun0": true, "wlan0": true, "lo": false, "lo1": true, "docker0": false, "veth12ab": false, "br-12ab": false, "br0": true, "virbr0": false,
+		"eth0": true, "tun0": true, "wlan0": true, "lo": false, "lo1": true, "docker0": false,
+		"veth12ab": false, "br-12ab": false, "br0": true, "virbr0": false,
 	} {
 		if got := settings.watches(name); got != want {
 			t.Errorf("%s: %v by default", name, got)

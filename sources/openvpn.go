@@ -13,9 +13,8 @@ import (
 // An OpenVPN is the settings of a source that OpenVPN's scripts speak for: each
 // runs `netwatch hook openvpn`, which hands vpn-changed to the control socket.
 type OpenVPN struct {
-	// Users may fire vpn-changed and nothing else. OpenVPN runs its first
-	// scripts as root and, with `user nobody`, the later ones as nobody
-	// (measured).
+	// Users may fire vpn-changed and nothing else. OpenVPN runs its first scripts as
+	// root and, with `user nobody`, the later ones as nobody (measured).
 	Users []string `toml:"users"`
 }
 
@@ -34,7 +33,7 @@ func (o *OpenVPN) Check() (all []Mistake) {
 	return all
 }
 
-// Claims are the users: an event is of the source that lets its user fire.
+// Claims are the users: an event belongs to the source that lets its user fire.
 func (o *OpenVPN) Claims() (key string, values []string) { return "users", o.Users }
 
 // Fires is vpn-changed.

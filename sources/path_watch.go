@@ -19,27 +19,27 @@ import (
 
 // The pace of a pathWatch.
 const (
-	// quietTime is how long nothing may happen before it is worth a look: a
-	// renewal is several system calls in a row (5 ms for acme.sh, measured).
+	// quietTime is how long nothing must have happened before a look: a renewal is
+	// several system calls in a row (5 ms for acme.sh, measured).
 	quietTime = 75 * time.Millisecond
-	// mostQuiet bounds that for those who never stop writing.
+	// mostQuiet is after how long to look even if somebody never stops writing.
 	mostQuiet = 500 * time.Millisecond
-	// pollTime is the time between two looks while nothing happens: for what the
-	// kernel does not tell, as a mount or what a file server's other clients do.
+	// pollTime is the time between two looks while nothing happens. They find what the
+	// kernel does not tell, as a mount, or what other clients of a file server do.
 	pollTime = time.Minute
-	// blindTime is the same while something cannot be watched.
+	// blindTime is pollTime while something cannot be watched.
 	blindTime = 5 * time.Second
 )
 
-// A pathWatch waits until what some paths lead to may be another. A watch on the
-// file itself would see nothing when a symlink above it is swapped, and would die
-// with the file (measured). So it watches the directory of each hop, which also
-// is how a directory that is not there yet is waited for.
+// A pathWatch waits until some paths may lead to something else. A watch on the file
+// itself would not notice that a symlink above it is swapped, and would end with the
+// file (measured). So it watches the directory of each hop. That way it also waits
+// for a directory that does not exist yet.
 type pathWatch struct {
 	paths []string
-	// open makes the inotify instance, add adds a directory to it, and shut ends
-	// it; they are fields because the limits of the kernel are the whole machine's
-	// and no test should reach them.
+	// open makes the inotify instance, add adds a directory to it, and shut closes it.
+	// They are fields because the limits of the kernel are for the whole machine, and
+	// no test should reach them.
 	open func() (*fsnotify.Watcher, error)
 	add  func(w *fsnotify.Watcher, dir string) error
 	shut func(w *fsnotify.Watcher) error
@@ -50,12 +50,15 @@ type pathWatch struct {
 }
 
 func newPathWatch(paths []string) *pathWatch {
-	return &pathWatch{paths: paths, open: fsnotify.NewWatcher, add: (*fsnotify.Watcher).Add, shut: (*fsnotify.Watcher).Close}
+	return &pathWatch{
+		paths: paths, open: fsnotify.NewWatcher, add: (*fsnotify.Watcher).Add,
+		shut: (*fsnotify.Watcher).Close,
+	}
 }
 
-// arm watches all hops as they are now. What changes after its begin is seen by
-// whoever looks after its end, or wakes wait. The error says what cannot be
-// watched, and is no reason not to wait.
+// arm watches all hops as they are now. Changes after arm began are seen by a look
+// after it has ended, or wake wait. The error says what cannot be watched; wait works
+// all the same.
 func (w *pathWatch) arm() error {
 	if w.notify == nil {
 		notify, err := w.open()
@@ -72,19 +75,19 @@ func (w *pathWatch) arm() error {
 	}
 	for dir := range before {
 		if !w.dirs[dir] {
-			_ = w.notify.Remove(dir) // it may have gone by itself
+			_ = w.notify.Remove(dir) // It may have gone by itself
 		}
 	}
 	slices.SortFunc(all, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return errors.Join(slices.CompactFunc(all, func(a, b error) bool { return a.Error() == b.Error() })...)
 }
 
-// armPath watches the hops of one path. Each directory is added every time: that
-// costs nothing where the kernel watches it already, and the kernel forgets one
-// that is deleted, unmounted or replaced by another of its name.
+// armPath watches the hops of one path. It adds each directory every time: if the
+// kernel watches it already that costs nothing, and the kernel forgets a directory
+// that is deleted, unmounted or replaced.
 func (w *pathWatch) armPath(path string) (all []error) {
 	failed := map[netwatch.Hop]error{}
-	_, _, _ = netwatch.Hops("/", path, func(h netwatch.Hop) error { // where the way ends is for the reader to say
+	_, _, _ = netwatch.Hops("/", path, func(h netwatch.Hop) error { // Where the way ends is for the reader to say
 		w.names[h.Name], w.dirs[h.Dir] = true, true
 		if err := w.add(w.notify, h.Dir); err != nil {
 			failed[h] = err
@@ -99,10 +102,9 @@ func (w *pathWatch) armPath(path string) (all []error) {
 	return all
 }
 
-// harmless says whether it does not matter that the directory of h is not
-// watched: it is gone already, which its own directory has told; nothing in it
-// can be read either, which the reader says; or h is a mere directory, which is
-// rarely replaced.
+// harmless says whether it does not matter that the directory of h is not watched: it
+// is gone, which its own directory has told; or nothing in it can be read either,
+// which the reader says; or h is a mere directory, which is rarely replaced.
 func harmless(h netwatch.Hop, err error) bool {
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
 		return true
@@ -112,7 +114,7 @@ func harmless(h netwatch.Hop, err error) bool {
 }
 
 // watchError says what the kernel refused, with the remedy (inotify(7), /proc
-// interfaces). A limit is said once for all directories.
+// interfaces). It mentions a limit once for all directories.
 func watchError(doing string, err error) error {
 	hint := ""
 	switch {
@@ -127,8 +129,8 @@ func watchError(doing string, err error) error {
 	return netwatch.WithHint(fmt.Errorf("%s: %w; files are looked at every %s instead", doing, err, blindTime), hint)
 }
 
-// wait returns nil when it is time to look: something moved and was quiet since,
-// limit is over, or ctx is done. An error is the end of the watching.
+// wait returns nil when it is time to look: something happened and was quiet since,
+// limit is over, or ctx is done. An error says that the watching has ended.
 func (w *pathWatch) wait(ctx context.Context, limit time.Duration) error {
 	due := time.NewTimer(limit)
 	defer due.Stop()
@@ -151,8 +153,8 @@ func (w *pathWatch) wait(ctx context.Context, limit time.Duration) error {
 	}
 }
 
-// next waits for one thing to happen, and says whether it concerns the paths;
-// nil is that there is nothing more to wait for.
+// next waits for one thing to happen, and says whether it concerns the paths. It
+// returns nil when there is nothing more to wait for.
 func (w *pathWatch) next(ctx context.Context, due, quiet <-chan time.Time) (*bool, error) {
 	var events <-chan fsnotify.Event
 	var errs <-chan error
@@ -184,8 +186,8 @@ func (w *pathWatch) next(ctx context.Context, due, quiet <-chan time.Time) (*boo
 
 var errClosed = errors.New("inotify was closed")
 
-// concerns says whether an event is about a hop or a watched directory itself.
-// Of a hop only the name is compared: a directory that is reached by two ways, as
+// concerns says whether an event is about a hop, or about a watched directory itself.
+// It compares only the names of hops: a directory that is reached in two ways, as
 // over a bind mount, is watched once, under one of its names.
 func (w *pathWatch) concerns(ev fsnotify.Event) bool {
 	return w.names[filepath.Base(ev.Name)] || w.dirs[ev.Name]

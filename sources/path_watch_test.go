@@ -38,9 +38,21 @@ func TestPoll(t *testing.T) {
 	}{
 		{"silence", nil, nil, time.Minute, ""},
 		// What cannot be watched is looked at more often.
-		{"no inotify instance", unix.EMFILE, nil, 5 * time.Second, "making an inotify instance: too many open files; files are looked at every 5s instead\nhint: allow more inotify instances: sysctl fs.inotify.max_user_instances=512"},
-		{"no inotify watch", nil, unix.ENOSPC, 5 * time.Second, "watching directories: the limit of inotify watches is reached; files are looked at every 5s instead\nhint: allow more of them: sysctl fs.inotify.max_user_watches=524288"},
-		{"unreadable", nil, unix.EACCES, 5 * time.Second, "watching DIR: permission denied; files are looked at every 5s instead\nhint: let the user that runs netwatch read that directory, as `netwatch grant` does for what source.file names"},
+		{
+			"no inotify instance", unix.EMFILE, nil, 5 * time.Second,
+			"making an inotify instance: too many open files; files are looked at every 5s instead\nhint: " +
+				"allow more inotify instances: sysctl fs.inotify.max_user_instances=512",
+		},
+		{
+			"no inotify watch", nil, unix.ENOSPC, 5 * time.Second,
+			"watching directories: the limit of inotify watches is reached; files are looked at every 5s instead\nhint: " +
+				"allow more of them: sysctl fs.inotify.max_user_watches=524288",
+		},
+		{
+			"unreadable", nil, unix.EACCES, 5 * time.Second,
+			"watching DIR: permission denied; files are looked at every 5s instead\nhint: " +
+				"let the user that runs netwatch read that directory, as `netwatch grant` does for what source.file names",
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			file := t.TempDir() + "/file"

@@ -1,5 +1,5 @@
-// Package sources notices what the world does: each kind of source is one line
-// in the table Kinds and one file.
+// Package sources notices what the world does. Each kind of source is one file, and
+// one line in the table Kinds. It knows neither rules nor actions.
 package sources
 
 import (
@@ -24,7 +24,7 @@ type Env struct {
 	Seen func(event, file string) string
 	// Wrote says whether it was netwatch alone who made a file go from one
 	// content to another.
-	Wrote func(netwatch.Rewrite) bool
+	Wrote func(netwatch.Replacement) bool
 	// See notes a fingerprint without an event: how a file is found when it is
 	// watched for the first time, or what netwatch made of it.
 	See func(event, file, fingerprint string) error

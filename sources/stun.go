@@ -22,9 +22,9 @@ type STUN struct {
 	Servers []Server `toml:"servers"`
 	// Every is the time from one poll to the next, at least 100ms.
 	Every netwatch.Duration `toml:"every"`
-	// Agree is how many servers must say the same before it is believed.
+	// Agree is how many servers must say the same address before it is believed.
 	Agree int `toml:"agree"`
-	// Families are those that are asked for.
+	// Families are those whose address is asked for.
 	Families []netwatch.Family `toml:"families"`
 	// Timeout is how long one server may take to answer, looking up its name
 	// included.
@@ -76,16 +76,18 @@ func (s *STUN) Check() []Mistake {
 	wrong(len(s.Servers) > 0 && s.Agree > voices(s.Servers), "agree", -1,
 		"%d servers must agree, but there are only %s", s.Agree, s.tooFew(s.Servers))
 	wrong(time.Duration(s.Every) < leastEvery, "every", -1, "%s is too often: at least %s", s.Every, leastEvery)
-	wrong(time.Duration(s.Timeout) < leastTimeout || time.Duration(s.Timeout) > mostTimeout, "timeout", -1, "%s is not between %s and %s", s.Timeout, leastTimeout, mostTimeout)
-	wrong(len(s.Interface) > maxInterface || strings.ContainsAny(s.Interface, "/ \t\n"), "interface", -1, "%q cannot be the name of an interface", s.Interface)
+	wrong(time.Duration(s.Timeout) < leastTimeout || time.Duration(s.Timeout) > mostTimeout, "timeout", -1,
+		"%s is not between %s and %s", s.Timeout, leastTimeout, mostTimeout)
+	wrong(len(s.Interface) > maxInterface || strings.ContainsAny(s.Interface, "/ \t\n"), "interface", -1,
+		"%q cannot be the name of an interface", s.Interface)
 	if len(all) == 0 {
 		all = s.checkFamilies()
 	}
 	return all
 }
 
-// Claims are the families: there is one public address of each, and two sources
-// that see different ones would take turns.
+// Claims are the families: each has one public address, and two sources that see
+// different ones would contradict each other.
 func (s *STUN) Claims() (key string, values []string) {
 	for _, f := range s.Families {
 		values = append(values, string(f))
@@ -93,8 +95,8 @@ func (s *STUN) Claims() (key string, values []string) {
 	return "families", values
 }
 
-// checkFamilies finds what addresses in place of names make impossible: such a
-// server can be asked for its own family alone.
+// checkFamilies finds families for which too few servers can be asked: a server that
+// is given by its address can be asked for that family only.
 func (s *STUN) checkFamilies() (all []Mistake) {
 	some := false
 	for i, f := range s.Families {
@@ -121,8 +123,8 @@ func (s *STUN) serversOf(f netwatch.Family) (servers []Server) {
 	return servers
 }
 
-// voices is how many hosts servers are, as far as can be told without looking them
-// up: one host has one voice, whatever its ports.
+// voices is how many hosts the servers are, as far as their texts tell: one host has
+// one voice, whatever its ports.
 func voices(servers []Server) int {
 	hosts := map[string]bool{}
 	for _, server := range servers {
@@ -184,14 +186,19 @@ func (s *STUN) Prober(name string, env Env) netwatch.Prober {
 	return s.source(name, env, s.query, clockJumps)
 }
 
-// source makes the source with other ways to ask a server and to notice that the
-// clock was set.
-func (s *STUN) source(name string, env Env, ask question, jumps func(context.Context) (<-chan struct{}, error)) *stunSource {
+// source makes the source with its ways to ask a server and to notice that the clock
+// was set, which a test replaces.
+func (s *STUN) source(name string, env Env, ask question,
+	jumps func(context.Context) (<-chan struct{}, error),
+) *stunSource {
 	source := &stunSource{name: name, every: time.Duration(s.Every), env: env, jumps: jumps, asked: make(chan struct{}, 1)}
 	log := env.Log.With().Str("source", name).Logger()
 	for _, f := range s.Families {
 		if servers := s.serversOf(f); len(servers) > 0 {
-			v := &view{family: f, servers: servers, agree: s.Agree, every: time.Duration(s.Every), ask: ask, log: log.With().Str("family", string(f)).Logger()}
+			v := &view{
+				family: f, servers: servers, agree: s.Agree, every: time.Duration(s.Every), ask: ask,
+				log: log.With().Str("family", string(f)).Logger(),
+			}
 			v.failing, v.claims, v.asked = map[Server]bool{}, map[Server]netip.Addr{}, map[Server]Answer{}
 			source.views = append(source.views, v)
 		}
@@ -202,32 +209,32 @@ func (s *STUN) source(name string, env Env, ask question, jumps func(context.Con
 // A question asks one server for our address of a family.
 type question func(ctx context.Context, server Server, family netwatch.Family) Answer
 
-// A stunSource polls. It has no belief of its own: what servers say is compared
-// with what was accepted, each time.
+// A stunSource polls. It holds no address itself: each time it compares what servers
+// say with what was accepted.
 type stunSource struct {
 	name  string
 	every time.Duration
 	env   Env
 	jumps func(context.Context) (<-chan struct{}, error)
 	views []*view
-	// asked wakes Run when there are waiting probes.
+	// asked wakes Run when probes are waiting.
 	asked chan struct{}
 
 	mu      sync.Mutex // guards what follows
 	ended   bool
 	waiting []chan<- netwatch.Result
-	// interrupt ends a poll that serves no probe.
+	// interrupt ends a poll that was not begun for a probe.
 	interrupt context.CancelFunc
-	// looking is when the poll in progress began, or zero.
+	// looking is when the poll that is going on began, or zero.
 	looking time.Time
 }
 
 // String is the name in the configuration.
 func (s *stunSource) String() string { return s.name }
 
-// Run polls at once, after each period, when the clock of the wall jumps and for
-// each probe. It returns nil when ctx is done, and has no error of its own: a
-// server that cannot be asked is no reason to stop.
+// Run polls at once, after each period, when the wall clock is set, and for each
+// probe. It returns nil when ctx is done. It has no errors: if a server cannot be
+// asked, the next may.
 func (s *stunSource) Run(ctx context.Context, emit func(netwatch.Event) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -252,9 +259,9 @@ func (s *stunSource) Run(ctx context.Context, emit func(netwatch.Event) error) e
 	}
 }
 
-// Probe has all servers asked now, and returns once what they said is emitted.
-// Waiting probes share a poll that began after all of them, and are served as
-// well by a Run that begins later. It fails when ctx ends or Run has ended.
+// Probe has all servers asked now, and returns once what they said is emitted. Probes
+// that wait share one poll, which began after all of them. If Run has not begun yet,
+// they wait for it. Probe fails when ctx or Run ends.
 func (s *stunSource) Probe(ctx context.Context) netwatch.Result {
 	reply := make(chan netwatch.Result, 1)
 	if !s.enqueue(reply) {
@@ -268,8 +275,8 @@ func (s *stunSource) Probe(ctx context.Context) netwatch.Result {
 	}
 }
 
-// Trouble is what keeps the source from finding out an address or from trusting
-// a server, or nil.
+// Trouble says why no address can be found out, or which server is not believed. It
+// is nil if all is well.
 func (s *stunSource) Trouble() error {
 	var all []error
 	for _, v := range s.views {
@@ -284,7 +291,7 @@ func (s *stunSource) open() {
 	s.ended = false
 }
 
-// close answers the probes that no poll will serve.
+// close answers the probes that no poll will serve any more.
 func (s *stunSource) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -295,7 +302,7 @@ func (s *stunSource) close() {
 	s.waiting = nil
 }
 
-// enqueue puts a probe in line. A poll that serves no probe makes way for it.
+// enqueue puts a probe in line, and ends a poll that was not begun for a probe.
 func (s *stunSource) enqueue(reply chan<- netwatch.Result) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -313,8 +320,8 @@ func (s *stunSource) enqueue(reply chan<- netwatch.Result) bool {
 	return true
 }
 
-// begin takes the probes that the poll about to begin will serve; if none, the
-// context returned is the one that a probe can end.
+// begin takes the probes that the poll about to begin will serve. If there are none,
+// a probe that comes can end the context that it returns.
 func (s *stunSource) begin(ctx context.Context) (context.Context, context.CancelFunc, []chan<- netwatch.Result) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -327,15 +334,14 @@ func (s *stunSource) begin(ctx context.Context) (context.Context, context.Cancel
 	return ctx, cancel, probes
 }
 
-// rest notes that no poll is in progress.
+// rest notes that no poll is going on.
 func (s *stunSource) rest() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.looking = time.Time{}
 }
 
-// Looking is when the poll in progress began, or the zero time when there is
-// none.
+// Looking is when the poll that is going on began, or zero.
 func (s *stunSource) Looking() (since time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -353,8 +359,8 @@ func (s *stunSource) look(ctx context.Context, emit func(netwatch.Event) error) 
 	}
 }
 
-// poll asks for all families at the same time, and acts on each as soon as it is
-// found out.
+// poll asks for all families at the same time, and acts on each as soon as its
+// address is found out.
 func (s *stunSource) poll(ctx context.Context, emit func(netwatch.Event) error, everyone bool) netwatch.Result {
 	type heard struct {
 		view    int
@@ -368,7 +374,7 @@ func (s *stunSource) poll(ctx context.Context, emit func(netwatch.Event) error, 
 	results := make([]netwatch.Result, len(s.views))
 	for range s.views {
 		h := <-ends
-		if ctx.Err() != nil { // cut short: silence means nothing
+		if ctx.Err() != nil { // Cut short: silence means nothing
 			results[h.view] = netwatch.Failure(fmt.Errorf("asking %s: %w", s.name, context.Cause(ctx)))
 			continue
 		}
@@ -378,8 +384,8 @@ func (s *stunSource) poll(ctx context.Context, emit func(netwatch.Event) error, 
 	return oneOf(results)
 }
 
-// conclude acts on what the servers said about a family: confirms what is known,
-// or emits what is new.
+// conclude acts on what the servers said about a family: it confirms the known
+// address, or emits a new one.
 func (s *stunSource) conclude(
 	v *view, known netip.Addr, answers []Answer, emit func(netwatch.Event) error,
 ) netwatch.Result {
@@ -410,7 +416,7 @@ func (s *stunSource) conclude(
 	return netwatch.Result{Outcome: netwatch.Changed, Detail: detail}
 }
 
-// text is an address, or nothing for none.
+// text is an address as text, empty if it is invalid.
 func text(a netip.Addr) string {
 	if !a.IsValid() {
 		return ""
@@ -418,8 +424,8 @@ func text(a netip.Addr) string {
 	return a.String()
 }
 
-// oneOf is a result for all families: one that cannot be found out, as IPv6
-// where there is none, does not matter as long as another can.
+// oneOf is the result for all families. A family whose address cannot be found out,
+// as IPv6 where there is none, does not matter if another can.
 func oneOf(results []netwatch.Result) netwatch.Result {
 	var details []string
 	var errs []error

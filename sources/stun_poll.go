@@ -16,14 +16,13 @@ import (
 	"netwatch"
 )
 
-// stagger is how long a poll waits for the server whose turn it is before it
-// asks the next one as well, and how long after enough servers have agreed the
-// others may still contradict them, if they could.
+// stagger is how long a poll waits for the server whose turn it is before it asks the
+// next one as well. It is also how long, after enough servers have agreed, it waits
+// for others who could contradict them.
 const stagger = 100 * time.Millisecond
 
-// A view asks the servers how they see us in one family. From one poll to the next
-// it remembers whom to ask first and what was wrong, and not the address: that is the
-// state's.
+// A view asks the servers how they see us in one family. Between polls it remembers
+// whom to ask first and what was wrong, but not the address: the state has that.
 type view struct {
 	family  netwatch.Family
 	servers []Server
@@ -32,22 +31,22 @@ type view struct {
 	every time.Duration
 	ask   question
 	log   zerolog.Logger
-	// turn is the server that is asked first.
+	// turn is the index of the server that is asked first.
 	turn int
-	// failing are the servers that did not answer, or late, when last asked.
+	// failing are the servers that did not answer in time when last asked.
 	failing map[Server]bool
 
 	mu sync.Mutex // guards what follows
-	// trouble is why no server or too few could tell.
+	// trouble is why too few servers could tell, or nil.
 	trouble error
-	// claims are what single servers say and the others do not.
+	// claims are addresses that single servers say and the others do not.
 	claims map[Server]netip.Addr
-	// asked are the last answers of servers, for who of them is one host.
+	// asked are the last answers of the servers. They show which servers are one host.
 	asked map[Server]Answer
 }
 
-// gather asks the server whose turn it is, or everyone, and returns the answers
-// in the order of the settings, once nothing more can come of waiting.
+// gather asks the server whose turn it is, or everyone. It returns the answers in the
+// order of the settings, as soon as waiting longer would change nothing.
 func (v *view) gather(ctx context.Context, known netip.Addr, everyone bool) []Answer {
 	order := slices.Concat(v.servers[v.turn:], v.servers[:v.turn])
 	v.turn = (v.turn + 1) % len(v.servers)
@@ -68,8 +67,8 @@ func (v *view) gather(ctx context.Context, known netip.Addr, everyone bool) []An
 	return r.answers
 }
 
-// note keeps and logs what is not as it should be, when it begins and when it is
-// over and not at each poll.
+// note keeps what is not as it should be. It logs that when it begins and when it is
+// over, not at each poll.
 func (v *view) note(answers []Answer, known, believed netip.Addr, err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -86,7 +85,7 @@ func (v *view) note(answers []Answer, known, believed netip.Addr, err error) {
 	}
 	silent := !slices.ContainsFunc(answers, func(a Answer) bool { return a.Err == nil })
 	if err != nil && known.IsValid() && !silent {
-		err = nil // the claims say it
+		err = nil // The claims say it
 	}
 	was := v.trouble
 	v.trouble = err
@@ -94,7 +93,8 @@ func (v *view) note(answers []Answer, known, believed netip.Addr, err error) {
 	case err == nil && was != nil:
 		v.log.Info().Msg("the public address can be found out again")
 	case err != nil && was == nil:
-		v.log.Warn().Err(err).Str("hint", netwatch.Hint(err)).Msg("the public address cannot be found out; the last good one stays")
+		v.log.Warn().Err(err).Str("hint", netwatch.Hint(err)).
+			Msg("the public address cannot be found out; the last good one stays")
 	}
 }
 
@@ -114,7 +114,7 @@ func (v *view) claim(a Answer, believed netip.Addr) {
 	}
 }
 
-// complaints are the trouble and the claims of now.
+// complaints are the trouble and the claims as they are now.
 func (v *view) complaints() (all []error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -139,26 +139,26 @@ func OneVoice(group []Server) string {
 	return strings.Join(names, " and ") + " are one host, and have one voice"
 }
 
-// A round is one poll of one family in progress.
+// A round is one poll for one family.
 type round struct {
 	*view
 	known   netip.Addr
 	servers []Server // in the order in which they are asked
 	wanted  int      // how many of them are to be asked by now
 	asked   int      // how many of them have been
-	// whole says that all are asked for what they say, and one alone no longer
-	// suffices to confirm what is known.
+	// whole says that the answers of all servers are wanted: one that confirms the
+	// known address no longer suffices.
 	whole   bool
 	answers []Answer
 	late    []Server
-	// waited says that there was time to contradict those who agree.
+	// waited says that those who could contradict the others have had time to.
 	waited bool
 	// due says that it is time for the next poll.
 	due bool
 }
 
-// run asks and waits until it is over or ctx is done. The questions that are
-// still open then are cut short; none outlives it.
+// run asks, and waits until the round is over or ctx is done. It then ends the
+// questions that are still open; none outlives it.
 func (r *round) run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	var open sync.WaitGroup
@@ -191,9 +191,9 @@ func (r *round) run(ctx context.Context) {
 	}
 }
 
-// want has n servers asked, and one more if the last of them failed last time: a
-// server that is down must not delay the others. Once one has confirmed what is
-// known, no more need be asked.
+// want has n servers asked, and more while the last of them is one that failed last
+// time: a server that is down must not delay the others. Once one has confirmed what
+// is known, no more are asked.
 func (r *round) want(n int) {
 	if r.confirmed() {
 		return
@@ -208,8 +208,9 @@ func (r *round) all() {
 	r.wanted, r.whole = len(r.servers), true
 }
 
-// take notes an answer. One that differs is a reason to ask all, and one that
-// failed to ask the next. It tells whether now enough servers agree.
+// take notes an answer. If it differs from what is known, all servers are asked; if
+// it is an error, the next one is. It says whether enough servers agree now and did
+// not before.
 func (r *round) take(a Answer) (agreed bool) {
 	before := r.agreed()
 	r.answers = append(r.answers, a)
@@ -222,34 +223,35 @@ func (r *round) take(a Answer) (agreed bool) {
 	return !before && r.agreed()
 }
 
-// agreed says that enough servers say the same.
+// agreed says whether enough servers say the same.
 func (r *round) agreed() bool {
 	votes := tally(r.answers)
 	return len(votes) > 0 && len(votes[0].by) >= r.agree
 }
 
-// confirmed says that a server said what is known, and nobody anything else.
+// confirmed says whether a server said what is known, and no other said anything
+// else.
 func (r *round) confirmed() bool {
 	return !r.whole && len(unopposed(r.answers, r.known)) > 0
 }
 
-// over says that no further answer can change what follows, or that those who
-// could contradict have had their time.
+// over says whether no further answer can change the outcome, or those who could
+// contradict have had their time.
 func (r *round) over() bool {
 	left := len(r.servers) - len(r.answers)
 	switch {
 	case left == 0:
 		return true
-	case r.confirmed(): // who was asked before and is slow may yet differ, and nothing waits for us
+	case r.confirmed(): // Who was asked before and is slow may yet differ, and nothing waits for us
 		return r.due || r.asked == len(r.answers)
 	}
 	votes := tally(r.answers)
-	counts := [2]int{} // of the first and the second
+	counts := [2]int{} // Of the first and the second
 	for i := range min(len(votes), len(counts)) {
 		counts[i] = len(votes[i].by)
 	}
 	switch {
-	case counts[1] >= r.agree: // disputed for good
+	case counts[1] >= r.agree: // Disputed for good
 		return true
 	case counts[0] >= r.agree:
 		return r.waited || counts[1]+left < r.agree
@@ -264,8 +266,8 @@ type vote struct {
 	by      []string
 }
 
-// host is whose voice an answer is, by the address that was asked: who has one of
-// IPv6 has all of its /64. It is invalid when none was found.
+// host is the host whose voice an answer is, by the address that was asked. Who has
+// one IPv6 address has all of its /64. It is invalid if no address was found.
 func (a Answer) host() netip.Prefix { return hostOf(a.Asked.Addr()) }
 
 func hostOf(a netip.Addr) netip.Prefix {
@@ -273,11 +275,11 @@ func hostOf(a netip.Addr) netip.Prefix {
 	if a = a.Unmap(); a.Is6() {
 		bits = 64
 	}
-	host, _ := a.Prefix(bits) // of no address there is none
+	host, _ := a.Prefix(bits) // Of no address there is none
 	return host
 }
 
-// OneHost are the servers that one host answered for, whatever their names and
+// OneHost groups the servers for which one host answered, whatever their names and
 // ports: they have one voice.
 func OneHost(answers []Answer) (groups [][]Server) {
 	by := map[netip.Prefix][]Server{}
@@ -294,8 +296,8 @@ func OneHost(answers []Answer) (groups [][]Server) {
 	return groups
 }
 
-// tally counts the answers, the address that most servers said first. One host has
-// one voice, which is its first.
+// tally counts the answers, the address that most servers said first. Of the answers
+// of one host only the first counts.
 func tally(answers []Answer) (votes []vote) {
 	for i, a := range answers {
 		twin := func(b Answer) bool { return b.Err == nil && b.host().IsValid() && b.host() == a.host() }
@@ -312,7 +314,7 @@ func tally(answers []Answer) (votes []vote) {
 	return votes
 }
 
-// unopposed are the servers that said a known address, if none said another.
+// unopposed are the servers that said the known address, if none said another.
 func unopposed(answers []Answer, known netip.Addr) []string {
 	if votes := tally(answers); len(votes) == 1 && votes[0].address == known {
 		return votes[0].by
@@ -320,9 +322,9 @@ func unopposed(answers []Answer, known netip.Addr) []string {
 	return nil
 }
 
-// Verdict is the address that at least agree servers say and no other address has
-// as many, and who they are; or why there is none. The answers are to be of
-// different servers and of one family.
+// Verdict returns the address that most servers say, and those servers, if they are
+// at least agree and no other address has as many. Otherwise the error says why there
+// is none. The answers must be of different servers and of one family.
 func Verdict(answers []Answer, agree int) (netip.Addr, []string, error) {
 	votes := tally(answers)
 	enough := slices.DeleteFunc(slices.Clone(votes), func(v vote) bool { return len(v.by) < agree })
@@ -356,7 +358,7 @@ func undecided(answers []Answer, votes []vote, agree int) error {
 	return err
 }
 
-// Undecided is that the servers' answers do not make out an address.
+// Undecided says that the answers of the servers do not make out an address.
 type Undecided struct {
 	// Reason says why, in a few words.
 	Reason string

@@ -37,17 +37,62 @@ func TestHowLongAPollTakes(t *testing.T) {
 		took    time.Duration
 	}{
 		{"confirmed by the first", 2, []server{honest(first, 7*ms), dead, dead}, false, netwatch.Unchanged, 7 * ms},
-		{"confirmed by the second while the first is slow", 2, []server{dead, honest(first, 0), dead}, false, netwatch.Unchanged, time.Second},
-		{"confirmed by the second, and the first had the same to say", 2, []server{honest(first, 300*ms), honest(first, 0), dead}, false, netwatch.Unchanged, 300 * ms},
-		{"a change, the third slow", 2, []server{honest(second, 5*ms), honest(second, 20*ms), dead}, false, netwatch.Changed, 25 * ms},
-		{"a change, the first slow", 2, []server{dead, honest(second, 0), honest(second, 20*ms)}, false, netwatch.Changed, stagger + 20*ms},
+		{
+			"confirmed by the second while the first is slow", 2,
+			[]server{dead, honest(first, 0), dead},
+			false,
+			netwatch.Unchanged, time.Second,
+		},
+		{
+			"confirmed by the second, and the first had the same to say", 2,
+			[]server{honest(first, 300*ms), honest(first, 0), dead},
+			false, netwatch.Unchanged, 300 * ms,
+		},
+		{
+			"a change, the third slow", 2,
+			[]server{honest(second, 5*ms), honest(second, 20*ms), dead},
+			false,
+			netwatch.Changed, 25 * ms,
+		},
+		{
+			"a change, the first slow", 2,
+			[]server{dead, honest(second, 0), honest(second, 20*ms)},
+			false, netwatch.Changed,
+			stagger + 20*ms,
+		},
 		{"a probe, one slow", 2, []server{dead, honest(first, 0), honest(first, 20*ms)}, true, netwatch.Unchanged, 20 * ms},
-		{"a probe, one alone says what is known", 2, []server{dead, honest(first, 0), dead}, true, netwatch.Unchanged, time.Second},
-		{"all that answer differ, the last cannot decide it", 3, []server{honest(second, 0), honest(third, 0), honest(first, 0), dead}, false, netwatch.Failed, 0},
-		{"2 of 5 each: disputed for good", 2, []server{honest(second, 0), honest(third, 10*ms), honest(second, 20*ms), honest(third, 20*ms), dead}, false, netwatch.Failed, 20 * ms},
-		{"2 of 5, and no third in time to contradict", 2, []server{honest(second, 0), honest(second, 10*ms), dead, dead, dead}, false, netwatch.Changed, 10*ms + stagger},
-		{"1 suffices, and another contradicts it in time", 1, []server{honest(second, 0), honest(first, 50*ms), dead}, false, netwatch.Failed, 50 * ms},
-		{"1 suffices, and nobody contradicts it in time", 1, []server{honest(second, 0), dead, dead}, false, netwatch.Changed, stagger},
+		{
+			"a probe, one alone says what is known", 2,
+			[]server{dead, honest(first, 0), dead},
+			true,
+			netwatch.Unchanged, time.Second,
+		},
+		{
+			"all that answer differ, the last cannot decide it", 3,
+			[]server{honest(second, 0), honest(third, 0), honest(first, 0), dead},
+			false, netwatch.Failed, 0,
+		},
+		{"2 of 5 each: disputed for good", 2, []server{
+			honest(second, 0), honest(third, 10*ms), honest(second, 20*ms),
+			honest(third, 20*ms), dead,
+		}, false, netwatch.Failed, 20 * ms},
+		{
+			"2 of 5, and no third in time to contradict", 2,
+			[]server{honest(second, 0), honest(second, 10*ms), dead, dead, dead},
+			false, netwatch.Changed, 10*ms + stagger,
+		},
+		{
+			"1 suffices, and another contradicts it in time", 1,
+			[]server{honest(second, 0), honest(first, 50*ms), dead},
+			false,
+			netwatch.Failed, 50 * ms,
+		},
+		{
+			"1 suffices, and nobody contradicts it in time", 1,
+			[]server{honest(second, 0), dead, dead},
+			false,
+			netwatch.Changed, stagger,
+		},
 		{"1 of 1", 1, []server{honest(second, 3*ms)}, false, netwatch.Changed, 3 * ms},
 	}
 	for _, c := range cases {
@@ -79,7 +124,7 @@ func TestFailingServerIsRemembered(t *testing.T) {
 		s := w.source(2, dead, honest(first, 5*ms), honest(first, 5*ms))
 		change := func(to netip.Addr) time.Duration {
 			w.says["b"], w.says["c"] = honest(to, 5*ms), honest(to, 5*ms)
-			_, took := w.poll(t, s, false) // it is a's turn
+			_, took := w.poll(t, s, false) // It is a's turn
 			w.poll(t, s, false)
 			w.poll(t, s, false)
 			return took
@@ -175,7 +220,8 @@ func TestSilenceIsTrouble(t *testing.T) {
 		w.know(first)
 		s := w.source(2, dead, dead, dead)
 		r, _ := w.poll(t, s, true)
-		if r.Outcome != netwatch.Failed || !strings.Contains(r.Detail, "203.0.113.5 not confirmed") || netwatch.Hint(r.Err) == "" {
+		if r.Outcome != netwatch.Failed || !strings.Contains(r.Detail, "203.0.113.5 not confirmed") ||
+			netwatch.Hint(r.Err) == "" {
 			t.Errorf("%+v, hint %q", r, netwatch.Hint(r.Err))
 		}
 		if s.Trouble() == nil || len(w.events)+len(w.confirmed) > 0 {
@@ -301,7 +347,7 @@ func TestProbeGetsItsOwnPoll(t *testing.T) {
 		s := w.source(2, dead, dead, dead)
 		var took []time.Duration
 		run(t, s, w, time.Second, func() {
-			time.Sleep(10 * ms) // into the first poll
+			time.Sleep(10 * ms) // Into the first poll
 			w.mu.Lock()
 			for _, server := range []Server{"a", "b", "c"} {
 				w.says[server] = honest(first, 50*ms)
@@ -310,7 +356,7 @@ func TestProbeGetsItsOwnPoll(t *testing.T) {
 			var wg sync.WaitGroup
 			for i := range 5 {
 				wg.Go(func() {
-					time.Sleep(min(time.Duration(i), 1) * ms * 20) // all but the first come into its poll
+					time.Sleep(min(time.Duration(i), 1) * ms * 20) // All but the first come into its poll
 					began := time.Now()
 					if r := s.Probe(t.Context()); r.Outcome != netwatch.Unchanged {
 						t.Errorf("%+v", r)
@@ -358,7 +404,7 @@ func TestProbeOfAStoppedSource(t *testing.T) {
 		results := make(chan netwatch.Result, 2)
 		go func() { _ = s.Run(ctx, w.emit) }()
 		synctest.Wait()
-		for range 2 { // the second waits for the first to be served
+		for range 2 { // The second waits for the first to be served
 			go func() { results <- s.Probe(t.Context()) }()
 			synctest.Wait()
 		}
@@ -392,11 +438,15 @@ func TestFamiliesDoNotWait(t *testing.T) {
 			<-time.After(time.Second)
 			return Answer{Server: server, Family: family, Err: errSilent}
 		}
-		env := Env{Known: func() netwatch.Addresses { w.mu.Lock(); defer w.mu.Unlock(); return w.known }, Log: zerolog.New(io.Discard)}
+		env := Env{
+			Known: func() netwatch.Addresses { w.mu.Lock(); defer w.mu.Unlock(); return w.known },
+			Log:   zerolog.New(io.Discard),
+		}
 		s := settings.source("stun", env, ask, w.clock)
 		emitted := time.Duration(-1)
 		r := s.poll(t.Context(), func(ev netwatch.Event) error { emitted = time.Since(began); return w.emit(ev) }, true)
-		if emitted != 0 || r.Outcome != netwatch.Changed || r.Detail != "ipv4 203.0.113.5 (stun.cloudflare.com:3478, stun.nextcloud.com:3478)" {
+		if emitted != 0 || r.Outcome != netwatch.Changed ||
+			r.Detail != "ipv4 203.0.113.5 (stun.cloudflare.com:3478, stun.nextcloud.com:3478)" {
 			t.Errorf("emitted after %s: %+v", emitted, r)
 		}
 	})
@@ -422,13 +472,15 @@ func TestSourceOnRealSockets(t *testing.T) {
 	go func() {
 		done <- s.Run(ctx, func(ev netwatch.Event) error { defer func() { events <- ev }(); return w.emit(ev) })
 	}()
-	if ev := <-events; ev.Fields["new"] != first.String() || ev.Fields["old"] != "" || ev.Name != netwatch.IPChanged || ev.Source != "stun" {
+	if ev := <-events; ev.Fields["new"] != first.String() || ev.Fields["old"] != "" || ev.Name != netwatch.IPChanged ||
+		ev.Source != "stun" {
 		t.Errorf("%+v", ev)
 	}
 	for _, server := range []*stuntest.Server{a, c, d} {
 		server.Set(second)
 	}
-	if ev := <-events; ev.Fields["new"] != second.String() || ev.Fields["old"] != first.String() || ev.Fields["family"] != "ipv4" {
+	if ev := <-events; ev.Fields["new"] != second.String() || ev.Fields["old"] != first.String() ||
+		ev.Fields["family"] != "ipv4" {
 		t.Errorf("%+v", ev)
 	}
 	if r := s.Probe(ctx); r.Outcome != netwatch.Unchanged {
@@ -454,7 +506,8 @@ func TestAll(t *testing.T) {
 	if answers[0].RTT <= 0 || answers[0].Asked.String() != good.Addr() {
 		t.Errorf("%+v", answers[0])
 	}
-	if err := answers[1].Err; !errors.Is(err, errRefused) || !strings.Contains(err.Error(), "500") || answers[1].RTT > time.Duration(s.Timeout)/2 {
+	if err := answers[1].Err; !errors.Is(err, errRefused) || !strings.Contains(err.Error(), "500") ||
+		answers[1].RTT > time.Duration(s.Timeout)/2 {
 		t.Errorf("%+v", answers[1])
 	}
 }
@@ -475,7 +528,7 @@ func TestAnswerFromElsewhere(t *testing.T) {
 
 // A name is looked up each time, for the family that is asked.
 func TestQueryByName(t *testing.T) {
-	server, err := stuntest.Listen("127.0.0.1:0") // which is localhost
+	server, err := stuntest.Listen("127.0.0.1:0") // Which is localhost
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -557,7 +610,8 @@ func TestCheckFamilies(t *testing.T) {
 		s := newSTUN().(*STUN)
 		s.Servers, s.Families = c.servers, c.families
 		switch m := s.Check(); {
-		case c.wrong == "" && len(m) > 0, c.wrong != "" && (len(m) != 1 || m[0].Key != "families" || !strings.Contains(m[0].Text, c.wrong)):
+		case c.wrong == "" && len(m) > 0, c.wrong != "" &&
+			(len(m) != 1 || m[0].Key != "families" || !strings.Contains(m[0].Text, c.wrong)):
 			t.Errorf("%v: %+v", c.servers, m)
 		}
 	}

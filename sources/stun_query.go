@@ -32,24 +32,25 @@ func (s *Server) UnmarshalText(text []byte) error {
 		host = strings.TrimSuffix(bare, "]")
 	} else if _, err := netip.ParseAddr(host); err != nil && strings.Contains(host, ":") {
 		if host, port, err = net.SplitHostPort(host); err != nil {
-			host = "" // it cannot be right
+			host = "" // It cannot be right
 		}
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	addr, notLiteral := netip.ParseAddr(host)
 	if err != nil || n == 0 || addr.Zone() != "" || notLiteral != nil && !isHostName(host) {
-		return fmt.Errorf("%q is not a server: host or host:port, as in \"stun.example.org:3478\" or \"[2001:db8::1]:3478\"", text)
+		return fmt.Errorf("%q is not a server: host or host:port, "+
+			"as in \"stun.example.org:3478\" or \"[2001:db8::1]:3478\"", text)
 	}
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
 	if notLiteral == nil {
-		host = addr.Unmap().String() // one address, one text
+		host = addr.Unmap().String() // One address, one text
 	}
 	*s = Server(net.JoinHostPort(host, strconv.FormatUint(n, 10)))
 	return nil
 }
 
-// isHostName says that a text can be looked up: labels of letters, digits,
-// hyphens and underscores, the last not a number (RFC 1123, 2.1).
+// isHostName says whether a text can be looked up: labels of letters, digits, hyphens
+// and underscores, the last of which is not a number (RFC 1123, 2.1).
 func isHostName(text string) bool {
 	labels := strings.Split(strings.TrimSuffix(text, "."), ".")
 	for _, label := range labels {
@@ -65,24 +66,25 @@ func notInLabel(c rune) bool {
 	return !letter && (c < '0' || c > '9') && c != '-' && c != '_'
 }
 
-// speaks says that a server can be asked for a family: one that is given by its
-// address only for its own.
+// speaks says whether a server can be asked for a family. One that is given by its
+// address can only be asked for its own.
 func (s Server) speaks(family netwatch.Family) bool {
 	literal, err := netip.ParseAddrPort(string(s))
 	return err != nil || netwatch.FamilyOf(literal.Addr()) == family
 }
 
-// host is whom a server is known to be without looking it up: its name, or the host
-// that has its address.
+// host names the host of a server without looking it up: its name, or the host that
+// has its address.
 func (s Server) host() string {
 	if literal, err := netip.ParseAddrPort(string(s)); err == nil {
 		return hostOf(literal.Addr()).String()
 	}
-	host, _, _ := net.SplitHostPort(string(s)) // it was parsed
+	host, _, _ := net.SplitHostPort(string(s)) // It was parsed
 	return host
 }
 
-// lookup is one of the server's addresses of a family, looked up anew each time.
+// lookup returns one of the addresses of the server in a family. It looks the name up
+// anew each time.
 func (s Server) lookup(ctx context.Context, family netwatch.Family) (netip.AddrPort, error) {
 	if literal, err := netip.ParseAddrPort(string(s)); err == nil {
 		return literal, nil
@@ -103,7 +105,7 @@ func (s Server) lookup(ctx context.Context, family netwatch.Family) (netip.AddrP
 	if err != nil {
 		return netip.AddrPort{}, fmt.Errorf("looking up %s: %w", host, err)
 	}
-	one := addrs[rand.N(len(addrs))].Unmap() //nolint:gosec // any will do: another one next time if it is dead
+	one := addrs[rand.N(len(addrs))].Unmap() //nolint:gosec // Any will do: another one next time if it is dead
 	return netip.AddrPortFrom(one, uint16(n)), nil
 }
 
@@ -114,17 +116,17 @@ type Answer struct {
 	// Asked is the address that the server's name stood for; invalid when it
 	// could not be looked up.
 	Asked netip.AddrPort
-	// Address is what it said: the address of this machine as the server sees
-	// it. It counts when Err is nil.
+	// Address is what the server said: the address of this machine as it sees it. It
+	// counts if Err is nil.
 	Address netip.Addr
 	// RTT is the time from the first request to the answer.
 	RTT time.Duration
 	Err error
 }
 
-// query asks one server, from a fresh socket and so a fresh port: where a router
-// rewrites to a fixed address, a port that is kept in use keeps its mapping, and
-// with it the old public address, for ever.
+// query asks one server, from a new socket and so from a new port. Where a router
+// rewrites to a fixed address, a port that stays in use keeps its mapping, and with
+// it the old public address, for ever.
 func (s *STUN) query(ctx context.Context, server Server, family netwatch.Family) Answer {
 	a := Answer{Server: server, Family: family}
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(s.Timeout))
@@ -147,14 +149,15 @@ func (s *STUN) query(ctx context.Context, server Server, family netwatch.Family)
 	return a
 }
 
-// dial makes a socket that the kernel connects to the server, so that it gets
-// packets from nobody else and hears at once of a port that nobody listens on.
+// dial makes a socket and has the kernel connect it to the server. So it gets packets
+// from nobody else, and hears at once if nobody listens on the port.
 func (s *STUN) dial(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
 	d := net.Dialer{Control: s.prepare}
 	conn, err := d.DialContext(ctx, "udp", to.String())
 	switch {
 	case errors.Is(err, unix.ENODEV):
-		return nil, netwatch.WithHint(fmt.Errorf("asking over interface %s: %w", s.Interface, err), "see whether the interface is up: ip link show "+s.Interface)
+		return nil, netwatch.WithHint(fmt.Errorf("asking over interface %s: %w", s.Interface, err),
+			"see whether the interface is up: ip link show "+s.Interface)
 	case err != nil:
 		return nil, fmt.Errorf("asking %s: %w", to, stunmsg.Bare(err))
 	}
@@ -166,12 +169,12 @@ func (s *STUN) dial(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
 // day and not the one that others know us by.
 const preferPublic = 2
 
-// prepare keeps a socket to the interface of the settings (SO_BINDTODEVICE,
-// socket(7); needs no privilege since Linux 5.7), and to our lasting address.
+// prepare binds a socket to the interface of the settings (SO_BINDTODEVICE,
+// socket(7); it needs no privilege since Linux 5.7), and to our lasting address.
 func (s *STUN) prepare(network, _ string, c syscall.RawConn) error {
 	var err error
 	controlErr := c.Control(func(fd uintptr) {
-		if network == "udp6" { // a preference only: it matters little if it is refused
+		if network == "udp6" { // A preference only: it matters little if it is refused
 			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_ADDR_PREFERENCES, preferPublic)
 		}
 		if s.Interface != "" {
@@ -181,9 +184,9 @@ func (s *STUN) prepare(network, _ string, c syscall.RawConn) error {
 	return errors.Join(controlErr, err)
 }
 
-// exchange sends a binding request, again after each RTO, and returns the address
-// of the first right answer: what makes no sense is passed over as what is no
-// answer. When ctx is done it closes conn.
+// exchange sends a binding request, again after each RTO, and returns the address in
+// the first right answer. It passes over an answer that makes no sense. When ctx is
+// done it closes conn.
 func exchange(ctx context.Context, conn net.Conn, family netwatch.Family) (netip.Addr, error) {
 	request, err := stun.Build(stun.TransactionID, stun.BindingRequest)
 	if err != nil {
@@ -203,7 +206,7 @@ func exchange(ctx context.Context, conn net.Conn, family netwatch.Family) (netip
 	return mapped(answer, family)
 }
 
-// mapped is the XOR-MAPPED-ADDRESS of an answer. MAPPED-ADDRESS does not count:
+// mapped reads the XOR-MAPPED-ADDRESS of an answer. MAPPED-ADDRESS does not count:
 // routers that meddle rewrite it (RFC 8489, 14.2).
 func mapped(answer *stun.Message, family netwatch.Family) (netip.Addr, error) {
 	addr, err := stunmsg.Address(answer, stun.AttrXORMappedAddress)
@@ -213,10 +216,10 @@ func mapped(answer *stun.Message, family netwatch.Family) (netip.Addr, error) {
 	return addr, err
 }
 
-// errRefused is an error response: the server's last word on a request.
+// errRefused says that a server sent an error response: its last word on a request.
 var errRefused = errors.New("the server refused")
 
-// refusal is errRefused with the server's reason.
+// refusal is errRefused with the reason that the server gave.
 func refusal(m *stun.Message) error {
 	var code stun.ErrorCodeAttribute
 	if err := code.GetFrom(m); err != nil {

@@ -87,7 +87,7 @@ func TestQueryBelievesNothingElse(t *testing.T) {
 				t.Errorf("it believed %s", a.Address)
 			}
 			if name == "error response" {
-				return // which ends the wait: it has our transaction id
+				return // Which ends the wait: it has our transaction id
 			}
 			server.Behave(stuntest.After(b, stuntest.Answer))
 			if a := ask(t, settings(t, server)); a.Err != nil || a.Address != first {
@@ -132,7 +132,7 @@ func TestEachQueryHasAPortOfItsOwn(t *testing.T) {
 	}
 	ports := server.Ports()
 	slices.Sort(ports)
-	if n := len(slices.Compact(ports)); n < 19 { // the kernel may draw one twice
+	if n := len(slices.Compact(ports)); n < 19 { // The kernel may draw one twice
 		t.Errorf("20 queries came from %d ports", n)
 	}
 }
@@ -140,7 +140,10 @@ func TestEachQueryHasAPortOfItsOwn(t *testing.T) {
 func TestQueryRefusesWhatIsNotPublic(t *testing.T) {
 	server := startServer(t)
 	s := settings(t, server)
-	for _, a := range []string{"192.168.1.4", "10.0.0.1", "172.16.9.9", "100.64.0.1", "127.0.0.1", "169.254.1.1", "224.0.0.1", "0.0.0.0", "255.255.255.255", "240.0.0.1", "198.18.0.1"} {
+	for _, a := range []string{
+		"192.168.1.4", "10.0.0.1", "172.16.9.9", "100.64.0.1", "127.0.0.1", "169.254.1.1",
+		"224.0.0.1", "0.0.0.0", "255.255.255.255", "240.0.0.1", "198.18.0.1",
+	} {
 		server.Set(netip.MustParseAddr(a))
 		if got := ask(t, s); got.Err == nil || !strings.Contains(got.Err.Error(), "not public") {
 			t.Errorf("%s: %v", a, got.Err)

@@ -90,7 +90,8 @@ func dead() (netip.Addr, time.Duration, error) { return netip.Addr{}, time.Secon
 func (w *world) source(agree int, says ...func() (netip.Addr, time.Duration, error)) *stunSource {
 	w.says = map[Server]func() (netip.Addr, time.Duration, error){}
 	s := newSTUN().(*STUN)
-	s.Servers, s.Agree, s.Families, s.Every = nil, agree, []netwatch.Family{netwatch.IPv4}, netwatch.Duration(10*time.Second)
+	s.Servers, s.Agree = nil, agree
+	s.Families, s.Every = []netwatch.Family{netwatch.IPv4}, netwatch.Duration(10*time.Second)
 	for i, f := range says {
 		server := Server(string(rune('a' + i)))
 		s.Servers = append(s.Servers, server)
@@ -121,7 +122,7 @@ func run(t *testing.T, s *stunSource, w *world, span time.Duration, meanwhile fu
 	if meanwhile != nil {
 		meanwhile()
 	}
-	<-time.After(span) // by the clock of the bubble
+	<-time.After(span) // By the clock of the bubble
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
@@ -168,7 +169,8 @@ func TestAllServersWhenOneDiffers(t *testing.T) {
 			w.says[server] = honest(second, 0)
 		}
 		_, took := w.poll(t, s, false)
-		if diff := cmp.Diff([]string{">203.0.113.5 by a, b", "203.0.113.5>198.51.100.7 by b, a"}, w.changes(), sortLast); diff != "" {
+		if diff := cmp.Diff([]string{">203.0.113.5 by a, b", "203.0.113.5>198.51.100.7 by b, a"}, w.changes(),
+			sortLast); diff != "" {
 			t.Error(diff)
 		}
 		if took > stagger {
@@ -189,13 +191,33 @@ func TestNothingFalseIsBelieved(t *testing.T) {
 		says []func() (netip.Addr, time.Duration, error)
 		want netwatch.Outcome
 	}{
-		{"one of three lies", []func() (netip.Addr, time.Duration, error){honest(second, 0), honest(first, 0), honest(first, 0)}, netwatch.Unchanged},
-		{"all differ", []func() (netip.Addr, time.Duration, error){honest(second, 0), honest(third, 0), honest(netip.MustParseAddr("192.0.2.1"), 0)}, netwatch.Failed},
-		{"one says it and nobody else answers", []func() (netip.Addr, time.Duration, error){honest(second, 0), dead, dead}, netwatch.Failed},
-		{"all say a private one", []func() (netip.Addr, time.Duration, error){honest(private, 0), honest(private, 0), honest(private, 0)}, netwatch.Failed},
-		{"all say none", []func() (netip.Addr, time.Duration, error){honest(netip.Addr{}, 0), honest(netip.Addr{}, 0), honest(netip.Addr{}, 0)}, netwatch.Failed},
+		{"one of three lies", []func() (netip.Addr, time.Duration, error){
+			honest(second, 0), honest(first, 0),
+			honest(first, 0),
+		}, netwatch.Unchanged},
+		{"all differ", []func() (netip.Addr, time.Duration, error){
+			honest(second, 0), honest(third, 0),
+			honest(netip.MustParseAddr("192.0.2.1"), 0),
+		}, netwatch.Failed},
+		{
+			"one says it and nobody else answers",
+			[]func() (netip.Addr, time.Duration, error){honest(second, 0), dead, dead},
+			netwatch.Failed,
+		},
+		{"all say a private one", []func() (netip.Addr, time.Duration, error){
+			honest(private, 0), honest(private, 0),
+			honest(private, 0),
+		}, netwatch.Failed},
+		{"all say none", []func() (netip.Addr, time.Duration, error){
+			honest(netip.Addr{}, 0), honest(netip.Addr{}, 0),
+			honest(netip.Addr{}, 0),
+		}, netwatch.Failed},
 		{"nobody answers", []func() (netip.Addr, time.Duration, error){dead, dead, dead}, netwatch.Failed},
-		{"a lie and an old one", []func() (netip.Addr, time.Duration, error){honest(second, 0), honest(first, 0), dead}, netwatch.Failed},
+		{
+			"a lie and an old one",
+			[]func() (netip.Addr, time.Duration, error){honest(second, 0), honest(first, 0), dead},
+			netwatch.Failed,
+		},
 	}
 	for _, c := range cases {
 		for _, all := range []bool{false, true} {
@@ -252,9 +274,10 @@ func TestProbe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{}
 		w.know(first)
-		s := w.source(2, honest(first, 50*time.Millisecond), honest(first, 60*time.Millisecond), honest(first, 70*time.Millisecond))
+		s := w.source(2, honest(first, 50*time.Millisecond), honest(first, 60*time.Millisecond),
+			honest(first, 70*time.Millisecond))
 		run(t, s, w, time.Second, func() {
-			time.Sleep(time.Second) // after the first poll, which asks one
+			time.Sleep(time.Second) // After the first poll, which asks one
 			if r := s.Probe(t.Context()); r.Outcome != netwatch.Unchanged || r.Detail != "ipv4 203.0.113.5 (a, b)" {
 				t.Errorf("%+v", r)
 			}
@@ -280,7 +303,11 @@ func TestOneFamilySuffices(t *testing.T) {
 // Under any mix of servers of which fewer than agree lie, nothing but the truth
 // is ever emitted; and once agree of them say the truth, it is.
 func TestLiarsBelowAgree(t *testing.T) {
-	truth, lies := second, []netip.Addr{first, third, netip.MustParseAddr("192.0.2.66"), netip.MustParseAddr("10.0.0.1"), {}}
+	truth, lies := second, []netip.Addr{
+		first, third, netip.MustParseAddr("192.0.2.66"),
+		netip.MustParseAddr("10.0.0.1"),
+		{},
+	}
 	rapid.Check(t, func(rt *rapid.T) {
 		n := rapid.IntRange(1, 6).Draw(rt, "servers")
 		agree := rapid.IntRange(1, n).Draw(rt, "agree")
@@ -310,7 +337,7 @@ func TestLiarsBelowAgree(t *testing.T) {
 		}
 		synctest.Test(t, func(t *testing.T) {
 			s := w.source(agree, says...)
-			for range n { // each has its turn
+			for range n { // Each has its turn
 				w.poll(t, s, all)
 			}
 		})
@@ -338,8 +365,10 @@ func TestServerText(t *testing.T) {
 	for text, want := range map[string]Server{
 		"stun.example.org": "stun.example.org:3478", "STUN.Example.org:19302": "stun.example.org:19302",
 		"203.0.113.53": "203.0.113.53:3478", "203.0.113.53:1": "203.0.113.53:1",
-		"2001:db8::53": "[2001:db8::53]:3478", "[2001:db8::53]:5": "[2001:db8::53]:5", "[2001:db8::53]": "[2001:db8::53]:3478",
-		"": "", ":3478": "", "host:0": "", "host:65536": "", "host:x": "", "a b": "", "stun:stun.example.org": "", "http://x": "",
+		"2001:db8::53":     "[2001:db8::53]:3478",
+		"[2001:db8::53]:5": "[2001:db8::53]:5", "[2001:db8::53]": "[2001:db8::53]:3478",
+		"": "", ":3478": "", "host:0": "", "host:65536": "", "host:x": "", "a " +
+			"b": "", "stun:stun.example.org": "", "http://x": "",
 		"999.1.1.1": "", "1.2.3": "", "a..b": "", "ü.example": "", "host:": "",
 	} {
 		var got Server
@@ -438,7 +467,8 @@ func TestUnreachableForHours(t *testing.T) {
 			if n, polls := len(w.questions), int(hours/(10*time.Second)); n < polls || n > 3*polls+3 {
 				t.Errorf("%d questions in %d polls of 3 servers", n, polls)
 			}
-			if trouble := s.Trouble(); trouble == nil || w.known[netwatch.IPv4].Address != first || len(w.events) != 0 || len(w.confirmed) != 0 {
+			if trouble := s.Trouble(); trouble == nil || w.known[netwatch.IPv4].Address != first || len(w.events) != 0 ||
+				len(w.confirmed) != 0 {
 				t.Errorf("trouble: %v; known: %v; events: %v; confirmed: %v", trouble, w.known, w.events, w.confirmed)
 			}
 			down.Store(false)

@@ -49,7 +49,7 @@ func openDir(dir string) (*os.File, error) {
 	return d, nil
 }
 
-// making is how the state directory is made for who runs now.
+// making is the hint how to make the state directory, for the user who runs netwatch.
 func making(dir string, err error) string {
 	if errors.Is(err, unix.EROFS) {
 		return "if it was removed, " + restarting
@@ -57,8 +57,8 @@ func making(dir string, err error) string {
 	return fmt.Sprintf("install -d -m 700 -o %d -g %d %s", os.Geteuid(), os.Getegid(), netwatch.ShellPath(dir))
 }
 
-// restarting is what helps where a directory was removed to which a sandbox led: what
-// is made in its place is outside.
+// restarting is the remedy where the state directory of a unit was removed: what
+// somebody makes in its place lies outside of the sandbox of the unit.
 const restarting = "systemctl restart netwatch.service, which makes it anew"
 
 // maxFile is beyond any state, in bytes.
@@ -86,7 +86,7 @@ func (d *disk) read(name string) (*State, error) {
 	return s, nil
 }
 
-// unread is why a file cannot be read.
+// unread says why a file cannot be read.
 func (d *disk) unread(name string, err error) error {
 	if errors.Is(err, netwatch.ErrNotRegular) || errors.Is(err, netwatch.ErrTooLarge) {
 		return errDamaged
@@ -95,13 +95,13 @@ func (d *disk) unread(name string, err error) error {
 	return netwatch.WithHint(fmt.Errorf("reading the state: %w", err), "let the user that runs netwatch have it: "+remedy)
 }
 
-// holdsNone says that an error of read means that there is no state in the file.
+// holdsNone says whether an error of read means that the file holds no state.
 func holdsNone(err error) bool {
 	return errors.Is(err, errDamaged) || errors.Is(err, fs.ErrNotExist)
 }
 
-// load reads the newest state, or else the one before, or else begins with an
-// empty one. A newest that is damaged is set aside, and damage says so.
+// load reads the newest state, or the one before if that is damaged or missing, or
+// begins with an empty one. It sets a damaged one aside; damage says so.
 func (d *disk) load() (s *State, damage, err error) {
 	s, newest := d.read(fileName)
 	if !holdsNone(newest) {
@@ -118,8 +118,9 @@ func (d *disk) load() (s *State, damage, err error) {
 	return s, damage, err
 }
 
-// setAside gives the newest state a name under which nobody looks for it, and says
-// that.
+// setAside gives the damaged newest state a name under which netwatch does not read
+// it, and returns a sentence about that as damage. from says what netwatch does
+// instead.
 func (d *disk) setAside(from string) (damage, err error) {
 	aside := d.path(fileName + ".damaged-" + time.Now().UTC().Format("20060102T150405.000"))
 	if err := os.Rename(d.path(fileName), aside); err != nil {
@@ -128,8 +129,8 @@ func (d *disk) setAside(from string) (damage, err error) {
 	return fmt.Errorf("reading the state: it was damaged; it is kept as %s, and netwatch %s", aside, from), nil
 }
 
-// write makes s the newest state. Once it returns nil, neither a kill nor a power
-// cut undoes that. After an error the newest is this one or the one before.
+// write makes s the newest state. Once it has returned nil, neither a kill nor a
+// power cut undoes that. After an error the newest is s or the one before.
 func (d *disk) write(s *State) error {
 	text, err := encode(s)
 	if err == nil {
@@ -144,8 +145,8 @@ func (d *disk) write(s *State) error {
 	return nil
 }
 
-// reopen opens the directory anew if another has its place: what was removed and
-// made again heals by itself.
+// reopen opens the directory anew if another one has taken its place, so that
+// netwatch goes on when somebody has removed the directory and made it again.
 func (d *disk) reopen() error {
 	has, err := d.dir.Stat()
 	if err != nil {
@@ -163,7 +164,7 @@ func (d *disk) reopen() error {
 	return nil
 }
 
-// refused is why the state is not on disk, and what helps.
+// refused explains why the state is not on disk, and says what helps.
 func (d *disk) refused(err error) error {
 	dir := netwatch.ShellPath(d.dir.Name())
 	hint := fmt.Sprintf("chown %d:%d %s; chmod 700 %[3]s; if that does not help, lsattr -d %[3]s",
@@ -187,20 +188,20 @@ func (d *disk) refused(err error) error {
 // puts the text in its place. At each moment the newest is there and whole.
 func (d *disk) replace(text []byte) error {
 	next, file, before := d.path(nextName), d.path(fileName), d.path(beforeName)
-	_ = os.Remove(before) // its room is what the text needs if the disk is full
+	_ = os.Remove(before) // Its room is what the text needs if the disk is full
 	if err := d.create(next, text); err != nil {
-		_ = os.Remove(next) // it may take the last room
+		_ = os.Remove(next) // It may take the last room
 		return err
 	}
-	_ = os.Link(file, before) // if the newest cannot be kept, there is none before
+	_ = os.Link(file, before) // If the newest cannot be kept, there is none before
 	if err := os.Rename(next, file); err != nil {
 		return err
 	}
-	return d.dir.Sync() // so that a power cut does not take the new name back
+	return d.dir.Sync() // So that a power cut does not take the new name back
 }
 
-// create makes a file, in place of one that a crash left, and waits until the disk
-// has all of it. It follows nobody's link: root may run netwatch by hand in the
+// create makes a file, in place of one that a crash may have left, and waits until
+// the disk has all of it. It follows no symlink: root may run netwatch by hand in the
 // directory of another user.
 func (d *disk) create(name string, text []byte) error {
 	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -220,15 +221,15 @@ func (d *disk) create(name string, text []byte) error {
 	return file.Sync()
 }
 
-// chown gives a file to whom the directory belongs: root, who runs netwatch by
-// hand, must not lock out the user netwatch.
+// chown gives a file to the owner of the directory: root, who runs netwatch by hand,
+// must not lock out the user netwatch.
 func (d *disk) chown(file *os.File) error {
 	var dir unix.Stat_t
 	if err := unix.Fstat(int(d.dir.Fd()), &dir); err != nil {
 		return err
 	}
 	if int(dir.Uid) != os.Geteuid() {
-		_ = file.Chown(int(dir.Uid), int(dir.Gid)) // only root can, and only root has to
+		_ = file.Chown(int(dir.Uid), int(dir.Gid)) // Only root can, and only root has to
 	}
 	return nil
 }

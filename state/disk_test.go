@@ -63,7 +63,8 @@ func openDamaged(t *testing.T, dir, from string) (s *Store, aside string) {
 	if err != nil || len(found) != 1 {
 		t.Fatalf("set aside: %v, %v", found, err)
 	}
-	if want := "it was damaged; it is kept as " + found[0] + ", and netwatch " + from; damage == nil || !strings.Contains(damage.Error(), want) {
+	if want := "it was damaged; it is kept as " + found[0] + ", and netwatch " + from; damage == nil ||
+		!strings.Contains(damage.Error(), want) {
 		t.Errorf("it says %v, want %s", damage, want)
 	}
 	return s, found[0]
@@ -236,7 +237,8 @@ func TestNextInTheWay(t *testing.T) {
 // The text is JSON that says the same as the state, whatever is in it.
 func TestTextIsTheState(t *testing.T) {
 	s := with("a", "b", `q"uote`, "gerät\n", noSum, "\xff")
-	s.Accept(netwatch.NewEvent("x", noSum, map[string]string{"new": `"runs":null`, "sum": noSum, "old": "<\u2028>"}), []string{"a", "c"})
+	s.Accept(netwatch.NewEvent("x", noSum, map[string]string{"new": `"runs":null`, "sum": noSum, "old": "<\u2028>"}),
+		[]string{"a", "c"})
 	s.Change("a")
 	s.Failures[`"runs":null`] = Failure{Step: noSum}
 	for round := range 3 {
@@ -249,7 +251,7 @@ func TestTextIsTheState(t *testing.T) {
 			t.Fatalf("it is no state with a sum:\n%s", text)
 		}
 		want, _ := json.Marshal(s)
-		want = bytes.ReplaceAll(want, []byte(`\ufffd`), []byte("\ufffd")) // no text has "\xff"
+		want = bytes.ReplaceAll(want, []byte(`\ufffd`), []byte("\ufffd")) // No text has "\xff"
 		if has, _ := json.Marshal(got); string(has) != string(want) {
 			t.Errorf("it has\n%s\nand should\n%s", has, want)
 		}

@@ -1,6 +1,6 @@
 // Package state keeps what must survive a crash in one small file: the public
-// addresses last believed, every run that is accepted and not yet ended, what
-// failed for good, and when units were started.
+// addresses last believed, every run that is accepted and has not ended, what failed
+// for good, and when units were started. It knows nothing of why.
 package state
 
 import (
@@ -15,37 +15,38 @@ import (
 type State struct {
 	// Addresses are the public addresses last believed and accepted.
 	Addresses netwatch.Addresses `json:"addresses"`
-	// Runs are accepted and not yet ended, by the name of their rule.
+	// Runs are the runs that are accepted and have not ended, by the name of their
+	// rule.
 	Runs map[string]Run `json:"runs"`
-	// Failures were given up, by the name of their rule, until it succeeds or
-	// they are dismissed.
+	// Failures are the runs that were given up, by the name of their rule. One is
+	// forgotten when the rule succeeds or somebody dismisses it.
 	Failures map[string]Failure `json:"failures"`
-	// Seen are the fingerprints of files by the event that tells of another one
-	// and by the file's name.
+	// Seen are the fingerprints of files as they were last accepted, by the name of
+	// the event (as file-changed) and by the path of the file.
 	Seen map[string]map[string]string `json:"seen"`
-	// Rewrites are what netwatch last made of files, by their place.
-	Rewrites map[string]Rewrite `json:"rewrites"`
+	// Replaced says what netwatch last made of files, by their place.
+	Replaced map[string]Replaced `json:"rewrites"`
 	// Starts are the times when netwatch started a unit, newest last.
 	Starts map[string][]time.Time `json:"starts"`
 }
 
-// A Rewrite is what netwatch last made of a file. It may not have come to that:
-// it is noted before.
-type Rewrite struct {
-	// From are the fingerprints of the contents that it has had since somebody
-	// else wrote it, oldest first, at most the newest keptContents.
+// A Replaced says what netwatch last made of a file, or was about to make: it is
+// noted before the change.
+type Replaced struct {
+	// From are the fingerprints of the contents that netwatch replaced since somebody
+	// else last wrote the file, oldest first; the newest keptContents of them.
 	From []string `json:"from"`
-	// To is the fingerprint of what came last.
+	// To is the fingerprint of the content that it wrote last.
 	To string `json:"to"`
 }
 
 // A Run is what a rule still has to do.
 type Run struct {
-	// Events are accepted and not yet acted on, oldest first; the newest
+	// Events are accepted and not acted on yet, oldest first; the newest
 	// netwatch.MaxCoalesced of them.
 	Events []netwatch.Event `json:"events"`
-	// Changed says that a gate changed something, or was about to, and that
-	// the steps after it have not all succeeded since.
+	// Changed says that a gate changed something, or was about to, and that the steps
+	// behind it have not all succeeded since.
 	Changed bool `json:"changed,omitempty"`
 }
 
@@ -56,12 +57,12 @@ type Failure struct {
 	Step  string         `json:"step,omitempty"`
 	Error string         `json:"error"`
 	Hint  string         `json:"hint,omitempty"`
-	// Changed is the run's, and handed on to the next run of the rule.
+	// Changed is that of the run. The next run of the rule begins with it.
 	Changed bool `json:"changed,omitempty"`
 }
 
-// keptContents is how many contents of a file are remembered: more than a source
-// leaves unseen.
+// keptContents is how many contents of a file are remembered: more than there can be
+// before a source looks.
 const keptContents = 16
 
 // keptStarts is how many starts of a unit are remembered: more than any
@@ -72,17 +73,17 @@ func empty() *State {
 	return &State{
 		Addresses: netwatch.Addresses{}, Runs: map[string]Run{},
 		Failures: map[string]Failure{}, Seen: map[string]map[string]string{},
-		Rewrites: map[string]Rewrite{}, Starts: map[string][]time.Time{},
+		Replaced: map[string]Replaced{}, Starts: map[string][]time.Time{},
 	}
 }
 
-// clone is deep enough for the methods below, which replace slices and inner
-// maps and never write into them.
+// clone is deep enough for the methods below, which replace slices and inner maps and
+// never write into them.
 func (s *State) clone() *State {
 	return &State{
 		Addresses: maps.Clone(s.Addresses), Runs: maps.Clone(s.Runs),
 		Failures: maps.Clone(s.Failures), Seen: maps.Clone(s.Seen),
-		Rewrites: maps.Clone(s.Rewrites), Starts: maps.Clone(s.Starts),
+		Replaced: maps.Clone(s.Replaced), Starts: maps.Clone(s.Starts),
 	}
 }
 
@@ -95,13 +96,14 @@ func (s *State) Accept(ev netwatch.Event, rules []string) {
 	}
 }
 
-// Believe makes a the address of its family. It stands in the same change as
-// Accept of the event that says so, so that a crash keeps both or neither.
+// Believe makes a the address that is believed for its family. Call it in the same
+// change as Accept of the event that tells of it, so that a crash keeps both or
+// neither.
 func (s *State) Believe(a netwatch.Address) {
 	s.Addresses[netwatch.FamilyOf(a.Address)] = a
 }
 
-// See makes fingerprint the one of the file that events of that name are about.
+// See notes the fingerprint of a file for events of that name.
 func (s *State) See(event, file, fingerprint string) {
 	files := maps.Clone(s.Seen[event])
 	if files == nil {
@@ -111,25 +113,24 @@ func (s *State) See(event, file, fingerprint string) {
 	s.Seen[event] = files
 }
 
-// Rewrite notes that netwatch is about to rewrite a file.
-func (s *State) Rewrite(w netwatch.Rewrite) {
-	r := Rewrite{From: []string{w.From}, To: w.To}
-	if last := s.Rewrites[w.Place]; last.To == w.From {
+// Replace notes that netwatch is about to rewrite a file.
+func (s *State) Replace(w netwatch.Replacement) {
+	r := Replaced{From: []string{w.From}, To: w.To}
+	if last := s.Replaced[w.Place]; last.To == w.From {
 		r.From = append(slices.Clone(last.From), w.From)
 		r.From = r.From[max(0, len(r.From)-keptContents):]
 	}
-	s.Rewrites[w.Place] = r
+	s.Replaced[w.Place] = r
 }
 
-// Wrote says whether it was netwatch alone who made a file go from one content to
-// another.
-func (s *State) Wrote(w netwatch.Rewrite) bool {
-	r := s.Rewrites[w.Place]
+// Wrote says whether netwatch alone made the file go from one content to the other.
+func (s *State) Wrote(w netwatch.Replacement) bool {
+	r := s.Replaced[w.Place]
 	return r.To == w.To && slices.Contains(r.From, w.From)
 }
 
-// Change notes that a gate of the rule is about to change something. A rule that
-// has gone meanwhile has no run that could go on.
+// Change notes that a gate of the rule is about to change something. If the rule has
+// no run any more, as it is gone, it does nothing.
 func (s *State) Change(rule string) {
 	if r, ok := s.Runs[rule]; ok {
 		r.Changed = true
@@ -137,8 +138,8 @@ func (s *State) Change(rule string) {
 	}
 }
 
-// End removes events that the rule has acted on, and with them what had failed
-// of it before. Events accepted since stay.
+// End removes the events that the rule has acted on, and forgets its failure. Events
+// that were accepted since stay.
 func (s *State) End(rule string, ids []string) {
 	delete(s.Failures, rule)
 	s.remove(rule, ids)
@@ -150,11 +151,12 @@ func (s *State) GiveUp(rule string, ids []string, f Failure) {
 	s.remove(rule, ids)
 }
 
-// Dismiss forgets what failed of a rule, and what was to follow from it.
+// Dismiss forgets the failure of a rule, and with it what the next run was to catch
+// up on.
 func (s *State) Dismiss(rule string) { delete(s.Failures, rule) }
 
-// remove takes events away from the run of a rule, which then has not changed
-// anything yet, and the run with its last event.
+// remove takes events out of the run of a rule. What is left is a run in which
+// nothing has changed yet; with the last event the run goes.
 func (s *State) remove(rule string, ids []string) {
 	left := slices.DeleteFunc(slices.Clone(s.Runs[rule].Events), func(ev netwatch.Event) bool {
 		return slices.Contains(ids, ev.ID)

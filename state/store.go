@@ -11,12 +11,12 @@ import (
 	"netwatch"
 )
 
-// A Store holds the state and keeps it on disk, as far as the disk takes it: what
-// it refuses is kept in memory, and written as soon as it takes it. Its methods
-// may be called from any goroutine.
+// A Store holds the state and keeps it on disk. What the disk refuses stays in
+// memory, and is written as soon as the disk takes it. All methods may be called from
+// any goroutine.
 type Store struct {
 	disk *disk
-	// opened is when this process began: what was confirmed before may be long
+	// opened is when this process began. What was confirmed before that may be long
 	// out of date.
 	opened time.Time
 
@@ -34,7 +34,7 @@ type Store struct {
 	notify    func(*Unwritten)
 }
 
-// tryAgain is how long after a refusal the disk is asked once more.
+// tryAgain is how long after a refusal the disk is tried again.
 const tryAgain = 2 * time.Second
 
 // Unwritten says that the disk does not have the newest state.
@@ -42,13 +42,13 @@ type Unwritten struct {
 	// Since is when the disk first refused it: a restart would forget what was
 	// accepted from then on.
 	Since time.Time `json:"since"`
-	// Error is why it refused it last.
+	// Error is why the disk refused it last.
 	Error string `json:"error"`
 	// Hint is the remedy.
 	Hint string `json:"hint,omitempty"`
 }
 
-// Risk says what is at risk, and since when.
+// Risk says what a restart would forget.
 func (u Unwritten) Risk() string {
 	return "what was accepted since " + u.Since.Local().Format(time.DateTime) + " would be forgotten by a restart"
 }
@@ -63,9 +63,9 @@ type confirmation struct {
 	by []string
 }
 
-// Open opens the state directory, makes it if it is missing, and locks it: a
-// second daemon on the same directory is refused. A newest state that is damaged,
-// or no file, is set aside, and the one before is taken: damage says so.
+// Open opens the state directory, makes it if it is missing, and locks it: a second
+// daemon on the same directory is refused. If the newest state is damaged, or no
+// regular file, it is set aside and the one before is taken; damage says so.
 func Open(dir string) (s *Store, damage, err error) {
 	d, err := openDir(dir)
 	if err != nil {
@@ -80,10 +80,10 @@ func Open(dir string) (s *Store, damage, err error) {
 	return s, damage, nil
 }
 
-// age makes what was confirmed before this process older than it, and than what
-// will be confirmed, wherever the clock was set before or will be set: boards
-// without a battery boot in the past. What comes of Add can be compared with the
-// clock that nobody sets (package time, monotonic clocks).
+// age makes everything that was confirmed before this process older than it, and than
+// what will be confirmed, however the clock was or will be set: boards without a
+// battery boot in the past. Times made by Add can be compared by the monotonic clock,
+// which nobody sets (package time).
 func (s *Store) age() {
 	for family, a := range s.state.Addresses {
 		a.Confirmed = s.opened.Add(-max(1, s.opened.Sub(a.Confirmed)))
@@ -91,12 +91,12 @@ func (s *Store) age() {
 	}
 }
 
-// Notify has told called when the disk begins to refuse the state, and with nil
-// when it has all of it again. It must be called before any change, and told must
-// not make one.
+// Notify sets what is called when the disk begins to refuse the state, and, with nil,
+// when it has all of it again. Call it before the first Update. told must not change
+// the state.
 func (s *Store) Notify(told func(*Unwritten)) { s.notify = told }
 
-// Close writes the newest confirmations and unlocks the directory. The error is
+// Close writes the newest confirmations and unlocks the directory. The error says
 // what the disk refused to the end.
 func (s *Store) Close() error {
 	err := s.Update(func(*State) {})
@@ -110,10 +110,10 @@ func (s *Store) Close() error {
 	return errors.Join(err, s.refused, s.disk.dir.Close())
 }
 
-// Update changes the state and returns once the change is on disk, or the disk has
-// refused it: Unwritten says that then, and the change is there all the same.
-// Changes that come while one is being written share the next write. After Close
-// nothing is changed any more, which is the error.
+// Update changes the state, and returns once the change is on disk or the disk has
+// refused it. A refused change is in force all the same; Unwritten tells of it.
+// Changes that come during a write share the next one. After Close nothing is changed
+// any more: only that is an error.
 func (s *Store) Update(change func(*State)) error {
 	u := update{change, make(chan struct{})}
 	s.mu.Lock()
@@ -131,7 +131,7 @@ func (s *Store) Update(change func(*State)) error {
 	return nil
 }
 
-// write writes what waits, until nothing does.
+// write writes until nothing is waiting.
 func (s *Store) write() {
 	for {
 		batch, next := s.take()
@@ -148,8 +148,9 @@ func (s *Store) write() {
 	}
 }
 
-// take empties the queue, and begins a write of what was in it, which is to change
-// next. If nothing was, the writing has ended.
+// take empties the queue and notes that a write begins. It returns the changes that
+// were waiting, and the copy of the state that they are to change. If nothing was
+// waiting, it notes that no write is going on.
 func (s *Store) take() (batch []update, next *State) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -164,8 +165,8 @@ func (s *Store) take() (batch []update, next *State) {
 	return batch, next
 }
 
-// wrote puts the next state in force, whether the disk has it or has refused it,
-// and tells when it begins to refuse and when it ends to.
+// wrote puts the next state in force, whether the disk has taken or refused it. It
+// notifies when the disk begins to refuse, and when it no longer does.
 func (s *Store) wrote(next *State, refused error) {
 	s.mu.Lock()
 	turned := (refused == nil) != (s.refused == nil)
@@ -189,7 +190,8 @@ func (s *Store) Unwritten() *Unwritten {
 	return &Unwritten{Since: s.since, Error: s.refused.Error(), Hint: netwatch.Hint(s.refused)}
 }
 
-// schedule has the disk asked once more if it has refused the state. s.mu is held.
+// schedule sets the timer for another try if the disk has refused the state. s.mu is
+// held.
 func (s *Store) schedule() {
 	if s.again != nil {
 		s.again.Stop()
@@ -199,37 +201,36 @@ func (s *Store) schedule() {
 	}
 }
 
-// Writing is when the write in progress began, or the zero time when there is
-// none: a disk that hangs is seen by that.
+// Writing is when the write that is going on began, or zero. A disk that hangs is
+// seen by that.
 func (s *Store) Writing() (since time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.began
 }
 
-// Get is the present state, which must not be changed.
+// Get is the state as it is now. The caller must not change it.
 func (s *Store) Get() *State {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.state
 }
 
-// Known are the public addresses last believed, whoever confirmed them and when.
+// Known are the public addresses last believed, with their newest confirmations.
 func (s *Store) Known() netwatch.Addresses {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.known(s.state.Addresses)
 }
 
-// Confirmed are those of Known that a server has confirmed since the store was
-// opened.
+// Confirmed are those of Known that a server has said since the store was opened.
 func (s *Store) Confirmed() netwatch.Addresses {
 	known := s.Known()
 	maps.DeleteFunc(known, func(_ netwatch.Family, a netwatch.Address) bool { return a.Confirmed.Before(s.opened) })
 	return known
 }
 
-// known is addresses with the newest confirmations. s.mu is held.
+// known adds the newest confirmations to addresses. s.mu is held.
 func (s *Store) known(addresses netwatch.Addresses) netwatch.Addresses {
 	known := maps.Clone(addresses)
 	for family, c := range s.confirmed {
@@ -241,16 +242,16 @@ func (s *Store) known(addresses netwatch.Addresses) netwatch.Addresses {
 	return known
 }
 
-// Confirm notes that servers said the known address of a family again. It is
-// written with the next change: a write for each poll would wear out a card.
+// Confirm notes that servers said the known address of a family again. It is written
+// with the next change: a write for each poll would wear out a card.
 func (s *Store) Confirm(family netwatch.Family, by []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.confirmed[family] = confirmation{time.Now(), by}
 }
 
-// Seen is the fingerprint of a file that events of that name are about, or
-// empty when there is none.
+// Seen is the fingerprint of a file as last accepted for events of that name, or
+// empty.
 func (s *Store) Seen(event, file string) string { return s.Get().Seen[event][file] }
 
 // See notes the fingerprint of a file.
@@ -258,9 +259,8 @@ func (s *Store) See(event, file, fingerprint string) error {
 	return s.Update(func(st *State) { st.See(event, file, fingerprint) })
 }
 
-// Wrote says whether it was netwatch alone who made a file go from one content to
-// another.
-func (s *Store) Wrote(w netwatch.Rewrite) bool { return s.Get().Wrote(w) }
+// Wrote says whether netwatch alone made the file go from one content to the other.
+func (s *Store) Wrote(w netwatch.Replacement) bool { return s.Get().Wrote(w) }
 
 // Of are the times when netwatch started a unit, newest last.
 func (s *Store) Of(unit string) []time.Time { return s.Get().Starts[unit] }

@@ -51,7 +51,10 @@ func TestSurvives(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
 	ev := event()
-	address := netwatch.Address{Address: netip.MustParseAddr("203.0.113.5"), Since: time.Now(), Confirmed: time.Now(), By: []string{"a"}}
+	address := netwatch.Address{
+		Address: netip.MustParseAddr("203.0.113.5"), Since: time.Now(), Confirmed: time.Now(),
+		By: []string{"a"},
+	}
 	err := s.Update(func(st *State) {
 		st.Accept(ev, []string{"r", "q"})
 		st.Change("r")
@@ -74,7 +77,8 @@ func TestSurvives(t *testing.T) {
 		t.Error(diff)
 	}
 	got := s.Known()[netwatch.IPv4]
-	if got.Address != address.Address || got.Confirmed.Sub(known[netwatch.IPv4].Confirmed).Abs() > time.Second || got.By[0] != "b" {
+	if got.Address != address.Address || got.Confirmed.Sub(known[netwatch.IPv4].Confirmed).Abs() > time.Second ||
+		got.By[0] != "b" {
 		t.Errorf("address: %+v", got)
 	}
 }
@@ -210,7 +214,7 @@ func TestRefusedByTheDisk(t *testing.T) {
 			if err := fault.mends(dir); err != nil {
 				t.Fatal(err)
 			}
-			select { // by itself
+			select { // By itself
 			case u := <-told:
 				if u != nil || s.Unwritten() != nil {
 					t.Errorf("after it was mended: %+v", u)
@@ -291,7 +295,10 @@ func TestOldConfirmationDoesNotAgeANewAddress(t *testing.T) {
 	s := open(t, t.TempDir())
 	defer shut(t, s)
 	s.Confirm(netwatch.IPv4, []string{"old"})
-	believed := netwatch.Address{Address: netip.MustParseAddr("203.0.113.7"), Confirmed: time.Now().Add(time.Second), By: []string{"new"}}
+	believed := netwatch.Address{
+		Address: netip.MustParseAddr("203.0.113.7"), Confirmed: time.Now().Add(time.Second),
+		By: []string{"new"},
+	}
 	if err := s.Update(func(st *State) { st.Believe(believed) }); err != nil {
 		t.Fatal(err)
 	}
@@ -306,7 +313,10 @@ func TestOldConfirmationDoesNotAgeANewAddress(t *testing.T) {
 func TestClockSetBack(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
-	ahead := netwatch.Address{Address: netip.MustParseAddr("203.0.113.7"), Confirmed: time.Now().Add(time.Hour), By: []string{"old"}}
+	ahead := netwatch.Address{
+		Address: netip.MustParseAddr("203.0.113.7"), Confirmed: time.Now().Add(time.Hour),
+		By: []string{"old"},
+	}
 	if err := s.Update(func(st *State) { st.Believe(ahead) }); err != nil {
 		t.Fatal(err)
 	}
@@ -369,21 +379,21 @@ func TestStateBelongsToTheDirectorysOwner(t *testing.T) {
 // somebody else wrote in between is not.
 func TestWrote(t *testing.T) {
 	s := empty()
-	rewrite := func(from, to string) { s.Rewrite(netwatch.Rewrite{Place: "/f", From: from, To: to}) }
-	wrote := func(from, to string) bool { return s.Wrote(netwatch.Rewrite{Place: "/f", From: from, To: to}) }
+	rewrite := func(from, to string) { s.Replace(netwatch.Replacement{Place: "/f", From: from, To: to}) }
+	wrote := func(from, to string) bool { return s.Wrote(netwatch.Replacement{Place: "/f", From: from, To: to}) }
 	rewrite("a", "b")
 	rewrite("b", "c")
 	if !wrote("a", "c") || !wrote("b", "c") || wrote("a", "b") || wrote("c", "a") {
-		t.Errorf("%+v", s.Rewrites)
+		t.Errorf("%+v", s.Replaced)
 	}
 	rewrite("theirs", "d")
 	if !wrote("theirs", "d") || wrote("a", "d") || wrote("c", "d") {
-		t.Errorf("%+v", s.Rewrites)
+		t.Errorf("%+v", s.Replaced)
 	}
 	for i := range 100 {
 		rewrite(fmt.Sprint(i), fmt.Sprint(i+1))
 	}
-	if n := len(s.Rewrites["/f"].From); n > keptContents {
+	if n := len(s.Replaced["/f"].From); n > keptContents {
 		t.Errorf("%d contents are kept", n)
 	}
 }

@@ -1,7 +1,7 @@
 // Package stunmsg asks a question in STUN (RFC 8489) over UDP and waits for its
-// answer. Whoever can send us packets must neither be believed nor be able to end
-// the wait: what is no answer to the question is passed over, and lengths are
-// looked at before the codec reads.
+// answer. Whoever can send packets to this machine must neither be believed nor be
+// able to end the wait: packets that are no answer to the question are passed over,
+// and lengths are checked before the codec reads. It knows nothing of what is asked.
 package stunmsg
 
 import (
@@ -17,11 +17,11 @@ import (
 	"github.com/pion/stun/v2"
 )
 
-// RTO is how long a request waits for its answer before it is sent again; then
-// twice as long (RFC 8489, 6.2.1).
+// RTO is how long to wait for an answer before the request is sent again; the next
+// waits are twice as long each (RFC 8489, 6.2.1).
 const RTO = 500 * time.Millisecond
 
-// MaxPacket is more than any answer to our requests has.
+// MaxPacket is the size in bytes that no answer to our requests exceeds.
 const MaxPacket = 1500
 
 // A Question is a request and how its answer is waited for.
@@ -30,18 +30,18 @@ type Question struct {
 	Conn net.Conn
 	// Request has a transaction id.
 	Request *stun.Message
-	// Check says why a success response is passed over; without it none is.
+	// Check says why a success response is to be passed over. If it is nil, none is.
 	Check func(answer *stun.Message) error
-	// Pause is the one after nobody listened at the port, before it is asked again;
-	// without it that ends the wait.
+	// Pause is how long to wait before asking again when nobody listened at the port.
+	// If it is zero, that ends the question.
 	Pause time.Duration
 
 	refused error // that nobody listened, the last time
 	passed  error // why the last packet was passed over
 }
 
-// Ask sends the request, again after each RTO, and returns the first right answer,
-// be it a success or an error response. When ctx is done it closes Conn.
+// Ask sends the request, again after each RTO, and returns the first right answer: a
+// success or an error response. When ctx is done it closes Conn.
 func (q *Question) Ask(ctx context.Context) (*stun.Message, error) {
 	defer context.AfterFunc(ctx, func() { _ = q.Conn.Close() })()
 	for rto := RTO; ; {
@@ -90,7 +90,7 @@ func (q *Question) send(wait time.Duration) (*stun.Message, error) {
 	}
 }
 
-// silence says that there was no right answer in time.
+// silence is the error if no right answer came in time.
 func (q *Question) silence(ctx context.Context) error {
 	switch cause := context.Cause(ctx); {
 	case !errors.Is(cause, context.DeadlineExceeded):
@@ -103,8 +103,8 @@ func (q *Question) silence(ctx context.Context) error {
 	return errors.New("no answer in time")
 }
 
-// Bare is a network error without what Go adds to it: addresses and ports, another
-// port each time, make the same trouble look new.
+// Bare takes out of a network error what Go adds: addresses and ports. With another
+// port each time, the same trouble would look new.
 func Bare(err error) error {
 	if op := new(net.OpError); errors.As(err, &op) {
 		err = op.Err
@@ -115,8 +115,8 @@ func Bare(err error) error {
 	return err
 }
 
-// Answer reads a packet that is a success or an error response to the request; an
-// error says why it is none.
+// Answer reads a packet if it is a success or an error response to the request;
+// otherwise the error says why it is none.
 func Answer(packet []byte, request *stun.Message) (*stun.Message, error) {
 	m := &stun.Message{Raw: packet}
 	if err := m.Decode(); err != nil {
@@ -126,7 +126,7 @@ func Answer(packet []byte, request *stun.Message) (*stun.Message, error) {
 		return nil, errors.New("a message has another transaction id")
 	}
 	method := request.Type.Method
-	switch binary.BigEndian.Uint16(packet) { // the codec overlooks its two highest bits
+	switch binary.BigEndian.Uint16(packet) { // The codec overlooks its two highest bits
 	case stun.NewType(method, stun.ClassSuccessResponse).Value(), stun.NewType(method, stun.ClassErrorResponse).Value():
 		return m, nil
 	}
@@ -142,9 +142,9 @@ const (
 	lengthIPv6 = 4 + 16
 )
 
-// Address is an address that an answer holds as XOR-MAPPED-ADDRESS is written. The
-// length is looked at before the codec reads: it panics on a short one or takes it
-// for a shorter address (CVE-2026-54909).
+// Address reads an address of an answer that is written like XOR-MAPPED-ADDRESS. It
+// checks the length before the codec reads, which panics on a value that is too
+// short, or takes it for a shorter address (CVE-2026-54909).
 func Address(m *stun.Message, attribute stun.AttrType) (netip.Addr, error) {
 	value, err := m.Get(attribute)
 	if err != nil {

@@ -70,7 +70,7 @@ func TestDecodeVectors(t *testing.T) {
 		if a, err := read(packet, id); err != nil || a.String() != c.want {
 			t.Errorf("%s: %s, %v", family, a, err)
 		}
-		for _, bit := range []byte{0x80, 0x40} { // not STUN: the two highest bits are zero (RFC 8489, 5)
+		for _, bit := range []byte{0x80, 0x40} { // Not STUN: the two highest bits are zero (RFC 8489, 5)
 			packet[0] |= bit
 			if a, err := read(packet, id); err == nil {
 				t.Errorf("%s with bit %#x: %s", family, bit, a)
@@ -108,7 +108,7 @@ func asking(t *testing.T, q Question, answers func(request []byte) [][]byte) (*s
 	t.Helper()
 	near, far := net.Pipe()
 	defer far.Close()
-	go func() { // until far is closed
+	go func() { // Until far is closed
 		for packet := make([]byte, MaxPacket); ; {
 			n, err := far.Read(packet)
 			if err != nil {

@@ -1,5 +1,6 @@
-// Package systemd asks systemd about units, and has it do something with them: over
-// D-Bus, which nobody else speaks, or by systemctl(1) where root asks without it.
+// Package systemd asks systemd about units, and has it do jobs with them: over D-Bus,
+// which no other package speaks, or by systemctl(1) where root asks without it. It
+// knows no rules, and no reasons.
 package systemd
 
 import (
@@ -52,14 +53,14 @@ type Unit struct {
 	conn    *dbus.Conn
 	signals chan *dbus.Signal // closed with the connection
 	awaits  string            // what the step waits for
-	// unmet says that systemd last told of a condition of the unit that is not
-	// met. It must be heard: once the job is done, systemd may forget a unit
-	// that does not run, and with it what its conditions were.
+	// unmet says that, by the last signal about the unit, one of its conditions is not
+	// met. Only signals tell that: once the job is done, systemd may forget a unit
+	// that does not run, and its conditions with it.
 	unmet bool
 }
 
-// Open connects and asks to be told of the unit's changes, for a job. The caller
-// closes what it returns.
+// Open connects to the bus, and asks to be told of changes of the unit, for a job.
+// The caller closes what it returns.
 func Open(ctx context.Context, unit string, job netwatch.Job) (*Unit, error) {
 	u := &Unit{name: unit, job: job}
 	err := u.dial(ctx)
@@ -74,8 +75,8 @@ func Open(ctx context.Context, unit string, job netwatch.Job) (*Unit, error) {
 	return nil, err
 }
 
-// dial connects and subscribes; the connection ends with ctx at the latest. The
-// caller closes it, if there is one, whether it is of use or not.
+// dial connects and subscribes. The connection ends with ctx at the latest. The
+// caller closes it if there is one, even after an error.
 func (u *Unit) dial(ctx context.Context) error {
 	u.waitsFor(theBus)
 	conn, err := dbus.ConnectSystemBus(dbus.WithContext(ctx), dbus.WithSignalHandler(dbus.NewSequentialSignalHandler()))
@@ -88,14 +89,14 @@ func (u *Unit) dial(ctx context.Context) error {
 	return orCause(ctx, u.subscribe(ctx))
 }
 
-// waitsFor notes what the step waits for, and tells it.
+// waitsFor notes what the step waits for, and tells the job.
 func (u *Unit) waitsFor(what string) {
 	u.awaits = what
 	u.job.WaitsFor(what)
 }
 
-// orCause is why ctx ended, if it did, since the errors that follow from that
-// only say that something was closed.
+// orCause is the reason why ctx ended, or err if it has not: once ctx has ended, err
+// only says that something was closed.
 func orCause(ctx context.Context, err error) error {
 	if err != nil && ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -103,8 +104,8 @@ func orCause(ctx context.Context, err error) error {
 	return err
 }
 
-// subscribe asks for the signals about jobs and about the unit. systemd sends
-// those about units only while somebody is subscribed.
+// subscribe asks for the signals about jobs and about the unit. systemd sends signals
+// about units only while somebody is subscribed.
 func (u *Unit) subscribe(ctx context.Context) error {
 	if err := u.call(ctx, "LoadUnit", u.name).Store(&u.path); err != nil {
 		return err
@@ -133,9 +134,8 @@ func (u *Unit) call(ctx context.Context, method string, args ...any) *dbus.Call 
 	return u.conn.Object(systemd, managerPath).CallWithContext(ctx, manager+"."+method, 0, args...)
 }
 
-// again does f until it succeeds or ctx ends, over a new connection if the bus
-// went away. It is for what cannot fail but for a bus or a systemd that is
-// being restarted.
+// again repeats f until it succeeds or ctx ends, and connects anew if the bus went
+// away. It is for calls that fail only while the bus or systemd is being restarted.
 func (u *Unit) again(ctx context.Context, f func() error) error {
 	for {
 		err := f()
@@ -153,7 +153,7 @@ func (u *Unit) again(ctx context.Context, f func() error) error {
 	}
 }
 
-// redial replaces the connection if it can; if not, the old one stays closed.
+// redial replaces the connection if it can; otherwise the old one stays, closed.
 func (u *Unit) redial(ctx context.Context) {
 	fresh := &Unit{name: u.name}
 	if err := fresh.dial(ctx); err != nil {

@@ -8,8 +8,8 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
-// A Verb is what systemd can be asked to do with a unit, by the name that it has
-// in systemctl(1) and in polkit's rules alike.
+// A Verb is something that systemd can do with a unit, by its name in systemctl(1)
+// and in polkit's rules alike.
 type Verb string
 
 // The verbs.
@@ -22,11 +22,11 @@ const (
 	Stop            Verb = "stop"
 )
 
-// Kill is what polkit calls the sending of a signal. Which one, it does not see
+// Kill is polkit's name for sending a signal. polkit does not see which signal
 // (measured).
 const Kill = "kill"
 
-// methods are those of org.freedesktop.systemd1.Manager.
+// methods are the methods of org.freedesktop.systemd1.Manager for each verb.
 var methods = map[Verb]string{
 	Restart: "RestartUnit", TryRestart: "TryRestartUnit", Reload: "ReloadUnit", ReloadOrRestart: "ReloadOrRestartUnit",
 	Start: "StartUnit", Stop: "StopUnit",
@@ -50,14 +50,14 @@ func (v Verb) WillStart(st State) bool {
 // The results of a job that a step makes something of, beside those that are in
 // org.freedesktop.systemd1(5), JobRemoved.
 const (
-	// Done is a job that went well.
+	// Done is the result of a job that went well.
 	Done = "done"
-	// Lost stands for the result of a job that ended while nobody could hear it.
+	// Lost is the result of a job that ended while its signal could not be heard.
 	Lost = "lost"
 )
 
-// Do has systemd do a job, waits for its end and returns its result. An error
-// is that there is no job, or no end of it, and has its remedy.
+// Do has systemd do a job, waits for its end and returns its result. If there is no
+// job, or it does not end before ctx, it returns an error with the remedy.
 func (u *Unit) Do(ctx context.Context, v Verb) (result string, err error) {
 	job, err := u.queue(ctx, methods[v])
 	if err != nil {
@@ -80,11 +80,12 @@ func (u *Unit) Signal(ctx context.Context, sig syscall.Signal) error {
 	return nil
 }
 
-// Unmet says that systemd last told of a condition of the unit that is not met.
+// Unmet says whether, by the last signal about the unit, one of its conditions is not
+// met.
 func (u *Unit) Unmet() bool { return u.unmet }
 
-// queue asks for a job and returns its object path. The mode "replace" lets it
-// take the place of jobs that contradict it, as systemctl does.
+// queue asks for a job and returns its object path. By the mode "replace" the job
+// takes the place of jobs that contradict it, as those of systemctl do.
 func (u *Unit) queue(ctx context.Context, method string) (dbus.ObjectPath, error) {
 	u.waitsFor(thePolkit)
 	var job dbus.ObjectPath
@@ -92,9 +93,10 @@ func (u *Unit) queue(ctx context.Context, method string) (dbus.ObjectPath, error
 	return job, err
 }
 
-// await returns the result of a job, or Lost when it ended unheard, or an
-// error when ctx ends. The signal alone is not believed in: it may be lost with
-// the bus. A job keeps its path when systemd executes itself anew.
+// await returns the result of a job, Lost if it ended unheard, or an error if ctx
+// ends. It does not rely on the signal, which may be lost with the bus, but also
+// looks whether the job still exists. A job keeps its path when systemd executes
+// itself anew.
 func (u *Unit) await(ctx context.Context, job dbus.ObjectPath) (string, error) {
 	u.waitsFor("the end of systemd's job")
 	slow := time.NewTicker(slowLook)
@@ -118,22 +120,22 @@ func (u *Unit) await(ctx context.Context, job dbus.ObjectPath) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if was && gone { // twice, because the signal may be on its way
+		if was && gone { // Twice, because the signal may be on its way
 			return Lost, nil
 		}
 	}
 }
 
-// fromSystemd says that a signal is systemd's: on the system bus everyone may
-// send one to anyone, and what is sent to a connection needs no match.
+// fromSystemd says whether a signal comes from systemd: on the system bus everyone
+// may send signals to anyone, whether asked for or not.
 func (u *Unit) fromSystemd(ctx context.Context, sig *dbus.Signal) bool {
 	var owner string
 	err := u.conn.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.GetNameOwner", 0, systemd).Store(&owner)
 	return err == nil && owner == sig.Sender
 }
 
-// removed is the result of the job if the signal says that it has ended.
-// Signature of JobRemoved: id, job, unit, result.
+// removed returns the result of the job if the signal says that it has ended. The
+// signature of JobRemoved is: id, job, unit, result.
 func removed(sig *dbus.Signal, job dbus.ObjectPath) (string, bool) {
 	if sig == nil || sig.Name != manager+".JobRemoved" || len(sig.Body) < 4 || sig.Body[1] != job {
 		return "", false
@@ -142,8 +144,8 @@ func removed(sig *dbus.Signal, job dbus.ObjectPath) (string, bool) {
 	return result, is
 }
 
-// hear keeps what a signal about the unit says of its conditions. systemd sends
-// it before the one about the job. Signature of PropertiesChanged: interface,
+// hear notes what a signal about the unit says of its conditions. systemd sends it
+// before the one about the job. The signature of PropertiesChanged is: interface,
 // changed properties, names of others.
 func (u *Unit) hear(sig *dbus.Signal) {
 	if sig == nil || sig.Path != u.path || sig.Name != properties+".PropertiesChanged" || len(sig.Body) < 2 {
@@ -155,7 +157,7 @@ func (u *Unit) hear(sig *dbus.Signal) {
 	}
 }
 
-// gone says whether the job's object exists no more.
+// gone says whether the job's object no longer exists.
 func (u *Unit) gone(ctx context.Context, job dbus.ObjectPath) (bool, error) {
 	err := u.conn.Object(systemd, job).CallWithContext(ctx, properties+".Get", 0, systemd+".Job", "State").Err
 	if isBusError(err, busError+"UnknownObject") {

@@ -122,7 +122,7 @@ func TestLimitHolds(t *testing.T) {
 	for name, c := range map[string]struct {
 		st   State
 		ours []time.Time
-		want float64 // seconds to wait
+		want float64 // Seconds to wait
 	}{
 		"nothing yet":                      {five, nil, 0},
 		"three":                            {five, at(3, 2, 1), 0},

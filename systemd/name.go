@@ -37,8 +37,8 @@ func CheckName(name string) error {
 	return nil
 }
 
-// withType is the name that was likely meant: with its type spelt right, or as
-// that of a service.
+// withType is the name that was likely meant: with its type spelt right, or with
+// .service behind it.
 func withType(name string) string {
 	kind := path.Ext(name)
 	near := netwatch.Nearest(strings.TrimPrefix(kind, "."), unitTypes, 2)
@@ -52,15 +52,15 @@ func notInUnitName(r rune) bool {
 	return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune(`:-_.\@`, r))
 }
 
-// wordsOf are the words of a unit's name, in whatever order they stand in it:
-// YunoHost's coturn-synapse.service has become synapse-coturn.service.
+// wordsOf are the words of a unit's name, sorted: YunoHost's coturn-synapse.service
+// has become synapse-coturn.service.
 func wordsOf(unit string) []string {
 	return slices.Sorted(slices.Values(strings.Split(strings.TrimSuffix(unit, path.Ext(unit)), "-")))
 }
 
-// nearest are up to three names that may have been meant: those that differ from
-// the wanted one in a third of the letters and at most three, then those that hold
-// it in theirs or have the same words.
+// nearest returns up to three names that may have been meant: first those with at
+// most a third of the letters, and at most three, wrong; then those that contain the
+// name or consist of the same words.
 func nearest(name string, names []string) []string {
 	stem := strings.TrimSuffix(name, path.Ext(name))
 	near := netwatch.Nearest(name, names, min(3, max(1, len(stem)/3)))
@@ -73,7 +73,8 @@ func nearest(name string, names []string) []string {
 	return near[:min(3, len(near))]
 }
 
-// NoSuchUnit is that there is no such unit, and says which there are instead.
+// NoSuchUnit is the error for a unit that does not exist. Its hint names units that
+// may have been meant.
 func (u *Unit) NoSuchUnit(ctx context.Context) error {
 	err := errors.New("there is no such unit")
 	near := nearest(u.name, u.unitNames(ctx))
@@ -83,8 +84,8 @@ func (u *Unit) NoSuchUnit(ctx context.Context) error {
 	return netwatch.WithHint(err, "there is "+strings.Join(near, ", "))
 }
 
-// unitNames are the names of all units that are installed or loaded. A unit
-// that is loaded only because something names it is none.
+// unitNames are the names of all units that are installed or loaded, without those
+// that systemd has loaded only because another unit names them.
 func (u *Unit) unitNames(ctx context.Context) []string {
 	var files [][]any
 	_ = u.call(ctx, "ListUnitFiles").Store(&files)
@@ -105,9 +106,9 @@ func (u *Unit) unitNames(ctx context.Context) []string {
 	return slices.Compact(names)
 }
 
-// Loadable says why systemd has no such unit to work with. Find it out before
-// asking for a job: without a polkit rule systemd says only that one is missing,
-// whether there is such a unit or not.
+// Loadable says why systemd cannot work with the unit: it does not exist, is masked,
+// or its file is wrong. Ask before a job: without a polkit rule systemd says only
+// that the rule is missing, even if there is no such unit.
 func (u *Unit) Loadable(ctx context.Context, st State) error {
 	switch st.Load {
 	case "not-found":

@@ -16,22 +16,22 @@ import (
 	"netwatch"
 )
 
-// A subject is whom polkit is asked about, and its kind.
+// A subject is whom polkit is asked about, and of what kind that is.
 type subject struct {
 	Kind    string
 	Details map[string]dbus.Variant
 }
 
-// Permitted asks polkit, without doing anything, whether a process may have
-// systemd do to a unit what polkit calls verb; an error tells why not, with the
-// remedy. Only root may ask (polkit's CheckAuthorization, with details).
+// Permitted asks polkit whether a process may have systemd do to a unit what polkit
+// calls verb. It does nothing; the error says why not, with the remedy. Only root may
+// ask (polkit's CheckAuthorization, with details).
 func Permitted(ctx context.Context, pid int, unit, verb string) error {
 	u, err := Open(ctx, unit, netwatch.Job{})
 	if err != nil {
 		return err
 	}
 	defer u.Close()
-	if _, err := u.state(ctx); err != nil { // finds the name that polkit goes by
+	if _, err := u.state(ctx); err != nil { // Finds the name that polkit goes by
 		return err
 	}
 	who, err := process(pid)
@@ -64,7 +64,7 @@ func process(pid int) (subject, error) {
 	if err != nil {
 		return subject{}, fmt.Errorf("looking at process %d: %w", pid, err)
 	}
-	words := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:])) // the name may have blanks in it
+	words := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:])) // The name may have blanks in it
 	if len(words) < 20 {
 		return subject{}, fmt.Errorf("looking at process %d: its stat has no start time", pid)
 	}
@@ -78,7 +78,7 @@ func process(pid int) (subject, error) {
 	}}, nil
 }
 
-// grant says what must be permitted to whom.
+// grant is the hint by which somebody gets the permission for verb.
 func (u *Unit) grant(verb string) string {
 	return fmt.Sprintf("user %s needs a polkit rule for action %s with unit %s and verb %s; "+
 		"run as root, netwatch grant writes those of the user netwatch",

@@ -12,7 +12,7 @@ import (
 	"netwatch"
 )
 
-// silent is what is to be said of each of them that does not answer.
+// silent is what to say if the one that a step waits for does not answer.
 var silent = map[string]struct{ says, hint string }{
 	theBus: {"the system bus does not answer", "see that dbus is installed and runs: systemctl status dbus"},
 	theSystemd: {
@@ -25,9 +25,9 @@ var silent = map[string]struct{ says, hint string }{
 	},
 }
 
-// overdue is the error for a wait that ctx has ended: it tells in which state
-// the unit is, and what that means. It takes a new connection, for the old one
-// has ended with ctx.
+// overdue is the error for a wait that ctx has ended. It tells in which state the
+// unit is, and what that means. It connects anew: the old connection has ended with
+// ctx.
 func (u *Unit) overdue(ctx context.Context, cause error) error {
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastLook)
 	defer cancel()
@@ -48,8 +48,8 @@ func (u *Unit) overdue(ctx context.Context, cause error) error {
 	return netwatch.WithHint(fmt.Errorf("no end in time, the unit is %s: %w", st, cause), hint)
 }
 
-// unanswered is the error for a call that ctx has ended: it says who does not
-// answer, which is whom the step waits for unless nobody before him does either.
+// unanswered is the error for a call that ctx has ended. It says who does not answer:
+// the one that the step waits for, unless one on the way to that is silent too.
 func (u *Unit) unanswered(ctx context.Context, cause error) error {
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastLook)
 	defer cancel()
@@ -57,7 +57,7 @@ func (u *Unit) unanswered(ctx context.Context, cause error) error {
 	return u.silence(cause)
 }
 
-// silence is err, and who does not answer.
+// silence adds to err who does not answer.
 func (u *Unit) silence(err error) error {
 	s, known := silent[u.awaits]
 	if !known {
@@ -71,9 +71,9 @@ func isBusError(err error, names ...string) bool {
 	return errors.As(err, &e) && slices.Contains(names, e.Name)
 }
 
-// explain is err with its remedy, for a refusal by systemd, D-Bus or polkit of
-// what verb, by its name in polkit's rules, does to the unit. The names of the
-// errors are those that systemd 252 gives.
+// explain adds the remedy to an error by which systemd, D-Bus or polkit refused
+// something. verb is what was to be done to the unit, by its name in polkit's rules.
+// The names of the errors are those that systemd 252 gives.
 func (u *Unit) explain(ctx context.Context, verb string, err error) error {
 	hint := ""
 	switch {
@@ -115,8 +115,8 @@ func (u *Unit) explain(ctx context.Context, verb string, err error) error {
 	return netwatch.WithHint(err, hint)
 }
 
-// timedOut says that systemd answers, and has waited for an answer in vain; when
-// it is systemd that does not answer, the bus says that it has left.
+// timedOut says whether systemd answered that it had waited for an answer in vain. If
+// systemd itself does not answer, the bus says that it has disconnected.
 func timedOut(err error) bool {
 	return isBusError(err, busError+"NoReply", busError+"Timeout") && !strings.Contains(err.Error(), "disconnected")
 }

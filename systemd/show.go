@@ -11,8 +11,8 @@ import (
 	"netwatch/access"
 )
 
-// Show is what systemctl(1) shows of a unit: the properties asked for, by their
-// names, as text. It needs no D-Bus when root asks. A unit that is not there has
+// Show returns what systemctl(1) shows of a unit: the properties asked for, as text,
+// by name. It needs no D-Bus when root asks. A unit that does not exist has
 // properties too.
 func Show(ctx context.Context, unit string, properties ...string) (map[string]string, error) {
 	var out, complaint strings.Builder
@@ -29,9 +29,9 @@ func Show(ctx context.Context, unit string, properties ...string) (map[string]st
 	return shown, nil
 }
 
-// Readers are the users, other than root, of those of the units that are started
-// with the file as an argument: they have to be able to read it. What processes
-// there are says nothing: any user can start one of that name, with that argument.
+// Readers are the users other than root as whom those of the units run that are
+// started with the file as an argument: they have to be able to read it. Processes
+// are not looked at, because any user can start one of any name with that argument.
 func Readers(ctx context.Context, file string, units []string) ([]access.Reader, error) {
 	var all []access.Reader
 	for _, unit := range units {
@@ -49,8 +49,8 @@ func Readers(ctx context.Context, file string, units []string) ([]access.Reader,
 	return all, nil
 }
 
-// startedWith says whether a command line, as systemctl shows it, names the file:
-// as a word or behind an option, as in turnserver -c FILE or --config=FILE.
+// startedWith says whether a command line, as systemctl shows it, names the file: as
+// a word of its own or behind an option, as in turnserver -c FILE or --config=FILE.
 func startedWith(execStart, file string) bool {
 	return slices.ContainsFunc(strings.Fields(execStart), func(word string) bool {
 		if at := strings.IndexByte(word, '/'); at >= 0 {

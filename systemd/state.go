@@ -14,17 +14,17 @@ import (
 // A State is what systemd says about a unit at one moment. Properties that
 // a type of unit or an older systemd does not have are empty.
 type State struct {
-	// ID is the name that aliases stand for.
+	// ID is the name of the unit itself, where it was asked for by an alias.
 	ID string
 	// Load, Active and Sub are LoadState, ActiveState and SubState.
 	Load, Active, Sub string
 	// Result and ReloadResult are how it ended, and how its last reload did.
 	Result, ReloadResult string
-	// Invocation is another one after each start.
+	// Invocation is the invocation id: each start has another.
 	Invocation string
-	// Program is the first of ExecStart.
+	// Program is the program of the first ExecStart.
 	Program string
-	// MainPID is the main process, 0 if there is none.
+	// MainPID is the number of the main process, 0 if there is none.
 	MainPID uint32
 	// Limit is its start limit.
 	Limit Limit
@@ -98,12 +98,12 @@ func value[T any](p map[string]dbus.Variant, name string) T {
 	return v
 }
 
-// unmet says that conditions were checked and one was not met.
+// unmet says whether conditions were checked and one was not met.
 func unmet(p map[string]dbus.Variant) bool {
 	return !value[bool](p, "ConditionResult") && value[uint64](p, "ConditionTimestamp") != 0
 }
 
-// microseconds is a span that D-Bus gives. systemd's "infinity" is the largest
+// microseconds is a span as D-Bus gives it. systemd's "infinity" is the largest
 // number, which a Duration cannot hold; a century is as long for us.
 func microseconds(us uint64) time.Duration {
 	const century = uint64(100 * 365 * 24 * time.Hour / time.Microsecond)
@@ -119,15 +119,16 @@ func ago(us uint64) time.Duration {
 	return max(0, time.Duration(now.Nano())-microseconds(us))
 }
 
-// Running says that the unit is up, as far as systemd knows.
+// Running says whether the unit is up, as far as systemd knows.
 func (st State) Running() bool {
 	return st.Active == "active" || st.Active == "reloading" || st.Active == "refreshing"
 }
 
-// Down says that the unit has ended and is not being started.
+// Down says whether the unit has ended and is not being started.
 func (st State) Down() bool { return st.Active == "inactive" || st.Active == "failed" }
 
-// Ended says that the unit did all it had to do: a oneshot that ran through.
+// Ended says whether the unit is a oneshot that has run to its end, so that nothing
+// of it need run.
 func (st State) Ended() bool {
 	return st.kind == "oneshot" && st.Active == "inactive" && st.Result == "success"
 }
@@ -144,8 +145,9 @@ func (st State) String() string {
 	return text
 }
 
-// Watch reads the unit until enough is true of it or span is over, and returns
-// what it read last. The error, when ctx ends first, tells how the unit is.
+// Watch reads the unit until enough says yes to its state, or span is over, and
+// returns the state that it read last. If ctx ends before that, the error tells how
+// the unit is.
 func (u *Unit) Watch(ctx context.Context, span time.Duration, enough func(State) bool) (State, error) {
 	st, err := u.watch(ctx, span, enough)
 	if err != nil {
@@ -154,7 +156,7 @@ func (u *Unit) Watch(ctx context.Context, span time.Duration, enough func(State)
 	return st, nil
 }
 
-// watch is Watch, with the bare error. It is woken by systemd, and looks each
+// watch is Watch with the bare error. Signals of systemd wake it, and it looks every
 // second besides.
 func (u *Unit) watch(ctx context.Context, span time.Duration, enough func(State) bool) (State, error) {
 	u.waitsFor("what becomes of the unit")
@@ -177,7 +179,7 @@ func (u *Unit) watch(ctx context.Context, span time.Duration, enough func(State)
 	}
 }
 
-// awaitState is state, but waits for a bus or a systemd that is away.
+// awaitState is state, but waits while the bus or systemd is away.
 func (u *Unit) awaitState(ctx context.Context) (st State, err error) {
 	err = u.again(ctx, func() (err error) { st, err = u.state(ctx); return err })
 	return st, err

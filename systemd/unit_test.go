@@ -89,7 +89,7 @@ func TestUnitForgedSignal(t *testing.T) {
 		job := <-f.Awaited
 		systemdtest.Forge(t, job)
 		select {
-		case <-f.Awaited: // the step still waits for its job
+		case <-f.Awaited: // The step still waits for its job
 		case <-time.After(3 * slowLook):
 			t.Error("nobody waits for the job any more")
 		}

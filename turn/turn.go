@@ -1,4 +1,5 @@
 // Package turn asks a TURN server (RFC 8656) for a relayed address, as a caller does.
+// It knows nothing of the file that the server was started with.
 package turn
 
 import (
@@ -19,22 +20,23 @@ import (
 )
 
 const (
-	// refusedPause is the pause after nobody listened at the port: a server that
-	// was just started listens soon, coturn after 130 ms (measured).
+	// refusedPause is how long to wait before asking again when nobody listened at the
+	// port: a server that was just started listens soon, coturn after 130 ms
+	// (measured).
 	refusedPause = 50 * time.Millisecond
-	// goodbye is how long a server may take to end an allocation.
+	// goodbye is how long to wait for a server to end an allocation.
 	goodbye = 500 * time.Millisecond
 )
 
-// ErrOpen is an open relay.
+// ErrOpen says that the server is an open relay.
 var ErrOpen = errors.New("it lends relays to everyone who asks, without credentials")
 
-// ErrNobody is that a credential is needed and none is known.
+// ErrNobody says that the server wants credentials and none are known.
 var ErrNobody = errors.New("it wants credentials that are not in its file")
 
-// Allocate asks for a relayed address, first without credentials, which must be
-// refused, and then as who. Each takes a socket of its own: it can have one
-// allocation (RFC 8656, 7.2).
+// Allocate asks for a relayed address twice: without credentials, which must be
+// refused, and then with those of who. Each time it takes a new socket, because a
+// socket can have one allocation only (RFC 8656, 7.2).
 func Allocate(
 	ctx context.Context, to netip.AddrPort, who *servers.Credential, family netwatch.Family,
 ) (netip.Addr, error) {
@@ -57,7 +59,7 @@ func Allocate(
 // A relay is the TURN server that one socket talks to.
 type relay struct {
 	conn net.Conn
-	// challenge is what the newest refusal asks for: realm and nonce.
+	// challenge is what the newest refusal wants to be sent back: realm and nonce.
 	challenge []stun.Setter
 	realm     string
 }
@@ -78,7 +80,7 @@ func Refused(err error, codes ...stun.ErrorCode) bool {
 	return errors.As(err, &refused) && slices.Contains(codes, refused.Code)
 }
 
-// dial makes a socket that gets packets from the server alone.
+// dial makes a socket that gets packets from nobody but the server.
 func dial(ctx context.Context, to netip.AddrPort) (*relay, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, "udp", to.String())
 	if err != nil {
@@ -101,8 +103,9 @@ func integrity(who *servers.Credential, realm string) stun.MessageIntegrity {
 // staleNonces is how many times in a row a nonce may be stale.
 const staleNonces = 3
 
-// ask sends a request in the name of who, or of nobody, and remembers the
-// challenge of a refusal. A stale nonce is replaced (RFC 8489, 9.2.5).
+// ask sends a request in the name of who, or without a name, and remembers the
+// challenge of a refusal. If the nonce is stale it asks again with the new one (RFC
+// 8489, 9.2.5).
 func (r *relay) ask(ctx context.Context, who *servers.Credential, setters ...stun.Setter) (*stun.Message, error) {
 	for stale := 1; ; stale++ {
 		all := append([]stun.Setter{stun.TransactionID}, setters...)
@@ -126,7 +129,8 @@ func (r *relay) ask(ctx context.Context, who *servers.Credential, setters ...stu
 	}
 }
 
-// refusal is the error of an error response, whose challenge is remembered.
+// refusal makes an error of an error response, and remembers its challenge. Any other
+// answer is nil.
 func (r *relay) refusal(m *stun.Message) error {
 	if m.Type.Class != stun.ClassErrorResponse {
 		return nil
@@ -156,7 +160,7 @@ var (
 // The families of REQUESTED-ADDRESS-FAMILY (RFC 8656, 18.6) and of addresses.
 var families = map[netwatch.Family]byte{netwatch.IPv4: 1, netwatch.IPv6: 2}
 
-// allocate asks for a relayed address of a family and gives it back at once.
+// allocate asks for a relayed address of a family, and gives it back at once.
 func (r *relay) allocate(ctx context.Context, who *servers.Credential, family netwatch.Family) (netip.Addr, error) {
 	wanted := stun.RawAttribute{Type: stun.AttrRequestedAddressFamily, Value: []byte{families[family], 0, 0, 0}}
 	answer, err := r.ask(ctx, who, allocateRequest, overUDP, wanted)
@@ -165,7 +169,7 @@ func (r *relay) allocate(ctx context.Context, who *servers.Credential, family ne
 	}
 	bye, cancel := context.WithTimeout(ctx, goodbye)
 	defer cancel()
-	_, _ = r.ask(bye, who, refreshRequest, noLifetime) // otherwise it ends by itself, in ten minutes
+	_, _ = r.ask(bye, who, refreshRequest, noLifetime) // Otherwise it ends by itself, in ten minutes
 	addr, err := stunmsg.Address(answer, stun.AttrXORRelayedAddress)
 	return addr.Unmap(), err
 }

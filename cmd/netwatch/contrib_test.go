@@ -35,7 +35,8 @@ func TestContribHooks(t *testing.T) {
 				t.Errorf("%s when netwatch exits %s: %v, %s", test.hook, code, err, out)
 			}
 			words, err := os.ReadFile(dir + "/words")
-			if diff := cmp.Diff("fire\n--no-wait\n--timeout\n5s\ncert-renewed\n"+test.fields, string(words)); err != nil || diff != "" {
+			if diff := cmp.Diff("fire\n--no-wait\n--timeout\n5s\ncert-renewed\n"+test.fields, string(words)); err != nil ||
+				diff != "" {
 				t.Error(test.hook, err, diff)
 			}
 		}

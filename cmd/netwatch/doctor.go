@@ -32,7 +32,7 @@ func (c *command) doctorCommand() *cobra.Command {
 	})
 }
 
-// program is where this program lies.
+// program is the path of this program.
 func program() string {
 	if self, err := os.Executable(); err == nil {
 		return self
@@ -40,7 +40,8 @@ func program() string {
 	return "/usr/bin/netwatch"
 }
 
-// printFinding prints a line, and one more for a remedy; or an object.
+// printFinding prints a finding as a line, and its remedy as another; or as a JSON
+// object.
 func (c *command) printFinding(f doctor.Finding) {
 	if c.json {
 		_ = c.printJSON(f)
@@ -54,7 +55,7 @@ func (c *command) printFinding(f doctor.Finding) {
 	}
 }
 
-// colourOf is the outcome of a step that looks as bad as a finding of each level.
+// colourOf is, for each level, the outcome of a step that has the same colour.
 var colourOf = map[doctor.Level]netwatch.Outcome{
 	doctor.OK: netwatch.Changed, doctor.Warning: netwatch.Held, doctor.Problem: netwatch.Failed,
 }

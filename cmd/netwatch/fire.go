@@ -78,7 +78,7 @@ func parseFields(words []string) (map[string]string, error) {
 	return fields, nil
 }
 
-// fire prints the answer as it comes and remembers whether all went well.
+// fire fires an event, prints the answer as it comes, and fails if something failed.
 func (c *command) fire(ctx context.Context, req control.Request) error {
 	client, err := c.client()
 	if err != nil {
@@ -102,11 +102,15 @@ func (c *command) fire(ctx context.Context, req control.Request) error {
 	err = client.Fire(ctx, req, accepted, each)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded) && id == "":
-		return netwatch.WithHint(fmt.Errorf("firing %s: no answer when the time was up; the event may be accepted all the same", req.Event), "netwatch history says; give it longer by --timeout; if it hangs: systemctl restart netwatch")
+		return netwatch.WithHint(fmt.Errorf("firing %s: no answer when the time was up; "+
+			"the event may be accepted all the same", req.Event),
+			"netwatch history says; give it longer by --timeout; if it hangs: systemctl restart netwatch")
 	case errors.Is(err, control.ErrUnreachable) && id != "", err == nil && left > 0:
-		return fmt.Errorf("firing %s: %w any more: %s is accepted, and its runs go on when it is back", req.Event, control.ErrUnreachable, id)
+		return fmt.Errorf("firing %s: %w any more: %s is accepted, and its runs go on when it is back",
+			req.Event, control.ErrUnreachable, id)
 	case errors.Is(err, context.DeadlineExceeded):
-		return netwatch.WithHint(fmt.Errorf("firing %s: still not done when the time was up", req.Event), "netwatch status shows what it waits for")
+		return netwatch.WithHint(fmt.Errorf("firing %s: still not done when the time was up", req.Event),
+			"netwatch status shows what it waits for")
 	case err != nil:
 		return fmt.Errorf("firing %s: %w", req.Event, err)
 	case failed:

@@ -14,9 +14,9 @@ import (
 	"netwatch/helper"
 )
 
-// rotateElsewhere adds how the daemon has files rewritten: the user netwatch has
-// the helper do it, if there is one, which serves nobody else; root, and another
-// user with his own files, does it in process.
+// rotateElsewhere lends the helper to the actions, if this is the user netwatch and
+// there is a helper, which serves nobody else. Root, and any other user with his own
+// files, rewrites them in this process.
 func rotateElsewhere(env actions.Env) actions.Env {
 	if me, err := user.LookupId(strconv.Itoa(os.Geteuid())); err == nil && me.Username == helper.User {
 		env.Files = &helper.Client{Socket: helper.Socket}
@@ -24,7 +24,7 @@ func rotateElsewhere(env actions.Env) actions.Env {
 	return env
 }
 
-// helperCommand is for netwatch-file@.service alone.
+// helperCommand is run by netwatch-file@.service only.
 func (c *command) helperCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "helper", Short: "Answer one request of the daemon to rewrite a file", Args: cobra.NoArgs, Hidden: true,
@@ -36,7 +36,8 @@ func (c *command) helperCommand() *cobra.Command {
 			conn, err := net.FileConn(os.Stdin)
 			socket, ok := conn.(*net.UnixConn)
 			if err != nil || !ok {
-				return netwatch.WithHint(errors.New("helping the daemon: the standard input is not its connection"), "systemd runs this, as netwatch-file@.service")
+				return netwatch.WithHint(errors.New("helping the daemon: the standard input is not its connection"),
+					"systemd runs this, as netwatch-file@.service")
 			}
 			return s.Serve(cmd.Context(), socket)
 		},

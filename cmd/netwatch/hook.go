@@ -18,7 +18,7 @@ import (
 )
 
 // hookTime is how long a hook may wait for the daemon. OpenVPN stands still
-// meanwhile, and the program needs about 3 ms to start.
+// meanwhile, and the program also needs about 3 ms to start.
 const hookTime = 6 * time.Millisecond
 
 // A hook is one call of netwatch hook openvpn.
@@ -27,11 +27,10 @@ type hook struct {
 	args   []string
 }
 
-// parseHook finds a hook in a command line without what the other commands need:
-// a hook may take neither time nor threads. What is not one is for cobra, and so
-// is a question for help. Flags stand before the arguments, which OpenVPN
-// appends; those that are unknown are left to the arguments, since what OpenVPN
-// calls must not fail.
+// parseHook finds a hook in a command line without what the other commands need: a
+// hook may take neither time nor threads. It leaves everything else to cobra, and
+// questions for help too. Flags stand before the arguments, which OpenVPN appends.
+// Unknown flags count as arguments, since what OpenVPN calls must not fail.
 func parseHook(words []string) (h hook, ok bool) {
 	h.config = defaultConfig()
 	for _, name := range []string{"hook", "openvpn"} {
@@ -45,7 +44,7 @@ func parseHook(words []string) (h hook, ok bool) {
 	return h, len(h.args) == 0 || h.args[0] != "-h" && h.args[0] != "--help"
 }
 
-// flags takes --config in its forms from the beginning of words.
+// flags takes --config, in all its forms, from the beginning of words.
 func (h *hook) flags(words []string) (rest []string) {
 	for len(words) > 0 {
 		name, value, joined := strings.Cut(words[0], "=")
@@ -63,11 +62,11 @@ func (h *hook) flags(words []string) (rest []string) {
 	return nil
 }
 
-// run tells the daemon, and on stderr in one line what went wrong. It returns
-// the exit code: 0, since a script that fails can end OpenVPN, except where 0
+// run tells the daemon, and prints on stderr in one line what went wrong. It returns
+// the exit code. That is 0, since a script that fails can end OpenVPN, except where 0
 // would let everybody in.
 func (h hook) run(stderr io.Writer) int {
-	signal.Ignore(unix.SIGPIPE) // who does not read what went wrong must not end us
+	signal.Ignore(unix.SIGPIPE) // Who does not read what went wrong must not end us
 	if os.Getenv("script_type") == "auth-user-pass-verify" {
 		complain(stderr, errors.New("a hook is no judge of passwords: auth-user-pass-verify must name another program"))
 		return exitFailed
@@ -87,8 +86,8 @@ func (h hook) tell(deadline time.Time) error {
 	return control.Tell(string(socket), control.OpenVPNRequest(h.args, os.Getenv), deadline)
 }
 
-// complain prints an error and its remedy as one line, for OpenVPN's log, unless
-// that would have to be waited for.
+// complain prints an error and its remedy as one line, for the log of OpenVPN, unless
+// it would have to wait for that.
 func complain(w io.Writer, err error) {
 	if !writable(w) {
 		return
@@ -100,11 +99,12 @@ func complain(w io.Writer, err error) {
 	_, _ = io.WriteString(w, strings.ReplaceAll(text, "\n", " ")+"\n")
 }
 
-// hookCommand is for help and completion: parseHook finds what is to be done.
+// hookCommand is there for help and completion; parseHook finds the hooks.
 func (c *command) hookCommand() *cobra.Command {
 	openvpn := &cobra.Command{
 		Use: "openvpn [ARG...]", Short: "What OpenVPN's scripts are to be",
-		Long: "Tells the daemon that OpenVPN runs a script, as vpn-changed. It is for ipchange, up, route-up, route-pre-down,\n" +
+		Long: "Tells the daemon that OpenVPN runs a script, as vpn-changed. " +
+			"It is for ipchange, up, route-up, route-pre-down,\n" +
 			"down, client-connect, client-disconnect and learn-address, with script-security 2 in OpenVPN's configuration:\n\n" +
 			"    ipchange \"/usr/bin/netwatch hook openvpn\"\n\n" +
 			"It waits for the daemon 6 ms at most and exits 0, whether the daemon is there or not.",

@@ -33,7 +33,10 @@ func TestParseHook(t *testing.T) {
 			t.Errorf("%s: %v\n%s", line, ok, diff)
 		}
 	}
-	for _, line := range []string{"", "hook", "hook opnvpn", "fire hook openvpn", "hook openvpn --help", "hook openvpn -c f -h", "-c hook openvpn", "--json hook openvpn"} {
+	for _, line := range []string{
+		"", "hook", "hook opnvpn", "fire hook openvpn", "hook openvpn --help",
+		"hook openvpn -c f -h", "-c hook openvpn", "--json hook openvpn",
+	} {
 		if got, ok := parseHook(strings.Fields(line)); ok {
 			t.Errorf("%q was taken for %+v", line, got)
 		}
@@ -76,7 +79,7 @@ func TestHookOfDeafOpenVPN(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(program, "-c", t.TempDir()+"/none.toml", "hook", "openvpn", "tun0")
-	cmd.Args[0] = "netwatch" // for testscript.Main
+	cmd.Args[0] = "netwatch" // For testscript.Main
 	cmd.Env = []string{"script_type=up"}
 	cmd.Stdout, cmd.Stderr = w, w
 	if err := cmd.Run(); err != nil {

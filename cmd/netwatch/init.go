@@ -48,12 +48,12 @@ func (c *command) initCommand() *cobra.Command {
 	cmd.Flags().StringVar(&i.tree, "root", "/", "the directory that is the machine's root")
 	cmd.Flags().StringVar(&i.program, "program", program(), "the netwatch that OpenVPN is to call")
 	for _, hidden := range []string{"root", "program"} {
-		_ = cmd.Flags().MarkHidden(hidden) // it was just made
+		_ = cmd.Flags().MarkHidden(hidden) // It was just made
 	}
 	return cmd
 }
 
-// run finds, plans, shows and then does.
+// run looks, plans, shows the plan and then carries it out.
 func (i *initialization) run() error {
 	file, err := filepath.Abs(i.config)
 	if err != nil {
@@ -103,7 +103,7 @@ func (i *initialization) apply(plan *setup.Plan) error {
 	return forRoot(err)
 }
 
-// forRoot gives an error its remedy that comes of a lack of rights.
+// forRoot adds the remedy to an error that comes of missing rights.
 func forRoot(err error) error {
 	if errors.Is(err, fs.ErrPermission) {
 		return netwatch.WithHint(err, "run it as root; --dry-run shows what it would do")
@@ -126,7 +126,7 @@ func (i *initialization) advise(found machine.Machine) {
 	}
 }
 
-// putBack restores a backup. What stays because it was changed since is a failure.
+// putBack restores a backup. It fails if a file stays because it was changed since.
 func (i *initialization) putBack(dir string) error {
 	r, err := setup.NewRestore(machine.Tree(i.tree), dir, i.Force)
 	if err != nil {

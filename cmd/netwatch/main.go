@@ -39,7 +39,7 @@ func main() {
 	os.Exit(run(os.Args[1:], standardOutput(), standardError()))
 }
 
-// run is the whole program, less the process.
+// run is the whole program, without the process.
 func run(args []string, stdout, stderr *output) int {
 	if h, ok := parseHook(args); ok {
 		return h.run(stderr)
@@ -61,10 +61,11 @@ func run(args []string, stdout, stderr *output) int {
 	return c.exitCode(err)
 }
 
-// lastWords is how long somebody may take to hear why netwatch ends, before it does.
+// lastWords is how long the reader of the error may take before netwatch ends all the
+// same.
 const lastWords = 2 * time.Second
 
-// within returns when f has, or when it takes too long.
+// within calls f, and returns when f has returned or d is over.
 func within(d time.Duration, f func()) {
 	done := make(chan struct{})
 	go func() { // Ends with f, or the process.
@@ -77,7 +78,7 @@ func within(d time.Duration, f func()) {
 	}
 }
 
-// A command is what all commands share.
+// A command is what all commands have in common.
 type command struct {
 	stdout, stderr *output
 	// config is the file of --config.
@@ -99,13 +100,14 @@ func (c *command) root() *cobra.Command {
 	}
 	root.PersistentFlags().StringVarP(&c.config, "config", "c", defaultConfig(), "configuration `FILE`")
 	root.AddCommand(
-		c.runCommand(), c.fireCommand(), c.hookCommand(), c.checkCommand(), c.statusCommand(), c.historyCommand(), c.dismissCommand(),
+		c.runCommand(), c.fireCommand(), c.hookCommand(), c.checkCommand(),
+		c.statusCommand(), c.historyCommand(), c.dismissCommand(),
 		c.probeCommand(), c.initCommand(), c.doctorCommand(), c.grantCommand(), c.helperCommand(), c.versionCommand(),
 	)
 	return root
 }
 
-// defaultConfig is $NETWATCH_CONFIG, or else the file of a normal installation.
+// defaultConfig is $NETWATCH_CONFIG, or else the file of an installation.
 func defaultConfig() string {
 	if file := os.Getenv("NETWATCH_CONFIG"); file != "" {
 		return file
@@ -113,7 +115,7 @@ func defaultConfig() string {
 	return config.DefaultFile
 }
 
-// jsonFlag adds --json to a command that prints data.
+// jsonFlag gives a command that prints data the flag --json.
 func (c *command) jsonFlag(cmd *cobra.Command) *cobra.Command {
 	cmd.Flags().BoolVar(&c.json, "json", false, "print JSON")
 	return cmd
@@ -132,8 +134,8 @@ func (c *command) versionCommand() *cobra.Command {
 	})
 }
 
-// client is for the daemon of the configuration. A configuration that is not
-// there, or has mistakes elsewhere, does not keep anyone from asking.
+// client is a client of the daemon of the configuration. A configuration that does
+// not exist, or has mistakes elsewhere, keeps nobody from asking.
 func (c *command) client() (*control.Client, error) {
 	socket, err := config.Socket(c.config)
 	if err != nil {
@@ -142,7 +144,7 @@ func (c *command) client() (*control.Client, error) {
 	return control.NewClient(string(socket)), nil
 }
 
-// exitCode is what the error means to a script.
+// exitCode is the exit code for an error.
 func (c *command) exitCode(err error) int {
 	switch {
 	case err == nil:
@@ -157,11 +159,11 @@ func (c *command) exitCode(err error) int {
 	return exitFailed
 }
 
-// A usageError is wrong usage that only the command itself can see.
+// A usageError is a wrong command line that only the command itself can notice.
 type usageError struct{ error }
 
-// report prints an error: the mistakes of a configuration one a line, anything
-// else as what was being done and what went wrong, with its remedy.
+// report prints an error: the mistakes of a configuration one on a line, any other
+// error with its remedy.
 func report(w io.Writer, err error) {
 	if mistakes := config.Mistakes(nil); errors.As(err, &mistakes) {
 		_, _ = fmt.Fprintln(w, mistakes)

@@ -42,7 +42,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("NETWATCH_CONFIG", env.WorkDir+"/netwatch.toml")
 			env.Setenv("EVIL", evil)
-			env.Setenv("GORACE", "atexit_sleep_ms=0") // otherwise each command lasts a second longer
+			env.Setenv("GORACE", "atexit_sleep_ms=0") // Otherwise each command lasts a second longer
 			return nil
 		},
 	})
@@ -122,7 +122,7 @@ func tame(ts *testscript.TestScript, neg bool, args []string) {
 
 // send sends HUP or TERM to the daemon of the configuration.
 func send(ts *testscript.TestScript, _ bool, args []string) {
-	_ = ts.Exec("netwatch", "status", "--json") // it exits 1 if the state is not on disk
+	_ = ts.Exec("netwatch", "status", "--json") // It exits 1 if the state is not on disk
 	var status control.Status
 	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &status))
 	ts.Check(syscall.Kill(status.PID, unix.SignalNum("SIG"+args[0])))

@@ -12,12 +12,11 @@ import (
 	"netwatch"
 )
 
-// An output is standard output or standard error, and the only way there: what is
-// printed holds the words of strangers, as a realm, a certificate's names or a path,
-// and root's terminal obeys some characters. They are escaped here, whoever prints
-// them and whatever he prints, as JSON would escape them, so that JSON is the same
-// to a program. Our own colours do not pass through the text, and so nobody's text can
-// imitate them.
+// An output is standard output or standard error, and the only way there. What is
+// printed holds the words of strangers, as a realm, the names of a certificate or a
+// path, and the terminal of root obeys some characters. So the output escapes these
+// characters as JSON would, whoever prints them; to a program, JSON stays the same.
+// Our own colours do not go through the text, so that no text can imitate them.
 type output struct {
 	file *os.File
 
@@ -25,7 +24,7 @@ type output struct {
 	err error      // the first of writing, for those who print and do not look
 }
 
-// failed is why something was not written, or nil.
+// failed is why something could not be written, or nil.
 func (o *output) failed() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -35,7 +34,7 @@ func (o *output) failed() error {
 func standardOutput() *output { return &output{file: os.Stdout} }
 func standardError() *output  { return &output{file: os.Stderr} }
 
-// Write writes what does nothing to a terminal but stand there.
+// Write writes p after making it harmless to a terminal.
 func (o *output) Write(p []byte) (int, error) {
 	if err := o.write(netwatch.Harmless(p, "\n\t")); err != nil {
 		return 0, err
@@ -56,7 +55,7 @@ func (o *output) write(p []byte) error {
 // colours are those of outcomes.
 var colours = map[netwatch.Outcome]string{netwatch.Changed: "32", netwatch.Failed: "31", netwatch.Held: "33"}
 
-// paint writes a text, coloured by an outcome on a terminal.
+// paint writes a text; on a terminal in the colour of an outcome.
 func (o *output) paint(as netwatch.Outcome, text string) {
 	colour, ok := colours[as]
 	if ok = ok && o.isTerminal() && os.Getenv("NO_COLOR") == ""; ok {
@@ -68,11 +67,11 @@ func (o *output) paint(as netwatch.Outcome, text string) {
 	}
 }
 
-// shown is a text of one line.
+// shown makes one line of a text.
 func shown(text string) string { return netwatch.Printable(text) }
 
-// lines is a text of several lines, of which none but the first can pass for one of
-// ours: those that follow are behind an indent.
+// lines is a text of several lines. Those after the first are behind an indent, so
+// that none can pass for a line of ours.
 func lines(text, indent string) string {
 	all := strings.Split(text, "\n")
 	for i := range all {
@@ -89,13 +88,13 @@ func (o *output) isTerminal() bool {
 	return err == nil
 }
 
-// writable says that writing does not have to be waited for.
+// writable says whether one can write without waiting.
 func writable(w io.Writer) bool {
 	f, ok := w.(interface{ Fd() uintptr })
 	if !ok {
 		return true
 	}
-	poll := unix.PollFd{Fd: int32(f.Fd()), Events: unix.POLLOUT} //nolint:gosec // descriptors are small
+	poll := unix.PollFd{Fd: int32(f.Fd()), Events: unix.POLLOUT} //nolint:gosec // Descriptors are small
 	n, err := unix.Poll([]unix.PollFd{poll}, 0)
 	return err == nil && n == 1
 }

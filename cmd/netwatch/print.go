@@ -24,7 +24,7 @@ func (c *command) printEntry(e netwatch.Entry) error {
 	return c.stdout.failed()
 }
 
-// continued is how what does not fit on an entry's line begins the next.
+// continued is the beginning of a line that goes on with an entry.
 const continued = "    "
 
 // entryText prints an entry for a person: one line, and one more for a remedy.
@@ -84,7 +84,7 @@ func fieldsText(fields map[string]string) string {
 	return text
 }
 
-// plain is what somebody else chose as a person may read it, in quotation marks if
+// plain makes a text of somebody else's fit for a person, in quotation marks if
 // something in it is escaped.
 func plain(text string) string {
 	if shown(text) != text {

@@ -45,7 +45,8 @@ func (c *command) probe(ctx context.Context, cfg *config.Config) error {
 		failed = failed || !found
 	}
 	if !asked {
-		return netwatch.WithHint(errors.New("probing: the configuration has no source that can be asked"), "add a section [source.stun]")
+		return netwatch.WithHint(errors.New("probing: the configuration has no source that can be asked"),
+			"add a section [source.stun]")
 	}
 	if failed {
 		return errFailed

@@ -56,7 +56,7 @@ func netwatchCommand(t *testing.T, args ...string) *exec.Cmd {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), program, args...)
-	cmd.Args[0] = "netwatch" // for testscript.Main
+	cmd.Args[0] = "netwatch" // For testscript.Main
 	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
 	return cmd
 }

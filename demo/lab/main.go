@@ -101,7 +101,7 @@ do = ["rotate coturn %s", "restart %s"]
 	if _, err := s.server.Exec(ctx, "systemctl", "start", "netwatch.service"); err != nil {
 		return err
 	}
-	_, err := s.server.Exec(ctx, "netwatch", "fire", "ip-changed") // until what it did at its start is done
+	_, err := s.server.Exec(ctx, "netwatch", "fire", "ip-changed") // Until what it did at its start is done
 	return err
 }
 
@@ -115,7 +115,8 @@ func (s *stage) change(ctx context.Context, to netip.Addr) error {
 	if err := s.wait(ctx, to); err != nil {
 		return err
 	}
-	fmt.Printf("    %.2f s later a caller who allocates there is told to relay over %s.\n", time.Since(changed).Seconds(), to)
+	fmt.Printf("    %.2f s later a caller who allocates there is told to relay over %s.\n",
+		time.Since(changed).Seconds(), to)
 	return nil
 }
 
@@ -129,7 +130,7 @@ func (s *stage) wait(ctx context.Context, at netip.Addr) error {
 
 // history prints what netwatch says that it did.
 func (s *stage) history(ctx context.Context) error {
-	if _, err := s.server.Exec(ctx, "netwatch", "fire", "ip-changed"); err != nil { // until the last run has ended
+	if _, err := s.server.Exec(ctx, "netwatch", "fire", "ip-changed"); err != nil { // Until the last run has ended
 		return err
 	}
 	text, err := s.server.Exec(ctx, "netwatch", "history")

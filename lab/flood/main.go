@@ -47,7 +47,8 @@ func flood(ctx context.Context, args []string) error {
 	for range atOnce {
 		all.Go(func() {
 			for ctx.Err() == nil && begun.Add(1) <= times {
-				err := client.Fire(ctx, control.Request{Event: args[1], NoWait: true}, func(control.Accepted) {}, func(netwatch.Entry) {})
+				err := client.Fire(ctx, control.Request{Event: args[1], NoWait: true}, func(control.Accepted) {},
+					func(netwatch.Entry) {})
 				switch {
 				case err == nil:
 					accepted.Add(1)

@@ -31,7 +31,8 @@ func hold(dir, mnt string) error {
 	if err != nil {
 		return fmt.Errorf("fuse: %w", err)
 	}
-	if err := unix.Mount("x", mnt, "fuse", unix.MS_NOSUID|unix.MS_NODEV, fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", fd)); err != nil {
+	if err := unix.Mount("x", mnt, "fuse", unix.MS_NOSUID|unix.MS_NODEV,
+		fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", fd)); err != nil {
 		return fmt.Errorf("mount: %w", err)
 	}
 	child := exec.Command("/proc/self/exe", "serve")
@@ -46,7 +47,8 @@ func hold(dir, mnt string) error {
 	if err != nil {
 		return fmt.Errorf("open: %w", err)
 	}
-	addr, _, errno := unix.Syscall6(unix.SYS_MMAP, 0, 1<<20, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED, uintptr(f), 0)
+	addr, _, errno := unix.Syscall6(unix.SYS_MMAP, 0, 1<<20, unix.PROT_READ|unix.PROT_WRITE,
+		unix.MAP_SHARED, uintptr(f), 0)
 	if errno != 0 {
 		return fmt.Errorf("mmap: %w", errno)
 	}

@@ -1,5 +1,5 @@
-// Package machinetest has copies of machines for tests, cut down to what is looked
-// at.
+// Package machinetest makes copies of machines for tests, cut down to the files that
+// are looked at.
 package machinetest
 
 import (

@@ -31,8 +31,8 @@ type Server struct {
 	ports     []uint16
 }
 
-// A Behaviour makes the packets that answer a request; none is silence. The
-// address is the one that the server was told to say.
+// A Behaviour makes the packets that answer a request; none is silence. address is
+// the one that the server was told to say.
 type Behaviour func(request *stun.Message, address netip.Addr) [][]byte
 
 // hosts counts the servers, each of which has an address of its own: all of
@@ -69,14 +69,14 @@ func Listen(address string) (*Server, error) {
 // Addr is where it listens, as host:port.
 func (s *Server) Addr() string { return s.conn.LocalAddr().String() }
 
-// Set is the address that it says from now on; at first it says none, and its
-// answers are unusable.
+// Set sets the address that the server says from now on. Before that it says none,
+// and its answers are of no use.
 func (s *Server) Set(a netip.Addr) { s.change(func() { s.address = a }) }
 
-// Behave is what it does from now on.
+// Behave sets what the server does from now on.
 func (s *Server) Behave(b Behaviour) { s.change(func() { s.behave = b }) }
 
-// Elsewhere has it answer from another port than it was asked on, from now on.
+// Elsewhere has the server answer from another port than it was asked on.
 func (s *Server) Elsewhere(is bool) { s.change(func() { s.elsewhere = is }) }
 
 func (s *Server) change(f func()) {
@@ -95,9 +95,8 @@ func (s *Server) Ports() []uint16 {
 	return slices.Clone(s.ports)
 }
 
-// Close ends it and returns when nothing of it is left. The kernel refuses later
-// requests, so that who asks hears "connection refused". Closing it twice is
-// harmless.
+// Close ends the server, and returns when nothing of it is left. The kernel refuses
+// later requests: who asks hears "connection refused". Closing it twice is harmless.
 func (s *Server) Close() (err error) {
 	s.once.Do(func() { err = errors.Join(s.conn.Close(), s.other.Close()) })
 	s.tasks.Wait()
@@ -128,18 +127,19 @@ func (s *Server) serveOne(request *stun.Message, from netip.AddrPort) {
 	s.mu.Unlock()
 	s.tasks.Go(func() {
 		for _, answer := range behave(request, address) {
-			_, _ = conn.WriteToUDPAddrPort(answer, from) // lost packets are nothing new to who asks
+			_, _ = conn.WriteToUDPAddrPort(answer, from) // Lost packets are nothing new to who asks
 		}
 	})
 }
 
-// Answer is what an honest server does. Without an address it answers with no
-// attribute at all.
+// Answer is what an honest server does. If it was told no address, its answer has no
+// attribute.
 func Answer(request *stun.Message, address netip.Addr) [][]byte {
 	if !address.IsValid() {
 		return response(request, stun.BindingSuccess)
 	}
-	return response(request, stun.BindingSuccess, &stun.XORMappedAddress{IP: address.AsSlice(), Port: 4242}, stun.Fingerprint)
+	return response(request, stun.BindingSuccess, &stun.XORMappedAddress{IP: address.AsSlice(), Port: 4242},
+		stun.Fingerprint)
 }
 
 // Silent answers nothing.

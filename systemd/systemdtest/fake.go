@@ -1,6 +1,6 @@
-// Package systemdtest plays org.freedesktop.systemd1 on a private bus. It fakes what
-// a real systemd cannot be made to do on demand: to lose a signal, to go away
-// between two words, to answer each error. The lab does the same steps on a real
+// Package systemdtest plays org.freedesktop.systemd1 on a bus of its own. It fakes
+// what a real systemd cannot be made to do on demand: losing a signal, going away
+// between two words, answering each error. The lab does the same steps with a real
 // one.
 package systemdtest
 
@@ -95,7 +95,7 @@ func startBus(t testing.TB, socket string) func() {
 		t.Fatal(err)
 	}
 	cmd := exec.Command("dbus-daemon", "--config-file="+config, "--nofork", "--print-address")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // also when the test panics
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // Also when the test panics
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -24,8 +24,8 @@ type UnitLook struct {
 	File string
 }
 
-// LookUnit reads how a unit is. That there is none to be started is an error with
-// the remedy.
+// LookUnit reads how a unit is. A unit that does not exist or cannot be loaded is an
+// error with the remedy.
 func LookUnit(ctx context.Context, unit string) (UnitLook, error) {
 	u, err := Open(ctx, unit, netwatch.Job{})
 	if err != nil {

@@ -29,14 +29,14 @@ func (d Duration) String() string { return time.Duration(d).String() }
 // Path is an absolute path of a file or directory.
 type Path string
 
-// UnmarshalText takes a clean or unclean absolute path and cleans it.
+// UnmarshalText takes an absolute path and cleans it.
 func (p *Path) UnmarshalText(text []byte) error {
 	v, err := ParsePath(string(text))
 	*p = v
 	return err
 }
 
-// ParsePath takes an absolute path, cleans it and refuses every other text.
+// ParsePath takes an absolute path and cleans it. It refuses every other text.
 func ParsePath(text string) (Path, error) {
 	if text == "" {
 		return "", errors.New("a path is missing")
@@ -50,10 +50,10 @@ func ParsePath(text string) (Path, error) {
 	return Path(filepath.Clean(text)), nil
 }
 
-// CheckPlain says why a text is not plain: it has a control character, an end of
-// line of whatever kind or another character that is not printed, or is not UTF-8.
-// No other text may come into a file that root reads, as a unit of systemd, where
-// a line that somebody else could add is a command.
+// CheckPlain says why a text is not plain: it has a control character, a line end of
+// any kind or another character that is not printable, or it is not UTF-8. Only plain
+// text may come into a file that root reads, as a unit of systemd: a line that a
+// stranger could add there is a command.
 func CheckPlain(text string) error {
 	unprinted := func(r rune) bool { return !unicode.IsPrint(r) }
 	if !utf8.ValidString(text) || strings.ContainsFunc(text, unprinted) {

@@ -2,9 +2,9 @@ package sources
 
 import "time"
 
-// LookCert reads a certificate and its key once, as a source of kind cert does,
-// and says until when the certificate is good. key is empty where it is to be
-// looked for beside it. An error says what is wrong with the two, with the remedy.
+// LookCert reads a certificate and its key once, as a source of kind cert does, and
+// returns until when the certificate is good. If key is empty, it looks for the key
+// itself. An error says what is wrong with the two, with the remedy.
 func LookCert(file, key string) (until time.Time, err error) {
 	keys := []string{key}
 	if key == "" {
