@@ -25,8 +25,8 @@ type Server struct {
 	// Default is what they are where a step does not say it.
 	Default Options
 	// Rewrite is conf with our addresses in it; every other byte stays. If nothing is
-	// to change, it is conf itself.
-	Rewrite func(conf []byte, w Wanted) ([]byte, error)
+	// to change, it is conf itself. word says what was left as it is, and why.
+	Rewrite func(conf []byte, w Wanted) (text []byte, word string, err error)
 	// Advertised are the addresses that callers get once it is started with conf, at
 	// most one of each family. It leaves out what only the server can tell.
 	Advertised func(conf []byte) []netip.Addr
@@ -73,15 +73,42 @@ type Wanted struct {
 	// Public are the addresses to write. A family that is not here could not be
 	// found out, and keeps what stands.
 	Public map[netwatch.Family]netip.Addr
-	// Own is this machine's own address that the server relays from if its file does
-	// not say it; it may be invalid, and is only asked where it is needed.
+	// Own is this machine's own address by which the public one was asked; it may be
+	// invalid.
 	Own func(netwatch.Family) netip.Addr
+	// Here says whether an address is one of this machine's.
+	Here func(netip.Addr) bool
 	Options
 }
 
 // Options are the words that may follow the file in a rotate step.
 type Options struct {
-	Private Private `json:"private,omitempty"`
+	Private  Private  `json:"private,omitempty"`
+	Families Families `json:"families,omitzero"`
+}
+
+// Families are those whose address is written; none of them stands for those that the
+// file has.
+type Families struct {
+	IPv4 bool `json:"ipv4,omitempty"`
+	IPv6 bool `json:"ipv6,omitempty"`
+}
+
+// has says whether a family is named.
+func (f Families) has(family netwatch.Family) bool {
+	return family == netwatch.IPv4 && f.IPv4 || family == netwatch.IPv6 && f.IPv6
+}
+
+// UnmarshalText takes "ipv4", "ipv6" or both with a comma between.
+func (f *Families) UnmarshalText(text []byte) error {
+	for name := range strings.SplitSeq(string(text), ",") {
+		var family netwatch.Family
+		if err := family.UnmarshalText([]byte(name)); err != nil || f.has(family) {
+			return fmt.Errorf("families=%s is not understood: ipv4, ipv6 or ipv4,ipv6", text)
+		}
+		f.IPv4, f.IPv6 = f.IPv4 || family == netwatch.IPv4, f.IPv6 || family == netwatch.IPv6
+	}
+	return nil
 }
 
 // set takes an option, as private=keep.
@@ -89,6 +116,8 @@ func (o *Options) set(name, value string) error {
 	switch name {
 	case "private":
 		return o.Private.UnmarshalText([]byte(value))
+	case "families":
+		return o.Families.UnmarshalText([]byte(value))
 	}
 	return fmt.Errorf("there is no option %s", name)
 }
@@ -152,9 +181,10 @@ func (s Server) options(words []string) (Options, error) {
 // A Rotation is a file of a server and the addresses that it is to say.
 type Rotation struct {
 	Target
-	// Public and Own are as in Wanted.
+	// Public, Own and Here are as in Wanted.
 	Public map[netwatch.Family]netip.Addr
 	Own    func(netwatch.Family) netip.Addr
+	Here   func(netip.Addr) bool
 	// Readers are the users of the server: they have to be able to read the file.
 	Readers []access.Reader
 }
