@@ -1,26 +1,29 @@
-# Targets for people and for continuous integration; "make help" lists them.
+# Targets for people and for continuous integration; "make" alone lists them.
 # Everything needs Go; what else is needed, "make deps" installs (Debian).
 
 .POSIX:
 
-VERSION   = $$(git describe --tags --always --dirty 2>/dev/null || echo devel)
+VERSION   = $$(packaging/version)
 PREFIX    = /usr
 DIST      = dist
 ARCHES    = amd64 arm64 armhf
 FUZZTIME  ?= 10s
 BENCHTIME = 1s
 CHAOS     = 500
+RUN       = .*
 BASE      = HEAD~1
 
 # Run as root what a go command built: by sudo, unless we are root.
 EXEC_ROOT = -exec "$$(test "$$(id -u)" = 0 || echo sudo env PATH=$$PATH)"
-TOOL      = go tool -modfile=tools/go.mod
+PROGRESS  = CGO_ENABLED=1 go run ./tools/progress -race
+TOOL      = go tool -modfile=tools/tools.mod
 SHEBANG   = FNR == 1 && /^\#!.*[\/ ](ba|da)?sh( |$$)/ { print FILENAME } { nextfile }
 
 .NOTPARALLEL:
-.PHONY: all build unit lint fmt lab chaos lab-demo demo test deps go bench bench-micro bench-compare fuzz vuln deb install uninstall clean help
+.PHONY: help build unit lint fmt lab chaos lab-demo demo test deps go bench bench-micro bench-compare fuzz vuln deb install uninstall clean
 
-all: build
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' Makefile
 
 build: go ## build bin/netwatch, static and small
 	VERSION="$(VERSION)" packaging/compile bin/netwatch
@@ -29,7 +32,7 @@ test: deps unit lint lab ## everything: packages, unit tests, lint, lab tests
 
 unit: go ## go vet and the tests that need neither root nor a network
 	go vet ./...
-	CGO_ENABLED=1 go test -race -shuffle=on ./...
+	$(PROGRESS) -shuffle=on ./...
 
 lint: go ## everything that reads the sources: Go, go.mod, shell, manual pages
 	go mod tidy -diff
@@ -41,17 +44,17 @@ lint: go ## everything that reads the sources: Go, go.mod, shell, manual pages
 fmt: go ## format the Go sources
 	$(TOOL) gofumpt -w .
 
-lab: build ## tests on real systemd, coturn, OpenVPN and networks, some on newer Debians too (root)
-	CGO_ENABLED=1 go test -race -count=1 -timeout 40m -tags lab $(EXEC_ROOT) ./lab/... ./access/... ./actions/... ./rewrite/... ./sources/... ./state/...
+lab: build ## tests on real systemd, coturn, OpenVPN and networks, some on newer Debians too (root); RUN=TestX: that one
+	$(PROGRESS) -count=1 -timeout 40m -tags lab $(EXEC_ROOT) -run '^$(RUN)$$' . ./lab/... ./access/... ./actions/... ./rewrite/... ./sources/... ./state/...
 
 chaos: build ## netwatch killed CHAOS=500 times while it works, and flooded (root; about 25 minutes)
 	CGO_ENABLED=1 go test -race -count=1 -timeout 2h -v -tags lab $(EXEC_ROOT) -run 'TestKilledAtAnyMoment|TestFlood' ./lab -rounds $(CHAOS)
 
 demo: build ## what netwatch does, shown on loopback in a scratch directory
-	go run ./lab/demo bin/netwatch
+	go run ./demo bin/netwatch
 
 lab-demo: deps ## the same on real systemd, coturn and a router (root)
-	go run $(EXEC_ROOT) ./lab/labdemo
+	go run $(EXEC_ROOT) ./demo/lab
 
 deps: go ## install the Debian packages that are missing
 	tools/deps
@@ -61,7 +64,7 @@ go:
 
 bench: deb bench-micro ## tables beside what one would have instead: docs/performance.md (root; about 15 minutes)
 	tools/deps bench
-	go run $(EXEC_ROOT) ./lab/bench
+	go run $(EXEC_ROOT) ./bench
 
 bench-micro: go ## benchmarks of what is done for each event (BENCHTIME=1s)
 	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
@@ -92,6 +95,3 @@ uninstall: ## remove what "make install" and "netwatch grant" put into place, le
 
 clean: ## remove what was built
 	rm -rf bin dist
-
-help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' Makefile

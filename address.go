@@ -51,15 +51,19 @@ type Address struct {
 // absent could not be found out.
 type Known map[Family]Address
 
+// CGNAT is what providers have between their NAT and their customers: the Shared
+// Address Space (RFC 6598).
+var CGNAT = netip.MustParsePrefix("100.64.0.0/10")
+
 // special are the ranges of the IANA special-purpose registries (RFC 6890 and
 // its successors) that no peer on the internet can reach. Documentation ranges
 // (RFC 5737, RFC 3849, RFC 9637) are left out on purpose: nobody is harmed by
 // them, and tests need addresses.
-var special = prefixes(
-	"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
+var special = append(prefixes(
+	"0.0.0.0/8", "10.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
 	"192.0.0.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4",
 	"2001::/32", "2001:2::/48", "2001:10::/28", "2001:20::/28", "2002::/16", "3ffe::/16", "5f00::/16",
-)
+), CGNAT)
 
 // unicast is all that IANA has given out as global unicast of IPv6 (RFC 4291, 2.4).
 var unicast = netip.MustParsePrefix("2000::/3")

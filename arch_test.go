@@ -22,28 +22,43 @@ const module = "netwatch"
 // mayImport says for each top folder ("." is the root package) which others
 // its packages may import, beside those of their own folder. Data flows from
 // sources over hooks to actions, so neither end knows the middle, and config,
-// which knows all three, is known to the command alone.
+// which knows all three, is known to those alone who make something of it.
 var mayImport = map[string][]string{
 	".":       {},
-	"sources": {"."},
+	"sources": {".", "stunmsg"},
 	"access":  {"."},
 	"rewrite": {".", "access"},
 	"systemd": {".", "access"},
 	// What a server's file says is a text, and who it is for.
 	"servers": {".", "access", "rewrite"},
-	"actions": {".", "access", "rewrite", "servers", "systemd"},
+	// One question in STUN, and who asks a TURN server.
+	"stunmsg": {},
+	"turn":    {".", "servers", "stunmsg"},
+	"actions": {".", "access", "rewrite", "servers", "systemd", "turn"},
 	"state":   {"."},
 	"helper":  {".", "access", "servers"},
 	"hooks":   {".", "state"},
 	"control": {".", "access", "hooks", "state"},
 	"config":  {".", "sources", "actions", "hooks"},
-	// What a machine needs and how it stands: files, and no dispatcher.
-	"setup": {".", "config", "actions", "servers", "sources", "packaging"},
+	// What is installed here is files, whatever the configuration says of them.
+	"machine": {".", "servers"},
+	"setup":   {".", "config", "actions", "machine", "packaging"},
+	"doctor":  {".", "config", "actions", "servers", "sources", "systemd", "machine"},
 	// What an installation brings.
 	"packaging": {},
-	"cmd":       {".", "sources", "actions", "state", "hooks", "control", "config", "helper", "setup", "access", "rewrite", "servers", "systemd"},
-	// The lab uses the command as a program only.
-	"lab": {".", "sources", "actions", "state", "hooks", "control"},
+	"daemon":    {".", "sources", "actions", "state", "hooks", "control", "config"},
+	"grant":     {".", "sources", "actions", "config", "helper", "access", "rewrite", "servers", "systemd"},
+	"cmd": {
+		".", "sources", "actions", "hooks", "control", "config", "daemon", "grant", "helper", "setup", "doctor", "machine",
+		"access",
+	},
+	// The lab uses the command as a program only, and so do what shows and what
+	// measures; nothing imports these two.
+	"lab":   {".", "state", "control"},
+	"demo":  {".", "sources", "lab"},
+	"bench": {"control", "lab"},
+	// What the Makefile runs is for any module.
+	"tools": {},
 }
 
 // A pkg is what go list says of a package.
@@ -54,7 +69,9 @@ type pkg struct {
 
 func TestImports(t *testing.T) {
 	packages := listPackages(t)
-	for _, folder := range []string{".", "sources", "actions", "hooks", "config", "cmd"} {
+	for _, folder := range []string{
+		".", "sources", "actions", "systemd", "turn", "stunmsg", "hooks", "config", "daemon", "grant", "cmd",
+	} {
 		if !slices.ContainsFunc(packages, func(p pkg) bool { return folderOf(p.ImportPath) == folder }) {
 			t.Errorf("go list shows no package in %s, so nothing about it was tested", folder)
 		}
@@ -62,6 +79,16 @@ func TestImports(t *testing.T) {
 	for _, p := range packages {
 		for _, wrong := range p.wrongImports() {
 			t.Error(wrong)
+		}
+	}
+}
+
+// TestDaemonIsKnownToFew holds that the daemon can be imported by what is run alone:
+// nothing that it is made of may need it.
+func TestDaemonIsKnownToFew(t *testing.T) {
+	for folder, imports := range mayImport {
+		if slices.Contains(imports, "daemon") && !slices.Contains([]string{"cmd", "bench", "demo", "lab"}, folder) {
+			t.Errorf("%s may import the daemon", folder)
 		}
 	}
 }
@@ -77,6 +104,26 @@ func TestHelperIsAlone(t *testing.T) {
 		if strings.Contains("\n"+string(out), "\n"+path) {
 			t.Errorf("the helper needs %s", path)
 		}
+	}
+}
+
+// TestOneWayToTheBus holds that systemd/ alone speaks D-Bus, with what plays its other
+// end: verbs know units, and no bus.
+func TestOneWayToTheBus(t *testing.T) {
+	speaks := 0
+	for _, p := range listPackages(t) {
+		for _, path := range slices.Concat(p.Imports, p.TestImports, p.XTestImports) {
+			if !strings.HasPrefix(path, "github.com/godbus/") {
+				continue
+			}
+			speaks++
+			if folderOf(p.ImportPath) != "systemd" {
+				t.Errorf("%s imports %s, which is for systemd/ alone", p.ImportPath, path)
+			}
+		}
+	}
+	if speaks == 0 {
+		t.Error("nobody speaks D-Bus at all")
 	}
 }
 
@@ -190,14 +237,17 @@ func isName(e ast.Expr, pkg, name string) bool {
 	return ok && x.Name == pkg
 }
 
+// noProgram are the folders whose programs are for who works on netwatch.
+var noProgram = map[string]bool{"lab": true, "demo": true, "bench": true, "tools": true}
+
 // TestOnePlaceToPrint holds that all that is printed goes through the one place that
 // makes it harmless to a terminal: nobody else has standard output or error.
 func TestOnePlaceToPrint(t *testing.T) {
 	const place = "cmd/netwatch/output.go"
-	const log = "cmd/netwatch/log.go" // has what other packages log go the same way
+	const log = "daemon/log.go" // has what other packages log go the same way
 	given := 0
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
-		if d.IsDir() && (path == "lab" || path == "tools" || strings.HasPrefix(d.Name(), ".") && path != ".") {
+		if d.IsDir() && (noProgram[path] || strings.HasPrefix(d.Name(), ".") && path != ".") {
 			return fs.SkipDir
 		}
 		if err != nil || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
@@ -208,9 +258,9 @@ func TestOnePlaceToPrint(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		for _, pos := range prints(file) {
-			if path != place && path != log {
-				t.Errorf("%s: it prints around %s", fset.Position(pos), place)
+		for _, n := range prints(file) {
+			if _, imports := n.(*ast.ImportSpec); path != place && !(imports && path == log) {
+				t.Errorf("%s: it prints around %s", fset.Position(n.Pos()), place)
 			}
 			given++
 		}
@@ -226,27 +276,27 @@ func TestOnePlaceToPrint(t *testing.T) {
 
 // prints finds what leads to standard output or error: the files, their descriptors
 // and those functions that take none.
-func prints(file *ast.File) []token.Pos {
+func prints(file *ast.File) []ast.Node {
 	names := map[string][]string{
 		"os": {"Stdout", "Stderr"}, "fmt": {"Print", "Printf", "Println"},
 		"syscall": {"Stdout", "Stderr"}, "unix": {"Stdout", "Stderr"},
 	}
-	var found []token.Pos
+	var found []ast.Node
 	ast.Inspect(file, func(n ast.Node) bool {
 		switch n := n.(type) {
 		case *ast.SelectorExpr:
 			for pkg, all := range names {
 				if slices.ContainsFunc(all, func(name string) bool { return isName(n, pkg, name) }) {
-					found = append(found, n.Pos())
+					found = append(found, n)
 				}
 			}
 		case *ast.CallExpr:
 			if f, ok := n.Fun.(*ast.Ident); ok && (f.Name == "print" || f.Name == "println") {
-				found = append(found, n.Pos())
+				found = append(found, n)
 			}
 		case *ast.ImportSpec:
 			if n.Path.Value == `"log"` || n.Path.Value == `"log/slog"` {
-				found = append(found, n.Pos())
+				found = append(found, n)
 			}
 		}
 		return true

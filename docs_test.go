@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"netwatch"
 )
 
 // testName is the name of a test as documents give it.
@@ -26,7 +28,7 @@ func TestDocumentsNameTestsThatExist(t *testing.T) {
 		t.Fatal(err)
 	}
 	named := 0
-	for _, file := range append(documents, "README.md") {
+	for _, file := range append(documents, "README.md", "CONTRIBUTING.md") {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -41,6 +43,26 @@ func TestDocumentsNameTestsThatExist(t *testing.T) {
 	}
 	if named == 0 {
 		t.Error("no document names any test")
+	}
+}
+
+// A manual that leaves out an event or a field leaves people to guess.
+func TestManualHasEvents(t *testing.T) {
+	text, err := os.ReadFile("docs/netwatch.toml.5")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "\n.Sh EVENTS\n")
+	events, _, _ := strings.Cut(rest, "\n.Sh ")
+	for _, event := range netwatch.Events {
+		_, rest, found := strings.Cut(events, "\n.It Cm "+event.Name+"\n")
+		item, _, _ := strings.Cut(rest, "\n.It Cm ")
+		for _, field := range event.Fields {
+			found = found && regexp.MustCompile(`(?m)^\.Li .*\b`+field+`\b`).MatchString(item)
+		}
+		if !found {
+			t.Errorf("%s is not there, or not with all of %s", event.Name, strings.Join(event.Fields, ", "))
+		}
 	}
 }
 

@@ -27,9 +27,18 @@ type Event struct {
 	Source string `json:"source"`
 	// Time is when it was noticed.
 	Time time.Time `json:"time"`
-	// Fields are the particulars, by the names of design: family, old, new,
-	// interface, file and so on. Absent is the same as empty.
+	// Fields are the particulars, by the names that its line in Events gives:
+	// family, old, new, interface, file and so on. Absent is the same as empty.
 	Fields map[string]string `json:"fields,omitempty"`
+	// By are the servers that say so, of an event about our address. Its field by
+	// has them as text.
+	By []string `json:"-"`
+}
+
+// About is what the event tells of.
+func (ev Event) About() About {
+	kind, _ := KnownEvent(ev.Name)
+	return kind.About
 }
 
 // Fired is the Source of an event that a person or a program fired.
@@ -40,22 +49,6 @@ func NewEvent(name, source string, fields map[string]string) Event {
 	id := strings.ToLower(rand.Text()[:10])
 	return Event{ID: id, Name: name, Source: source, Time: time.Now(), Fields: maps.Clone(fields)}
 }
-
-// The names of the events that sources emit.
-const (
-	Started      = "started"
-	IPChanged    = "ip-changed"
-	AddrChanged  = "addr-changed"
-	LinkChanged  = "link-changed"
-	RouteChanged = "route-changed"
-	VPNChanged   = "vpn-changed"
-	CertRenewed  = "cert-renewed"
-	FileChanged  = "file-changed"
-)
-
-// Events is every event that netwatch itself knows. A rule may name others,
-// which then can be fired.
-var Events = []string{Started, IPChanged, AddrChanged, LinkChanged, RouteChanged, VPNChanged, CertRenewed, FileChanged}
 
 // A Rewrite is another content that netwatch gives to a file.
 type Rewrite struct {
@@ -76,10 +69,10 @@ func Fingerprint(content []byte) string {
 // A Source notices changes in the world.
 type Source interface {
 	// Run watches until ctx is done and then returns nil; an error is what
-	// keeps it from watching, and it is run again after a pause. emit returns
-	// once the event is accepted or refused; what was refused must be noticed
-	// again at the next look, so a source compares with what was accepted.
-	Run(ctx context.Context, emit func(Event)) error
+	// keeps it from watching, and it is run again after a pause. emit returns nil
+	// once the event is accepted, so that no crash loses it, and otherwise why it
+	// was refused: then the source must notice it again at its next look.
+	Run(ctx context.Context, emit func(Event) error) error
 	// String is the name in the configuration.
 	String() string
 }
@@ -206,6 +199,14 @@ type Entry struct {
 	Seconds float64 `json:"seconds,omitempty"`
 	// Retry is when a failed or held run is tried again; absent when it is not.
 	Retry *time.Time `json:"retry,omitempty"`
+}
+
+// Brief is e without the words that the step's own entry has said before.
+func (e Entry) Brief() Entry {
+	if e.Kind == EntryRun && e.Step != "" {
+		e.Error, e.Hint, e.Detail = "", "", ""
+	}
+	return e
 }
 
 // The kinds of entries.

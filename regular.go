@@ -93,3 +93,12 @@ func ReadRegular(path string, most int64) ([]byte, error) {
 	}
 	return text, err
 }
+
+// WithoutPath is what went wrong with a file, without the name of it, for who says
+// the name himself.
+func WithoutPath(err error) error {
+	if p := new(fs.PathError); errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}

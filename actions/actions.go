@@ -4,9 +4,9 @@ package actions
 
 import (
 	"context"
-	"time"
 
 	"netwatch"
+	"netwatch/systemd"
 )
 
 // An Env is what the daemon lends to actions.
@@ -14,18 +14,12 @@ type Env struct {
 	// Probe asks the named source, or all that can be asked when name is empty.
 	Probe func(ctx context.Context, name string) netwatch.Result
 	// Starts remembers when units were started, across restarts of netwatch.
-	Starts Starts
+	Starts systemd.Starts
 	// Files rewrites files that this process may not; nil when it may itself.
 	Files Rewriter
-}
-
-// Starts remembers when netwatch started a unit, newest last.
-type Starts interface {
-	// Of are the times of a unit.
-	Of(unit string) []time.Time
-	// Record notes that a unit is about to be started; once it has returned nil
-	// no crash makes that forgotten.
-	Record(unit string, at time.Time) error
+	// AnyField says that the step is of a rule on an event that a user makes up,
+	// which may have fields of any name.
+	AnyField bool
 }
 
 // A Verb is the first word of a step.

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -98,22 +100,18 @@ func (a *execAction) explain(ctx context.Context, err error, output string) erro
 }
 
 // environment is all that a program gets to know; a variable without a value
-// is there and empty, so that a script may say set -u.
+// is there and empty, so that a script may say set -u. Where two fields would be
+// one variable, it is that of the field that netwatch knows.
 func environment(job netwatch.Job) []string {
-	ev := job.Event
-	env := []string{
-		cleanPath, cleanLang,
-		"NETWATCH_EVENT=" + ev.Name, "NETWATCH_ID=" + ev.ID, "NETWATCH_SOURCE=" + ev.Source,
-	}
-	for _, field := range []string{"old", "new", "interface", "family", "file"} {
-		env = append(env, "NETWATCH_"+strings.ToUpper(field)+"="+ev.Fields[field])
-	}
-	for _, family := range netwatch.Families {
-		address := ""
-		if known, ok := job.Known[family]; ok {
-			address = known.Address.String()
+	values, variables := told(job), map[string]string{}
+	for _, name := range append(slices.Sorted(maps.Keys(values)), netwatch.FieldNames()...) {
+		if variable := netwatch.Variable(name); variable != "" {
+			variables[variable] = values[name]
 		}
-		env = append(env, "NETWATCH_"+strings.ToUpper(string(family))+"="+address)
+	}
+	env := []string{cleanPath, cleanLang}
+	for _, name := range slices.Sorted(maps.Keys(variables)) {
+		env = append(env, name+"="+variables[name])
 	}
 	return env
 }

@@ -6,11 +6,14 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"netwatch"
 )
@@ -25,7 +28,15 @@ func sh(t *testing.T, script string, deadline, grace time.Duration, job netwatch
 
 func TestExecEnvironment(t *testing.T) {
 	t.Setenv("SECRET", "yes")
-	ev := netwatch.Event{Name: "ip-changed", ID: "abc", Source: "stun", Fields: map[string]string{"old": "192.0.2.1", "new": "192.0.2.2; $(id)", "family": "ipv4", "else": "x"}}
+	ev := netwatch.Event{Name: "ip-changed", ID: "abc", Source: "stun"}
+	ev.Fields = map[string]string{"old": "192.0.2.1", "new": "192.0.2.2; $(id)", "family": "ipv4"}
+	for name, value := range map[string]string{
+		"else-where": "x", "a b": "x", "x=y": "x", "x\n": "x", "ıd": "x", "": "x", // Of these the first can be a variable.
+		"config": "/tmp/x", "source": "x", "ID": "x", "ipv6": "x", "time": "x", // Of older versions, or forged.
+		"not_after": "x", "Old": "x", // Others' variables.
+	} {
+		ev.Fields[name] = value
+	}
 	known := netwatch.Known{netwatch.IPv4: {Address: netip.MustParseAddr("192.0.2.2")}}
 	file := filepath.Join(t.TempDir(), "env")
 	r := sh(t, "env | sort >"+file+"; pwd; cat", 5*time.Second, time.Second, netwatch.Job{Event: ev, Known: known})
@@ -36,13 +47,19 @@ func TestExecEnvironment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := strings.Join([]string{
-		"LANG=C.UTF-8", "NETWATCH_EVENT=ip-changed", "NETWATCH_FAMILY=ipv4", "NETWATCH_FILE=", "NETWATCH_ID=abc", "NETWATCH_INTERFACE=",
+	want := []string{
+		"LANG=C.UTF-8", "NETWATCH_ELSE_WHERE=x", "NETWATCH_EVENT=ip-changed", "NETWATCH_FAMILY=ipv4", "NETWATCH_ID=abc",
 		"NETWATCH_IPV4=192.0.2.2", "NETWATCH_IPV6=", "NETWATCH_NEW=192.0.2.2; $(id)", "NETWATCH_OLD=192.0.2.1", "NETWATCH_SOURCE=stun",
-		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "PWD=/", "",
-	}, "\n")
-	if string(got) != want {
-		t.Errorf("environment:\n%s\nwant:\n%s", got, want)
+		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "PWD=/",
+	}
+	for _, field := range netwatch.FieldNames() { // NETWATCH_FILE, NETWATCH_INTERFACE and so on
+		if !slices.Contains([]string{"family", "new", "old"}, field) {
+			want = append(want, netwatch.Variable(field)+"=")
+		}
+	}
+	slices.Sort(want)
+	if diff := cmp.Diff(want, strings.Split(strings.TrimSpace(string(got)), "\n")); diff != "" {
+		t.Errorf("environment: wanted (-) and found (+):\n%s", diff)
 	}
 }
 
@@ -151,6 +168,11 @@ func TestExecTrust(t *testing.T) {
 		os.Symlink("sub/program", link),
 		os.Symlink("sub/../sub/program", filepath.Join(dir, "odd")),
 		os.Symlink("loop", filepath.Join(dir, "loop")),
+		os.MkdirAll(filepath.Join(dir, "other", "deep"), 0o700),
+		os.Symlink(program, filepath.Join(dir, "other", "program")),
+		os.Symlink("other/deep", filepath.Join(dir, "away")),
+		os.Symlink("away/../program", filepath.Join(dir, "astray")), // over other/
+		os.Chmod(filepath.Join(dir, "other"), 0o707),
 	} {
 		if err != nil {
 			t.Fatal(err)
@@ -162,6 +184,7 @@ func TestExecTrust(t *testing.T) {
 	wantResult(t, run(program), netwatch.Changed, "ran")
 	wantResult(t, run(link), netwatch.Changed, "ran")
 	wantResult(t, run(filepath.Join(dir, "odd")), netwatch.Changed, "ran")
+	wantResult(t, run(filepath.Join(dir, "astray")), netwatch.Failed, "other is not safe to run: everyone may write")
 	if r := run(filepath.Join(dir, "loop")); r.Err == nil || !strings.Contains(r.Err.Error(), "too many symlinks") {
 		t.Errorf("a loop: %+v", r)
 	}
@@ -181,6 +204,7 @@ func TestExecTrust(t *testing.T) {
 		chmod(t, c.path, c.mode)
 		wantResult(t, run(program), netwatch.Failed, c.want, "chmod o-w "+c.path)
 		wantResult(t, run(link), netwatch.Failed, c.want)
+		wantResult(t, run(filepath.Join(dir, "odd")), netwatch.Failed, c.want)
 		chmod(t, c.path, was.Mode())
 	}
 	chmod(t, dir, 0o777|os.ModeSticky)

@@ -42,14 +42,16 @@ type httpAction struct {
 	url     part
 	headers []part
 	body    *part
-	client  *http.Client
-	pauses  []time.Duration
+	// anyField says that a placeholder may name a field that netwatch does not know.
+	anyField bool
+	client   *http.Client
+	pauses   []time.Duration
 }
 
 // newHTTP makes the step: a notice, which is sent when the run has ended, and
 // like the job of a unit only if something changed, unless `always`.
-func newHTTP(_ Env, verb string, words []string) (netwatch.Step, error) {
-	a := &httpAction{client: newHTTPClient(), pauses: httpPauses}
+func newHTTP(env Env, verb string, words []string) (netwatch.Step, error) {
+	a := &httpAction{anyField: env.AnyField, client: newHTTPClient(), pauses: httpPauses}
 	always, err := a.parse(words)
 	if err == nil {
 		_, err = a.draft().request(context.Background(), netwatch.Job{})
@@ -129,7 +131,7 @@ func (a *httpAction) draft() *httpAction {
 		}
 		return p
 	}
-	d := &httpAction{method: a.method, url: or(a.url, "http://localhost/")}
+	d := &httpAction{method: a.method, url: or(a.url, "http://localhost/"), anyField: a.anyField}
 	for _, p := range a.headers {
 		d.headers = append(d.headers, or(p, "Accept: */*"))
 	}
@@ -170,20 +172,10 @@ func readSecret(file string) (string, error) {
 // placeholders are what a {name} in a text stands for; what is not known is
 // empty.
 func placeholders(job netwatch.Job) map[string]string {
-	host, _ := os.Hostname()
-	values := map[string]string{
-		"event": job.Event.Name, "id": job.Event.ID, "source": job.Event.Source, "host": host,
-		"rule": job.Ended.Rule, "outcome": string(job.Ended.Outcome), "step": job.Ended.Step, "error": job.Ended.Error,
-	}
-	for _, field := range []string{"old", "new", "interface", "family", "file"} {
-		values[field] = job.Event.Fields[field]
-	}
-	for _, family := range netwatch.Families {
-		values[string(family)] = ""
-		if known, ok := job.Known[family]; ok {
-			values[string(family)] = known.Address.String()
-		}
-	}
+	values := told(job)
+	values["host"], _ = os.Hostname()
+	values["rule"], values["outcome"] = job.Ended.Rule, string(job.Ended.Outcome)
+	values["step"], values["error"] = job.Ended.Step, job.Ended.Error
 	return values
 }
 
@@ -192,11 +184,11 @@ func placeholders(job netwatch.Job) map[string]string {
 var placeholder = netwatch.Pattern(`\{[A-Za-z][A-Za-z0-9_-]*\}`)
 
 // fill puts the values, escaped, into a text.
-func fill(text string, values map[string]string, escape func(string) string) (string, error) {
+func (a *httpAction) fill(text string, values map[string]string, escape func(string) string) (string, error) {
 	var unknown error
 	filled := placeholder().ReplaceAllStringFunc(text, func(found string) string {
 		value, ok := values[found[1:len(found)-1]]
-		if !ok {
+		if !ok && !a.anyField {
 			unknown = fmt.Errorf("%s stands for nothing; there are %s", found, strings.Join(slices.Sorted(maps.Keys(values)), ", "))
 		}
 		return escape(value)
@@ -261,7 +253,7 @@ func (a *httpAction) address(values map[string]string) (string, error) {
 	if !server().MatchString(text) {
 		return "", errNoURL
 	}
-	return fill(text, values, inURL)
+	return a.fill(text, values, inURL)
 }
 
 func (a *httpAction) header(values map[string]string) (http.Header, error) {
@@ -275,7 +267,7 @@ func (a *httpAction) header(values map[string]string) (http.Header, error) {
 		if !ok || !headerName().MatchString(name) || strings.ContainsAny(value, "\r\n\x00") {
 			return nil, errNoHeader
 		}
-		if value, err = fill(strings.TrimSpace(value), values, inHeader); err != nil {
+		if value, err = a.fill(strings.TrimSpace(value), values, inHeader); err != nil {
 			return nil, err
 		}
 		header.Set(name, value)
@@ -293,7 +285,7 @@ func (a *httpAction) content(header http.Header, values map[string]string) (stri
 	if err != nil {
 		return "", err
 	}
-	empty, err := fill(text, values, func(string) string { return "" })
+	empty, err := a.fill(text, values, func(string) string { return "" })
 	if err != nil {
 		return "", err
 	}
@@ -307,11 +299,11 @@ func (a *httpAction) content(header http.Header, values map[string]string) (stri
 	case strings.Contains(kind, "json") && !json.Valid([]byte(empty)):
 		return "", errors.New("the body is no JSON; a placeholder stands inside of quotation marks there")
 	case strings.Contains(kind, "json"):
-		return fill(text, values, inJSON)
+		return a.fill(text, values, inJSON)
 	case strings.HasPrefix(kind, "application/x-www-form-urlencoded"):
-		return fill(text, values, inURL)
+		return a.fill(text, values, inURL)
 	}
-	return fill(text, values, inText)
+	return a.fill(text, values, inText)
 }
 
 // Do sends the notice, again after a pause where that may help. The result
@@ -366,4 +358,12 @@ func withoutURL(ctx context.Context, err error) error {
 		return fmt.Errorf("no answer within %s", httpTime)
 	}
 	return failed.Err
+}
+
+// pause waits, or less if ctx is done before.
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
 }

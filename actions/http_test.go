@@ -133,6 +133,29 @@ func TestHTTPSends(t *testing.T) {
 	}
 }
 
+// A notice may have every field of netwatch's events, known or not; and those of a
+// user's own event where the rule is for one.
+func TestHTTPFields(t *testing.T) {
+	f := startReceiver(t, 200)
+	words := []string{"POST", f.URL + "/", "body={old}|"}
+	for _, field := range netwatch.FieldNames() {
+		words[2] += "{" + field + "}"
+	}
+	words[2] += "|{colour}|{id}"
+	_, err := newHTTP(Env{}, "http", words)
+	if err == nil || !strings.Contains(err.Error(), "{colour} stands for nothing") {
+		t.Errorf("no event has a colour: %v", err)
+	}
+	s, err := newHTTP(Env{AnyField: true}, "http", words)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ev := netwatch.Event{Name: "x", ID: "abc", Fields: map[string]string{"old": "o", "colour": "red", "id": "forged"}}
+	if r := s.Do(t.Context(), netwatch.Job{Event: ev}); r.Outcome != netwatch.Changed || !strings.HasSuffix(f.got()[0], " | o|o|red|abc") {
+		t.Errorf("%+v: %q", r, f.got())
+	}
+}
+
 // What another try may help is tried again, and nothing else.
 func TestHTTPTries(t *testing.T) {
 	for _, c := range []struct {
@@ -220,7 +243,7 @@ func TestHTTPFiles(t *testing.T) {
 		"body=@/nonexistent":   "reading /nonexistent: no such file",
 		"body=@" + open:        "every user may read",
 		"body=@" + t.TempDir(): "not a regular file",
-		"body=@" + secretFile(t, httpToken+"{nonesuch}"):          "{nonesuch} stands for nothing; there are error, event,",
+		"body=@" + secretFile(t, httpToken+"{nonesuch}"):          "{nonesuch} stands for nothing; there are " + netwatch.FieldNames()[0] + ", ",
 		"header=@" + secretFile(t, httpToken):                     "a header is none",
 		"header=@" + secretFile(t, "X: "+httpToken+"\nY: z"):      "a header is none",
 		"body=@" + secretFile(t, strings.Repeat("x", httpFile+1)): "larger than 64 KiB",

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"netwatch"
+	"netwatch/systemd"
 )
 
 // UnitNeed is the unit that an action works on and what polkit calls the work;
@@ -12,9 +13,9 @@ import (
 func UnitNeed(a netwatch.Action) (unit, verb string, ok bool) {
 	switch a := a.(type) {
 	case *unitAction:
-		return a.unit, a.verb.name, true
+		return a.unit, string(a.verb), true
 	case *signalAction:
-		return a.unit, "kill", true
+		return a.unit, systemd.Kill, true
 	}
 	return "", "", false
 }

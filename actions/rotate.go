@@ -10,7 +10,7 @@ import (
 	"netwatch"
 	"netwatch/access"
 	"netwatch/servers"
-	sysd "netwatch/systemd"
+	"netwatch/systemd"
 )
 
 // rotateUsage is what follows the verb.
@@ -22,7 +22,7 @@ type Rotation struct {
 	servers.Target
 	// Local is this machine's own address that the server relays from if the file
 	// does not say it, given the public address of that family; both may be
-	// invalid. LocalAddress finds it out.
+	// invalid. netwatch.OwnAddress finds it out.
 	Local func(family netwatch.Family, public netip.Addr) netip.Addr
 	// Units are those that the other steps of its rule work on.
 	Units []string
@@ -45,7 +45,7 @@ func newRotate(env Env, verb string, words []string) (netwatch.Step, error) {
 	if err != nil {
 		return netwatch.Step{}, fmt.Errorf("%w: %s %s", err, verb, rotateUsage)
 	}
-	r := &Rotation{Target: target, Local: LocalAddress, files: env.Files}
+	r := &Rotation{Target: target, Local: netwatch.OwnAddress, files: env.Files}
 	return netwatch.Step{Action: r, Gate: true}, nil
 }
 
@@ -88,7 +88,7 @@ func (r *Rotation) To(public map[netwatch.Family]netip.Addr) servers.Rotation {
 // readers are users who have to be able to read the file. That they cannot be
 // found out is no reason to leave the address wrong: owner, mode and ACL stay.
 func (r *Rotation) readers(ctx context.Context) []access.Reader {
-	all, err := sysd.Readers(ctx, r.File, r.Units)
+	all, err := systemd.Readers(ctx, r.File, r.Units)
 	if err != nil {
 		return nil
 	}

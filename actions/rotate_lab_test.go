@@ -5,12 +5,10 @@ package actions
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -307,22 +305,6 @@ func TestLabRotateMountedOver(t *testing.T) {
 	wantResult(t, got, netwatch.Failed, "renaming the new file over it: device or resource busy", "bind mount")
 	wantFile(t, file, confText)
 	wantAlone(t, file)
-}
-
-// The own address comes from the routes, a namespace of our own has none.
-func TestLabLocalAddressWithoutRoute(t *testing.T) {
-	done := make(chan [2]string)
-	go func() {
-		// Never unlocked: the thread ends with the namespace.
-		runtime.LockOSThread()
-		err := unix.Unshare(unix.CLONE_NEWNET)
-		a4, a6 := LocalAddress(netwatch.IPv4, netip.MustParseAddr("198.51.100.7")), LocalAddress(netwatch.IPv6, netip.MustParseAddr("2001:db8::7"))
-		interfaces, _ := net.Interfaces()
-		done <- [2]string{fmt.Sprint(err, len(interfaces)), fmt.Sprint(a4.IsValid(), a6.IsValid())}
-	}()
-	if got := <-done; got != [2]string{"<nil> 1", "false false"} {
-		t.Error(got)
-	}
 }
 
 // Where the file system makes no file without a name, one with a name does, but not

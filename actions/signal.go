@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"netwatch"
+	"netwatch/systemd"
 )
 
 // signalUsage is what follows the verb.
@@ -54,7 +55,8 @@ func parseSignal(name string) (syscall.Signal, error) {
 		return 0, fmt.Errorf("%q is not a signal: write it as HUP, USR2 or TERM", name)
 	case unix.SIGSTOP, unix.SIGTSTP:
 		return 0, fmt.Errorf("signal %s would leave the program standing still", name)
-	case unix.SIGILL, unix.SIGTRAP, unix.SIGBUS, unix.SIGFPE, unix.SIGSEGV, unix.SIGSYS, unix.SIGPIPE, unix.SIGCHLD, unix.SIGXCPU, unix.SIGXFSZ:
+	case unix.SIGILL, unix.SIGTRAP, unix.SIGBUS, unix.SIGFPE, unix.SIGSEGV, unix.SIGSYS, unix.SIGPIPE, unix.SIGCHLD,
+		unix.SIGXCPU, unix.SIGXFSZ:
 		return 0, fmt.Errorf("signal %s is for the kernel to send", name)
 	}
 	return sig, nil
@@ -80,27 +82,26 @@ func (a *signalAction) Do(ctx context.Context, job netwatch.Job) netwatch.Result
 }
 
 func (a *signalAction) do(ctx context.Context, job netwatch.Job) (netwatch.Result, error) {
-	b, err := openUnit(ctx, a.unit, job)
+	u, err := systemd.Open(ctx, a.unit, job)
 	if err != nil {
 		return netwatch.Result{}, err
 	}
-	defer b.close()
-	before, err := a.ready(ctx, b)
+	defer u.Close()
+	before, err := a.ready(ctx, u)
 	if err != nil {
 		return netwatch.Result{}, err
 	}
-	if a.signal == unix.SIGUSR1 && path.Base(before.program) == "turnserver" {
-		if err := drains(ctx, before.program); err != nil {
+	if a.signal == unix.SIGUSR1 && path.Base(before.Program) == "turnserver" {
+		if err := drains(ctx, before.Program); err != nil {
 			return netwatch.Result{}, err
 		}
 	}
-	b.waitsFor(thePolkit)
-	if err := b.call(ctx, "KillUnit", a.unit, "main", int32(a.signal)).Err; err != nil { //nolint:gosec // A signal number.
-		return netwatch.Result{}, b.explain(ctx, "kill", orCause(ctx, err))
+	if err := u.Signal(ctx, a.signal); err != nil {
+		return netwatch.Result{}, err
 	}
-	after, err := a.watch(ctx, b, before)
+	after, err := a.watch(ctx, u, before)
 	if err != nil {
-		return netwatch.Result{}, b.overdue(ctx, err)
+		return netwatch.Result{}, err
 	}
 	return a.judge(before, after)
 }
@@ -110,46 +111,47 @@ const forever = 24 * 365 * time.Hour
 
 // ready is the state of the unit once it has started: a program that has not
 // yet set up its handlers dies of the signal, as Synapse does of SIGHUP.
-func (a *signalAction) ready(ctx context.Context, b *unitBus) (unitState, error) {
-	st, err := b.look(ctx, forever, func(st unitState) bool { return st.active != "activating" })
-	if err != nil {
-		return st, b.overdue(ctx, err)
-	}
-	if st.load == "not-found" && st.down() {
-		return st, b.noSuchUnit(ctx)
-	}
-	if !st.running() || st.mainPID == 0 {
-		return st, netwatch.WithHint(fmt.Errorf("it has no main process: the unit is %s", st), "see systemctl status "+a.unit+" for why it does not run")
+func (a *signalAction) ready(ctx context.Context, u *systemd.Unit) (systemd.State, error) {
+	st, err := u.Watch(ctx, forever, func(st systemd.State) bool { return st.Active != "activating" })
+	switch {
+	case err != nil:
+		return st, err
+	case st.Load == "not-found" && st.Down():
+		return st, u.NoSuchUnit(ctx)
+	case !st.Running() || st.MainPID == 0:
+		return st, netwatch.WithHint(fmt.Errorf("it has no main process: the unit is %s", st),
+			"see systemctl status "+a.unit+" for why it does not run")
 	}
 	return st, nil
 }
 
 // watch looks at the unit for a while, and for as long as it says that it is
 // reloading.
-func (a *signalAction) watch(ctx context.Context, b *unitBus, before unitState) (unitState, error) {
-	st, err := b.look(ctx, watchSpan, func(st unitState) bool { return !same(before, st) })
+func (a *signalAction) watch(ctx context.Context, u *systemd.Unit, before systemd.State) (systemd.State, error) {
+	st, err := u.Watch(ctx, watchSpan, func(st systemd.State) bool { return !same(before, st) })
 	if err == nil && (ends(a.signal) || !same(before, st)) {
-		return b.look(ctx, watchSpan, func(st unitState) bool { return !st.running() })
+		return u.Watch(ctx, watchSpan, func(st systemd.State) bool { return !st.Running() })
 	}
 	if err != nil {
 		return st, err
 	}
-	return b.look(ctx, forever, func(st unitState) bool { return st.active != "reloading" })
+	return u.Watch(ctx, forever, func(st systemd.State) bool { return st.Active != "reloading" })
 }
 
 // same says that the unit runs on with the process it had. A program may hand
 // over to another process of its own, which systemd does not call a new
 // invocation.
-func same(before, st unitState) bool {
-	return st.running() && st.mainPID != 0 && st.invocation == before.invocation
+func same(before, st systemd.State) bool {
+	return st.Running() && st.MainPID != 0 && st.Invocation == before.Invocation
 }
 
-func (a *signalAction) judge(before, after unitState) (netwatch.Result, error) {
+func (a *signalAction) judge(before, after systemd.State) (netwatch.Result, error) {
 	if ends(a.signal) || same(before, after) {
 		return netwatch.Result{Outcome: netwatch.Changed, Detail: after.String()}, nil
 	}
 	err := fmt.Errorf("the program ended of it: the unit is %s", after)
-	return netwatch.Result{}, netwatch.WithHint(err, fmt.Sprintf("it does not handle that signal: use \"restart %s\"", a.unit))
+	hint := fmt.Sprintf("it does not handle that signal: use \"restart %s\"", a.unit)
+	return netwatch.Result{}, netwatch.WithHint(err, hint)
 }
 
 // versionTime is what a program may take to print its version.
@@ -170,12 +172,14 @@ func drains(ctx context.Context, program string) error {
 	number := versionNumber().FindStringSubmatch(first)
 	if number == nil {
 		err = cmp.Or(err, errors.New("no number in its answer"))
-		return netwatch.WithHint(fmt.Errorf("the version of %s cannot be found out (%w), and SIGUSR1 kills a coturn older than 4.7", program, err), instead)
+		return netwatch.WithHint(fmt.Errorf("the version of %s cannot be found out (%w), "+
+			"and SIGUSR1 kills a coturn older than 4.7", program, err), instead)
 	}
 	major, _ := strconv.Atoi(number[1])
 	minor, _ := strconv.Atoi(number[2])
 	if major < 4 || major == 4 && minor < 7 {
-		return netwatch.WithHint(fmt.Errorf("SIGUSR1 kills coturn %s, only 4.7 and later drain", strings.TrimSpace(first)), instead)
+		err := fmt.Errorf("SIGUSR1 kills coturn %s, only 4.7 and later drain", strings.TrimSpace(first))
+		return netwatch.WithHint(err, instead)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"netwatch"
+	"netwatch/systemd/systemdtest"
 )
 
 func TestSignal(t *testing.T) {
@@ -26,9 +27,9 @@ func TestSignal(t *testing.T) {
 		"never READY=1": {"signal HUP t.service", []any{"ActiveState", "reloading"}, netwatch.Failed, "never READY=1"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := startFake(t)
-			f.does(func(f *fakeSystemd, _ string) string {
-				time.AfterFunc(watchSpan/4, func() { f.set(c.effect...) })
+			f := systemdtest.New(t)
+			f.Does(func(f *systemdtest.Fake, _ string) string {
+				time.AfterFunc(watchSpan/4, func() { f.Set(c.effect...) })
 				return ""
 			})
 			begun := time.Now()
@@ -41,30 +42,28 @@ func TestSignal(t *testing.T) {
 }
 
 func TestSignalStopped(t *testing.T) {
-	f := startFake(t)
-	f.set("ActiveState", "inactive", "SubState", "dead", "MainPID", uint32(0))
-	f.does(func(*fakeSystemd, string) string { return "" })
+	f := systemdtest.New(t)
+	f.Set("ActiveState", "inactive", "SubState", "dead", "MainPID", uint32(0))
+	f.Does(func(*systemdtest.Fake, string) string { return "" })
 	wantResult(t, do(t, Env{}, "signal HUP t.service", time.Second), netwatch.Failed, "no main process", "inactive (dead)")
-	if len(f.asked()) != 0 {
-		t.Errorf("systemd was called with %q", f.asked())
+	if len(f.Asked()) != 0 {
+		t.Errorf("systemd was called with %q", f.Asked())
 	}
 }
 
 // A signal waits until the program has started.
 func TestSignalWaitsForStart(t *testing.T) {
-	f := startFake(t)
-	f.set("ActiveState", "activating")
+	f := systemdtest.New(t)
+	f.Set("ActiveState", "activating")
 	early := make(chan bool, 1)
-	f.does(func(f *fakeSystemd, _ string) string {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		early <- f.unit["ActiveState"] == "activating"
+	f.Does(func(f *systemdtest.Fake, _ string) string {
+		early <- f.Get("ActiveState") == "activating"
 		return ""
 	})
-	time.AfterFunc(100*time.Millisecond, func() { f.set("ActiveState", "active") })
+	time.AfterFunc(100*time.Millisecond, func() { f.Set("ActiveState", "active") })
 	begun := time.Now()
 	wantResult(t, do(t, Env{}, "signal HUP t.service", 5*time.Second), netwatch.Changed)
-	if took := time.Since(begun); took > slowLook {
+	if took := time.Since(begun); took > time.Second {
 		t.Errorf("it took %s, so nothing but the slow look woke it", took)
 	}
 	if len(early) != 1 || <-early {
@@ -84,22 +83,22 @@ func TestSignalDrain(t *testing.T) {
 		"no idea":                 "cannot be found out",
 	} {
 		t.Run(answer, func(t *testing.T) {
-			f := startFake(t)
+			f := systemdtest.New(t)
 			program := filepath.Join(t.TempDir(), "turnserver")
 			script := "#!/bin/sh\n[ \"$1\" = --version ] && cat <<'END'\n" + answer + "\nEND\n"
 			if err := os.WriteFile(program, []byte(script), 0o700); err != nil {
 				t.Fatal(err)
 			}
-			f.set("ExecStart", []execStart{{Path: program}})
-			f.does(func(*fakeSystemd, string) string { return "" })
+			f.Set("ExecStart", []execStart{{Path: program}})
+			f.Does(func(*systemdtest.Fake, string) string { return "" })
 			r := do(t, Env{}, "signal USR1 t.service", 5*time.Second)
 			if want == "" {
 				wantResult(t, r, netwatch.Changed)
 				return
 			}
 			wantResult(t, r, netwatch.Failed, want, `use "signal USR2"`)
-			if len(f.asked()) != 0 {
-				t.Errorf("systemd was called with %q", strings.Join(f.asked(), ", "))
+			if len(f.Asked()) != 0 {
+				t.Errorf("systemd was called with %q", strings.Join(f.Asked(), ", "))
 			}
 		})
 	}

@@ -2,16 +2,15 @@ package actions
 
 import (
 	"context"
-	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/godbus/dbus/v5"
 	"go.uber.org/goleak"
 
 	"netwatch"
+	"netwatch/systemd/systemdtest"
 )
 
 func TestUnitWords(t *testing.T) {
@@ -70,47 +69,20 @@ func verb(t *testing.T, name string) Verb {
 	return Verb{}
 }
 
-// Each refusal is told with what is to be done about it.
-func TestUnitRefused(t *testing.T) {
-	f := startFake(t)
-	for _, c := range []struct{ name, text, line, want string }{
-		{busError + "InteractiveAuthorizationRequired", "Interactive authentication required.", "try-restart t.service", "org.freedesktop.systemd1.manage-units with unit t.service and verb try-restart"},
-		{busError + "InteractiveAuthorizationRequired", "Interactive authentication required.", "signal HUP t.service", "unit t.service and verb kill"},
-		{busError + "NoReply", "Method call timed out", "restart t.service", "systemctl restart polkit.service"},
-		{busError + "NoReply", "Method call timed out", "signal HUP t.service", "polkit does not answer systemd"},
-		{
-			busError + "NoReply", "Message recipient disconnected from message bus without replying",
-			"restart t.service", "systemctl status dbus polkit",
-		},
-		{busError + "AccessDenied", "Permission denied", "restart t.service", "install polkitd"},
-		{systemd + ".UnitMasked", "Unit polkit.service is masked.", "restart t.service", "systemctl unmask polkit.service"},
-		{systemd + ".UnitMasked", "Unit t.service is masked.", "restart t.service", "systemctl unmask t.service"},
-		{systemd + ".NoSuchUnit", "Unit t.service not found.", "restart t.service", "no such unit"},
-		{systemd + ".JobTypeNotApplicable", "Job type reload is not applicable for unit t.service.", "reload t.service", `use "reload-or-restart t.service" or "signal HUP t.service"`},
-		{systemd + ".NoSuchProcess", "No main process to kill", "signal HUP t.service", "systemctl status t.service"},
-		{systemd + ".BadUnitSetting", "Unit t.service has a bad unit file setting.", "start t.service", "systemd-analyze verify"},
-		{busError + "InvalidArgs", "Unit name is not valid.", "start t.service", "the name that systemctl shows"},
-		{busError + "Spawn.ChildExited", "Process exited.", "start t.service", "did not answer"},
-	} {
-		f.refuses(dbus.NewError(c.name, []any{c.text}))
-		wantResult(t, do(t, Env{}, c.line, 5*time.Second), netwatch.Failed, c.want)
-	}
-}
-
 // Without a polkit rule systemd does not tell that there is no such unit, so it
 // must be found out before.
 func TestUnitMissing(t *testing.T) {
-	f := startFake(t)
-	f.refuses(dbus.NewError(busError+"InteractiveAuthorizationRequired", nil))
-	f.set("LoadState", "not-found", "ActiveState", "inactive")
+	f := systemdtest.New(t)
+	f.Refuses("org.freedesktop.DBus.Error.InteractiveAuthorizationRequired", "")
+	f.Set("LoadState", "not-found", "ActiveState", "inactive")
 	r := do(t, Env{}, "restart coturnn.service", 5*time.Second)
 	wantResult(t, r, netwatch.Failed, "no such unit", "there is coturn.service, coturn2.service")
 	if strings.Contains(netwatch.Hint(r.Err), "coturm") {
 		t.Errorf("%q names a unit that is not there", netwatch.Hint(r.Err))
 	}
-	f.set("LoadState", "masked")
+	f.Set("LoadState", "masked")
 	wantResult(t, do(t, Env{}, "restart t.service", 5*time.Second), netwatch.Failed, "masked", "systemctl unmask t.service")
-	f.set("LoadState", "bad-setting")
+	f.Set("LoadState", "bad-setting")
 	wantResult(t, do(t, Env{}, "restart t.service", 5*time.Second), netwatch.Failed, "unit file", "systemd-analyze verify t.service")
 }
 
@@ -120,17 +92,17 @@ func TestUnitJobResults(t *testing.T) {
 		"assert": "Assert", "invalid": "reload-or-restart", "skipped": "does not apply", "collected": "systemctl status",
 	} {
 		t.Run(result, func(t *testing.T) {
-			f := startFake(t)
-			f.does(func(*fakeSystemd, string) string { return result })
+			f := systemdtest.New(t)
+			f.Does(func(*systemdtest.Fake, string) string { return result })
 			wantResult(t, do(t, Env{}, "restart t.service", 5*time.Second), netwatch.Failed, `ended in "`+result+`"`, want)
 		})
 	}
 }
 
 func TestUnitStartLimitHit(t *testing.T) {
-	f := startFake(t)
-	f.does(func(f *fakeSystemd, _ string) string {
-		f.set("ActiveState", "failed", "SubState", "failed", "Result", "start-limit-hit")
+	f := systemdtest.New(t)
+	f.Does(func(f *systemdtest.Fake, _ string) string {
+		f.Set("ActiveState", "failed", "SubState", "failed", "Result", "start-limit-hit")
 		return "failed"
 	})
 	wantResult(t, do(t, Env{}, "restart t.service", 5*time.Second), netwatch.Failed, "start-limit-hit", "started too often (systemd allows 5 starts in 10s)")
@@ -165,12 +137,12 @@ func TestUnitDone(t *testing.T) {
 		"stop in vain":         {"stop t.service", nil, nil, netwatch.Failed, "starts it again"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := startFake(t)
-			f.set(c.before...)
-			f.does(func(f *fakeSystemd, _ string) string { f.set(c.after...); return "done" })
+			f := systemdtest.New(t)
+			f.Set(c.before...)
+			f.Does(func(f *systemdtest.Fake, _ string) string { f.Set(c.after...); return "done" })
 			wantResult(t, do(t, Env{}, c.line, 5*time.Second), c.outcome, c.want)
-			if len(f.asked()) != 1 || !strings.HasSuffix(f.asked()[0], "Unit replace") {
-				t.Errorf("systemd was called with %q", f.asked())
+			if len(f.Asked()) != 1 || !strings.HasSuffix(f.Asked()[0], "Unit replace") {
+				t.Errorf("systemd was called with %q", f.Asked())
 			}
 		})
 	}
@@ -179,13 +151,11 @@ func TestUnitDone(t *testing.T) {
 // systemd forgets a unit that does not run as soon as its job is done, and then
 // says what a unit never started says: only the signal told.
 func TestUnitConditionForgotten(t *testing.T) {
-	f := startFake(t)
-	f.set("ActiveState", "inactive", "SubState", "dead", "Type", "oneshot")
-	f.does(func(f *fakeSystemd, _ string) string {
-		f.set("ConditionResult", false, "ConditionTimestamp", uint64(8))
-		f.mu.Lock()
-		f.unit["ConditionTimestamp"] = uint64(0)
-		f.mu.Unlock()
+	f := systemdtest.New(t)
+	f.Set("ActiveState", "inactive", "SubState", "dead", "Type", "oneshot")
+	f.Does(func(f *systemdtest.Fake, _ string) string {
+		f.Set("ConditionResult", false, "ConditionTimestamp", uint64(8))
+		f.SetUntold("ConditionTimestamp", uint64(0))
 		return "done"
 	})
 	wantResult(t, do(t, Env{}, "start t.service", 5*time.Second), netwatch.Failed, "condition of the unit is not met")
@@ -200,10 +170,10 @@ func TestUnitDiesAfterDone(t *testing.T) {
 		"and is taken down": {"ActiveState", "deactivating", "SubState", "stop-sigterm"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := startFake(t)
-			f.does(func(f *fakeSystemd, call string) string {
-				time.AfterFunc(watchSpan/2, func() { f.set(after...) })
-				return restarted(f, call)
+			f := systemdtest.New(t)
+			f.Does(func(f *systemdtest.Fake, call string) string {
+				time.AfterFunc(watchSpan/2, func() { f.Set(after...) })
+				return systemdtest.Restarted(f, call)
 			})
 			wantResult(t, do(t, Env{}, "restart t.service", 5*time.Second), netwatch.Failed, "journalctl -u t.service")
 		})
@@ -216,9 +186,9 @@ func TestUnitDeadline(t *testing.T) {
 		"deactivating": "TimeoutStopSec", "active": "systemctl list-jobs",
 	} {
 		t.Run(state, func(t *testing.T) {
-			f := startFake(t)
-			f.does(func(f *fakeSystemd, _ string) string {
-				f.set("ActiveState", state)
+			f := systemdtest.New(t)
+			f.Does(func(f *systemdtest.Fake, _ string) string {
+				f.Set("ActiveState", state)
 				<-t.Context().Done()
 				return "done"
 			})
@@ -234,94 +204,47 @@ func TestUnitDeadline(t *testing.T) {
 // With ExecReload=/bin/kill -HUP $MAINPID systemd's job is done before the
 // program says RELOADING=1: the reload ends when the program says READY=1.
 func TestUnitReloadsAfterItsJob(t *testing.T) {
-	f := startFake(t)
-	f.does(func(f *fakeSystemd, _ string) string {
-		time.AfterFunc(watchSpan/2, func() { f.set("ActiveState", "reloading") })
+	f := systemdtest.New(t)
+	f.Does(func(f *systemdtest.Fake, _ string) string {
+		time.AfterFunc(watchSpan/2, func() { f.Set("ActiveState", "reloading") })
 		return "done"
 	})
 	wantResult(t, do(t, Env{}, "reload t.service", time.Second), netwatch.Failed, "no end in time", "RELOADING=1 and never READY=1")
-	time.AfterFunc(2*watchSpan, func() { f.set("ActiveState", "active") })
+	time.AfterFunc(2*watchSpan, func() { f.Set("ActiveState", "active") })
 	wantResult(t, do(t, Env{}, "reload t.service", 5*time.Second), netwatch.Changed, "active")
 }
 
 // The signal is lost, and the job is gone: the unit tells how it went.
 func TestUnitSignalLost(t *testing.T) {
-	f := startFake(t)
-	f.does(restarted)
-	f.be(func() { f.silent = true })
+	f := systemdtest.New(t)
+	f.Does(systemdtest.Restarted)
+	f.Silences()
 	wantResult(t, do(t, Env{}, "restart t.service", 10*time.Second), netwatch.Changed, "main process 200")
-	f.does(func(*fakeSystemd, string) string { return "canceled" })
+	f.Does(func(*systemdtest.Fake, string) string { return "canceled" })
 	wantResult(t, do(t, Env{}, "restart t.service", 10*time.Second), netwatch.Failed, "was not started")
 }
 
 // The bus goes away in the middle of the job and another one comes in its
 // place; systemd still has the job.
 func TestUnitBusRestarted(t *testing.T) {
-	f := startFake(t)
-	socket := strings.TrimPrefix(os.Getenv("DBUS_SYSTEM_BUS_ADDRESS"), "unix:path=")
+	f := systemdtest.New(t)
 	ended := make(chan struct{})
-	f.does(func(f *fakeSystemd, call string) string {
+	f.Does(func(f *systemdtest.Fake, call string) string {
 		defer close(ended)
-		job := <-f.awaited
-		f.stop()
-		startBus(t, socket)
-		f.appear(t)
-		f.setJob(job, true)
-		return restarted(f, call)
+		job := <-f.Awaited
+		f.NewBus(t, job)
+		return systemdtest.Restarted(f, call)
 	})
 	wantResult(t, do(t, Env{}, "restart t.service", 20*time.Second), netwatch.Changed, "main process 200")
 	<-ended
 }
 
-// Somebody else on the bus says that the job is done. Only systemd is believed.
-func TestUnitForgedSignal(t *testing.T) {
-	f := startFake(t)
-	f.does(func(f *fakeSystemd, _ string) string {
-		job := <-f.awaited
-		forge(t, job)
-		select {
-		case <-f.awaited: // the step still waits for its job
-		case <-time.After(3 * slowLook):
-			t.Error("nobody waits for the job any more")
-		}
-		return "failed"
-	})
-	wantResult(t, do(t, Env{}, "restart t.service", 20*time.Second), netwatch.Failed, `job ended in "failed"`)
-}
-
-// forge sends everyone on the bus a signal that a job is done.
-func forge(t *testing.T, job dbus.ObjectPath) {
-	t.Helper()
-	conn, err := dbus.ConnectSystemBus()
-	if err != nil {
-		t.Error(err)
-		return
-	}
-	defer conn.Close()
-	var names []string
-	if err := conn.BusObject().Call("org.freedesktop.DBus.ListNames", 0).Store(&names); err != nil {
-		t.Error(err)
-	}
-	for _, name := range names {
-		body := []any{uint32(1), job, "t.service", "done"}
-		conn.Send(&dbus.Message{Type: dbus.TypeSignal, Body: body, Headers: map[dbus.HeaderField]dbus.Variant{
-			dbus.FieldDestination: dbus.MakeVariant(name), dbus.FieldPath: dbus.MakeVariant(managerPath),
-			dbus.FieldInterface: dbus.MakeVariant(manager), dbus.FieldMember: dbus.MakeVariant("JobRemoved"),
-			dbus.FieldSignature: dbus.MakeVariant(dbus.SignatureOf(body...)),
-		}}, nil)
-	}
-	// It answers after it has passed on what was sent before.
-	if err := conn.BusObject().Call("org.freedesktop.DBus.GetId", 0).Err; err != nil {
-		t.Error(err)
-	}
-}
-
 // The bus goes away and stays away.
 func TestUnitBusGone(t *testing.T) {
-	f := startFake(t)
-	f.does(func(f *fakeSystemd, _ string) string {
-		<-f.awaited
-		f.stop()
+	f := systemdtest.New(t)
+	f.Does(func(f *systemdtest.Fake, _ string) string {
+		<-f.Awaited
+		f.EndBus()
 		return "done"
 	})
 	begun := time.Now()
@@ -336,10 +259,11 @@ func TestUnitBusGone(t *testing.T) {
 // A step whose time is over while systemd waits for polkit names polkit, and has told
 // what it waits for.
 func TestUnitPolkitHangs(t *testing.T) {
-	f := startFake(t)
+	f := systemdtest.New(t)
 	holds := make(chan struct{})
 	defer close(holds)
-	f.be(func() { f.holds, f.work = holds, func(*fakeSystemd, string) string { return "done" } })
+	f.Holds(holds)
+	f.Does(func(*systemdtest.Fake, string) string { return "done" })
 	for _, line := range []string{"restart t.service", "signal HUP t.service"} {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		var waits []string
@@ -347,7 +271,7 @@ func TestUnitPolkitHangs(t *testing.T) {
 		cancel()
 		wantResult(t, got, netwatch.Failed,
 			"polkit does not answer systemd", "deadline exceeded", "systemctl restart polkit.service")
-		if !slices.Contains(waits, theSystemd) || waits[len(waits)-1] != thePolkit {
+		if !slices.Contains(waits, "systemd, process 1") || waits[len(waits)-1] != "systemd, which asks polkit whether it may" {
 			t.Errorf("%s waits for %q", line, waits)
 		}
 	}
@@ -355,15 +279,15 @@ func TestUnitPolkitHangs(t *testing.T) {
 
 // The bus goes away before the answer: whether there is a job is unknown.
 func TestUnitAnswerLost(t *testing.T) {
-	f := startFake(t)
-	f.be(func() { f.loses = true })
+	f := systemdtest.New(t)
+	f.LosesBus()
 	wantResult(t, do(t, Env{}, "restart t.service", 10*time.Second), netwatch.Failed, "the system bus went away")
 }
 
 // A start is recorded before the job, and those that are too many are held.
 func TestUnitHeld(t *testing.T) {
-	f := startFake(t)
-	f.does(restarted)
+	f := systemdtest.New(t)
+	f.Does(systemdtest.Restarted)
 	starts := &fakeStarts{}
 	env := Env{Starts: starts}
 	for range 4 {
@@ -371,33 +295,24 @@ func TestUnitHeld(t *testing.T) {
 	}
 	r := do(t, env, "restart t.service", 5*time.Second)
 	wantResult(t, r, netwatch.Held, "systemd allows t.service 5 starts in 10s")
-	if want := starts.times[0].Add(10*time.Second + sameStart); !r.Until.Equal(want) {
+	if want := starts.times[0].Add(10*time.Second + time.Second); !r.Until.Equal(want) {
 		t.Errorf("held until %s, want %s", r.Until, want)
 	}
-	if len(f.asked()) != 4 || len(starts.times) != 4 {
-		t.Errorf("%d jobs and %d starts recorded, want 4", len(f.asked()), len(starts.times))
+	if len(f.Asked()) != 4 || len(starts.times) != 4 {
+		t.Errorf("%d jobs and %d starts recorded, want 4", len(f.Asked()), len(starts.times))
 	}
-	f.does(func(*fakeSystemd, string) string { return "done" })
+	f.Does(func(*systemdtest.Fake, string) string { return "done" })
 	wantResult(t, do(t, env, "reload t.service", 5*time.Second), netwatch.Changed)
 	wantResult(t, do(t, env, "reload-or-restart t.service", 5*time.Second), netwatch.Changed)
-	f.set("CanReload", false)
+	f.Set("CanReload", false)
 	wantResult(t, do(t, env, "reload-or-restart t.service", 5*time.Second), netwatch.Held)
 }
 
 // A connection lives as long as its step.
 func TestUnitLeavesNothing(t *testing.T) {
-	f := startFake(t)
-	f.does(restarted)
+	f := systemdtest.New(t)
+	f.Does(systemdtest.Restarted)
 	before := goleak.IgnoreCurrent()
 	wantResult(t, step(t, Env{}, "restart t.service").Do(t.Context(), netwatch.Job{}), netwatch.Changed)
 	goleak.VerifyNone(t, before)
-}
-
-// The unit that was meant may have the same words in another order, as YunoHost
-// has renamed its.
-func TestNearestUnit(t *testing.T) {
-	got := nearest("synapse-coturn.service", []string{"cron.service", "coturn-synapse.service", "synapse.service"})
-	if len(got) == 0 || got[0] != "coturn-synapse.service" {
-		t.Errorf("nearest is %q", got)
-	}
 }

@@ -15,6 +15,7 @@ import (
 	"netwatch"
 	"netwatch/rewrite"
 	"netwatch/servers"
+	"netwatch/turn"
 )
 
 // verifyUsage is what follows the verb.
@@ -28,7 +29,7 @@ const verifyTime = 3 * time.Second
 // and compares them with the public addresses. It is the step `verify turn FILE`.
 type verification struct {
 	file netwatch.Path
-	// local is LocalAddress, or what stands for it in a test.
+	// local is netwatch.OwnAddress, or what stands for it in a test.
 	local func(family netwatch.Family, public netip.Addr) netip.Addr
 	// time is verifyTime, or less in a test.
 	time time.Duration
@@ -52,7 +53,7 @@ func newVerify(_ Env, verb string, words []string) (netwatch.Step, error) {
 		return netwatch.Step{}, fmt.Errorf("%w: %s %s", err, verb, verifyUsage)
 	}
 	file, err := netwatch.ParsePath(words[1])
-	return netwatch.Step{Action: &verification{file, LocalAddress, verifyTime}}, err
+	return netwatch.Step{Action: &verification{file, netwatch.OwnAddress, verifyTime}}, err
 }
 
 // Do is unchanged when every caller gets the public address, whatever family he
@@ -62,7 +63,7 @@ func (v *verification) Do(ctx context.Context, job netwatch.Job) netwatch.Result
 		err := errors.New("the public address is not known yet: no server has told it since netwatch started")
 		return netwatch.Failure(netwatch.WithHint(err, "run `netwatch probe` to see what each STUN server says"))
 	}
-	turn, err := readTurn(v.file)
+	offer, err := readTurn(v.file)
 	if err != nil {
 		return netwatch.Failure(err)
 	}
@@ -72,8 +73,8 @@ func (v *verification) Do(ctx context.Context, job netwatch.Job) netwatch.Result
 		if !ok {
 			continue
 		}
-		switch err := v.family(ctx, turn, family, known.Address); {
-		case refusedWith(err, stun.CodeAddrFamilyNotSupported):
+		switch err := v.family(ctx, offer, family, known.Address); {
+		case turn.Refused(err, stun.CodeAddrFamilyNotSupported):
 			without = append(without, fmt.Sprintf("no %s relay", family))
 		case err != nil:
 			return netwatch.Failure(fmt.Errorf("verifying %s of coturn: %w", family, err))
@@ -88,25 +89,31 @@ func (v *verification) Do(ctx context.Context, job netwatch.Job) netwatch.Result
 	return netwatch.Result{Outcome: netwatch.Unchanged, Detail: strings.Join(append(right, without...), ", ")}
 }
 
+// VerifyTurn asks coturn for relayed addresses, as the step `verify turn FILE` does.
+func VerifyTurn(ctx context.Context, file netwatch.Path, known netwatch.Known) netwatch.Result {
+	v := verification{file, netwatch.OwnAddress, verifyTime}
+	return v.Do(ctx, netwatch.Job{Known: known})
+}
+
 // family verifies that nobody gets a relayed address without credentials, and
 // that each of the file's credentials gets the public one.
-func (v *verification) family(ctx context.Context, turn *servers.Offer, family netwatch.Family, public netip.Addr) error {
-	to, err := turn.At(family, v.own(turn, family, public))
+func (v *verification) family(ctx context.Context, offer *servers.Offer, family netwatch.Family, public netip.Addr) error {
+	to, err := offer.At(family, v.own(offer, family, public))
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, v.time)
 	defer cancel()
-	for _, who := range turn.Credentials {
-		got, err := allocate(ctx, to, who, family)
+	for _, who := range offer.Credentials {
+		got, err := turn.Allocate(ctx, to, who, family)
 		switch {
-		case errors.Is(err, errOpen):
+		case errors.Is(err, turn.ErrOpen):
 			return netwatch.WithHint(fmt.Errorf("asking %s: %w", to, err),
 				fmt.Sprintf("it may run without its configuration: see that its user can read %s and that no-auth is not in it, and restart it", v.file))
 		case err != nil:
 			return v.explain(to, err)
 		case got != public:
-			return v.wrong(turn, to, got, public)
+			return v.wrong(offer, to, got, public)
 		}
 	}
 	return nil
@@ -114,45 +121,19 @@ func (v *verification) family(ctx context.Context, turn *servers.Offer, family n
 
 // own is the address of this machine that callers reach coturn at: what the file
 // pairs with the public one, or else what packets to the internet come from.
-func (v *verification) own(turn *servers.Offer, family netwatch.Family, public netip.Addr) netip.Addr {
-	for _, a := range turn.Private {
-		if netwatch.FamilyOf(a) == family && mine(a) {
+func (v *verification) own(offer *servers.Offer, family netwatch.Family, public netip.Addr) netip.Addr {
+	for _, a := range offer.Private {
+		if netwatch.FamilyOf(a) == family && netwatch.IsOwn(a) {
 			return a
 		}
 	}
 	return v.local(family, public)
 }
 
-// errOpen is an open relay.
-var errOpen = errors.New("it lends relays to everyone who asks, without credentials")
-
-// errNobody is that a credential is needed and none is known.
-var errNobody = errors.New("it wants credentials that are not in its file")
-
-// allocate asks for a relayed address, first without credentials, which must be
-// refused, and then as who. Each takes a socket of its own: it can have one
-// allocation (RFC 8656, 7.2).
-func allocate(ctx context.Context, to netip.AddrPort, who *servers.Credential, family netwatch.Family) (netip.Addr, error) {
-	r, err := dialRelay(ctx, to)
-	if err != nil {
-		return netip.Addr{}, err
-	}
-	defer r.Close()
-	switch _, err := r.allocate(ctx, nil, family); {
-	case err == nil:
-		return netip.Addr{}, errOpen
-	case !refusedWith(err, stun.CodeUnauthorized):
-		return netip.Addr{}, err
-	case who == nil:
-		return netip.Addr{}, errNobody
-	}
-	return r.allocate(ctx, who, family)
-}
-
 // explain says what a refusal or silence means, and what to do.
 func (v *verification) explain(to netip.AddrPort, err error) error {
-	refused := new(turnError)
-	if errors.Is(err, errNobody) {
+	refused := new(turn.Error)
+	if errors.Is(err, turn.ErrNobody) {
 		return netwatch.WithHint(fmt.Errorf("asking %s: %w: it has neither static-auth-secret nor user", to, err),
 			"whom coturn's database knows cannot be seen from here: add a user=NAME:PASSWORD to the file, or leave this step out")
 	}
@@ -161,7 +142,7 @@ func (v *verification) explain(to netip.AddrPort, err error) error {
 			"see whether its unit runs (systemctl status), and whether it listens there: listening-ip, listening-port and no-udp in "+string(v.file))
 	}
 	err = fmt.Errorf("asking %s: %w", to, err)
-	switch refused.code {
+	switch refused.Code {
 	case stun.CodeUnauthorized, stun.CodeWrongCredentials:
 		return netwatch.WithHint(fmt.Errorf("%w to the credentials of %s", err, v.file), "it runs with others than are in the file now: restart it")
 	case stun.CodeAllocQuotaReached:
@@ -173,10 +154,10 @@ func (v *verification) explain(to netip.AddrPort, err error) error {
 }
 
 // wrong says why coturn gives its callers another address than the public one.
-func (v *verification) wrong(turn *servers.Offer, to netip.AddrPort, got, public netip.Addr) error {
+func (v *verification) wrong(offer *servers.Offer, to netip.AddrPort, got, public netip.Addr) error {
 	err := fmt.Errorf("%s relays over %s, and the public address is %s", to, got, public)
 	switch {
-	case slices.Contains(turn.Advertised, public):
+	case slices.Contains(offer.Advertised, public):
 		return netwatch.WithHint(err, fmt.Sprintf("%s has the right external-ip, which coturn reads only when it starts: restart it; if it was, the private part is no address of this machine (private=auto)", v.file))
 	case got.IsUnspecified():
 		return netwatch.WithHint(err, fmt.Sprintf("external-ip in %s is empty: have a step `rotate coturn %[1]s` before this one", v.file))
@@ -195,9 +176,9 @@ func readTurn(file netwatch.Path) (*servers.Offer, error) {
 	}
 	defer f.Close()
 	coturn, _ := servers.Named("coturn") // it is in the table
-	turn, err := coturn.Offer(f.Text, time.Now())
+	offer, err := coturn.Offer(f.Text, time.Now())
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", file, err)
 	}
-	return turn, nil
+	return offer, nil
 }

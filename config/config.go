@@ -173,7 +173,7 @@ func (r *reader) top(root *node) {
 		n := root.members[name]
 		switch {
 		case slices.Contains(known, name):
-		case n.form == table || n.sections || Nearest(name, known) != "":
+		case n.form == table || n.sections || nearest(name, known) != "":
 			r.atKey(n, unknown("section", name, known))
 		default:
 			r.atKey(n, errors.New("is in no section: there are [daemon], [source.NAME] and [[rule]]"))

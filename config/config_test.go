@@ -92,7 +92,7 @@ func pointsAtKey(t *testing.T, text []byte, m config.Mistake) {
 	at := textAt(t, text, m)
 	words := strings.FieldsFunc(m.Key, func(c rune) bool { return c == '.' || c == '[' || c == ']' })
 	switch {
-	case regexp.MustCompile(`^unknown (key|section|field)|given again|is in no section`).MatchString(m.Text):
+	case regexp.MustCompile(`^unknown (key|section|field)|cannot be a field|given again|is in no section`).MatchString(m.Text):
 		if key := words[len(words)-1]; !strings.HasPrefix(at, key) {
 			t.Errorf("%v: %q stands there", m, at)
 		}
@@ -180,7 +180,7 @@ func TestRight(t *testing.T) {
 		{Name: "started+ip-changed", On: []string{"started", "ip-changed"}, Settle: 500 * time.Millisecond, Timeout: 2 * time.Minute, Retry: time.Hour},
 		{Name: "started+ip-changed#3", On: []string{"started", "ip-changed"}, Settle: 0, Timeout: time.Second, Retry: 0},
 		{
-			Name: "started+ip-changed#2", On: []string{"ip-changed"}, From: []string{"stun", "home-2", "fire"},
+			Name: "started+ip-changed#2", On: []string{"ip-changed", "cert-renewed"}, From: []string{"stun", "home-2", "fire"},
 			Match:  map[string]string{"family": "ipv[46]", "not-after": "*"},
 			Settle: 500 * time.Millisecond, Timeout: 2 * time.Minute, Retry: time.Hour,
 		},
@@ -228,8 +228,8 @@ func TestPackaged(t *testing.T) {
 	}
 }
 
-// TestReferenceIsWhole wants every key, every kind and every verb in
-// reference.toml, and each default as it is.
+// TestReferenceIsWhole wants every key, every kind, every event with its fields and
+// every verb in reference.toml, and each default as it is.
 func TestReferenceIsWhole(t *testing.T) {
 	text := contents(t, "../packaging/reference.toml")
 	cfg, err := config.Parse("reference.toml", text, actions.Env{})
@@ -247,6 +247,13 @@ func TestReferenceIsWhole(t *testing.T) {
 	for _, key := range keys {
 		if !regexp.MustCompile(`(?m)^` + key + ` = `).Match(text) {
 			t.Errorf("there is no %s", key)
+		}
+	}
+	for _, event := range netwatch.Events {
+		lines := regexp.MustCompile(`(?m)^#   `+event.Name+` +(.*)$`).FindAllSubmatch(text, -1)
+		fields := strings.Join(event.Fields, ", ")
+		if len(lines) == 0 || fields != "" && string(lines[len(lines)-1][1]) != fields {
+			t.Errorf("there is no line for %s, or not one with its fields: %q", event.Name, lines)
 		}
 	}
 	for _, verb := range actions.Verbs {

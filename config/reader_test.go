@@ -33,10 +33,10 @@ func (d *deaf) Check() []sources.Mistake {
 	}[len(d.Ears)/3*3:]
 }
 
-func (d *deaf) Source(string, sources.Env) netwatch.Source      { return d }
-func (d *deaf) Run(context.Context, func(netwatch.Event)) error { return nil }
-func (d *deaf) String() string                                  { return "deaf" }
-func deafKind() sources.Settings                                { return &deaf{} }
+func (d *deaf) Source(string, sources.Env) netwatch.Source            { return d }
+func (d *deaf) Run(context.Context, func(netwatch.Event) error) error { return nil }
+func (d *deaf) String() string                                        { return "deaf" }
+func deafKind() sources.Settings                                      { return &deaf{} }
 func (d *deaf) step(actions.Env, string, []string) (netwatch.Step, error) {
 	return netwatch.Step{}, nil
 }
@@ -133,7 +133,7 @@ func TestNearest(t *testing.T) {
 		"restrat": "restart", "restart": "restart", "tryrestart": "try-restart", "relaod": "reload", "form": "from", "om": "on", "evry": "every",
 		"weather": "", "x": "", "": "", "settle": "",
 	} {
-		if got := Nearest(word, known); got != want {
+		if got := nearest(word, known); got != want {
 			t.Errorf("nearest to %q is %q, not %q", word, got, want)
 		}
 	}

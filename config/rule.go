@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -26,9 +27,6 @@ type rule struct {
 	Do      []string          `toml:"do"`
 }
 
-// fieldNames are the fields of the events that netwatch knows.
-var fieldNames = []string{"family", "old", "new", "interface", "file", "script", "names", "not-after", "by", "server"}
-
 // A ruleName is text that can stand in one line of a report.
 type ruleName string
 
@@ -52,17 +50,17 @@ var eventPattern = netwatch.Pattern(`^[a-z][a-z0-9-]*$`)
 // UnmarshalText takes a known event, and any other name that is not so near to
 // one that it is a slip.
 func (e *eventName) UnmarshalText(text []byte) error {
-	name := string(text)
+	name, known := string(text), netwatch.EventNames()
 	*e = eventName(name)
-	if slices.Contains(netwatch.Events, name) {
+	if slices.Contains(known, name) {
 		return nil
 	}
-	if near := within(name, netwatch.Events, 2); near != "" {
+	if near := within(name, known, 2); near != "" {
 		return fmt.Errorf("unknown event, did you mean `%s`?", near)
 	}
 	if !eventPattern().MatchString(name) {
 		return netwatch.WithHint(fmt.Errorf("%q is not a name of an event: small letters, digits and -, a letter first", name),
-			"events are "+strings.Join(netwatch.Events, ", ")+", or a name of your own that is fired")
+			"events are "+strings.Join(known, ", ")+", or a name of your own that is fired")
 	}
 	return nil
 }
@@ -121,6 +119,7 @@ func (r *reader) rule(n *node) *hooks.Rule {
 		r.at(timeout, errors.New("must be more than 0s: no run could end in time"))
 	}
 	r.from(n.member("from"))
+	r.env.AnyField = slices.ContainsFunc(w.On, eventName.custom)
 	r.match(n.member("match"), w.On)
 	return &hooks.Rule{
 		Name: string(w.Name), On: texts(w.On), From: w.From, Match: patterns(w.Match),
@@ -154,16 +153,46 @@ func (r *reader) from(n *node) {
 	}
 }
 
-// match reports fields that no event has. An event that is fired under a name
-// of its own may have any.
+// match reports fields that none of the rule's events has, so that it would never
+// run. An event that is fired under a name of its own may have any that events may
+// have at all.
 func (r *reader) match(n *node, on []eventName) {
-	if n == nil || n.form != table || slices.ContainsFunc(on, eventName.custom) {
+	if n == nil || n.form != table || len(on) == 0 {
 		return
 	}
-	r.known(n, "field of an event", fieldNames)
+	for _, name := range n.names {
+		switch err := netwatch.CheckField(name); {
+		case err != nil:
+			r.atKey(n.members[name], err)
+		case !r.env.AnyField:
+			r.field(n.members[name], name, on)
+		}
+	}
 }
 
-func (e eventName) custom() bool { return !slices.Contains(netwatch.Events, string(e)) }
+// field reports a field that none of the events has, all of which netwatch knows.
+func (r *reader) field(n *node, name string, on []eventName) {
+	var known, has []string
+	for _, event := range on {
+		kind, _ := netwatch.KnownEvent(string(event))
+		known = append(known, kind.Fields...)
+		has = append(has, fmt.Sprintf("%s has %s", event, cmp.Or(strings.Join(kind.Fields, ", "), "none")))
+	}
+	if slices.Contains(known, name) {
+		return
+	}
+	near := ":"
+	if field := nearest(name, known); field != "" {
+		near = fmt.Sprintf(", did you mean `%s`?", field)
+	}
+	r.atKey(n, fmt.Errorf("unknown field%s %s", near, strings.Join(has, "; ")))
+}
+
+// custom says that a user made the event up.
+func (e eventName) custom() bool {
+	_, known := netwatch.KnownEvent(string(e))
+	return !known
+}
 
 // uniqueNames reports names that are given to several rules.
 func (r *reader) uniqueNames(rules *node) {

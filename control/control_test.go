@@ -286,7 +286,7 @@ func TestBadRequests(t *testing.T) {
 	}
 	for _, body := range []string{
 		"{\"event\": \"x\", \"fields\": {\"a\": \"\xff\"}}", `{"event": "x"} {"event": "x"}`, `{"event": "x"}]`,
-		`{"event": "x", "fields": {"a": "b\u0000c"}}`, `{"event": "x", "fields": {` + fields + `"more": ""}}`,
+		`{"event": "x", "fields": {"a": "b\u0000c"}}`, `{"event": "x", "fields": {"source": "stun"}}`, `{"event": "x", "fields": {` + fields + `"more": ""}}`,
 		"", "{", "[]", `{"event": 1}`, `{"evnet": "x"}`, `{}`, `{"event": "` + strings.Repeat("x", maxBody) + `"}`,
 	} {
 		_, err := client.call(t.Context(), http.MethodPost, "/v1/fire", []byte(body))

@@ -3,6 +3,7 @@ package control
 import (
 	"encoding/json"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -68,6 +69,12 @@ func TestOpenVPNRequest(t *testing.T) {
 		want := Request{Event: netwatch.VPNChanged, Source: "openvpn", Fields: c.want, NoWait: true}
 		if diff := cmp.Diff(want, OpenVPNRequest(args, environment(c.env))); diff != "" {
 			t.Errorf("%s:\n%s", name, diff)
+		}
+		kind, _ := netwatch.KnownEvent(want.Event)
+		for field := range c.want {
+			if !slices.Contains(kind.Fields, field) {
+				t.Errorf("%s: the table of events has no %s for %s", name, field, want.Event)
+			}
 		}
 	}
 }

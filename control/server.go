@@ -249,6 +249,9 @@ func (r Request) check() error {
 		return fmt.Errorf("the event has %d fields, and may have %d", len(r.Fields), maxFields)
 	}
 	for key, value := range r.Fields {
+		if err := netwatch.CheckField(key); err != nil {
+			return err
+		}
 		if strings.ContainsRune(key+value, 0) { // programs could not be given it
 			return fmt.Errorf("the field %q has a NUL in it", key)
 		}

@@ -50,9 +50,6 @@ type answer struct {
 	Hint     string            `json:"hint,omitempty"`
 }
 
-// shared is what a provider hands out behind his own NAT (RFC 6598).
-var shared = netip.MustParsePrefix("100.64.0.0/10")
-
 // checkOwn says why a cannot be this machine's own address, which the helper
 // cannot see for itself: it is the public one, or one that hosts behind NAT
 // have. Hosts with IPv6 have global ones, so where no public one is known it can
@@ -62,7 +59,7 @@ func checkOwn(family netwatch.Family, a, public netip.Addr, accept []netip.Prefi
 		return fmt.Errorf("%q is not an %s address of a machine", a, family)
 	}
 	global := family == netwatch.IPv6 && !public.IsValid() && netwatch.CheckPublic(a, nil) == nil
-	if a == public || a.IsPrivate() || shared.Contains(a) || global {
+	if a == public || a.IsPrivate() || netwatch.CGNAT.Contains(a) || global {
 		return nil
 	}
 	for _, p := range accept {

@@ -1,6 +1,7 @@
 package hooks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,10 @@ import (
 
 // ErrDraining is why nothing is accepted while netwatch ends.
 var ErrDraining = errors.New("netwatch is shutting down")
+
+// ErrOutdated is why an event about a file is not accepted that compares with what
+// is no longer so: its source looks again.
+var ErrOutdated = errors.New("it compares with what is no longer so")
 
 // A Dispatcher runs the rules that events match: one lane a rule, each run's
 // steps in order. What it accepts is on disk before it says so; if the disk refuses
@@ -65,7 +70,7 @@ func (d *Dispatcher) Resume() {
 
 // Accept takes an event and returns the names of the rules that will run because
 // of it, once that is on disk or the disk has refused it; otherwise it fails only
-// while netwatch ends. watch, which may be nil, gets every
+// with ErrOutdated and while netwatch ends. watch, which may be nil, gets every
 // entry about those runs until each has ended or failed; it must not block.
 func (d *Dispatcher) Accept(ev netwatch.Event, watch func(netwatch.Entry)) ([]string, error) {
 	d.mu.RLock()
@@ -78,12 +83,8 @@ func (d *Dispatcher) Accept(ev netwatch.Event, watch func(netwatch.Entry)) ([]st
 	for i, r := range rules {
 		names[i] = r.Name
 	}
-	fits, err := d.persist(ev, names)
-	switch {
-	case err != nil:
+	if err := d.persist(ev, names); err != nil {
 		return nil, fmt.Errorf("accepting %s: %w", ev.Name, err)
-	case !fits:
-		return nil, nil // its source looks again
 	}
 	d.report(eventEntry(ev))
 	for _, name := range names {
@@ -98,16 +99,17 @@ func eventEntry(ev netwatch.Event) netwatch.Entry {
 }
 
 // persist writes the event's runs, and the address or the file that it is about,
-// in one change. An event about a file that compares with what is no longer so
-// does not fit.
-func (d *Dispatcher) persist(ev netwatch.Event, rules []string) (fits bool, err error) {
+// in one change.
+func (d *Dispatcher) persist(ev netwatch.Event, rules []string) error {
 	address, believed := addressOf(ev)
 	file, seen := fileOf(ev)
 	if len(rules) == 0 && !believed && !seen {
-		return true, nil
+		return nil
 	}
-	err = d.store.Update(func(s *state.State) {
-		if fits = !seen || s.Seen[ev.Name][file] == ev.Fields["old"]; !fits {
+	var outdated error
+	err := d.store.Update(func(s *state.State) {
+		if seen && s.Seen[ev.Name][file] != ev.Fields["old"] {
+			outdated = ErrOutdated
 			return
 		}
 		s.Accept(ev, rules)
@@ -118,23 +120,22 @@ func (d *Dispatcher) persist(ev netwatch.Event, rules []string) (fits bool, err 
 			s.See(ev.Name, file, ev.Fields["new"])
 		}
 	})
-	return fits, err
+	return cmp.Or(err, outdated)
 }
 
 // fileOf is the file of which a source saw that it has another content.
 func fileOf(ev netwatch.Event) (string, bool) {
-	about := ev.Name == netwatch.CertRenewed || ev.Name == netwatch.FileChanged
-	return ev.Fields["file"], about && ev.Source != netwatch.Fired
+	return ev.Fields["file"], ev.About() == netwatch.AboutFile && ev.Source != netwatch.Fired
 }
 
 // addressOf is the public address that a source found. An event fired by hand
 // asks to look again and is never a source of truth.
 func addressOf(ev netwatch.Event) (netwatch.Address, bool) {
-	if ev.Name != netwatch.IPChanged || ev.Source == netwatch.Fired {
+	if ev.About() != netwatch.AboutAddress || ev.Source == netwatch.Fired {
 		return netwatch.Address{}, false
 	}
 	a, err := netip.ParseAddr(ev.Fields["new"])
-	return netwatch.Address{Address: a, Since: ev.Time, Confirmed: ev.Time, By: fields(ev.Fields["by"])}, err == nil
+	return netwatch.Address{Address: a, Since: ev.Time, Confirmed: ev.Time, By: ev.By}, err == nil
 }
 
 // Match is a dry run: the rules that would run on the event now.

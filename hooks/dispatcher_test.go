@@ -539,7 +539,9 @@ func TestAddressIsBelievedWithItsEvent(t *testing.T) {
 		b := open(t, dir)
 		fields := map[string]string{"family": "ipv4", "new": "203.0.113.5", "by": "a:3478, b:3478"}
 		for _, source := range []string{netwatch.Fired, "stun"} {
-			if _, err := b.Accept(netwatch.NewEvent(netwatch.IPChanged, source, fields), nil); err != nil {
+			ev := netwatch.NewEvent(netwatch.IPChanged, source, fields)
+			ev.By = []string{"a:3478", "b:3478"}
+			if _, err := b.Accept(ev, nil); err != nil {
 				t.Fatal(err)
 			}
 			if _, known := b.store.Known()[netwatch.IPv4]; known != (source == "stun") {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -354,9 +353,4 @@ func idsOf(events []netwatch.Event) []string {
 		ids[i] = ev.ID
 	}
 	return ids
-}
-
-// fields are the words of a list written as "a, b".
-func fields(list string) []string {
-	return strings.FieldsFunc(list, func(c rune) bool { return c == ',' || c == ' ' })
 }

@@ -60,10 +60,10 @@ func (r *Rule) fits(ev netwatch.Event) bool {
 	return true
 }
 
-// looksAgain says that an event is ip-changed fired by hand, which means "look
-// again and act": what is not said about it excludes no rule.
+// looksAgain says that an event about our address is fired by hand, which means
+// "look again and act": what is not said about it excludes no rule.
 func looksAgain(ev netwatch.Event) bool {
-	return ev.Name == netwatch.IPChanged && ev.Source == netwatch.Fired
+	return ev.About() == netwatch.AboutAddress && ev.Source == netwatch.Fired
 }
 
 // notices is where the notices among the steps begin, behind all others.

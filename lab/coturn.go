@@ -23,7 +23,7 @@ type Coturn struct {
 // The installations of a lab. Both listen at the same port: only one can run.
 var (
 	// YunoHost is coturn as the Synapse app of YunoHost sets it up.
-	YunoHost = Coturn{File: "/etc/matrix-synapse/coturn.conf", Unit: "coturn-synapse.service"}
+	YunoHost = Coturn{File: "/etc/matrix-synapse/coturn.conf", Unit: "synapse-coturn.service"}
 	// Debian is coturn as Debian's package sets it up.
 	Debian = Coturn{File: "/etc/turnserver.conf", Unit: "coturn.service"}
 )

@@ -41,9 +41,10 @@ func doctor(t *testing.T) (all []finding, code int) {
 	return all, code
 }
 
-// finds wants exactly one finding, about what and with these words in it, or none
-// when what is empty; and every finding with its remedy. To look changes nothing.
-func finds(t *testing.T, what, words string) {
+// finds wants one finding alone, of this level, about this and with these words in it,
+// or none when nothing is wanted; every finding with its remedy, and the exit code 1
+// for a problem only. To look changes nothing.
+func finds(t *testing.T, want finding) {
 	t.Helper()
 	const files = `find /etc /usr /var/lib/netwatch -type f -printf '%p %i %s %m %u %T@ %C@\n' | sort`
 	before := shell(t, files) + show(t, YunoHost.Unit, "InvocationID")
@@ -57,12 +58,20 @@ func finds(t *testing.T, what, words string) {
 			wrong = append(wrong, f)
 		}
 	}
-	switch {
-	case what == "" && (len(wrong) > 0 || code != 0):
-		t.Errorf("exit code %d, found %+v", code, wrong)
-	case what != "" && (len(wrong) != 1 || wrong[0].What != what || !strings.Contains(wrong[0].Found, words) || wrong[0].Hint == "" || code != 1):
-		t.Errorf("not %q of %s alone, but exit code %d, %+v", words, what, code, wrong)
+	if (code == 1) != (want.Level == "problem") || code > 1 {
+		t.Errorf("exit code %d with %+v", code, wrong)
 	}
+	switch {
+	case want == finding{} && len(wrong) > 0:
+		t.Errorf("found %+v", wrong)
+	case want != finding{} && (len(wrong) != 1 || !wrong[0].is(want)):
+		t.Errorf("not %+v alone, but %+v", want, wrong)
+	}
+}
+
+// is says whether a finding has a remedy and is the one that is wanted.
+func (f finding) is(want finding) bool {
+	return f.Level == want.Level && f.What == want.What && strings.Contains(f.Found, want.Found) && f.Hint != ""
 }
 
 const (
@@ -112,7 +121,8 @@ func expired(t *testing.T) Pair {
 
 // A break is one thing that is wrong, and what doctor has to say about it.
 type doctorBreak struct {
-	name, what, words string
+	name string
+	finding
 	// do breaks it and undo mends it, in a shell of the server.
 	do, undo string
 }
@@ -124,7 +134,7 @@ func doctorBreaks() []doctorBreak {
 	}
 	var all []doctorBreak
 	add := func(name, what, words, do, undo string) {
-		all = append(all, doctorBreak{name, what, words, do, undo})
+		all = append(all, doctorBreak{name, finding{"problem", what, words, ""}, do, undo})
 	}
 	do, undo := kept(conf, "sed -i s/^external-ip=.*/external-ip=203.0.113.99/ "+conf)
 	add("stale external-ip", conf, "external-ip is 203.0.113.99, and the public address 203.0.113.10", do, undo)
@@ -132,6 +142,7 @@ func doctorBreaks() []doctorBreak {
 	add("empty external-ip", conf, "external-ip is missing", do, undo)
 	add("unit dead", YunoHost.Unit, "inactive", "systemctl stop "+YunoHost.Unit, "systemctl start "+YunoHost.Unit)
 	add("unit disabled", YunoHost.Unit, "disabled", "systemctl disable "+YunoHost.Unit+" 2>&1", "systemctl enable "+YunoHost.Unit+" 2>&1")
+	all[len(all)-1].Level = "warning" // it runs
 	do, undo = kept("/etc/hosts", "sed -i s/^"+FirstPublic.String()+"/203.0.113.77/ /etc/hosts")
 	add("domain elsewhere", doctorDomain, "leads to 203.0.113.77", do, undo)
 	do, undo = kept(pair+"/crt.pem", "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout /dev/null -out "+pair+"/crt.pem -subj /CN=x 2>&1")
@@ -154,7 +165,7 @@ func doctorBreaks() []doctorBreak {
 // Where all is well doctor finds nothing; each break alone, and nothing else.
 func TestDoctor(t *testing.T) {
 	allWell(t)
-	finds(t, "", "")
+	finds(t, finding{})
 	for _, b := range doctorBreaks() {
 		t.Run(strings.ReplaceAll(b.name, " ", "-"), func(t *testing.T) {
 			t.Cleanup(func() {
@@ -163,10 +174,10 @@ func TestDoctor(t *testing.T) {
 				}
 			})
 			shell(t, b.do)
-			finds(t, b.what, b.words)
+			finds(t, b.finding)
 		})
 	}
-	finds(t, "", "")
+	finds(t, finding{})
 }
 
 // A server that says another address than the others is named.
@@ -176,7 +187,7 @@ func TestDoctorFindsLiar(t *testing.T) {
 	liar, err := world.StartLiar(2, netip.MustParseAddr("203.0.113.99"))
 	must(t, err)
 	t.Cleanup(func() { must(t, errors.Join(liar.Stop(), stuns[2].Start(context.Background()))) })
-	finds(t, "servers of stun, ipv4", stuns[2].Addr().String()+" says 203.0.113.99, and the others 203.0.113.10")
+	finds(t, finding{"problem", "servers of stun, ipv4", stuns[2].Addr().String() + " says 203.0.113.99, and the others 203.0.113.10", ""})
 }
 
 // A provider's NAT on the way is seen by the address of its router.
@@ -191,7 +202,7 @@ func TestDoctorFindsProvidersNAT(t *testing.T) {
 	})
 	router(t.Context(), "addr del 192.168.50.1/24 dev lan\naddr add 100.64.7.1/24 dev lan\nroute add 192.168.50.0/24 dev lan\n")
 	must(t, ip(t.Context(), world.Net, "route replace default via 100.64.7.1 dev eth0 onlink\n"))
-	finds(t, "address, ipv4", "100.64.7.1 is on the way")
+	finds(t, finding{"warning", "address, ipv4", "100.64.7.1 is on the way", ""})
 }
 
 // netwatch init finds the lab's coturn and what it replaces, writes what check

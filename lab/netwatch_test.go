@@ -1,5 +1,7 @@
 //go:build lab
 
+// What all tests of the lab do with netwatch.
+
 package lab
 
 import (
@@ -189,4 +191,41 @@ func wait(t *testing.T, d time.Duration) {
 	case <-t.Context().Done():
 		t.Fatal(context.Cause(t.Context()))
 	}
+}
+
+// undo has a command line run in the server when a test ends.
+func undo(t *testing.T, line string) {
+	t.Helper()
+	t.Cleanup(func() {
+		if _, err := server.Exec(context.Background(), "sh", "-c", line); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// says waits until a command line in the server prints all of these words.
+func says(t *testing.T, line string, words ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+	defer cancel()
+	must(t, until(ctx, 100*time.Millisecond, func() error {
+		out, err := server.Exec(ctx, "sh", "-c", line)
+		for _, word := range words {
+			if !strings.Contains(out, word) {
+				return fmt.Errorf("%s does not say %q (%w):\n%s", line, word, err, out)
+			}
+		}
+		return nil
+	}))
+}
+
+// logSince is a command line that prints what netwatch logs from now on. The cursor is
+// of netwatch's own last line, if it has one: behind another's, journalctl passes over
+// netwatch's next.
+func logSince(t *testing.T) string {
+	t.Helper()
+	cursor := shell(t, `for of in "-u netwatch.service" ""; do
+		journalctl -b $of -n 1 --show-cursor -o cat | sed -n "s/^-- cursor: //p"
+	done | head -n 1`)
+	return "journalctl -b -o cat -u netwatch.service --after-cursor='" + cursor + "'"
 }

@@ -63,11 +63,7 @@ func explainRead(path string, err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		hint = "what lies behind the directory or symlink of a user is reached with his rights: see namei -l " + netwatch.ShellPath(path)
 	}
-	var inPath *fs.PathError
-	if errors.As(err, &inPath) {
-		err = inPath.Err
-	}
-	return hinted(fmt.Errorf("reading %s: %w", path, err), hint)
+	return hinted(fmt.Errorf("reading %s: %w", path, netwatch.WithoutPath(err)), hint)
 }
 
 // explainLock says what to do when the file cannot be locked.

@@ -69,7 +69,7 @@ func (p *Plan) Apply(done func(Change)) (backup string, err error) {
 	}
 	for i, c := range p.Changes {
 		if err := p.change(c, m.Entries[i]); err != nil {
-			return backup, fmt.Errorf("changing %s: %w", c.File, bare(err))
+			return backup, fmt.Errorf("changing %s: %w", c.File, netwatch.WithoutPath(err))
 		}
 		done(c)
 	}
@@ -78,9 +78,9 @@ func (p *Plan) Apply(done func(Change)) (backup string, err error) {
 
 // unmoved refuses what somebody changed after it was shown.
 func (p *Plan) unmoved(c Change) error {
-	now, err := p.tree.read(c.File)
+	now, err := p.tree.Read(c.File)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("reading %s: %w", c.File, bare(err))
+		return fmt.Errorf("reading %s: %w", c.File, netwatch.WithoutPath(err))
 	}
 	if (now == nil) != (c.Before == nil) || !bytes.Equal(now, c.Before) {
 		return netwatch.WithHint(fmt.Errorf("changing %s: somebody else just did", c.File), "run it again")
@@ -97,13 +97,13 @@ func (p *Plan) manifest() (m manifest, err error) {
 		}
 		if c.Before == nil {
 			e.Mode, e.UID, e.GID = newMode, os.Geteuid(), os.Getegid()
-			if dir := path.Dir(c.File); !p.tree.has(dir) {
+			if dir := path.Dir(c.File); !p.tree.Has(dir) {
 				e.Made = dir
 			}
 		} else {
 			e.Copy = strconv.Itoa(i)
 			if e.attributes, err = p.attributes(c.File); err != nil {
-				return m, fmt.Errorf("looking at %s: %w", c.File, bare(err))
+				return m, fmt.Errorf("looking at %s: %w", c.File, netwatch.WithoutPath(err))
 			}
 		}
 		m.Entries = append(m.Entries, e)
@@ -112,7 +112,7 @@ func (p *Plan) manifest() (m manifest, err error) {
 }
 
 func (p *Plan) attributes(file string) (a attributes, err error) {
-	host, err := p.tree.real(file)
+	host, err := p.tree.Resolve(file)
 	if err != nil {
 		return a, err
 	}
@@ -159,7 +159,7 @@ func (p *Plan) backUp(m manifest) (dir string, err error) {
 		return "", nil
 	}
 	dir = path.Join(Backups, time.Now().UTC().Format("20060102T150405.000"))
-	host, err := p.tree.real(dir)
+	host, err := p.tree.Resolve(dir)
 	if err != nil {
 		return "", err
 	}
@@ -185,14 +185,15 @@ func (p *Plan) backUp(m manifest) (dir string, err error) {
 
 // change makes one change.
 func (p *Plan) change(c Change, e entry) error {
-	host, err := p.tree.real(c.File)
+	host, err := p.tree.Resolve(c.File)
 	if err != nil {
 		return err
 	}
 	if c.After == nil {
 		return remove(host)
 	}
-	if err := os.MkdirAll(filepath.Dir(host), 0o755); err != nil { //nolint:gosec // Of a configuration that everyone may read.
+	//nolint:gosec // Of a configuration that everyone may read.
+	if err := os.MkdirAll(filepath.Dir(host), 0o755); err != nil {
 		return err
 	}
 	return put(host, c.After, e.attributes)
@@ -208,7 +209,8 @@ func remove(host string) error {
 
 // put writes a whole file with its attributes, or leaves what was there.
 func put(host string, text []byte, a attributes) error {
-	f, err := renameio.NewPendingFile(host, renameio.WithTempDir(filepath.Dir(host)), renameio.WithStaticPermissions(0o600))
+	dir := filepath.Dir(host)
+	f, err := renameio.NewPendingFile(host, renameio.WithTempDir(dir), renameio.WithStaticPermissions(0o600))
 	if err != nil {
 		return err
 	}
@@ -222,7 +224,7 @@ func put(host string, text []byte, a attributes) error {
 	if err := f.CloseAtomicallyReplace(); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(host))
+	return syncDir(dir)
 }
 
 // give gives the attributes to a file. The owner first: changing him takes the

@@ -1,3 +1,7 @@
+// Package setup changes the machine that netwatch is to work on, as netwatch init
+// does: the configuration for what was found there (configuration.go) and what
+// netwatch replaces, all of it planned first (plan.go), then done after a backup
+// (apply.go), and undone (restore.go).
 package setup
 
 import (
@@ -16,6 +20,7 @@ import (
 	"netwatch"
 	"netwatch/actions"
 	"netwatch/config"
+	"netwatch/machine"
 	"netwatch/packaging"
 )
 
@@ -33,13 +38,13 @@ type Change struct {
 	File string
 	// Before and After are its content; nil is no file.
 	Before, After []byte
-	// shown is what is said of it, line by line.
-	shown []string
+	// shown is what is said of it.
+	shown string
 }
 
 // A Plan is what is to be done to a machine, all of it to be shown first.
 type Plan struct {
-	tree Tree
+	tree machine.Tree
 	// Changes are in the order in which they are made.
 	Changes []Change
 	// Differs is how an existing configuration, which stays, differs from what
@@ -50,16 +55,17 @@ type Plan struct {
 // newMode is that of a new configuration, which holds no secret.
 const newMode = 0o644
 
-// NewPlan says what to do about findings. file is the configuration.
-func NewPlan(tree Tree, file string, f Findings, wish Wish) (*Plan, error) {
+// NewPlan says what to do about what was found. file is the configuration.
+func NewPlan(tree machine.Tree, file string, m machine.Machine, wish Wish) (*Plan, error) {
 	p := &Plan{tree: tree}
-	text := []byte(Text(f))
-	old, err := tree.read(file)
+	text := []byte(Text(m))
+	old, err := tree.Read(file)
 	switch {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("reading the configuration: %w", err)
 	case len(text) == 0 && err != nil:
-		return nil, netwatch.WithHint(errors.New("looking for what depends on the network: there is neither a coturn nor a certificate that one or a Synapse serves"),
+		return nil, netwatch.WithHint(errors.New("looking for what depends on the network: "+
+			"there is neither a coturn nor a certificate that one or a Synapse serves"),
 			"run it where they are installed, and as root; or write a configuration by hand, netwatch.toml(5) says how")
 	case len(text) == 0:
 		text = old
@@ -74,16 +80,16 @@ func NewPlan(tree Tree, file string, f Findings, wish Wish) (*Plan, error) {
 	if !wish.Migrate {
 		return p, nil
 	}
-	if err := covered(file, inForce, f); err != nil {
+	if err := covered(file, inForce, m); err != nil {
 		return nil, err
 	}
-	p.migrate(f)
+	p.migrate(m)
 	return p, p.checkSudoers()
 }
 
 // newConfig is the change that writes a configuration.
 func newConfig(file string, old, text []byte) Change {
-	return Change{File: file, Before: old, After: text, shown: []string{string(diff.Diff(nameOr(old, file), old, file, text))}}
+	return Change{File: file, Before: old, After: text, shown: string(diff.Diff(nameOr(old, file), old, file, text))}
 }
 
 func nameOr(old []byte, file string) string {
@@ -95,16 +101,16 @@ func nameOr(old []byte, file string) string {
 
 // covered refuses to take something out in whose place nothing comes: the
 // configuration must be right, and rotate each coturn that was found.
-func covered(file string, text []byte, f Findings) error {
+func covered(file string, text []byte, m machine.Machine) error {
 	cfg, err := config.Parse(file, text, actions.Env{})
 	if err != nil {
 		return err
 	}
 	var files []string
-	for _, r := range rotations(cfg) {
+	for _, r := range cfg.Rotations() {
 		files = append(files, string(r.File))
 	}
-	for _, t := range f.Turns {
+	for _, t := range m.Turns {
 		if !slices.Contains(files, t.File) {
 			return netwatch.WithHint(fmt.Errorf("taking out what is old: no rule of %s rotates %s", file, t.File),
 				"add one, as netwatch init without --migrate shows it, or have the configuration written anew with --force")
@@ -113,39 +119,14 @@ func covered(file string, text []byte, f Findings) error {
 	return nil
 }
 
-// rotations are the steps of a configuration that rewrite coturn's.
-func rotations(cfg *config.Config) (all []*actions.Rotation) {
-	for _, rule := range cfg.Rules {
-		for _, step := range rule.Do {
-			r, ok := step.Action.(*actions.Rotation)
-			if ok && !slices.ContainsFunc(all, func(o *actions.Rotation) bool { return o.File == r.File }) {
-				all = append(all, r)
-			}
-		}
-	}
-	return all
-}
-
 // migrate plans to take out what is old: first what calls, then what is called.
-func (p *Plan) migrate(f Findings) {
-	for _, o := range f.Old {
+func (p *Plan) migrate(m machine.Machine) {
+	for _, o := range m.Old {
 		if o.Kept != "" {
 			continue
 		}
-		c := Change{File: o.File, Before: o.text, After: o.rest}
-		for i, line := range o.Lines {
-			c.shown = append(c.shown, indent("    - ", line), indent("    + ", o.Instead[i]))
-		}
-		p.Changes = append(p.Changes, c)
+		p.Changes = append(p.Changes, Change{File: o.File, Before: o.Text, After: o.Rest, shown: o.Shown()})
 	}
-}
-
-// indent puts something before each line of a text.
-func indent(before, text string) string {
-	if text == "" {
-		return ""
-	}
-	return before + strings.ReplaceAll(text, "\n", "\n"+before) + "\n"
 }
 
 // checkSudoers has visudo look at what sudo is to read, if there is one: a mistake
@@ -175,7 +156,8 @@ func visudoAccepts(visudo string, text []byte) error {
 		return err
 	}
 	if out, err := exec.Command(visudo, "-cf", f.Name()).CombinedOutput(); err != nil {
-		return netwatch.WithHint(fmt.Errorf("visudo refuses it: %s", bytes.TrimSpace(out)), "put the file right with visudo first")
+		return netwatch.WithHint(fmt.Errorf("visudo refuses it: %s", bytes.TrimSpace(out)),
+			"put the file right with visudo first")
 	}
 	return nil
 }
@@ -184,7 +166,7 @@ func visudoAccepts(visudo string, text []byte) error {
 // but the lines that go and come.
 func (p *Plan) Print(w io.Writer) {
 	for _, c := range p.Changes {
-		fmt.Fprintf(w, "\n%s %s\n%s", c.verb(), netwatch.Printable(c.File), strings.Join(c.shown, ""))
+		fmt.Fprintf(w, "\n%s %s\n%s", c.verb(), netwatch.Printable(c.File), c.shown)
 	}
 }
 

@@ -5,28 +5,31 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
 	"slices"
 
 	"netwatch"
+	"netwatch/machine"
 )
 
 // NewRestore is the plan that undoes another: everything as the backup has it. dir
 // is the directory of the backup; empty is the newest. What was changed since is
 // left as it is and returned as moved, unless force.
-func NewRestore(tree Tree, dir string, force bool) (r *Restore, err error) {
+func NewRestore(tree machine.Tree, dir string, force bool) (r *Restore, err error) {
 	if dir == "" {
-		all := tree.glob(Backups + "/*/" + manifestFile)
+		all := tree.Glob(Backups + "/*/" + manifestFile)
 		if len(all) == 0 {
-			return nil, netwatch.WithHint(fmt.Errorf("restoring: there is no backup in %s", Backups), "name its directory: netwatch init --restore DIR")
+			return nil, netwatch.WithHint(fmt.Errorf("restoring: there is no backup in %s", Backups),
+				"name its directory: netwatch init --restore DIR")
 		}
 		dir = path.Dir(all[len(all)-1])
 	}
-	text, err := tree.read(dir + "/" + manifestFile)
+	text, err := tree.Read(dir + "/" + manifestFile)
 	if err != nil {
-		return nil, fmt.Errorf("restoring: reading the manifest of %s: %w", dir, bare(err))
+		return nil, fmt.Errorf("restoring: reading the manifest of %s: %w", dir, netwatch.WithoutPath(err))
 	}
 	var m manifest
 	if err := json.Unmarshal(text, &m); err != nil {
@@ -35,7 +38,7 @@ func NewRestore(tree Tree, dir string, force bool) (r *Restore, err error) {
 	r = &Restore{Plan: Plan{tree: tree}, Dir: dir}
 	for _, e := range slices.Backward(m.Entries) {
 		if err := r.entry(e, force); err != nil {
-			return nil, fmt.Errorf("restoring %s: %w", e.File, bare(err))
+			return nil, fmt.Errorf("restoring %s: %w", e.File, netwatch.WithoutPath(err))
 		}
 	}
 	return r, nil
@@ -53,13 +56,13 @@ type Restore struct {
 
 // entry plans to undo one change.
 func (r *Restore) entry(e entry, force bool) error {
-	now, err := r.tree.read(e.File)
+	now, err := r.tree.Read(e.File)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	var was []byte
 	if e.Copy != "" {
-		if was, err = r.tree.read(r.Dir + "/" + path.Base(e.Copy)); err != nil {
+		if was, err = r.tree.Read(r.Dir + "/" + path.Base(e.Copy)); err != nil {
 			return err
 		}
 	}
@@ -82,12 +85,26 @@ func (r *Restore) Apply(done func(Change)) error {
 			err = r.change(c, r.entries[i])
 		}
 		if err != nil {
-			return fmt.Errorf("restoring %s: %w", c.File, bare(err))
+			return fmt.Errorf("restoring %s: %w", c.File, netwatch.WithoutPath(err))
 		}
 		if made := r.entries[i].Made; made != "" {
-			_ = os.Remove(r.tree.host(made)) // if nothing else has come into it
+			_ = os.Remove(r.tree.Host(made)) // if nothing else has come into it
 		}
 		done(c)
 	}
 	return nil
+}
+
+// Print shows what is to be put back, and what not.
+func (r *Restore) Print(w io.Writer) {
+	for _, c := range r.Changes {
+		what := "put back"
+		if c.After == nil {
+			what = "remove"
+		}
+		fmt.Fprintf(w, "%s %s\n", what, netwatch.Printable(c.File))
+	}
+	for _, file := range r.Moved {
+		fmt.Fprintf(w, "stays: %s: somebody changed it since (--force puts it back all the same)\n", netwatch.Printable(file))
+	}
 }

@@ -2,7 +2,6 @@ package setup_test
 
 import (
 	"errors"
-	"flag"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -16,11 +15,11 @@ import (
 	"netwatch"
 	"netwatch/actions"
 	"netwatch/config"
+	"netwatch/machine"
+	"netwatch/machine/machinetest"
 	"netwatch/packaging"
 	"netwatch/setup"
 )
-
-var update = flag.Bool("update", false, "write the goldens anew")
 
 const (
 	program = "/usr/bin/netwatch"
@@ -29,22 +28,10 @@ const (
 
 // The configuration for each machine is right, and the one that was looked at.
 func TestConfiguration(t *testing.T) {
-	for name, m := range machines {
+	for name, m := range machinetest.Machines {
 		t.Run(name, func(t *testing.T) {
-			text := setup.Text(setup.Find(m.build(t), program))
-			golden := "testdata/" + name + ".toml"
-			if *update {
-				if err := os.WriteFile(golden, []byte(text), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), text); diff != "" {
-				t.Error(diff)
-			}
+			text := setup.Text(machine.Find(m.Build(t), program))
+			machinetest.Golden(t, name+".toml", text)
 			if _, err := config.Parse("written", []byte(text), actions.Env{}); err != nil && name != "nothing" {
 				t.Error(err)
 			}
@@ -52,35 +39,20 @@ func TestConfiguration(t *testing.T) {
 	}
 }
 
-// What is found is printed as it was looked at.
-func TestFindings(t *testing.T) {
-	for name, m := range machines {
+// What is left to do by hand is said for each machine.
+func TestAdvice(t *testing.T) {
+	for name, m := range machinetest.Machines {
 		t.Run(name, func(t *testing.T) {
-			f := setup.Find(m.build(t), program)
-			var b strings.Builder
-			f.Print(&b)
-			b.WriteString(strings.Join(f.Advice(program), "\n"))
-			golden := "testdata/" + name + ".found"
-			if *update {
-				if err := os.WriteFile(golden, []byte(b.String()), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), b.String()); diff != "" {
-				t.Error(diff)
-			}
+			advice := setup.Advice(machine.Find(m.Build(t), program), program)
+			machinetest.Golden(t, name+".advice", strings.Join(advice, "\n"))
 		})
 	}
 }
 
 // carryOut does what a wish wants of a machine and returns the plan and its backup.
-func carryOut(t *testing.T, tree setup.Tree, wish setup.Wish) (*setup.Plan, string) {
+func carryOut(t *testing.T, tree machine.Tree, wish setup.Wish) (*setup.Plan, string) {
 	t.Helper()
-	plan, err := setup.NewPlan(tree, conf, setup.Find(tree, program), wish)
+	plan, err := setup.NewPlan(tree, conf, machine.Find(tree, program), wish)
 	if err != nil {
 		t.Fatal(err, netwatch.Hint(err))
 	}
@@ -91,8 +63,16 @@ func carryOut(t *testing.T, tree setup.Tree, wish setup.Wish) (*setup.Plan, stri
 	return plan, backup
 }
 
+// A file is what must be the same again: content, mode and owner.
+type file struct {
+	Content string
+	Mode    os.FileMode
+	UID     uint32
+	GID     uint32
+}
+
 // snapshot is every file of a tree but the backups.
-func snapshot(t *testing.T, tree setup.Tree) map[string]file {
+func snapshot(t *testing.T, tree machine.Tree) map[string]file {
 	t.Helper()
 	all := map[string]file{}
 	err := filepath.WalkDir(string(tree), func(path string, d fs.DirEntry, err error) error {
@@ -131,7 +111,7 @@ func snapshot(t *testing.T, tree setup.Tree) map[string]file {
 func TestMigrateAndRestore(t *testing.T) {
 	for _, name := range []string{"yunohost-before-2024", "yunohost-renamed"} {
 		t.Run(name, func(t *testing.T) {
-			tree := machines[name].build(t)
+			tree := machinetest.Machines[name].Build(t)
 			special(t, tree)
 			before := snapshot(t, tree)
 			_, backup := carryOut(t, tree, setup.Wish{Migrate: true})
@@ -154,7 +134,7 @@ func TestMigrateAndRestore(t *testing.T) {
 }
 
 // special gives the files modes, and as root owners, that no file gets by itself.
-func special(t *testing.T, tree setup.Tree) {
+func special(t *testing.T, tree machine.Tree) {
 	t.Helper()
 	for name, mode := range map[string]os.FileMode{
 		"/etc/sudoers": 0o440, "/usr/local/bin/openvpn_up_script.sh": 0o751, "/etc/openvpn/client/vpn.conf": 0o604,
@@ -185,7 +165,8 @@ func migrated(t *testing.T, before, after map[string]file) {
 		want[name] = f
 	}
 	edit("/etc/sudoers", "openvpn    ALL=(ALL) NOPASSWD: /bin/systemctl restart coturn-synapse.service\n", "")
-	edit("/etc/openvpn/client/vpn.conf", "ipchange /usr/local/bin/openvpn_up_script.sh", "ipchange \"/usr/bin/netwatch hook openvpn\"\nsetenv GOMAXPROCS 1")
+	edit("/etc/openvpn/client/vpn.conf", "ipchange /usr/local/bin/openvpn_up_script.sh",
+		"ipchange \"/usr/bin/netwatch hook openvpn\"\nsetenv GOMAXPROCS 1")
 	for _, name := range []string{"/etc/netwatch", conf} {
 		want[name] = after[name]
 	}
@@ -195,7 +176,7 @@ func migrated(t *testing.T, before, after map[string]file) {
 }
 
 // restore puts the newest backup back and wants these files to stay.
-func restore(t *testing.T, tree setup.Tree, moved []string) {
+func restore(t *testing.T, tree machine.Tree, moved []string) {
 	t.Helper()
 	r, err := setup.NewRestore(tree, "", false)
 	if err != nil {
@@ -211,7 +192,7 @@ func restore(t *testing.T, tree setup.Tree, moved []string) {
 
 // Extended attributes survive both ways.
 func TestXattrsAreKept(t *testing.T) {
-	tree := machines["yunohost-before-2024"].build(t)
+	tree := machinetest.Machines["yunohost-before-2024"].Build(t)
 	sudoers := filepath.Join(string(tree), "etc/sudoers")
 	if err := syscall.Setxattr(sudoers, "user.note", []byte("kept"), 0); err != nil {
 		t.Fatal(err)
@@ -229,7 +210,7 @@ func TestXattrsAreKept(t *testing.T) {
 
 // What was changed after the migration is left alone, unless that is wanted.
 func TestRestoreLeavesWhatMoved(t *testing.T) {
-	tree := machines["yunohost-before-2024"].build(t)
+	tree := machinetest.Machines["yunohost-before-2024"].Build(t)
 	before := snapshot(t, tree)
 	carryOut(t, tree, setup.Wish{Migrate: true})
 	vpn := filepath.Join(string(tree), "etc/openvpn/client/vpn.conf")
@@ -251,11 +232,11 @@ func TestRestoreLeavesWhatMoved(t *testing.T) {
 
 // Twice is as once, and what an administrator has written stays.
 func TestTwiceChangesNothing(t *testing.T) {
-	for name, m := range machines {
+	for name, m := range machinetest.Machines {
 		if name == "nothing" {
 			continue
 		}
-		tree := m.build(t)
+		tree := m.Build(t)
 		if _, backup := carryOut(t, tree, setup.Wish{}); backup != "" {
 			t.Errorf("%s: there was nothing to back up, but there is %s", name, backup)
 		}
@@ -269,13 +250,13 @@ func TestTwiceChangesNothing(t *testing.T) {
 
 func TestExistingConfiguration(t *testing.T) {
 	own := "[source.stun]\n\n[[rule]]\non = [\"ip-changed\"]\ndo = [\"rotate coturn /etc/turnserver.conf\"]\n"
-	tree := machines["yunohost-before-2024"].and(machine{conf: own}).build(t)
+	tree := machinetest.Machines["yunohost-before-2024"].And(machinetest.Files{conf: own}).Build(t)
 	before := snapshot(t, tree)
 	plan, _ := carryOut(t, tree, setup.Wish{})
 	if !strings.Contains(string(plan.Differs), `+  "verify turn /etc/matrix-synapse/coturn.conf",`) {
 		t.Errorf("the difference is not shown:\n%s", plan.Differs)
 	}
-	_, err := setup.NewPlan(tree, conf, setup.Find(tree, program), setup.Wish{Migrate: true})
+	_, err := setup.NewPlan(tree, conf, machine.Find(tree, program), setup.Wish{Migrate: true})
 	if err == nil || !strings.Contains(err.Error(), "no rule of "+conf+" rotates /etc/matrix-synapse/coturn.conf") {
 		t.Error("it would take out what nothing replaces:", err)
 	}
@@ -294,7 +275,8 @@ func TestExistingConfiguration(t *testing.T) {
 
 // The configuration that an installation brings is nobody's own.
 func TestPackagedConfiguration(t *testing.T) {
-	tree := machines["yunohost-before-2024"].and(machine{conf: string(packaging.Configuration)}).build(t)
+	packaged := machinetest.Files{conf: string(packaging.Configuration)}
+	tree := machinetest.Machines["yunohost-before-2024"].And(packaged).Build(t)
 	if plan, _ := carryOut(t, tree, setup.Wish{}); plan.Differs != nil {
 		t.Errorf("it stays:\n%s", plan.Differs)
 	}
@@ -304,38 +286,18 @@ func TestPackagedConfiguration(t *testing.T) {
 }
 
 func TestNothingFound(t *testing.T) {
-	tree := machines["nothing"].build(t)
-	if _, err := setup.NewPlan(tree, conf, setup.Find(tree, program), setup.Wish{}); err == nil || netwatch.Hint(err) == "" {
+	tree := machinetest.Machines["nothing"].Build(t)
+	_, err := setup.NewPlan(tree, conf, machine.Find(tree, program), setup.Wish{})
+	if err == nil || netwatch.Hint(err) == "" {
 		t.Error(err)
-	}
-}
-
-// Only what is clearly the old scripts' goes.
-func TestNotOld(t *testing.T) {
-	base := machines["yunohost-since-2024"]
-	for name, m := range map[string]machine{
-		"cron of another app":    {"/etc/cron.d/galene": "*/15 * * * * root bash /opt/yunohost/galene/Coturn_config_rotate.sh;\n"},
-		"cron of something else": {"/etc/cron.d/backup": "0 3 * * * root /usr/local/bin/backup /var/www/synapse/Coturn_config_rotate.sh --verbose\n"},
-		"a comment of cron":      {"/etc/cron.d/coturn": "#*/15 * * * * root bash /var/www/synapse/Coturn_config_rotate.sh;\n"},
-		"a name cron passes by":  {"/etc/cron.d/coturn.bak": "*/15 * * * * root bash /var/www/synapse/Coturn_config_rotate.sh;\n"},
-		"sudo for more":          {"/etc/sudoers": "openvpn ALL=(ALL) NOPASSWD: /bin/systemctl restart synapse-coturn.service, /bin/ls\n"},
-		"sudo for another unit":  {"/etc/sudoers": "openvpn ALL=(ALL) NOPASSWD: /bin/systemctl restart nginx.service\n"},
-		"another script of VPN":  {"/etc/openvpn/c.conf": "client\nipchange /usr/local/bin/mine.sh\n"},
-		"a hook for another":     {"/etc/openvpn/scripts/route-up.d/50-dns": "#!/bin/sh\nsystemctl restart dnsmasq\n"},
-	} {
-		tree := base.and(m).build(t)
-		for _, o := range setup.Find(tree, program).Old {
-			if o.Kept == "" {
-				t.Errorf("%s: %s would go: %v", name, o.File, o.Lines)
-			}
-		}
 	}
 }
 
 // A script that somebody made do more stays, and so does all that calls it.
 func TestScriptOfOnesOwn(t *testing.T) {
-	own := machine{"/usr/local/bin/openvpn_up_script.sh": "#!/bin/bash\nsudo systemctl restart coturn-synapse.service\n/usr/local/bin/tell-me\n"}
-	tree := machines["yunohost-before-2024"].and(own).build(t)
+	own := machinetest.Files{"/usr/local/bin/openvpn_up_script.sh": "#!/bin/bash\n" +
+		"sudo systemctl restart coturn-synapse.service\n/usr/local/bin/tell-me\n"}
+	tree := machinetest.Machines["yunohost-before-2024"].And(own).Build(t)
 	before := snapshot(t, tree)
 	carryOut(t, tree, setup.Wish{Migrate: true})
 	after := snapshot(t, tree)
@@ -349,9 +311,9 @@ func TestScriptOfOnesOwn(t *testing.T) {
 // OpenVPN does not start when a script is missing that it is to call, so one that
 // is called in another way than was documented stays.
 func TestScriptThatIsCalled(t *testing.T) {
-	tree := machines["yunohost-before-2024"].and(machine{
+	tree := machinetest.Machines["yunohost-before-2024"].And(machinetest.Files{
 		"/etc/openvpn/server/s.conf": "client-connect \"/usr/local/bin/openvpn_up_script.sh now\"\n",
-	}).build(t)
+	}).Build(t)
 	carryOut(t, tree, setup.Wish{Migrate: true})
 	if _, ok := snapshot(t, tree)["/usr/local/bin/openvpn_up_script.sh"]; !ok {
 		t.Error("the script is gone")
@@ -362,13 +324,13 @@ func TestScriptThatIsCalled(t *testing.T) {
 // else is left in it.
 func TestLinesAmongOthers(t *testing.T) {
 	line := "*/15 * * * * root bash /var/www/synapse/Coturn_config_rotate.sh; >/dev/null 2>&1\n"
-	tree := machines["yunohost-since-2024"].and(machine{
+	tree := machinetest.Machines["yunohost-since-2024"].And(machinetest.Files{
 		"/etc/crontab":                              "SHELL=/bin/sh\n" + line + "0 3 * * * root backup\n",
 		"/etc/cron.d/mixed":                         "# mine\n" + line + "0 3 * * * root backup\n",
 		"/etc/cron.d/alone":                         "# every quarter of an hour\nMAILTO=root\n" + line,
 		"/etc/sudoers.d/vpn":                        "openvpn ALL=(ALL) NOPASSWD: /bin/systemctl restart coturn-synapse\n",
 		"/etc/openvpn/scripts/route-up.d/90-coturn": "#!/bin/sh\n# late\nsleep 5\nsystemctl restart synapse-coturn\n",
-	}).build(t)
+	}).Build(t)
 	carryOut(t, tree, setup.Wish{Migrate: true})
 	after := snapshot(t, tree)
 	for name, want := range map[string]string{
@@ -397,8 +359,8 @@ func TestVisudoRefuses(t *testing.T) {
 	if _, err := exec.LookPath("visudo"); err != nil {
 		t.Fatal(err)
 	}
-	tree := machines["yunohost-before-2024"].build(t)
-	_, err := setup.NewPlan(tree, conf, setup.Find(tree, program), setup.Wish{Migrate: true})
+	tree := machinetest.Machines["yunohost-before-2024"].Build(t)
+	_, err := setup.NewPlan(tree, conf, machine.Find(tree, program), setup.Wish{Migrate: true})
 	if err == nil || !strings.Contains(err.Error(), "visudo refuses it") {
 		t.Error(err)
 	}
@@ -407,8 +369,8 @@ func TestVisudoRefuses(t *testing.T) {
 // What somebody changed after it was shown is not written over, nor is anything
 // else changed then.
 func TestChangedWhileShown(t *testing.T) {
-	tree := machines["yunohost-before-2024"].build(t)
-	plan, err := setup.NewPlan(tree, conf, setup.Find(tree, program), setup.Wish{Migrate: true})
+	tree := machinetest.Machines["yunohost-before-2024"].Build(t)
+	plan, err := setup.NewPlan(tree, conf, machine.Find(tree, program), setup.Wish{Migrate: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -424,25 +386,13 @@ func TestChangedWhileShown(t *testing.T) {
 	}
 }
 
-// Of two units with one file the one that starts at boot is in use, whatever its
-// name is.
-func TestEnabledUnitIsInUse(t *testing.T) {
-	tree := yunohost("synapse", "coturn-synapse.service", "matrix.example.org").and(machine{
-		"/etc/systemd/system/synapse-coturn.service": "[Service]\nExecStart=/usr/bin/turnserver --config=/etc/matrix-synapse/coturn.conf\n",
-	}).build(t)
-	turns := setup.Find(tree, program).Turns
-	if len(turns) != 1 || turns[0].Unit != "coturn-synapse.service" {
-		t.Errorf("%+v", turns)
-	}
-}
-
 // A file that a symlink leads to is changed there, and the link stays; a link with
 // an absolute target does not lead out of the tree.
 func TestThroughSymlink(t *testing.T) {
-	tree := machines["yunohost-before-2024"].and(machine{
+	tree := machinetest.Machines["yunohost-before-2024"].And(machinetest.Files{
 		"/etc/openvpn/client/vpn.conf": "-> /etc/openvpn/real",
 		"/etc/openvpn/real":            "client\nipchange /usr/local/bin/openvpn_up_script.sh\n",
-	}).build(t)
+	}).Build(t)
 	before := snapshot(t, tree)
 	carryOut(t, tree, setup.Wish{Migrate: true})
 	after := snapshot(t, tree)
@@ -465,12 +415,14 @@ func TestStrangersText(t *testing.T) {
 		root := t.TempDir()
 		dir := filepath.Join(root, "etc/systemd/system")
 		conf := "cert=/etc/x" + bad + "crt.pem\npkey=/etc/key.pem\nrealm=a.example" + bad + ".org\n"
-		err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(root, "etc/turnserver.conf"), []byte(conf), 0o600),
-			os.WriteFile(dir+"/coturn.service", []byte("[Service]\nExecStart=/usr/bin/turnserver -c /etc/turnserver.conf\n"), 0o600))
+		err := errors.Join(os.MkdirAll(dir, 0o755),
+			os.WriteFile(filepath.Join(root, "etc/turnserver.conf"), []byte(conf), 0o600),
+			os.WriteFile(dir+"/coturn.service", []byte("[Service]\n"+
+				"ExecStart=/usr/bin/turnserver -c /etc/turnserver.conf\n"), 0o600))
 		if err != nil {
 			t.Fatal(err)
 		}
-		found := setup.Find(setup.Tree(root), program)
+		found := machine.Find(machine.Tree(root), program)
 		if len(found.Turns) != 1 || len(found.Served()) != 0 || len(found.Unread) != 1 || len(found.Turns[0].Domains) != 0 {
 			t.Errorf("%+q: it found %+v", bad, found)
 		}

@@ -170,8 +170,8 @@ func pair(file, key string, chain, text []byte) (sight, error) {
 		return sight{}, passing{netwatch.WithHint(err, "put certificate and key of one issue there, the leaf certificate first")}
 	}
 	return sight{
-		fingerprint: netwatch.Fingerprint(cert.Certificate[0]),
-		fields:      map[string]string{"names": namesIn(cert.Leaf), "not-after": cert.Leaf.NotAfter.UTC().Format(time.RFC3339)},
+		fingerprint: netwatch.Fingerprint(cert.Certificate[0]), until: cert.Leaf.NotAfter,
+		fields: map[string]string{"names": namesIn(cert.Leaf), "not-after": cert.Leaf.NotAfter.UTC().Format(time.RFC3339)},
 	}, nil
 }
 

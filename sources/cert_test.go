@@ -164,6 +164,10 @@ func TestKeysOf(t *testing.T) {
 			if err != nil || got.fingerprint != p.fingerprint {
 				t.Error(got, err)
 			}
+			until, err := LookCert(at, "")
+			if err != nil || until.IsZero() || until.UTC().Format(time.RFC3339) != got.fields["not-after"] {
+				t.Errorf("it is good until %s: %v, and the event says %s", until, err, got.fields["not-after"])
+			}
 			write(t, dir+"/elsewhere", p.key)
 			if got, err = readPair(at, []string{dir + "/elsewhere"}, true); err != nil || got.fingerprint != p.fingerprint {
 				t.Error(got, err)

@@ -46,7 +46,9 @@ func claimFiles(files []netwatch.Path) (key string, values []string) {
 
 // Source makes the source.
 func (s *File) Source(name string, env Env) netwatch.Source {
-	return newFollower(name, netwatch.FileChanged, env, s.Files, nil, readContent)
+	f := newFollower(name, netwatch.FileChanged, env, s.Files, nil, readContent)
+	f.wrote = env.Wrote
+	return f
 }
 
 // readContent sees a file by its whole content.

@@ -38,6 +38,8 @@ type sight struct {
 	fingerprint string
 	// fields are those of the event beside file, old and new.
 	fields map[string]string
+	// until is when a certificate ends.
+	until time.Time
 }
 
 // A passing error is of a state that a writer leaves for an instant: a file that
@@ -54,6 +56,9 @@ type follower struct {
 	event string
 	env   Env
 	read  func(file string) (sight, error)
+	// wrote says whether netwatch made a file what it is, which is then no event;
+	// nil where netwatch writes none.
+	wrote func(netwatch.Rewrite) bool
 	files []*followed
 	watch *pathWatch
 
@@ -94,7 +99,7 @@ func (f *follower) String() string { return f.name }
 // Run looks at once, after each change and once a minute. It returns nil when ctx
 // is done, and an error when there is nothing more to be heard from the kernel.
 // All it starts has ended then, and it can be run again.
-func (f *follower) Run(ctx context.Context, emit func(netwatch.Event)) error {
+func (f *follower) Run(ctx context.Context, emit func(netwatch.Event) error) error {
 	defer f.watch.close()
 	for ctx.Err() == nil {
 		soon := f.arm()
@@ -127,7 +132,7 @@ func (f *follower) arm() time.Duration {
 
 // look compares a file with what was accepted of it, and returns after how long
 // to look again at the latest; zero is whenever the next look comes.
-func (f *follower) look(file *followed, emit func(netwatch.Event)) time.Duration {
+func (f *follower) look(file *followed, emit func(netwatch.Event) error) time.Duration {
 	seen := f.env.Seen(f.event, file.name)
 	found, err := f.read(file.name)
 	f.note(file, err)
@@ -149,11 +154,11 @@ func (f *follower) look(file *followed, emit func(netwatch.Event)) time.Duration
 // ours says whether netwatch made the file what it is. It is known by where the
 // file lies: it may be named otherwise in the step that rewrote it.
 func (f *follower) ours(file *followed, seen string, found sight) bool {
-	if f.event != netwatch.FileChanged {
+	if f.wrote == nil {
 		return false
 	}
-	place, err := hops(file.name, func(hop) {})
-	return err == nil && f.env.Wrote(netwatch.Rewrite{Place: place, From: seen, To: found.fingerprint})
+	place, _, err := netwatch.Hops("/", file.name, func(netwatch.Hop) error { return nil })
+	return err == nil && f.wrote(netwatch.Rewrite{Place: place, From: seen, To: found.fingerprint})
 }
 
 // settled says whether a difference was there before, or has been another at
@@ -168,12 +173,11 @@ func (file *followed) settled(seen, found string) bool {
 }
 
 // tell emits the event, and returns when to try again if it was not accepted.
-func (f *follower) tell(file *followed, seen string, found sight, emit func(netwatch.Event)) time.Duration {
+func (f *follower) tell(file *followed, seen string, found sight, emit func(netwatch.Event) error) time.Duration {
 	file.since = time.Time{}
 	fields := map[string]string{"file": file.name, "old": seen, "new": found.fingerprint}
 	maps.Copy(fields, found.fields)
-	emit(netwatch.NewEvent(f.event, f.name, fields))
-	if f.env.Seen(f.event, file.name) != found.fingerprint {
+	if emit(netwatch.NewEvent(f.event, f.name, fields)) != nil {
 		return refusedTime
 	}
 	return 0

@@ -2,6 +2,7 @@ package sources
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -92,15 +93,32 @@ func (l *ledger) See(event, file, fingerprint string) error {
 	return nil
 }
 
-func (l *ledger) emit(ev netwatch.Event) {
+func (l *ledger) emit(ev netwatch.Event) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	key := ev.Name + " " + ev.Fields["file"]
 	if l.refuse || l.seen[key] != ev.Fields["old"] {
-		return
+		return errUnheard
 	}
 	l.seen[key] = ev.Fields["new"]
 	l.accepted <- ev
+	return declared(ev)
+}
+
+// errUnheard is why an event is not accepted here.
+var errUnheard = errors.New("not accepted, for a test")
+
+// declared is no error, and panics if an event is not one of the table or has other
+// fields.
+func declared(ev netwatch.Event) error {
+	kind, ok := netwatch.KnownEvent(ev.Name)
+	for field := range ev.Fields {
+		ok = ok && slices.Contains(kind.Fields, field)
+	}
+	if !ok {
+		panic(fmt.Sprintf("the table of events does not have %+v", ev))
+	}
+	return nil
 }
 
 func (l *ledger) setRefuse(is bool) {

@@ -1,7 +1,6 @@
 package sources
 
 import (
-	"fmt"
 	"time"
 
 	"netwatch"
@@ -16,13 +15,7 @@ func LookCert(file, key string) (until time.Time, err error) {
 		keys = keysOf(file)
 	}
 	seen, err := readPair(file, keys, key != "")
-	if err != nil {
-		return until, err
-	}
-	if until, err = time.Parse(time.RFC3339, seen.fields["not-after"]); err != nil {
-		return until, fmt.Errorf("reading until when %s is good: %w", file, err)
-	}
-	return until, nil
+	return seen.until, err
 }
 
 // KeyOf is the key that is given for the n-th of the files, empty if none is.

@@ -125,7 +125,7 @@ func (s *netlinkSource) String() string { return s.name }
 // time. It returns nil when ctx is done, and an error when the kernel cannot be
 // listened to or asked. The first look of all is what others are compared with,
 // and emits nothing.
-func (s *netlinkSource) Run(ctx context.Context, emit func(netwatch.Event)) error {
+func (s *netlinkSource) Run(ctx context.Context, emit func(netwatch.Event) error) error {
 	k, err := s.open()
 	if err != nil {
 		return err
@@ -155,7 +155,9 @@ func wake(woken chan struct{}) {
 }
 
 // watch looks until ctx is done or something fails.
-func (s *netlinkSource) watch(ctx context.Context, k kernel, woken chan struct{}, deaf <-chan error, emit func(netwatch.Event)) error {
+func (s *netlinkSource) watch(
+	ctx context.Context, k kernel, woken chan struct{}, deaf <-chan error, emit func(netwatch.Event) error,
+) error {
 	next, quiet := again, false
 	for unsure := 0; ; {
 		began := time.Now()
@@ -164,16 +166,19 @@ func (s *netlinkSource) watch(ctx context.Context, k kernel, woken chan struct{}
 			return err
 		}
 		rest := max(gather, respite*time.Since(began))
-		ended := time.Now()
+		ended, heard := time.Now(), true
 		switch {
 		case quiet && s.grows(is): // what is there is there, whatever else is under way
-			s.tell(is, emit)
+			heard = s.tell(is, emit)
 		case !quiet && whole && len(woken) == 0, unsure == calm:
 			unsure = 0
-			s.tell(is, emit)
+			heard = s.tell(is, emit)
 		default:
 			unsure++
 			wake(woken)
+		}
+		if !heard {
+			next = again
 		}
 		select {
 		case <-woken:
@@ -217,15 +222,20 @@ func (s *netlinkSource) grows(is network) bool {
 	})
 }
 
-// tell emits how the network differs from what it was.
-func (s *netlinkSource) tell(is network, emit func(netwatch.Event)) {
+// tell emits how the network differs from what it was, and says whether all of
+// that was accepted. If not, the next look compares with what was: who is told of
+// a change twice looks twice.
+func (s *netlinkSource) tell(is network, emit func(netwatch.Event) error) (heard bool) {
 	was := is // of the first look
 	if s.was != nil {
 		was = *s.was
 	}
 	is.keepDeprecated(was)
 	for _, c := range changes(was, is) {
-		emit(netwatch.NewEvent(c.event, s.name, c.fields()))
+		if emit(netwatch.NewEvent(c.event, s.name, c.fields())) != nil {
+			return false
+		}
 	}
 	s.was = &is
+	return true
 }

@@ -203,11 +203,12 @@ func (w *watch) stop() error {
 	return <-w.ended
 }
 
-func (w *watch) emit(ev netwatch.Event) {
+func (w *watch) emit(ev netwatch.Event) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.told = append(w.told, ev)
 	w.more.Broadcast()
+	return declared(ev)
 }
 
 // wait waits until what was told is as wanted, for as long as the test may take.

@@ -87,10 +87,11 @@ func (k *fakeKernel) looks() int {
 // A hearer runs a source in a bubble and keeps what it told.
 type hearer struct {
 	*netlinkSource
-	mu    sync.Mutex
-	told  []string
-	stop  context.CancelFunc
-	ended chan error
+	mu     sync.Mutex
+	told   []string
+	refuse string // the new of events that are not accepted
+	stop   context.CancelFunc
+	ended  chan error
 }
 
 // listenTo runs a source on a kernel and waits for the first look.
@@ -109,11 +110,22 @@ func (l *hearer) again(t *testing.T, k kernel) {
 	synctest.Wait()
 }
 
-func (l *hearer) emit(ev netwatch.Event) {
+func (l *hearer) emit(ev netwatch.Event) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.refuse != "" && ev.Fields["new"] == l.refuse {
+		return errUnheard
+	}
 	f := ev.Fields
 	l.told = append(l.told, fmt.Sprintf("%s %s %s>%s", strings.TrimSuffix(ev.Name, "-changed"), f["interface"], f["old"], f["new"]))
+	return declared(ev)
+}
+
+// refused has events with that new not be accepted.
+func (l *hearer) refused(what string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.refuse = what
 }
 
 // within checks what is told in a span of time, which passes.
@@ -259,6 +271,25 @@ func TestNetlinkSilentChange(t *testing.T) {
 		l.within(t, time.Hour)
 		k.quietly("eth0- eth0/192.0.2.1")
 		l.within(t, safety+gather, "addr eth0 >192.0.2.1")
+	})
+}
+
+// What is not accepted is told again a second later, also by a look that had no
+// reason, and then no more.
+func TestNetlinkRefused(t *testing.T) {
+	inBubble(t, "eth0- eth0>192.0.2.254", func(t *testing.T, k *fakeKernel, l *hearer) {
+		l.within(t, time.Minute)
+		l.refused("192.0.2.1")
+		k.quietly("eth0- eth0/192.0.2.1 eth0>192.0.2.254")
+		l.within(t, 2*safety)
+		l.refused("")
+		l.within(t, again+gather, "addr eth0 >192.0.2.1")
+		l.refused("192.0.2.253")
+		k.become("eth0+ eth0/192.0.2.1 eth0>192.0.2.253")
+		l.within(t, 3*gather, "link eth0 down>up")
+		l.refused("")
+		l.within(t, again+gather, "link eth0 down>up", "route eth0 192.0.2.254>192.0.2.253")
+		l.within(t, time.Hour)
 	})
 }
 

@@ -67,7 +67,7 @@ type openVPN string
 func (o openVPN) String() string { return string(o) }
 
 // Run waits until ctx is done: the events come over the control socket.
-func (o openVPN) Run(ctx context.Context, _ func(netwatch.Event)) error {
+func (o openVPN) Run(ctx context.Context, _ func(netwatch.Event) error) error {
 	<-ctx.Done()
 	return nil
 }

@@ -53,8 +53,8 @@ type Claimed interface {
 	Claims() (key string, values []string)
 }
 
-// Fired are settings of a source that others speak for, over the control socket.
-type Fired interface {
+// SpokenFor are settings of a source that others speak for, over the control socket.
+type SpokenFor interface {
 	// Fires is the one event that it tells of.
 	Fires() string
 	// MayFire says whether the user with that id may fire it, also without

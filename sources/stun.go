@@ -205,7 +205,7 @@ func (s *stunSource) String() string { return s.name }
 // Run polls at once, after each period, when the clock of the wall jumps and for
 // each probe. It returns nil when ctx is done, and has no error of its own: a
 // server that cannot be asked is no reason to stop.
-func (s *stunSource) Run(ctx context.Context, emit func(netwatch.Event)) error {
+func (s *stunSource) Run(ctx context.Context, emit func(netwatch.Event) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	jumps, err := s.jumps(ctx)
@@ -320,7 +320,7 @@ func (s *stunSource) Looking() (since time.Time) {
 }
 
 // look polls once and answers the probes that waited for it.
-func (s *stunSource) look(ctx context.Context, emit func(netwatch.Event)) {
+func (s *stunSource) look(ctx context.Context, emit func(netwatch.Event) error) {
 	ctx, cancel, probes := s.begin(ctx)
 	defer s.rest()
 	defer cancel()
@@ -332,7 +332,7 @@ func (s *stunSource) look(ctx context.Context, emit func(netwatch.Event)) {
 
 // poll asks for all families at the same time, and acts on each as soon as it is
 // found out.
-func (s *stunSource) poll(ctx context.Context, emit func(netwatch.Event), everyone bool) netwatch.Result {
+func (s *stunSource) poll(ctx context.Context, emit func(netwatch.Event) error, everyone bool) netwatch.Result {
 	type heard struct {
 		view    int
 		answers []Answer
@@ -349,15 +349,17 @@ func (s *stunSource) poll(ctx context.Context, emit func(netwatch.Event), everyo
 			results[h.view] = netwatch.Failure(fmt.Errorf("asking %s: %w", s.name, context.Cause(ctx)))
 			continue
 		}
-		results[h.view] = s.conclude(s.views[h.view], h.answers, emit)
+		v := s.views[h.view]
+		results[h.view] = s.conclude(v, known[v.family].Address, h.answers, emit)
 	}
 	return oneOf(results)
 }
 
 // conclude acts on what the servers said about a family: confirms what is known,
 // or emits what is new.
-func (s *stunSource) conclude(v *view, answers []Answer, emit func(netwatch.Event)) netwatch.Result {
-	known := s.env.Known()[v.family].Address
+func (s *stunSource) conclude(
+	v *view, known netip.Addr, answers []Answer, emit func(netwatch.Event) error,
+) netwatch.Result {
 	address, by, err := Verdict(answers, v.agree)
 	if same := unopposed(answers, known); err != nil && len(same) > 0 {
 		address, by, err = known, same, nil
@@ -375,11 +377,12 @@ func (s *stunSource) conclude(v *view, answers []Answer, emit func(netwatch.Even
 		s.env.Confirm(v.family, by)
 		return netwatch.Result{Outcome: netwatch.Unchanged, Detail: detail}
 	}
-	emit(netwatch.NewEvent(netwatch.IPChanged, s.name, map[string]string{
+	ev := netwatch.NewEvent(netwatch.IPChanged, s.name, map[string]string{
 		"family": string(v.family), "old": text(known), "new": text(address), "by": strings.Join(by, ", "),
-	}))
-	if s.env.Known()[v.family].Address != address {
-		return netwatch.Failure(fmt.Errorf("the new %s address %s was not accepted", v.family, address))
+	})
+	ev.By = by
+	if err := emit(ev); err != nil {
+		return netwatch.Failure(fmt.Errorf("telling of the new %s address %s: %w", v.family, address, err))
 	}
 	return netwatch.Result{Outcome: netwatch.Changed, Detail: detail}
 }

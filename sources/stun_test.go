@@ -58,13 +58,18 @@ func (w *world) ask(ctx context.Context, server Server, family netwatch.Family) 
 // clock is a clock that jumps when the test says so.
 func (w *world) clock(context.Context) (<-chan struct{}, error) { return w.jumps, nil }
 
-func (w *world) emit(ev netwatch.Event) {
+func (w *world) emit(ev netwatch.Event) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.events = append(w.events, ev)
-	if !w.refuse {
-		w.know(netip.MustParseAddr(ev.Fields["new"]))
+	if text := strings.Join(ev.By, ", "); text == "" || text != ev.Fields["by"] {
+		panic(fmt.Sprintf("it is by %q, and its field by says %q", ev.By, ev.Fields["by"]))
 	}
+	if w.refuse {
+		return errUnheard
+	}
+	w.know(netip.MustParseAddr(ev.Fields["new"]))
+	return declared(ev)
 }
 
 func (w *world) know(a netip.Addr) {
@@ -232,7 +237,7 @@ func TestRefusedEventComesAgain(t *testing.T) {
 		w := &world{refuse: true}
 		w.know(first)
 		s := w.source(1, honest(second, 0))
-		if r, _ := w.poll(t, s, false); r.Outcome != netwatch.Failed {
+		if r, _ := w.poll(t, s, false); !errors.Is(r.Err, errUnheard) {
 			t.Errorf("%+v", r)
 		}
 		w.refuse = false

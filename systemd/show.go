@@ -1,4 +1,3 @@
-// Package systemd asks systemd about units.
 package systemd
 
 import (

@@ -8,21 +8,24 @@ import (
 	"github.com/spf13/cobra"
 
 	"netwatch"
+	"netwatch/doctor"
 	"netwatch/helper"
-	"netwatch/setup"
 )
 
 func (c *command) doctorCommand() *cobra.Command {
 	return c.jsonFlag(&cobra.Command{
 		Use: "doctor", Short: "Check the whole chain as it stands, each finding with its remedy", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			d := setup.Doctor{Tree: "/", Config: c.config, Program: program(), Version: version, Daemon: c.askDaemon, Files: &helper.Client{Socket: helper.Socket}}
-			wrong := false
-			d.Examine(cmd.Context(), func(f setup.Finding) {
-				wrong = wrong || f.Wrong()
+			d := doctor.Doctor{
+				Tree: "/", Config: c.config, Program: program(), Version: version, Daemon: c.askDaemon,
+				Files: &helper.Client{Socket: helper.Socket},
+			}
+			problem := false
+			d.Examine(cmd.Context(), func(f doctor.Finding) {
+				problem = problem || f.Level == doctor.Problem
 				c.printFinding(f)
 			})
-			if wrong {
+			if problem {
 				return errFailed
 			}
 			return nil
@@ -39,7 +42,7 @@ func program() string {
 }
 
 // printFinding prints a line, and one more for a remedy; or an object.
-func (c *command) printFinding(f setup.Finding) {
+func (c *command) printFinding(f doctor.Finding) {
 	if c.json {
 		_ = c.printJSON(f)
 		return
@@ -53,10 +56,12 @@ func (c *command) printFinding(f setup.Finding) {
 }
 
 // colourOf is the outcome of a step that looks as bad as a finding of each level.
-var colourOf = map[setup.Level]netwatch.Outcome{setup.OK: netwatch.Changed, setup.Warning: netwatch.Held, setup.Problem: netwatch.Failed}
+var colourOf = map[doctor.Level]netwatch.Outcome{
+	doctor.OK: netwatch.Changed, doctor.Warning: netwatch.Held, doctor.Problem: netwatch.Failed,
+}
 
 // askDaemon asks the daemon how it stands, for doctor.
-func (c *command) askDaemon(ctx context.Context) (d setup.Daemon, err error) {
+func (c *command) askDaemon(ctx context.Context) (d doctor.Daemon, err error) {
 	client, err := c.client()
 	if err != nil {
 		return d, err
@@ -65,7 +70,7 @@ func (c *command) askDaemon(ctx context.Context) (d setup.Daemon, err error) {
 	if err != nil {
 		return d, fmt.Errorf("asking for the status: %w", err)
 	}
-	d = setup.Daemon{Version: s.Version, PID: s.PID, Refused: s.Refused}
+	d = doctor.Daemon{Version: s.Version, PID: s.PID, Refused: s.Refused}
 	if u := s.Unwritten; u != nil {
 		d.AtRisk, d.Remedy = u.Error+"; "+u.Risk(), u.Hint
 	}

@@ -19,9 +19,10 @@ func (c *command) fireCommand() *cobra.Command {
 	var req control.Request
 	var timeout time.Duration
 	cmd := &cobra.Command{
-		Use:   "fire EVENT [KEY=VALUE...]",
-		Short: "Hand the daemon an event, wait, print each step's result",
-		Args:  cobra.MinimumNArgs(1),
+		Use:               "fire EVENT [KEY=VALUE...]",
+		Short:             "Hand the daemon an event, wait, print each step's result",
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: completeEvent,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			fields, err := parseFields(args[1:])
 			if err == nil && args[0] == "" {
@@ -45,6 +46,19 @@ func (c *command) fireCommand() *cobra.Command {
 	return c.jsonFlag(cmd)
 }
 
+// completeEvent completes the name of an event, and then its fields.
+func completeEvent(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) == 0 {
+		return netwatch.EventNames(), cobra.ShellCompDirectiveNoFileComp
+	}
+	event, _ := netwatch.KnownEvent(args[0])
+	fields := make([]string, len(event.Fields))
+	for i, field := range event.Fields {
+		fields[i] = field + "="
+	}
+	return fields, cobra.ShellCompDirectiveNoSpace
+}
+
 // parseFields takes KEY=VALUE words.
 func parseFields(words []string) (map[string]string, error) {
 	fields := map[string]string{}
@@ -52,6 +66,9 @@ func parseFields(words []string) (map[string]string, error) {
 		key, value, ok := strings.Cut(word, "=")
 		if !ok || key == "" {
 			return nil, fmt.Errorf("reading the fields of the event: %q is not KEY=VALUE", word)
+		}
+		if err := netwatch.CheckField(key); err != nil {
+			return nil, fmt.Errorf("reading the fields of the event: %w", err)
 		}
 		if _, twice := fields[key]; twice {
 			return nil, fmt.Errorf("reading the fields of the event: %s is given twice", key)

@@ -1,19 +1,13 @@
 package main
 
 import (
-	"context"
-	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/rs/zerolog"
 	"golang.org/x/sys/unix"
-
-	"netwatch/control"
 )
 
 func TestParseHook(t *testing.T) {
@@ -69,28 +63,6 @@ func TestComplaintIsNotWaitedFor(t *testing.T) {
 	}
 }
 
-// Who does not wait may have gone before his event is accepted.
-func TestFireOfWhoHasGone(t *testing.T) {
-	dir := t.TempDir()
-	file := filepath.Join(dir, "netwatch.toml")
-	text := fmt.Sprintf("[daemon]\nsocket = %q\nstate = %q\n[[rule]]\non = [\"vpn-changed\"]\ndo = [\"exec /bin/true\"]\n", dir+"/s", dir+"/state")
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	d, err := newDaemon(file, zerolog.Nop())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.store.Close()
-	gone, leave := context.WithCancel(t.Context())
-	leave()
-	a, err := d.Fire(gone, control.OpenVPNRequest(nil, os.Getenv), nil)
-	if err != nil || len(a.Rules) != 1 {
-		t.Errorf("%+v, %v", a, err)
-	}
-	d.rules.Drain(t.Context())
-}
-
 // Who does not read what went wrong cannot make the hook fail.
 func TestHookOfDeafOpenVPN(t *testing.T) {
 	r, w, err := os.Pipe()
@@ -109,28 +81,5 @@ func TestHookOfDeafOpenVPN(t *testing.T) {
 	cmd.Stdout, cmd.Stderr = w, w
 	if err := cmd.Run(); err != nil {
 		t.Error(err)
-	}
-}
-
-// An event is of the source that lets its user fire.
-func TestSourceOfTheUser(t *testing.T) {
-	dir := t.TempDir()
-	file := filepath.Join(dir, "netwatch.toml")
-	text := fmt.Sprintf("[daemon]\nsocket = %q\nstate = %q\n[source.office]\nkind = \"openvpn\"\nusers = [\"root\"]\n"+
-		"[source.guest]\nkind = \"openvpn\"\nusers = [\"nobody\"]\n[[rule]]\non = [\"vpn-changed\"]\ndo = [\"exec /bin/true\"]\n", dir+"/s", dir+"/state")
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	d, err := newDaemon(file, zerolog.Nop())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.store.Close()
-	for uid, want := range map[uint32]string{0: "office", 65534: "guest"} {
-		r := control.OpenVPNRequest(nil, os.Getenv)
-		r.UID = uid
-		if got, err := d.sourceOf(r); got != want || err != nil {
-			t.Errorf("of user %d: %s, %v", uid, got, err)
-		}
 	}
 }

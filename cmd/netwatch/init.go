@@ -11,6 +11,7 @@ import (
 	"netwatch"
 	"netwatch/actions"
 	"netwatch/config"
+	"netwatch/machine"
 	"netwatch/setup"
 )
 
@@ -41,7 +42,8 @@ func (c *command) initCommand() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&i.dryRun, "dry-run", false, "print what would be done, and do nothing")
 	cmd.Flags().BoolVar(&i.Migrate, "migrate", false, "take out what netwatch replaces, after a backup")
-	cmd.Flags().BoolVar(&i.Force, "force", false, "write the configuration also where there is one, after a backup; restore also what was changed since")
+	cmd.Flags().BoolVar(&i.Force, "force", false,
+		"write the configuration also where there is one, after a backup; restore also what was changed since")
 	cmd.Flags().BoolVar(&i.restore, "restore", false, "put back what the newest backup, or that in DIR, holds")
 	cmd.Flags().StringVar(&i.tree, "root", "/", "the directory that is the machine's root")
 	cmd.Flags().StringVar(&i.program, "program", program(), "the netwatch that OpenVPN is to call")
@@ -57,8 +59,8 @@ func (i *initialization) run() error {
 	if err != nil {
 		return fmt.Errorf("finding the configuration: %w", err)
 	}
-	tree := setup.Tree(i.tree)
-	found := setup.Find(tree, i.program)
+	tree := machine.Tree(i.tree)
+	found := machine.Find(tree, i.program)
 	plan, err := setup.NewPlan(tree, file, found, i.Wish)
 	if err != nil {
 		return fmt.Errorf("planning: %w", err)
@@ -114,18 +116,19 @@ func (i *initialization) did(c setup.Change) {
 }
 
 // advise says what comes next.
-func (i *initialization) advise(found setup.Findings) {
-	for _, line := range found.Advice(i.program) {
+func (i *initialization) advise(found machine.Machine) {
+	for _, line := range setup.Advice(found, i.program) {
 		fmt.Fprintln(i.stdout, "next:", shown(line))
 	}
 	if _, err := config.Load(i.config, actions.Env{}); err == nil && i.tree == "/" {
-		fmt.Fprintln(i.stdout, "next: systemctl enable --now netwatch.socket netwatch.service (running already: systemctl reload netwatch.service), then netwatch doctor")
+		fmt.Fprintln(i.stdout, "next: systemctl enable --now netwatch.socket netwatch.service "+
+			"(running already: systemctl reload netwatch.service), then netwatch doctor")
 	}
 }
 
 // putBack restores a backup. What stays because it was changed since is a failure.
 func (i *initialization) putBack(dir string) error {
-	r, err := setup.NewRestore(setup.Tree(i.tree), dir, i.Force)
+	r, err := setup.NewRestore(machine.Tree(i.tree), dir, i.Force)
 	if err != nil {
 		return err
 	}

@@ -46,7 +46,7 @@ func run(args []string, stdout, stderr *output) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	c := &command{stdout: stdout}
+	c := &command{stdout: stdout, stderr: stderr}
 	root := c.root()
 	root.SetArgs(args)
 	root.SetOut(stdout)
@@ -79,7 +79,7 @@ func within(d time.Duration, f func()) {
 
 // A command is what all commands share.
 type command struct {
-	stdout *output
+	stdout, stderr *output
 	// config is the file of --config.
 	config string
 	json   bool

@@ -59,7 +59,7 @@ var colours = map[netwatch.Outcome]string{netwatch.Changed: "32", netwatch.Faile
 // paint writes a text, coloured by an outcome on a terminal.
 func (o *output) paint(as netwatch.Outcome, text string) {
 	colour, ok := colours[as]
-	if ok = ok && isTerminal(o) && os.Getenv("NO_COLOR") == ""; ok {
+	if ok = ok && o.isTerminal() && os.Getenv("NO_COLOR") == ""; ok {
 		_ = o.write([]byte("\x1b[" + colour + "m"))
 	}
 	_, _ = io.WriteString(o, text)
@@ -81,30 +81,18 @@ func lines(text, indent string) string {
 	return strings.Join(all, "\n"+indent)
 }
 
-// fileOf is the file that is written to by w, or nil.
-func fileOf(w io.Writer) *os.File {
-	switch w := w.(type) {
-	case *output:
-		return w.file
-	case *os.File:
-		return w
-	}
-	return nil
-}
+// Fd is the descriptor of the file.
+func (o *output) Fd() uintptr { return o.file.Fd() }
 
-func isTerminal(w io.Writer) bool {
-	f := fileOf(w)
-	if f == nil {
-		return false
-	}
-	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+func (o *output) isTerminal() bool {
+	_, err := unix.IoctlGetTermios(int(o.Fd()), unix.TCGETS)
 	return err == nil
 }
 
 // writable says that writing does not have to be waited for.
 func writable(w io.Writer) bool {
-	f := fileOf(w)
-	if f == nil {
+	f, ok := w.(interface{ Fd() uintptr })
+	if !ok {
 		return true
 	}
 	poll := unix.PollFd{Fd: int32(f.Fd()), Events: unix.POLLOUT} //nolint:gosec // descriptors are small

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"netwatch"
+	"netwatch/daemon"
 )
 
 // terminal is a pseudo-terminal: what is written to the output comes out of screen.
@@ -70,9 +71,9 @@ func TestColoursAreOurs(t *testing.T) {
 // netwatch run on a terminal is no way around.
 func TestLogOnATerminal(t *testing.T) {
 	out, screen := terminal(t)
-	log, queue := newLog(out)
+	log, flush := daemon.NewLog(out, out.isTerminal())
 	log.Error().Str("error", evil).Str(evil, "x").Msg(evil)
-	queue.flush()
+	flush()
 	if _, err := io.WriteString(out, "end\n"); err != nil {
 		t.Fatal(err)
 	}

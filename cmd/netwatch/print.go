@@ -15,20 +15,12 @@ func (c *command) printJSON(v any) error {
 	return json.NewEncoder(c.stdout).Encode(v)
 }
 
-// brief is e without the words that the step's own entry has said before.
-func brief(e netwatch.Entry) netwatch.Entry {
-	if e.Kind == netwatch.EntryRun && e.Step != "" {
-		e.Error, e.Hint, e.Detail = "", "", ""
-	}
-	return e
-}
-
 // printEntry prints one line of history, as JSON or for a person.
 func (c *command) printEntry(e netwatch.Entry) error {
 	if c.json {
 		return c.printJSON(e)
 	}
-	c.entryText(brief(e))
+	c.entryText(e.Brief())
 	return c.stdout.failed()
 }
 

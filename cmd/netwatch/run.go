@@ -1,189 +1,30 @@
 package main
 
 import (
-	"context"
-	"errors"
-	"fmt"
-	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
-	"time"
 
-	systemd "github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
-	"netwatch"
-	"netwatch/control"
-	"netwatch/sources"
+	"netwatch/actions"
+	"netwatch/daemon"
 )
-
-// drainTime is how long runs in progress may take to end after SIGTERM; it is
-// below systemd's 90 s, so that their results are still written.
-const drainTime = 75 * time.Second
 
 func (c *command) runCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "run", Short: "Run the resident daemon", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			log, queue := newLog(cmd.ErrOrStderr())
-			defer queue.flush()
-			d, err := newDaemon(c.config, log)
+			log, flush := daemon.NewLog(c.stderr, c.stderr.isTerminal())
+			defer flush()
+			d, err := daemon.New(c.config, version, log, rotateElsewhere(actions.Env{}))
 			if err != nil {
 				return err
 			}
-			err = d.run(cmd.Context())
-			return errors.Join(err, d.store.Close())
+			hangups := make(chan os.Signal, 1)
+			signal.Notify(hangups, syscall.SIGHUP)
+			defer signal.Stop(hangups)
+			return d.Run(cmd.Context(), hangups)
 		},
 	}
-}
-
-// run serves until ctx is done, drains, and returns.
-func (d *daemon) run(ctx context.Context) error {
-	sockets, err := control.Listen(string(d.config.Load().Daemon.Socket))
-	if err != nil {
-		return err
-	}
-	d.admit(sockets)
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	defer signal.Stop(hangups)
-	hungry, err := watchdog()
-	if err != nil {
-		d.note(err)
-	}
-	d.rules.Resume()
-	server, served := serve(d, sockets)
-	d.watch.set(d.config.Load().Sources)
-	defer d.start(ctx)()
-	d.tell(systemd.SdNotifyReady)
-	d.log.Info().Str("version", version).Str("config", d.config.Load().File).Msg("ready")
-	for {
-		select {
-		case <-hangups:
-			d.tell(fmt.Sprintf("%s\nMONOTONIC_USEC=%d", systemd.SdNotifyReloading, monotonic()))
-			d.reload()
-			d.admit(sockets)
-			d.tell(systemd.SdNotifyReady)
-		case <-hungry:
-			d.feed()
-		case err := <-served:
-			d.drain()
-			return fmt.Errorf("serving the control socket: %w", err)
-		case <-ctx.Done():
-			d.tell(systemd.SdNotifyStopping)
-			// What comes now waits for the next daemon if systemd holds the socket;
-			// what has come is still accepted.
-			_ = sockets.Close()
-			d.letHandOver(server, served)
-			d.drain()
-			return hangUp(server)
-		}
-	}
-}
-
-// admit says who may connect where, as the configuration has it.
-func (d *daemon) admit(sockets *control.Sockets) {
-	var users []uint32
-	for _, s := range d.config.Load().Sources {
-		if f, ok := s.Settings.(sources.Fired); ok {
-			users = append(users, f.UIDs()...)
-		}
-	}
-	if err := sockets.Admit(users); err != nil {
-		d.note(err)
-	}
-}
-
-// hangUpTime is how long who has just asked may be answered; those who follow a
-// run or the history are not waited for.
-const hangUpTime = 200 * time.Millisecond
-
-// settleTime is how long who is connected may take to hand over an event.
-const settleTime = time.Second
-
-// letHandOver returns when those who are connected have handed over their events.
-// No others are accepted: the sockets are closed.
-func (d *daemon) letHandOver(server *control.Server, served <-chan error) {
-	ctx, cancel := context.WithTimeout(context.Background(), settleTime)
-	defer cancel()
-	select {
-	case err := <-served:
-		d.log.Debug().Err(err).Msg("no others are connected")
-		server.Settle(ctx)
-	case <-ctx.Done():
-	}
-}
-
-// hangUp ends the server.
-func hangUp(server *control.Server) error {
-	ctx, cancel := context.WithTimeout(context.Background(), hangUpTime)
-	defer cancel()
-	if server.Shutdown(ctx) == nil {
-		return nil
-	}
-	return server.Close()
-}
-
-// start emits started in the background. The function returned ends that and
-// waits for its end.
-func (d *daemon) start(ctx context.Context) (stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		d.started(ctx)
-	}()
-	return func() {
-		cancel()
-		<-done
-	}
-}
-
-// started looks once, so that rules do not act on what was true when an earlier
-// process ended, and emits started.
-func (d *daemon) started(ctx context.Context) {
-	looking, cancel := context.WithTimeout(ctx, lookTime)
-	d.watch.probe(looking, "")
-	cancel()
-	if ctx.Err() == nil {
-		d.emit(netwatch.NewEvent(netwatch.Started, "netwatch", nil))
-	}
-}
-
-// serve serves until the server is closed; any other end is an error on the
-// channel.
-func serve(d *daemon, sockets *control.Sockets) (*control.Server, <-chan error) {
-	server, served := control.NewServer(d), make(chan error, 1)
-	go func() {
-		if err := server.Serve(sockets); !errors.Is(err, http.ErrServerClosed) {
-			served <- err
-		}
-	}()
-	return server, served
-}
-
-// drain lets the runs in progress end, and then stops the sources, which steps
-// of these runs may still ask.
-func (d *daemon) drain() {
-	d.log.Info().Msg("draining")
-	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
-	defer cancel()
-	d.rules.Drain(ctx)
-	d.watch.stop()
-}
-
-// tell tells systemd (sd_notify(3)); without systemd it does nothing.
-func (d *daemon) tell(state string) {
-	if _, err := systemd.SdNotify(false, state); err != nil {
-		d.note(fmt.Errorf("notifying systemd: %w", err))
-	}
-}
-
-// monotonic is the clock that systemd wants beside RELOADING=1, in microseconds.
-func monotonic() int64 {
-	var now unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) // the clock always exists
-	return now.Nano() / 1000
 }

@@ -1,0 +1,48 @@
+package daemon
+
+import (
+	"context"
+	"os"
+	"testing"
+
+	"github.com/rs/zerolog"
+
+	"netwatch/actions"
+	"netwatch/control"
+)
+
+// Who does not wait may have gone before his event is accepted.
+func TestFireOfWhoHasGone(t *testing.T) {
+	file := configured(t, "[[rule]]\non = [\"vpn-changed\"]\ndo = [\"exec /bin/true\"]\n")
+	d, err := New(file, "devel", zerolog.Nop(), actions.Env{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.store.Close()
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	a, err := controlled{d}.Fire(gone, control.OpenVPNRequest(nil, os.Getenv), nil)
+	if err != nil || len(a.Rules) != 1 {
+		t.Errorf("%+v, %v", a, err)
+	}
+	d.rules.Drain(t.Context())
+}
+
+// An event is of the source that lets its user fire.
+func TestSourceOfTheUser(t *testing.T) {
+	file := configured(t, "[source.office]\nkind = \"openvpn\"\nusers = [\"root\"]\n"+
+		"[source.guest]\nkind = \"openvpn\"\nusers = [\"nobody\"]\n"+
+		"[[rule]]\non = [\"vpn-changed\"]\ndo = [\"exec /bin/true\"]\n")
+	d, err := New(file, "devel", zerolog.Nop(), actions.Env{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.store.Close()
+	for uid, want := range map[uint32]string{0: "office", 65534: "guest"} {
+		r := control.OpenVPNRequest(nil, os.Getenv)
+		r.UID = uid
+		if got, err := (controlled{d}).sourceOf(r); got != want || err != nil {
+			t.Errorf("of user %d: %s, %v", uid, got, err)
+		}
+	}
+}

@@ -1,0 +1,109 @@
+// Package daemon is the resident program: the sources of a configuration, its rules,
+// the state, the history and the control socket, wired together.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"netwatch"
+	"netwatch/actions"
+	"netwatch/config"
+	"netwatch/control"
+	"netwatch/hooks"
+	"netwatch/sources"
+	"netwatch/state"
+)
+
+// A Daemon is the resident program: sources emit into the dispatcher, whose
+// reports go to the log and to history.
+type Daemon struct {
+	version string
+	log     zerolog.Logger
+	env     actions.Env
+	since   time.Time
+	config  atomic.Pointer[config.Config]
+	refused atomic.Pointer[string] // why the last reload failed
+	store   *state.Store
+	rules   *hooks.Dispatcher
+	watch   *watchers
+	history *control.History
+	metrics *control.Metrics
+}
+
+// New reads the configuration and the state, and starts nothing. Of env it takes how
+// files are rewritten; what else actions get is its own. Run closes the state.
+func New(file, version string, log zerolog.Logger, env actions.Env) (*Daemon, error) {
+	d := &Daemon{
+		version: version, since: time.Now(), env: env,
+		history: control.NewHistory(), metrics: control.NewMetrics(),
+	}
+	d.env.Probe, d.env.Starts = d.probe, starts{d}
+	cfg, err := config.Load(file, d.env)
+	if err != nil {
+		return nil, err
+	}
+	d.config.Store(cfg)
+	d.log = log.Level(zerolog.Level(cfg.Daemon.Log))
+	var aside string
+	if d.store, aside, err = state.Open(string(cfg.Daemon.State)); err != nil {
+		return nil, err
+	}
+	d.store.Notify(d.unwritten)
+	d.rules = hooks.New(hooks.NewTable(cfg.Rules), d.store, d.report)
+	d.watch = newWatchers(d.emit, d.report, sources.Env{
+		Known: d.store.Known, Confirm: d.store.Confirm, Seen: d.store.Seen, See: d.store.See,
+		Wrote: d.store.Wrote, Log: d.log,
+	})
+	if aside != "" {
+		d.note(fmt.Errorf("reading the state: it was damaged; it is kept as %s, and netwatch begins from the present", aside))
+	}
+	return d, nil
+}
+
+// probe lends the watchers to actions, which are made before them.
+func (d *Daemon) probe(ctx context.Context, name string) netwatch.Result {
+	return d.watch.probe(ctx, name)
+}
+
+// starts lends the store to actions, which are made before it is open.
+type starts struct{ d *Daemon }
+
+func (s starts) Of(unit string) []time.Time             { return s.d.store.Of(unit) }
+func (s starts) Record(unit string, at time.Time) error { return s.d.store.Record(unit, at) }
+
+// emit takes what sources notice, and says why not: what is refused they notice
+// again.
+func (d *Daemon) emit(ev netwatch.Event) error {
+	_, err := d.rules.Accept(ev, nil)
+	if err != nil && !errors.Is(err, hooks.ErrOutdated) {
+		d.note(err)
+	}
+	return err
+}
+
+// reload puts the configuration file in force, or keeps the one that is if the
+// file has mistakes.
+func (d *Daemon) reload() {
+	old := d.config.Load()
+	cfg, err := config.Load(old.File, d.env)
+	if err != nil {
+		d.note(fmt.Errorf("reloading the configuration: the old one stays in force: %w", err))
+		refused := err.Error()
+		d.refused.Store(&refused)
+		return
+	}
+	d.refused.Store(nil)
+	if cfg.Daemon != old.Daemon {
+		d.log.Warn().Msg("reloading the configuration: [daemon] has changed, which takes effect at the next start")
+	}
+	d.config.Store(cfg)
+	d.rules.Swap(hooks.NewTable(cfg.Rules))
+	d.watch.set(cfg.Sources)
+	d.log.Info().Int("sources", len(cfg.Sources)).Int("rules", len(cfg.Rules)).Msg("configuration reloaded")
+}

@@ -1,0 +1,197 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"sync"
+	"time"
+
+	"netwatch"
+	"netwatch/config"
+	"netwatch/control"
+	"netwatch/sources"
+)
+
+// sourcePause is how long a source that failed rests before it is run again.
+const sourcePause = 5 * time.Second
+
+// watchers run the sources of the configuration in force.
+type watchers struct {
+	emit   func(netwatch.Event) error
+	report func(netwatch.Entry)
+	env    sources.Env
+
+	mu  sync.Mutex
+	all []*watcher
+}
+
+// A watcher runs one source until it is stopped.
+type watcher struct {
+	config.Source
+	source netwatch.Source
+	cancel context.CancelFunc
+	done   chan struct{}
+
+	mu  sync.Mutex
+	err error // why it does not watch
+}
+
+func newWatchers(emit func(netwatch.Event) error, report func(netwatch.Entry), env sources.Env) *watchers {
+	return &watchers{emit: emit, report: report, env: env}
+}
+
+// set runs the sources wanted. One whose settings are as before goes on
+// undisturbed; the others are stopped and started.
+func (ws *watchers) set(wanted []config.Source) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	var kept []*watcher
+	for _, w := range ws.all {
+		if containsSource(wanted, w.Source) {
+			kept = append(kept, w)
+		} else {
+			w.stop()
+		}
+	}
+	ws.all = nil
+	for _, s := range wanted {
+		ws.all = append(ws.all, ws.running(kept, s))
+	}
+}
+
+func containsSource(all []config.Source, s config.Source) bool {
+	for _, other := range all {
+		if reflect.DeepEqual(other, s) {
+			return true
+		}
+	}
+	return false
+}
+
+// running is the watcher of s among those kept, or a new one.
+func (ws *watchers) running(kept []*watcher, s config.Source) *watcher {
+	for _, w := range kept {
+		if reflect.DeepEqual(w.Source, s) {
+			return w
+		}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	w := &watcher{Source: s, source: s.Settings.Source(s.Name, ws.env), cancel: cancel, done: make(chan struct{})}
+	go w.run(ctx, ws.emit, ws.report)
+	return w
+}
+
+// run runs the source until ctx is done, and again after a pause when it fails.
+func (w *watcher) run(ctx context.Context, emit func(netwatch.Event) error, report func(netwatch.Entry)) {
+	defer close(w.done)
+	for ctx.Err() == nil {
+		w.failed(nil)
+		err := w.source.Run(ctx, emit)
+		if ctx.Err() != nil {
+			return
+		}
+		if err == nil {
+			err = errors.New("it ended by itself")
+		}
+		err = fmt.Errorf("watching %s: %w", w.Name, err)
+		w.failed(err)
+		report(netwatch.Entry{
+			Time: time.Now(), Kind: netwatch.EntryNote, Source: w.Name,
+			Error: err.Error(), Hint: netwatch.Hint(err),
+		})
+		select {
+		case <-time.After(sourcePause):
+		case <-ctx.Done():
+		}
+	}
+}
+
+func (w *watcher) failed(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.err = err
+}
+
+func (w *watcher) stop() {
+	w.cancel()
+	<-w.done
+}
+
+// stop ends all sources and returns when they have ended.
+func (ws *watchers) stop() { ws.set(nil) }
+
+// probe asks the named source, or all that can be asked when name is empty, to
+// look now.
+func (ws *watchers) probe(ctx context.Context, name string) netwatch.Result {
+	asked := ws.probers(name)
+	if len(asked) == 0 {
+		which := strings.TrimRight(" "+name, " ")
+		return netwatch.Failure(fmt.Errorf("probing: there is no source%s that can be asked", which))
+	}
+	results := make([]netwatch.Result, len(asked))
+	var wg sync.WaitGroup
+	for i, p := range asked {
+		wg.Go(func() { results[i] = p.Probe(ctx) })
+	}
+	wg.Wait()
+	return joined(results)
+}
+
+func (ws *watchers) probers(name string) []netwatch.Prober {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	var asked []netwatch.Prober
+	for _, w := range ws.all {
+		if p, ok := w.source.(netwatch.Prober); ok && (name == "" || name == w.Name) {
+			asked = append(asked, p)
+		}
+	}
+	return asked
+}
+
+// joined is one result for several: failed if one failed, else changed if one
+// changed.
+func joined(results []netwatch.Result) netwatch.Result {
+	all := netwatch.Result{Outcome: netwatch.Unchanged}
+	var details []string
+	for _, r := range results {
+		switch {
+		case r.Outcome == netwatch.Failed:
+			all.Outcome, all.Err = netwatch.Failed, errors.Join(all.Err, r.Err)
+		case r.Outcome == netwatch.Changed && all.Outcome == netwatch.Unchanged:
+			all.Outcome = netwatch.Changed
+		}
+		if r.Detail != "" {
+			details = append(details, r.Detail)
+		}
+	}
+	all.Detail = strings.Join(details, ", ")
+	return all
+}
+
+// A troubled source can say what it cannot find out, although it watches.
+type troubled interface{ Trouble() error }
+
+// status is every source, in the order of the configuration.
+func (ws *watchers) status() []control.SourceStatus {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	all := make([]control.SourceStatus, len(ws.all))
+	for i, w := range ws.all {
+		all[i] = control.SourceStatus{Name: w.Name, Kind: w.Kind}
+		w.mu.Lock()
+		if w.err != nil {
+			all[i].Error = w.err.Error()
+		}
+		w.mu.Unlock()
+		if t, ok := w.source.(troubled); ok {
+			if err := t.Trouble(); err != nil {
+				all[i].Trouble = err.Error()
+			}
+		}
+	}
+	return all
+}

@@ -1,0 +1,236 @@
+package doctor
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"netwatch"
+	"netwatch/actions"
+	"netwatch/servers"
+	"netwatch/systemd"
+)
+
+// checkAddress looks whether this machine has the public address itself, and
+// whether a NAT between is one's own.
+func checkAddress(ctx context.Context, s *scene) (found []Finding) {
+	own, err := ownAddresses()
+	if err != nil {
+		return []Finding{wrong(Problem, "address", err)}
+	}
+	known := s.known()
+	for _, family := range netwatch.Families {
+		public, ok := known[family]
+		if !ok {
+			continue
+		}
+		what := "address, " + string(family)
+		if slices.Contains(own, public) {
+			found = append(found, Finding{OK, what, fmt.Sprintf("this machine has %s itself", public), ""})
+			continue
+		}
+		var on []netip.Addr
+		if family == netwatch.IPv4 {
+			on = hops(ctx, s.server(family))
+		}
+		found = append(found, judgeNAT(what, public, netwatch.OwnAddress(family, public), on))
+	}
+	if len(known) == 0 {
+		return []Finding{{Unknown, "address", "not known", ""}}
+	}
+	return found
+}
+
+// server is a server that answered for a family.
+func (s *scene) server(family netwatch.Family) netip.AddrPort {
+	for _, t := range s.told() {
+		for _, a := range t.answers {
+			if a.Err == nil && a.Family == family {
+				return a.Asked
+			}
+		}
+	}
+	return netip.AddrPort{}
+}
+
+// judgeNAT says what a NAT means: own is this machine's address, on are the first
+// routers on the way to the internet, invalid where one keeps silent.
+func judgeNAT(what string, public, own netip.Addr, on []netip.Addr) Finding {
+	way := append([]netip.Addr{own}, on...)
+	if i := slices.IndexFunc(way, netwatch.CGNAT.Contains); i >= 0 {
+		return Finding{
+			Warning, what, fmt.Sprintf("%s is behind a NAT of the provider: %s is on the way", public, way[i]),
+			"callers reach coturn only if the provider gives this line a public address of its own, or over a VPN that has one",
+		}
+	}
+	return Finding{
+		OK, what, fmt.Sprintf("%s is a router's, and this machine has %s: the router must forward the ports of coturn to it",
+			public, own), "",
+	}
+}
+
+func ownAddresses() (all []netip.Addr, err error) {
+	list, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil, fmt.Errorf("listing this machine's addresses: %w", err)
+	}
+	for _, a := range list {
+		if p, err := netip.ParsePrefix(a.String()); err == nil {
+			all = append(all, p.Addr().Unmap())
+		}
+	}
+	return all, nil
+}
+
+// checkExternal looks whether the files that rules rewrite say the public address:
+// whether rotate would find nothing to change.
+func checkExternal(_ context.Context, s *scene) (found []Finding) {
+	known := s.known()
+	for _, r := range s.cfg.Rotations() {
+		file := string(r.File)
+		text, err := s.Tree.Read(file)
+		switch {
+		case err != nil:
+			err = netwatch.WithHint(fmt.Errorf("reading it: %w", netwatch.WithoutPath(err)),
+				"name the file that coturn is started with in the rule, or restore it")
+			found = append(found, wrong(Problem, file, err))
+		case len(known) == 0:
+			found = append(found, Finding{Unknown, file, "the public address is not known", ""})
+		default:
+			found = append(found, judgeExternal(file, text, known, r))
+		}
+	}
+	return found
+}
+
+func judgeExternal(file string, text []byte, known map[netwatch.Family]netip.Addr, r *actions.Rotation) Finding {
+	server, err := servers.Named(r.Server)
+	if err != nil {
+		return wrong(Problem, file, err)
+	}
+	want, err := server.Rewrite(text, r.To(known).Wanted())
+	is, public := addresses(server.Advertised(text)), addresses(slices.Collect(maps.Values(known)))
+	switch {
+	case len(bytes.TrimSpace(text)) == 0:
+		return Finding{
+			Problem, file, "it is empty: coturn starts as an open relay", "restore it from a backup, then restart coturn",
+		}
+	case err != nil:
+		return wrong(Problem, file, err)
+	case !bytes.Equal(want, text):
+		return Finding{
+			Problem, file, fmt.Sprintf("external-ip is %s, and the public address %s", is, public), "netwatch fire ip-changed",
+		}
+	}
+	return Finding{OK, file, "external-ip is " + is, ""}
+}
+
+// addresses is a list for a person.
+func addresses(all []netip.Addr) string {
+	if len(all) == 0 {
+		return "missing"
+	}
+	texts := make([]string, len(all))
+	for i, a := range all {
+		texts[i] = a.String()
+	}
+	slices.Sort(texts)
+	return strings.Join(texts, ", ")
+}
+
+// checkDomains looks whether the names that callers reach coturn by lead to the
+// public address.
+func checkDomains(ctx context.Context, s *scene) (found []Finding) {
+	known := s.known()
+	for _, t := range s.found.Turns {
+		for _, domain := range t.Domains {
+			all, err := net.DefaultResolver.LookupNetIP(ctx, "ip", domain)
+			if missing := new(net.DNSError); errors.As(err, &missing) && missing.IsNotFound && len(t.Domains) > 1 {
+				continue // a realm need not be a host
+			}
+			f := judgeDomain(domain, all, err, known)
+			if !slices.Contains(found, f) {
+				found = append(found, f)
+			}
+		}
+	}
+	return found
+}
+
+// judgeDomain compares what a name leads to with the public addresses. On the
+// machine itself it may lead to a private address, as YunoHost has it: that says
+// nothing about what others see.
+func judgeDomain(domain string, all []netip.Addr, err error, known map[netwatch.Family]netip.Addr) Finding {
+	if err != nil {
+		return Finding{Unknown, domain, err.Error(), ""}
+	}
+	var public, differ []netip.Addr
+	for _, a := range all {
+		a = a.Unmap()
+		if netwatch.CheckPublic(a, nil) != nil || !known[netwatch.FamilyOf(a)].IsValid() {
+			continue
+		}
+		public = append(public, a)
+		if a != known[netwatch.FamilyOf(a)] {
+			differ = append(differ, a)
+		}
+	}
+	switch {
+	case len(public) == 0:
+		return Finding{Unknown, domain, "as seen from here it has no public address", ""}
+	case len(differ) > 0:
+		return Finding{
+			Problem, domain, fmt.Sprintf("leads to %s, and the public address is %s",
+				addresses(differ), addresses(slices.Collect(maps.Values(known)))),
+			"have the A or AAAA record say it, as with a client of dynamic DNS",
+		}
+	}
+	return Finding{OK, domain, "leads to " + addresses(public), ""}
+}
+
+// checkRelays asks each coturn that rules rewrite the file of for relayed addresses,
+// as callers do: that it runs, and its file is right, proves nothing (measured).
+func checkRelays(ctx context.Context, s *scene) (found []Finding) {
+	known := netwatch.Known{}
+	for family, a := range s.known() {
+		known[family] = netwatch.Address{Address: a}
+	}
+	for _, r := range s.cfg.Rotations() {
+		what := "relays by " + string(r.File)
+		if len(known) == 0 {
+			found = append(found, Finding{Unknown, what, "the public address is not known", ""})
+			continue
+		}
+		if unit := s.unitOf(string(r.File)); unit != "" && !running(ctx, unit) {
+			found = append(found, Finding{Unknown, what, unit + " does not run", ""})
+			continue
+		}
+		if result := actions.VerifyTurn(ctx, netwatch.Path(r.File), known); result.Err != nil {
+			found = append(found, wrong(Problem, what, result.Err))
+		} else {
+			found = append(found, Finding{OK, what, "callers get " + result.Detail, ""})
+		}
+	}
+	return found
+}
+
+// unitOf is the unit that runs coturn with a file, empty if none was found.
+func (s *scene) unitOf(file string) string {
+	for _, t := range s.found.Turns {
+		if t.File == file {
+			return t.Unit
+		}
+	}
+	return ""
+}
+
+func running(ctx context.Context, unit string) bool {
+	look, err := systemd.LookUnit(ctx, unit)
+	return err == nil && look.Running
+}

@@ -1,0 +1,176 @@
+// Package doctor looks whether the whole chain holds as it stands, from the STUN
+// servers over what the configuration names to what a caller of coturn gets, and
+// changes nothing. One file has the checks of one kind of thing; doctor.go has the
+// table of all and makes them.
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync"
+	"time"
+
+	"netwatch"
+	"netwatch/actions"
+	"netwatch/config"
+	"netwatch/machine"
+)
+
+// A Level says how a finding is to be taken.
+type Level string
+
+// The levels.
+const (
+	OK Level = "ok"
+	// Warning is what should be seen to, and is not known to keep anything from working.
+	Warning Level = "warning"
+	// Problem is what does; for one of them doctor exits with 1.
+	Problem Level = "problem"
+	// Unknown is what could not be looked at.
+	Unknown Level = "unknown"
+)
+
+// A Finding is what a check found about one thing.
+type Finding struct {
+	Level Level `json:"level"`
+	// What is the thing: a server, a file, a unit.
+	What string `json:"what"`
+	// Found is what was found about it.
+	Found string `json:"found"`
+	// Hint is the remedy.
+	Hint string `json:"hint,omitempty"`
+}
+
+// A Doctor looks whether the whole chain holds, and changes nothing.
+type Doctor struct {
+	// Tree is the machine's file system.
+	Tree machine.Tree
+	// Config is the configuration file.
+	Config string
+	// Program is where netwatch is to be called from.
+	Program string
+	// Version is this program's.
+	Version string
+	// Daemon asks the daemon how it stands; the error says why it cannot.
+	Daemon func(ctx context.Context) (Daemon, error)
+	// Files is the helper.
+	Files actions.Rewriter
+}
+
+// checkTime is the deadline of each check, and addressTime that of what several
+// wait for: what the servers and the daemon say.
+const (
+	checkTime   = 5 * time.Second
+	addressTime = 4 * time.Second
+)
+
+// A check looks at one link of the chain.
+type check struct {
+	name string
+	// configured says that it needs a configuration without mistakes.
+	configured bool
+	look       func(ctx context.Context, s *scene) []Finding
+}
+
+// checks are all checks in the order of their findings: from the internet over
+// what netwatch does to what it depends on.
+var checks = []check{
+	{"servers", true, checkServers},
+	{"address", true, checkAddress},
+	{"domains", true, checkDomains},
+	{"external-ip", true, checkExternal},
+	{"units", true, checkUnits},
+	{"relays", true, checkRelays},
+	{"permissions", true, checkPermissions},
+	{"certificates", true, checkCertificates},
+	{"OpenVPN", false, checkVPN},
+	{"old scripts", false, checkOld},
+	{"daemon", false, checkDaemon},
+}
+
+// A scene is what the checks look at.
+type scene struct {
+	Doctor
+	cfg   *config.Config
+	found machine.Machine
+	// told is what the STUN servers say, asked once for all.
+	told func() []told
+	// daemon is what the daemon says, asked once for all.
+	daemon func() (Daemon, error)
+}
+
+// Examine makes all checks at the same time, each with a deadline of its own, and
+// gives the findings of each in the order of the checks.
+func (d Doctor) Examine(ctx context.Context, each func(Finding)) {
+	s := &scene{Doctor: d, found: machine.Find(d.Tree, d.Program)}
+	s.told = sync.OnceValue(func() []told { return s.ask(ctx) })
+	s.daemon = sync.OnceValues(func() (Daemon, error) {
+		ctx, cancel := context.WithTimeout(ctx, addressTime)
+		defer cancel()
+		return d.Daemon(ctx)
+	})
+	first := s.configuration()
+	ends := make([]chan []Finding, len(checks))
+	for i, c := range checks {
+		ends[i] = make(chan []Finding, 1)
+		go func() { ends[i] <- s.make(ctx, c) }()
+	}
+	each(first)
+	for _, end := range ends {
+		for _, f := range <-end {
+			each(f)
+		}
+	}
+}
+
+// configuration reads the configuration.
+func (s *scene) configuration() Finding {
+	cfg, err := config.Load(s.Config, actions.Env{})
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return wrong(Unknown, "configuration", err)
+	case errors.As(err, new(config.Mistakes)):
+		return Finding{Problem, "configuration", err.Error(), "netwatch check prints them until there is none"}
+	case err != nil:
+		return wrong(Problem, "configuration", netwatch.WithHint(err, "netwatch init writes one"))
+	}
+	s.cfg = cfg
+	return Finding{OK, "configuration", s.Config, ""}
+}
+
+// make makes one check. One that does not end in time is left behind.
+func (s *scene) make(ctx context.Context, c check) []Finding {
+	if c.configured && s.cfg == nil {
+		return []Finding{{Unknown, c.name, "not looked at without a configuration", ""}}
+	}
+	if c.configured {
+		s.told() // within a deadline of its own, not out of theirs who need it
+	}
+	ctx, cancel := context.WithTimeout(ctx, checkTime)
+	defer cancel()
+	done := make(chan []Finding, 1)
+	go func() { done <- c.look(ctx, s) }()
+	select {
+	case found := <-done:
+		return found
+	case <-ctx.Done():
+		return []Finding{{
+			Warning, c.name, fmt.Sprintf("no end of looking within %s", checkTime),
+			"see what hangs: D-Bus, the name servers or a file system",
+		}}
+	}
+}
+
+// wrong is a finding about an error; that something may not be looked at is none.
+func wrong(level Level, what string, err error) Finding {
+	if errors.Is(err, fs.ErrPermission) {
+		level = Unknown
+	}
+	hint := netwatch.Hint(err)
+	if level == Unknown {
+		hint = "run netwatch doctor as root"
+	}
+	return Finding{level, what, err.Error(), hint}
+}

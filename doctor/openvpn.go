@@ -1,0 +1,55 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"netwatch"
+	"netwatch/machine"
+)
+
+// checkVPN looks whether OpenVPN tells what happens to its tunnels.
+func checkVPN(_ context.Context, s *scene) (found []Finding) {
+	wanted := s.cfg != nil && s.waitsFor(netwatch.VPNChanged)
+	for _, v := range s.found.VPNs {
+		found = append(found, s.judgeVPN(v, wanted))
+	}
+	return found
+}
+
+// waitsFor says whether a rule is on an event.
+func (s *scene) waitsFor(event string) bool {
+	for _, r := range s.cfg.Rules {
+		if slices.Contains(r.On, event) {
+			return true
+		}
+	}
+	return false
+}
+
+// judgeVPN looks at one client. wanted says that some rule waits for OpenVPN.
+func (s *scene) judgeVPN(v machine.VPN, wanted bool) Finding {
+	switch {
+	case len(v.Scripts) > 0 && v.Silent():
+		return Finding{
+			Problem, v.File,
+			fmt.Sprintf("script-security is %s, so that OpenVPN calls none of %s", v.Security, strings.Join(v.Scripts, ", ")),
+			"write script-security 2 into it, and restart OpenVPN",
+		}
+	case wanted && len(v.Hooked) == 0 && !machine.ScriptsCallUs(s.Tree):
+		return Finding{
+			Warning, v.File, "nothing in it calls netwatch, and a rule waits for vpn-changed",
+			fmt.Sprintf("write `ipchange \"%s hook openvpn\"` and `script-security 2` into it, and restart OpenVPN", s.Program),
+		}
+	}
+	return Finding{OK, v.File, "it calls " + orNone(v.Scripts), ""}
+}
+
+func orNone(words []string) string {
+	if len(words) == 0 {
+		return "nobody"
+	}
+	return strings.Join(words, ", ")
+}

@@ -1,0 +1,97 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+
+	"netwatch"
+	"netwatch/sources"
+)
+
+// told is what the servers of a source said for one family.
+type told struct {
+	family  netwatch.Family
+	source  string
+	answers []sources.Answer
+	// address is what follows from that; invalid with err.
+	address netip.Addr
+	err     error
+}
+
+// ask asks all servers of all sources at the same time.
+func (s *scene) ask(ctx context.Context) (all []told) {
+	ctx, cancel := context.WithTimeout(ctx, addressTime)
+	defer cancel()
+	for _, source := range s.cfg.Sources {
+		stun, ok := source.Settings.(*sources.STUN)
+		if !ok {
+			continue
+		}
+		answers := stun.All(ctx)
+		for _, family := range stun.Families {
+			t := told{family: family, source: source.Name}
+			for _, a := range answers {
+				if a.Family == family {
+					t.answers = append(t.answers, a)
+				}
+			}
+			t.address, _, t.err = sources.Verdict(t.answers, stun.Agree)
+			all = append(all, t)
+		}
+	}
+	return all
+}
+
+// known are the addresses that follow from what the servers say.
+func (s *scene) known() map[netwatch.Family]netip.Addr {
+	all := map[netwatch.Family]netip.Addr{}
+	for _, t := range s.told() {
+		if t.err == nil {
+			all[t.family] = t.address
+		}
+	}
+	return all
+}
+
+// checkServers looks whether the servers agree.
+func checkServers(_ context.Context, s *scene) (found []Finding) {
+	some := len(s.known()) > 0
+	for _, t := range s.told() {
+		found = append(found, t.judge(some)...)
+	}
+	if len(found) == 0 {
+		return []Finding{{Problem, "servers", "no source asks for the public address", "add a section [source.stun]"}}
+	}
+	return found
+}
+
+// judge says what is to be thought of the answers for a family. A family that
+// nobody answers for is not to be had here, if another is. Of silent servers there
+// may be as many as the rest still agree without.
+func (t told) judge(some bool) (found []Finding) {
+	what := fmt.Sprintf("servers of %s, %s", t.source, t.family)
+	silent := 0
+	for _, a := range t.answers {
+		switch {
+		case a.Err != nil:
+			silent++
+		case t.err == nil && a.Address != t.address:
+			found = append(found, Finding{
+				Problem, what, fmt.Sprintf("%s says %s, and the others %s", a.Server, a.Address, t.address),
+				"if that stays so, take it out of servers: it lies, or is reached by another way",
+			})
+		}
+	}
+	switch {
+	case t.err == nil:
+		text := fmt.Sprintf("%s, said by %d of %d", t.address, len(t.answers)-silent-len(found), len(t.answers))
+		return append([]Finding{{OK, what, text, ""}}, found...)
+	case silent == len(t.answers) && some:
+		return []Finding{{OK, what, "there is none here", ""}}
+	}
+	return []Finding{{
+		Problem, what, t.err.Error(),
+		"netwatch probe shows what each says; a firewall must let UDP out, and the answers in",
+	}}
+}

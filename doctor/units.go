@@ -1,0 +1,134 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"syscall"
+
+	"netwatch"
+	"netwatch/actions"
+	"netwatch/systemd"
+)
+
+// A need is what a step does to a unit.
+type need struct{ unit, verb string }
+
+// needs are what the rules do to units, each once.
+func (s *scene) needs() (all []need) {
+	for _, rule := range s.cfg.Rules {
+		for _, step := range rule.Do {
+			unit, verb, ok := actions.UnitNeed(step.Action)
+			if n := (need{unit, verb}); ok && !slices.Contains(all, n) {
+				all = append(all, n)
+			}
+		}
+	}
+	return all
+}
+
+// checkUnits looks whether the units of the rules are there, run, and will after
+// the next boot.
+func checkUnits(ctx context.Context, s *scene) []Finding {
+	var units []string
+	for _, n := range s.needs() {
+		// What is started or stopped need not run now.
+		if n.verb != "start" && n.verb != "stop" && n.verb != "try-restart" && !slices.Contains(units, n.unit) {
+			units = append(units, n.unit)
+		}
+	}
+	found := make([]Finding, len(units))
+	var wg sync.WaitGroup
+	for i, unit := range units {
+		wg.Go(func() { found[i] = lookAtUnit(ctx, unit) })
+	}
+	wg.Wait()
+	return found
+}
+
+func lookAtUnit(ctx context.Context, unit string) Finding {
+	look, err := systemd.LookUnit(ctx, unit)
+	if err != nil {
+		return wrong(Problem, unit, err)
+	}
+	return judgeUnit(unit, look)
+}
+
+func judgeUnit(unit string, look systemd.UnitLook) Finding {
+	name := netwatch.ShellPath(unit)
+	switch {
+	case look.AtLimit:
+		return Finding{
+			Problem, unit, fmt.Sprintf("it is %s: it was started more often than %s", look.State, look.Limit),
+			fmt.Sprintf("see journalctl -u %s for who starts it, then "+
+				"systemctl reset-failed %[1]s && systemctl start %[1]s", name),
+		}
+	case !look.Running:
+		hint := fmt.Sprintf("see journalctl -u %s for why, then systemctl start %[1]s", name)
+		return Finding{Problem, unit, "it is " + look.State, hint}
+	case look.File == "disabled":
+		return Finding{Warning, unit, "it runs, but will not after the next boot: it is disabled", "systemctl enable " + name}
+	}
+	text := "it is " + look.State
+	if look.Limit != "" {
+		text += ", allowed " + look.Limit
+	}
+	return Finding{OK, unit, text, ""}
+}
+
+// checkPermissions asks polkit whether the daemon may do what the rules say.
+func checkPermissions(ctx context.Context, s *scene) []Finding {
+	const what = "permissions"
+	d, err := s.daemon()
+	if err != nil {
+		return []Finding{{Unknown, what, "the daemon does not say who it is", ""}}
+	}
+	info, err := os.Stat(fmt.Sprintf("/proc/%d", d.PID))
+	if err != nil {
+		return []Finding{{Unknown, what, fmt.Sprintf("the daemon, process %d, is not seen from here", d.PID), ""}}
+	}
+	switch {
+	case info.Sys().(*syscall.Stat_t).Uid == 0: // it is one on Linux
+		return []Finding{{OK, what, "the daemon is root, and needs none", ""}}
+	case os.Geteuid() != 0:
+		return []Finding{{Unknown, what, "only root may ask polkit about others", "run netwatch doctor as root"}}
+	}
+	found := s.checkHelper(ctx)
+	for _, n := range s.needs() {
+		if err := systemd.Permitted(ctx, d.PID, n.unit, n.verb); err != nil {
+			found = append(found, wrong(Problem, what, err))
+		}
+	}
+	if found == nil {
+		found = []Finding{{OK, what, "the daemon may do all that the rules say", ""}}
+	}
+	return found
+}
+
+// errAsked ends a rewriting that was only to be asked for.
+var errAsked = errors.New("it would be rewritten")
+
+// checkHelper has the helper look at each file that it is to rewrite, up to where it
+// would change it.
+func (s *scene) checkHelper(ctx context.Context) (found []Finding) {
+	known := s.known()
+	for _, r := range s.cfg.Rotations() {
+		if len(known) == 0 {
+			continue
+		}
+		result, asked := s.Files.Rotate(ctx, r.To(known), func(netwatch.Rewrite) error { return errAsked })
+		switch {
+		case !asked:
+			found = append(found, Finding{
+				Problem, "permissions", fmt.Sprintf("the daemon may not write %s, and there is no helper for that", r.File),
+				"systemctl enable --now netwatch-file.socket",
+			})
+		case result.Err != nil && !errors.Is(result.Err, errAsked):
+			found = append(found, wrong(Problem, "permissions", result.Err))
+		}
+	}
+	return found
+}

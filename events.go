@@ -1,0 +1,117 @@
+package netwatch
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// The names of the events that code of ours speaks of.
+const (
+	Started      = "started"
+	IPChanged    = "ip-changed"
+	AddrChanged  = "addr-changed"
+	LinkChanged  = "link-changed"
+	RouteChanged = "route-changed"
+	VPNChanged   = "vpn-changed"
+	CertRenewed  = "cert-renewed"
+	FileChanged  = "file-changed"
+)
+
+// Events is every event that netwatch itself knows. One more line is one more
+// event: whatever else must know of it reads it here. A rule may name others,
+// which then can be fired.
+var Events = []EventKind{
+	// The daemon is ready.
+	{Name: Started},
+	// The public address is another than the last one acted on. Fired by hand it
+	// means "look again and act".
+	{Name: IPChanged, Fields: []string{"family", "old", "new", "by"}, About: AboutAddress},
+	// An address came or went.
+	{Name: AddrChanged, Fields: []string{"interface", "family", "old", "new"}},
+	// A link went up or down.
+	{Name: LinkChanged, Fields: []string{"interface", "old", "new"}},
+	// The default route of a family is another.
+	{Name: RouteChanged, Fields: []string{"family", "interface", "old", "new"}},
+	// A script hook of OpenVPN ran. The addresses are the peer's, never ours.
+	{Name: VPNChanged, Fields: []string{"interface", "script", "old", "new"}},
+	// A certificate file holds another leaf certificate, and its key matches.
+	{Name: CertRenewed, Fields: []string{"file", "names", "not-after", "old", "new"}, About: AboutFile},
+	// A watched file has another content, and it was not netwatch who wrote it.
+	{Name: FileChanged, Fields: []string{"file", "old", "new"}, About: AboutFile},
+}
+
+// An EventKind is an event by its name.
+type EventKind struct {
+	Name string
+	// Fields are all that it can have.
+	Fields []string
+	// About is what its fields old and new are values of.
+	About About
+}
+
+// About is what an event tells of, as far as that is remembered.
+type About int
+
+// What an event can be about.
+const (
+	// AboutNothing is all that is not remembered.
+	AboutNothing About = iota
+	// AboutAddress is our public address: new is the one to believe.
+	AboutAddress
+	// AboutFile is the file of the field file: old and new are Fingerprints of it.
+	AboutFile
+)
+
+// KnownEvent is the event of that name; one that a user makes up is none.
+func KnownEvent(name string) (EventKind, bool) {
+	i := slices.IndexFunc(Events, func(k EventKind) bool { return k.Name == name })
+	if i < 0 {
+		return EventKind{}, false
+	}
+	return Events[i], true
+}
+
+// EventNames are the names of Events, in their order.
+func EventNames() []string {
+	names := make([]string, len(Events))
+	for i, k := range Events {
+		names[i] = k.Name
+	}
+	return names
+}
+
+// FieldNames are the fields of all Events, each once and in order.
+func FieldNames() []string {
+	var all []string
+	for _, k := range Events {
+		all = append(all, k.Fields...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// taken are names that stand for something else beside the fields of an event: in
+// the environment of programs, in notices and in reports.
+var taken = []string{
+	"id", "event", "source", "time", "rule", "outcome", "step", "error", "host", "ipv4", "ipv6", "config",
+}
+
+// CheckField says why no event may have a field of that name, or returns nil.
+func CheckField(name string) error {
+	if slices.Contains(taken, strings.ToLower(name)) {
+		return fmt.Errorf("`%s` cannot be a field of an event: the name stands for something else", name)
+	}
+	return nil
+}
+
+var variablePattern = Pattern(`^[A-Za-z0-9_-]+$`)
+
+// Variable is what a field, or what else a program is told, is called in its
+// environment; empty if no variable can have that name.
+func Variable(name string) string {
+	if !variablePattern().MatchString(name) {
+		return ""
+	}
+	return "NETWATCH_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+}

@@ -1,0 +1,111 @@
+package machine
+
+import (
+	"path"
+	"slices"
+	"strings"
+
+	"netwatch"
+	"netwatch/servers"
+)
+
+// A Turn is a coturn: a unit and the file that it is started with.
+type Turn struct {
+	// Unit runs it.
+	Unit string
+	// File is its configuration.
+	File string
+	// App is YunoHost's name of the app that it is part of, as synapse__2; empty
+	// otherwise.
+	App string
+	// Certificate is what its file names.
+	Certificate Certificate
+	// Domains are the names that callers reach it by, as far as its realm and
+	// YunoHost's settings tell.
+	Domains []string
+}
+
+// debianConf is the file of a coturn that is started without one.
+const debianConf = "/etc/turnserver.conf"
+
+// debianUnit is what Debian's package of coturn brings, also where only the
+// program is used.
+const debianUnit = "coturn.service"
+
+// turns are the coturns among the units, one a file. Debian's own counts when it
+// is enabled or there is no other.
+func (s *search) turns(all []unit) {
+	var found []unit
+	for _, u := range all {
+		if len(u.words) > 0 && path.Base(u.words[0]) == "turnserver" {
+			found = append(found, u)
+		}
+	}
+	for _, u := range found {
+		file := turnFile(u)
+		if u.name == debianUnit && !u.enabled && len(found) > 1 || !s.tree.Has(file) {
+			continue
+		}
+		rival := func(o unit) bool { return turnFile(o) == file && better(o, u) }
+		twin := func(t Turn) bool { return t.File == file }
+		if slices.ContainsFunc(found, rival) || slices.ContainsFunc(s.Turns, twin) {
+			continue
+		}
+		s.Turns = append(s.Turns, s.turn(u.name, file))
+	}
+}
+
+func turnFile(u unit) string {
+	if file := option(u.words[1:], "-c", "--config"); path.IsAbs(file) {
+		return path.Clean(file)
+	}
+	return debianConf
+}
+
+// better says which of two units with the same file is the one in use: that which
+// starts at boot, else the one with YunoHost's newer name.
+func better(a, b unit) bool {
+	if a.enabled != b.enabled {
+		return a.enabled
+	}
+	return strings.HasSuffix(a.name, "-coturn.service") && strings.HasPrefix(b.name, "coturn-")
+}
+
+func (s *search) turn(unit, file string) Turn {
+	t := Turn{Unit: unit, File: file, App: appOf(unit)}
+	text := s.read(file)
+	if cert := servers.Setting(text, "cert"); path.IsAbs(cert) {
+		t.Certificate = s.named(cert, servers.Setting(text, "pkey"))
+	}
+	settings := "/etc/yunohost/apps/" + t.App + "/settings.yml"
+	if t.App != "" && s.tree.Has(settings) {
+		t.add(setting(s.read(settings), "domain"))
+	}
+	t.add(servers.Setting(text, "realm"))
+	return t
+}
+
+// host is what can be the name of a host: of what a file says, nothing else comes
+// into netwatch.toml.
+var host = netwatch.Pattern(`^[\pL\pN-]+(\.[\pL\pN-]+)+$`)
+
+// add adds what can be the name of a host.
+func (t *Turn) add(domain string) {
+	if host().MatchString(domain) && !slices.Contains(t.Domains, domain) {
+		t.Domains = append(t.Domains, domain)
+	}
+}
+
+// appOf is the app of a unit that YunoHost made: coturn-APP before 2024,
+// APP-coturn since.
+func appOf(unit string) string {
+	stem := strings.TrimSuffix(unit, ".service")
+	if app, ok := strings.CutPrefix(stem, "coturn-"); ok {
+		return app
+	}
+	app, ok := strings.CutSuffix(stem, "-coturn")
+	if !ok {
+		return ""
+	}
+	return app
+}

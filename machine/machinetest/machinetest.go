@@ -1,0 +1,144 @@
+// Package machinetest has copies of machines for tests, cut down to what is looked
+// at.
+package machinetest
+
+import (
+	"flag"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"netwatch/machine"
+)
+
+// Files are those of a machine by name; a content "-> NAME" is a symlink. They are
+// what the packages write there.
+type Files map[string]string
+
+const debianTurnUnit = "[Service]\nUser=turnserver\nType=notify\n" +
+	"ExecStart=/usr/bin/turnserver -c /etc/turnserver.conf --pidfile=\nRestart=on-failure\n"
+
+// YunoHost is an instance of the Synapse app of YunoHost, with its unit of coturn
+// named as before or since 2024.
+func YunoHost(app, unit, domain string) Files {
+	dir := "/etc/matrix-" + app
+	history := "/etc/yunohost/certs/" + domain + "-history/20260101.000000-letsencrypt"
+	return Files{
+		"/usr/lib/systemd/system/coturn.service": debianTurnUnit,
+		"/etc/turnserver.conf":                   "# nothing is set\n",
+		"/etc/yunohost/apps/" + app + "/settings.yml": "app: " + app + "\ndomain: " + domain + "\nid: " + app + "\n" +
+			"port_turnserver_tls: '5349'\n",
+		"/etc/yunohost/certs/" + domain: "-> " + history,
+		history + "/crt.pem":            "the certificate",
+		history + "/key.pem":            "the key",
+		dir + "/coturn.conf": "use-auth-secret\nstatic-auth-secret=hidden\nrealm=" + domain + "\n" +
+			"cert=/etc/yunohost/certs/" + domain +
+			"/crt.pem\npkey=/etc/yunohost/certs/" + domain + "/key.pem\nexternal-ip=203.0.113.5\n",
+		dir + "/homeserver.yaml": "server_name: " + domain + "\nlisteners:\n" +
+			"  - port: 8008\n    tls: false\n",
+		"/etc/systemd/system/" + unit: "[Service]\nUser=turnserver\nType=notify\n" +
+			"EnvironmentFile=" + dir + "/coturn_env\n" +
+			"ExecStart=/usr/bin/turnserver -c " + dir + "/coturn.conf $EXTRA_OPTIONS --pidfile=\n",
+		"/etc/systemd/system/" + app + ".service": "[Service]\nType=simple\n" +
+			"ExecStart=/opt/yunohost/matrix-" + app + "/bin/python -m synapse.app.homeserver" +
+			" --config-path " + dir + "/homeserver.yaml\n",
+		"/etc/systemd/system/multi-user.target.wants/" + unit:             "-> /etc/systemd/system/" + unit,
+		"/var/www/" + app + "/Coturn_config_rotate.sh":                    "#!/bin/bash\nexit 0\n",
+		"/etc/yunohost/apps/nextcloud/settings.yml":                       "id: nextcloud\ndomain: cloud.example.org\n",
+		"/opt/yunohost/galene/Coturn_config_rotate.sh":                    "#!/bin/bash\nexit 0\n",
+		"/etc/systemd/system/multi-user.target.wants/" + app + ".service": "-> /etc/systemd/system/" + app + ".service",
+	}
+}
+
+// And is this machine with more files.
+func (f Files) And(more Files) Files {
+	all := maps.Clone(f)
+	maps.Copy(all, more)
+	return all
+}
+
+// old are the files that YunoHost's documentation of Synapse had made by hand.
+func old(app, unit string) Files {
+	return Files{
+		"/etc/cron.d/coturn_config_rotate": "*/15 * * * * root bash /var/www/" + app + "/Coturn_config_rotate.sh;\n",
+		"/etc/sudoers": "Defaults env_reset\nroot ALL=(ALL:ALL) ALL\n" +
+			"openvpn    ALL=(ALL) NOPASSWD: /bin/systemctl restart " + unit + "\n%sudo ALL=(ALL:ALL) ALL\n",
+		"/usr/local/bin/openvpn_up_script.sh": "#!/bin/bash\n\n(\n    sleep 5\n    sudo systemctl restart " + unit + "\n" +
+			") &\nexit 0\n",
+		"/etc/openvpn/client/vpn.conf": "client\nremote vpn.example.org 1194\nuser nobody\nscript-security 2\n" +
+			"ipchange /usr/local/bin/openvpn_up_script.sh\n# the end",
+	}
+}
+
+// Machines are those that tests look at, by what they are.
+var Machines = map[string]Files{
+	"yunohost-before-2024": YunoHost("synapse", "coturn-synapse.service", "matrix.example.org").
+		And(old("synapse", "coturn-synapse.service")),
+	"yunohost-since-2024": YunoHost("synapse", "synapse-coturn.service", "matrix.example.org"),
+	"yunohost-renamed": YunoHost("synapse", "synapse-coturn.service", "matrix.example.org").And(Files{
+		"/etc/systemd/system/coturn-synapse.service": "[Service]\n" +
+			"ExecStart=/usr/bin/turnserver -c /etc/matrix-synapse/coturn.conf\n",
+	}).And(old("synapse", "coturn-synapse.service")),
+	"yunohost-two": YunoHost("synapse", "synapse-coturn.service", "matrix.example.org").
+		And(YunoHost("synapse__2", "synapse__2-coturn.service", "chat.example.net")),
+	"debian": {
+		"/usr/lib/systemd/system/coturn.service": debianTurnUnit,
+		"/etc/turnserver.conf": "realm=turn.example.org\n" +
+			"cert=/etc/letsencrypt/live/turn.example.org/fullchain.pem\n" +
+			"pkey=/etc/letsencrypt/live/turn.example.org/privkey.pem\n",
+		"/etc/letsencrypt/live/turn.example.org/fullchain.pem": "the certificate",
+		"/etc/letsencrypt/live/www.example.org/fullchain.pem":  "another",
+		"/usr/lib/systemd/system/matrix-synapse.service": "[Service]\nType=notify\n" +
+			"ExecStart=/usr/bin/python3 -m synapse.app.homeserver" +
+			" --config-path=/etc/matrix-synapse/homeserver.yaml --config-path=/etc/matrix-synapse/homeserver.yaml\n",
+		"/etc/matrix-synapse/homeserver.yaml": "listeners:\n  - port: 8448\n    tls: true\n" +
+			"tls_certificate_path: \"/etc/ssl/matrix.crt\"\ntls_private_key_path: \"/etc/ssl/private/matrix.key\" # for root\n",
+		"/etc/systemd/system/turn.service": "-> /usr/lib/systemd/system/coturn.service",
+		"/etc/openvpn/server.conf":         "mode server\n",
+		"/etc/openvpn/home.conf":           ";comment\nremote vpn.example.org\n",
+	},
+	"nothing": {"/etc/hostname": "plain\n"},
+}
+
+// Build makes a machine's files below a scratch directory.
+func (f Files) Build(t *testing.T) machine.Tree {
+	t.Helper()
+	root := t.TempDir()
+	for name, content := range f {
+		host := filepath.Join(root, name)
+		err := os.MkdirAll(filepath.Dir(host), 0o750)
+		if target, link := strings.CutPrefix(content, "-> "); link && err == nil {
+			err = os.Symlink(target, host)
+		} else if err == nil {
+			err = os.WriteFile(host, []byte(content), 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return machine.Tree(root)
+}
+
+var update = flag.Bool("update", false, "write the goldens anew")
+
+// Golden wants a text to be what the file in testdata says.
+func Golden(t *testing.T, file, text string) {
+	t.Helper()
+	golden := filepath.Join("testdata", file)
+	if *update {
+		if err := os.WriteFile(golden, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), text); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -1,0 +1,70 @@
+package machine
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"netwatch"
+)
+
+// A Tree is the directory that counts as the root of the file system: "/", or a
+// copy of a machine. All names in it are absolute, and symlinks in it stay in it.
+type Tree string
+
+// maxFile is beyond any file that we are to read: 1 MiB.
+const maxFile = 1 << 20
+
+// Resolve is where a name lies for the kernel, after all symlinks. What is not
+// there has a place all the same.
+func (t Tree) Resolve(name string) (string, error) {
+	place, left, err := netwatch.Hops(string(t), name, func(netwatch.Hop) error { return nil })
+	missing := errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR)
+	if missing && !slices.Contains(left, "..") { // nobody knows what that is above
+		place, err = path.Join(place, path.Join(left...)), nil
+	}
+	return t.Host(place), err
+}
+
+// Host is a name as the kernel has it, symlinks not followed.
+func (t Tree) Host(name string) string { return filepath.Join(string(t), name) }
+
+// name is the inverse of Host.
+func (t Tree) name(host string) string {
+	return path.Join("/", strings.TrimPrefix(host, filepath.Clean(string(t))))
+}
+
+// Read is a regular file of the tree.
+func (t Tree) Read(name string) ([]byte, error) {
+	host, err := t.Resolve(name)
+	if err != nil {
+		return nil, err
+	}
+	return netwatch.ReadRegular(host, maxFile)
+}
+
+// Has says whether a name leads to something.
+func (t Tree) Has(name string) bool {
+	host, err := t.Resolve(name)
+	if err != nil {
+		return false
+	}
+	_, err = os.Lstat(host)
+	return err == nil
+}
+
+// Glob are the names that fit a pattern (path.Match), sorted. Where we may not
+// look there is nothing.
+func (t Tree) Glob(pattern string) []string {
+	found, _ := filepath.Glob(t.Host(pattern)) // our patterns are right
+	for i := range found {
+		found[i] = t.name(found[i])
+	}
+	return found
+}

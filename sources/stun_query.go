@@ -1,0 +1,226 @@
+package sources
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/pion/stun/v2"
+	"golang.org/x/sys/unix"
+
+	"netwatch"
+	"netwatch/stunmsg"
+)
+
+// A Server is a STUN server as host:port or [address]:port.
+type Server string
+
+// defaultPort is STUN's over UDP (RFC 8489, 18.6).
+const defaultPort = "3478"
+
+// UnmarshalText takes "host", "host:port", "address" or "[address]:port".
+func (s *Server) UnmarshalText(text []byte) error {
+	host, port := string(text), defaultPort
+	if bare, ok := strings.CutPrefix(host, "["); ok && strings.HasSuffix(bare, "]") {
+		host = strings.TrimSuffix(bare, "]")
+	} else if _, err := netip.ParseAddr(host); err != nil && strings.Contains(host, ":") {
+		if host, port, err = net.SplitHostPort(host); err != nil {
+			host = "" // it cannot be right
+		}
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	addr, notLiteral := netip.ParseAddr(host)
+	if err != nil || n == 0 || addr.Zone() != "" || notLiteral != nil && !isHostName(host) {
+		return fmt.Errorf("%q is not a server: host or host:port, as in \"stun.example.org:3478\" or \"[2001:db8::1]:3478\"", text)
+	}
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	if notLiteral == nil {
+		host = addr.Unmap().String() // one address, one text
+	}
+	*s = Server(net.JoinHostPort(host, strconv.FormatUint(n, 10)))
+	return nil
+}
+
+// isHostName says that a text can be looked up: labels of letters, digits,
+// hyphens and underscores, the last not a number (RFC 1123, 2.1).
+func isHostName(text string) bool {
+	labels := strings.Split(strings.TrimSuffix(text, "."), ".")
+	for _, label := range labels {
+		if label == "" || len(label) > 63 || strings.Trim(label, "-") != label || strings.ContainsFunc(label, notInLabel) {
+			return false
+		}
+	}
+	return len(text) <= 253 && strings.Trim(labels[len(labels)-1], "0123456789") != ""
+}
+
+func notInLabel(c rune) bool {
+	letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+	return !letter && (c < '0' || c > '9') && c != '-' && c != '_'
+}
+
+// speaks says that a server can be asked for a family: one that is given by its
+// address only for its own.
+func (s Server) speaks(family netwatch.Family) bool {
+	literal, err := netip.ParseAddrPort(string(s))
+	return err != nil || netwatch.FamilyOf(literal.Addr()) == family
+}
+
+// host is whom a server is known to be without looking it up: its name, or the host
+// that has its address.
+func (s Server) host() string {
+	if literal, err := netip.ParseAddrPort(string(s)); err == nil {
+		return hostOf(literal.Addr()).String()
+	}
+	host, _, _ := net.SplitHostPort(string(s)) // it was parsed
+	return host
+}
+
+// lookup is one of the server's addresses of a family, looked up anew each time.
+func (s Server) lookup(ctx context.Context, family netwatch.Family) (netip.AddrPort, error) {
+	if literal, err := netip.ParseAddrPort(string(s)); err == nil {
+		return literal, nil
+	}
+	host, port, err := net.SplitHostPort(string(s))
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("looking up a server: %w", err)
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("looking up a server: %w", err)
+	}
+	network := "ip4"
+	if family == netwatch.IPv6 {
+		network = "ip6"
+	}
+	addrs, err := net.DefaultResolver.LookupNetIP(ctx, network, host)
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("looking up %s: %w", host, err)
+	}
+	one := addrs[rand.N(len(addrs))].Unmap() //nolint:gosec // any will do: another one next time if it is dead
+	return netip.AddrPortFrom(one, uint16(n)), nil
+}
+
+// An Answer is what one server said about one family.
+type Answer struct {
+	Server Server
+	Family netwatch.Family
+	// Asked is the address that the server's name stood for; invalid when it
+	// could not be looked up.
+	Asked netip.AddrPort
+	// Address is what it said: the address of this machine as the server sees
+	// it. It counts when Err is nil.
+	Address netip.Addr
+	// RTT is the time from the first request to the answer.
+	RTT time.Duration
+	Err error
+}
+
+// query asks one server, from a fresh socket and so a fresh port: where a router
+// rewrites to a fixed address, a port that is kept in use keeps its mapping, and
+// with it the old public address, for ever.
+func (s *STUN) query(ctx context.Context, server Server, family netwatch.Family) Answer {
+	a := Answer{Server: server, Family: family}
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(s.Timeout))
+	defer cancel()
+	if a.Asked, a.Err = server.lookup(ctx, family); a.Err != nil {
+		return a
+	}
+	conn, err := s.dial(ctx, a.Asked)
+	if err != nil {
+		a.Err = err
+		return a
+	}
+	defer conn.Close()
+	began := time.Now()
+	a.Address, a.Err = exchange(ctx, conn, family)
+	a.RTT = time.Since(began)
+	if a.Err == nil {
+		a.Err = netwatch.CheckPublic(a.Address, s.Accept)
+	}
+	return a
+}
+
+// dial makes a socket that the kernel connects to the server, so that it gets
+// packets from nobody else and hears at once of a port that nobody listens on.
+func (s *STUN) dial(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+	d := net.Dialer{Control: s.prepare}
+	conn, err := d.DialContext(ctx, "udp", to.String())
+	switch {
+	case errors.Is(err, unix.ENODEV):
+		return nil, netwatch.WithHint(fmt.Errorf("asking over interface %s: %w", s.Interface, err), "see whether the interface is up: ip link show "+s.Interface)
+	case err != nil:
+		return nil, fmt.Errorf("asking %s: %w", to, stunmsg.Bare(err))
+	}
+	return conn, nil
+}
+
+// preferPublic asks for a source address that is not a temporary one
+// (IPV6_PREFER_SRC_PUBLIC, RFC 5014, 11): a temporary address is another every
+// day and not the one that others know us by.
+const preferPublic = 2
+
+// prepare keeps a socket to the interface of the settings (SO_BINDTODEVICE,
+// socket(7); needs no privilege since Linux 5.7), and to our lasting address.
+func (s *STUN) prepare(network, _ string, c syscall.RawConn) error {
+	var err error
+	controlErr := c.Control(func(fd uintptr) {
+		if network == "udp6" { // a preference only: it matters little if it is refused
+			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_ADDR_PREFERENCES, preferPublic)
+		}
+		if s.Interface != "" {
+			err = unix.BindToDevice(int(fd), s.Interface)
+		}
+	})
+	return errors.Join(controlErr, err)
+}
+
+// exchange sends a binding request, again after each RTO, and returns the address
+// of the first right answer: what makes no sense is passed over as what is no
+// answer. When ctx is done it closes conn.
+func exchange(ctx context.Context, conn net.Conn, family netwatch.Family) (netip.Addr, error) {
+	request, err := stun.Build(stun.TransactionID, stun.BindingRequest)
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("making a binding request: %w", err)
+	}
+	q := stunmsg.Question{Conn: conn, Request: request, Check: func(answer *stun.Message) error {
+		_, err := mapped(answer, family)
+		return err
+	}}
+	answer, err := q.Ask(ctx)
+	switch {
+	case err != nil:
+		return netip.Addr{}, err
+	case answer.Type.Class == stun.ClassErrorResponse:
+		return netip.Addr{}, refusal(answer)
+	}
+	return mapped(answer, family)
+}
+
+// mapped is the XOR-MAPPED-ADDRESS of an answer. MAPPED-ADDRESS does not count:
+// routers that meddle rewrite it (RFC 8489, 14.2).
+func mapped(answer *stun.Message, family netwatch.Family) (netip.Addr, error) {
+	addr, err := stunmsg.Address(answer, stun.AttrXORMappedAddress)
+	if err == nil && netwatch.FamilyOf(addr) != family {
+		err = fmt.Errorf("the XOR-MAPPED-ADDRESS of an answer is no %s address", family)
+	}
+	return addr, err
+}
+
+// errRefused is an error response: the server's last word on a request.
+var errRefused = errors.New("the server refused")
+
+// refusal is errRefused with the server's reason.
+func refusal(m *stun.Message) error {
+	var code stun.ErrorCodeAttribute
+	if err := code.GetFrom(m); err != nil {
+		return errRefused
+	}
+	return fmt.Errorf("%w: %q", errRefused, code.String())
+}

@@ -1,0 +1,165 @@
+package systemd
+
+import (
+	"context"
+	"syscall"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+)
+
+// A Verb is what systemd can be asked to do with a unit, by the name that it has
+// in systemctl(1) and in polkit's rules alike.
+type Verb string
+
+// The verbs.
+const (
+	Restart         Verb = "restart"
+	TryRestart      Verb = "try-restart"
+	Reload          Verb = "reload"
+	ReloadOrRestart Verb = "reload-or-restart"
+	Start           Verb = "start"
+	Stop            Verb = "stop"
+)
+
+// Kill is what polkit calls the sending of a signal. Which one, it does not see
+// (measured).
+const Kill = "kill"
+
+// methods are those of org.freedesktop.systemd1.Manager.
+var methods = map[Verb]string{
+	Restart: "RestartUnit", TryRestart: "TryRestartUnit", Reload: "ReloadUnit", ReloadOrRestart: "ReloadOrRestartUnit",
+	Start: "StartUnit", Stop: "StopUnit",
+}
+
+// WillStart says whether the job would start the unit, given how it is.
+func (v Verb) WillStart(st State) bool {
+	switch v {
+	case Restart:
+		return true
+	case Start:
+		return !st.Running()
+	case TryRestart:
+		return !st.Down()
+	case ReloadOrRestart:
+		return !st.Running() || !st.canReload
+	}
+	return false
+}
+
+// The results of a job that a step makes something of, beside those that are in
+// org.freedesktop.systemd1(5), JobRemoved.
+const (
+	// Done is a job that went well.
+	Done = "done"
+	// Lost stands for the result of a job that ended while nobody could hear it.
+	Lost = "lost"
+)
+
+// Do has systemd do a job, waits for its end and returns its result. An error
+// is that there is no job, or no end of it, and has its remedy.
+func (u *Unit) Do(ctx context.Context, v Verb) (result string, err error) {
+	job, err := u.queue(ctx, methods[v])
+	if err != nil {
+		return "", u.explain(ctx, string(v), orCause(ctx, err))
+	}
+	result, err = u.await(ctx, job)
+	if err != nil {
+		return "", u.overdue(ctx, err)
+	}
+	return result, nil
+}
+
+// Signal has systemd send a signal to the unit's main process.
+func (u *Unit) Signal(ctx context.Context, sig syscall.Signal) error {
+	u.waitsFor(thePolkit)
+	err := u.call(ctx, "KillUnit", u.name, "main", int32(sig)).Err //nolint:gosec // A signal number.
+	if err != nil {
+		return u.explain(ctx, Kill, orCause(ctx, err))
+	}
+	return nil
+}
+
+// Unmet says that systemd last told of a condition of the unit that is not met.
+func (u *Unit) Unmet() bool { return u.unmet }
+
+// queue asks for a job and returns its object path. The mode "replace" lets it
+// take the place of jobs that contradict it, as systemctl does.
+func (u *Unit) queue(ctx context.Context, method string) (dbus.ObjectPath, error) {
+	u.waitsFor(thePolkit)
+	var job dbus.ObjectPath
+	err := u.call(ctx, method, u.name, "replace").Store(&job)
+	return job, err
+}
+
+// await returns the result of a job, or Lost when it ended unheard, or an
+// error when ctx ends. The signal alone is not believed in: it may be lost with
+// the bus. A job keeps its path when systemd executes itself anew.
+func (u *Unit) await(ctx context.Context, job dbus.ObjectPath) (string, error) {
+	u.waitsFor("the end of systemd's job")
+	slow := time.NewTicker(slowLook)
+	defer slow.Stop()
+	for gone := false; ; {
+		select {
+		case sig, open := <-u.signals:
+			u.hear(sig)
+			if result, is := removed(sig, job); is && u.fromSystemd(ctx, sig) {
+				return result, nil
+			}
+			if open {
+				continue
+			}
+		case <-slow.C:
+		case <-ctx.Done():
+			return "", context.Cause(ctx)
+		}
+		was := gone
+		err := u.again(ctx, func() (err error) { gone, err = u.gone(ctx, job); return err })
+		if err != nil {
+			return "", err
+		}
+		if was && gone { // twice, because the signal may be on its way
+			return Lost, nil
+		}
+	}
+}
+
+// fromSystemd says that a signal is systemd's: on the system bus everyone may
+// send one to anyone, and what is sent to a connection needs no match.
+func (u *Unit) fromSystemd(ctx context.Context, sig *dbus.Signal) bool {
+	var owner string
+	err := u.conn.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.GetNameOwner", 0, systemd).Store(&owner)
+	return err == nil && owner == sig.Sender
+}
+
+// removed is the result of the job if the signal says that it has ended.
+// Signature of JobRemoved: id, job, unit, result.
+func removed(sig *dbus.Signal, job dbus.ObjectPath) (string, bool) {
+	if sig == nil || sig.Name != manager+".JobRemoved" || len(sig.Body) < 4 || sig.Body[1] != job {
+		return "", false
+	}
+	result, is := sig.Body[3].(string)
+	return result, is
+}
+
+// hear keeps what a signal about the unit says of its conditions. systemd sends
+// it before the one about the job. Signature of PropertiesChanged: interface,
+// changed properties, names of others.
+func (u *Unit) hear(sig *dbus.Signal) {
+	if sig == nil || sig.Path != u.path || sig.Name != properties+".PropertiesChanged" || len(sig.Body) < 2 {
+		return
+	}
+	changed, _ := sig.Body[1].(map[string]dbus.Variant)
+	if _, told := changed["ConditionResult"]; told {
+		u.unmet = unmet(changed)
+	}
+}
+
+// gone says whether the job's object exists no more.
+func (u *Unit) gone(ctx context.Context, job dbus.ObjectPath) (bool, error) {
+	err := u.conn.Object(systemd, job).CallWithContext(ctx, properties+".Get", 0, systemd+".Job", "State").Err
+	if isBusError(err, busError+"UnknownObject") {
+		return true, nil
+	}
+	return false, err
+}

@@ -1,0 +1,184 @@
+package systemd
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+	"golang.org/x/sys/unix"
+)
+
+// A State is what systemd says about a unit at one moment. Properties that
+// a type of unit or an older systemd does not have are empty.
+type State struct {
+	// ID is the name that aliases stand for.
+	ID string
+	// Load, Active and Sub are LoadState, ActiveState and SubState.
+	Load, Active, Sub string
+	// Result and ReloadResult are how it ended, and how its last reload did.
+	Result, ReloadResult string
+	// Invocation is another one after each start.
+	Invocation string
+	// Program is the first of ExecStart.
+	Program string
+	// MainPID is the main process, 0 if there is none.
+	MainPID uint32
+	// Limit is its start limit.
+	Limit Limit
+
+	kind       string // Type
+	restarts   uint32 // automatic ones since the last start by hand
+	canReload  bool
+	started    time.Time     // by the clock of the wall, InactiveExitTimestamp
+	startedAgo time.Duration // by the monotonic clock, as systemd reckons; -1 is never
+	loadError  string
+}
+
+// State reads how the unit is now; it needs no privilege.
+func (u *Unit) State(ctx context.Context) (State, error) {
+	st, err := u.state(ctx)
+	if err != nil {
+		return st, u.explain(ctx, "", err)
+	}
+	return st, nil
+}
+
+// state reads the unit.
+func (u *Unit) state(ctx context.Context) (State, error) {
+	p := map[string]dbus.Variant{}
+	interfaces := []string{systemd + ".Unit"}
+	if strings.HasSuffix(u.name, ".service") {
+		interfaces = append(interfaces, systemd+".Service")
+	}
+	for _, name := range interfaces {
+		var some map[string]dbus.Variant
+		err := u.conn.Object(systemd, u.path).CallWithContext(ctx, properties+".GetAll", 0, name).Store(&some)
+		if err != nil {
+			return State{}, fmt.Errorf("reading the state of %s: %w", u.name, orCause(ctx, err))
+		}
+		for k, v := range some {
+			p[k] = v
+		}
+	}
+	st := stateOf(p)
+	u.id = st.ID
+	return st, nil
+}
+
+func stateOf(p map[string]dbus.Variant) State {
+	st := State{
+		ID: value[string](p, "Id"), Load: value[string](p, "LoadState"),
+		Active: value[string](p, "ActiveState"), Sub: value[string](p, "SubState"),
+		Result: value[string](p, "Result"), ReloadResult: value[string](p, "ReloadResult"), kind: value[string](p, "Type"),
+		Invocation: hex.EncodeToString(value[[]byte](p, "InvocationID")),
+		MainPID:    value[uint32](p, "MainPID"), restarts: value[uint32](p, "NRestarts"),
+		canReload: value[bool](p, "CanReload"),
+		Limit: Limit{
+			burst:    int(value[uint32](p, "StartLimitBurst")),
+			interval: microseconds(value[uint64](p, "StartLimitIntervalUSec")),
+		},
+		//nolint:gosec // It fits until the year 294246.
+		started:    time.UnixMicro(int64(value[uint64](p, "InactiveExitTimestamp"))),
+		startedAgo: ago(value[uint64](p, "InactiveExitTimestampMonotonic")),
+	}
+	if commands := value[[][]any](p, "ExecStart"); len(commands) > 0 && len(commands[0]) > 0 {
+		st.Program, _ = commands[0][0].(string)
+	}
+	if e := value[[]any](p, "LoadError"); len(e) == 2 {
+		st.loadError, _ = e[1].(string)
+	}
+	return st
+}
+
+func value[T any](p map[string]dbus.Variant, name string) T {
+	v, _ := p[name].Value().(T)
+	return v
+}
+
+// unmet says that conditions were checked and one was not met.
+func unmet(p map[string]dbus.Variant) bool {
+	return !value[bool](p, "ConditionResult") && value[uint64](p, "ConditionTimestamp") != 0
+}
+
+// microseconds is a span that D-Bus gives. systemd's "infinity" is the largest
+// number, which a Duration cannot hold; a century is as long for us.
+func microseconds(us uint64) time.Duration {
+	const century = uint64(100 * 365 * 24 * time.Hour / time.Microsecond)
+	return time.Duration(min(us, century)) * time.Microsecond
+}
+
+// ago is how long ago an instant of CLOCK_MONOTONIC was; -1 if it never was.
+func ago(us uint64) time.Duration {
+	var now unix.Timespec
+	if us == 0 || unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) != nil {
+		return -1
+	}
+	return max(0, time.Duration(now.Nano())-microseconds(us))
+}
+
+// Running says that the unit is up, as far as systemd knows.
+func (st State) Running() bool {
+	return st.Active == "active" || st.Active == "reloading" || st.Active == "refreshing"
+}
+
+// Down says that the unit has ended and is not being started.
+func (st State) Down() bool { return st.Active == "inactive" || st.Active == "failed" }
+
+// Ended says that the unit did all it had to do: a oneshot that ran through.
+func (st State) Ended() bool {
+	return st.kind == "oneshot" && st.Active == "inactive" && st.Result == "success"
+}
+
+// String is the state as systemctl shows it.
+func (st State) String() string {
+	text := fmt.Sprintf("%s (%s)", st.Active, st.Sub)
+	if st.MainPID != 0 {
+		text += fmt.Sprintf(", main process %d", st.MainPID)
+	}
+	if st.Result != "" && st.Result != "success" {
+		text += ", result " + st.Result
+	}
+	return text
+}
+
+// Watch reads the unit until enough is true of it or span is over, and returns
+// what it read last. The error, when ctx ends first, tells how the unit is.
+func (u *Unit) Watch(ctx context.Context, span time.Duration, enough func(State) bool) (State, error) {
+	st, err := u.watch(ctx, span, enough)
+	if err != nil {
+		return st, u.overdue(ctx, err)
+	}
+	return st, nil
+}
+
+// watch is Watch, with the bare error. It is woken by systemd, and looks each
+// second besides.
+func (u *Unit) watch(ctx context.Context, span time.Duration, enough func(State) bool) (State, error) {
+	u.waitsFor("what becomes of the unit")
+	slow := time.NewTicker(slowLook)
+	defer slow.Stop()
+	end := time.After(span)
+	for over := false; ; {
+		st, err := u.settledState(ctx)
+		if err != nil || over || enough(st) {
+			return st, err
+		}
+		select {
+		case <-u.signals:
+		case <-slow.C:
+		case <-end:
+			over = true
+		case <-ctx.Done():
+			return st, context.Cause(ctx)
+		}
+	}
+}
+
+// settledState is state, but waits for a bus or a systemd that is away.
+func (u *Unit) settledState(ctx context.Context) (st State, err error) {
+	err = u.again(ctx, func() (err error) { st, err = u.state(ctx); return err })
+	return st, err
+}

@@ -1,0 +1,171 @@
+// Package turn asks a TURN server (RFC 8656) for a relayed address, as a caller does.
+package turn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pion/stun/v2"
+
+	"netwatch"
+	"netwatch/servers"
+	"netwatch/stunmsg"
+)
+
+const (
+	// refusedPause is the pause after nobody listened at the port: a server that
+	// was just started listens soon, coturn after 130 ms (measured).
+	refusedPause = 50 * time.Millisecond
+	// goodbye is how long a server may take to end an allocation.
+	goodbye = 500 * time.Millisecond
+)
+
+// ErrOpen is an open relay.
+var ErrOpen = errors.New("it lends relays to everyone who asks, without credentials")
+
+// ErrNobody is that a credential is needed and none is known.
+var ErrNobody = errors.New("it wants credentials that are not in its file")
+
+// Allocate asks for a relayed address, first without credentials, which must be
+// refused, and then as who. Each takes a socket of its own: it can have one
+// allocation (RFC 8656, 7.2).
+func Allocate(
+	ctx context.Context, to netip.AddrPort, who *servers.Credential, family netwatch.Family,
+) (netip.Addr, error) {
+	r, err := dial(ctx, to)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	defer r.Close()
+	switch _, err := r.allocate(ctx, nil, family); {
+	case err == nil:
+		return netip.Addr{}, ErrOpen
+	case !Refused(err, stun.CodeUnauthorized):
+		return netip.Addr{}, err
+	case who == nil:
+		return netip.Addr{}, ErrNobody
+	}
+	return r.allocate(ctx, who, family)
+}
+
+// A relay is the TURN server that one socket talks to.
+type relay struct {
+	conn net.Conn
+	// challenge is what the newest refusal asks for: realm and nonce.
+	challenge []stun.Setter
+	realm     string
+}
+
+// An Error is an error response (RFC 8489, 14.8; RFC 8656, 19).
+type Error struct {
+	Code stun.ErrorCode
+	// Reason is its words, fit for a terminal.
+	Reason string
+}
+
+// Error is the server's own words.
+func (e *Error) Error() string { return fmt.Sprintf("it answered %d %s", e.Code, e.Reason) }
+
+// Refused says whether err is an error response with one of the codes.
+func Refused(err error, codes ...stun.ErrorCode) bool {
+	refused := new(Error)
+	return errors.As(err, &refused) && slices.Contains(codes, refused.Code)
+}
+
+// dial makes a socket that gets packets from the server alone.
+func dial(ctx context.Context, to netip.AddrPort) (*relay, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, "udp", to.String())
+	if err != nil {
+		return nil, stunmsg.Bare(err)
+	}
+	return &relay{conn: conn}, nil
+}
+
+// Close closes the socket.
+func (r *relay) Close() error { return r.conn.Close() }
+
+// integrity signs requests with the long-term key of RFC 8489, 9.2.2.
+func integrity(who *servers.Credential, realm string) stun.MessageIntegrity {
+	if who.Key != nil {
+		return who.Key
+	}
+	return stun.NewLongTermIntegrity(who.Name, realm, who.Password)
+}
+
+// staleNonces is how many times in a row a nonce may be stale.
+const staleNonces = 3
+
+// ask sends a request in the name of who, or of nobody, and remembers the
+// challenge of a refusal. A stale nonce is replaced (RFC 8489, 9.2.5).
+func (r *relay) ask(ctx context.Context, who *servers.Credential, setters ...stun.Setter) (*stun.Message, error) {
+	for stale := 1; ; stale++ {
+		all := append([]stun.Setter{stun.TransactionID}, setters...)
+		if who != nil {
+			all = append(all, stun.NewUsername(who.Name))
+			all = append(all, r.challenge...)
+			all = append(all, integrity(who, r.realm))
+		}
+		request, err := stun.Build(all...)
+		if err != nil {
+			return nil, fmt.Errorf("making a request: %w", err)
+		}
+		q := stunmsg.Question{Conn: r.conn, Request: request, Pause: refusedPause}
+		answer, err := q.Ask(ctx)
+		if err == nil {
+			err = r.refusal(answer)
+		}
+		if !Refused(err, stun.CodeStaleNonce) || stale == staleNonces {
+			return answer, err
+		}
+	}
+}
+
+// refusal is the error of an error response, whose challenge is remembered.
+func (r *relay) refusal(m *stun.Message) error {
+	if m.Type.Class != stun.ClassErrorResponse {
+		return nil
+	}
+	var code stun.ErrorCodeAttribute
+	if err := code.GetFrom(m); err != nil {
+		return fmt.Errorf("reading an error response: %w", err)
+	}
+	var realm stun.Realm
+	var nonce stun.Nonce
+	if realm.GetFrom(m) == nil && nonce.GetFrom(m) == nil {
+		r.realm, r.challenge = realm.String(), []stun.Setter{realm, nonce}
+	}
+	return &Error{code.Code, netwatch.Printable(strings.TrimRight(string(code.Reason), " \x00"))} // coturn adds a NUL
+}
+
+// The attributes of an allocation.
+var (
+	allocateRequest = stun.NewType(stun.MethodAllocate, stun.ClassRequest)
+	refreshRequest  = stun.NewType(stun.MethodRefresh, stun.ClassRequest)
+	// overUDP is REQUESTED-TRANSPORT for UDP (RFC 8656, 18.8).
+	overUDP = stun.RawAttribute{Type: stun.AttrRequestedTransport, Value: []byte{17, 0, 0, 0}}
+	// noLifetime ends an allocation (RFC 8656, 7.2).
+	noLifetime = stun.RawAttribute{Type: stun.AttrLifetime, Value: []byte{0, 0, 0, 0}}
+)
+
+// The families of REQUESTED-ADDRESS-FAMILY (RFC 8656, 18.6) and of addresses.
+var families = map[netwatch.Family]byte{netwatch.IPv4: 1, netwatch.IPv6: 2}
+
+// allocate asks for a relayed address of a family and gives it back at once.
+func (r *relay) allocate(ctx context.Context, who *servers.Credential, family netwatch.Family) (netip.Addr, error) {
+	wanted := stun.RawAttribute{Type: stun.AttrRequestedAddressFamily, Value: []byte{families[family], 0, 0, 0}}
+	answer, err := r.ask(ctx, who, allocateRequest, overUDP, wanted)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	bye, cancel := context.WithTimeout(ctx, goodbye)
+	defer cancel()
+	_, _ = r.ask(bye, who, refreshRequest, noLifetime) // otherwise it ends by itself, in ten minutes
+	addr, err := stunmsg.Address(answer, stun.AttrXORRelayedAddress)
+	return addr.Unmap(), err
+}
