@@ -47,9 +47,9 @@ type Address struct {
 	By []string `json:"by"`
 }
 
-// Known are the public addresses that are believed now; a family that is
-// absent could not be found out.
-type Known map[Family]Address
+// Addresses are public addresses, one of a family; a family that is absent could
+// not be found out.
+type Addresses map[Family]Address
 
 // CGNAT is what providers have between their NAT and their customers: the Shared
 // Address Space (RFC 6598).

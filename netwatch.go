@@ -125,9 +125,9 @@ func (s Step) String() string { return s.Text }
 type Job struct {
 	// Event is the newest of those that led to this run.
 	Event Event
-	// Known are the public addresses known at this moment: those that servers
-	// have confirmed since netwatch started.
-	Known Known
+	// Confirmed are the public addresses that servers have said since netwatch
+	// started. What it knew before that is not acted on.
+	Confirmed Addresses
 	// Changing is called by a gate after everything that can fail and right
 	// before the change itself. Once it has returned nil, a crash cannot make
 	// the steps after it be skipped, and what it says of is not taken for
@@ -208,6 +208,11 @@ func (e Entry) Brief() Entry {
 	}
 	return e
 }
+
+// RunEnded says that a run has ended or failed by this entry, so that who waits for
+// it need not wait any more; a failed one may be tried again. One that a limit holds
+// back has not ended.
+func (e Entry) RunEnded() bool { return e.Kind == EntryRun && e.Outcome != Held }
 
 // The kinds of entries.
 const (

@@ -37,9 +37,9 @@ func TestExecEnvironment(t *testing.T) {
 	} {
 		ev.Fields[name] = value
 	}
-	known := netwatch.Known{netwatch.IPv4: {Address: netip.MustParseAddr("192.0.2.2")}}
+	known := netwatch.Addresses{netwatch.IPv4: {Address: netip.MustParseAddr("192.0.2.2")}}
 	file := filepath.Join(t.TempDir(), "env")
-	r := sh(t, "env | sort >"+file+"; pwd; cat", 5*time.Second, time.Second, netwatch.Job{Event: ev, Known: known})
+	r := sh(t, "env | sort >"+file+"; pwd; cat", 5*time.Second, time.Second, netwatch.Job{Event: ev, Confirmed: known})
 	if r.Outcome != netwatch.Changed || r.Detail != "/" {
 		t.Fatalf("%+v, want changed and / for a directory, and an empty input", r)
 	}

@@ -71,9 +71,9 @@ const httpToken = "t0ken"
 
 // endedJob is a notice's, with values that are to be escaped.
 var endedJob = netwatch.Job{
-	Event: netwatch.Event{Name: "ip-changed", ID: "abc", Source: "stun", Fields: map[string]string{"old": "a\"b\nc", "new": "ä /?&+%"}},
-	Known: netwatch.Known{netwatch.IPv4: {Address: netip.MustParseAddr("203.0.113.7")}},
-	Ended: netwatch.Entry{Rule: "r", Outcome: netwatch.Failed, Step: "restart x", Error: `it said "no" \`},
+	Event:     netwatch.Event{Name: "ip-changed", ID: "abc", Source: "stun", Fields: map[string]string{"old": "a\"b\nc", "new": "ä /?&+%"}},
+	Confirmed: netwatch.Addresses{netwatch.IPv4: {Address: netip.MustParseAddr("203.0.113.7")}},
+	Ended:     netwatch.Entry{Rule: "r", Outcome: netwatch.Failed, Step: "restart x", Error: `it said "no" \`},
 }
 
 // notify makes the step of a line's words and does it, with tries in a row.

@@ -60,7 +60,7 @@ func (r *Rotation) Prepare() {
 // detail is the addresses before and after.
 func (r *Rotation) Do(ctx context.Context, job netwatch.Job) netwatch.Result {
 	public := make(map[netwatch.Family]netip.Addr)
-	for family, a := range job.Known {
+	for family, a := range job.Confirmed {
 		if a.Address.IsValid() {
 			public[family] = a.Address
 		}

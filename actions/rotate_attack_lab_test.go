@@ -40,7 +40,7 @@ func TestLabRotateSwapped(t *testing.T) {
 	attacker := attack(t, dir)
 	for i := range 40 {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		_ = step(t, Env{}, "rotate coturn "+file).Do(ctx, netwatch.Job{Known: known([]string{"203.0.113.6", "203.0.113.7"}[i%2])})
+		_ = step(t, Env{}, "rotate coturn "+file).Do(ctx, netwatch.Job{Confirmed: known([]string{"203.0.113.6", "203.0.113.7"}[i%2])})
 		cancel()
 		if left, err := os.ReadDir(victim); err != nil || len(left) > 0 {
 			t.Fatalf("at try %d root's directory has %v (%v)", i+1, left, err)

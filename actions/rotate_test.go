@@ -26,8 +26,8 @@ import (
 )
 
 // known is the public addresses in text as a job gets them.
-func known(text string) netwatch.Known {
-	all := make(netwatch.Known)
+func known(text string) netwatch.Addresses {
+	all := make(netwatch.Addresses)
 	for _, word := range strings.Fields(text) {
 		a := netip.MustParseAddr(word)
 		all[netwatch.FamilyOf(a)] = netwatch.Address{Address: a}
@@ -70,7 +70,7 @@ func wantAlone(t *testing.T, file string, others ...string) {
 // rotate does the step on the file.
 func rotate(t *testing.T, file, public string, changing func(netwatch.Rewrite) error) netwatch.Result {
 	t.Helper()
-	return step(t, Env{}, "rotate coturn "+file).Do(t.Context(), netwatch.Job{Known: known(public), Changing: changing})
+	return step(t, Env{}, "rotate coturn "+file).Do(t.Context(), netwatch.Job{Confirmed: known(public), Changing: changing})
 }
 
 func TestRotateWords(t *testing.T) {
@@ -196,7 +196,7 @@ func TestRotateFails(t *testing.T) {
 func TestRotateNeedsLocal(t *testing.T) {
 	file := conf(t, "203.0.113.5")
 	r := &Rotation{Target: servers.Target{Server: "coturn", File: file, Options: servers.Options{Private: servers.PrivateKeep}}, Local: func(netwatch.Family, netip.Addr) netip.Addr { return netip.Addr{} }}
-	got := r.Do(t.Context(), netwatch.Job{Known: known("198.51.100.7 2001:db8::7")})
+	got := r.Do(t.Context(), netwatch.Job{Confirmed: known("198.51.100.7 2001:db8::7")})
 	wantResult(t, got, netwatch.Failed, "rewriting "+file, "own IPv4 address")
 	wantFile(t, file, "realm=r\nexternal-ip=203.0.113.5\nport=3478\n")
 }

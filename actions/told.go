@@ -21,7 +21,7 @@ func told(job netwatch.Job) map[string]string {
 	}
 	for _, family := range netwatch.Families {
 		values[string(family)] = ""
-		if known, ok := job.Known[family]; ok {
+		if known, ok := job.Confirmed[family]; ok {
 			values[string(family)] = known.Address.String()
 		}
 	}

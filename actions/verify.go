@@ -59,7 +59,7 @@ func newVerify(_ Env, verb string, words []string) (netwatch.Step, error) {
 // Do is unchanged when every caller gets the public address, whatever family he
 // asks for, and failed otherwise. The detail is these addresses.
 func (v *verification) Do(ctx context.Context, job netwatch.Job) netwatch.Result {
-	if len(job.Known) == 0 {
+	if len(job.Confirmed) == 0 {
 		err := errors.New("the public address is not known yet: no server has told it since netwatch started")
 		return netwatch.Failure(netwatch.WithHint(err, "run `netwatch probe` to see what each STUN server says"))
 	}
@@ -69,17 +69,17 @@ func (v *verification) Do(ctx context.Context, job netwatch.Job) netwatch.Result
 	}
 	var right, without []string
 	for _, family := range netwatch.Families {
-		known, ok := job.Known[family]
+		confirmed, ok := job.Confirmed[family]
 		if !ok {
 			continue
 		}
-		switch err := v.family(ctx, offer, family, known.Address); {
+		switch err := v.family(ctx, offer, family, confirmed.Address); {
 		case turn.Refused(err, stun.CodeAddrFamilyNotSupported):
 			without = append(without, fmt.Sprintf("no %s relay", family))
 		case err != nil:
 			return netwatch.Failure(fmt.Errorf("verifying %s of coturn: %w", family, err))
 		default:
-			right = append(right, fmt.Sprintf("%s %s", family, known.Address))
+			right = append(right, fmt.Sprintf("%s %s", family, confirmed.Address))
 		}
 	}
 	if len(right) == 0 {
@@ -90,9 +90,9 @@ func (v *verification) Do(ctx context.Context, job netwatch.Job) netwatch.Result
 }
 
 // VerifyTurn asks coturn for relayed addresses, as the step `verify turn FILE` does.
-func VerifyTurn(ctx context.Context, file netwatch.Path, known netwatch.Known) netwatch.Result {
+func VerifyTurn(ctx context.Context, file netwatch.Path, known netwatch.Addresses) netwatch.Result {
 	v := verification{file, netwatch.OwnAddress, verifyTime}
-	return v.Do(ctx, netwatch.Job{Known: known})
+	return v.Do(ctx, netwatch.Job{Confirmed: known})
 }
 
 // family verifies that nobody gets a relayed address without credentials, and

@@ -39,10 +39,10 @@ func (f *fakeTurn) verify(t *testing.T, conf string, known ...string) netwatch.R
 		t.Fatal(err)
 	}
 	own := func(netwatch.Family, netip.Addr) netip.Addr { return f.own }
-	job := netwatch.Job{Known: netwatch.Known{}}
+	job := netwatch.Job{Confirmed: netwatch.Addresses{}}
 	for _, text := range known {
 		a := netip.MustParseAddr(text)
-		job.Known[netwatch.FamilyOf(a)] = netwatch.Address{Address: a}
+		job.Confirmed[netwatch.FamilyOf(a)] = netwatch.Address{Address: a}
 	}
 	return (&verification{netwatch.Path(file), own, 800 * time.Millisecond}).Do(t.Context(), job)
 }
@@ -179,6 +179,6 @@ func TestVerifyFamilies(t *testing.T) {
 func TestVerifyWithoutAddressOrFile(t *testing.T) {
 	v := &verification{"/nonexistent/coturn.conf", netwatch.OwnAddress, time.Second}
 	wantTurn(t, v.Do(t.Context(), netwatch.Job{}), "the public address is not known yet", "netwatch probe")
-	known := netwatch.Known{netwatch.IPv4: {Address: netip.MustParseAddr("203.0.113.7")}}
-	wantTurn(t, v.Do(t.Context(), netwatch.Job{Known: known}), "reading /nonexistent/coturn.conf")
+	known := netwatch.Addresses{netwatch.IPv4: {Address: netip.MustParseAddr("203.0.113.7")}}
+	wantTurn(t, v.Do(t.Context(), netwatch.Job{Confirmed: known}), "reading /nonexistent/coturn.conf")
 }

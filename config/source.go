@@ -25,7 +25,7 @@ type section struct {
 // not run.
 func (s section) prober() bool {
 	_, ok := s.Settings.Source(s.Name, sources.Env{
-		Known:   func() netwatch.Known { return nil },
+		Known:   func() netwatch.Addresses { return nil },
 		Confirm: func(netwatch.Family, []string) {},
 		Seen:    func(string, string) string { return "" },
 		Wrote:   func(netwatch.Rewrite) bool { return false },

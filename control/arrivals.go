@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// settlePause is how often it is looked whether all callers have been answered.
-const settlePause = 5 * time.Millisecond
+// lookPause is how often it is looked whether all callers have been answered.
+const lookPause = 5 * time.Millisecond
 
 // Arrivals are the connections whose first request is not answered yet. A caller
 // who hands over an event may be gone by then, as OpenVPN's hook, and counts on it.
@@ -42,8 +42,8 @@ func (a *arrivals) answered(ctx context.Context) {
 	}
 }
 
-// settle waits until none is left, or ctx is done.
-func (a *arrivals) settle(ctx context.Context) {
+// wait slows nobody any more, and returns when none is left or ctx is done.
+func (a *arrivals) wait(ctx context.Context) {
 	close(a.hurry)
 	for {
 		a.mu.Lock()
@@ -53,7 +53,7 @@ func (a *arrivals) settle(ctx context.Context) {
 			return
 		}
 		select {
-		case <-time.After(settlePause):
+		case <-time.After(lookPause):
 		case <-ctx.Done():
 			return
 		}

@@ -64,7 +64,7 @@ type Status struct {
 	// Unwritten says since when the state is not on disk, and why.
 	Unwritten *state.Unwritten `json:"unwritten,omitempty"`
 	// Addresses are the public addresses believed now.
-	Addresses netwatch.Known     `json:"addresses"`
+	Addresses netwatch.Addresses `json:"addresses"`
 	Sources   []SourceStatus     `json:"sources"`
 	Rules     []hooks.RuleStatus `json:"rules"`
 }

@@ -186,7 +186,7 @@ func TestKilledDaemon(t *testing.T) {
 
 // Who hands over an event and goes counts on it, also when the daemon ends at
 // that moment; users without privileges are not slowed any more then.
-func TestSettle(t *testing.T) {
+func TestAwaitArrivals(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	l, err := Listen(path)
 	if err != nil {
@@ -208,31 +208,31 @@ func TestSettle(t *testing.T) {
 	if err := <-served; err == nil {
 		t.Error("Serve returned nil")
 	}
-	settled := make(chan struct{})
+	answered := make(chan struct{})
 	go func() {
-		defer close(settled)
-		server.Settle(t.Context())
+		defer close(answered)
+		server.AwaitArrivals(t.Context())
 	}()
 	select {
-	case <-settled:
-		t.Error("it has settled while an event is being accepted")
+	case <-answered:
+		t.Error("it waits no more while an event is being accepted")
 	case <-time.After(50 * time.Millisecond):
 	}
 	close(goOn)
 	<-fired
-	<-settled
+	<-answered
 	_ = server.Close()
 }
 
 // Somebody who is connected and says nothing is not waited for without end.
-func TestSettleEnds(t *testing.T) {
+func TestAwaitArrivalsEnds(t *testing.T) {
 	a := newArrivals()
 	a.watch(new(net.UnixConn), http.StateNew)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	a.settle(ctx)
+	a.wait(ctx)
 	if ctx.Err() == nil {
-		t.Error("it has settled")
+		t.Error("it waited for nobody")
 	}
 }
 
@@ -240,23 +240,23 @@ func TestSettleEnds(t *testing.T) {
 // slowed by that; when the daemon ends nobody is.
 func TestPace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, hurry := pace{users: map[uint32]*rate.Limiter{}}, make(chan struct{})
+		p, leaving := pace{users: map[uint32]*rate.Limiter{}}, make(chan struct{})
 		began := time.Now()
 		for range paceBurst {
-			p.wait(1, hurry)
+			p.wait(1, leaving)
 		}
-		p.wait(2, hurry)
+		p.wait(2, leaving)
 		if took := time.Since(began); took != 0 {
 			t.Errorf("a burst takes %v", took)
 		}
 		for range 2 * paceRate {
-			p.wait(1, hurry)
+			p.wait(1, leaving)
 		}
 		if took := time.Since(began); took < 1900*time.Millisecond || took > 2100*time.Millisecond {
 			t.Errorf("%d more take %v", 2*paceRate, took)
 		}
-		close(hurry)
-		p.wait(1, hurry)
+		close(leaving)
+		p.wait(1, leaving)
 	})
 }
 
@@ -471,7 +471,6 @@ func TestHungDaemon(t *testing.T) {
 func TestConnectionsOfOneUser(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := newVisitors()
-		defer v.effort.stop()
 		const ofSource = 4242424242
 		v.know([]uint32{ofSource})
 		open := map[uint32][]func(){}
@@ -515,7 +514,6 @@ func TestConnectionsOfOneUser(t *testing.T) {
 func TestConnectionsInARow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := newVisitors()
-		defer v.effort.stop()
 		come := func() (times int) {
 			for times < 10*maxStrangers {
 				leave, ok := v.admit(peer{UID: 4242424242})

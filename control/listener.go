@@ -31,12 +31,6 @@ type listener struct {
 	shutOut  int
 }
 
-// Close ends the listening, not the connections.
-func (l *listener) Close() error {
-	l.visitors.effort.stop()
-	return l.UnixListener.Close()
-}
-
 // Accept returns the next connection that its user may have. It is for one
 // goroutine.
 func (l *listener) Accept() (net.Conn, error) {

@@ -59,10 +59,10 @@ type Server struct {
 	arrivals *arrivals
 }
 
-// Settle returns when each caller whose connection was accepted has had an
+// AwaitArrivals returns when each caller whose connection was accepted has had an
 // answer, if he sent a request, or when ctx is done. Before it the listener must
 // be closed and Serve have returned; after it the daemon may refuse events.
-func (s *Server) Settle(ctx context.Context) { s.arrivals.settle(ctx) }
+func (s *Server) AwaitArrivals(ctx context.Context) { s.arrivals.wait(ctx) }
 
 // Serve accepts on each of the sockets until they are closed or one fails, and
 // returns once it does on none, with the first error.
@@ -283,7 +283,7 @@ func follow(r *http.Request, out lines, a Accepted, entries <-chan netwatch.Entr
 		select {
 		case e := <-entries:
 			out.send(e)
-			if e.Kind == netwatch.EntryRun && e.Outcome != netwatch.Held {
+			if e.RunEnded() {
 				left--
 			}
 		case <-r.Context().Done():

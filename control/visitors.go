@@ -51,16 +51,13 @@ func (r *room) leave(uid uint32) {
 
 // Visitors are all who are connected, by whichever socket.
 type visitors struct {
-	effort *effort
-
 	mu        sync.Mutex
-	all       int // connections
 	strangers *room
 	ofSources map[uint32]*room // by user
 }
 
 func newVisitors() *visitors {
-	return &visitors{effort: newEffort(), strangers: newRoom(maxStrangers, maxPerStranger, strangersPace)}
+	return &visitors{strangers: newRoom(maxStrangers, maxPerStranger, strangersPace)}
 }
 
 // know says who the users of the sources are.
@@ -84,16 +81,12 @@ func (v *visitors) admit(p peer) (leave func(), ok bool) {
 	if room != nil && !room.enter(p.UID) {
 		return nil, false
 	}
-	v.all++
-	v.effort.callers(v.all)
 	return func() {
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		if room != nil {
 			room.leave(p.UID)
 		}
-		v.all--
-		v.effort.callers(v.all)
 	}, true
 }
 

@@ -50,8 +50,8 @@ func New(file, version string, log zerolog.Logger, env actions.Env) (*Daemon, er
 	}
 	d.config.Store(cfg)
 	d.log = log.Level(zerolog.Level(cfg.Daemon.Log))
-	var aside string
-	if d.store, aside, err = state.Open(string(cfg.Daemon.State)); err != nil {
+	var damage error
+	if d.store, damage, err = state.Open(string(cfg.Daemon.State)); err != nil {
 		return nil, err
 	}
 	d.store.Notify(d.unwritten)
@@ -60,8 +60,8 @@ func New(file, version string, log zerolog.Logger, env actions.Env) (*Daemon, er
 		Known: d.store.Known, Confirm: d.store.Confirm, Seen: d.store.Seen, See: d.store.See,
 		Wrote: d.store.Wrote, Log: d.log,
 	})
-	if aside != "" {
-		d.note(fmt.Errorf("reading the state: it was damaged; it is kept as %s, and netwatch begins from the present", aside))
+	if damage != nil {
+		d.note(damage)
 	}
 	return d, nil
 }

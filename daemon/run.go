@@ -83,18 +83,18 @@ func (d *Daemon) admit(sockets *control.Sockets) {
 // run or the history are not waited for.
 const hangUpTime = 200 * time.Millisecond
 
-// settleTime is how long who is connected may take to hand over an event.
-const settleTime = time.Second
+// handOverTime is how long who is connected may take to hand over an event.
+const handOverTime = time.Second
 
 // letHandOver returns when those who are connected have handed over their events.
 // No others are accepted: the sockets are closed.
 func (d *Daemon) letHandOver(server *control.Server, served <-chan error) {
-	ctx, cancel := context.WithTimeout(context.Background(), settleTime)
+	ctx, cancel := context.WithTimeout(context.Background(), handOverTime)
 	defer cancel()
 	select {
 	case err := <-served:
 		d.log.Debug().Err(err).Msg("no others are connected")
-		server.Settle(ctx)
+		server.AwaitArrivals(ctx)
 	case <-ctx.Done():
 	}
 }

@@ -197,7 +197,7 @@ func judgeDomain(domain string, all []netip.Addr, err error, known map[netwatch.
 // checkRelays asks each coturn that rules rewrite the file of for relayed addresses,
 // as callers do: that it runs, and its file is right, proves nothing (measured).
 func checkRelays(ctx context.Context, s *scene) (found []Finding) {
-	known := netwatch.Known{}
+	known := netwatch.Addresses{}
 	for family, a := range s.known() {
 		known[family] = netwatch.Address{Address: a}
 	}

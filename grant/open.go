@@ -50,7 +50,7 @@ func (n Needs) Open(ctx context.Context) (o Opened, err error) {
 func (n Needs) WouldOpen() Opened { return n.open(access.Ledger{File: recordFile}) }
 
 func (n Needs) open(l access.Ledger) (o Opened) {
-	o.Rights, o.Closed = n.settle(l)
+	o.Rights, o.Closed = n.apply(l)
 	for _, r := range n.rotations {
 		if err := elsewhere(r.File); err != nil {
 			o.Closed = append(o.Closed, err)
@@ -59,7 +59,7 @@ func (n Needs) open(l access.Ledger) (o Opened) {
 	return o
 }
 
-func (n Needs) settle(l access.Ledger) ([]access.Right, []error) {
+func (n Needs) apply(l access.Ledger) ([]access.Right, []error) {
 	if len(n.reads)+len(n.secrets) == 0 {
 		return l.Revoke()
 	}
@@ -67,7 +67,7 @@ func (n Needs) settle(l access.Ledger) ([]access.Right, []error) {
 	if err != nil {
 		return nil, []error{netwatch.WithHint(err, "systemd-sysusers netwatch.conf makes him")}
 	}
-	rights, errs := l.Settle(user, n.reads)
+	rights, errs := l.Apply(user, n.reads)
 	for _, file := range n.secrets {
 		errs = append(errs, closed(user, string(file))...)
 	}

@@ -20,18 +20,18 @@ var ErrDraining = errors.New("netwatch is shutting down")
 // is no longer so: its source looks again.
 var ErrOutdated = errors.New("it compares with what is no longer so")
 
-// A Dispatcher runs the rules that events match: one lane a rule, each run's
-// steps in order. What it accepts is on disk before it says so; if the disk refuses
-// it, its rules run all the same, and the store says what is at risk.
+// A Dispatcher accepts events and runs the rules that match them, each rule in a lane
+// of its own. It has an event on disk before it says that it is accepted; if the disk
+// refuses that, the rules run all the same, and the store says what is at risk.
 type Dispatcher struct {
 	store  *state.Store
 	report func(netwatch.Entry)
-	// ctx ends the steps of running runs, when draining takes too long.
+	// ctx is that of all steps and notices; stop ends them when draining takes too
+	// long.
 	ctx  context.Context
 	stop context.CancelCauseFunc
-	runs sync.WaitGroup
-	// sending are lanes that send notices.
-	sending sync.WaitGroup
+	// runs counts the runs in progress, and sending the lanes that send notices.
+	runs, sending sync.WaitGroup
 
 	mu       sync.RWMutex
 	table    *Table
@@ -39,8 +39,8 @@ type Dispatcher struct {
 	draining bool
 }
 
-// New makes a dispatcher. report gets every entry of history, from any
-// goroutine, and must not block.
+// New makes a dispatcher, which starts nothing yet. It gives report every entry of
+// history, from any goroutine; report must not block.
 func New(table *Table, store *state.Store, report func(netwatch.Entry)) *Dispatcher {
 	ctx, stop := context.WithCancelCause(context.Background())
 	d := &Dispatcher{store: store, report: report, ctx: ctx, stop: stop, table: table, lanes: map[string]*lane{}}
@@ -68,10 +68,10 @@ func (d *Dispatcher) Resume() {
 	}
 }
 
-// Accept takes an event and returns the names of the rules that will run because
-// of it, once that is on disk or the disk has refused it; otherwise it fails only
-// with ErrOutdated and while netwatch ends. watch, which may be nil, gets every
-// entry about those runs until each has ended or failed; it must not block.
+// Accept writes down an event and starts the windows of the rules that match it,
+// whose names it returns. That the disk refuses it is no error: only ErrOutdated is,
+// and that netwatch ends. Accept gives watch, which may be nil, every entry about these
+// runs until each has ended or failed; watch must not block.
 func (d *Dispatcher) Accept(ev netwatch.Event, watch func(netwatch.Entry)) ([]string, error) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -99,7 +99,8 @@ func eventEntry(ev netwatch.Event) netwatch.Entry {
 }
 
 // persist writes the event's runs, and the address or the file that it is about,
-// in one change.
+// in one change: a crash keeps all of it or nothing. An event says what a file was
+// before; if the state says otherwise, the event is ErrOutdated, and is not written.
 func (d *Dispatcher) persist(ev netwatch.Event, rules []string) error {
 	address, believed := addressOf(ev)
 	file, seen := fileOf(ev)
@@ -123,7 +124,8 @@ func (d *Dispatcher) persist(ev netwatch.Event, rules []string) error {
 	return cmp.Or(err, outdated)
 }
 
-// fileOf is the file of which a source saw that it has another content.
+// fileOf is the file that an event is about, if a source noticed that its content is
+// another.
 func fileOf(ev netwatch.Event) (string, bool) {
 	return ev.Fields["file"], ev.About() == netwatch.AboutFile && ev.Source != netwatch.Fired
 }
@@ -148,9 +150,9 @@ func (d *Dispatcher) Table() *Table {
 	return d.table
 }
 
-// Swap puts another table in force. Runs in progress end by the old rule; what
-// waits runs by the new rule of the same name, and is reported as failed where
-// there is none.
+// Swap puts another table in force. A run in progress ends by the old rule. A run
+// that waits goes by the new rule of the same name; if there is none, it is reported
+// as failed.
 func (d *Dispatcher) Swap(table *Table) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -190,7 +192,7 @@ func (d *Dispatcher) Dismiss(rule string) error {
 	return nil
 }
 
-// orphan ends a run whose rule is gone.
+// orphan ends a run whose rule is gone, and reports that as its failure.
 func (d *Dispatcher) orphan(rule string, r *run) {
 	hint := "fire the event again if it still matters"
 	if r.changed {
@@ -208,18 +210,17 @@ func (d *Dispatcher) orphan(rule string, r *run) {
 	}
 }
 
-// save writes what has already happened. It fails when netwatch has ended before:
-// the worst is that it is done once more after a restart.
+// save writes what has already happened. If netwatch has ended, it cannot, and
+// reports that: at worst it is done once more after the restart.
 func (d *Dispatcher) save(change func(*state.State)) {
 	if err := d.store.Update(change); err != nil {
 		d.report(netwatch.Entry{Time: time.Now(), Kind: netwatch.EntryNote, Error: err.Error(), Hint: netwatch.Hint(err)})
 	}
 }
 
-// Drain accepts nothing more, lets the runs in progress end, and returns when
-// they have and the last notices are sent, for which there is little time. When
-// ctx is done the steps are told to stop. What waits stays on disk for the next
-// start.
+// Drain has the dispatcher accept nothing more, and returns when the runs in
+// progress have ended and their notices are sent. When ctx is done it tells the steps
+// to stop; notices have lastNotices. What waits stays on disk for the next start.
 func (d *Dispatcher) Drain(ctx context.Context) {
 	d.mu.Lock()
 	d.draining = true

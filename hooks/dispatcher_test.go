@@ -844,7 +844,7 @@ func TestOldAddressIsNotActedOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir, known := t.TempDir(), -1
 		r := rule(plain(do(func(_ context.Context, job netwatch.Job) netwatch.Result {
-			known = len(job.Known)
+			known = len(job.Confirmed)
 			return netwatch.Result{Outcome: netwatch.Changed}
 		})))
 		b := open(t, dir, r)

@@ -23,8 +23,9 @@ const (
 // nothingChanged is why a step is skipped.
 const nothingChanged = "nothing changed before it"
 
-// A lane is where the runs of one rule wait and go, one after another. It has a
-// goroutine only while a run goes; a timer stands for the rest.
+// A lane runs one rule. It gathers events into the run that waits, starts that when
+// its window is over, and never has two runs going at once. It has a goroutine only
+// while a run goes; before that, a timer waits.
 type lane struct {
 	d *Dispatcher
 
@@ -32,36 +33,38 @@ type lane struct {
 	rule    *Rule
 	waiting *run
 	running *run
-	doing   *Doing          // the step of that, once one has begun
-	ends    time.Time       // when the time of the run in progress is over
+	doing   *Doing          // the step that running is at, once one has begun
+	ends    time.Time       // when the timeout of running is over
 	last    *netwatch.Entry // how the last run ended
 	timer   *time.Timer
 	told    *notices
-	closed  bool // what waits does not start: the dispatcher drains
-	retired bool // the rule is gone: what is to be tried again is not
+	closed  bool // the dispatcher drains: what waits does not start
+	retired bool // the rule is gone: nothing is tried again
 }
 
-// A run is the events that one execution of a rule is about, and how far it is.
+// A run does the steps of a rule once because of some events, and knows how far it
+// has come.
 type run struct {
 	events  []netwatch.Event
 	watches []func(netwatch.Entry)
 	// changed says that a gate changed something and not all steps after it
 	// have succeeded since.
 	changed bool
-	// failed says that a notice has told of a failure, so that one is to tell how
-	// it ended, even if nothing changed.
+	// failed says that a notice has told of a failure. Another one then tells how
+	// the run ended, even if nothing changed.
 	failed bool
-	// next is the step to go on with; those before it have succeeded.
+	// next is the step that it goes on with; those before it have succeeded.
 	next int
-	// due is when it may start: the end of the window, a retry, or a limit.
+	// due is when it may start: when the window ends, or when it is tried again.
 	due time.Time
-	// tried says why a run waits that has been tried; otherwise it is nil.
+	// tried is how the last try ended; nil before the first.
 	tried *netwatch.Entry
 	// giveUp is when it is no longer tried again, set by the first failure.
 	giveUp time.Time
 	pauses *backoff.ExponentialBackOff
 }
 
+// newLane makes a lane in which nothing waits.
 func newLane(d *Dispatcher, r *Rule) *lane {
 	l := &lane{d: d, rule: r, told: &notices{d: d}}
 	l.timer = time.AfterFunc(time.Hour, l.start)
@@ -69,9 +72,9 @@ func newLane(d *Dispatcher, r *Rule) *lane {
 	return l
 }
 
-// accept adds an event to the run that waits, or opens a window. A run that
-// waits for a retry or a limit is replaced: the new event's run does all of it
-// again, after a window of its own.
+// accept adds an event to the run that waits, or begins one with a window of its
+// own. A run that waits to be tried again is replaced by one that takes its events
+// along and does all of the steps.
 func (l *lane) accept(ev netwatch.Event, watch func(netwatch.Entry)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -97,9 +100,9 @@ func (l *lane) accept(ev netwatch.Event, watch func(netwatch.Entry)) {
 // a small board.
 const preparation = 400 * time.Millisecond
 
-// prepare has the steps begin with what takes time while the window, which
-// opens now, is still open: at its end and not at its beginning, where what led
-// to it may still be at work, and where it would wait for long.
+// prepare tells the steps shortly before the window ends, which opens now, that
+// their run is near: some have a program to start, and that takes time. It does not
+// tell them at once, or what they start would have to wait through a long window.
 func (l *lane) prepare() {
 	for _, step := range l.rule.Do {
 		if p, ok := step.Action.(netwatch.Preparer); ok {
@@ -125,11 +128,12 @@ func (l *lane) schedule() {
 	}
 }
 
-// start runs what waits, if its time has come, and whatever comes due after it.
+// start does the run that waits, if it is due, and then sets the timer for the next.
+// The timer calls it, in a goroutine that ends with it.
 func (l *lane) start() {
 	l.mu.Lock()
 	if l.closed || l.running != nil || l.waiting == nil || time.Now().Before(l.waiting.due) {
-		l.schedule() // the timer was for a run that has been replaced
+		l.schedule() // the timer was set for a run that has been replaced
 		l.mu.Unlock()
 		return
 	}
@@ -142,15 +146,15 @@ func (l *lane) start() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if again != nil && l.rule != rule {
-		again.next = 0 // a reload has put another rule in force: all of its steps
+		again.next = 0 // a reload has put another rule in force: it does all of that one's steps
 	}
 	l.requeue(again)
 	l.running, l.doing = nil, nil
 	l.schedule()
 }
 
-// requeue puts a run back that is to be tried again, unless a newer event
-// waits: then that takes its place and its duties. l.mu is held.
+// requeue puts a run back that is to be tried again. If a newer one waits, that
+// takes over its events and its callers instead. l.mu is held.
 func (l *lane) requeue(r *run) {
 	w := l.waiting
 	switch {
@@ -167,8 +171,8 @@ func (l *lane) requeue(r *run) {
 	}
 }
 
-// execute does the steps from r.next on. It returns the run if it is to be
-// tried again, and nil if it ended.
+// execute does the steps from r.next on, up to the notices. It returns the run if
+// it is to be tried again, and nil if it has ended.
 func (l *lane) execute(rule *Rule, r *run) *run {
 	ctx, cancel := context.WithTimeoutCause(l.d.ctx, rule.Timeout, overtime(rule.Timeout))
 	defer cancel()
@@ -205,13 +209,14 @@ func (l *lane) step(ctx context.Context, rule *Rule, r *run) netwatch.Result {
 	return result
 }
 
-// does notes what the run is at, and what it waits for.
+// does notes for the status which step the run is at, and what that waits for.
 func (l *lane) does(step, waits string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.doing = &Doing{Step: step, Waits: waits, Since: time.Now()}
 }
 
+// job is what a step gets to know.
 func (l *lane) job(rule *Rule, r *run, step netwatch.Step) netwatch.Job {
 	changing := func(w netwatch.Rewrite) error {
 		r.changed = true
@@ -221,11 +226,11 @@ func (l *lane) job(rule *Rule, r *run, step netwatch.Step) netwatch.Job {
 		})
 	}
 	waiting := func(what string) { l.does(step.Text, what) }
-	return netwatch.Job{Event: r.newest(), Known: l.d.store.Confirmed(), Changing: changing, Waiting: waiting}
+	return netwatch.Job{Event: r.newest(), Confirmed: l.d.store.Confirmed(), Changing: changing, Waiting: waiting}
 }
 
-// again decides when a run that failed or was held is tried again, and gives it
-// up when it has failed for too long.
+// again says when a run that failed or was held is tried again, and returns it; or
+// gives it up, if it has failed for too long.
 func (l *lane) again(rule *Rule, r *run, result netwatch.Result) *run {
 	now := time.Now()
 	r.due = result.Until
@@ -255,7 +260,8 @@ func (l *lane) again(rule *Rule, r *run, result netwatch.Result) *run {
 	return r
 }
 
-// overtime is why a run's steps are told to end: the time it has had.
+// An overtime is the error by which steps end when the rule's timeout is over: so
+// long it was.
 type overtime time.Duration
 
 // Error says whose limit it was.
@@ -266,13 +272,14 @@ func (o overtime) Error() string {
 // Is makes it a deadline like any other.
 func (o overtime) Is(target error) bool { return target == context.DeadlineExceeded }
 
+// newPauses are the pauses of a run that begins to fail.
 func newPauses() *backoff.ExponentialBackOff {
 	b := backoff.NewExponentialBackOff()
 	b.InitialInterval, b.MaxInterval, b.Multiplier = firstPause, pauseCeiling, 2
 	return b
 }
 
-// gaveUp ends a run that failed for good.
+// gaveUp ends a run that has failed for good, and has the state remember it.
 func (l *lane) gaveUp(rule *Rule, r *run, result netwatch.Result) *run {
 	e := l.entry(rule, r, result)
 	e.Step = rule.Do[r.next].Text
@@ -282,7 +289,7 @@ func (l *lane) gaveUp(rule *Rule, r *run, result netwatch.Result) *run {
 	return nil
 }
 
-// ended reports the end of a run.
+// ended reports how a run ended, and has the notices tell of it.
 func (l *lane) ended(rule *Rule, r *run, e netwatch.Entry) {
 	l.mu.Lock()
 	l.last = &e
@@ -307,6 +314,7 @@ func (l *lane) entry(rule *Rule, r *run, result netwatch.Result) netwatch.Entry 
 	return e
 }
 
+// tell reports an entry, also to the callers who wait for the run.
 func (l *lane) tell(r *run, e netwatch.Entry) {
 	l.d.report(e)
 	for _, watch := range r.watches {
@@ -314,8 +322,8 @@ func (l *lane) tell(r *run, e netwatch.Entry) {
 	}
 }
 
-// become puts another rule of the same name in force, perhaps one that had gone;
-// what waits does all of its steps.
+// become puts another rule of the same name in force. The run that waits does all
+// of that one's steps.
 func (l *lane) become(rule *Rule) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -325,8 +333,8 @@ func (l *lane) become(rule *Rule) {
 	}
 }
 
-// retire ends what waits in a lane whose rule is gone. The lane stays: a run may
-// still be in it, and the rule may come back.
+// retire ends the run that waits, because the rule is gone. The lane stays: a run
+// may still be going in it, and the rule may come back.
 func (l *lane) retire() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -337,7 +345,7 @@ func (l *lane) retire() {
 	}
 }
 
-// drain starts nothing more.
+// drain keeps the lane from starting anything more.
 func (l *lane) drain() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

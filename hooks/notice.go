@@ -44,7 +44,7 @@ func (n *notices) add(rule *Rule, r *run, e netwatch.Entry) {
 	if rule.notices() == len(rule.Do) {
 		return
 	}
-	job := netwatch.Job{Event: r.newest(), Known: n.d.store.Confirmed(), Ended: e}
+	job := netwatch.Job{Event: r.newest(), Confirmed: n.d.store.Confirmed(), Ended: e}
 	idle := !r.changed && !r.failed && e.Outcome != netwatch.Failed
 	n.mu.Lock()
 	defer n.mu.Unlock()

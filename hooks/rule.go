@@ -43,9 +43,9 @@ const (
 	DefaultRetry   = time.Hour
 )
 
-// fits says whether an event, whose name is known to be in On, is for this rule.
+// fits says whether an event is for this rule.
 func (r *Rule) fits(ev netwatch.Event) bool {
-	if len(r.From) > 0 && !slices.Contains(r.From, ev.Source) {
+	if !slices.Contains(r.On, ev.Name) || len(r.From) > 0 && !slices.Contains(r.From, ev.Source) {
 		return false
 	}
 	for field, glob := range r.Match {

@@ -97,7 +97,7 @@ func BenchmarkMatch(b *testing.B) {
 		},
 	}
 	for what, other := range others {
-		for _, n := range []int{10, 1000, 10000} {
+		for _, n := range []int{12, 100} {
 			b.Run(fmt.Sprintf("%s/%d", what, n), func(b *testing.B) {
 				rules := []*Rule{{Name: "fits", On: []string{"ip-changed"}}}
 				for i := range n {
@@ -117,7 +117,7 @@ func BenchmarkMatch(b *testing.B) {
 
 // A glob takes a file for text like any other.
 func TestMatchFiles(t *testing.T) {
-	r := &Rule{Match: map[string]string{"file": "*/matrix.example.org/*"}}
+	r := &Rule{On: []string{netwatch.CertRenewed}, Match: map[string]string{"file": "*/matrix.example.org/*"}}
 	for file, want := range map[string]bool{
 		"/etc/letsencrypt/live/matrix.example.org/fullchain.pem": true,
 		"/etc/letsencrypt/live/other.example.org/fullchain.pem":  false,

@@ -136,14 +136,14 @@ func smallState(t *testing.T) {
 
 // The state cannot be written: the address is right all the same, and what is at
 // risk is said with its remedy wherever somebody looks. Once it can be written it is,
-// by itself, and survives a kill. (Where netwatch was once, there is room: what it
-// would write over is taken away.)
+// by itself, and survives a kill. (Where netwatch was once, there is room: the state
+// before the newest is taken away.)
 func TestStateCannotBeWritten(t *testing.T) {
 	smallState(t)
 	const dir = "/var/lib/netwatch"
 	for n, c := range []struct{ breaks, says, hint, mends string }{
 		{
-			"cd " + dir + "; rm -f .state.json.next; head -c 1M /dev/zero >filler 2>/dev/null; true", "no space left on device",
+			"cd " + dir + "; rm -f state.json.before; dd if=/dev/zero of=filler bs=1k 2>/dev/null; true", "no space left on device",
 			"make room there: df -h " + dir, "rm " + dir + "/filler",
 		},
 		{
@@ -151,7 +151,7 @@ func TestStateCannotBeWritten(t *testing.T) {
 			"mount it writable: mount -o remount,rw", "mount -o remount,rw " + dir,
 		},
 		{
-			"cd " + dir + "; rm *.json .state*; chown root .", "permission denied",
+			"cd " + dir + "; rm state.json*; chown root .", "permission denied",
 			"chown $(id -u netwatch):$(id -g netwatch) " + dir, "chown netwatch " + dir,
 		},
 	} {
@@ -203,19 +203,21 @@ func TestStateRemoved(t *testing.T) {
 }
 
 // A damaged state, or what lies in its place and is no file, is set aside, which is
-// said, and netwatch begins anew; nothing that its user puts there keeps it from that.
+// said, and netwatch begins anew where there is none before it; nothing that its user
+// puts there keeps it from that.
 func TestDamagedState(t *testing.T) {
 	unlimited(t, YunoHost.Unit)
 	for n, damage := range []string{"head -c 300 /dev/urandom >", "mkfifo ", "mkdir ", "ln -s /etc/shadow "} {
 		fresh(t, YunoHost)
 		must(t, install())
 		shell(t, "install -d -m 700 -o netwatch -g netwatch /var/lib/netwatch && cd /var/lib/netwatch && "+
-			"rm -f .state.json.next && runuser -u netwatch -- mkfifo .state.json.next && runuser -u netwatch -- sh -c '"+damage+"state.json'")
+			"runuser -u netwatch -- mkfifo .state.json.next state.json.before && runuser -u netwatch -- sh -c '"+damage+"state.json'")
 		to := Public(77 + n)
 		must(t, world.SetPublic(t.Context(), to))
 		log := logSince(t)
 		watching(t, configuration(YunoHost, every.String()), to)
-		says(t, log, "it was damaged; it is kept as /var/lib/netwatch/state.json.damaged-")
+		says(t, log, "it was damaged; it is kept as /var/lib/netwatch/state.json.damaged-",
+			"and netwatch begins from the present")
 		right(t, to, to, 5*time.Second)
 	}
 }

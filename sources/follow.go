@@ -19,8 +19,8 @@ const (
 	// confirmTime is after how long a difference is looked at again before it is
 	// told: a writer may have paused.
 	confirmTime = 50 * time.Millisecond
-	// mostUnsettled bounds that for a file that never is the same twice.
-	mostUnsettled = 250 * time.Millisecond
+	// mostUnsteady bounds that for a file that never is the same twice.
+	mostUnsteady = 250 * time.Millisecond
 	// retryTime is the time between two looks at what a writer leaves for an
 	// instant, as the last change may be one that the kernel does not tell.
 	retryTime = 250 * time.Millisecond
@@ -145,7 +145,7 @@ func (f *follower) look(file *followed, emit func(netwatch.Event) error) time.Du
 		return 0
 	case seen == "", f.ours(file, seen, found):
 		return f.see(file, found.fingerprint)
-	case !file.settled(seen, found.fingerprint):
+	case !file.steady(seen, found.fingerprint):
 		return confirmTime
 	}
 	return f.tell(file, seen, found, emit)
@@ -161,15 +161,15 @@ func (f *follower) ours(file *followed, seen string, found sight) bool {
 	return err == nil && f.wrote(netwatch.Rewrite{Place: place, From: seen, To: found.fingerprint})
 }
 
-// settled says whether a difference was there before, or has been another at
+// steady says whether a difference was there before, or has been another at
 // each look for too long.
-func (file *followed) settled(seen, found string) bool {
+func (file *followed) steady(seen, found string) bool {
 	again := !file.since.IsZero() && file.seen == seen && file.found == found
 	if file.since.IsZero() {
 		file.since = time.Now()
 	}
 	file.seen, file.found = seen, found
-	return again || time.Since(file.since) > mostUnsettled
+	return again || time.Since(file.since) > mostUnsteady
 }
 
 // tell emits the event, and returns when to try again if it was not accepted.

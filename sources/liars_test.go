@@ -127,7 +127,7 @@ func pollOfLiars(t *testing.T, random *rand.Rand, servers []*stuntest.Server) (e
 			server.Behave(stuntest.Silent)
 		}
 	}
-	w := &world{known: netwatch.Known{}}
+	w := &world{known: netwatch.Addresses{}}
 	if before := []netip.Addr{{}, first, second}[random.IntN(3)]; before.IsValid() {
 		w.know(before)
 	}
@@ -135,7 +135,7 @@ func pollOfLiars(t *testing.T, random *rand.Rand, servers []*stuntest.Server) (e
 	random.Shuffle(n, func(i, j int) { settings.Servers[i], settings.Servers[j] = settings.Servers[j], settings.Servers[i] })
 	settings.Agree, settings.Timeout = agree, netwatch.Duration(leastTimeout)
 	env := Env{
-		Known:   func() netwatch.Known { w.mu.Lock(); defer w.mu.Unlock(); return w.known },
+		Known:   func() netwatch.Addresses { w.mu.Lock(); defer w.mu.Unlock(); return w.known },
 		Confirm: func(netwatch.Family, []string) {},
 		Log:     zerolog.New(io.Discard),
 	}

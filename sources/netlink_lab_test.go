@@ -126,7 +126,7 @@ const nobody = 65534
 // looked once.
 func (n *netns) follow(t *testing.T, settings *Netlink) *watch {
 	t.Helper()
-	n.settle(t, settings.watches)
+	n.awaitLinks(t, settings.watches)
 	w := &watch{net: n, source: settings.Source("netlink", Env{}).(*netlinkSource)}
 	w.more = sync.NewCond(&w.mu)
 	open := w.source.open
@@ -146,9 +146,9 @@ func (n *netns) follow(t *testing.T, settings *Netlink) *watch {
 	return w
 }
 
-// settle waits until the links are up that are watched: the kernel may find a
+// awaitLinks waits until the links are up that are watched: the kernel may find a
 // second late that packets can pass.
-func (n *netns) settle(t *testing.T, watches func(string) bool) {
+func (n *netns) awaitLinks(t *testing.T, watches func(string) bool) {
 	t.Helper()
 	var k kernel
 	var err error
@@ -413,7 +413,7 @@ func TestNetlinkTemporaryAddresses(t *testing.T) {
 func TestNetlinkEachGroupWakes(t *testing.T) {
 	n := newNetns(t)
 	n.ip(t, append(cable, "addr add 2001:db8::2/64 dev eth0 nodad")...)
-	n.settle(t, func(name string) bool { return name == "eth0" })
+	n.awaitLinks(t, func(name string) bool { return name == "eth0" })
 	var k kernel
 	var err error
 	if n.inside(func() { k, err = openKernel(anything) }); err != nil {

@@ -11,7 +11,7 @@ import (
 // An Env is what the daemon lends to sources.
 type Env struct {
 	// Known are the public addresses last believed and accepted.
-	Known func() netwatch.Known
+	Known func() netwatch.Addresses
 	// Confirm notes that servers said the known address of a family again.
 	Confirm func(family netwatch.Family, by []string)
 	// Seen is the fingerprint of a file in the last event of that name that was

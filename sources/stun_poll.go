@@ -21,8 +21,9 @@ import (
 // others may still contradict them, if they could.
 const stagger = 100 * time.Millisecond
 
-// A view is what is remembered of a family from one poll to the next: nothing
-// that is believed, only whom to ask and what was complained of.
+// A view asks the servers how they see us in one family. From one poll to the next
+// it remembers whom to ask first and what was wrong, and not the address: that is the
+// state's.
 type view struct {
 	family  netwatch.Family
 	servers []Server

@@ -392,7 +392,7 @@ func TestFamiliesDoNotWait(t *testing.T) {
 			<-time.After(time.Second)
 			return Answer{Server: server, Family: family, Err: errSilent}
 		}
-		env := Env{Known: func() netwatch.Known { w.mu.Lock(); defer w.mu.Unlock(); return w.known }, Log: zerolog.New(io.Discard)}
+		env := Env{Known: func() netwatch.Addresses { w.mu.Lock(); defer w.mu.Unlock(); return w.known }, Log: zerolog.New(io.Discard)}
 		s := settings.source("stun", env, ask, w.clock)
 		emitted := time.Duration(-1)
 		r := s.poll(t.Context(), func(ev netwatch.Event) error { emitted = time.Since(began); return w.emit(ev) }, true)
@@ -411,7 +411,7 @@ func TestSourceOnRealSockets(t *testing.T) {
 	b.Behave(stuntest.Silent)
 	w := &world{}
 	env := Env{
-		Known:   func() netwatch.Known { w.mu.Lock(); defer w.mu.Unlock(); return w.known },
+		Known:   func() netwatch.Addresses { w.mu.Lock(); defer w.mu.Unlock(); return w.known },
 		Confirm: func(netwatch.Family, []string) {},
 		Log:     zerolog.New(io.Discard),
 	}

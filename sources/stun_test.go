@@ -24,7 +24,7 @@ import (
 // is that of a synctest bubble.
 type world struct {
 	mu        sync.Mutex
-	known     netwatch.Known
+	known     netwatch.Addresses
 	says      map[Server]func() (netip.Addr, time.Duration, error)
 	questions []Server
 	events    []netwatch.Event
@@ -73,7 +73,7 @@ func (w *world) emit(ev netwatch.Event) error {
 }
 
 func (w *world) know(a netip.Addr) {
-	w.known = netwatch.Known{netwatch.IPv4: {Address: a}}
+	w.known = netwatch.Addresses{netwatch.IPv4: {Address: a}}
 }
 
 // honest is a server that answers within a delay.
@@ -102,7 +102,7 @@ func (w *world) source(agree int, says ...func() (netip.Addr, time.Duration, err
 // env is what a source in w is lent.
 func (w *world) env() Env {
 	return Env{
-		Known: func() netwatch.Known { w.mu.Lock(); defer w.mu.Unlock(); return w.known },
+		Known: func() netwatch.Addresses { w.mu.Lock(); defer w.mu.Unlock(); return w.known },
 		Confirm: func(_ netwatch.Family, by []string) {
 			w.mu.Lock()
 			defer w.mu.Unlock()

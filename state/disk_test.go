@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"golang.org/x/sys/unix"
 
 	"netwatch"
@@ -43,65 +44,84 @@ func with(rules ...string) *State {
 // rulesOf are the rules that have runs in the state of a directory.
 func rulesOf(t *testing.T, dir string) []string {
 	t.Helper()
-	s, aside, err := openDisk(t, dir).load()
-	if err != nil || aside != "" {
-		t.Fatalf("loading: %v, set aside as %q", err, aside)
+	s, damage, err := openDisk(t, dir).load()
+	if err != nil || damage != nil {
+		t.Fatalf("loading: %v, %v", err, damage)
 	}
 	return rulesIn(s)
 }
 
+// openDamaged opens a directory whose newest state is damaged, which must be said,
+// with what it goes on from, and returns where that is kept.
+func openDamaged(t *testing.T, dir, from string) (s *Store, aside string) {
+	t.Helper()
+	s, damage, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := filepath.Glob(filepath.Join(dir, fileName+".damaged-*"))
+	if err != nil || len(found) != 1 {
+		t.Fatalf("set aside: %v, %v", found, err)
+	}
+	if want := "it was damaged; it is kept as " + found[0] + ", and netwatch " + from; damage == nil || !strings.Contains(damage.Error(), want) {
+		t.Errorf("it says %v, want %s", damage, want)
+	}
+	return s, found[0]
+}
+
 func rulesIn(s *State) []string { return slices.Sorted(maps.Keys(s.Runs)) }
 
-// What a crash can leave: the next file is whole and did not get its name, or it
-// is not whole, or it is what the file was before, or of another day.
-func TestCrashBetweenTwoNames(t *testing.T) {
-	dir := t.TempDir()
-	d := openDisk(t, dir)
-	texts := map[string][]byte{}
-	sum := ""
-	for _, name := range []string{"before", "file", "next", "later"} {
-		s := with(name)
-		s.Sum = sum
-		text, err := d.text.of(s)
+// What a kill or a power cut can leave, at each step of a write: the newest state is
+// what it was or what it was to be, and the next write does not mind the rest.
+func TestCrashAtAnyStep(t *testing.T) {
+	text := func(rule string) []byte {
+		t.Helper()
+		text, err := encode(with(rule))
 		if err != nil {
 			t.Fatal(err)
 		}
-		texts[name], sum = bytes.Clone(text), s.Sum
+		return text
 	}
-	next := texts["next"]
-	other := bytes.Replace(next, []byte(`"changed":false`), []byte(`"changed":true `), 1)
+	oldest, older, newer := text("oldest"), text("older"), text("newer")
 	for name, c := range map[string]struct {
-		next []byte
-		want string
+		newest, before, next []byte
+		want                 string
 	}{
-		"whole":                  {next, "next"},
-		"whole, other blanks":    {append(bytes.TrimSpace(next), "\n\n"...), "next"},
-		"none":                   {nil, "file"},
-		"torn":                   {next[:len(bytes.TrimSpace(next))/2], "file"},
-		"partly the one before":  {slices.Concat(next[:100], texts["before"][100:]), "file"},
-		"JSON, but another sum":  {other, "file"},
-		"the one before":         {texts["before"], "file"},
-		"the same":               {texts["file"], "file"},
-		"one that does not fit":  {texts["later"], "file"},
-		"something of another's": {[]byte(`{"version":1}`), "file"},
+		"nothing is there yet":           {nil, nil, newer[:len(newer)/2], ""},
+		"nothing but the next":           {nil, nil, newer, ""},
+		"the next is empty":              {older, oldest, []byte{}, "older"},
+		"the next is torn":               {older, oldest, newer[:len(newer)/2], "older"},
+		"the next is whole":              {older, oldest, newer, "older"},
+		"the one before is gone":         {older, nil, newer, "older"},
+		"it is gone, and the next torn":  {older, nil, newer[:len(newer)/2], "older"},
+		"the newest has two names":       {older, older, newer, "older"},
+		"the next is the newest":         {newer, older, nil, "newer"},
+		"the newest lost its name":       {nil, older, newer, "older"},
+		"the one before is torn":         {newer, older[:len(older)/2], nil, "newer"},
+		"the one before is all there is": {nil, older, nil, "older"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			err := os.WriteFile(filepath.Join(dir, fileName), texts["file"], 0o600)
-			if c.next != nil {
-				err = errors.Join(err, os.WriteFile(filepath.Join(dir, nextName), c.next, 0o600))
+			for name, text := range map[string][]byte{fileName: c.newest, beforeName: c.before, nextName: c.next} {
+				if text == nil {
+					continue
+				}
+				if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+					t.Fatal(err)
+				}
 			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff([]string{c.want}, rulesOf(t, dir)); diff != "" {
+			want := strings.Fields(c.want)
+			if diff := cmp.Diff(want, rulesOf(t, dir), cmpopts.EquateEmpty()); diff != "" {
 				t.Error(diff)
 			}
 			s := open(t, dir)
 			change(t, s, "zzz")
-			shut(t, s)
-			if diff := cmp.Diff([]string{c.want, "zzz"}, rulesOf(t, dir)); diff != "" {
+			if diff := cmp.Diff(append(want, "zzz"), rulesOf(t, dir)); diff != "" {
 				t.Errorf("after a write: %s", diff)
+			}
+			shut(t, s)
+			if _, err := os.Lstat(filepath.Join(dir, nextName)); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("the next is left: %v", err)
 			}
 		})
 	}
@@ -114,40 +134,73 @@ func change(t *testing.T, s *Store, rule string) {
 	}
 }
 
-// After a text without a sum, as somebody made it by hand, comes none that is
-// known: the first of all texts has nothing before it either.
-func TestNothingIsAfterATextWithoutASum(t *testing.T) {
+// A damaged newest state is answered by the one before, whose runs are done once more
+// rather than forgotten, and the last write is all that is lost.
+func TestDamagedIsAnsweredByTheOneBefore(t *testing.T) {
 	dir := t.TempDir()
-	d := openDisk(t, dir)
-	first, err := d.text.of(with("first"))
-	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, nextName), first, 0o600)
+	d, s := openDisk(t, dir), empty()
+	for _, rule := range []string{"a", "b", "c"} {
+		s.Accept(event(), []string{rule})
+		if err := d.write(s); err != nil {
+			t.Fatal(err)
+		}
 	}
-	byHand, _ := json.Marshal(with("hand"))
-	if err = errors.Join(err, os.WriteFile(filepath.Join(dir, fileName), byHand, 0o600)); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, fileName), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"hand"}, rulesOf(t, dir)); diff != "" {
+	store, aside := openDamaged(t, dir, "goes on from the one before")
+	if text, err := os.ReadFile(aside); err != nil || string(text) != "{" {
+		t.Errorf("set aside: %q, %v", text, err)
+	}
+	if diff := cmp.Diff([]string{"a", "b"}, rulesIn(store.Get())); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"a", "b"}, rulesOf(t, dir)); diff != "" {
+		t.Errorf("killed before it has written: %s", diff)
+	}
+	change(t, store, "q")
+	shut(t, store)
+	if diff := cmp.Diff([]string{"a", "b", "q"}, rulesOf(t, dir)); diff != "" {
 		t.Error(diff)
 	}
 }
 
-// A damaged file is not replaced by what it was before, which is out of date.
-func TestDamagedBesideAWholeOne(t *testing.T) {
+// Where both are damaged, netwatch begins from the present.
+func TestBothAreDamaged(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
 	change(t, s, "r")
 	shut(t, s)
-	if err := os.WriteFile(filepath.Join(dir, fileName), []byte("{"), 0o600); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{fileName, beforeName} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("{"), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
-	s, aside, err := Open(dir)
-	if err != nil || aside == "" || len(s.Get().Runs) != 0 {
-		t.Errorf("set aside as %q: %v; runs: %v", aside, err, s.Get().Runs)
+	s, _ = openDamaged(t, dir, "begins from the present")
+	if len(s.Get().Runs) != 0 {
+		t.Errorf("runs: %v", s.Get().Runs)
 	}
 	change(t, s, "q")
 	shut(t, s)
 	if diff := cmp.Diff([]string{"q"}, rulesOf(t, dir)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// What cannot be kept as the one before keeps no newer one from being written.
+func TestBeforeInTheWay(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, beforeName, "full"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, dir)
+	change(t, s, "r")
+	change(t, s, "q")
+	if u := s.Unwritten(); u != nil {
+		t.Errorf("at risk: %+v", u)
+	}
+	shut(t, s)
+	if diff := cmp.Diff([]string{"q", "r"}, rulesOf(t, dir)); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -182,30 +235,26 @@ func TestNextInTheWay(t *testing.T) {
 
 // The text is JSON that says the same as the state, whatever is in it.
 func TestTextIsTheState(t *testing.T) {
-	var d text
-	s := with("a", "b", `q"uote`, "gerät\n", noSum)
+	s := with("a", "b", `q"uote`, "gerät\n", noSum, "\xff")
 	s.Accept(netwatch.NewEvent("x", noSum, map[string]string{"new": `"runs":null`, "sum": noSum, "old": "<\u2028>"}), []string{"a", "c"})
 	s.Change("a")
 	s.Failures[`"runs":null`] = Failure{Step: noSum}
 	for round := range 3 {
-		bytes, err := d.of(s)
+		text, err := encode(s)
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := parse(bytes)
-		if got == nil || len(bytes)%block != 0 || !sealed(bytes, got.Sum) {
-			t.Fatalf("%d bytes that are no sealed state:\n%s", len(bytes), bytes)
+		got := decode(text)
+		if _, after, _ := bytes.Cut(text, []byte(`"sum": "`)); got == nil || bytes.HasPrefix(after, []byte(noSum)) {
+			t.Fatalf("it is no state with a sum:\n%s", text)
 		}
-		got.After = s.After
 		want, _ := json.Marshal(s)
+		want = bytes.ReplaceAll(want, []byte(`\ufffd`), []byte("\ufffd")) // no text has "\xff"
 		if has, _ := json.Marshal(got); string(has) != string(want) {
 			t.Errorf("it has\n%s\nand should\n%s", has, want)
 		}
 		s.End("b", ids(s.Runs["b"].Events))
 		s.Accept(event(), []string{fmt.Sprint(round)})
-	}
-	if n := len(d.lines); n != 7 {
-		t.Errorf("%d events are remembered", n)
 	}
 }
 
@@ -242,7 +291,6 @@ func TestKilledWithoutAFile(t *testing.T) {
 			}
 			told := with("told")
 			if prepare == nil {
-				d.sure = true
 				if err := os.Remove(file); err != nil {
 					t.Fatal(err)
 				}
@@ -255,31 +303,13 @@ func TestKilledWithoutAFile(t *testing.T) {
 	}
 }
 
-// The next file is taken away after its caller was told and before it has the name:
-// the state goes on, and what is told from then on is there.
-func TestNextTakenAway(t *testing.T) {
-	dir, d, s := settled(t)
-	for _, rule := range []string{"b", "c"} {
-		s.Accept(event(), []string{rule})
-		if err := d.write(s); err != nil {
-			t.Fatalf("%s: %v", rule, err)
-		}
-		if rule == "b" {
-			if err := os.Remove(filepath.Join(dir, nextName)); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	killed(t, dir, s)
-}
-
-// settled is a disk with both files, and its state, which has the rule a.
-func settled(t *testing.T) (dir string, d *disk, s *State) {
+// written is a disk with both files, and its state, which has the rule a.
+func written(t *testing.T) (dir string, d *disk, s *State) {
 	t.Helper()
 	dir = t.TempDir()
 	d, s = openDisk(t, dir), with("a")
 	for range 2 {
-		if err := errors.Join(d.write(s), d.settle()); err != nil {
+		if err := d.write(s); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -290,16 +320,13 @@ func settled(t *testing.T) (dir string, d *disk, s *State) {
 // of: nothing of the failed one stands between. What failed may be there.
 func TestKilledAfterARefusal(t *testing.T) {
 	for name, prepare := range map[string]func(d *disk) error{
-		"sure":   nil,
-		"unsure": func(d *disk) error { d.sure = false; return nil },
-		"gone":   func(d *disk) error { return os.Remove(d.path(fileName)) },
+		"there": func(*disk) error { return nil },
+		"gone":  func(d *disk) error { return os.Remove(d.path(fileName)) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			dir, d, s := settled(t)
-			if prepare != nil {
-				if err := prepare(d); err != nil {
-					t.Fatal(err)
-				}
+			dir, d, s := written(t)
+			if err := prepare(d); err != nil {
+				t.Fatal(err)
 			}
 			well := d.dir
 			d.dir = unsyncable(t, well)
@@ -308,14 +335,10 @@ func TestKilledAfterARefusal(t *testing.T) {
 				s.Accept(event(), []string{rule})
 				return d.write(s)
 			}
-			if err := next("first"); (prepare == nil) != (err == nil) {
-				t.Fatal(err)
-			}
-			if prepare == nil {
-				killed(t, dir, s) // it was not refused: its name comes later
-			}
-			if next("second") == nil { // the names of the first are not on disk
-				t.Fatal("it was not refused")
+			for _, rule := range []string{"first", "second"} {
+				if next(rule) == nil {
+					t.Fatal("it was not refused")
+				}
 			}
 			d.dir = well
 			for _, rule := range []string{"third", "fourth"} {
@@ -336,7 +359,7 @@ func TestDirectoryMadeAnew(t *testing.T) {
 		"restored": func(backup, dir string) error { return os.CopyFS(dir, os.DirFS(backup)) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			dir, d, s := settled(t)
+			dir, d, s := written(t)
 			backup := t.TempDir()
 			next := func(rule string) {
 				t.Helper()
@@ -388,28 +411,30 @@ func TestNextLeadsElsewhere(t *testing.T) {
 		"a hard link": func(next string) error { return os.Link(victim, next) },
 		"a pipe":      func(next string) error { return unix.Mkfifo(next, 0o600) },
 	} {
-		t.Run(name, func(t *testing.T) {
-			dir := t.TempDir()
-			s := open(t, dir)
-			change(t, s, "a")
-			shut(t, s)
-			next := filepath.Join(dir, nextName)
-			if err := os.Remove(next); err != nil && !errors.Is(err, os.ErrNotExist) {
-				t.Fatal(err)
-			}
-			if err := place(next); err != nil {
-				t.Fatal(err)
-			}
-			s = open(t, dir)
-			change(t, s, "b")
-			shut(t, s)
-			if diff := cmp.Diff([]string{"a", "b"}, rulesOf(t, dir)); diff != "" {
-				t.Error(diff)
-			}
-			if text, err := os.ReadFile(victim); err != nil || string(text) != "secret" {
-				t.Errorf("the other file is %q: %v", text, err)
-			}
-		})
+		for _, at := range []string{nextName, beforeName} {
+			t.Run(name+" at "+at, func(t *testing.T) {
+				dir := t.TempDir()
+				s := open(t, dir)
+				change(t, s, "a")
+				shut(t, s)
+				next := filepath.Join(dir, at)
+				if err := os.Remove(next); err != nil && !errors.Is(err, os.ErrNotExist) {
+					t.Fatal(err)
+				}
+				if err := place(next); err != nil {
+					t.Fatal(err)
+				}
+				s = open(t, dir)
+				change(t, s, "b")
+				shut(t, s)
+				if diff := cmp.Diff([]string{"a", "b"}, rulesOf(t, dir)); diff != "" {
+					t.Error(diff)
+				}
+				if text, err := os.ReadFile(victim); err != nil || string(text) != "secret" {
+					t.Errorf("the other file is %q: %v", text, err)
+				}
+			})
+		}
 	}
 }
 
@@ -434,12 +459,9 @@ func TestNoFileIsSetAside(t *testing.T) {
 			if err := place(filepath.Join(dir, fileName)); err != nil {
 				t.Fatal(err)
 			}
-			s, aside, err := Open(dir)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := os.Lstat(aside); err != nil || len(s.Get().Runs) != 0 {
-				t.Errorf("set aside as %q: %v", aside, err)
+			s, _ := openDamaged(t, dir, "begins from the present")
+			if len(s.Get().Runs) != 0 {
+				t.Errorf("runs: %v", s.Get().Runs)
 			}
 			change(t, s, "r")
 			shut(t, s)
@@ -464,9 +486,9 @@ func TestTamperedIsSetAside(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, aside, err := Open(dir)
-	if err != nil || aside == "" || len(s.Get().Runs) != 0 {
-		t.Errorf("set aside as %q: %v", aside, err)
+	s, _ = openDamaged(t, dir, "goes on from the one before")
+	if diff := cmp.Diff([]string{"rule-a"}, rulesIn(s.Get())); diff != "" {
+		t.Error(diff)
 	}
 	shut(t, s)
 }

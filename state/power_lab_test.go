@@ -3,13 +3,18 @@
 package state
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"netwatch"
 )
 
 // A drive is a file system on a file: what the file has is what is there when the
@@ -60,23 +65,14 @@ func TestPowerCut(t *testing.T) {
 			t.Fatal(err)
 		}
 		has("after the write of " + rule)
-		if err := d.settle(); err != nil {
-			t.Fatal(err)
-		}
-		has("after the names")
 		tear(t, d)
 		has("in the middle of the next write")
+		lose(t, d)
+		has("between its names")
 	}
-	s.Accept(event(), []string{"e"})
-	if err := d.write(s); err != nil {
-		t.Fatal(err)
-	}
-	again := drive.cut(t) // before the names
+	again := drive.cut(t)
 	d = openDisk(t, again)
 	if _, _, err := d.load(); err != nil {
-		t.Fatal(err)
-	}
-	if err := d.settle(); err != nil {
 		t.Fatal(err)
 	}
 	tear(t, d)
@@ -92,21 +88,21 @@ func TestPowerCut(t *testing.T) {
 	}
 }
 
-// A text that could not get the name of the file is there after a crash all the
-// same, and so is what comes after it once that is told of.
+// A state that could not get the name of the newest is said to be at risk, the one
+// before it stays, and what is written once it can be is there.
 func TestRefusedName(t *testing.T) {
-	dir, d, s := settled(t)
-	s.Accept(event(), []string{"refused"})
-	d.sure = false
+	dir, d, s := written(t)
+	was := rulesIn(s)
 	sh(t, "chattr", "+i", d.path(fileName))
 	t.Cleanup(func() { sh(t, "chattr", "-i", d.path(fileName)) })
-	if err := d.write(s); err == nil {
-		t.Fatal("it was not refused")
-	}
-	killed(t, dir, s)
-	s.Accept(event(), []string{"later"})
-	if err := d.write(s); err == nil {
-		t.Fatal("it was not refused")
+	for _, rule := range []string{"refused", "later"} {
+		s.Accept(event(), []string{rule})
+		if err := d.write(s); err == nil {
+			t.Fatal("it was not refused")
+		}
+		if diff := cmp.Diff(was, rulesOf(t, dir)); diff != "" {
+			t.Errorf("killed after a refusal: %s", diff)
+		}
 	}
 	sh(t, "chattr", "-i", d.path(fileName))
 	if err := d.write(s); err != nil {
@@ -118,20 +114,58 @@ func TestRefusedName(t *testing.T) {
 // tear writes half of a text and has it on disk, as a write that is cut short.
 func tear(t *testing.T, d *disk) {
 	t.Helper()
-	file, err := os.OpenFile(d.path(nextName), os.O_WRONLY, 0)
-	if os.IsNotExist(err) {
-		return
-	}
-	if err == nil {
-		_, err = file.WriteAt([]byte(`{"version":1,"sum":"9`), 0)
-	}
-	if err == nil {
-		err = file.Sync()
-	}
-	if err != nil {
+	if err := d.create(d.path(nextName), []byte(`{"version":1,"sum":"9`)); err != nil {
 		t.Fatal(err)
 	}
-	if err := file.Close(); err != nil {
+	if err := d.dir.Sync(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// lose gives the newest a second name in place of the one before, as a write that is
+// cut short there.
+func lose(t *testing.T, d *disk) {
+	t.Helper()
+	_ = os.Remove(d.path(beforeName))
+	if err := os.Link(d.path(fileName), d.path(beforeName)); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.dir.Sync(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// On a disk that is full there is room for a state like the one before. A larger one is
+// refused, the newest stays, and what could not be written takes none of the room.
+func TestFull(t *testing.T) {
+	image := filepath.Join(t.TempDir(), "image")
+	sh(t, "truncate", "-s", "2M", image)
+	sh(t, "mkfs.ext4", "-q", image)
+	d := openDisk(t, attach(t, image).mount)
+	s := with("a")
+	for range 2 {
+		if err := d.write(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	filler := d.path("filler")
+	sh(t, "sh", "-c", "dd if=/dev/zero of="+filler+" bs=1k 2>/dev/null || true")
+	s.Accept(event(), []string{"q"})
+	if err := d.write(s); err != nil {
+		t.Fatal(err)
+	}
+	s.Failures["b"] = Failure{Error: strings.Repeat("x", 64<<10)}
+	if err := d.write(s); !errors.Is(err, unix.ENOSPC) || !strings.Contains(netwatch.Hint(err), "make room") {
+		t.Errorf("it is %v, hint: %s", err, netwatch.Hint(err))
+	}
+	killed(t, d.dir.Name(), s)
+	if _, err := os.Lstat(d.path(nextName)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the next is left: %v", err)
+	}
+	sh(t, "rm", filler)
+	s.Accept(event(), []string{"c"})
+	if err := d.write(s); err != nil {
+		t.Fatal(err)
+	}
+	killed(t, d.dir.Name(), s)
 }

@@ -11,18 +11,10 @@ import (
 	"netwatch"
 )
 
-// State is the content of the file. A person can read it.
+// State is what must survive.
 type State struct {
-	// Version is the format's; a file of another version is set aside.
-	Version int `json:"version"`
-	// Sum is the CRC-32 of the text in hexadecimal, reckoned with eight zeros in
-	// its place, and After the sum of the text before: by them a text that never
-	// got its name is known to be whole and the next. A text without a sum is
-	// believed as it is.
-	Sum   string `json:"sum"`
-	After string `json:"after"`
 	// Addresses are the public addresses last believed and accepted.
-	Addresses netwatch.Known `json:"addresses"`
+	Addresses netwatch.Addresses `json:"addresses"`
 	// Runs are accepted and not yet ended, by the name of their rule.
 	Runs map[string]Run `json:"runs"`
 	// Failures were given up, by the name of their rule, until it succeeds or
@@ -68,8 +60,6 @@ type Failure struct {
 	Changed bool `json:"changed,omitempty"`
 }
 
-const version = 1
-
 // keptContents is how many contents of a file are remembered: more than a source
 // leaves unseen.
 const keptContents = 16
@@ -80,7 +70,7 @@ const keptStarts = 32
 
 func empty() *State {
 	return &State{
-		Version: version, Addresses: netwatch.Known{}, Runs: map[string]Run{},
+		Addresses: netwatch.Addresses{}, Runs: map[string]Run{},
 		Failures: map[string]Failure{}, Seen: map[string]map[string]string{},
 		Rewrites: map[string]Rewrite{}, Starts: map[string][]time.Time{},
 	}
@@ -90,7 +80,7 @@ func empty() *State {
 // maps and never write into them.
 func (s *State) clone() *State {
 	return &State{
-		Version: s.Version, Sum: s.Sum, Addresses: maps.Clone(s.Addresses), Runs: maps.Clone(s.Runs),
+		Addresses: maps.Clone(s.Addresses), Runs: maps.Clone(s.Runs),
 		Failures: maps.Clone(s.Failures), Seen: maps.Clone(s.Seen),
 		Rewrites: maps.Clone(s.Rewrites), Starts: maps.Clone(s.Starts),
 	}
@@ -151,19 +141,21 @@ func (s *State) Change(rule string) {
 // of it before. Events accepted since stay.
 func (s *State) End(rule string, ids []string) {
 	delete(s.Failures, rule)
-	s.settle(rule, ids)
+	s.remove(rule, ids)
 }
 
 // GiveUp removes the events of a run that failed for good and remembers why.
 func (s *State) GiveUp(rule string, ids []string, f Failure) {
 	s.Failures[rule] = f
-	s.settle(rule, ids)
+	s.remove(rule, ids)
 }
 
 // Dismiss forgets what failed of a rule, and what was to follow from it.
 func (s *State) Dismiss(rule string) { delete(s.Failures, rule) }
 
-func (s *State) settle(rule string, ids []string) {
+// remove takes events away from the run of a rule, which then has not changed
+// anything yet, and the run with its last event.
+func (s *State) remove(rule string, ids []string) {
 	left := slices.DeleteFunc(slices.Clone(s.Runs[rule].Events), func(ev netwatch.Event) bool {
 		return slices.Contains(ids, ev.ID)
 	})

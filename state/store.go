@@ -20,12 +20,12 @@ type Store struct {
 	// out of date.
 	opened time.Time
 
+	writer sync.WaitGroup // of the goroutine that writes, while one does
+
 	mu        sync.Mutex
-	state     *State // never changed, only replaced
-	queue     []update
-	writing   bool
-	began     time.Time     // the present write, while writing
-	ended     chan struct{} // closed when the present write and what follows is over
+	state     *State    // never changed, only replaced
+	queue     []update  // what the present write does not have yet
+	began     time.Time // when the present write began, or zero
 	closed    bool
 	confirmed map[netwatch.Family]confirmation // newer than in state, not worth a write
 	refused   error                            // why state is not on disk, or nil
@@ -64,20 +64,20 @@ type confirmation struct {
 }
 
 // Open opens the state directory, makes it if it is missing, and locks it: a
-// second daemon on the same directory is refused. A damaged file, or what is none,
-// is set aside under the name that is returned as aside, and the state begins anew.
-func Open(dir string) (s *Store, aside string, err error) {
+// second daemon on the same directory is refused. A newest state that is damaged,
+// or no file, is set aside, and the one before is taken: damage says so.
+func Open(dir string) (s *Store, damage, err error) {
 	d, err := openDir(dir)
 	if err != nil {
-		return nil, "", err
+		return nil, nil, err
 	}
 	s = &Store{disk: &disk{dir: d}, opened: time.Now(), confirmed: map[netwatch.Family]confirmation{}}
-	if s.state, aside, err = s.disk.load(); err != nil {
+	if s.state, damage, err = s.disk.load(); err != nil {
 		_ = d.Close()
-		return nil, "", err
+		return nil, nil, err
 	}
 	s.age()
-	return s, aside, nil
+	return s, damage, nil
 }
 
 // age makes what was confirmed before this process older than it, and than what
@@ -106,7 +106,7 @@ func (s *Store) Close() error {
 		s.again.Stop()
 	}
 	s.mu.Unlock()
-	<-s.ended
+	s.writer.Wait()
 	return errors.Join(err, s.refused, s.disk.dir.Close())
 }
 
@@ -122,43 +122,60 @@ func (s *Store) Update(change func(*State)) error {
 		return fmt.Errorf("changing the state: %w", os.ErrClosed)
 	}
 	s.queue = append(s.queue, u)
-	first := !s.writing
-	if first {
-		s.writing, s.ended = true, make(chan struct{})
+	if s.began.IsZero() {
+		s.began = time.Now()
+		s.writer.Go(s.write)
 	}
 	s.mu.Unlock()
-	if first { // who comes alone waits for the disk and for nobody else
-		s.commit()
-		go s.goOn()
-	}
 	<-u.done
 	return nil
 }
 
-// commit writes what waits.
-func (s *Store) commit() {
-	s.mu.Lock()
-	batch, next := s.queue, s.state.clone()
-	s.queue = nil
-	next.Addresses, s.began = s.known(next.Addresses), time.Now()
-	s.mu.Unlock()
-	for _, u := range batch {
-		u.change(next)
+// write writes what waits, until nothing does.
+func (s *Store) write() {
+	for {
+		batch, next := s.take()
+		if len(batch) == 0 {
+			return
+		}
+		for _, u := range batch {
+			u.change(next)
+		}
+		s.wrote(next, s.disk.write(next))
+		for _, u := range batch {
+			close(u.done)
+		}
 	}
-	err := s.disk.write(next)
+}
+
+// take empties the queue, and begins a write of what was in it, which is to change
+// next. If nothing was, the writing has ended.
+func (s *Store) take() (batch []update, next *State) {
 	s.mu.Lock()
-	s.state = next
-	turned := (err == nil) != (s.refused == nil)
+	defer s.mu.Unlock()
+	if len(s.queue) == 0 {
+		s.began = time.Time{}
+		s.schedule()
+		return nil, nil
+	}
+	batch, next = s.queue, s.state.clone()
+	s.queue, s.began = nil, time.Now()
+	next.Addresses = s.known(next.Addresses)
+	return batch, next
+}
+
+// wrote puts the next state in force, whether the disk has it or has refused it,
+// and tells when it begins to refuse and when it ends to.
+func (s *Store) wrote(next *State, refused error) {
+	s.mu.Lock()
+	turned := (refused == nil) != (s.refused == nil)
 	if turned {
 		s.since = s.began
 	}
-	s.refused = err
+	s.state, s.refused = next, refused
 	s.mu.Unlock()
 	if turned && s.notify != nil {
 		s.notify(s.Unwritten())
-	}
-	for _, u := range batch {
-		close(u.done)
 	}
 }
 
@@ -170,24 +187,6 @@ func (s *Store) Unwritten() *Unwritten {
 		return nil
 	}
 	return &Unwritten{Since: s.since, Error: s.refused.Error(), Hint: netwatch.Hint(s.refused)}
-}
-
-// goOn does what nobody waits for, and writes what has come meanwhile, until
-// nothing has.
-func (s *Store) goOn() {
-	for {
-		_ = s.disk.settle() // if it fails, the next write says so
-		s.mu.Lock()
-		if len(s.queue) == 0 {
-			s.writing, s.began = false, time.Time{}
-			s.schedule()
-			close(s.ended)
-			s.mu.Unlock()
-			return
-		}
-		s.mu.Unlock()
-		s.commit()
-	}
 }
 
 // schedule has the disk asked once more if it has refused the state. s.mu is held.
@@ -215,8 +214,8 @@ func (s *Store) Get() *State {
 	return s.state
 }
 
-// Known are the public addresses last believed.
-func (s *Store) Known() netwatch.Known {
+// Known are the public addresses last believed, whoever confirmed them and when.
+func (s *Store) Known() netwatch.Addresses {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.known(s.state.Addresses)
@@ -224,14 +223,14 @@ func (s *Store) Known() netwatch.Known {
 
 // Confirmed are those of Known that a server has confirmed since the store was
 // opened.
-func (s *Store) Confirmed() netwatch.Known {
+func (s *Store) Confirmed() netwatch.Addresses {
 	known := s.Known()
 	maps.DeleteFunc(known, func(_ netwatch.Family, a netwatch.Address) bool { return a.Confirmed.Before(s.opened) })
 	return known
 }
 
 // known is addresses with the newest confirmations. s.mu is held.
-func (s *Store) known(addresses netwatch.Known) netwatch.Known {
+func (s *Store) known(addresses netwatch.Addresses) netwatch.Addresses {
 	known := maps.Clone(addresses)
 	for family, c := range s.confirmed {
 		if a, ok := known[family]; ok && c.at.After(a.Confirmed) {

@@ -23,9 +23,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func open(t *testing.T, dir string) *Store {
 	t.Helper()
-	s, aside, err := Open(dir)
-	if err != nil || aside != "" {
-		t.Fatal(err, aside)
+	s, damage, err := Open(dir)
+	if err != nil || damage != nil {
+		t.Fatal(err, damage)
 	}
 	return s
 }
@@ -274,10 +274,7 @@ func TestDamagedIsSetAside(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(dir, fileName), []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			s, aside, err := Open(dir)
-			if err != nil {
-				t.Fatal(err)
-			}
+			s, aside := openDamaged(t, dir, "begins from the present")
 			defer shut(t, s)
 			kept, err := os.ReadFile(aside)
 			if err != nil || string(kept) != text {

@@ -31,7 +31,7 @@ var silent = map[string]struct{ says, hint string }{
 func (u *Unit) overdue(ctx context.Context, cause error) error {
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastLook)
 	defer cancel()
-	st, err := u.settledState(last)
+	st, err := u.awaitState(last)
 	if err != nil {
 		return fmt.Errorf("no end in time, and %w", u.silence(cause))
 	}
@@ -53,7 +53,7 @@ func (u *Unit) overdue(ctx context.Context, cause error) error {
 func (u *Unit) unanswered(ctx context.Context, cause error) error {
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastLook)
 	defer cancel()
-	_, _ = u.settledState(last) // It notes who does not answer.
+	_, _ = u.awaitState(last) // It notes who does not answer.
 	return u.silence(cause)
 }
 

@@ -162,7 +162,7 @@ func (u *Unit) watch(ctx context.Context, span time.Duration, enough func(State)
 	defer slow.Stop()
 	end := time.After(span)
 	for over := false; ; {
-		st, err := u.settledState(ctx)
+		st, err := u.awaitState(ctx)
 		if err != nil || over || enough(st) {
 			return st, err
 		}
@@ -177,8 +177,8 @@ func (u *Unit) watch(ctx context.Context, span time.Duration, enough func(State)
 	}
 }
 
-// settledState is state, but waits for a bus or a systemd that is away.
-func (u *Unit) settledState(ctx context.Context) (st State, err error) {
+// awaitState is state, but waits for a bus or a systemd that is away.
+func (u *Unit) awaitState(ctx context.Context) (st State, err error) {
 	err = u.again(ctx, func() (err error) { st, err = u.state(ctx); return err })
 	return st, err
 }

@@ -94,7 +94,7 @@ func (c *command) fire(ctx context.Context, req control.Request) error {
 	}
 	each := func(e netwatch.Entry) {
 		_ = c.printEntry(e)
-		if e.Kind == netwatch.EntryRun && e.Outcome != netwatch.Held {
+		if e.RunEnded() {
 			left--
 			failed = failed || e.Outcome == netwatch.Failed
 		}

@@ -46,8 +46,8 @@ type goal struct {
 	now, base list
 }
 
-// A settlement is one run of a ledger.
-type settlement struct {
+// A change is one Apply of a ledger: what it found, plans and has done.
+type change struct {
 	Ledger
 	user   User
 	old    map[string]perm
@@ -56,15 +56,15 @@ type settlement struct {
 	errs   []error
 }
 
-// Settle lets the user read what he needs and could not read otherwise, and takes
+// Apply lets the user read what he needs and could not read otherwise, and takes
 // back all else that is in the record. What cannot be done is among the errors,
 // and keeps nothing else from being done.
-func (l Ledger) Settle(u User, needs []Need) ([]Right, []error) {
+func (l Ledger) Apply(u User, needs []Need) ([]Right, []error) {
 	old, err := l.read()
 	if err != nil {
 		return nil, []error{err}
 	}
-	s := &settlement{Ledger: l, user: u, old: old.Given, goals: map[string]*goal{}}
+	s := &change{Ledger: l, user: u, old: old.Given, goals: map[string]*goal{}}
 	if old.UID != u.UID { // The user was made anew.
 		s.rights, s.errs = l.Revoke()
 		s.old = nil
@@ -77,7 +77,7 @@ func (l Ledger) Settle(u User, needs []Need) ([]Right, []error) {
 		}
 		s.failed(n.File, err)
 	}
-	if err := s.settle(); err != nil {
+	if err := s.apply(); err != nil {
 		s.errs = append(s.errs, err)
 	}
 	slices.SortFunc(s.rights, func(a, b Right) int { return strings.Compare(a.Path, b.Path) })
@@ -90,22 +90,22 @@ func (l Ledger) Revoke() ([]Right, []error) {
 	if err != nil {
 		return nil, []error{err}
 	}
-	return l.Settle(User{UID: old.UID}, nil)
+	return l.Apply(User{UID: old.UID}, nil)
 }
 
 // failed notes an error about a file, if it is one.
-func (s *settlement) failed(file string, err error) {
+func (s *change) failed(file string, err error) {
 	if err != nil {
 		s.errs = append(s.errs, fmt.Errorf("letting the user read %s: %w", file, err))
 	}
 }
 
 // uid is the user as lists have him.
-func (s *settlement) uid() uint32 { return uint32(s.user.UID) } //nolint:gosec // It was one.
+func (s *change) uid() uint32 { return uint32(s.user.UID) } //nolint:gosec // It was one.
 
 // plan makes goals of what the way lacks, or of nothing when one of them cannot
 // be: the others would be opened in vain.
-func (s *settlement) plan(w *Way) error {
+func (s *change) plan(w *Way) error {
 	var lacking []*goal
 	if w.end != nil && w.end.stat.Mode&unix.S_IFMT != unix.S_IFREG {
 		return errors.New("it is not a regular file")
@@ -130,7 +130,7 @@ func (s *settlement) plan(w *Way) error {
 }
 
 // lacks is the goal if the user may not do what the way takes, or nil.
-func (s *settlement) lacks(p *place) (*goal, error) {
+func (s *change) lacks(p *place) (*goal, error) {
 	if p.need == 0 {
 		return nil, nil
 	}
@@ -149,9 +149,9 @@ func (s *settlement) lacks(p *place) (*goal, error) {
 	return g, err
 }
 
-// settle does what is planned. The record comes before a change, so that nothing
+// apply does what is planned. The record comes before a change, so that nothing
 // is ever open that is not in it. Its own error is that nothing was done.
-func (s *settlement) settle() error {
+func (s *change) apply() error {
 	now := map[string]perm{}
 	for path, g := range s.goals {
 		own, _ := g.base.find(userEntry, s.uid())
@@ -180,7 +180,7 @@ func (s *settlement) settle() error {
 }
 
 // open gives what a goal lacks.
-func (s *settlement) open(g *goal) error {
+func (s *change) open(g *goal) error {
 	wanted, err := g.base.with(s.uid(), g.need)
 	if err != nil {
 		return err
@@ -199,7 +199,7 @@ func (s *settlement) open(g *goal) error {
 
 // takeBack takes away what was given on a file or directory. One that is not
 // there any more, or is behind a symlink now, has nothing to be taken away.
-func (s *settlement) takeBack(path string, given perm) error {
+func (s *change) takeBack(path string, given perm) error {
 	w, err := walk(Need{File: path})
 	if err != nil {
 		return err
@@ -220,7 +220,7 @@ func (s *settlement) takeBack(path string, given perm) error {
 	return s.set(w.end, wanted)
 }
 
-func (s *settlement) set(p *place, l list) error {
+func (s *change) set(p *place, l list) error {
 	if s.Put == nil {
 		return nil
 	}
@@ -244,7 +244,7 @@ func (l Ledger) read() (r record, err error) {
 }
 
 // write replaces the record, if there is or was anything in it.
-func (s *settlement) write(given map[string]perm) error {
+func (s *change) write(given map[string]perm) error {
 	if s.Put == nil || len(s.old)+len(given) == 0 {
 		return nil
 	}

@@ -59,10 +59,10 @@ func (s *scene) acl(path string) string {
 	return strings.ReplaceAll(l.text(), "61007", "HIM")
 }
 
-// settle wants these lines of rights and errors, with DIR for the directory.
-func (s *scene) settle(u User, needs []Need, want ...string) {
+// apply wants these lines of rights and errors, with DIR for the directory.
+func (s *scene) apply(u User, needs []Need, want ...string) {
 	s.Helper()
-	rights, errs := s.Settle(u, needs)
+	rights, errs := s.Apply(u, needs)
 	var got []string
 	for _, r := range rights {
 		got = append(got, fmt.Sprintf("%s %s %s", r.Path, r.Perm, r.Outcome))
@@ -101,16 +101,16 @@ func checkRead(t *testing.T, u User, file string) error {
 }
 
 // What is needed is given, once, and taken back.
-func TestSettle(t *testing.T) {
+func TestApply(t *testing.T) {
 	s := newScene(t)
 	watch, read := []Need{{s.file, true}}, []Need{{s.file, false}}
 	put := s.Put
 	s.Put = nil
-	s.settle(him, watch, "TOP/closed r-x changed", "TOP/closed/file r-- changed")
+	s.apply(him, watch, "TOP/closed r-x changed", "TOP/closed/file r-- changed")
 	s.closed()
 	s.Put = put
 	for _, outcome := range []string{"changed", "unchanged"} {
-		s.settle(him, watch, "TOP/closed r-x "+outcome, "TOP/closed/file r-- "+outcome)
+		s.apply(him, watch, "TOP/closed r-x "+outcome, "TOP/closed/file r-- "+outcome)
 		s.want(s.dir, "u:HIM:rx g:: m::rx o::")
 		s.want(s.file, "u:HIM:r g:: m::r o::")
 	}
@@ -120,71 +120,71 @@ func TestSettle(t *testing.T) {
 	if checkRead(t, User{UID: 61008}, s.file) == nil {
 		t.Error("another may read it too")
 	}
-	s.settle(him, read, "TOP/closed --x changed", "TOP/closed/file r-- unchanged")
+	s.apply(him, read, "TOP/closed --x changed", "TOP/closed/file r-- unchanged")
 	s.want(s.dir, "u:HIM:x g:: m::x o::")
-	s.settle(him, nil, "TOP/closed  changed", "TOP/closed/file  changed")
+	s.apply(him, nil, "TOP/closed  changed", "TOP/closed/file  changed")
 	s.closed()
 	if _, err := os.Stat(s.File); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("there is still a record: %v", err)
 	}
-	s.settle(him, nil)
+	s.apply(him, nil)
 }
 
 // What others do to the file meanwhile is put right, and theirs left alone.
-func TestSettleAgain(t *testing.T) {
+func TestApplyAgain(t *testing.T) {
 	s := newScene(t)
 	needs := []Need{{s.file, false}}
-	s.settle(him, needs, "TOP/closed --x changed", "TOP/closed/file r-- changed")
+	s.apply(him, needs, "TOP/closed --x changed", "TOP/closed/file r-- changed")
 	s.must(os.Remove(s.file)) // an atomic rewrite
 	s.must(os.WriteFile(s.file, nil, 0o640))
 	s.must(os.Chmod(s.file, 0o640))
-	s.settle(him, needs, "TOP/closed --x unchanged", "TOP/closed/file r-- changed")
+	s.apply(him, needs, "TOP/closed --x unchanged", "TOP/closed/file r-- changed")
 	s.must(os.Chmod(s.file, 0o600))
-	s.settle(him, needs, "TOP/closed --x unchanged", "TOP/closed/file r-- changed")
+	s.apply(him, needs, "TOP/closed --x unchanged", "TOP/closed/file r-- changed")
 	s.want(s.file, "u:HIM:r g:: m::r o::")
 	s.must(os.Chmod(s.file, 0o644)) // whoever may read it anyway needs nothing
 	s.must(os.Chmod(s.dir, 0o755))
-	s.settle(him, needs, "TOP/closed  changed", "TOP/closed/file  changed")
+	s.apply(him, needs, "TOP/closed  changed", "TOP/closed/file  changed")
 	s.want(s.dir, "g:: o::rx")
 }
 
 // An entry that an administrator made is his.
-func TestSettleNotOurs(t *testing.T) {
+func TestApplyNotOurs(t *testing.T) {
 	s := newScene(t)
 	for path, p := range map[string]perm{s.dir: maySearch, s.file: mayRead} {
 		l, err := modeList(0o700).with(uint32(him.UID), p)
 		s.must(err)
 		s.must(unix.Setxattr(path, Xattr, l.value(), 0))
 	}
-	s.settle(him, []Need{{s.file, true}}, "TOP/closed r-x changed")
-	s.settle(him, nil, "TOP/closed  changed")
+	s.apply(him, []Need{{s.file, true}}, "TOP/closed r-x changed")
+	s.apply(him, nil, "TOP/closed  changed")
 	s.want(s.dir, "u:HIM:x g:: m::rx o::")
 	s.want(s.file, "u:HIM:r g:: m::r o::")
 }
 
 // Over symlinks all directories are opened, those with a symlink in them to be
 // watched; what is not there yet is waited for where it will be.
-func TestSettleOverLinks(t *testing.T) {
+func TestApplyOverLinks(t *testing.T) {
 	s := newScene(t)
 	top := filepath.Dir(s.dir)
 	s.must(os.Mkdir(top+"/links", 0o700))
 	s.must(os.Symlink("../links/dir/file", top+"/links/to"))
 	s.must(os.Symlink(s.dir+"/../closed/.", top+"/links/dir"))
 	both := []Need{{top + "/links/to", true}, {s.file, false}}
-	s.settle(him, both, "TOP/closed r-x changed", "TOP/closed/file r-- changed", "TOP/links r-x changed")
+	s.apply(him, both, "TOP/closed r-x changed", "TOP/closed/file r-- changed", "TOP/links r-x changed")
 	s.must(os.Remove(s.file))
-	s.settle(him, both[:1], "TOP/closed r-x unchanged", "TOP/links r-x unchanged")
+	s.apply(him, both[:1], "TOP/closed r-x unchanged", "TOP/links r-x unchanged")
 	s.must(os.Remove(top + "/links/dir"))
-	s.settle(him, both[:1], "TOP/closed  changed", "TOP/links r-x unchanged")
+	s.apply(him, both[:1], "TOP/closed  changed", "TOP/links r-x unchanged")
 }
 
 // What cannot be opened opens nothing, and keeps nothing else closed.
-func TestSettleRefuses(t *testing.T) {
+func TestApplyRefuses(t *testing.T) {
 	s := newScene(t)
 	s.must(os.Mkdir(s.dir+"/directory", 0o700))
 	s.must(unix.Mkfifo(s.dir+"/pipe", 0o600))
 	s.must(os.Symlink("loop", s.dir+"/loop"))
-	s.settle(him, []Need{{s.dir + "/directory", false}, {s.dir + "/pipe", false}, {s.dir + "/loop", false}, {s.file + "/x", false}},
+	s.apply(him, []Need{{s.dir + "/directory", false}, {s.dir + "/pipe", false}, {s.dir + "/loop", false}, {s.file + "/x", false}},
 		"letting the user read TOP/closed/directory: it is not a regular file",
 		"letting the user read TOP/closed/pipe: it is not a regular file",
 		"letting the user read TOP/closed/loop: too many levels of symbolic links",
@@ -193,17 +193,17 @@ func TestSettleRefuses(t *testing.T) {
 	masked := list{{ownerEntry, 6, noID}, {userEntry, 4, 61008}, {groupEntry, 4, noID}, {maskEntry, 0, noID}, {otherEntry, 0, noID}}
 	s.must(os.WriteFile(s.dir+"/masked", nil, 0o600))
 	s.must(unix.Setxattr(s.dir+"/masked", Xattr, masked.value(), 0))
-	s.settle(him, []Need{{s.dir + "/masked", true}, {s.file, false}}, "TOP/closed --x changed", "TOP/closed/file r-- changed",
+	s.apply(him, []Need{{s.dir + "/masked", true}, {s.file, false}}, "TOP/closed --x changed", "TOP/closed/file r-- changed",
 		"letting the user read TOP/closed/masked: opening TOP/closed/masked: "+errMasked.Error())
 }
 
 // Nothing is open that is not in the record.
-func TestSettleRecord(t *testing.T) {
+func TestApplyRecord(t *testing.T) {
 	s := newScene(t)
 	needs := []Need{{s.file, false}}
 	put := s.Put
 	s.Put = func(string) error { return errors.New("the disk is full") }
-	s.settle(him, needs, "writing the record of what is opened: the disk is full")
+	s.apply(him, needs, "writing the record of what is opened: the disk is full")
 	s.closed()
 	first := func(check func()) func(string) error {
 		once := sync.OnceFunc(check)
@@ -213,18 +213,18 @@ func TestSettleRecord(t *testing.T) {
 		}
 	}
 	s.Put = first(s.closed)
-	s.settle(him, needs, "TOP/closed --x changed", "TOP/closed/file r-- changed")
+	s.apply(him, needs, "TOP/closed --x changed", "TOP/closed/file r-- changed")
 	s.Put = first(func() {
 		s.want(s.file, "u:HIM:r g:: m::r o::")
 		if r, err := s.read(); len(r.Given) != 2 || err != nil {
 			t.Errorf("before it is taken back the record is %v, %v", r, err)
 		}
 	})
-	s.settle(him, nil, "TOP/closed  changed", "TOP/closed/file  changed")
+	s.apply(him, nil, "TOP/closed  changed", "TOP/closed/file  changed")
 	s.closed()
 
 	s.must(os.WriteFile(s.File, []byte("no record"), 0o600))
-	rights, errs := s.Settle(him, needs)
+	rights, errs := s.Apply(him, needs)
 	if len(rights) > 0 || len(errs) != 1 || !strings.HasPrefix(netwatch.Hint(errs[0]), "remove "+s.File) {
 		t.Errorf("of a damaged record it says %v, %v", rights, errs)
 	}
@@ -232,10 +232,10 @@ func TestSettleRecord(t *testing.T) {
 }
 
 // A user of the same name may be another, as after a purge.
-func TestSettleAnotherUser(t *testing.T) {
+func TestApplyAnotherUser(t *testing.T) {
 	s := newScene(t)
-	s.settle(User{UID: 61008}, []Need{{s.file, false}}, "TOP/closed --x changed", "TOP/closed/file r-- changed")
-	s.settle(him, []Need{{s.file, false}}, "TOP/closed  changed", "TOP/closed --x changed", "TOP/closed/file  changed", "TOP/closed/file r-- changed")
+	s.apply(User{UID: 61008}, []Need{{s.file, false}}, "TOP/closed --x changed", "TOP/closed/file r-- changed")
+	s.apply(him, []Need{{s.file, false}}, "TOP/closed  changed", "TOP/closed --x changed", "TOP/closed/file  changed", "TOP/closed/file r-- changed")
 	s.want(s.file, "u:HIM:r g:: m::r o::")
 	if rights, errs := s.Revoke(); len(rights) != 2 || errs != nil {
 		t.Errorf("%v %v", rights, errs)
@@ -246,7 +246,7 @@ func TestSettleAnotherUser(t *testing.T) {
 // Behind a symlink or in another's place there is nothing to take back.
 func TestRevokeElsewhere(t *testing.T) {
 	s := newScene(t)
-	s.settle(him, []Need{{s.file, false}}, "TOP/closed --x changed", "TOP/closed/file r-- changed")
+	s.apply(him, []Need{{s.file, false}}, "TOP/closed --x changed", "TOP/closed/file r-- changed")
 	s.must(os.Rename(s.dir, s.dir+"-away"))
 	s.must(os.Symlink("closed-away", s.dir))
 	if rights, errs := s.Revoke(); rights != nil || errs != nil {
