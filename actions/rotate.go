@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 
 	"netwatch"
@@ -20,10 +19,6 @@ var rotateUsage = servers.Usage()
 // `rotate SERVER FILE [option=value...]`.
 type Rotation struct {
 	servers.Target
-	// Local is this machine's own address that the server relays from if the file
-	// does not say it, given the public address of that family; both may be
-	// invalid. netwatch.OwnAddress finds it out.
-	Local func(family netwatch.Family, public netip.Addr) netip.Addr
 	// Units are those that the other steps of its rule work on.
 	Units []string
 
@@ -45,7 +40,7 @@ func newRotate(env Env, verb string, words []string) (netwatch.Step, error) {
 	if err != nil {
 		return netwatch.Step{}, fmt.Errorf("%w: %s %s", err, verb, rotateUsage)
 	}
-	r := &Rotation{Target: target, Local: netwatch.OwnAddress, files: env.Files}
+	r := &Rotation{Target: target, files: env.Files}
 	return netwatch.Step{Action: r, Gate: true}, nil
 }
 
@@ -59,17 +54,11 @@ func (r *Rotation) Prepare() {
 // Do rewrites the file if the server would advertise another address by it. The
 // detail is the addresses before and after.
 func (r *Rotation) Do(ctx context.Context, job netwatch.Job) netwatch.Result {
-	public := make(map[netwatch.Family]netip.Addr)
-	for family, a := range job.Confirmed {
-		if a.Address.IsValid() {
-			public[family] = a.Address
-		}
-	}
-	if len(public) == 0 {
+	if len(job.Confirmed) == 0 {
 		err := errors.New("the public address is not known yet: no server has told it since netwatch started")
 		return netwatch.Failure(netwatch.WithHint(err, "run `netwatch probe` to see what each STUN server says"))
 	}
-	rotation := r.To(public)
+	rotation := r.To(job.Confirmed)
 	if r.files != nil {
 		if result, done := r.files.Rotate(ctx, rotation, job.Changing); done {
 			return result
@@ -80,9 +69,8 @@ func (r *Rotation) Do(ctx context.Context, job netwatch.Job) netwatch.Result {
 }
 
 // To is the rotation to these addresses.
-func (r *Rotation) To(public map[netwatch.Family]netip.Addr) servers.Rotation {
-	own := func(f netwatch.Family) netip.Addr { return r.Local(f, public[f]) }
-	return servers.Rotation{Target: r.Target, Public: public, Own: own}
+func (r *Rotation) To(public netwatch.Addresses) servers.Rotation {
+	return servers.Rotation{Target: r.Target, Public: public, Here: netwatch.OwnAddresses()}
 }
 
 // readers are users who have to be able to read the file. That they cannot be

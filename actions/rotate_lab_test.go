@@ -104,7 +104,7 @@ func TestLabRotateKeepsAttributes(t *testing.T) {
 func rotateFor(t *testing.T, file, public string, changing func(netwatch.Rewrite) error, users ...string) netwatch.Result {
 	t.Helper()
 	s := step(t, Env{}, "rotate coturn "+file)
-	c := s.Action.(*Rotation).To(map[netwatch.Family]netip.Addr{netwatch.IPv4: netip.MustParseAddr(public)})
+	c := s.Action.(*Rotation).To(known(public))
 	for _, u := range users {
 		c.Readers = append(c.Readers, access.Reader{Unit: "coturn.service", User: u})
 	}

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"github.com/rs/zerolog"
@@ -26,7 +27,8 @@ type section struct {
 func (s section) prober() bool {
 	_, ok := s.Settings.Source(s.Name, sources.Env{
 		Known:   func() netwatch.Addresses { return nil },
-		Confirm: func(netwatch.Family, []string) {},
+		Confirm: func(netwatch.Family, []string, netip.Addr) {},
+		Doubt:   func(netwatch.Family) {},
 		Seen:    func(string, string) string { return "" },
 		Wrote:   func(netwatch.Rewrite) bool { return false },
 		See:     func(string, string, string) error { return nil },

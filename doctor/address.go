@@ -103,19 +103,20 @@ func checkExternal(_ context.Context, s *scene) (found []Finding) {
 		case len(known) == 0:
 			found = append(found, Finding{Unknown, file, "the public address is not known", ""})
 		default:
-			found = append(found, judgeExternal(file, text, known, r))
+			found = append(found, judgeExternal(r.To(s.confirmed()), text))
 		}
 	}
 	return found
 }
 
-func judgeExternal(file string, text []byte, known map[netwatch.Family]netip.Addr, r *actions.Rotation) Finding {
+func judgeExternal(r servers.Rotation, text []byte) Finding {
+	file := r.File
 	server, err := servers.Named(r.Server)
 	if err != nil {
 		return wrong(Problem, file, err)
 	}
-	want, err := server.Rewrite(text, r.To(known).Wanted())
-	is, public := addresses(server.Advertised(text)), addresses(slices.Collect(maps.Values(known)))
+	want, word, err := server.Rewrite(text, r.Wanted())
+	is := addresses(server.Advertised(text))
 	switch {
 	case len(bytes.TrimSpace(text)) == 0:
 		return Finding{
@@ -125,10 +126,21 @@ func judgeExternal(file string, text []byte, known map[netwatch.Family]netip.Add
 		return wrong(Problem, file, err)
 	case !bytes.Equal(want, text):
 		return Finding{
-			Problem, file, fmt.Sprintf("external-ip is %s, and the public address %s", is, public), "netwatch fire ip-changed",
+			Problem, file, fmt.Sprintf("external-ip is %s, and the public address %s", is, listed(r.Public)), "netwatch fire ip-changed",
 		}
+	case word != "":
+		return Finding{Warning, file, fmt.Sprintf("external-ip is %s; %s", is, word), "see private= and families= in netwatch.toml(5)"}
 	}
 	return Finding{OK, file, "external-ip is " + is, ""}
+}
+
+// listed are the addresses alone, for a person.
+func listed(public netwatch.Addresses) string {
+	var all []netip.Addr
+	for _, a := range public {
+		all = append(all, a.Address)
+	}
+	return addresses(all)
 }
 
 // addresses is a list for a person.

@@ -114,7 +114,7 @@ var errAsked = errors.New("it would be rewritten")
 // checkHelper has the helper look at each file that it is to rewrite, up to where it
 // would change it.
 func (s *scene) checkHelper(ctx context.Context) (found []Finding) {
-	known := s.known()
+	known := s.confirmed()
 	for _, r := range s.cfg.Rotations() {
 		if len(known) == 0 {
 			continue

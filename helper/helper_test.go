@@ -57,8 +57,7 @@ func target(file string) servers.Target {
 }
 
 func rotation(file string) servers.Rotation {
-	none := func(netwatch.Family) netip.Addr { return netip.Addr{} }
-	return servers.Rotation{Target: target(file), Public: public, Own: none}
+	return servers.Rotation{Target: target(file), Public: netwatch.Addresses{netwatch.IPv4: {Address: public[netwatch.IPv4]}}}
 }
 
 var public = map[netwatch.Family]netip.Addr{netwatch.IPv4: netip.MustParseAddr("203.0.113.6")}

@@ -84,8 +84,8 @@ func rewriteCoturn(conf []byte, w Wanted) (text []byte, word string, err error) 
 // check refuses addresses that external-ip cannot hold.
 func (w Wanted) check() error {
 	for family, a := range w.Public {
-		if !writable(a) || netwatch.FamilyOf(a) != family {
-			return fmt.Errorf("%s is no %s address that external-ip can hold", a, family)
+		if !writable(a.Address) || netwatch.FamilyOf(a.Address) != family {
+			return fmt.Errorf("%s is no %s address that external-ip can hold", a.Address, family)
 		}
 	}
 	if len(w.Public) == 0 {

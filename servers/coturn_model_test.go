@@ -172,10 +172,8 @@ func checkRewrite(t failer, conf []byte, w Wanted) {
 	for _, pair := range append(was.maps, is.maps...) {
 		relays[pair[1]] = true
 	}
-	for _, f := range netwatch.Families {
-		if own := w.Own(f); own.IsValid() {
-			relays[own.String()] = true
-		}
+	for _, own := range w.Here {
+		relays[own.String()] = true
 	}
 	for relay := range relays {
 		if was.crossed(relay) || !writable(netip.MustParseAddr(relay)) {
@@ -190,7 +188,7 @@ func checkRewrite(t failer, conf []byte, w Wanted) {
 func checkRelay(t failer, relay string, was, is *model, w Wanted, out []byte) {
 	t.Helper()
 	before, after := netip.MustParseAddr(was.advertises(relay)), netip.MustParseAddr(is.advertises(relay))
-	ours := after == w.Public[netwatch.FamilyOf(after)]
+	ours := after == w.Public[netwatch.FamilyOf(after)].Address
 	switch {
 	case after == before:
 		if !writable(before) && len(is.maps) == 0 && w.Private != PrivateNone {

@@ -56,8 +56,11 @@ func (p *plan) to(family netwatch.Family) netip.Addr {
 	if p.Families != (Families{}) && !p.Families.has(family) {
 		return netip.Addr{}
 	}
-	return p.Public[family]
+	return p.Public[family].Address
 }
+
+// here says whether an address is one of this machine's.
+func (p *plan) here(a netip.Addr) bool { return slices.Contains(p.Here, a) }
 
 // plain and pairs are the lines of one form that name an address.
 func (p *plan) plain() []external { return filter(p.lines, external.isPlain) }
@@ -129,7 +132,7 @@ func (p *plan) ours(family netwatch.Family, to netip.Addr) (all []external) {
 	if len(publics) < 2 {
 		return all
 	}
-	own := p.Own(family)
+	own := p.Public[family].Own
 	mine := filter(all, func(e external) bool { return e.private == own || e.public == to || !e.public.IsValid() })
 	if len(mine) == 0 {
 		p.say("which of its %d public addresses is %s now is not certain", len(publics), to)
@@ -140,7 +143,7 @@ func (p *plan) ours(family netwatch.Family, to netip.Addr) (all []external) {
 // private is the private part that a pair is to have: its own where coturn can relay
 // from that, else the one that is certain and that no other pair has.
 func (p *plan) private(e external) (netip.Addr, bool) {
-	if p.Here(e.private) || slices.Contains(relays(p.all, e.family), e.private) {
+	if p.here(e.private) || slices.Contains(relays(p.all, e.family), e.private) {
 		return e.private, true
 	}
 	left := slices.DeleteFunc(p.own(e.family), func(a netip.Addr) bool {
@@ -156,11 +159,11 @@ func (p *plan) private(e external) (netip.Addr, bool) {
 // names and that are still here, else the one that the internet was asked by. There is
 // none where that is not certain.
 func (p *plan) own(family netwatch.Family) []netip.Addr {
-	named := slices.DeleteFunc(relays(p.all, family), func(a netip.Addr) bool { return !p.Here(a) })
+	named := slices.DeleteFunc(relays(p.all, family), func(a netip.Addr) bool { return !p.here(a) })
 	if len(named) > 0 {
 		return named
 	}
-	if a := p.Own(family); writable(a) && netwatch.FamilyOf(a) == family {
+	if a := p.Public[family].Own; p.here(a) && writable(a) && netwatch.FamilyOf(a) == family {
 		return []netip.Addr{a}
 	}
 	return nil
@@ -210,7 +213,7 @@ func (p *plan) names() bool {
 // machine has that itself; another family is added where it is asked for.
 func (p *plan) add() {
 	if !p.names() {
-		if to := p.to(netwatch.IPv4); to.IsValid() && !p.Here(to) {
+		if to := p.to(netwatch.IPv4); to.IsValid() && !p.here(to) {
 			p.write(external{family: netwatch.IPv4, public: to})
 		}
 		return
@@ -269,7 +272,7 @@ func (p *plan) pairUp() {
 // pairable says whether a line can be made a pair, or says nothing to coturn.
 func (p *plan) pairable(e external) bool {
 	to := p.to(e.family)
-	return e.family == "" || to.IsValid() && !p.Here(to) && len(p.own(e.family)) > 0
+	return e.family == "" || to.IsValid() && !p.here(to) && len(p.own(e.family)) > 0
 }
 
 // toPair are the families that have lines or are asked for, else the one that a file
@@ -282,7 +285,7 @@ func (p *plan) toPair() (all []netwatch.Family) {
 	}
 	family, ok := p.missing()
 	useless := slices.ContainsFunc(p.lines, func(e external) bool { return e.useless.IsValid() })
-	if len(all) == 0 && !p.names() && ok && (useless || family == netwatch.IPv4 && !p.Here(p.to(family))) {
+	if len(all) == 0 && !p.names() && ok && (useless || family == netwatch.IPv4 && !p.here(p.to(family))) {
 		all = append(all, family)
 	}
 	return all
@@ -332,7 +335,7 @@ func (p *plan) single() {
 			p.remove(e)
 		}
 	}
-	if len(named) == 0 && (want.family == netwatch.IPv4 && !p.Here(public)) {
+	if len(named) == 0 && (want.family == netwatch.IPv4 && !p.here(public)) {
 		p.write(want)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"net/netip"
-	"slices"
 	"strings"
 	"testing"
 
@@ -26,12 +25,14 @@ func addresses(text string) map[netwatch.Family]netip.Addr {
 // wanted is the public addresses and the machine's own; the last of each family is
 // that by which the public one was asked.
 func wanted(public, own string, mode Private) Wanted {
-	asked := addresses(own)
-	return Wanted{
-		Public: addresses(public), Options: Options{Private: mode},
-		Own:  func(f netwatch.Family) netip.Addr { return asked[f] },
-		Here: func(a netip.Addr) bool { return slices.Contains(strings.Fields(own), a.String()) },
+	w := Wanted{Public: netwatch.Addresses{}, Options: Options{Private: mode}}
+	for _, word := range strings.Fields(own) {
+		w.Here = append(w.Here, netip.MustParseAddr(word))
 	}
+	for family, a := range addresses(public) {
+		w.Public[family] = netwatch.Address{Address: a, Own: addresses(own)[family]}
+	}
+	return w
 }
 
 const (
@@ -259,7 +260,9 @@ func TestRewriteRefuses(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := wanted("", c.own, c.mode)
-			w.Public = c.public
+			for family, a := range c.public {
+				w.Public[family] = netwatch.Address{Address: a}
+			}
 			got, _, err := rewriteCoturn([]byte(c.in), w)
 			if err == nil || got != nil {
 				t.Fatalf("got %q and error %v", got, err)

@@ -43,7 +43,7 @@ func (r Rotation) Do(ctx context.Context, changing func(netwatch.Rewrite) error)
 }
 
 // Wanted is what the file is to say.
-func (r Rotation) Wanted() Wanted { return Wanted{r.Public, r.Own, r.Here, r.Options} }
+func (r Rotation) Wanted() Wanted { return Wanted{r.Public, r.Here, r.Options} }
 
 // explain says what an error means for the server.
 func (s Server) explain(file string, err error) error {

@@ -72,12 +72,9 @@ func Usage() string {
 type Wanted struct {
 	// Public are the addresses to write. A family that is not here could not be
 	// found out, and keeps what stands.
-	Public map[netwatch.Family]netip.Addr
-	// Own is this machine's own address by which the public one was asked; it may be
-	// invalid.
-	Own func(netwatch.Family) netip.Addr
-	// Here says whether an address is one of this machine's.
-	Here func(netip.Addr) bool
+	Public netwatch.Addresses
+	// Here are the addresses of this machine.
+	Here []netip.Addr
 	Options
 }
 
@@ -181,10 +178,9 @@ func (s Server) options(words []string) (Options, error) {
 // A Rotation is a file of a server and the addresses that it is to say.
 type Rotation struct {
 	Target
-	// Public, Own and Here are as in Wanted.
-	Public map[netwatch.Family]netip.Addr
-	Own    func(netwatch.Family) netip.Addr
-	Here   func(netip.Addr) bool
+	// Public and Here are as in Wanted.
+	Public netwatch.Addresses
+	Here   []netip.Addr
 	// Readers are the users of the server: they have to be able to read the file.
 	Readers []access.Reader
 }

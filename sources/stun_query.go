@@ -114,6 +114,8 @@ type Answer struct {
 	// Asked is the address that the server's name stood for; invalid when it
 	// could not be looked up.
 	Asked netip.AddrPort
+	// Own is this machine's address that it was asked by.
+	Own netip.Addr
 	// Address is what it said: the address of this machine as the server sees
 	// it. It counts when Err is nil.
 	Address netip.Addr
@@ -138,6 +140,7 @@ func (s *STUN) query(ctx context.Context, server Server, family netwatch.Family)
 		return a
 	}
 	defer conn.Close()
+	a.Own = netip.MustParseAddrPort(conn.LocalAddr().String()).Addr().Unmap().WithZone("")
 	began := time.Now()
 	a.Address, a.Err = exchange(ctx, conn, family)
 	a.RTT = time.Since(began)
