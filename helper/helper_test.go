@@ -53,7 +53,8 @@ func serve(t *testing.T) (c *Client, file string, ends <-chan error) {
 }
 
 func target(file string) servers.Target {
-	return servers.Target{Server: "coturn", File: file, Options: servers.Options{Private: servers.PrivateKeep}}
+	options := servers.Options{Private: servers.PrivateKeep, Families: servers.Families{IPv4: true}}
+	return servers.Target{Server: "coturn", File: file, Options: options}
 }
 
 func rotation(file string) servers.Rotation {

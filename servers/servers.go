@@ -86,14 +86,22 @@ type Options struct {
 
 // Families are those whose address is written; none of them stands for those that the
 // file has.
-type Families struct {
-	IPv4 bool `json:"ipv4,omitempty"`
-	IPv6 bool `json:"ipv6,omitempty"`
-}
+type Families struct{ IPv4, IPv6 bool }
 
 // has says whether a family is named.
 func (f Families) has(family netwatch.Family) bool {
 	return family == netwatch.IPv4 && f.IPv4 || family == netwatch.IPv6 && f.IPv6
+}
+
+// MarshalText gives what UnmarshalText takes.
+func (f Families) MarshalText() ([]byte, error) {
+	var names []string
+	for _, family := range netwatch.Families {
+		if f.has(family) {
+			names = append(names, string(family))
+		}
+	}
+	return []byte(strings.Join(names, ",")), nil
 }
 
 // UnmarshalText takes "ipv4", "ipv6" or both with a comma between.
