@@ -12,6 +12,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"maps"
+	"net/netip"
 	"strings"
 	"time"
 )
@@ -31,8 +32,9 @@ type Event struct {
 	// family, old, new, interface, file and so on. Absent is the same as empty.
 	Fields map[string]string `json:"fields,omitempty"`
 	// By are the servers that say so, of an event about our address. Its field by
-	// has them as text.
-	By []string `json:"-"`
+	// has them as text. Own is this machine's address by which they were asked.
+	By  []string   `json:"-"`
+	Own netip.Addr `json:"-"`
 }
 
 // About is what the event tells of.

@@ -38,15 +38,18 @@ func OwnAddress(family Family, public netip.Addr) netip.Addr {
 // IsOwn says whether a is an address of one of this machine's interfaces. Binding a
 // socket to it would not tell: with ip_nonlocal_bind, or before the first address is
 // up, any address can be bound (measured).
-func IsOwn(a netip.Addr) bool {
-	all, err := net.InterfaceAddrs()
-	if err != nil {
-		return false
+func IsOwn(a netip.Addr) bool { return slices.Contains(OwnAddresses(), a) }
+
+// OwnAddresses are the addresses of this machine's interfaces. None are found if the
+// kernel does not tell.
+func OwnAddresses() (all []netip.Addr) {
+	found, _ := net.InterfaceAddrs()
+	for _, a := range found {
+		if p, err := netip.ParsePrefix(a.String()); err == nil {
+			all = append(all, p.Addr().Unmap().WithZone(""))
+		}
 	}
-	return slices.ContainsFunc(all, func(i net.Addr) bool {
-		p, err := netip.ParsePrefix(i.String())
-		return err == nil && p.Addr().Unmap() == a
-	})
+	return all
 }
 
 // The flags of an IPv6 address (linux/if_addr.h).

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 
 	"netwatch"
 	"netwatch/access"
@@ -19,8 +18,6 @@ var rotateUsage = servers.Usage()
 // `rotate SERVER FILE [option=value...]`.
 type rotation struct {
 	servers.Target
-	// local is netwatch.OwnAddress, or what stands for it in a test.
-	local func(family netwatch.Family, public netip.Addr) netip.Addr
 	files Helper
 }
 
@@ -39,7 +36,7 @@ func newRotate(env Env, verb string, words []string) (netwatch.Step, error) {
 	if err != nil {
 		return netwatch.Step{}, fmt.Errorf("%w: %s %s", err, verb, rotateUsage)
 	}
-	r := &rotation{Target: target, local: netwatch.OwnAddress, files: env.Files}
+	r := &rotation{Target: target, files: env.Files}
 	return netwatch.Step{Action: r, Gate: true}, nil
 }
 
@@ -56,17 +53,11 @@ func (r *rotation) Prepare() {
 // Do rewrites the file if the server would advertise another address by it. The
 // detail is the addresses before and after.
 func (r *rotation) Do(ctx context.Context, job netwatch.Job) netwatch.Result {
-	public := make(map[netwatch.Family]netip.Addr)
-	for family, a := range job.Confirmed {
-		if a.Address.IsValid() {
-			public[family] = a.Address
-		}
-	}
-	if len(public) == 0 {
+	if len(job.Confirmed) == 0 {
 		err := errors.New("the public address is not known yet: no server has told it since netwatch started")
 		return netwatch.Failure(netwatch.WithHint(err, "run `netwatch probe` to see what each STUN server says"))
 	}
-	want := r.To(public, r.local)
+	want := r.To(job.Confirmed, netwatch.OwnAddresses())
 	if r.files != nil {
 		if result, done := r.files.Rotate(ctx, want, job.Changing); done {
 			return result

@@ -5,7 +5,6 @@ package actions
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -110,8 +109,7 @@ func rotateFor(t *testing.T, file, public string, changing func(netwatch.Replace
 ) netwatch.Result {
 	t.Helper()
 	s := step(t, Env{}, "rotate coturn "+file)
-	to := map[netwatch.Family]netip.Addr{netwatch.IPv4: netip.MustParseAddr(public)}
-	c := s.Action.(*rotation).To(to, netwatch.OwnAddress)
+	c := s.Action.(*rotation).To(known(public), netwatch.OwnAddresses())
 	for _, u := range users {
 		c.Readers = append(c.Readers, access.Reader{Unit: "coturn.service", User: u})
 	}

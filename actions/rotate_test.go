@@ -136,7 +136,7 @@ func TestRotate(t *testing.T) {
 
 func TestRotateFromNothing(t *testing.T) {
 	file := conf(t, "")
-	wantResult(t, rotate(t, file, "2001:db8::7", nil), netwatch.Changed, "none → 2001:db8::7")
+	wantResult(t, rotate(t, file, "2001:db8::7", nil), netwatch.Changed, "0.0.0.0 → 2001:db8::7")
 }
 
 func TestRotateKeepsModeAndLinks(t *testing.T) {
@@ -203,13 +203,11 @@ func TestRotateFails(t *testing.T) {
 	}
 }
 
-func TestRotateNeedsLocal(t *testing.T) {
-	file := conf(t, "203.0.113.5")
-	target := servers.Target{Server: "coturn", File: file, Options: servers.Options{Private: servers.PrivateKeep}}
-	r := &rotation{Target: target, local: func(netwatch.Family, netip.Addr) netip.Addr { return netip.Addr{} }}
-	got := r.Do(t.Context(), netwatch.Job{Confirmed: known("198.51.100.7 2001:db8::7")})
-	wantResult(t, got, netwatch.Failed, "rewriting "+file, "own IPv4 address")
-	wantFile(t, file, "realm=r\nexternal-ip=203.0.113.5\nport=3478\n")
+// What is not certain is left as it is, and said.
+func TestRotateUncertain(t *testing.T) {
+	file := conf(t, "203.0.113.5/192.0.2.77") // no address of this machine
+	wantResult(t, rotate(t, file, "198.51.100.7", nil), netwatch.Unchanged, "203.0.113.5; 192.0.2.77 is no address of this machine")
+	wantFile(t, file, "realm=r\nexternal-ip=203.0.113.5/192.0.2.77\nport=3478\n")
 }
 
 func TestRotateLargest(t *testing.T) {

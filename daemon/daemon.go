@@ -58,7 +58,7 @@ func New(file, version string, log zerolog.Logger, env actions.Env) (*Daemon, er
 	d.store.Notify(d.unwritten)
 	d.rules = hooks.New(hooks.NewTable(cfg.Rules), d.store, d.report)
 	d.watch = newWatchers(d.emit, d.report, sources.Env{
-		Known: d.store.Known, Confirm: d.store.Confirm, Seen: d.store.Seen, See: d.store.See,
+		Known: d.store.Known, Confirm: d.store.Confirm, Doubt: d.store.Doubt, Seen: d.store.Seen, See: d.store.See,
 		Wrote: d.store.Wrote, Log: d.log,
 	})
 	if damage != nil {

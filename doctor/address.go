@@ -103,13 +103,13 @@ func checkExternal(_ context.Context, s *scene) (found []Finding) {
 		case len(known) == 0:
 			found = append(found, Finding{Unknown, file, "the public address is not known", ""})
 		default:
-			found = append(found, judgeExternal(text, target.To(known, netwatch.OwnAddress)))
+			found = append(found, judgeExternal(target.To(s.confirmed(), netwatch.OwnAddresses()), text))
 		}
 	}
 	return found
 }
 
-func judgeExternal(text []byte, r servers.Rotation) Finding {
+func judgeExternal(r servers.Rotation, text []byte) Finding {
 	file := r.File
 	server, err := servers.Named(r.Server)
 	if err != nil {
@@ -118,18 +118,30 @@ func judgeExternal(text []byte, r servers.Rotation) Finding {
 	if len(bytes.TrimSpace(text)) == 0 {
 		text = nil // A server has words of its own for an empty file
 	}
-	want, err := server.Rewrite(text, r.Wanted())
-	is, public := addresses(server.Advertised(text)), addresses(slices.Collect(maps.Values(r.Public)))
+	want, word, err := server.Rewrite(text, r.Wanted())
+	is := addresses(server.Advertised(text))
 	switch {
 	case err != nil:
 		return wrong(Problem, file, err)
 	case !bytes.Equal(want, text):
 		return Finding{
-			Problem, file, fmt.Sprintf("%s is %s, and the public address %s", server.Key, is, public),
+			Problem, file, fmt.Sprintf("%s is %s, and the public address %s", server.Key, is, listed(r.Public)),
 			"netwatch fire ip-changed",
 		}
+	case word != "":
+		is = fmt.Sprintf("%s is %s; %s", server.Key, is, word)
+		return Finding{Warning, file, is, "see what may follow rotate in netwatch.toml(5)"}
 	}
 	return Finding{OK, file, server.Key + " is " + is, ""}
+}
+
+// listed are the addresses alone, for a person.
+func listed(public netwatch.Addresses) string {
+	var all []netip.Addr
+	for _, a := range public {
+		all = append(all, a.Address)
+	}
+	return addresses(all)
 }
 
 // addresses is a list for a person.

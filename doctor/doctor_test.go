@@ -96,10 +96,11 @@ func TestJudgeNAT(t *testing.T) {
 }
 
 func TestJudgeExternal(t *testing.T) {
-	local := func(netwatch.Family, netip.Addr) netip.Addr { return addr("192.168.1.2") }
 	keep := servers.Options{Private: servers.PrivateKeep}
-	known := map[netwatch.Family]netip.Addr{netwatch.IPv4: addr("203.0.113.1")}
-	r := servers.Target{Server: "coturn", File: "f", Options: keep}.To(known, local)
+	r := servers.Rotation{
+		Target: servers.Target{Server: "coturn", File: "f", Options: keep}, Here: []netip.Addr{addr("192.168.1.2")},
+		Public: netwatch.Addresses{netwatch.IPv4: {Address: addr("203.0.113.1"), Own: addr("192.168.1.2")}},
+	}
 	for _, test := range []struct {
 		text  string
 		level Level
@@ -108,11 +109,12 @@ func TestJudgeExternal(t *testing.T) {
 		{"external-ip=203.0.113.1\n", OK, "203.0.113.1"},
 		{"external-ip=203.0.113.1/192.168.1.2\n", OK, "203.0.113.1"},
 		{"external-ip=203.0.113.2\n", Problem, "external-ip is 203.0.113.2, and the public address 203.0.113.1"},
-		{"external-ip=\n", Problem, "missing"},
+		{"external-ip=\n", Problem, "external-ip is 0.0.0.0"},
+		{"external-ip=203.0.113.9/192.168.1.9\nexternal-ip=203.0.113.8/192.168.1.8\n", Warning, "not certain"},
 		{"realm=x\n", Problem, "missing"},
 		{"\n", Problem, "open relay"},
 	} {
-		wants(t, test.text, judgeExternal([]byte(test.text), r), test.level, test.words)
+		wants(t, test.text, judgeExternal(r, []byte(test.text)), test.level, test.words)
 	}
 }
 

@@ -32,9 +32,18 @@ func (s *scene) ask(ctx context.Context) (all []told) {
 // known are the addresses that follow from what the servers say.
 func (s *scene) known() map[netwatch.Family]netip.Addr {
 	all := map[netwatch.Family]netip.Addr{}
+	for family, a := range s.confirmed() {
+		all[family] = a.Address
+	}
+	return all
+}
+
+// confirmed are the same as a job gets them.
+func (s *scene) confirmed() netwatch.Addresses {
+	all := netwatch.Addresses{}
 	for _, t := range s.told() {
 		if t.Err == nil {
-			all[t.Family] = t.Address
+			all[t.Family] = netwatch.Address{Address: t.Address, Own: sources.OwnBy(t.Answers, t.Address)}
 		}
 	}
 	return all

@@ -97,13 +97,13 @@ var errAsked = errors.New("it would be rewritten")
 // checkHelper has the helper look at each file that it is to rewrite, up to where it
 // would change it.
 func (s *scene) checkHelper(ctx context.Context) (found []Finding) {
-	known := s.known()
+	known := s.confirmed()
 	for _, r := range s.cfg.Needs().Rewrites {
 		if len(known) == 0 {
 			continue
 		}
 		refuse := func(netwatch.Replacement) error { return errAsked }
-		result, asked := s.Files.Rotate(ctx, r.To(known, netwatch.OwnAddress), refuse)
+		result, asked := s.Files.Rotate(ctx, r.To(known, netwatch.OwnAddresses()), refuse)
 		switch {
 		case !asked:
 			found = append(found, Finding{

@@ -127,13 +127,19 @@ func converse(ctx context.Context, conn net.Conn, q request,
 	return result, err
 }
 
+// maxHere is how many addresses of the machine the helper is told of: more would make
+// a request that it refuses.
+const maxHere = 256
+
 // ask makes the request for a rotation. It leaves out an own address that the helper
 // would refuse: most files need none.
 func ask(r servers.Rotation) request {
-	q := request{Target: r.Target, Public: r.Public, Own: map[netwatch.Family]netip.Addr{}}
-	for _, family := range netwatch.Families {
-		if a := r.Own(family); checkOwn(family, a, r.Public[family], nil) == nil {
-			q.Own[family] = a
+	q := request{Target: r.Target, Here: r.Here[:min(len(r.Here), maxHere)]}
+	q.Public, q.Own = map[netwatch.Family]netip.Addr{}, map[netwatch.Family]netip.Addr{}
+	for family, a := range r.Public {
+		q.Public[family] = a.Address
+		if checkOwn(family, a.Own, a.Address, nil) == nil {
+			q.Own[family] = a.Own
 		}
 	}
 	return q

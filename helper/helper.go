@@ -6,7 +6,8 @@
 //
 // On the connection each message is one JSON object:
 //
-//	daemon  {"server": "coturn", "file": FILE, "private": "keep", "public": {"ipv4": A}, "own": {"ipv4": B}}
+//	daemon  {"server": "coturn", "file": FILE, "private": "keep", "public": {"ipv4": A}, "own": {"ipv4": B},
+//	         "here": [B, …]}
 //	helper  {"changing": {"place": FILE, "from": HEX, "to": HEX}}
 //	daemon  {"go": true}
 //	helper  {"outcome": "changed", "detail": TEXT}
@@ -33,9 +34,10 @@ type request struct {
 	servers.Target
 	// Public are the addresses to write.
 	Public map[netwatch.Family]netip.Addr `json:"public"`
-	// Own are this machine's own addresses: the helper has no network in which to look
-	// for them.
+	// Own are this machine's own addresses by which these were asked.
 	Own map[netwatch.Family]netip.Addr `json:"own,omitempty"`
+	// Here are all of the machine's: the helper has no network to look at.
+	Here []netip.Addr `json:"here,omitempty"`
 }
 
 // A permit is what the daemon answers to a change that is to come.

@@ -53,12 +53,12 @@ func serve(t *testing.T) (c *Client, file string, ends <-chan error) {
 }
 
 func target(file string) servers.Target {
-	return servers.Target{Server: "coturn", File: file, Options: servers.Options{Private: servers.PrivateKeep}}
+	options := servers.Options{Private: servers.PrivateKeep, Families: servers.Families{IPv4: true}}
+	return servers.Target{Server: "coturn", File: file, Options: options}
 }
 
 func rotation(file string) servers.Rotation {
-	none := func(netwatch.Family) netip.Addr { return netip.Addr{} }
-	return servers.Rotation{Target: target(file), Public: public, Own: none}
+	return servers.Rotation{Target: target(file), Public: netwatch.Addresses{netwatch.IPv4: {Address: public[netwatch.IPv4]}}}
 }
 
 var public = map[netwatch.Family]netip.Addr{netwatch.IPv4: netip.MustParseAddr("203.0.113.6")}

@@ -126,9 +126,9 @@ func (s Server) answer(ctx context.Context, in *json.Decoder, out *json.Encoder)
 	if err != nil {
 		return netwatch.Result{}, fmt.Errorf("rewriting %q: %w", q.File, err)
 	}
-	r := servers.Rotation{
-		Target: g.Target, Public: q.Public, Readers: g.Readers,
-		Own: func(family netwatch.Family) netip.Addr { return q.Own[family] },
+	r := servers.Rotation{Target: g.Target, Public: netwatch.Addresses{}, Here: q.Here, Readers: g.Readers}
+	for family, a := range q.Public {
+		r.Public[family] = netwatch.Address{Address: a, Own: q.Own[family]}
 	}
 	return r.Do(ctx, ready(in, out)), nil
 }

@@ -140,7 +140,7 @@ func addressOf(ev netwatch.Event) (netwatch.Address, bool) {
 		return netwatch.Address{}, false
 	}
 	a, err := netip.ParseAddr(ev.Fields["new"])
-	return netwatch.Address{Address: a, Since: ev.Time, Confirmed: ev.Time, By: ev.By}, err == nil
+	return netwatch.Address{Address: a, Since: ev.Time, Confirmed: ev.Time, By: ev.By, Own: ev.Own}, err == nil
 }
 
 // Match lists the rules that would run on the event now. It is a dry run.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -921,7 +922,7 @@ func TestOldAddressIsNotActedOn(t *testing.T) {
 			if known != want {
 				t.Errorf("%d addresses are acted on, want %d", known, want)
 			}
-			b.store.Confirm(netwatch.IPv4, []string{"a"})
+			b.store.Confirm(netwatch.IPv4, []string{"a"}, netip.Addr{})
 		}
 	})
 }

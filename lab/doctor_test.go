@@ -143,7 +143,7 @@ func doctorBreaks() []doctorBreak {
 	do, undo := kept(conf, "sed -i s/^external-ip=.*/external-ip=203.0.113.99/ "+conf)
 	add("stale external-ip", conf, "external-ip is 203.0.113.99, and the public address 203.0.113.10", do, undo)
 	do, undo = kept(conf, "sed -i s/^external-ip=.*/external-ip=/ "+conf)
-	add("empty external-ip", conf, "external-ip is missing", do, undo)
+	add("empty external-ip", conf, "external-ip is 0.0.0.0", do, undo)
 	add("unit dead", YunoHost.Unit, "inactive", "systemctl stop "+YunoHost.Unit, "systemctl start "+YunoHost.Unit)
 	add("unit disabled", YunoHost.Unit, "disabled", "systemctl disable "+YunoHost.Unit+" 2>&1", "systemctl enable "+
 		YunoHost.Unit+" 2>&1")

@@ -172,9 +172,11 @@ func TestNetlinkForbidden(t *testing.T) {
 	}
 }
 
+// Two families are followed where they are asked for.
 func TestIPv6(t *testing.T) {
 	fresh(t, YunoHost)
-	watching(t, sourceStun(every.String(), true)+ruleCoturn(YunoHost.File, YunoHost.Unit), Public6)
+	both := ruleCoturn(YunoHost.File+" private=auto families=ipv4,ipv6", YunoHost.Unit)
+	watching(t, sourceStun(every.String(), true)+both, Public6)
 	for _, now := range []netip.Addr{FirstPublic, Public(97)} {
 		must(t, world.SetPublic(t.Context(), now))
 		right(t, now, now, 20*time.Second)
@@ -184,5 +186,18 @@ func TestIPv6(t *testing.T) {
 		if lines != want {
 			t.Errorf("coturn.conf has\n%s\nwant\n%s", lines, want)
 		}
+	}
+}
+
+// A plain line stays plain although IPv6 is there: a pair would open this machine's
+// address in the LAN to callers, who are refused it before and after.
+func TestPlainStaysPlain(t *testing.T) {
+	fresh(t, YunoHost)
+	watching(t, sourceStun(every.String(), true)+ruleCoturn(YunoHost.File, YunoHost.Unit), Public6)
+	to := Public(98)
+	must(t, world.SetPublic(t.Context(), to))
+	right(t, to, to, 20*time.Second)
+	if line := shell(t, "grep external-ip "+YunoHost.File); line != "external-ip="+to.String() {
+		t.Errorf("coturn.conf has\n%s", line)
 	}
 }

@@ -85,6 +85,9 @@ type external struct {
 	piece           int // which one it stands in
 	family          netwatch.Family
 	public, private netip.Addr
+	// useless is an address that coturn takes from it and nobody can use, as the
+	// 0.0.0.0 that it takes for an empty one.
+	useless netip.Addr
 }
 
 // isPlain says that coturn takes the address for everything it relays.
@@ -123,12 +126,26 @@ func parseExternal(value string) external {
 	switch {
 	case !pair && public.IsValid():
 		return external{family: netwatch.FamilyOf(public), public: public}
+	case !pair:
+		return external{useless: useless(value)}
 	case !pair || !private.IsValid():
 		return external{}
 	case public.IsValid() && public.Is4() != private.Is4():
 		return external{}
 	}
 	return external{family: netwatch.FamilyOf(private), public: public, private: private}
+}
+
+// useless is what coturn takes a value for that is no address for external-ip, if it
+// takes it.
+func useless(value string) netip.Addr {
+	value = strings.Trim(value[:min(len(value), addressSize)], " ")
+	if a, err := netip.ParseAddr(value); err == nil && a.Zone() == "" {
+		return a
+	} else if value == "" {
+		return netip.IPv4Unspecified()
+	}
+	return netip.Addr{}
 }
 
 // parseAddress is the address in text, invalid when external-ip must not hold
@@ -167,71 +184,41 @@ func relays(all []piece, family netwatch.Family) []netip.Addr {
 	return nil
 }
 
-// place writes what is wanted over the lines that stand: each over the line
-// that said it before, else over one of its family; what finds no line goes
-// after the first one, and lines left over go.
-func place(all []piece, stand, want []external) []byte {
-	taken, rest := assign(stand, want)
-	end := lineEnd(all)
+// apply is the text with the plan carried out. What is added goes behind the last
+// line of its kind that stays, or to the end.
+func (p *plan) apply() []byte {
+	end := lineEnd(p.all)
 	var out bytes.Buffer
-	anchor := -1
-	for i, p := range all {
-		if len(stand) == 0 || stand[0].piece != i {
-			out.Write(p.text)
-			continue
+	anchor := p.anchor()
+	for i, at := range p.all {
+		last := i == len(p.all)-1
+		switch c, changed := p.changed[i]; {
+		case !changed:
+			out.Write(at.text)
+		case !c.gone:
+			out.WriteString(at.with(c.to.String(), end, last))
+		case i > 0 && !p.all[i-1].ended():
+			out.WriteString(at.end()) // the line began in the piece before
 		}
-		said := stand[0]
-		stand = stand[1:]
-		w, written := taken[i]
-		switch {
-		case !written && i > 0 && !all[i-1].ended():
-			out.WriteString(p.end()) // The line began in the piece before
-			continue
-		case !written:
-			continue
-		case said.says(w):
-			out.Write(p.text)
-		default:
-			out.WriteString(p.with(w.String(), end, i == len(all)-1))
-		}
-		if anchor < 0 {
-			anchor = i
-			insert(&out, p, rest, end, i == len(all)-1)
+		if i == anchor {
+			insert(&out, at, p.added, end, last)
 		}
 	}
 	if anchor < 0 {
-		insert(&out, piece{}, rest, end, false)
+		insert(&out, piece{}, p.added, end, false)
 	}
 	return out.Bytes()
 }
 
-// assign gives each wanted line the piece it is written over, and the rest
-// that has none.
-func assign(stand, want []external) (taken map[int]external, rest []external) {
-	taken = make(map[int]external)
-	fits := []func(e, w external) bool{
-		func(e, w external) bool { return e.family == w.family && e.private == w.private },
-		func(e, w external) bool { return e.family == w.family },
-		func(e, _ external) bool { return len(taken) == 0 && e.public.IsValid() },
-		func(external, external) bool { return len(taken) == 0 },
-	}
-	rest = want
-	for _, fit := range fits {
-		var without []external
-		for _, w := range rest {
-			i := slices.IndexFunc(stand, func(e external) bool {
-				_, used := taken[e.piece]
-				return !used && fit(e, w)
-			})
-			if i < 0 {
-				without = append(without, w)
-				continue
-			}
-			taken[stand[i].piece] = w
+// anchor is the piece behind which lines are added; -1 is the end.
+func (p *plan) anchor() int {
+	anchor := -1
+	for _, e := range p.lines {
+		if !p.changed[e.piece].gone {
+			anchor = e.piece
 		}
-		rest = without
 	}
-	return taken, rest
+	return anchor
 }
 
 // insert writes more lines after p in its style, but without what a NUL hides.

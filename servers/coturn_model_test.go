@@ -125,18 +125,34 @@ func (m *model) privates(f netwatch.Family) []string {
 	return all
 }
 
+// names says whether there is an address or a pair to name one.
+func (m *model) names() bool {
+	plain, _ := netip.ParseAddr(m.plain)
+	return writable(plain) || slices.ContainsFunc(m.maps, func(pair [2]string) bool {
+		public, private := netip.MustParseAddr(pair[0]), netip.MustParseAddr(pair[1])
+		return writable(private) && public.Is4() == private.Is4()
+	})
+}
+
+// crossed says whether an address is paired with one of the other family: what coturn
+// makes of that nobody wants.
+func (m *model) crossed(private string) bool {
+	return slices.ContainsFunc(m.maps, func(pair [2]string) bool {
+		return pair[1] == private && strings.Contains(pair[0], ":") != strings.Contains(private, ":")
+	})
+}
+
 // A failer is testing.T, testing.F or rapid.T.
 type failer interface {
 	Helper()
 	Fatalf(format string, args ...any)
 }
 
-// checkRewrite looks at all that Rewrite promises.
-func checkRewrite(t failer, conf []byte, public map[netwatch.Family]netip.Addr, mode Private, own func(netwatch.Family) netip.Addr,
-) {
+// checkRewrite looks at all that a rewrite promises.
+func checkRewrite(t failer, conf []byte, w Wanted) {
 	t.Helper()
 	before := bytes.Clone(conf)
-	out, err := rewriteCoturn(conf, Wanted{public, own, Options{mode}})
+	out, _, err := rewriteCoturn(conf, w)
 	if !bytes.Equal(before, conf) {
 		t.Fatalf("%q was changed in place to %q", before, conf)
 	}
@@ -146,30 +162,48 @@ func checkRewrite(t failer, conf []byte, public map[netwatch.Family]netip.Addr, 
 		}
 		return
 	}
-	if again, err := rewriteCoturn(out, Wanted{public, own, Options{mode}}); err != nil || !bytes.Equal(again, out) {
+	if again, _, err := rewriteCoturn(out, w); err != nil || !bytes.Equal(again, out) {
 		t.Fatalf("twice is not once\n in    %q\n once  %q\n twice %q %v", conf, out, again, err)
 	}
 	was, is := read(conf), read(out)
 	checkRest(t, conf, was, is)
-	for _, pair := range append(is.maps, [2]string{is.plain, is.plain}) {
-		for _, text := range pair {
-			if a, _ := netip.ParseAddr(text); text != "" && !writable(a) {
-				t.Fatalf("%q: %q has %s", conf, out, text)
-			}
-		}
+	// Whoever is here, whatever the file has, may be relayed from.
+	relays := map[string]bool{"192.0.2.250": true, "2001:db8:f::1": true}
+	for _, pair := range append(was.maps, is.maps...) {
+		relays[pair[1]] = true
 	}
-	for _, f := range netwatch.Families {
-		if want, known := public[f]; known {
-			if mode == PrivateNone && (f == netwatch.IPv6 && is.plain != want.String()) {
-				continue // IPv4 went first
-			}
-			checkKnown(t, &is, f, want.String(), out)
-		} else if mode != PrivateNone {
-			checkUnknown(t, &was, &is, f, conf, out)
-		}
+	for _, own := range w.Here {
+		relays[own.String()] = true
 	}
-	if mode == PrivateNone && (is.plain == "" || len(is.maps) > 0) || mode == PrivateAuto && is.plain != "" {
-		t.Fatalf("private=%s: %q", mode, out)
+	for relay := range relays {
+		if was.crossed(relay) || !writable(netip.MustParseAddr(relay)) {
+			continue
+		}
+		checkRelay(t, relay, &was, &is, w, out)
+	}
+}
+
+// checkRelay compares what callers get whose relay is at an address. What was right
+// stays right, what was ours becomes the new one, and nothing else changes.
+func checkRelay(t failer, relay string, was, is *model, w Wanted, out []byte) {
+	t.Helper()
+	before, after := netip.MustParseAddr(was.advertises(relay)), netip.MustParseAddr(is.advertises(relay))
+	ours := after == w.Public[netwatch.FamilyOf(after)].Address
+	switch {
+	case after == before:
+		if !writable(before) && len(is.maps) == 0 && w.Private != PrivateNone {
+			t.Fatalf("callers still get %s: %q", after, out)
+		}
+	case ours && netwatch.FamilyOf(after) != netwatch.FamilyOf(before) && writable(before) && was.names() && w.Private == PrivateKeep:
+		t.Fatalf("relay at %s: the family changed from %s to %s: %q", relay, before, after, out)
+	case !ours && writable(before) && after.String() != relay && w.Private != PrivateNone:
+		t.Fatalf("relay at %s: callers got %s and get %s: %q", relay, before, after, out)
+	}
+	if w.Private == PrivateKeep && was.plain == "" && is.plain != "" && was.names() {
+		t.Fatalf("a pair became plain: %q", out)
+	}
+	if plain, _ := netip.ParseAddr(was.plain); w.Private == PrivateKeep && writable(plain) && is.plain == "" {
+		t.Fatalf("a plain line became a pair: %q", out)
 	}
 }
 
@@ -191,43 +225,6 @@ func checkRest(t failer, conf []byte, was, is model,
 	added := strings.TrimPrefix(is.bytes, was.bytes)
 	if !strings.HasPrefix(is.bytes, was.bytes) || added != "" && added != "\n" && added != "\r\n" {
 		t.Fatalf("other bytes\n before %q\n after  %q", was.bytes, is.bytes)
-	}
-}
-
-// checkKnown wants every relay of the family that has a pair, or all of them,
-// to be advertised by the public address.
-func checkKnown(t failer, is *model, f netwatch.Family, want string, out []byte,
-) {
-	t.Helper()
-	relays := is.privates(f)
-	if is.plain != "" {
-		relays = append(relays, "any")
-	}
-	if len(relays) == 0 {
-		t.Fatalf("%s is not advertised by %q", want, out)
-	}
-	for _, p := range relays {
-		if got := is.advertises(p); got != want {
-			t.Fatalf("relay at %s is advertised as %s, not %s, by %q", p, got, want, out)
-		}
-	}
-}
-
-// checkUnknown wants a family that is not known to be advertised as before.
-func checkUnknown(t failer, was, is *model, f netwatch.Family, conf, out []byte,
-) {
-	t.Helper()
-	if a, err := netip.ParseAddr(was.plain); err == nil {
-		if writable(a) && netwatch.FamilyOf(a) == f && !strings.Contains(string(out), a.String()) && is.plain != was.plain && !slices.ContainsFunc(is.maps, func(p [2]string) bool { return p[0] == was.plain }) {
-			t.Fatalf("%s lost: %q to %q", a, conf, out)
-		}
-		return
-	}
-	for _, p := range was.privates(f) {
-		a := netip.MustParseAddr(was.advertises(p))
-		if writable(a) && netwatch.FamilyOf(a) == f && is.advertises(p) != a.String() {
-			t.Fatalf("relay at %s was advertised as %s, now as %s: %q to %q", p, a, is.advertises(p), conf, out)
-		}
 	}
 }
 
@@ -267,7 +264,7 @@ func TestRewriteProperties(t *testing.T) {
 		public := rapid.SampledFrom(choicesPublic).Draw(t, "known")
 		own := rapid.SampledFrom(choicesOwn).Draw(t, "own")
 		mode := rapid.SampledFrom(choicesMode).Draw(t, "mode")
-		checkRewrite(t, []byte(conf.String()), addresses(public), mode, locals(own))
+		checkRewrite(t, []byte(conf.String()), wanted(public, own, mode))
 	})
 }
 
@@ -276,7 +273,7 @@ func FuzzRotateCoturn(f *testing.F) {
 		f.Add([]byte(g.in), uint8(i), uint8(i), uint8(i))
 	}
 	f.Fuzz(func(t *testing.T, conf []byte, public, own, mode uint8) {
-		checkRewrite(t, conf, addresses(choicesPublic[int(public)%len(choicesPublic)]),
-			choicesMode[int(mode)%len(choicesMode)], locals(choicesOwn[int(own)%len(choicesOwn)]))
+		checkRewrite(t, conf, wanted(choicesPublic[int(public)%len(choicesPublic)],
+			choicesOwn[int(own)%len(choicesOwn)], choicesMode[int(mode)%len(choicesMode)]))
 	})
 }

@@ -2,11 +2,12 @@ package servers
 
 import (
 	"bytes"
+	"cmp"
 	"net/netip"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"netwatch"
 )
@@ -21,10 +22,17 @@ func addresses(text string) map[netwatch.Family]netip.Addr {
 	return all
 }
 
-// locals is this machine's own addresses for Rewrite.
-func locals(text string) func(netwatch.Family) netip.Addr {
-	all := addresses(text)
-	return func(f netwatch.Family) netip.Addr { return all[f] }
+// wanted is the public addresses and the machine's own; the last of each family is
+// that by which the public one was asked.
+func wanted(public, own string, mode Private) Wanted {
+	w := Wanted{Public: netwatch.Addresses{}, Options: Options{Private: mode}}
+	for _, word := range strings.Fields(own) {
+		w.Here = append(w.Here, netip.MustParseAddr(word))
+	}
+	for family, a := range addresses(public) {
+		w.Public[family] = netwatch.Address{Address: a, Own: addresses(own)[family]}
+	}
+	return w
 }
 
 const (
@@ -58,19 +66,19 @@ var goldens = []struct {
 	{name: "key alone", in: "external-ip  \n", public: "198.51.100.7", out: "external-ip=198.51.100.7  \n"},
 	{name: "empty value before a good one", in: "external-ip=\nexternal-ip=203.0.113.5\n", public: "203.0.113.5", out: "external-ip=203.0.113.5\n"},
 	{
-		name: "pair stays a pair", in: "external-ip=203.0.113.5/192.168.99.99\n", public: "198.51.100.7", own: "-",
+		name: "pair stays a pair", in: "external-ip=203.0.113.5/192.168.99.99\n", public: "198.51.100.7", own: "192.168.99.99",
 		out: "external-ip=198.51.100.7/192.168.99.99\n",
 	},
 	{
-		name: "pair without public part", in: "external-ip=/192.168.50.10\n", public: "198.51.100.7", own: "-",
+		name: "pair without public part", in: "external-ip=/192.168.50.10\n", public: "198.51.100.7", own: "192.168.50.10",
 		out: "external-ip=198.51.100.7/192.168.50.10\n",
 	},
 	{
-		name: "pair with host name", in: "external-ip=turn.example.org/192.168.50.10\n", public: "198.51.100.7", own: "-",
+		name: "pair with host name", in: "external-ip=turn.example.org/192.168.50.10\n", public: "198.51.100.7", own: "192.168.50.10",
 		out: "external-ip=198.51.100.7/192.168.50.10\n",
 	},
 	{
-		name: "pair after an empty value", in: "external-ip=203.0.113.5/192.168.50.10\nexternal-ip=\n", public: "203.0.113.5", own: "-",
+		name: "pair after an empty value", in: "external-ip=203.0.113.5/192.168.50.10\nexternal-ip=\n", public: "203.0.113.5", own: "192.168.50.10",
 		out: "external-ip=203.0.113.5/192.168.50.10\n",
 	},
 	{name: "pair without private part", in: "external-ip=203.0.113.5/\n", public: "198.51.100.7", out: "external-ip=198.51.100.7\n"},
@@ -78,82 +86,88 @@ var goldens = []struct {
 	{name: "pair across families", in: "external-ip=203.0.113.5/fd50::10\n", public: "198.51.100.7", out: "external-ip=198.51.100.7\n"},
 	{
 		name: "two families", in: "a\nexternal-ip=203.0.113.5\nb\n", public: "198.51.100.7 2001:db8::7",
-		out: "a\nexternal-ip=198.51.100.7/192.168.50.10\nexternal-ip=2001:db8::7/fd50::10\nb\n",
+		out: "a\nexternal-ip=198.51.100.7\nb\n",
 	},
 	{
-		name: "two families, two plain lines of a template", in: "external-ip=203.0.113.5\n#\nexternal-ip=2001:db8::5\n", public: "203.0.113.5 2001:db8::5",
-		out: "external-ip=203.0.113.5/192.168.50.10\n#\nexternal-ip=2001:db8::5/fd50::10\n",
+		name: "two families, two plain lines of a template", in: "external-ip=203.0.113.5\n#\nexternal-ip=2001:db8::5\n", public: "198.51.100.7 2001:db8::7",
+		out: "external-ip=198.51.100.7\n#\nexternal-ip=2001:db8::7\n",
 	},
 	{
 		name: "two families, from nothing", in: "a", public: "198.51.100.7 2001:db8::7",
-		out: "a\nexternal-ip=198.51.100.7/192.168.50.10\nexternal-ip=2001:db8::7/fd50::10\n",
+		out: "a\nexternal-ip=198.51.100.7\n",
 	},
 	{
 		name: "two families, last newline missing", in: "external-ip=", public: "198.51.100.7 2001:db8::7",
-		out: "external-ip=198.51.100.7/192.168.50.10\nexternal-ip=2001:db8::7/fd50::10",
+		out: "external-ip=198.51.100.7",
 	},
 	{
-		name: "two families, one pair stands", in: "external-ip=203.0.113.5/10.0.0.9\n", public: "198.51.100.7 2001:db8::7",
-		out: "external-ip=198.51.100.7/10.0.0.9\nexternal-ip=2001:db8::7/fd50::10\n",
+		name: "two families, one pair stands", in: "external-ip=203.0.113.5/10.0.0.9\n", public: "198.51.100.7 2001:db8::7", own: "10.0.0.9 fd50::10",
+		out: "external-ip=198.51.100.7/10.0.0.9\n",
 	},
 	{
-		name: "two families, relay-ip tells", in: "relay-ip=10.0.0.9\nlistening-ip=10.0.0.8\nlistening-ip=fd00::8\nexternal-ip=\n", public: "198.51.100.7 2001:db8::7", own: "-",
-		out: "relay-ip=10.0.0.9\nlistening-ip=10.0.0.8\nlistening-ip=fd00::8\nexternal-ip=198.51.100.7/10.0.0.9\nexternal-ip=2001:db8::7/fd00::8\n",
+		name: "two families, relay-ip tells", in: "relay-ip=10.0.0.9\nlistening-ip=10.0.0.8\nlistening-ip=fd00::8\nexternal-ip=\n", public: "198.51.100.7 2001:db8::7", own: "10.0.0.9 fd00::8", mode: PrivateAuto,
+		out: "relay-ip=10.0.0.9\nlistening-ip=10.0.0.8\nlistening-ip=fd00::8\nexternal-ip=198.51.100.7/10.0.0.9\n",
 	},
 	{
-		name: "two families, listening on loopback too", in: "listening-ip=127.0.0.1\nlistening-ip=10.0.0.8\n", public: "198.51.100.7 2001:db8::7",
-		out: "listening-ip=127.0.0.1\nlistening-ip=10.0.0.8\nexternal-ip=198.51.100.7/10.0.0.8\nexternal-ip=2001:db8::7/fd50::10\n",
+		name: "two families, listening on loopback too", in: "listening-ip=127.0.0.1\nlistening-ip=10.0.0.8\n", public: "198.51.100.7 2001:db8::7", own: "10.0.0.8", mode: PrivateAuto,
+		out: "listening-ip=127.0.0.1\nlistening-ip=10.0.0.8\nexternal-ip=198.51.100.7/10.0.0.8\n",
 	},
 	{
-		name: "two families, several relay addresses", in: "relay-ip=10.0.0.8\nrelay-ip=10.0.0.9\n", public: "198.51.100.7 2001:db8::7",
-		out: "relay-ip=10.0.0.8\nrelay-ip=10.0.0.9\nexternal-ip=198.51.100.7/10.0.0.8\nexternal-ip=198.51.100.7/10.0.0.9\nexternal-ip=2001:db8::7/fd50::10\n",
+		name: "two families, several relay addresses", in: "relay-ip=10.0.0.8\nrelay-ip=10.0.0.9\n", public: "198.51.100.7 2001:db8::7", own: "10.0.0.8 10.0.0.9", mode: PrivateAuto,
+		out: "relay-ip=10.0.0.8\nrelay-ip=10.0.0.9\nexternal-ip=198.51.100.7/10.0.0.8\nexternal-ip=198.51.100.7/10.0.0.9\n",
 	},
 	{
-		name: "unknown family keeps its pair", in: "external-ip=203.0.113.5/10.0.0.9\nexternal-ip=2001:db8::5/fd00::9\n", public: "198.51.100.7", own: "-",
+		name: "unknown family keeps its pair", in: "external-ip=203.0.113.5/10.0.0.9\nexternal-ip=2001:db8::5/fd00::9\n", public: "198.51.100.7", own: "10.0.0.9",
 		out: "external-ip=198.51.100.7/10.0.0.9\nexternal-ip=2001:db8::5/fd00::9\n",
 	},
 	{
 		name: "unknown family stood plain", in: "external-ip=203.0.113.5\n", public: "2001:db8::7",
-		out: "external-ip=203.0.113.5/192.168.50.10\nexternal-ip=2001:db8::7/fd50::10\n",
-	},
-	{
-		name: "unknown family, its line was never honoured", in: "external-ip=203.0.113.5\nexternal-ip=2001:db8::5\n", public: "203.0.113.5", own: "-",
 		out: "external-ip=203.0.113.5\n",
 	},
 	{
-		name: "unknown family, its pair has no public part", in: "external-ip=203.0.113.5/10.0.0.9\nexternal-ip=/fd00::9\n", public: "203.0.113.5", own: "-",
-		out: "external-ip=203.0.113.5/10.0.0.9\n",
+		name: "unknown family, its line was never honoured", in: "external-ip=203.0.113.5\nexternal-ip=2001:db8::5\n", public: "203.0.113.5", own: "-",
+		out: "external-ip=203.0.113.5\nexternal-ip=2001:db8::5\n",
 	},
 	{
-		name: "multi-homed", in: "external-ip=203.0.113.5/10.0.0.8\n#\nexternal-ip=203.0.113.6/10.0.0.9\n", public: "198.51.100.7", own: "-",
-		out: "external-ip=198.51.100.7/10.0.0.8\n#\nexternal-ip=198.51.100.7/10.0.0.9\n",
+		name: "unknown family, its pair has no public part", in: "external-ip=203.0.113.5/10.0.0.9\nexternal-ip=/fd00::9\n", public: "203.0.113.5", own: "10.0.0.9",
+		out: "external-ip=203.0.113.5/10.0.0.9\nexternal-ip=/fd00::9\n",
 	},
 	{
-		name: "same private part twice", in: "external-ip=203.0.113.5/10.0.0.8\nexternal-ip=203.0.113.6/10.0.0.8\n", public: "198.51.100.7", own: "-",
-		out: "external-ip=198.51.100.7/10.0.0.8\n",
+		name: "multi-homed", in: "external-ip=203.0.113.5/10.0.0.8\n#\nexternal-ip=203.0.113.6/10.0.0.9\n", public: "198.51.100.7", own: "10.0.0.9 10.0.0.8",
+		out: "external-ip=198.51.100.7/10.0.0.8\n#\nexternal-ip=203.0.113.6/10.0.0.9\n",
 	},
 	{
-		name: "plain wins over a pair", in: "external-ip=203.0.113.5/10.0.0.8\nexternal-ip=203.0.113.6\n", public: "198.51.100.7", own: "-",
-		out: "external-ip=198.51.100.7\n",
+		name: "same private part twice", in: "external-ip=203.0.113.5/10.0.0.8\nexternal-ip=203.0.113.6/10.0.0.8\n", public: "198.51.100.7", own: "10.0.0.8",
+		out: "external-ip=198.51.100.7/10.0.0.8\nexternal-ip=203.0.113.6/10.0.0.8\n",
 	},
-	{name: "plain twice", in: "external-ip=203.0.113.5\nexternal-ip=203.0.113.5\n", public: "203.0.113.5", own: "-", out: "external-ip=203.0.113.5\n"},
+	{
+		name: "plain wins over a pair", in: "external-ip=203.0.113.5/10.0.0.8\nexternal-ip=203.0.113.6\n", public: "198.51.100.7", own: "10.0.0.8",
+		out: "external-ip=203.0.113.5/10.0.0.8\nexternal-ip=198.51.100.7\n",
+	},
+	{
+		name: "plain twice", in: "external-ip=203.0.113.5\nexternal-ip=203.0.113.5\n", public: "203.0.113.5", own: "-",
+		out: "external-ip=203.0.113.5\nexternal-ip=203.0.113.5\n",
+	},
 	{name: "garbage", in: "external-ip=999.1.1.1\n", public: "198.51.100.7", out: "external-ip=198.51.100.7\n"},
-	{name: "garbage before a good one", in: "external-ip=a,b\n#\nexternal-ip=203.0.113.5\n", public: "198.51.100.7", out: "#\nexternal-ip=198.51.100.7\n"},
+	{
+		name: "garbage before a good one", in: "external-ip=a,b\n#\nexternal-ip=203.0.113.5\n", public: "198.51.100.7",
+		out: "external-ip=a,b\n#\nexternal-ip=198.51.100.7\n",
+	},
 	{name: "address and port", in: "external-ip=203.0.113.5:3478\n", public: "203.0.113.5", out: "external-ip=203.0.113.5\n"},
 	{name: "address and comment", in: "external-ip=203.0.113.5 # home\n", public: "203.0.113.5", out: "external-ip=203.0.113.5\n"},
 	{name: "host name", in: "external-ip=localhost\n", public: "198.51.100.7", out: "external-ip=198.51.100.7\n"},
 	{name: "mapped address", in: "external-ip=::ffff:203.0.113.5\n", public: "203.0.113.5", out: "external-ip=203.0.113.5\n"},
 	{name: "leading zero", in: "external-ip=203.0.113.05\n", public: "203.0.113.5", out: "external-ip=203.0.113.5\n"},
 	{
-		name: "spelled otherwise but the same", in: "external-ip=2001:DB8:0::5 / FD50::10\n", public: "2001:db8::5", own: "-",
+		name: "spelled otherwise but the same", in: "external-ip=2001:DB8:0::5 / FD50::10\n", public: "2001:db8::5", own: "fd50::10",
 		out: "external-ip=2001:DB8:0::5 / FD50::10\n",
 	},
 	{name: "indented, blanks around", in: " \texternal-ip = 203.0.113.5 \t\n", public: "198.51.100.7", out: " \texternal-ip = 198.51.100.7 \t\n"},
 	{name: "blank for a separator", in: "external-ip\t203.0.113.5\n", public: "198.51.100.7", out: "external-ip\t198.51.100.7\n"},
 	{name: "quotes", in: "external-ip=\"203.0.113.5\" \n", public: "198.51.100.7", out: "external-ip=\"198.51.100.7\" \n"},
 	{
-		name: "quotes, a second line", in: "external-ip = \"203.0.113.5\"\r\n", public: "198.51.100.7 2001:db8::7",
-		out: "external-ip = \"198.51.100.7/192.168.50.10\"\r\nexternal-ip = \"2001:db8::7/fd50::10\"\r\n",
+		name: "quotes, a second line", in: "external-ip = \"203.0.113.5\"\r\n", public: "198.51.100.7 2001:db8::7", mode: PrivateAuto,
+		out: "external-ip = \"198.51.100.7/192.168.50.10\"\r\n",
 	},
 	{name: "quotes not closed", in: "external-ip=\"203.0.113.5\n", public: "198.51.100.7", out: "external-ip=\"198.51.100.7\n"},
 	{name: "quotes with nothing in them", in: "external-ip=\"\"\n", public: "198.51.100.7", out: "external-ip=\"198.51.100.7\"\n"},
@@ -165,7 +179,7 @@ var goldens = []struct {
 	{name: "byte order mark", in: "\uFEFFexternal-ip=203.0.113.5\n", public: "198.51.100.7", out: "\uFEFFexternal-ip=203.0.113.5\nexternal-ip=198.51.100.7\n"},
 	{
 		name: "NUL hides the rest", in: "external-ip=203.0.113.5\x00junk\n", public: "198.51.100.7 2001:db8::7",
-		out: "external-ip=198.51.100.7/192.168.50.10\x00junk\nexternal-ip=2001:db8::7/fd50::10\n",
+		out: "external-ip=198.51.100.7\x00junk\n",
 	},
 	{name: "not UTF-8", in: "realm=\xff\xfe\nexternal-ip=\xff\n", public: "198.51.100.7", out: "realm=\xff\xfe\nexternal-ip=198.51.100.7\n"},
 	{
@@ -174,7 +188,7 @@ var goldens = []struct {
 	},
 	{
 		name: "surplus end of a line too long", in: "external-ip=203.0.113.5\n#" + strings.Repeat("x", 1022) + "external-ip=203.0.113.6\na\n", public: "198.51.100.7",
-		out: "external-ip=198.51.100.7\n#" + strings.Repeat("x", 1022) + "\na\n",
+		out: "external-ip=198.51.100.7\n#" + strings.Repeat("x", 1022) + "external-ip=198.51.100.7\na\n",
 	},
 	{
 		name: "start of a line too long", in: "external-ip=1" + strings.Repeat(" ", 1010) + "port=1\n", public: "198.51.100.7",
@@ -189,7 +203,7 @@ var goldens = []struct {
 	},
 	{
 		name: "auto keeps an unknown family", in: "external-ip=2001:db8::5/fd00::9\n", public: "198.51.100.7", mode: PrivateAuto,
-		out: "external-ip=2001:db8::5/fd00::9\nexternal-ip=198.51.100.7/192.168.50.10\n",
+		out: "external-ip=2001:db8::5/fd00::9\n",
 	},
 	{
 		name: "none", in: "external-ip=203.0.113.5/10.0.0.8\nexternal-ip=2001:db8::5/fd00::9\n", public: "198.51.100.7 2001:db8::7", own: "-", mode: PrivateNone,
@@ -205,15 +219,15 @@ func TestRewrite(t *testing.T) {
 			if g.mode == "" {
 				g.mode = PrivateKeep
 			}
-			own := map[string]string{"": own46, "-": ""}[g.own]
-			got, err := rewriteCoturn([]byte(g.in), Wanted{addresses(g.public), locals(own), Options{g.mode}})
+			own := strings.TrimPrefix(cmp.Or(g.own, own46), "-")
+			got, _, err := rewriteCoturn([]byte(g.in), wanted(g.public, own, g.mode))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(g.out, string(got)); diff != "" {
+			if diff := gocmp.Diff(g.out, string(got)); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
-			checkRewrite(t, []byte(g.in), addresses(g.public), g.mode, locals(own))
+			checkRewrite(t, []byte(g.in), wanted(g.public, own, g.mode))
 		})
 	}
 }
@@ -223,7 +237,7 @@ func TestRewriteOfManyLines(t *testing.T) {
 	for _, key := range []string{"external-ip=/::", "relay-ip=::", "listening-ip=::"} {
 		for n, well := range map[int]bool{maxNamed: true, maxNamed + 1: false, 1 << 16: false} {
 			conf := []byte(strings.Repeat(key+"1\n", n))
-			_, err := rewriteCoturn(conf, Wanted{addresses("2001:db8::1"), locals(""), Options{PrivateKeep}})
+			_, _, err := rewriteCoturn(conf, wanted("2001:db8::1", "", PrivateKeep))
 			if (err == nil) != well || !well && (!strings.Contains(err.Error(), "lines of external-ip") || netwatch.Hint(err) == "") {
 				t.Errorf("%d lines of %s: %v", n, key, err)
 			}
@@ -238,8 +252,6 @@ func TestRewriteRefuses(t *testing.T) {
 		mode          Private
 		want, hint    string
 	}{
-		{"no own IPv6 address", "", own4, addresses("198.51.100.7 2001:db8::7"), PrivateKeep, "own IPv6 address behind it (private=keep)", "relay-ip="},
-		{"auto without own address", "", "", addresses("198.51.100.7"), PrivateAuto, "own IPv4 address behind it (private=auto)", "private=none"},
 		{"nothing known", "external-ip=\n", own46, nil, PrivateKeep, "no public address", ""},
 		{"mapped", "", own46, map[netwatch.Family]netip.Addr{netwatch.IPv6: netip.MustParseAddr("::ffff:198.51.100.7")}, PrivateKeep, "::ffff:198.51.100.7", ""},
 		{"zone", "", own46, map[netwatch.Family]netip.Addr{netwatch.IPv6: netip.MustParseAddr("2001:db8::7%eth0")}, PrivateKeep, "%eth0", ""},
@@ -247,7 +259,11 @@ func TestRewriteRefuses(t *testing.T) {
 		{"other family", "", own46, map[netwatch.Family]netip.Addr{netwatch.IPv4: netip.MustParseAddr("2001:db8::7")}, PrivateKeep, "ipv4", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := rewriteCoturn([]byte(c.in), Wanted{c.public, locals(c.own), Options{c.mode}})
+			w := wanted("", c.own, c.mode)
+			for family, a := range c.public {
+				w.Public[family] = netwatch.Address{Address: a}
+			}
+			got, _, err := rewriteCoturn([]byte(c.in), w)
 			if err == nil || got != nil {
 				t.Fatalf("got %q and error %v", got, err)
 			}
@@ -260,7 +276,7 @@ func TestRewriteRefuses(t *testing.T) {
 
 func TestAdvertised(t *testing.T) {
 	for in, want := range map[string]string{
-		"": "none", "external-ip=\n": "none", "external-ip=x\n": "none",
+		"": "none", "external-ip=\n": "0.0.0.0", "external-ip=x\n": "none",
 		"external-ip=203.0.113.5/10.0.0.1\nexternal-ip=203.0.113.6":         "203.0.113.6",
 		"external-ip=2001:db8::5/fd00::9\nexternal-ip=203.0.113.5/10.0.0.1": "203.0.113.5, 2001:db8::5",
 	} {
@@ -272,11 +288,11 @@ func TestAdvertised(t *testing.T) {
 
 func BenchmarkRewrite(b *testing.B) {
 	conf := []byte(strings.Repeat("# a line of comment as Debian's turnserver.conf has many\n", 800) + "external-ip=203.0.113.5\nrealm=r\n")
-	public, own := addresses("198.51.100.7"), locals(own46)
+	w := wanted("198.51.100.7", own46, PrivateKeep)
 	b.SetBytes(int64(len(conf)))
 	b.ReportAllocs()
 	for b.Loop() {
-		out, err := rewriteCoturn(conf, Wanted{public, own, Options{PrivateKeep}})
+		out, _, err := rewriteCoturn(conf, w)
 		if err != nil || bytes.Equal(out, conf) {
 			b.Fatal("not rewritten", err)
 		}

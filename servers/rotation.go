@@ -20,21 +20,31 @@ func (r Rotation) Do(ctx context.Context, changing func(netwatch.Replacement) er
 	if err != nil {
 		return netwatch.Failure(fmt.Errorf("rewriting %s: %w", r.File, err))
 	}
-	text := func(conf []byte) ([]byte, error) { return server.Rewrite(conf, r.Wanted()) }
+	var word string
+	text := func(conf []byte) (text []byte, err error) {
+		text, word, err = server.Rewrite(conf, r.Wanted())
+		return text, err
+	}
 	edit := rewrite.Edit{File: r.File, New: text, Readers: r.Readers, Changing: changing}
 	before, after, err := edit.Do(ctx)
 	if err != nil {
 		return netwatch.Failure(server.explain(r.File, err))
 	}
 	was, is := list(server.Advertised(before)), list(server.Advertised(after))
-	if string(before) == string(after) {
-		return netwatch.Result{Outcome: netwatch.Unchanged, Detail: is}
+	if word != "" {
+		word = "; " + word
 	}
-	return netwatch.Result{Outcome: netwatch.Changed, Detail: was + " → " + is}
+	switch {
+	case string(before) == string(after):
+		return netwatch.Result{Outcome: netwatch.Unchanged, Detail: is + word}
+	case was == is:
+		return netwatch.Result{Outcome: netwatch.Changed, Detail: is + ", in other lines" + word}
+	}
+	return netwatch.Result{Outcome: netwatch.Changed, Detail: was + " → " + is + word}
 }
 
 // Wanted is what the file is to say.
-func (r Rotation) Wanted() Wanted { return Wanted{r.Public, r.Own, r.Options} }
+func (r Rotation) Wanted() Wanted { return Wanted{r.Public, r.Here, r.Options} }
 
 // explain says what an error means for the server.
 func (s Server) explain(file string, err error) error {

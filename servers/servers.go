@@ -25,8 +25,9 @@ type Server struct {
 	// Default is what the options are where a step does not give them.
 	Default Options
 	// Rewrite returns conf with our addresses in it; every other byte stays. If
-	// nothing is to change, it returns conf itself.
-	Rewrite func(conf []byte, w Wanted) ([]byte, error)
+	// nothing is to change, it returns conf itself. word says what stayed as it is
+	// although an address is known, and why.
+	Rewrite func(conf []byte, w Wanted) (text []byte, word string, err error)
 	// Key is what stands before an address in its configuration, for a person.
 	Key string
 	// Advertised are the addresses that callers get once the server is started with
@@ -75,22 +76,57 @@ func Usage() string {
 type Wanted struct {
 	// Public are the addresses to write. A family that is absent could not be found
 	// out, and stays as the file has it.
-	Public map[netwatch.Family]netip.Addr
-	// Own returns this machine's own address that the server relays from, or an
-	// invalid one. It is only called where the file does not say that address.
-	Own func(netwatch.Family) netip.Addr
+	Public netwatch.Addresses
+	// Here are the addresses of this machine.
+	Here []netip.Addr
 	Options
 }
 
 // Options are the words that may follow the file in a rotate step.
 type Options struct {
-	Private Private `json:"private,omitempty"`
+	Private  Private  `json:"private,omitempty"`
+	Families Families `json:"families,omitzero"`
+}
+
+// Families are those whose address is written; none of them stands for those that the
+// file has.
+type Families struct{ IPv4, IPv6 bool }
+
+// has says whether a family is named.
+func (f Families) has(family netwatch.Family) bool {
+	return family == netwatch.IPv4 && f.IPv4 || family == netwatch.IPv6 && f.IPv6
+}
+
+// MarshalText gives what UnmarshalText takes.
+func (f Families) MarshalText() ([]byte, error) {
+	var names []string
+	for _, family := range netwatch.Families {
+		if f.has(family) {
+			names = append(names, string(family))
+		}
+	}
+	return []byte(strings.Join(names, ",")), nil
+}
+
+// UnmarshalText takes "ipv4", "ipv6" or both with a comma between.
+func (f *Families) UnmarshalText(text []byte) error {
+	for name := range strings.SplitSeq(string(text), ",") {
+		var family netwatch.Family
+		if err := family.UnmarshalText([]byte(name)); err != nil || f.has(family) {
+			return fmt.Errorf("families=%s is not understood: ipv4, ipv6 or ipv4,ipv6", text)
+		}
+		f.IPv4, f.IPv6 = f.IPv4 || family == netwatch.IPv4, f.IPv6 || family == netwatch.IPv6
+	}
+	return nil
 }
 
 // set sets an option by its name, as private=keep.
 func (o *Options) set(name, value string) error {
-	if name == "private" {
+	switch name {
+	case "private":
 		return o.Private.UnmarshalText([]byte(value))
+	case "families":
+		return o.Families.UnmarshalText([]byte(value))
 	}
 	return fmt.Errorf("there is no option %s", name)
 }
@@ -154,18 +190,14 @@ func (s Server) options(words []string) (Options, error) {
 // A Rotation is a file of a server and the addresses that it is to say.
 type Rotation struct {
 	Target
-	// Public and Own are as in Wanted.
-	Public map[netwatch.Family]netip.Addr
-	Own    func(netwatch.Family) netip.Addr
+	// Public and Here are as in Wanted.
+	Public netwatch.Addresses
+	Here   []netip.Addr
 	// Readers are the users of the server: they have to be able to read the file.
 	Readers []access.Reader
 }
 
-// To is the rotation to these addresses. local is what Own asks, given the public
-// address of the family as well; both may be invalid.
-func (t Target) To(
-	public map[netwatch.Family]netip.Addr, local func(netwatch.Family, netip.Addr) netip.Addr,
-) Rotation {
-	own := func(f netwatch.Family) netip.Addr { return local(f, public[f]) }
-	return Rotation{Target: t, Public: public, Own: own}
+// To is the rotation to these addresses, on a machine that has those.
+func (t Target) To(public netwatch.Addresses, here []netip.Addr) Rotation {
+	return Rotation{Target: t, Public: public, Here: here}
 }

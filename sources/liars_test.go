@@ -140,7 +140,8 @@ func pollOfLiars(t *testing.T, random *rand.Rand, servers []*stuntest.Server) (e
 	settings.Agree, settings.Timeout = agree, netwatch.Duration(leastTimeout)
 	env := Env{
 		Known:   func() netwatch.Addresses { w.mu.Lock(); defer w.mu.Unlock(); return w.known },
-		Confirm: func(netwatch.Family, []string) {},
+		Confirm: func(netwatch.Family, []string, netip.Addr) {},
+		Doubt:   func(netwatch.Family) {},
 		Log:     zerolog.New(io.Discard),
 	}
 	s := settings.source("stun", env, settings.query, clockJumps)

@@ -395,6 +395,7 @@ func (s *stunSource) conclude(
 	}
 	v.note(answers, known, address, err)
 	if err != nil {
+		s.env.Doubt(v.family)
 		result := netwatch.Failure(fmt.Errorf("finding out the %s address: %w", v.family, err))
 		if known.IsValid() {
 			result.Detail = fmt.Sprintf("%s %s not confirmed", v.family, known)
@@ -403,17 +404,26 @@ func (s *stunSource) conclude(
 	}
 	detail := fmt.Sprintf("%s %s (%s)", v.family, address, strings.Join(by, ", "))
 	if address == known {
-		s.env.Confirm(v.family, by)
+		s.env.Confirm(v.family, by, OwnBy(answers, address))
 		return netwatch.Result{Outcome: netwatch.Unchanged, Detail: detail}
 	}
 	ev := netwatch.NewEvent(netwatch.IPChanged, s.name, map[string]string{
 		"family": string(v.family), "old": text(known), "new": text(address), "by": strings.Join(by, ", "),
 	})
-	ev.By = by
+	ev.By, ev.Own = by, OwnBy(answers, address)
 	if err := emit(ev); err != nil {
 		return netwatch.Failure(fmt.Errorf("telling of the new %s address %s: %w", v.family, address, err))
 	}
 	return netwatch.Result{Outcome: netwatch.Changed, Detail: detail}
+}
+
+// OwnBy is this machine's address by which servers were asked that say an address.
+func OwnBy(answers []Answer, address netip.Addr) netip.Addr {
+	i := slices.IndexFunc(answers, func(a Answer) bool { return a.Err == nil && a.Address == address })
+	if i < 0 {
+		return netip.Addr{}
+	}
+	return answers[i].Own
 }
 
 // text is an address as text, empty if it is invalid.

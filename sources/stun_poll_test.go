@@ -438,10 +438,7 @@ func TestFamiliesDoNotWait(t *testing.T) {
 			<-time.After(time.Second)
 			return Answer{Server: server, Family: family, Err: errSilent}
 		}
-		env := Env{
-			Known: func() netwatch.Addresses { w.mu.Lock(); defer w.mu.Unlock(); return w.known },
-			Log:   zerolog.New(io.Discard),
-		}
+		env := w.env()
 		s := settings.source("stun", env, ask, w.clock)
 		emitted := time.Duration(-1)
 		r := s.poll(t.Context(), func(ev netwatch.Event) error { emitted = time.Since(began); return w.emit(ev) }, true)
@@ -462,7 +459,8 @@ func TestSourceOnRealSockets(t *testing.T) {
 	w := &world{}
 	env := Env{
 		Known:   func() netwatch.Addresses { w.mu.Lock(); defer w.mu.Unlock(); return w.known },
-		Confirm: func(netwatch.Family, []string) {},
+		Confirm: func(netwatch.Family, []string, netip.Addr) {},
+		Doubt:   func(netwatch.Family) {},
 		Log:     zerolog.New(io.Discard),
 	}
 	s := settings.Source("stun", env).(*stunSource)

@@ -116,6 +116,8 @@ type Answer struct {
 	// Asked is the address that the server's name stood for; invalid when it
 	// could not be looked up.
 	Asked netip.AddrPort
+	// Own is this machine's address that the server was asked by.
+	Own netip.Addr
 	// Address is what the server said: the address of this machine as it sees it. It
 	// counts if Err is nil.
 	Address netip.Addr
@@ -140,6 +142,7 @@ func (s *STUN) query(ctx context.Context, server Server, family netwatch.Family)
 		return a
 	}
 	defer conn.Close()
+	a.Own = netip.MustParseAddrPort(conn.LocalAddr().String()).Addr().Unmap().WithZone("")
 	began := time.Now()
 	a.Address, a.Err = exchange(ctx, conn, family)
 	a.RTT = time.Since(began)

@@ -29,6 +29,7 @@ type world struct {
 	questions []Server
 	events    []netwatch.Event
 	confirmed []string
+	doubts    int // how often the known address was in doubt
 	refuse    bool
 	jumps     chan struct{}
 	open      int // questions that have no answer yet
@@ -104,7 +105,8 @@ func (w *world) source(agree int, says ...func() (netip.Addr, time.Duration, err
 func (w *world) env() Env {
 	return Env{
 		Known: func() netwatch.Addresses { w.mu.Lock(); defer w.mu.Unlock(); return w.known },
-		Confirm: func(_ netwatch.Family, by []string) {
+		Doubt: func(netwatch.Family) { w.mu.Lock(); defer w.mu.Unlock(); w.doubts++ },
+		Confirm: func(_ netwatch.Family, by []string, _ netip.Addr) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.confirmed = append(w.confirmed, strings.Join(by, "+"))
@@ -478,6 +480,30 @@ func TestUnreachableForHours(t *testing.T) {
 		}
 		if log := w.log.String(); strings.Count(log, "\n") != 2 || !strings.Contains(log, `"hint":"see whether UDP`) {
 			t.Errorf("the log says:\n%s", log)
+		}
+	})
+}
+
+// By which address of this machine the servers were asked goes with the event; that
+// they do not say an address any more is told.
+func TestOwnAndDoubt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{}
+		s := w.source(1, honest(first, 0))
+		own := netip.MustParseAddr("192.168.50.10")
+		s.views[0].ask = func(_ context.Context, server Server, family netwatch.Family) Answer {
+			return Answer{Server: server, Family: family, Address: first, Own: own}
+		}
+		w.poll(t, s, true)
+		if len(w.events) != 1 || w.events[0].Own != own || w.doubts != 0 {
+			t.Fatalf("events %+v, doubts %d", w.events, w.doubts)
+		}
+		s.views[0].ask = func(_ context.Context, server Server, family netwatch.Family) Answer {
+			return Answer{Server: server, Family: family, Err: errSilent}
+		}
+		w.poll(t, s, true)
+		if w.doubts != 1 {
+			t.Errorf("%d doubts", w.doubts)
 		}
 	})
 }

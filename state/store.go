@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"os"
 	"sync"
 	"time"
@@ -59,8 +60,11 @@ type update struct {
 }
 
 type confirmation struct {
-	at time.Time
-	by []string
+	at  time.Time
+	by  []string
+	own netip.Addr
+	// doubted is since when servers do not say it any more; zero while they do.
+	doubted time.Time
 }
 
 // Open opens the state directory, makes it if it is missing, and locks it: a second
@@ -223,31 +227,55 @@ func (s *Store) Known() netwatch.Addresses {
 	return s.known(s.state.Addresses)
 }
 
-// Confirmed are those of Known that a server has said since the store was opened.
+// Confirmed are those of Known that servers say, and have said since the store was
+// opened. While they say none, as when the line is down, it is the last good ones.
 func (s *Store) Confirmed() netwatch.Addresses {
-	known := s.Known()
-	maps.DeleteFunc(known, func(_ netwatch.Family, a netwatch.Address) bool { return a.Confirmed.Before(s.opened) })
-	return known
+	all := s.Known()
+	maps.DeleteFunc(all, func(_ netwatch.Family, a netwatch.Address) bool { return a.Confirmed.Before(s.opened) })
+	now := maps.Clone(all)
+	maps.DeleteFunc(now, func(_ netwatch.Family, a netwatch.Address) bool { return !a.Unconfirmed.IsZero() })
+	if len(now) == 0 {
+		return all
+	}
+	return now
 }
 
 // known adds the newest confirmations to addresses. s.mu is held.
 func (s *Store) known(addresses netwatch.Addresses) netwatch.Addresses {
 	known := maps.Clone(addresses)
 	for family, c := range s.confirmed {
-		if a, ok := known[family]; ok && c.at.After(a.Confirmed) {
-			a.Confirmed, a.By = c.at, c.by
-			known[family] = a
+		a, ok := known[family]
+		if !ok {
+			continue
 		}
+		if c.at.After(a.Confirmed) {
+			a.Confirmed, a.By, a.Own = c.at, c.by, c.own
+		}
+		if a.Unconfirmed = c.doubted; a.Confirmed.After(c.doubted) {
+			a.Unconfirmed = time.Time{}
+		}
+		known[family] = a
 	}
 	return known
 }
 
 // Confirm notes that servers said the known address of a family again. It is written
 // with the next change: a write for each poll would wear out a card.
-func (s *Store) Confirm(family netwatch.Family, by []string) {
+func (s *Store) Confirm(family netwatch.Family, by []string, own netip.Addr) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.confirmed[family] = confirmation{time.Now(), by}
+	s.confirmed[family] = confirmation{at: time.Now(), by: by, own: own}
+}
+
+// Doubt notes that servers do not say the known address of a family now.
+func (s *Store) Doubt(family netwatch.Family) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.confirmed[family]
+	if s.known(s.state.Addresses)[family].Unconfirmed.IsZero() {
+		c.doubted = time.Now()
+	}
+	s.confirmed[family] = c
 }
 
 // Seen is the fingerprint of a file as last accepted for events of that name, or

@@ -3,15 +3,18 @@ package state
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"go.uber.org/goleak"
 
 	"golang.org/x/sys/unix"
@@ -64,13 +67,13 @@ func TestSurvives(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Confirm(netwatch.IPv4, []string{"b"})
+	s.Confirm(netwatch.IPv4, []string{"b"}, netip.Addr{})
 	want, known := s.Get(), s.Known()
 	shut(t, s)
 
 	s = open(t, dir)
 	defer shut(t, s)
-	if diff := cmp.Diff(want.Runs, s.Get().Runs); diff != "" {
+	if diff := cmp.Diff(want.Runs, s.Get().Runs, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
 		t.Error(diff)
 	}
 	if diff := cmp.Diff(want.Starts, s.Get().Starts); diff != "" {
@@ -294,7 +297,7 @@ func TestDamagedIsSetAside(t *testing.T) {
 func TestOldConfirmationDoesNotAgeANewAddress(t *testing.T) {
 	s := open(t, t.TempDir())
 	defer shut(t, s)
-	s.Confirm(netwatch.IPv4, []string{"old"})
+	s.Confirm(netwatch.IPv4, []string{"old"}, netip.Addr{})
 	believed := netwatch.Address{
 		Address: netip.MustParseAddr("203.0.113.7"), Confirmed: time.Now().Add(time.Second),
 		By: []string{"new"},
@@ -331,7 +334,7 @@ func TestClockSetBack(t *testing.T) {
 	if at := s.Known()[netwatch.IPv4].Confirmed; at == at.Round(0) {
 		t.Errorf("%v is compared by the clock of the wall", at)
 	}
-	s.Confirm(netwatch.IPv4, []string{"new"})
+	s.Confirm(netwatch.IPv4, []string{"new"}, netip.Addr{})
 	if got := s.Confirmed()[netwatch.IPv4]; len(got.By) != 1 || got.By[0] != "new" {
 		t.Errorf("after a confirmation: %+v", got)
 	}
@@ -413,5 +416,47 @@ func TestRunOfNothing(t *testing.T) {
 	got := empty()
 	if got.Change("gone"); len(got.Runs) != 0 {
 		t.Errorf("a run of a rule that is gone: %+v", got.Runs)
+	}
+}
+
+// An address that servers do not say any more is said to be that, and is nothing that
+// a job gets while they say another family's; when they say none, the last good ones
+// stay.
+func TestDoubted(t *testing.T) {
+	s := open(t, t.TempDir())
+	defer shut(t, s)
+	four, six := netip.MustParseAddr("203.0.113.5"), netip.MustParseAddr("2001:db8::5")
+	own := netip.MustParseAddr("192.168.50.10")
+	if err := s.Update(func(st *State) {
+		st.Believe(netwatch.Address{Address: four, Confirmed: time.Now()})
+		st.Believe(netwatch.Address{Address: six, Confirmed: time.Now()})
+	}); err != nil {
+		t.Fatal(err)
+	}
+	wantConfirmed := func(want ...netwatch.Family) {
+		t.Helper()
+		got := slices.Sorted(maps.Keys(s.Confirmed()))
+		if !slices.Equal(got, want) {
+			t.Errorf("confirmed are %v, want %v", got, want)
+		}
+	}
+	wantConfirmed(netwatch.IPv4, netwatch.IPv6)
+	s.Doubt(netwatch.IPv6)
+	since := s.Known()[netwatch.IPv6].Unconfirmed
+	s.Doubt(netwatch.IPv6)
+	if again := s.Known()[netwatch.IPv6].Unconfirmed; since.IsZero() || again != since {
+		t.Errorf("it is unconfirmed since %v, and then since %v", since, again)
+	}
+	wantConfirmed(netwatch.IPv4)
+	s.Doubt(netwatch.IPv4)
+	wantConfirmed(netwatch.IPv4, netwatch.IPv6)
+	s.Confirm(netwatch.IPv6, []string{"b"}, own)
+	if a := s.Known()[netwatch.IPv6]; !a.Unconfirmed.IsZero() || a.Own != own {
+		t.Errorf("it is %+v", a)
+	}
+	wantConfirmed(netwatch.IPv6)
+	s.Doubt(netwatch.IPv6)
+	if again := s.Known()[netwatch.IPv6].Unconfirmed; !again.After(since) {
+		t.Errorf("it is unconfirmed since %v", again)
 	}
 }

@@ -64,8 +64,8 @@ func (c *command) printStatus(s control.Status) error {
 	}
 	for _, family := range netwatch.Families {
 		if a, ok := s.Addresses[family]; ok {
-			fmt.Fprintf(w, "%s\t%s since %s, confirmed %s by %s\n",
-				family, a.Address, a.Since.Local().Format(time.DateTime), ago(a.Confirmed), shown(strings.Join(a.By, ", ")))
+			fmt.Fprintf(w, "%s\t%s since %s, confirmed %s by %s%s\n",
+				family, a.Address, a.Since.Local().Format(time.DateTime), ago(a.Confirmed), shown(strings.Join(a.By, ", ")), doubt(a))
 		} else {
 			fmt.Fprintf(w, "%s\tnot known\n", family)
 		}
@@ -131,4 +131,12 @@ func waitingText(w *hooks.Waiting) []string {
 		all = append(all, "hint: "+w.Tried.Hint)
 	}
 	return all
+}
+
+// doubt says since when nobody confirms an address any more, if so.
+func doubt(a netwatch.Address) string {
+	if a.Unconfirmed.IsZero() {
+		return ""
+	}
+	return ", by nobody any more since " + a.Unconfirmed.Local().Format(time.DateTime)
 }

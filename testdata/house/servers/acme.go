@@ -13,8 +13,8 @@ var acme = Server{
 	Blind: "it would not start", Named: "acme FILE",
 }
 
-func rewriteAcme(_ []byte, w Wanted) ([]byte, error) {
-	return []byte(w.Public[netwatch.IPv4].String() + "\n"), nil
+func rewriteAcme(_ []byte, w Wanted) (text []byte, word string, err error) {
+	return []byte(w.Public[netwatch.IPv4].Address.String() + "\n"), "", nil
 }
 
 func acmeAdvertised(conf []byte) []netip.Addr {
