@@ -205,8 +205,9 @@ func TestRotateFails(t *testing.T) {
 
 // What is not certain is left as it is, and said.
 func TestRotateUncertain(t *testing.T) {
-	file := conf(t, "203.0.113.5/192.0.2.77") // no address of this machine
-	wantResult(t, rotate(t, file, "198.51.100.7", nil), netwatch.Unchanged, "203.0.113.5; 192.0.2.77 is no address of this machine")
+	file := conf(t, "203.0.113.5/192.0.2.77") // No address of this machine
+	wantResult(t, rotate(t, file, "198.51.100.7", nil), netwatch.Unchanged,
+		"203.0.113.5; 192.0.2.77 is no address of this machine")
 	wantFile(t, file, "realm=r\nexternal-ip=203.0.113.5/192.0.2.77\nport=3478\n")
 }
 

@@ -58,7 +58,10 @@ func target(file string) servers.Target {
 }
 
 func rotation(file string) servers.Rotation {
-	return servers.Rotation{Target: target(file), Public: netwatch.Addresses{netwatch.IPv4: {Address: public[netwatch.IPv4]}}}
+	return servers.Rotation{
+		Target: target(file),
+		Public: netwatch.Addresses{netwatch.IPv4: {Address: public[netwatch.IPv4]}},
+	}
 }
 
 var public = map[netwatch.Family]netip.Addr{netwatch.IPv4: netip.MustParseAddr("203.0.113.6")}

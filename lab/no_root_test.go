@@ -60,7 +60,8 @@ func TestUnprivileged(t *testing.T) {
 // network to see.
 func TestUnprivilegedBothFamilies(t *testing.T) {
 	fresh(t, YunoHost)
-	watching(t, sourceStun(every.String(), true)+ruleCoturn(YunoHost.File+" private=auto families=ipv4,ipv6", YunoHost.Unit), Public6)
+	watching(t, sourceStun(every.String(), true)+ruleCoturn(YunoHost.File+" private=auto families=ipv4,ipv6",
+		YunoHost.Unit), Public6)
 	want := "external-ip=2001:db8:50::2/2001:db8:50::2\nexternal-ip=" + FirstPublic.String() + "/" + Private.String()
 	if lines := shell(t, "grep external-ip "+YunoHost.File+" | sort"); lines != want {
 		t.Errorf("coturn.conf has\n%s\nwant\n%s", lines, want)

@@ -30,12 +30,12 @@ func TestLeastChange(t *testing.T) {
 			Options{PrivateAuto, both},
 			"external-ip=198.51.100.7/192.168.50.10\nexternal-ip=2001:db8::7/fd50::10\n", "",
 		},
-		"auto, IPv6 is gone": { // the new IPv4 was not written until it was back
+		"auto, IPv6 is gone": { // The new IPv4 was not written until it was back
 			"external-ip=203.0.113.5/192.168.50.10\nexternal-ip=2001:db8::5/fd50::10\n", four, own4,
 			Options{PrivateAuto, both},
 			"external-ip=198.51.100.7/192.168.50.10\nexternal-ip=2001:db8::5/fd50::10\n", "",
 		},
-		"auto, IPv6 is gone and stood plain": { // a pair would lose to it
+		"auto, IPv6 is gone and stood plain": { // A pair would lose to it
 			"external-ip=203.0.113.5\nexternal-ip=2001:db8::5\n", four, own4,
 			Options{PrivateAuto, both},
 			"external-ip=198.51.100.7\nexternal-ip=2001:db8::5\n", "keep their form",
@@ -65,12 +65,12 @@ func TestLeastChange(t *testing.T) {
 			Options{Private: PrivateKeep},
 			"external-ip=203.0.113.5/192.168.50.9\n", "192.168.50.9 is no address of this machine",
 		},
-		"a stale pair beside a plain line": { // it was revived
+		"a stale pair beside a plain line": { // It was revived
 			"external-ip=203.0.113.5\nexternal-ip=203.0.113.9/10.0.0.1\n", four, own4,
 			Options{Private: PrivateKeep},
 			"external-ip=198.51.100.7\nexternal-ip=203.0.113.9/10.0.0.1\n", "",
 		},
-		"two public addresses": { // both got the one that is known
+		"two public addresses": { // Both got the one that is known
 			"external-ip=203.0.113.5/10.0.0.1\nexternal-ip=203.0.113.6/10.0.0.2\n", four, "10.0.0.2 10.0.0.1",
 			Options{Private: PrivateKeep},
 			"external-ip=198.51.100.7/10.0.0.1\nexternal-ip=203.0.113.6/10.0.0.2\n", "",

@@ -198,7 +198,7 @@ func (p *plan) apply() []byte {
 		case !c.gone:
 			out.WriteString(at.with(c.to.String(), end, last))
 		case i > 0 && !p.all[i-1].ended():
-			out.WriteString(at.end()) // the line began in the piece before
+			out.WriteString(at.end()) // The line began in the piece before
 		}
 		if i == anchor {
 			insert(&out, at, p.added, end, last)

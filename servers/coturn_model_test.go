@@ -114,17 +114,6 @@ func (m *model) advertises(private string) string {
 	return private
 }
 
-// privates are the private parts of a family.
-func (m *model) privates(f netwatch.Family) []string {
-	var all []string
-	for _, pair := range m.maps {
-		if a := netip.MustParseAddr(pair[1]); writable(a) && netwatch.FamilyOf(a) == f {
-			all = append(all, pair[1])
-		}
-	}
-	return all
-}
-
 // names says whether there is an address or a pair to name one.
 func (m *model) names() bool {
 	plain, _ := netip.ParseAddr(m.plain)
@@ -194,7 +183,8 @@ func checkRelay(t failer, relay string, was, is *model, w Wanted, out []byte) {
 		if !writable(before) && len(is.maps) == 0 && w.Private != PrivateNone {
 			t.Fatalf("callers still get %s: %q", after, out)
 		}
-	case ours && netwatch.FamilyOf(after) != netwatch.FamilyOf(before) && writable(before) && was.names() && w.Private == PrivateKeep:
+	case ours && netwatch.FamilyOf(after) != netwatch.FamilyOf(before) && writable(before) && was.names() &&
+		w.Private == PrivateKeep:
 		t.Fatalf("relay at %s: the family changed from %s to %s: %q", relay, before, after, out)
 	case !ours && writable(before) && after.String() != relay && w.Private != PrivateNone:
 		t.Fatalf("relay at %s: callers got %s and get %s: %q", relay, before, after, out)
@@ -244,7 +234,8 @@ func TestRewriteProperties(t *testing.T) {
 		if rapid.IntRange(0, 2).Draw(t, "other") == 0 {
 			return rapid.SampledFrom([]string{
 				"", "#external-ip=1", "external-ip-foo=1", "External-IP=1", "-external-ip=1", "X=1", "realm=r", "relay-ip=10.0.0.9",
-				"listening-ip=fd00::9", "\x00", "\uFEFF#", "\xff\xfe", "\r", strings.Repeat("x", 1022), "#" + strings.Repeat("x", 1022),
+				"listening-ip=fd00::9", "\x00", "\uFEFF#", "\xff\xfe", "\r", strings.Repeat("x", 1022), "#" +
+					strings.Repeat("x", 1022),
 				strings.Repeat(" ", 1000),
 			}).Draw(t, "line")
 		}
@@ -253,8 +244,10 @@ func TestRewriteProperties(t *testing.T) {
 			value += rapid.SampledFrom([]string{"/", " / "}).Draw(t, "slash") + address.Draw(t, "private")
 		}
 		pick := func(name string, from ...string) string { return rapid.SampledFrom(from).Draw(t, name) }
-		return pick("indent", "", "", " \t", strings.Repeat(" ", 1000)) + "external-ip" + pick("separator", "=", "=", " = ", "\t", "==", "") +
-			pick("quote", "", "", `"`) + value + pick("closed", "", "", `"`) + pick("blanks", "", "", " \t", "\x00x", strings.Repeat(" ", 1000))
+		return pick("indent", "", "", " \t", strings.Repeat(" ", 1000)) + "external-ip" +
+			pick("separator", "=", "=", " = ", "\t", "==", "") +
+			pick("quote", "", "", `"`) + value + pick("closed", "", "", `"`) +
+			pick("blanks", "", "", " \t", "\x00x", strings.Repeat(" ", 1000))
 	})
 	rapid.Check(t, func(t *rapid.T) {
 		var conf strings.Builder

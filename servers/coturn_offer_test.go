@@ -17,13 +17,28 @@ func TestCoturnOffer(t *testing.T) {
 		conf string
 		want Offer
 	}{
-		"defaults":       {"# x\n", Offer{Port: 3478, Credentials: []*Credential{nil}}},
-		"its quirks":     {"\tlistening-port \"5000\"\r\n#listening-port=1\nlistening-ip == 192.0.2.1\nlistening-ip=::1", Offer{Port: 5000, Listening: []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.IPv6Loopback()}, Credentials: []*Credential{nil}}},
-		"last port":      {"listening-port=1\nlistening-port=2\n", Offer{Port: 2, Credentials: []*Credential{nil}}},
-		"users":          {"lt-cred-mech\nuser=wrong\nuser=:x\nuser=a:b:c\nuser=d:e\n", Offer{Port: 3478, Credentials: []*Credential{{Name: "a", Password: "b:c"}}}},
-		"a key":          {"user=a:0x0a0B\n", Offer{Port: 3478, Credentials: []*Credential{{Name: "a", Password: "0x0a0B", Key: []byte{10, 11}}}}},
-		"no key":         {"user=a:0xno\n", Offer{Port: 3478, Credentials: []*Credential{nil}}},
-		"a secret first": {"user=a:b\nstatic-auth-secret=s\n", Offer{Port: 3478, Credentials: []*Credential{{Name: "1800000060", Password: "43YmlAR1VZxiEkVl8sq0zlkRoko="}}}},
+		"defaults": {"# x\n", Offer{Port: 3478, Credentials: []*Credential{nil}}},
+		"its quirks": {
+			"\tlistening-port \"5000\"\r\n#listening-port=1\nlistening-ip == 192.0.2.1\nlistening-ip=::1",
+			Offer{
+				Port: 5000, Listening: []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.IPv6Loopback()},
+				Credentials: []*Credential{nil},
+			},
+		},
+		"last port": {"listening-port=1\nlistening-port=2\n", Offer{Port: 2, Credentials: []*Credential{nil}}},
+		"users": {
+			"lt-cred-mech\nuser=wrong\nuser=:x\nuser=a:b:c\nuser=d:e\n",
+			Offer{Port: 3478, Credentials: []*Credential{{Name: "a", Password: "b:c"}}},
+		},
+		"a key": {"user=a:0x0a0B\n", Offer{
+			Port:        3478,
+			Credentials: []*Credential{{Name: "a", Password: "0x0a0B", Key: []byte{10, 11}}},
+		}},
+		"no key": {"user=a:0xno\n", Offer{Port: 3478, Credentials: []*Credential{nil}}},
+		"a secret first": {
+			"user=a:b\nstatic-auth-secret=s\n",
+			Offer{Port: 3478, Credentials: []*Credential{{Name: "1800000060", Password: "43YmlAR1VZxiEkVl8sq0zlkRoko="}}},
+		},
 	} {
 		got, err := coturnOffer([]byte(c.conf), now)
 		if err != nil {
@@ -57,7 +72,8 @@ func TestOfferAt(t *testing.T) {
 			turn.Listening = append(turn.Listening, netip.MustParseAddr(text))
 		}
 		own, _ := netip.ParseAddr(c.own)
-		if got, err := turn.At(netwatch.Family(c.family), own); err == nil && got.String() != c.want || err != nil && c.want != "" {
+		if got, err := turn.At(netwatch.Family(c.family), own); err == nil && got.String() != c.want ||
+			err != nil && c.want != "" {
 			t.Errorf("%+v: %v, %v", c, got, err)
 		}
 	}

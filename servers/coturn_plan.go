@@ -82,7 +82,7 @@ func (p *plan) keep() {
 		}
 	}
 	for _, family := range netwatch.Families {
-		if len(plain) == 0 && p.to(family).IsValid() { // beside a plain line coturn heeds no pair
+		if len(plain) == 0 && p.to(family).IsValid() { // Beside a plain line coturn heeds no pair
 			p.keepPairs(family, p.to(family))
 		}
 	}

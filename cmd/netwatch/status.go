@@ -65,7 +65,8 @@ func (c *command) printStatus(s control.Status) error {
 	for _, family := range netwatch.Families {
 		if a, ok := s.Addresses[family]; ok {
 			fmt.Fprintf(w, "%s\t%s since %s, confirmed %s by %s%s\n",
-				family, a.Address, a.Since.Local().Format(time.DateTime), ago(a.Confirmed), shown(strings.Join(a.By, ", ")), doubt(a))
+				family, a.Address, a.Since.Local().Format(time.DateTime), ago(a.Confirmed),
+				shown(strings.Join(a.By, ", ")), doubt(a))
 		} else {
 			fmt.Fprintf(w, "%s\tnot known\n", family)
 		}
