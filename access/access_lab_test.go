@@ -137,3 +137,39 @@ func TestLabDo(t *testing.T) {
 		t.Errorf("what it says is lost: %v", err)
 	}
 }
+
+// What the user was let read he keeps while it is root's for a while, as an app's
+// script has it in a directory of the app's user, and loses once nobody needs it.
+func TestLabKeptWhileRoots(t *testing.T) {
+	file := conf(t)
+	dir := filepath.Dir(file)
+	run(t, "chown", "61001:61002", dir)
+	run(t, "chmod", "750", dir)
+	record := filepath.Join(t.TempDir(), "record")
+	l := Ledger{File: record, Put: func(text string) error { return os.WriteFile(record, []byte(text), 0o600) }}
+	him, needs := User{UID: 61007, GID: 61007}, []Need{{File: file, Watch: true}}
+	if _, errs := l.Apply(him, needs); errs != nil {
+		t.Fatal(errs)
+	}
+	run(t, "chown", "root:root", file)
+	run(t, "chmod", "440", file)
+	for range 2 {
+		rights, errs := l.Apply(him, needs)
+		if len(errs) != 1 || len(rights) != 0 {
+			t.Errorf("rights %v, errors %v", rights, errs)
+		}
+		if err := checkRead(t, him, file); err != nil {
+			t.Fatalf("he cannot read it any more: %v\n%s", err, run(t, "getfacl", "-np", dir, file))
+		}
+	}
+	run(t, "chown", "61001:61002", file)
+	if _, errs := l.Apply(him, needs); errs != nil {
+		t.Error(errs)
+	}
+	if _, errs := l.Apply(him, nil); errs != nil {
+		t.Error(errs)
+	}
+	if err := checkRead(t, him, file); err == nil {
+		t.Errorf("he can read it although nobody needs it\n%s", run(t, "getfacl", "-np", dir, file))
+	}
+}

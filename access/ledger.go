@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -50,22 +51,25 @@ type goal struct {
 // A change is one call of Apply: what it found, plans and has done.
 type change struct {
 	Ledger
-	user   User
-	old    map[string]perm
-	goals  map[string]*goal
+	user  User
+	old   map[string]perm
+	goals map[string]*goal
+	// kept are the paths where nothing is taken back.
+	kept   map[string]bool
 	rights []Right
 	errs   []error
 }
 
 // Apply lets the user read what he needs and could not read otherwise, and takes back
 // everything else that is in the record. If something cannot be done, that is among
-// the errors, and the rest is done all the same.
+// the errors, and the rest is done all the same: what he has already on the way to a
+// file that he needs he keeps, for its owner may be another for a while only.
 func (l Ledger) Apply(u User, needs []Need) ([]Right, []error) {
 	old, err := l.read()
 	if err != nil {
 		return nil, []error{err}
 	}
-	s := &change{Ledger: l, user: u, old: old.Given, goals: map[string]*goal{}}
+	s := &change{Ledger: l, user: u, old: old.Given, goals: map[string]*goal{}, kept: map[string]bool{}}
 	if old.UID != u.UID { // The user was made anew.
 		s.rights, s.errs = l.Revoke()
 		s.old = nil
@@ -76,7 +80,9 @@ func (l Ledger) Apply(u User, needs []Need) ([]Right, []error) {
 			defer w.Close()
 			err = s.plan(w)
 		}
-		s.failed(n.File, err)
+		if s.failed(n.File, err); err != nil {
+			s.keep(n.File, w)
+		}
 	}
 	if err := s.apply(); err != nil {
 		s.errs = append(s.errs, err)
@@ -98,6 +104,22 @@ func (l Ledger) Revoke() ([]Right, []error) {
 func (s *change) failed(file string, err error) {
 	if err != nil {
 		s.errs = append(s.errs, fmt.Errorf("letting the user read %s: %w", file, err))
+	}
+}
+
+// keep takes nothing back on the way to a file, as its name says it and as it was
+// walked, if it could be.
+func (s *change) keep(file string, w *Way) {
+	for path := file; ; path = filepath.Dir(path) {
+		s.kept[path] = true
+		if path == "/" {
+			break
+		}
+	}
+	if w != nil {
+		for _, p := range w.places {
+			s.kept[p.path] = true
+		}
 	}
 }
 
@@ -168,7 +190,11 @@ func (s *change) apply() error {
 		return err
 	}
 	for path, p := range s.old {
-		if s.goals[path] != nil {
+		switch {
+		case s.goals[path] != nil:
+			continue
+		case s.kept[path]:
+			now[path] = p
 			continue
 		}
 		if err := s.takeBack(path, p); err != nil {
