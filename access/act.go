@@ -68,6 +68,27 @@ func (u User) become(keeping []uint) error {
 	return nil
 }
 
+// Connect calls f as somebody whom the other ends of the unix sockets that f connects
+// take for the user (SO_PEERCRED is that of connect(2)). Only root can do that. The
+// thread that f runs in ends with it; its real and its saved user stay root.
+func (u User) Connect(f func() error) error {
+	if u.UID == os.Geteuid() {
+		return f()
+	}
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // For ever: the thread ends with the goroutine
+		const same = ^uintptr(0)
+		_, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, same, uintptr(u.UID), same)
+		if errno != 0 {
+			done <- fmt.Errorf("becoming user %d: %w", u.UID, errno)
+			return
+		}
+		done <- f()
+	}()
+	return <-done
+}
+
 // setGroups is setgroups(2) for the calling thread alone; unix.Setgroups changes all
 // threads.
 func setGroups(groups []uint32) error {

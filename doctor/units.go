@@ -73,15 +73,16 @@ func checkPermissions(ctx context.Context, s *scene) []Finding {
 	if err != nil {
 		return []Finding{{Unknown, what, fmt.Sprintf("the daemon, process %d, is not seen from here", d.PID), ""}}
 	}
+	uid := int(info.Sys().(*syscall.Stat_t).Uid) // It is one on Linux
 	switch {
-	case info.Sys().(*syscall.Stat_t).Uid == 0: // It is one on Linux
+	case uid == 0:
 		return []Finding{{OK, what, "the daemon is root, and needs none", ""}}
 	case os.Geteuid() != 0:
 		return []Finding{{Unknown, what, "only root may ask polkit about others", "run netwatch doctor as root"}}
 	}
 	found := s.checkHelper(ctx)
 	for _, n := range s.cfg.Needs().Units {
-		if err := systemd.Permitted(ctx, d.PID, n.Unit, n.Verb); err != nil {
+		if err := systemd.Permitted(ctx, uid, n.Unit, n.Verb); err != nil {
 			found = append(found, wrong(Problem, what, err))
 		}
 	}

@@ -194,6 +194,21 @@ func TestDoctor(t *testing.T) {
 	finds(t, finding{})
 }
 
+// Where processes are hidden, as YunoHost has it, polkit does not know them: doctor
+// asks by another name, finds nothing wrong on a healthy machine, and still finds that
+// a rule is missing.
+func TestDoctorHiddenProcesses(t *testing.T) {
+	allWell(t)
+	t.Cleanup(func() {
+		_, err := server.Exec(context.Background(), "sh", "-c", "mount -o remount,hidepid=0 /proc; netwatch grant")
+		must(t, err)
+	})
+	shell(t, "mount -o remount,hidepid=2 /proc && systemctl restart polkit.service")
+	finds(t, finding{})
+	shell(t, "rm /etc/polkit-1/rules.d/50-netwatch.rules && systemctl restart polkit.service")
+	finds(t, finding{"problem", "permissions", "polkit does not let user ", "netwatch grant"})
+}
+
 // A server that says another address than the others is named.
 func TestDoctorFindsLiar(t *testing.T) {
 	allWell(t)

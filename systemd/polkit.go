@@ -1,7 +1,6 @@
 package systemd
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -9,11 +8,11 @@ import (
 	"os/user"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/godbus/dbus/v5"
 
 	"netwatch"
+	"netwatch/access"
 )
 
 // A subject is whom polkit is asked about, and of what kind that is.
@@ -22,10 +21,10 @@ type subject struct {
 	Details map[string]dbus.Variant
 }
 
-// Permitted asks polkit whether a process may have systemd do to a unit what polkit
-// calls verb. It does nothing; the error says why not, with the remedy. Only root may
-// ask (polkit's CheckAuthorization, with details).
-func Permitted(ctx context.Context, pid int, unit, verb string) error {
+// Permitted asks polkit whether a user may have systemd do to a unit what polkit calls
+// verb. It does nothing; the error says why not, with the remedy. Only root may ask
+// (polkit's CheckAuthorization, with details).
+func Permitted(ctx context.Context, uid int, unit, verb string) error {
 	u, err := Open(ctx, unit, netwatch.Job{})
 	if err != nil {
 		return err
@@ -34,14 +33,16 @@ func Permitted(ctx context.Context, pid int, unit, verb string) error {
 	if _, err := u.state(ctx); err != nil { // Finds the name that polkit goes by
 		return err
 	}
-	who, err := process(pid)
+	him, err := connectAs(ctx, uid)
 	if err != nil {
-		return err
+		return fmt.Errorf("connecting to the system bus as user %d: %w", uid, orCause(ctx, err))
 	}
+	defer him.Close()
 	var answer struct {
 		Authorized, Challenge bool
 		Details               map[string]string
 	}
+	who := subject{"system-bus-name", map[string]dbus.Variant{"name": dbus.MakeVariant(him.Names()[0])}}
 	details := map[string]string{"unit": cmp.Or(u.id, unit), "verb": verb}
 	u.waitsFor(thePolkit)
 	authority := u.conn.Object(polkit, "/org/freedesktop/PolicyKit1/Authority")
@@ -51,31 +52,21 @@ func Permitted(ctx context.Context, pid int, unit, verb string) error {
 	case err != nil:
 		return fmt.Errorf("asking polkit: %w", u.explain(ctx, verb, orCause(ctx, err)))
 	case !answer.Authorized:
-		err := fmt.Errorf("polkit does not let process %d %s %s", pid, verb, unit)
+		err := fmt.Errorf("polkit does not let user %d %s %s", uid, verb, unit)
 		return netwatch.WithHint(err, "run netwatch grant, as root")
 	}
 	return nil
 }
 
-// process is a process as polkit wants it: with its start time, the 22nd word of
-// /proc/PID/stat (proc_pid_stat(5)), because numbers are used again.
-func process(pid int) (subject, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return subject{}, fmt.Errorf("looking at process %d: %w", pid, err)
-	}
-	words := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:])) // The name may have blanks in it
-	if len(words) < 20 {
-		return subject{}, fmt.Errorf("looking at process %d: its stat has no start time", pid)
-	}
-	start, err := strconv.ParseUint(words[19], 10, 64)
-	if err != nil {
-		return subject{}, fmt.Errorf("looking at process %d: %w", pid, err)
-	}
-	return subject{"unix-process", map[string]dbus.Variant{
-		"pid":        dbus.MakeVariant(uint32(pid)), //nolint:gosec // Linux has no larger ones.
-		"start-time": dbus.MakeVariant(start),
-	}}, nil
+// connectAs makes a connection of a user's, by whose name polkit knows him: of a
+// process it knows nothing where /proc is mounted with hidepid=2 (measured).
+func connectAs(ctx context.Context, uid int) (conn *dbus.Conn, err error) {
+	auth := dbus.WithAuth(dbus.AuthExternal(strconv.Itoa(uid)))
+	err = access.User{UID: uid}.Connect(func() (err error) {
+		conn, err = dbus.ConnectSystemBus(dbus.WithContext(ctx), auth)
+		return err
+	})
+	return conn, err
 }
 
 // grant is the hint by which somebody gets the permission for verb.
