@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"netwatch"
@@ -9,11 +10,11 @@ import (
 )
 
 // checkDaemon looks whether the daemon runs, is this program, and is well.
-func checkDaemon(_ context.Context, s *scene) []Finding {
+func checkDaemon(ctx context.Context, s *scene) []Finding {
 	const what = "daemon"
 	d, err := s.daemon()
 	if err != nil {
-		return []Finding{wrong(Problem, what, err)}
+		return []Finding{s.unanswered(ctx, err)}
 	}
 	var found []Finding
 	if d.Version != s.Version {
@@ -36,6 +37,29 @@ func checkDaemon(_ context.Context, s *scene) []Finding {
 		found = []Finding{{OK, what, fmt.Sprintf("version %s, process %d", d.Version, d.PID), ""}}
 	}
 	return found
+}
+
+// ourUnit is the unit of the daemon.
+const ourUnit = "netwatch.service"
+
+// unanswered says why the daemon does not answer, and what to do. One that nobody has
+// had start yet is no fault of the machine's.
+func (s *scene) unanswered(ctx context.Context, err error) Finding {
+	unit, errUnit := s.lookUnit(ctx, ourUnit)
+	switch {
+	case !errors.Is(err, control.ErrUnreachable) || errUnit != nil:
+	case !unit.Running && unit.File == "disabled":
+		return Finding{
+			Warning, "daemon", "it is not started, and will not be at the next boot",
+			"systemctl enable --now netwatch.socket netwatch.service",
+		}
+	case !unit.Running && s.cfg == nil:
+		return Finding{
+			Problem, "daemon", "it is " + unit.State + ", and cannot start with this configuration",
+			"netwatch check prints its mistakes; then systemctl restart netwatch.service",
+		}
+	}
+	return wrong(Problem, "daemon", err)
 }
 
 // troubles are what keeps the daemon's sources and rules from working.

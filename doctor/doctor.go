@@ -17,6 +17,7 @@ import (
 	"netwatch/config"
 	"netwatch/control"
 	"netwatch/machine"
+	"netwatch/systemd"
 )
 
 // A Level says how a finding is to be taken.
@@ -98,6 +99,8 @@ type scene struct {
 	found machine.Machine
 	// told is what the STUN servers say, asked once for all.
 	told func() []told
+	// lookUnit is systemd.LookUnit, or what stands for it in a test.
+	lookUnit func(ctx context.Context, unit string) (systemd.UnitLook, error)
 	// daemon is what the daemon says, asked once for all.
 	daemon func() (control.Status, error)
 }
@@ -105,7 +108,7 @@ type scene struct {
 // Examine makes all checks at the same time, each with a deadline of its own, and
 // gives the findings of each in the order of the checks.
 func (d Doctor) Examine(ctx context.Context, each func(Finding)) {
-	s := &scene{Doctor: d, found: machine.Find(d.Tree, d.Program)}
+	s := &scene{Doctor: d, found: machine.Find(d.Tree, d.Program), lookUnit: systemd.LookUnit}
 	s.told = sync.OnceValue(func() []told { return s.ask(ctx) })
 	s.daemon = sync.OnceValues(func() (control.Status, error) {
 		ctx, cancel := context.WithTimeout(ctx, addressTime)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"netwatch"
+	"netwatch/config"
 	"netwatch/control"
 	"netwatch/machine"
 	"netwatch/servers"
@@ -140,6 +141,7 @@ func TestJudgeUnit(t *testing.T) {
 		State: "failed (failed)", AtLimit: true,
 		Limit: "5 starts in 10s",
 	}), Problem, "more often than 5 starts in 10s")
+	wants(t, "stopping", judgeUnit("u", systemd.UnitLook{State: "deactivating (stop-sigterm)"}), Warning, "being stopped")
 	wants(t, "disabled", judgeUnit("u", systemd.UnitLook{Running: true, File: "disabled"}), Warning, "next boot")
 	wants(t, "static", judgeUnit("u", systemd.UnitLook{Running: true, File: "static"}), OK, "")
 }
@@ -267,5 +269,38 @@ func TestWithoutConfiguration(t *testing.T) {
 		if c.configured && (all[i+1].Level != Unknown || all[i+1].What != c.name) {
 			t.Errorf("%s: %+v", c.name, all[i+1])
 		}
+	}
+}
+
+// Of a daemon that does not answer it is said why, as far as its unit tells.
+func TestUnanswered(t *testing.T) {
+	unreachable := fmt.Errorf("asking: %w", control.ErrUnreachable)
+	for _, c := range []struct {
+		name  string
+		err   error
+		unit  systemd.UnitLook
+		cfg   *config.Config
+		level Level
+		words string
+	}{
+		{"not started yet", unreachable, systemd.UnitLook{State: "inactive (dead)", File: "disabled"}, nil,
+			Warning, "not started"},
+		{
+			"a mistake in the configuration", unreachable,
+			systemd.UnitLook{State: "failed (failed)", File: "enabled"},
+			nil,
+			Problem, "cannot start with this configuration",
+		},
+		{
+			"stopped", unreachable,
+			systemd.UnitLook{State: "inactive (dead)", File: "enabled"},
+			new(config.Config),
+			Problem, "cannot be reached",
+		},
+		{"it hangs", unreachable, systemd.UnitLook{Running: true, File: "disabled"}, nil, Problem, "cannot be reached"},
+		{"not permitted", control.ErrNotPermitted, systemd.UnitLook{File: "disabled"}, nil, Problem, "not permitted"},
+	} {
+		s := &scene{cfg: c.cfg, lookUnit: func(context.Context, string) (systemd.UnitLook, error) { return c.unit, nil }}
+		wants(t, c.name, s.unanswered(t.Context(), c.err), c.level, c.words)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -48,6 +49,11 @@ func judgeUnit(unit string, look systemd.UnitLook) Finding {
 			Problem, unit, fmt.Sprintf("it is %s: it was started more often than %s", look.State, look.Limit),
 			fmt.Sprintf("see journalctl -u %s for who starts it, then "+
 				"systemctl reset-failed %[1]s && systemctl start %[1]s", name),
+		}
+	case strings.HasPrefix(look.State, "deactivating"):
+		return Finding{
+			Warning, unit, "it is being stopped: it is " + look.State,
+			"look again in some seconds: coturn 4.18 takes up to 6 to stop",
 		}
 	case !look.Running:
 		hint := fmt.Sprintf("see journalctl -u %s for why, then systemctl start %[1]s", name)
