@@ -45,9 +45,11 @@ const ourUnit = "netwatch.service"
 // unanswered says why the daemon does not answer, and what to do. One that nobody has
 // had start yet is no fault of the machine's.
 func (s *scene) unanswered(ctx context.Context, err error) Finding {
-	unit, errUnit := s.lookUnit(ctx, ourUnit)
-	switch {
-	case !errors.Is(err, control.ErrUnreachable) || errUnit != nil:
+	if !errors.Is(err, control.ErrUnreachable) {
+		return wrong(Problem, "daemon", err)
+	}
+	switch unit, errUnit := s.lookUnit(ctx, ourUnit); {
+	case errUnit != nil:
 	case !unit.Running && unit.File == "disabled":
 		return Finding{
 			Warning, "daemon", "it is not started, and will not be at the next boot",

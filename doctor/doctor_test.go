@@ -195,7 +195,8 @@ func TestDaemon(t *testing.T) {
 			t.Fatal(err)
 		}
 		says := func() (control.Status, error) { return d, err }
-		return checkDaemon(t.Context(), &scene{Doctor: Doctor{Version: "2"}, daemon: says})
+		none := func(context.Context, string) (systemd.UnitLook, error) { return systemd.UnitLook{}, errors.New("none") }
+		return checkDaemon(t.Context(), &scene{Doctor: Doctor{Version: "2"}, daemon: says, lookUnit: none})
 	}
 	for _, test := range []struct {
 		name, status string
@@ -274,7 +275,8 @@ func TestWithoutConfiguration(t *testing.T) {
 
 // Of a daemon that does not answer it is said why, as far as its unit tells.
 func TestUnanswered(t *testing.T) {
-	unreachable := fmt.Errorf("asking: %w", control.ErrUnreachable)
+	unreachable := netwatch.WithHint(fmt.Errorf("asking: %w", control.ErrUnreachable), "start it")
+	refused := netwatch.WithHint(control.ErrNotPermitted, "be root")
 	for _, c := range []struct {
 		name  string
 		err   error
@@ -283,8 +285,12 @@ func TestUnanswered(t *testing.T) {
 		level Level
 		words string
 	}{
-		{"not started yet", unreachable, systemd.UnitLook{State: "inactive (dead)", File: "disabled"}, nil,
-			Warning, "not started"},
+		{
+			"not started yet", unreachable,
+			systemd.UnitLook{State: "inactive (dead)", File: "disabled"},
+			nil,
+			Warning, "not started",
+		},
 		{
 			"a mistake in the configuration", unreachable,
 			systemd.UnitLook{State: "failed (failed)", File: "enabled"},
@@ -298,7 +304,7 @@ func TestUnanswered(t *testing.T) {
 			Problem, "cannot be reached",
 		},
 		{"it hangs", unreachable, systemd.UnitLook{Running: true, File: "disabled"}, nil, Problem, "cannot be reached"},
-		{"not permitted", control.ErrNotPermitted, systemd.UnitLook{File: "disabled"}, nil, Problem, "not permitted"},
+		{"not permitted", refused, systemd.UnitLook{File: "disabled"}, nil, Problem, "not permitted"},
 	} {
 		s := &scene{cfg: c.cfg, lookUnit: func(context.Context, string) (systemd.UnitLook, error) { return c.unit, nil }}
 		wants(t, c.name, s.unanswered(t.Context(), c.err), c.level, c.words)

@@ -171,8 +171,11 @@ func doctorBreaks() []doctorBreak {
 		"mv /run/rules "+rules+" && systemctl restart polkit")
 	add("no helper", "permissions", "there is no helper", "systemctl stop netwatch-file.socket",
 		"systemctl start netwatch-file.socket")
-	add("daemon stopped", "daemon", "cannot be reached", "systemctl stop netwatch.socket netwatch.service",
-		"systemctl start netwatch.service")
+	stop := "systemctl stop netwatch.socket netwatch.service"
+	add("daemon stopped", "daemon", "cannot be reached", "systemctl enable -q netwatch.service && "+stop,
+		"systemctl start netwatch.service && systemctl disable -q netwatch.service")
+	add("daemon never started", "daemon", "it is not started", stop, "systemctl start netwatch.service")
+	all[len(all)-1].Level = "warning"
 	return all
 }
 
