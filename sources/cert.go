@@ -87,7 +87,8 @@ const hookHint = "have what renews the certificate run `netwatch fire cert-renew
 	"and take the file out of this source; or let the user that runs netwatch read certificate and key"
 
 // readPair reads a certificate, and sees its leaf if one of keys is its key. named
-// says that the key was given, and not looked for. Keys are compared, never shown.
+// says that the key was given, and not looked for: one that was not given and may not
+// be read, as Caddy's, is not checked. Keys are compared, never shown.
 func readPair(file string, keys []string, named bool) (sight, error) {
 	chain, err := readFile(file)
 	if err != nil {
@@ -96,12 +97,16 @@ func readPair(file string, keys []string, named bool) (sight, error) {
 	if err := whole(chain); err != nil {
 		return sight{}, passing{fmt.Errorf("reading %s: %w", file, err)}
 	}
-	var other error // A key that is not this one's: what lies beside it may be
+	var closed error // Why a key is not read
+	var other error  // A key that is not this one's: what lies beside it may be
 	for _, key := range keys {
 		text, err := readFile(key)
 		defer clear(text)
 		switch {
 		case errors.As(err, &passing{}) && !named, err == nil && key == file && !named && !holdsKey(text):
+			continue
+		case errors.Is(err, fs.ErrPermission) && !named:
+			closed = hinted(fmt.Errorf("checking the key of %s: %w", file, err), hookHint)
 			continue
 		case err != nil:
 			return sight{}, hinted(fmt.Errorf("checking the key of %s: %w", file, err), hookHint)
@@ -112,7 +117,12 @@ func readPair(file string, keys []string, named bool) (sight, error) {
 		}
 		other = cmp.Or(other, err)
 	}
-	if other != nil {
+	switch {
+	case closed != nil:
+		found, err := leaf(file, chain)
+		found.unchecked = closed
+		return found, err
+	case other != nil:
 		return sight{}, other
 	}
 	err = fmt.Errorf("checking the key of %s: there is none in it, nor as %s", file, strings.Join(keys[1:], " or "))
@@ -172,10 +182,30 @@ func pair(file, key string, chain, text []byte) (sight, error) {
 		return sight{}, passing{netwatch.WithHint(err,
 			"put certificate and key of one issue there, the leaf certificate first")}
 	}
+	return seen(cert.Leaf), nil
+}
+
+// leaf sees a certificate by the first one in its file.
+func leaf(file string, chain []byte) (sight, error) {
+	for block, rest := pem.Decode(chain); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return sight{}, passing{fmt.Errorf("reading %s: %w", file, err)}
+		}
+		return seen(cert), nil
+	}
+	return sight{}, passing{fmt.Errorf("reading %s: there is no certificate in it", file)}
+}
+
+// seen is what is seen of a leaf.
+func seen(leaf *x509.Certificate) sight {
 	return sight{
-		fingerprint: netwatch.Fingerprint(cert.Certificate[0]), until: cert.Leaf.NotAfter,
-		fields: map[string]string{"names": namesIn(cert.Leaf), "not-after": cert.Leaf.NotAfter.UTC().Format(time.RFC3339)},
-	}, nil
+		fingerprint: netwatch.Fingerprint(leaf.Raw), until: leaf.NotAfter,
+		fields: map[string]string{"names": namesIn(leaf), "not-after": leaf.NotAfter.UTC().Format(time.RFC3339)},
+	}
 }
 
 // namesIn are the DNS names and the addresses that a certificate is for, joined by

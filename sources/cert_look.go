@@ -1,6 +1,9 @@
 package sources
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 // LookCert reads a certificate and its key once, as a source of kind cert does, and
 // returns until when the certificate is good. If key is empty, it looks for the key
@@ -10,8 +13,8 @@ func LookCert(file, key string) (until time.Time, err error) {
 	if key == "" {
 		keys = keysOf(file)
 	}
-	seen, err := readPair(file, keys, key != "")
-	return seen.until, err
+	found, err := readPair(file, keys, key != "")
+	return found.until, errors.Join(err, found.unchecked)
 }
 
 // Certificates are those of the files.

@@ -276,7 +276,7 @@ func TestCertNotPermitted(t *testing.T) {
 			dir + "/fullchain.pem": "checking the key of " + dir + "/fullchain.pem: reading " + dir +
 				"/privkey.pem: permission denied",
 		} {
-			_, err := readPair(file, keysOf(file), false)
+			_, err := readPair(file, []string{dir + "/privkey.pem"}, true)
 			if err == nil || err.Error() != want || netwatch.Hint(err) != hookHint {
 				t.Errorf("%v, hint %q", err, netwatch.Hint(err))
 			}
@@ -286,6 +286,39 @@ func TestCertNotPermitted(t *testing.T) {
 			if trouble := f.Trouble(); trouble == nil || trouble.Error() != want+"\nhint: "+hookHint {
 				t.Errorf("not said at once: %v", trouble)
 			}
+		}
+	})
+}
+
+// A certificate whose key nobody named, and which may not be read, as Caddy's, is
+// followed all the same; that its key is not checked is said once.
+func TestCertWithoutItsKey(t *testing.T) {
+	dir := openDir(t)
+	p := pairs()
+	cert, key := dir+"/x.crt", dir+"/x.key"
+	check(t, os.WriteFile(cert, []byte(p[0].chain), 0o644))
+	check(t, os.Chmod(cert, 0o666)) // For nobody, who is to write to it
+
+	write(t, key, p[0].key)
+	check(t, os.Chmod(key, 0))
+	asNobody(func() {
+		want, err := readPair(cert, keysOf(cert), false)
+		if err != nil || want.unchecked == nil || netwatch.Hint(want.unchecked) != hookHint || want.fields["names"] == "" {
+			t.Fatalf("%+v %v", want, err)
+		}
+		ledger := newLedger()
+		var told []netwatch.Event
+		f := newFollower("cert", netwatch.CertRenewed, ledger.env(), []netwatch.Path{netwatch.Path(cert)}, nil,
+			func(file string) (sight, error) { return readPair(file, keysOf(file), false) })
+		emit := func(ev netwatch.Event) error { told = append(told, ev); return nil }
+		f.look(f.files[0], emit)
+		check(t, os.WriteFile(cert, []byte(p[1].chain), 0o644))
+		for range 3 {
+			f.look(f.files[0], emit)
+		}
+		n := strings.Count(ledger.log.String(), "followed unchecked")
+		if n != 1 || f.Trouble() != nil || len(told) == 0 || told[0].Fields["names"] == "" {
+			t.Errorf("said %d times, trouble %v, told of %v", n, f.Trouble(), told)
 		}
 	})
 }

@@ -42,6 +42,8 @@ type sight struct {
 	fields map[string]string
 	// until is when a certificate ends.
 	until time.Time
+	// unchecked is why a part of it could not be checked; the rest is followed.
+	unchecked error
 }
 
 // A passing error is about a state that a writer leaves only for an instant: a file
@@ -78,8 +80,10 @@ type followed struct {
 	// trouble is why the file cannot be read, began is since when, and said is whether
 	// that was logged.
 	trouble error
-	began   time.Time
-	said    bool
+	// unchecked is whether it was logged that a part is not checked.
+	unchecked bool
+	began     time.Time
+	said      bool
 }
 
 // newFollower makes a follower of files, which it reads by read. It looks again when
@@ -144,6 +148,10 @@ func (f *follower) look(file *followed, emit func(netwatch.Event) error) time.Du
 	f.note(file, err)
 	if err != nil {
 		return f.unread(file, seen, err)
+	}
+	if found.unchecked != nil && !file.unchecked {
+		file.unchecked = true
+		f.env.Log.Warn().Err(found.unchecked).Str("hint", netwatch.Hint(found.unchecked)).Msg("a file is followed unchecked")
 	}
 	switch {
 	case found.fingerprint == seen:
