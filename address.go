@@ -45,6 +45,8 @@ type Address struct {
 	Confirmed time.Time `json:"confirmed"`
 	// By are the servers that confirmed it last.
 	By []string `json:"by"`
+	// Own is this machine's address by which they were asked.
+	Own netip.Addr `json:"own,omitzero"`
 }
 
 // Addresses are public addresses, one of a family; a family that is absent could

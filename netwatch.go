@@ -112,6 +112,8 @@ type Step struct {
 	// Gated says that it is skipped when there are gates before it and none
 	// changed anything.
 	Gated bool
+	// Starts says that it can bring a dead server to life.
+	Starts bool
 	// Notice says that it tells somebody of the run and is no part of it: it is
 	// done when the run has ended or failed, beside whatever comes next, and its
 	// own failure is nobody else's. All steps after a notice are notices.
@@ -125,6 +127,8 @@ func (s Step) String() string { return s.Text }
 type Job struct {
 	// Event is the newest of those that led to this run.
 	Event Event
+	// Steps are all steps of its rule, itself among them.
+	Steps []Step
 	// Confirmed are the public addresses that servers have said since netwatch
 	// started. What it knew before that is not acted on.
 	Confirmed Addresses
@@ -136,6 +140,9 @@ type Job struct {
 	// Waiting, if there is one, is told what a step waits for that others must do,
 	// as "systemd, …": the status says it.
 	Waiting func(what string)
+	// Revives says that the step is done once more because a later one has found its
+	// server dead.
+	Revives bool
 	// Ended is how the run ended, in a notice.
 	Ended Entry
 }
@@ -169,6 +176,10 @@ type Result struct {
 	Err error
 	// Until is when a Held step may be tried again.
 	Until time.Time
+	// Dead is what a proof saw of its server that it found dead: the same text as long
+	// as that is the same finding. It is empty when the server is alive, or when it
+	// cannot be known.
+	Dead string
 }
 
 // Failure is the Result of a step that failed.

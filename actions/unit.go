@@ -37,7 +37,8 @@ func newUnit(env Env, verb string, words []string) (netwatch.Step, error) {
 	if err != nil {
 		return netwatch.Step{}, err
 	}
-	return netwatch.Step{Action: &unitAction{systemd.Verb(verb), unit, env.Starts}, Gated: !always}, nil
+	a := &unitAction{systemd.Verb(verb), unit, env.Starts}
+	return netwatch.Step{Action: a, Gated: !always, Starts: a.verb.Revives()}, nil
 }
 
 // unitWords takes "UNIT [always]".

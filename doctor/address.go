@@ -211,7 +211,7 @@ func checkRelays(ctx context.Context, s *scene) (found []Finding) {
 			found = append(found, Finding{Unknown, what, unit + " does not run", ""})
 			continue
 		}
-		if result := actions.VerifyTurn(ctx, netwatch.Path(r.File), known); result.Err != nil {
+		if result := actions.VerifyTurn(ctx, netwatch.Path(r.File), known, s.unitOf(string(r.File))); result.Err != nil {
 			found = append(found, wrong(Problem, what, result.Err))
 		} else {
 			found = append(found, Finding{OK, what, "callers get " + result.Detail, ""})

@@ -226,7 +226,9 @@ func (l *lane) job(rule *Rule, r *run, step netwatch.Step) netwatch.Job {
 		})
 	}
 	waiting := func(what string) { l.does(step.Text, what) }
-	return netwatch.Job{Event: r.newest(), Confirmed: l.d.store.Confirmed(), Changing: changing, Waiting: waiting}
+	return netwatch.Job{
+		Event: r.newest(), Steps: rule.Do, Confirmed: l.d.store.Confirmed(), Changing: changing, Waiting: waiting,
+	}
 }
 
 // again says when a run that failed or was held is tried again, and returns it; or
