@@ -114,6 +114,8 @@ type Step struct {
 	Gated bool
 	// Starts says that it can bring a dead server to life.
 	Starts bool
+	// Proof says that it changes nothing and looks whether all is as it should be.
+	Proof bool
 	// Notice says that it tells somebody of the run and is no part of it: it is
 	// done when the run has ended or failed, beside whatever comes next, and its
 	// own failure is nobody else's. All steps after a notice are notices.

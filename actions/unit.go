@@ -77,6 +77,9 @@ func (a *unitAction) do(ctx context.Context, job netwatch.Job) (netwatch.Result,
 	if err := u.Loadable(ctx, before); err != nil && a.verb != systemd.Stop {
 		return netwatch.Result{}, err
 	}
+	if job.Revives && before.Active == "inactive" {
+		return netwatch.Result{Outcome: netwatch.Skipped, Detail: "somebody has stopped it, and so it stays"}, nil
+	}
 	if held, err := a.account(u, before); err != nil || held.Outcome == netwatch.Held {
 		return held, err
 	}

@@ -49,7 +49,7 @@ func newVerify(_ Env, verb string, words []string) (netwatch.Step, error) {
 	if err != nil {
 		return netwatch.Step{}, fmt.Errorf("%w: %s %s", err, verb, verifyUsage)
 	}
-	return netwatch.Step{Action: v}, nil
+	return netwatch.Step{Action: v, Proof: true}, nil
 }
 
 // parseVerify reads what follows the verb. turn stands for coturn.

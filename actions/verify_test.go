@@ -177,7 +177,7 @@ func TestVerifyFamilies(t *testing.T) {
 		{named, "ipv4,ipv6", "203.0.113.7", "relays over 203.0.113.7, and the public address is 2001:db8::7"},
 		{named, "ipv4,ipv6", "", "it answered 440 As Told HINT it has no ipv6 relay, though relay-ip or listening-ip in"},
 		{turnConfig, "ipv4,ipv6", "203.0.113.9", "ipv4 203.0.113.7 (udp), no ipv6 relay: neither relay-ip nor listening-ip"},
-		{named + "listening-ip=0.0.0.0\n", "ipv4,ipv6", "203.0.113.9", "ipv4 203.0.113.7 (udp), no ipv6 relay: neither"},
+		{named + "relay-ip=0.0.0.0\n", "ipv4,ipv6", "203.0.113.9", "ipv4 203.0.113.7 (udp), no ipv6 relay: neither"},
 	} {
 		f := startTurn(t, turntest.Proper(t, "203.0.113.7", func(request *stun.Message) []stun.Setter {
 			switch family, err := request.Get(stun.AttrRequestedAddressFamily); {
@@ -289,6 +289,19 @@ func TestVerifyAnother(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Two servers that share a port answer by chance: the one of the file is found.
+func TestVerifySharedPort(t *testing.T) {
+	f := startTurn(t, nil)
+	proper, asked := turntest.Proper(t, "203.0.113.7", nil), 0
+	f.Server = turntest.New(t, func(r *stun.Message, signed bool) []stun.Setter {
+		if asked++; asked <= 8 { // an allocation and its end, of each
+			return turntest.Lends(r, "192.0.2.1")
+		}
+		return proper(r, signed)
+	})
+	wantTurn(t, f.verify(t, turnConfig, "203.0.113.7"), "ipv4 203.0.113.7 (udp), asking 127.0.0.1:", "another server answers there")
 }
 
 // unit is one that runs the server.

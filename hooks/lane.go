@@ -53,6 +53,8 @@ type run struct {
 	// failed says that a notice has told of a failure. Another one then tells how
 	// the run ended, even if nothing changed.
 	failed bool
+	// revived says that steps were done once more because a proof found its server dead.
+	revived bool
 	// next is the step that it goes on with; those before it have succeeded.
 	next int
 	// due is when it may start: when the window ends, or when it is tried again.
@@ -180,7 +182,7 @@ func (l *lane) execute(rule *Rule, r *run) *run {
 	r.changed, r.failed = r.changed || failure.Changed, r.failed || failed
 	outcome := netwatch.Unchanged
 	for end := rule.notices(); r.next < end; r.next++ {
-		result := l.step(ctx, rule, r)
+		result := l.revive(ctx, rule, r, l.step(ctx, rule, r))
 		switch result.Outcome {
 		case netwatch.Failed, netwatch.Held:
 			return l.again(rule, r, result)
@@ -200,13 +202,33 @@ func (l *lane) step(ctx context.Context, rule *Rule, r *run) netwatch.Result {
 	result := netwatch.Result{Outcome: netwatch.Skipped, Detail: nothingChanged}
 	if r.changed || !rule.gated(r.next) {
 		l.does(step.Text, "")
-		result = step.Do(ctx, l.job(rule, r, step))
+		result = l.do(ctx, step, r, l.job(rule, r, step))
 		r.changed = r.changed || step.Gate && result.Outcome == netwatch.Changed
 	}
+	l.did(rule, r, step, result, began)
+	return result
+}
+
+// do does a step. That a proof fails is nothing to say if the address has become another
+// meanwhile: who told of that has it proven anew.
+func (l *lane) do(ctx context.Context, step netwatch.Step, r *run, job netwatch.Job) netwatch.Result {
+	result := step.Do(ctx, job)
+	if !step.Proof || result.Outcome != netwatch.Failed {
+		return result
+	}
+	for family, now := range l.d.store.Confirmed() {
+		if job.Confirmed[family].Address != now.Address {
+			return netwatch.Result{Outcome: netwatch.Skipped, Detail: "the public address is another by now: " + now.Address.String()}
+		}
+	}
+	return l.saysKnown(step.Text, r, result)
+}
+
+// did reports a step.
+func (l *lane) did(rule *Rule, r *run, step netwatch.Step, result netwatch.Result, began time.Time) {
 	e := l.entry(rule, r, result)
 	e.Kind, e.Step, e.Seconds = netwatch.EntryStep, step.Text, time.Since(began).Seconds()
 	l.tell(r, e)
-	return result
 }
 
 // does notes for the status which step the run is at, and what that waits for.

@@ -27,6 +27,9 @@ type State struct {
 	Rewrites map[string]Rewrite `json:"rewrites"`
 	// Starts are the times when netwatch started a unit, newest last.
 	Starts map[string][]time.Time `json:"starts"`
+	// Dead are the findings of proofs, by their text, because of which the server was
+	// started; until it is seen alive.
+	Dead map[string]string `json:"dead"`
 }
 
 // A Rewrite is what netwatch last made of a file. It may not have come to that:
@@ -73,6 +76,7 @@ func empty() *State {
 		Addresses: netwatch.Addresses{}, Runs: map[string]Run{},
 		Failures: map[string]Failure{}, Seen: map[string]map[string]string{},
 		Rewrites: map[string]Rewrite{}, Starts: map[string][]time.Time{},
+		Dead: map[string]string{},
 	}
 }
 
@@ -83,6 +87,7 @@ func (s *State) clone() *State {
 		Addresses: maps.Clone(s.Addresses), Runs: maps.Clone(s.Runs),
 		Failures: maps.Clone(s.Failures), Seen: maps.Clone(s.Seen),
 		Rewrites: maps.Clone(s.Rewrites), Starts: maps.Clone(s.Starts),
+		Dead: maps.Clone(s.Dead),
 	}
 }
 
