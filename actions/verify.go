@@ -104,7 +104,11 @@ func (v *verification) Do(ctx context.Context, job netwatch.Job) netwatch.Result
 	defer cancel()
 	for end := time.Now().Add(v.moving); ; {
 		before := v.units(ctx, job)
-		p := v.prove(ctx, job)
+		span := v.time
+		if len(before) > 0 && !slices.ContainsFunc(before, func(st systemd.State) bool { return !st.Down() }) {
+			span = 0 // nobody is about to listen
+		}
+		p := v.prove(ctx, job, time.Now().Add(span))
 		after := v.units(ctx, job)
 		name, moves := moving(before, after, p.err != nil)
 		if !moves || time.Now().After(end) || ctx.Err() != nil {

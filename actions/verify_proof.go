@@ -53,8 +53,8 @@ type gotten struct {
 	over    []string
 }
 
-// prove asks the server all that there is to ask.
-func (v *verification) prove(ctx context.Context, job netwatch.Job) *proof {
+// prove asks the server all that there is to ask, in about the time until end.
+func (v *verification) prove(ctx context.Context, job netwatch.Job, end time.Time) *proof {
 	p := &proof{file: v.file, known: job.Confirmed}
 	if p.err = p.read(); p.err != nil {
 		return p
@@ -67,7 +67,6 @@ func (v *verification) prove(ctx context.Context, job netwatch.Job) *proof {
 	if slices.Contains(v.families, netwatch.IPv6) && len(p.offer.Lends(netwatch.IPv6)) == 0 {
 		p.words = append(p.words, "no ipv6 relay: neither relay-ip nor listening-ip names such an address")
 	}
-	end := time.Now().Add(v.time)
 	for _, a := range asks {
 		got := v.ask(ctx, a, end)
 		for i := 1; i < sharers && strange(got.err); i++ {

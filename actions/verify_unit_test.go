@@ -7,13 +7,6 @@ import (
 	"netwatch/systemd/systemdtest"
 )
 
-// A command is an element of ExecStart.
-type command struct {
-	Path   string
-	Argv   []string
-	Ignore bool
-}
-
 // The units that run the server are those that steps before the proof can start, and of
 // these the ones that are given the file.
 func TestVerifyFindsUnits(t *testing.T) {
@@ -29,7 +22,7 @@ func TestVerifyFindsUnits(t *testing.T) {
 		{"/etc/c", []string{"restart a.service", "reload-or-restart a.service", "verify coturn /etc/c"}, 1},
 	} {
 		for _, argv := range [][]string{{"turnserver", "-c", c.file}, {"turnserver", "--config=" + c.file}, {"podman", "run"}} {
-			f.Set("ExecStart", []command{{argv[0], argv, false}}, "ActiveState", "failed")
+			f.Set("ExecStart", []execStart{{Path: argv[0], Args: argv}}, "ActiveState", "failed")
 			var steps []netwatch.Step
 			for _, line := range c.do {
 				steps = append(steps, step(t, Env{}, line))
