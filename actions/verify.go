@@ -125,10 +125,10 @@ func (v *verification) Do(ctx context.Context, job netwatch.Job) netwatch.Result
 // againPause is the pause before a server is asked again that did not answer right.
 const againPause = 50 * time.Millisecond
 
-// VerifyTurn asks coturn for relayed addresses, as the step `verify coturn FILE` does.
-// unit is the one that runs it, if that is known.
+// VerifyTurn asks coturn for relayed addresses, as the step `verify coturn FILE` does, and
+// waits for nothing. unit is the one that runs it, if that is known.
 func VerifyTurn(ctx context.Context, file netwatch.Path, known netwatch.Addresses, unit string) netwatch.Result {
-	v := verification{file: file, local: netwatch.OwnAddress, time: verifyTime, moving: movingTime}
+	v := verification{file: file, local: netwatch.OwnAddress, time: verifyTime}
 	v.units = func(ctx context.Context, job netwatch.Job) []systemd.State { return unitsNamed(ctx, job, unit) }
 	return v.Do(ctx, netwatch.Job{Confirmed: known})
 }
@@ -187,11 +187,11 @@ func (v *verification) at(
 	return at, err
 }
 
-// own is the address of this machine that callers reach coturn at: what the file pairs
-// with the public one, or that by which the public one was asked, or else what packets
-// to the internet come from.
+// own is the address of this machine that callers reach coturn at: that by which the
+// public one was asked, or what the file pairs with it, or else what packets to the
+// internet come from. What stands in the file may be of another way, as a tunnel's.
 func (v *verification) own(offer *servers.Offer, family netwatch.Family, public netwatch.Address) netip.Addr {
-	for _, a := range append(offer.Private, public.Own) {
+	for _, a := range append([]netip.Addr{public.Own}, offer.Private...) {
 		if a.IsValid() && netwatch.FamilyOf(a) == family && netwatch.IsOwn(a) {
 			return a
 		}

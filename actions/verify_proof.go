@@ -143,8 +143,9 @@ func (p *proof) hear(a turn.Ask, got answer) {
 	case err != nil:
 		err = p.explain(at, a, err)
 	case got.leaf != nil && time.Now().After(got.leaf.NotAfter):
-		err = netwatch.WithHint(fmt.Errorf("the certificate that %s shows is good until %s", at,
-			got.leaf.NotAfter.Format(time.DateTime)), "renew it, and have coturn read it: signal USR2 of its unit, or restart it")
+		err = netwatch.WithHint(
+			fmt.Errorf("the certificate that %s shows is good until %s", at, got.leaf.NotAfter.Format(time.DateTime)),
+			"renew it, and have coturn read it: signal USR2 of its unit, or restart it")
 	default:
 		err = p.compare(at, a, got.relayed)
 	}
@@ -224,13 +225,15 @@ func (p *proof) explain(at string, a turn.Ask, err error) error {
 		return p.open(at, a)
 	case errors.As(err, &another):
 		return netwatch.WithHint(fmt.Errorf("asking %s: %w, and not the one of %s (realm %s)", at, err, p.file, a.Realm),
-			otherPort(a.To.Port())+"; if it is the same after all, it runs with another realm than is in the file now: restart it")
+			otherPort(a.To.Port())+"; or it is the same, and runs with another realm than is in the file now: restart it")
 	case errors.Is(err, turn.ErrNobody):
 		return netwatch.WithHint(fmt.Errorf("asking %s: %w: it has neither static-auth-secret nor user", at, err),
-			"whom coturn's database knows cannot be seen from here: add a user=NAME:PASSWORD to the file, or leave this step out")
+			"whom coturn's database knows cannot be seen from here: add a user=NAME:PASSWORD to the file, "+
+				"or leave this step out")
 	case !answers(err) && a.Over == servers.TLS && errors.Is(err, syscall.ECONNREFUSED):
 		return netwatch.WithHint(fmt.Errorf("nobody answers at %s: %w", at, err), fmt.Sprintf("see whether its unit runs "+
-			"(systemctl status), and whether its user can read cert and pkey in %s: without them coturn starts all the same", p.file))
+			"(systemctl status), and whether its user can read cert and pkey in %s: without them coturn starts "+
+			"all the same", p.file))
 	case !answers(err):
 		return netwatch.WithHint(fmt.Errorf("nobody answers at %s: %w", at, err), "see whether its unit runs "+
 			"(systemctl status), and whether it listens there: listening-ip and the ports in "+string(p.file))
@@ -256,14 +259,16 @@ func (p *proof) refusal(a turn.Ask, err error) error {
 				"an address for it: restart it", a.Family, p.file))
 		}
 		return netwatch.WithHint(err, fmt.Sprintf("a caller who names no family gets no relay: see relay-ip and "+
-			"listening-ip in %s; with 0.0.0.0 or :: there, one request for IPv6 is enough to bring that about: restart it", p.file))
+			"listening-ip in %s; with 0.0.0.0 or :: there, one request for IPv6 is enough to bring that about: "+
+			"restart it", p.file))
 	}
 	return err
 }
 
 // otherPort is how one finds out who has a port.
 func otherPort(port uint16) string {
-	return fmt.Sprintf("ss -lpn sport = :%d shows to root who listens there: give each server a port of its own, or stop the other", port)
+	return fmt.Sprintf("ss -lpn sport = :%d shows to root who listens there: give each server a port of its own, "+
+		"or stop the other", port)
 }
 
 // open says what an open relay is. coturn that cannot read its file listens at the
@@ -286,11 +291,12 @@ func (p *proof) open(at string, a turn.Ask) error {
 // wrong says why coturn gives its callers another address than the public one.
 func (p *proof) wrong(at string, got, public netip.Addr) error {
 	err := fmt.Errorf("%s relays over %s, and the public address is %s", at, got, public)
-	hint := fmt.Sprintf("external-ip in %s does not have it: have a step `rotate coturn %[1]s` and a restart before this one", p.file)
+	hint := fmt.Sprintf("external-ip in %s does not have it: have a step `rotate coturn %[1]s` and a restart before "+
+		"this one", p.file)
 	switch {
 	case slices.Contains(p.offer.Advertised, public):
 		hint = fmt.Sprintf("%s has the right external-ip, which coturn reads only when it starts: restart it; if it was, "+
-			"the private part is no address of this machine (private=auto)", p.file)
+			"the private part is not the address that it relays from (private=auto)", p.file)
 	case got.IsUnspecified():
 		hint = fmt.Sprintf("external-ip in %s is empty: have a step `rotate coturn %[1]s` before this one", p.file)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/pion/stun/v2"
 
 	"netwatch"
+	"netwatch/servers"
 	"netwatch/systemd"
 	"netwatch/turn/turntest"
 )
@@ -104,6 +105,35 @@ func TestVerifyAsksAtThePrivatePart(t *testing.T) {
 	wantTurn(t, f.verify(t, turnConfig, "203.0.113.7"), "nobody answers at 127.0.0.2:")
 	wantTurn(t, f.verify(t, turnConfig+"external-ip=203.0.113.7/127.0.0.1\n", "203.0.113.7"), "ipv4 203.0.113.7")
 	wantTurn(t, f.verify(t, turnConfig+"external-ip=203.0.113.7/192.0.2.1\n", "203.0.113.7"), "nobody answers at 127.0.0.2:")
+}
+
+// Where the public address was asked from counts more than what the file says: that may
+// be of a tunnel, which callers do not come by. A listening-ip counts more than both.
+func TestVerifyAsksWhereCallersCome(t *testing.T) {
+	v, err := parseVerify([]string{"coturn", "/etc/turnserver.conf"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.local = func(netwatch.Family, netip.Addr) netip.Addr { return netip.MustParseAddr("10.8.0.2") }
+	pair := netip.MustParseAddr("::1") // an address of this machine that is of the other family
+	for _, c := range []struct {
+		offer servers.Offer
+		own   string
+		want  string
+	}{
+		{servers.Offer{Private: []netip.Addr{netip.MustParseAddr("127.0.0.1")}}, "", "127.0.0.1"},
+		{servers.Offer{Private: []netip.Addr{pair}}, "", "10.8.0.2"},
+		{servers.Offer{Private: []netip.Addr{netip.MustParseAddr("192.0.2.1")}}, "127.0.0.1", "127.0.0.1"},
+		{servers.Offer{}, "192.0.2.1", "10.8.0.2"},
+		{servers.Offer{Listening: []netip.Addr{netip.MustParseAddr("172.18.0.1")}}, "127.0.0.1", "172.18.0.1"},
+	} {
+		a := netwatch.Address{Address: netip.MustParseAddr("203.0.113.7")}
+		a.Own, _ = netip.ParseAddr(c.own)
+		at, err := v.at(&c.offer, netwatch.Addresses{netwatch.IPv4: a}, netwatch.Families...)
+		if err != nil || at.String() != c.want {
+			t.Errorf("%+v: %s, %v", c, at, err)
+		}
+	}
 }
 
 // Each of several secrets has to be one that coturn runs with.

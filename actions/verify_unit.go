@@ -2,6 +2,7 @@ package actions
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -24,7 +25,8 @@ func (v *verification) unitsOfRun(ctx context.Context, job netwatch.Job) []syste
 		}
 	}
 	all := unitsNamed(ctx, job, names...)
-	if its := slices.DeleteFunc(slices.Clone(all), func(st systemd.State) bool { return !st.Starts(string(v.file)) }); len(its) > 0 {
+	others := func(st systemd.State) bool { return !st.Starts(string(v.file)) }
+	if its := slices.DeleteFunc(slices.Clone(all), others); len(its) > 0 {
 		return its
 	}
 	return all
@@ -74,7 +76,8 @@ func (v *verification) judge(p *proof, units []systemd.State) netwatch.Result {
 	case p.err == nil && (ending == nil || ending.Active == "activating"):
 		return p.well()
 	case p.err == nil:
-		p.err = netwatch.WithHint(fmt.Errorf("what answers is being stopped"), "see systemctl list-jobs for what becomes of it")
+		p.err = netwatch.WithHint(errors.New("what answers is being stopped"),
+			"see systemctl list-jobs for what becomes of it")
 	}
 	result := netwatch.Failure(fmt.Errorf("verifying coturn: %w", p.err))
 	failed := in(func(st systemd.State) bool { return st.Active == "failed" })

@@ -50,7 +50,7 @@ func (b *bench) once(t *testing.T) []string {
 	t.Helper()
 	before := len(b.did())
 	b.accept(t)
-	time.Sleep(10 * time.Second)
+	<-time.After(10 * time.Second)
 	synctest.Wait()
 	return b.did()[before:]
 }
