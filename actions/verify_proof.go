@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/netip"
 	"slices"
@@ -101,7 +102,7 @@ func (v *verification) ask(ctx context.Context, a turn.Ask, end time.Time) (got 
 	defer cancel()
 	for {
 		got.relayed, got.leaf, got.err = turn.Allocate(ctx, a)
-		if got.err == nil || final(got.err) {
+		if !passes(got.err) {
 			return got
 		}
 		select {
@@ -112,9 +113,12 @@ func (v *verification) ask(ctx context.Context, a turn.Ask, end time.Time) (got 
 	}
 }
 
-// final says whether an error stays as it is.
-func final(err error) bool {
-	return answers(err) && !turn.Refused(err, stun.CodeAllocQuotaReached) || strange(err)
+// passes says whether an error may pass by itself: nobody listens yet, a stream was
+// ended, or a quota is used up.
+func passes(err error) bool {
+	ended := []error{syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EPIPE, io.EOF, io.ErrUnexpectedEOF}
+	return slices.ContainsFunc(ended, func(e error) bool { return errors.Is(err, e) }) ||
+		turn.Refused(err, stun.CodeAllocQuotaReached)
 }
 
 // answers says whether an error is the answer of the server.

@@ -186,6 +186,7 @@ func TestVerifyFails(t *testing.T) {
 		"our own request": {func(r *stun.Message, _ bool) []stun.Setter { return []stun.Setter{r.Type} }, turnConfig, "203.0.113.7", []string{"passed over: a message is a Allocate request"}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := startTurn(t, c.answer).verify(t, c.conf, c.known)
 			wantTurn(t, r, c.want...)
 			if r.Outcome != netwatch.Failed {
@@ -363,6 +364,7 @@ func TestVerifyDead(t *testing.T) {
 		"being started":       {silent, refused, "activating", false, "(c.service is activating (activating))"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			f := startTurn(t, c.answer)
 			if c.active != "" {
 				f.units = func() []systemd.State { return []systemd.State{unit(c.active, "1")} }

@@ -40,7 +40,8 @@ func (p *patient) steps() []netwatch.Step {
 		return netwatch.Result{Outcome: netwatch.Failed, Err: errors.New("it is dead"), Dead: p.finding}
 	})
 	return []netwatch.Step{
-		gate(result(netwatch.Unchanged)), {Action: start, Text: "unit", Gated: true, Starts: true},
+		gate(result(netwatch.Unchanged)),
+		{Action: start, Text: "unit", Gated: true, Starts: true},
 		{Action: proof, Text: "proof", Proof: true},
 	}
 }

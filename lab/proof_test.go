@@ -173,6 +173,37 @@ func TestVerifyHarmsNobody(t *testing.T) {
 	}
 }
 
+// An IPv6 prefix that is deprecated is still on the interface, and half of coturn's
+// relays would be bound to it; or there is nothing left but a link-local address.
+func TestVerifyIsNotFooled(t *testing.T) {
+	c := Debian
+	fresh(t, c)
+	unlimited(t, c.Unit)
+	config := sourceStun("1h", true) + "families = [\"ipv4\", \"ipv6\"]\n" +
+		ruleVerify("plain", "verify turn "+c.File) + ruleVerify("both", "verify turn "+c.File+" families=ipv4,ipv6")
+	watching(t, config, FirstPublic)
+	must(t, ip(t.Context(), world.Net, "addr add 2001:db8:51::2/64 dev eth0 nodad preferred_lft 0\n"))
+	t.Cleanup(func() {
+		_ = ip(context.Background(), world.Net, "addr del 2001:db8:51::2/64 dev eth0\n") // it may have gone
+		must(t, ip(context.Background(), world.Net, "addr replace 2001:db8:50::2/64 dev eth0 nodad\n"+
+			"route replace default via 2001:db8:50::1\n"))
+	})
+	pairs := CoturnConf("203.0.113.10/192.168.50.2", "2001:db8:50::2/2001:db8:50::2")
+	restartCoturn(t, c, pairs)
+	for range 6 {
+		fires(t, "plain", 0, "unchanged: ipv4 203.0.113.10 (udp, tcp) (")
+	}
+	restartCoturn(t, c, pairs+"\nlistening-ip=192.168.50.2\nrelay-ip=192.168.50.2\nrelay-ip=2001:db8:50::2\nrelay-ip=2001:db8:51::2\n")
+	for range 2 {
+		fires(t, "plain", 0, "unchanged: ipv4 203.0.113.10 (udp, tcp) (")
+		fires(t, "both", 1, "relays over 2001:db8:51::2, and the public address is 2001:db8:50::2")
+	}
+	must(t, ip(t.Context(), world.Net, "addr del 2001:db8:50::2/64 dev eth0\naddr del 2001:db8:51::2/64 dev eth0\n"))
+	restartCoturn(t, c, CoturnConf("203.0.113.10"))
+	fires(t, "plain", 0, "unchanged: ipv4 203.0.113.10 (udp, tcp) (")
+	fires(t, "both", 0, "unchanged: ipv4 203.0.113.10 (udp, tcp), no ipv6 relay")
+}
+
 // reviving is a rule that would restart coturn if it changed the file.
 func reviving(c Coturn) string {
 	return ruleVerify("look", "rotate coturn "+c.File, "restart "+c.Unit, "verify turn "+c.File)
