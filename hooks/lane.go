@@ -47,9 +47,9 @@ type lane struct {
 type run struct {
 	events  []netwatch.Event
 	watches []func(netwatch.Entry)
-	// changed says that a gate changed something and not all steps after it
-	// have succeeded since.
-	changed bool
+	// changed says that a gate changed something, and owes that not all steps which
+	// wait for that have succeeded since.
+	changed, owes bool
 	// failed says that a notice has told of a failure. Another one then tells how
 	// the run ended, even if nothing changed.
 	failed bool
@@ -87,7 +87,12 @@ func (l *lane) accept(ev netwatch.Event, watch func(netwatch.Entry)) {
 	if w == nil {
 		w = &run{due: time.Now().Add(l.rule.Settle)}
 	} else if w.tried != nil {
-		w = &run{due: time.Now().Add(l.rule.Settle), events: w.events, changed: w.changed, failed: w.failed, watches: w.watches}
+		w = &run{
+			due: time.Now().Add(l.rule.Settle), events: w.events, changed: w.changed, owes: w.owes, failed: w.failed,
+			watches: w.watches,
+		}
+	} else {
+		w.next = 0
 	}
 	w.events = netwatch.Coalesce(w.events, ev)
 	if watch != nil {
@@ -114,12 +119,15 @@ func (l *lane) prepare() {
 }
 
 // resume takes up what an earlier process left, after a window as for a new
-// event: what happens as netwatch starts belongs to the same run.
+// event: what happens as netwatch starts belongs to the same run. It goes on with the
+// step that failed, if one did.
 func (l *lane) resume(r state.Run) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.prepare()
-	l.waiting = &run{events: r.Events, changed: r.Changed, due: time.Now().Add(l.rule.Settle)}
+	l.waiting = &run{
+		events: r.Events, changed: r.Changed, owes: r.Changed, next: l.rule.after(r.Done), due: time.Now().Add(l.rule.Settle),
+	}
 	l.schedule()
 }
 
@@ -148,7 +156,7 @@ func (l *lane) start() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if again != nil && l.rule != rule {
-		again.next = 0 // a reload has put another rule in force: it does all of that one's steps
+		again.next = l.rule.after(rule.Texts()[:again.next]) // a reload has put another rule in force
 	}
 	l.requeue(again)
 	l.running, l.doing = nil, nil
@@ -166,7 +174,7 @@ func (l *lane) requeue(r *run) {
 	case w == nil:
 		l.waiting = r
 	default:
-		w.changed, w.failed = w.changed || r.changed, w.failed || r.failed
+		w.changed, w.owes, w.failed = w.changed || r.changed, w.owes || r.owes, w.failed || r.failed
 		w.watches = append(r.watches, w.watches...)
 		w.events = slices.Concat(r.events, w.events)
 		w.events = w.events[max(0, len(w.events)-netwatch.MaxCoalesced):]
@@ -179,7 +187,7 @@ func (l *lane) execute(rule *Rule, r *run) *run {
 	ctx, cancel := context.WithTimeoutCause(l.d.ctx, rule.Timeout, overtime(rule.Timeout))
 	defer cancel()
 	failure, failed := l.d.store.Get().Failures[rule.Name]
-	r.changed, r.failed = r.changed || failure.Changed, r.failed || failed
+	r.changed, r.owes, r.failed = r.changed || failure.Changed, r.owes || failure.Changed, r.failed || failed
 	outcome := netwatch.Unchanged
 	for end := rule.notices(); r.next < end; r.next++ {
 		result := l.revive(ctx, rule, r, l.step(ctx, rule, r))
@@ -200,13 +208,24 @@ func (l *lane) step(ctx context.Context, rule *Rule, r *run) netwatch.Result {
 	began := time.Now()
 	step := rule.Do[r.next]
 	result := netwatch.Result{Outcome: netwatch.Skipped, Detail: nothingChanged}
-	if r.changed || !rule.gated(r.next) {
+	if r.owes || !rule.gated(r.next) {
 		l.does(step.Text, "")
 		result = l.do(ctx, step, r, l.job(rule, r, step))
-		r.changed = r.changed || step.Gate && result.Outcome == netwatch.Changed
+		r.heed(rule, result)
 	}
 	l.did(rule, r, step, result, began)
 	return result
+}
+
+// heed notes what the outcome of its step means for the steps that wait for a change.
+func (r *run) heed(rule *Rule, result netwatch.Result) {
+	switch {
+	case result.Outcome == netwatch.Failed || result.Outcome == netwatch.Held:
+	case rule.Do[r.next].Gate && result.Outcome == netwatch.Changed:
+		r.changed, r.owes = true, true
+	case r.next == rule.lastGated():
+		r.owes = false
+	}
 }
 
 // do does a step. That a proof fails is nothing to say if the address has become another
@@ -241,7 +260,7 @@ func (l *lane) does(step, waits string) {
 // job is what a step gets to know.
 func (l *lane) job(rule *Rule, r *run, step netwatch.Step) netwatch.Job {
 	changing := func(w netwatch.Rewrite) error {
-		r.changed = true
+		r.changed, r.owes = true, true
 		return l.d.store.Update(func(s *state.State) {
 			s.Change(rule.Name)
 			s.Rewrite(w)
@@ -273,6 +292,7 @@ func (l *lane) again(rule *Rule, r *run, result netwatch.Result) *run {
 	e, retry := l.entry(rule, r, result), r.due
 	e.Step, e.Retry = rule.Do[r.next].Text, &retry
 	r.tried = &e
+	l.d.save(func(s *state.State) { s.Stop(rule.Name, idsOf(r.events), rule.Texts()[:r.next], r.owes) })
 	l.tell(r, e)
 	if result.Outcome == netwatch.Failed {
 		r.watches = nil // who waits is told now; the retry may take an hour
@@ -307,7 +327,7 @@ func newPauses() *backoff.ExponentialBackOff {
 func (l *lane) gaveUp(rule *Rule, r *run, result netwatch.Result) *run {
 	e := l.entry(rule, r, result)
 	e.Step = rule.Do[r.next].Text
-	failure := state.Failure{Time: e.Time, Event: r.newest(), Step: e.Step, Error: e.Error, Hint: e.Hint, Changed: r.changed}
+	failure := state.Failure{Time: e.Time, Event: r.newest(), Step: e.Step, Error: e.Error, Hint: e.Hint, Changed: r.owes}
 	l.d.save(func(s *state.State) { s.GiveUp(rule.Name, idsOf(r.events), failure) })
 	l.ended(rule, r, e)
 	return nil
@@ -346,15 +366,15 @@ func (l *lane) tell(r *run, e netwatch.Entry) {
 	}
 }
 
-// become puts another rule of the same name in force. The run that waits does all
-// of that one's steps.
+// become puts another rule of the same name in force. The run that waits does all of
+// that one's steps, but for those that it has done.
 func (l *lane) become(rule *Rule) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.rule, l.retired = rule, false
 	if l.waiting != nil {
-		l.waiting.next = 0
+		l.waiting.next = rule.after(l.rule.Texts()[:l.waiting.next])
 	}
+	l.rule, l.retired = rule, false
 }
 
 // retire ends the run that waits, because the rule is gone. The lane stays: a run

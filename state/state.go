@@ -50,6 +50,8 @@ type Run struct {
 	// Changed says that a gate changed something, or was about to, and that
 	// the steps after it have not all succeeded since.
 	Changed bool `json:"changed,omitempty"`
+	// Done are the texts of the steps before the one that failed or was held.
+	Done []string `json:"done,omitempty"`
 }
 
 // A Failure is a run that was given up.
@@ -95,7 +97,7 @@ func (s *State) clone() *State {
 func (s *State) Accept(ev netwatch.Event, rules []string) {
 	for _, rule := range rules {
 		r := s.Runs[rule]
-		r.Events = netwatch.Coalesce(r.Events, ev)
+		r.Events, r.Done = netwatch.Coalesce(r.Events, ev), nil
 		s.Runs[rule] = r
 	}
 }
@@ -139,6 +141,24 @@ func (s *State) Change(rule string) {
 	if r, ok := s.Runs[rule]; ok {
 		r.Changed = true
 		s.Runs[rule] = r
+	}
+}
+
+// Stop notes that a run of a rule with these events came to a stop, which steps it has
+// done, and whether what waits for a change is still to be done. Events accepted since
+// want all steps.
+func (s *State) Stop(rule string, ids, done []string, changed bool) {
+	if r, ok := s.Runs[rule]; ok {
+		since := func(ev netwatch.Event) bool { return !slices.Contains(ids, ev.ID) }
+		if r.Done = done; slices.ContainsFunc(r.Events, since) {
+			r.Done = nil
+		}
+		r.Changed = changed
+		s.Runs[rule] = r
+	}
+	if f, ok := s.Failures[rule]; ok {
+		f.Changed = f.Changed && changed
+		s.Failures[rule] = f
 	}
 }
 
