@@ -114,9 +114,13 @@ type Step struct {
 	// Gated says that this step is skipped if there are gates before it and none of
 	// them changed anything.
 	Gated bool
-	// Notice says that this step only tells somebody how the run went. It is done
-	// after the run has ended or failed, and keeps nothing waiting. If it fails, the
-	// run has not failed. All steps after a notice are notices.
+	// Starts says that it can bring a dead server to life.
+	Starts bool
+	// Proof says that it changes nothing and looks whether all is as it should be.
+	Proof bool
+	// Notice says that it tells somebody of the run and is no part of it: it is
+	// done when the run has ended or failed, beside whatever comes next, and its
+	// own failure is nobody else's. All steps after a notice are notices.
 	Notice bool
 }
 
@@ -141,7 +145,10 @@ type Job struct {
 	// Waiting is told what the step waits for that others must do, as "systemd,
 	// process 1"; netwatch status shows it. It may be nil: call WaitsFor.
 	Waiting func(what string)
-	// Ended is how the run ended. Only notices get it.
+	// Revives says that the step is done once more because a later one has found its
+	// server dead.
+	Revives bool
+	// Ended is how the run ended, in a notice.
 	Ended Entry
 }
 
@@ -174,6 +181,10 @@ type Result struct {
 	Err error
 	// Until is when a Held step may be tried again.
 	Until time.Time
+	// Dead is what a proof saw of its server that it found dead: the same text as long
+	// as that is the same finding. It is empty when the server is alive, or when it
+	// cannot be known.
+	Dead string
 }
 
 // Failure is the Result of a step that failed.

@@ -37,7 +37,8 @@ func newUnit(env Env, verb string, words []string) (netwatch.Step, error) {
 	if err != nil {
 		return netwatch.Step{}, err
 	}
-	return netwatch.Step{Action: &unitAction{systemd.Verb(verb), unit, env.Starts}, Gated: !always}, nil
+	a := &unitAction{systemd.Verb(verb), unit, env.Starts}
+	return netwatch.Step{Action: a, Gated: !always, Starts: a.verb.Revives()}, nil
 }
 
 // Needs is that job on the unit.
@@ -78,6 +79,9 @@ func (a *unitAction) do(ctx context.Context, job netwatch.Job) (netwatch.Result,
 	}
 	if err := u.Loadable(ctx, before); err != nil && a.verb != systemd.Stop {
 		return netwatch.Result{}, err
+	}
+	if job.Revives && before.Active == "inactive" {
+		return netwatch.Result{Outcome: netwatch.Skipped, Detail: "somebody has stopped it, and so it stays"}, nil
 	}
 	if held, err := a.account(u, before); err != nil || held.Outcome == netwatch.Held {
 		return held, err

@@ -4,200 +4,207 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/netip"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/pion/stun/v2"
-
 	"netwatch"
-	"netwatch/rewrite"
 	"netwatch/servers"
+	"netwatch/systemd"
 	"netwatch/turn"
 )
 
 // verifyUsage is what follows the verb.
-const verifyUsage = "turn FILE"
+const verifyUsage = "coturn FILE [families=ipv4,ipv6]"
 
-// verifyTime is how long one family may take: coturn that was just started
-// listens after 130 ms (measured), and a lost packet is sent again meanwhile.
-const verifyTime = 3 * time.Second
+const (
+	// verifyTime is how long a server may take to answer right: coturn that was just
+	// started listens after 130 ms (measured), and a lost packet is sent again meanwhile.
+	verifyTime = 3 * time.Second
+	// movingTime is how long a unit that is being started or stopped is waited for.
+	// coturn 4.18 takes up to 6 s to stop, and lends relays meanwhile (measured).
+	movingTime = 15 * time.Second
+)
 
-// A verification asks coturn for relayed transport addresses, as a caller does,
-// and compares them with the public addresses. It is the step `verify turn FILE`.
+// A verification asks coturn for relayed transport addresses, as callers do, and
+// compares them with the public addresses. It is the step `verify coturn FILE`.
 type verification struct {
-	server string
-	file   netwatch.Path
+	file netwatch.Path
+	// families are those that it asks for by name; without any it asks as callers do,
+	// who name none.
+	families []netwatch.Family
 	// local is netwatch.OwnAddress, or what stands for it in a test.
 	local func(family netwatch.Family, public netip.Addr) netip.Addr
-	// time is verifyTime, or less in a test.
-	time time.Duration
+	// units are how those stand that run the server, as far as that is known.
+	units func(ctx context.Context, job netwatch.Job) []systemd.State
+	// time and moving are verifyTime and movingTime, or less in a test.
+	time, moving time.Duration
 }
 
 // newVerify makes the step. It is done even if nothing changed before it: what coturn
 // gives to its callers depends on when it was started.
 func newVerify(_ Env, verb string, words []string) (netwatch.Step, error) {
-	var err error
-	switch {
-	case len(words) == 0:
-		err = errors.New("what to verify is missing, it can be turn")
-	case words[0] != "turn":
-		err = fmt.Errorf("%q cannot be verified, only turn", words[0])
-	case len(words) == 1:
-		err = errors.New("the file of coturn is missing")
-	case len(words) > 2:
-		err = fmt.Errorf("%q is not understood after the file", words[2])
-	}
+	v, err := parseVerify(words)
 	if err != nil {
 		return netwatch.Step{}, fmt.Errorf("%w: %s %s", err, verb, verifyUsage)
 	}
-	file, err := netwatch.ParsePath(words[1])
-	return netwatch.Step{Action: &verification{"coturn", file, netwatch.OwnAddress, verifyTime}}, err
+	return netwatch.Step{Action: v, Proof: true}, nil
 }
 
-// Needs is the file.
-func (v *verification) Needs() Needs { return Needs{Reads: []netwatch.Path{v.file}} }
+// parseVerify reads what follows the verb. turn stands for coturn.
+func parseVerify(words []string) (*verification, error) {
+	switch {
+	case len(words) == 0:
+		return nil, errors.New("what to verify is missing, it can be coturn")
+	case words[0] != "coturn" && words[0] != "turn":
+		return nil, fmt.Errorf("%q cannot be verified, only coturn", words[0])
+	case len(words) == 1:
+		return nil, errors.New("the file of coturn is missing")
+	case len(words) > 3:
+		return nil, fmt.Errorf("%q is not understood after the families", words[3])
+	}
+	file, err := netwatch.ParsePath(words[1])
+	if err != nil {
+		return nil, err
+	}
+	v := &verification{file: file, local: netwatch.OwnAddress, time: verifyTime, moving: movingTime}
+	v.units = v.unitsOfRun
+	if len(words) == 3 {
+		v.families, err = parseFamilies(words[2])
+	}
+	return v, err
+}
 
-// Do returns Unchanged if every caller gets the public address, whatever family he
-// asks for, and otherwise Failed. The detail is these addresses.
+// parseFamilies reads families=ipv4,ipv6.
+func parseFamilies(word string) (all []netwatch.Family, err error) {
+	names, ok := strings.CutPrefix(word, "families=")
+	if !ok {
+		return nil, fmt.Errorf("%q is not understood after the file", word)
+	}
+	for name := range strings.SplitSeq(names, ",") {
+		var family netwatch.Family
+		if err := family.UnmarshalText([]byte(name)); err != nil || slices.Contains(all, family) {
+			return nil, fmt.Errorf("%s is not understood: ipv4, ipv6 or ipv4,ipv6", word)
+		}
+		all = append(all, family)
+	}
+	return all, nil
+}
+
+// Do is unchanged when callers get the public address, and failed otherwise. While a
+// unit that runs the server is being started or stopped, that is not yet known: the
+// old server answers until it has ended. The detail is the addresses.
 func (v *verification) Do(ctx context.Context, job netwatch.Job) netwatch.Result {
 	if len(job.Confirmed) == 0 {
 		err := errors.New("the public address is not known yet: no server has told it since netwatch started")
 		return netwatch.Failure(netwatch.WithHint(err, "run `netwatch probe` to see what each STUN server says"))
 	}
-	offer, err := readTurn(v.server, v.file)
-	if err != nil {
-		return netwatch.Failure(err)
-	}
-	var right, without []string
-	for _, family := range netwatch.Families {
-		confirmed, ok := job.Confirmed[family]
-		if !ok {
-			continue
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for end := time.Now().Add(v.moving); ; {
+		before := v.units(ctx, job)
+		span := v.time
+		if len(before) > 0 && !slices.ContainsFunc(before, func(st systemd.State) bool { return !st.Down() }) {
+			span = 0 // nobody is about to listen
 		}
-		switch err := v.family(ctx, offer, family, confirmed.Address); {
-		case turn.Refused(err, stun.CodeAddrFamilyNotSupported):
-			without = append(without, fmt.Sprintf("no %s relay", family))
-		case err != nil:
-			return netwatch.Failure(fmt.Errorf("verifying %s of coturn: %w", family, err))
-		default:
-			right = append(right, fmt.Sprintf("%s %s", family, confirmed.Address))
+		p := v.prove(ctx, job, time.Now().Add(span))
+		after := v.units(ctx, job)
+		name, moves := moving(before, after, p.err != nil)
+		if !moves || time.Now().After(end) || ctx.Err() != nil {
+			return v.judge(p, after)
+		}
+		job.WaitsFor("systemd, which starts or stops " + name)
+		select {
+		case <-time.After(againPause):
+		case <-ctx.Done():
 		}
 	}
-	if len(right) == 0 {
-		err := fmt.Errorf("verifying coturn: it has %s", strings.Join(without, " and "))
-		return netwatch.Failure(netwatch.WithHint(err, fmt.Sprintf("see relay-ip and listening-ip in %s", v.file)))
-	}
-	return netwatch.Result{Outcome: netwatch.Unchanged, Detail: strings.Join(append(right, without...), ", ")}
 }
 
-// VerifyTurn asks a server for relayed addresses, as the step `verify turn FILE` does.
-func VerifyTurn(ctx context.Context, t servers.Target, known netwatch.Addresses) netwatch.Result {
-	v := verification{t.Server, netwatch.Path(t.File), netwatch.OwnAddress, verifyTime}
+// againPause is the pause before a server is asked again that did not answer right.
+const againPause = 50 * time.Millisecond
+
+// VerifyTurn asks coturn for relayed addresses, as the step `verify coturn FILE` does, and
+// waits for nothing. unit is the one that runs it, if that is known.
+func VerifyTurn(ctx context.Context, file netwatch.Path, known netwatch.Addresses, unit string) netwatch.Result {
+	v := verification{file: file, local: netwatch.OwnAddress, time: verifyTime}
+	v.units = func(ctx context.Context, job netwatch.Job) []systemd.State { return unitsNamed(ctx, job, unit) }
 	return v.Do(ctx, netwatch.Job{Confirmed: known})
 }
 
-// family checks that coturn gives no relayed address without credentials, and the
-// public one to each of the credentials in the file.
-func (v *verification) family(ctx context.Context, offer *servers.Offer, family netwatch.Family,
-	public netip.Addr,
-) error {
-	to, err := offer.At(family, v.own(offer, family, public))
-	if err != nil {
-		return err
+// asks are what the server is asked, first of all what every caller does. Each of its
+// listeners is asked once; the first of them in the name of everyone whom it knows, and
+// often where there are several addresses to relay from.
+func (v *verification) asks(offer *servers.Offer, confirmed netwatch.Addresses) (all []turn.Ask, err error) {
+	if len(offer.Listeners) == 0 {
+		return nil, netwatch.WithHint(fmt.Errorf("%s has it listen nowhere", v.file),
+			"no-udp and no-tcp leave TLS alone, which needs cert and pkey, and no no-tls")
 	}
-	ctx, cancel := context.WithTimeout(ctx, v.time)
-	defer cancel()
-	for _, who := range offer.Credentials {
-		got, err := turn.Allocate(ctx, to, who, family)
-		switch {
-		case errors.Is(err, turn.ErrOpen):
-			return netwatch.WithHint(fmt.Errorf("asking %s: %w", to, err),
-				fmt.Sprintf("it may run without its configuration: "+
-					"see that its user can read %s and that no-auth is not in it, and restart it", v.file))
-		case err != nil:
-			return v.explain(to, err)
-		case got != public:
-			return v.wrong(offer, to, got, public)
+	at, err := v.at(offer, confirmed, netwatch.Families...)
+	if err != nil {
+		return nil, err
+	}
+	ask := func(l servers.Listener, who *servers.Credential, family netwatch.Family, at netip.Addr) {
+		to := netip.AddrPortFrom(at, l.Port)
+		all = append(all, turn.Ask{To: to, Over: l.Over, Realm: offer.Realm, Who: who, Family: family})
+	}
+	first, who := offer.Listeners[0], offer.Credentials
+	if len(v.families) == 0 || slices.Contains(v.families, netwatch.IPv4) {
+		for i := range max(len(who), times(offer.Lends(netwatch.FamilyOf(at)))) {
+			ask(first, who[i%len(who)], "", at)
+		}
+		for _, l := range offer.Listeners[1:] {
+			ask(l, who[0], "", at)
 		}
 	}
-	return nil
+	if _, known := confirmed[netwatch.IPv6]; known && slices.Contains(v.families, netwatch.IPv6) {
+		if at, err = v.at(offer, confirmed, netwatch.IPv6, netwatch.IPv4); err != nil {
+			return nil, err
+		}
+		for range times(offer.Lends(netwatch.IPv6)) {
+			ask(first, who[0], netwatch.IPv6, at)
+		}
+	}
+	return all, nil
 }
 
-// own is the address of this machine at which callers reach coturn: the one that the
-// file pairs with the public one, or else the one that packets to the internet come
-// from.
-func (v *verification) own(offer *servers.Offer, family netwatch.Family, public netip.Addr) netip.Addr {
-	for _, a := range offer.Private {
-		if netwatch.FamilyOf(a) == family && netwatch.IsOwn(a) {
+// often is how often is asked to see each of several relays. Each thread of coturn takes
+// them in turn, and which one answers is chance (measured): of two, one is missed once
+// in 500 times. It is less than the smallest user-quota that one sees.
+const often = 10
+
+// times is how often is asked for relays of these addresses.
+func times(lends []netip.Addr) int {
+	if len(lends) > 1 {
+		return often
+	}
+	return len(lends)
+}
+
+// at is where callers reach the server, of the first of the families that are known: at
+// what the file pairs with the public address, or where that was asked from.
+func (v *verification) at(
+	offer *servers.Offer, confirmed netwatch.Addresses, families ...netwatch.Family,
+) (at netip.Addr, err error) {
+	for _, family := range families {
+		if c, ok := confirmed[family]; ok {
+			if at, err = offer.At(v.own(offer, family, c)); err == nil {
+				return at, nil
+			}
+		}
+	}
+	return at, err
+}
+
+// own is the address of this machine that callers reach coturn at: that by which the
+// public one was asked, or what the file pairs with it, or else what packets to the
+// internet come from. What stands in the file may be of another way, as a tunnel's.
+func (v *verification) own(offer *servers.Offer, family netwatch.Family, public netwatch.Address) netip.Addr {
+	for _, a := range append([]netip.Addr{public.Own}, offer.Private...) {
+		if a.IsValid() && netwatch.FamilyOf(a) == family && netwatch.IsOwn(a) {
 			return a
 		}
 	}
-	return v.local(family, public)
-}
-
-// explain says what a refusal or silence means, and what to do.
-func (v *verification) explain(to netip.AddrPort, err error) error {
-	refused := new(turn.Error)
-	if errors.Is(err, turn.ErrNobody) {
-		return netwatch.WithHint(fmt.Errorf("asking %s: %w: it has neither static-auth-secret nor user", to, err),
-			"whom coturn's database knows cannot be seen from here: "+
-				"add a user=NAME:PASSWORD to the file, or leave this step out")
-	}
-	if !errors.As(err, &refused) {
-		return netwatch.WithHint(fmt.Errorf("nobody answers at %s over UDP: %w", to, err),
-			"see whether its unit runs (systemctl status), and whether it listens there: "+
-				"listening-ip, listening-port and no-udp in "+string(v.file))
-	}
-	err = fmt.Errorf("asking %s: %w", to, err)
-	switch refused.Code {
-	case stun.CodeUnauthorized, stun.CodeWrongCredentials:
-		return netwatch.WithHint(fmt.Errorf("%w to the credentials of %s", err, v.file),
-			"it runs with others than are in the file now: restart it")
-	case stun.CodeAllocQuotaReached:
-		return netwatch.WithHint(err, "its user-quota or total-quota is used up")
-	case stun.CodeInsufficientCapacity:
-		return netwatch.WithHint(err, "no port is free between min-port and max-port, or its bandwidth is used up")
-	}
-	return err
-}
-
-// wrong says why coturn gives its callers another address than the public one.
-func (v *verification) wrong(offer *servers.Offer, to netip.AddrPort, got, public netip.Addr) error {
-	err := fmt.Errorf("%s relays over %s, and the public address is %s", to, got, public)
-	switch {
-	case slices.Contains(offer.Advertised, public):
-		return netwatch.WithHint(err,
-			fmt.Sprintf("%s has the right external-ip, which coturn reads only when it starts: restart it; "+
-				"if it was, the private part is no address of this machine (private=auto)", v.file))
-	case got.IsUnspecified():
-		return netwatch.WithHint(err,
-			fmt.Sprintf("external-ip in %s is empty: have a step `rotate coturn %[1]s` before this one", v.file))
-	}
-	return netwatch.WithHint(err,
-		fmt.Sprintf("external-ip in %s does not have it: "+
-			"have a step `rotate coturn %[1]s` and a restart before this one", v.file))
-}
-
-// readTurn reads a configuration of a server.
-func readTurn(name string, file netwatch.Path) (*servers.Offer, error) {
-	f, err := rewrite.Open(string(file))
-	if errors.Is(err, fs.ErrPermission) {
-		err = netwatch.WithHint(err, netwatch.GrantHint)
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	server, err := servers.Named(name)
-	if err != nil {
-		return nil, err
-	}
-	offer, err := server.Offer(f.Text, time.Now())
-	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", file, err)
-	}
-	return offer, nil
+	return v.local(family, public.Address)
 }

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 
 	"netwatch"
 	"netwatch/actions"
@@ -209,31 +210,48 @@ func judgeDomain(domain string, all []netip.Addr, err error, known map[netwatch.
 
 // checkRelays asks each server that rules rewrite the file of for relayed addresses,
 // as callers do: that it runs, and its file is right, proves nothing (measured).
-func checkRelays(ctx context.Context, s *scene) (found []Finding) {
+func checkRelays(ctx context.Context, s *scene) []Finding {
 	known := netwatch.Addresses{}
 	for family, a := range s.known() {
 		known[family] = netwatch.Address{Address: a}
 	}
-	for _, r := range s.cfg.Needs().Rewrites {
-		if server, err := servers.Named(r.Server); err != nil || server.Offer == nil {
-			continue
-		}
-		what := "relays by " + r.File
-		if len(known) == 0 {
-			found = append(found, Finding{Unknown, what, "the public address is not known", ""})
-			continue
-		}
-		if unit := s.unitOf(r.File); unit != "" && !running(ctx, unit) {
-			found = append(found, Finding{Unknown, what, unit + " does not run", ""})
-			continue
-		}
-		if result := actions.VerifyTurn(ctx, r, known); result.Err != nil {
-			found = append(found, wrong(Problem, what, result.Err))
-		} else {
-			found = append(found, Finding{OK, what, "callers get " + result.Detail, ""})
+	files := s.cfg.Rotations()
+	found := make([]Finding, len(files))
+	var wg sync.WaitGroup
+	for i, r := range files {
+		wg.Go(func() { found[i] = askRelays(ctx, r.File, s.unitOf(r.File), known) })
+	}
+	wg.Wait()
+	return found
+}
+
+// askRelays asks the coturn of a file, which a unit runs if one was found. Of one that is
+// being started or stopped, what answers now may soon be another.
+func askRelays(ctx context.Context, file, unit string, known netwatch.Addresses) Finding {
+	what := "relays by " + file
+	if len(known) == 0 {
+		return Finding{Unknown, what, "the public address is not known", ""}
+	}
+	if unit != "" {
+		switch look, err := systemd.LookUnit(ctx, unit); {
+		case err == nil && look.Moving:
+			return Finding{Unknown, what, unit + " is " + look.State, "run netwatch doctor again when it has started or stopped"}
+		case err != nil || !look.Running:
+			return Finding{Unknown, what, unit + " does not run", ""}
 		}
 	}
-	return found
+	return judgeRelays(what, actions.VerifyTurn(ctx, netwatch.Path(file), known, unit))
+}
+
+// judgeRelays says what a proof means.
+func judgeRelays(what string, result netwatch.Result) Finding {
+	switch {
+	case result.Err != nil:
+		return wrong(Problem, what, result.Err)
+	case result.Outcome == netwatch.Skipped:
+		return Finding{Unknown, what, result.Detail, ""}
+	}
+	return Finding{OK, what, "callers get " + result.Detail, ""}
 }
 
 // unitOf is the unit that runs coturn with a file, empty if none was found.
@@ -244,9 +262,4 @@ func (s *scene) unitOf(file string) string {
 		}
 	}
 	return ""
-}
-
-func running(ctx context.Context, unit string) bool {
-	look, err := systemd.LookUnit(ctx, unit)
-	return err == nil && look.Running
 }

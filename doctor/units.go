@@ -50,11 +50,8 @@ func judgeUnit(unit string, look systemd.UnitLook) Finding {
 			fmt.Sprintf("see journalctl -u %s for who starts it, then "+
 				"systemctl reset-failed %[1]s && systemctl start %[1]s", name),
 		}
-	case strings.HasPrefix(look.State, "deactivating"):
-		return Finding{
-			Warning, unit, "it is being stopped: it is " + look.State,
-			"look again in some seconds: coturn 4.18 takes up to 6 to stop",
-		}
+	case look.Moving:
+		return Finding{Unknown, unit, "it is " + look.State, "run netwatch doctor again when it has started or stopped"}
 	case !look.Running:
 		hint := fmt.Sprintf("see journalctl -u %s for why, then systemctl start %[1]s", name)
 		return Finding{Problem, unit, "it is " + look.State, hint}

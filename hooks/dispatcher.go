@@ -63,7 +63,7 @@ func (d *Dispatcher) Resume() {
 		if l := d.lanes[name]; l != nil {
 			l.resume(r)
 		} else {
-			d.orphan(name, &run{events: r.Events, changed: r.Changed})
+			d.orphan(name, &run{events: r.Events, owes: r.Changed})
 		}
 	}
 }
@@ -198,7 +198,7 @@ func (d *Dispatcher) Dismiss(rule string) error {
 // orphan ends a run whose rule is gone, and reports that as its failure.
 func (d *Dispatcher) orphan(rule string, r *run) {
 	hint := "fire the event again if it still matters"
-	if r.changed {
+	if r.owes {
 		hint = "it had changed something, and not done what follows from that: do the rest by hand, as the restart of a unit"
 	}
 	d.save(func(s *state.State) { s.End(rule, idsOf(r.events)) })

@@ -47,12 +47,14 @@ type lane struct {
 type run struct {
 	events  []netwatch.Event
 	watches []func(netwatch.Entry)
-	// changed says that a gate changed something and not all steps after it
-	// have succeeded since.
-	changed bool
+	// changed says that a gate changed something, and owes that not all steps which
+	// wait for that have succeeded since.
+	changed, owes bool
 	// failed says that a notice has told of a failure. Another one then tells how
 	// the run ended, even if nothing changed.
 	failed bool
+	// revived says that steps were done once more because a proof found its server dead.
+	revived bool
 	// next is the step that it goes on with; those before it have succeeded.
 	next int
 	// due is when it may start: when the window ends, or when it is tried again.
@@ -86,9 +88,11 @@ func (l *lane) accept(ev netwatch.Event, watch func(netwatch.Entry)) {
 		w = &run{due: time.Now().Add(l.rule.Settle)}
 	} else if w.tried != nil {
 		w = &run{
-			due: time.Now().Add(l.rule.Settle), events: w.events, changed: w.changed, failed: w.failed,
+			due: time.Now().Add(l.rule.Settle), events: w.events, changed: w.changed, owes: w.owes, failed: w.failed,
 			watches: w.watches,
 		}
+	} else {
+		w.next = 0
 	}
 	w.events = netwatch.Coalesce(w.events, ev)
 	if watch != nil {
@@ -114,13 +118,16 @@ func (l *lane) prepare() {
 	}
 }
 
-// resume takes up the run that an earlier process left, after a window as for a new
-// event: what happens while netwatch starts belongs to the same run.
+// resume takes up what an earlier process left, after a window as for a new
+// event: what happens as netwatch starts belongs to the same run. It goes on with the
+// step that failed, if one did.
 func (l *lane) resume(r state.Run) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.prepare()
-	l.waiting = &run{events: r.Events, changed: r.Changed, due: time.Now().Add(l.rule.Settle)}
+	l.waiting = &run{
+		events: r.Events, changed: r.Changed, owes: r.Changed, next: l.rule.after(r.Done), due: time.Now().Add(l.rule.Settle),
+	}
 	l.schedule()
 }
 
@@ -149,7 +156,7 @@ func (l *lane) start() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if again != nil && l.rule != rule {
-		again.next = 0 // A reload has put another rule in force: it does all of that one's steps
+		again.next = l.rule.after(rule.Texts()[:again.next]) // a reload has put another rule in force
 	}
 	l.requeue(again)
 	l.running, l.doing = nil, nil
@@ -167,7 +174,7 @@ func (l *lane) requeue(r *run) {
 	case w == nil:
 		l.waiting = r
 	default:
-		w.changed, w.failed = w.changed || r.changed, w.failed || r.failed
+		w.changed, w.owes, w.failed = w.changed || r.changed, w.owes || r.owes, w.failed || r.failed
 		w.watches = append(r.watches, w.watches...)
 		w.events = slices.Concat(r.events, w.events)
 		w.events = w.events[max(0, len(w.events)-netwatch.MaxCoalesced):]
@@ -180,10 +187,10 @@ func (l *lane) execute(rule *Rule, r *run) *run {
 	ctx, cancel := context.WithTimeoutCause(l.d.ctx, rule.Timeout, overtime(rule.Timeout))
 	defer cancel()
 	failure, failed := l.d.store.Get().Failures[rule.Name]
-	r.changed, r.failed = r.changed || failure.Changed, r.failed || failed
+	r.changed, r.owes, r.failed = r.changed || failure.Changed, r.owes || failure.Changed, r.failed || failed
 	outcome := netwatch.Unchanged
 	for end := rule.notices(); r.next < end; r.next++ {
-		result := l.step(ctx, rule, r)
+		result := l.revive(ctx, rule, r, l.step(ctx, rule, r))
 		switch result.Outcome {
 		case netwatch.Failed, netwatch.Held:
 			return l.again(rule, r, result)
@@ -201,15 +208,46 @@ func (l *lane) step(ctx context.Context, rule *Rule, r *run) netwatch.Result {
 	began := time.Now()
 	step := rule.Do[r.next]
 	result := netwatch.Result{Outcome: netwatch.Skipped, Detail: nothingChanged}
-	if r.changed || !rule.gated(r.next) {
+	if r.owes || !rule.gated(r.next) {
 		l.does(step.Text, "")
-		result = step.Do(ctx, l.job(rule, r, step))
-		r.changed = r.changed || step.Gate && result.Outcome == netwatch.Changed
+		result = l.do(ctx, step, r, l.job(rule, r, step))
+		r.heed(rule, result)
 	}
+	l.did(rule, r, step, result, began)
+	return result
+}
+
+// heed notes what the outcome of its step means for the steps that wait for a change.
+func (r *run) heed(rule *Rule, result netwatch.Result) {
+	switch {
+	case result.Outcome == netwatch.Failed || result.Outcome == netwatch.Held:
+	case rule.Do[r.next].Gate && result.Outcome == netwatch.Changed:
+		r.changed, r.owes = true, true
+	case r.next == rule.lastGated():
+		r.owes = false
+	}
+}
+
+// do does a step. That a proof fails is nothing to say if the address has become another
+// meanwhile: who told of that has it proven anew.
+func (l *lane) do(ctx context.Context, step netwatch.Step, r *run, job netwatch.Job) netwatch.Result {
+	result := step.Do(ctx, job)
+	if !step.Proof || result.Outcome != netwatch.Failed {
+		return result
+	}
+	for family, now := range l.d.store.Confirmed() {
+		if job.Confirmed[family].Address != now.Address {
+			return netwatch.Result{Outcome: netwatch.Skipped, Detail: "the public address is another by now: " + now.Address.String()}
+		}
+	}
+	return l.saysKnown(step.Text, r, result)
+}
+
+// did reports a step.
+func (l *lane) did(rule *Rule, r *run, step netwatch.Step, result netwatch.Result, began time.Time) {
 	e := l.entry(rule, r, result)
 	e.Kind, e.Step, e.Seconds = netwatch.EntryStep, step.Text, time.Since(began).Seconds()
 	l.tell(r, e)
-	return result
 }
 
 // does notes for the status which step the run is at, and what that waits for.
@@ -221,8 +259,8 @@ func (l *lane) does(step, waits string) {
 
 // job is what a step is told.
 func (l *lane) job(rule *Rule, r *run, step netwatch.Step) netwatch.Job {
-	changing := func(w netwatch.Replacement) error {
-		r.changed = true
+	changing := func(w netwatch.Rewrite) error {
+		r.changed, r.owes = true, true
 		return l.d.store.Update(func(s *state.State) {
 			s.Change(rule.Name)
 			s.Replace(w)
@@ -254,6 +292,7 @@ func (l *lane) again(rule *Rule, r *run, result netwatch.Result) *run {
 	e, retry := l.entry(rule, r, result), r.due
 	e.Step, e.Retry = rule.Do[r.next].Text, &retry
 	r.tried = &e
+	l.d.save(func(s *state.State) { s.Stop(rule.Name, idsOf(r.events), rule.Texts()[:r.next], r.owes) })
 	l.tell(r, e)
 	if result.Outcome == netwatch.Failed {
 		r.watches = nil // Who waits is told now; the retry may take an hour
@@ -288,10 +327,7 @@ func newPauses() *backoff.ExponentialBackOff {
 func (l *lane) gaveUp(rule *Rule, r *run, result netwatch.Result) *run {
 	e := l.entry(rule, r, result)
 	e.Step = rule.Do[r.next].Text
-	failure := state.Failure{
-		Time: e.Time, Event: r.newest(), Step: e.Step, Error: e.Error, Hint: e.Hint,
-		Changed: r.changed,
-	}
+	failure := state.Failure{Time: e.Time, Event: r.newest(), Step: e.Step, Error: e.Error, Hint: e.Hint, Changed: r.owes}
 	l.d.save(func(s *state.State) { s.GiveUp(rule.Name, idsOf(r.events), failure) })
 	l.ended(rule, r, e)
 	return nil
@@ -330,15 +366,15 @@ func (l *lane) tell(r *run, e netwatch.Entry) {
 	}
 }
 
-// become puts another rule of the same name in force. The run that waits does all
-// steps of that one.
+// become puts another rule of the same name in force. The run that waits does all of
+// that one's steps, but for those that it has done.
 func (l *lane) become(rule *Rule) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.rule, l.retired = rule, false
 	if l.waiting != nil {
-		l.waiting.next = 0
+		l.waiting.next = rule.after(l.rule.Texts()[:l.waiting.next])
 	}
+	l.rule, l.retired = rule, false
 }
 
 // retire ends the run that waits, because the rule is gone. The lane stays: a run

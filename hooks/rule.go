@@ -79,6 +79,25 @@ func (r *Rule) gated(i int) bool {
 	return r.Do[i].Gated && slices.ContainsFunc(r.Do[:i], func(s netwatch.Step) bool { return s.Gate })
 }
 
-// flat replaces the slashes in a text, so that * of path.Match fits the path of a
-// file too.
+// lastGated is the last step that waits for a gate before it; -1 if none does.
+func (r *Rule) lastGated() int {
+	last := -1
+	for i := range r.notices() {
+		if r.gated(i) {
+			last = i
+		}
+	}
+	return last
+}
+
+// after is where a run goes on that has done these steps: behind them, if the rule
+// begins with them, and otherwise at the first.
+func (r *Rule) after(done []string) int {
+	if len(done) > len(r.Do) || !slices.Equal(r.Texts()[:len(done)], done) {
+		return 0
+	}
+	return len(done)
+}
+
+// flat is text in which path.Match sees no slash: a file is text like any other.
 func flat(text string) string { return strings.ReplaceAll(text, "/", "\x00") }

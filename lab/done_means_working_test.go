@@ -15,11 +15,12 @@ import (
 )
 
 // verifying starts netwatch, which knows the addresses of these families and
-// has a rule that does nothing but to verify a coturn when it is fired.
-func verifying(t *testing.T, c Coturn, families string) {
+// has a rule that does nothing but to verify a coturn when it is fired, with options.
+func verifying(t *testing.T, c Coturn, families string, options ...string) {
 	t.Helper()
 	config := sourceStun("1h", true) + fmt.Sprintf("families = [%s]\n", families) +
-		fmt.Sprintf("\n[[rule]]\non = [\"verify\"]\nsettle = \"0s\"\nretry = \"0s\"\ndo = [\"verify turn %s\"]\n", c.File)
+		fmt.Sprintf("\n[[rule]]\non = [\"verify\"]\nsettle = \"0s\"\nretry = \"0s\"\ndo = [\"verify turn %s\"]\n",
+			strings.Join(append([]string{c.File}, options...), " "))
 	watching(t, config, FirstPublic)
 }
 
@@ -66,8 +67,7 @@ func TestVerify(t *testing.T) {
 			restartCoturn(t, c, CoturnConf("203.0.113.10/192.168.50.2"))
 			verify(t, 0, wellKnown)
 			restartCoturn(t, c, CoturnConf("203.0.113.99"))
-			verify(t, 1, "192.168.50.2:3478 relays over 203.0.113.99, and the public address is 203.0.113.10",
-				"hint: external-ip in "+c.File+" does not have it")
+			verify(t, 1, "192.168.50.2:3478 (udp) relays over 203.0.113.99, and the public address is 203.0.113.10", "hint: external-ip in "+c.File+" does not have it")
 			writeCoturn(t, c, CoturnConf("203.0.113.10"))
 			verify(t, 1, "relays over 203.0.113.99",
 				"has the right external-ip, which coturn reads only when it starts: restart it")
@@ -124,11 +124,12 @@ func TestVerifyOpenOrDown(t *testing.T) {
 	unlimited(t, c.Unit)
 	verifying(t, c, `"ipv4"`)
 	shell(t, "setfacl -x u:turnserver "+c.File+" && systemctl restart "+c.Unit)
-	verify(t, 1, "it lends relays to everyone who asks, without credentials", "hint: it may run without its configuration")
+	verify(t, 1, "it lends relays to everyone who asks, without credentials: another server answers there, or it runs without its configuration",
+		"; or see that its user can read "+c.File)
 	restartCoturn(t, c, "external-ip=203.0.113.10\nno-cli\n")
 	verify(t, 1, "it lends relays to everyone")
 	shell(t, "systemctl stop "+c.Unit)
-	verify(t, 1, "nobody answers at 192.168.50.2:3478 over UDP: connection refused", "hint: see whether its unit runs")
+	verify(t, 1, "nobody answers at 192.168.50.2:3478 (udp): connection refused", "hint: see whether its unit runs")
 }
 
 // Two families are right when each caller gets the address of his own; plain
@@ -137,13 +138,18 @@ func TestVerifyBothFamilies(t *testing.T) {
 	c := Debian
 	fresh(t, c)
 	unlimited(t, c.Unit)
-	verifying(t, c, `"ipv4", "ipv6"`)
-	restartCoturn(t, c, CoturnConf("203.0.113.10/192.168.50.2", "2001:db8:50::2/2001:db8:50::2"))
-	verify(t, 0, "unchanged: ipv4 203.0.113.10, ipv6 2001:db8:50::2 (")
-	restartCoturn(t, c, CoturnConf("203.0.113.10", "2001:db8:50::2"))
-	verify(t, 1, "verifying ipv6 of coturn", "relays over 203.0.113.10, and the public address is 2001:db8:50::2")
-	restartCoturn(t, c, CoturnConf("203.0.113.10")+"\nlistening-ip=192.168.50.2\n")
-	verify(t, 0, "unchanged: ipv4 203.0.113.10, no ipv6 relay (")
+	verifying(t, c, `"ipv4", "ipv6"`, "families=ipv4,ipv6")
+	named := "\nlistening-ip=192.168.50.2\nlistening-ip=2001:db8:50::2\n"
+	restartCoturn(t, c, CoturnConf("203.0.113.10/192.168.50.2", "2001:db8:50::2/2001:db8:50::2")+named)
+	verify(t, 0, "unchanged: ipv4 203.0.113.10 (udp, tcp), ipv6 2001:db8:50::2 (udp) (")
+	restartCoturn(t, c, CoturnConf("203.0.113.10", "2001:db8:50::2")+named)
+	verify(t, 1, "verifying coturn", "relays over 203.0.113.10, and the public address is 2001:db8:50::2")
+	one := CoturnConf("203.0.113.10") + "\nlistening-ip=192.168.50.2\nrelay-ip=192.168.50.2\n"
+	restartCoturn(t, c, one)
+	writeCoturn(t, c, one+"relay-ip=2001:db8:50::2\n")
+	verify(t, 1, "it answered 440", "it has no ipv6 relay, though relay-ip or listening-ip in "+c.File+" names an address for it: restart it")
+	restartCoturn(t, c, one)
+	verify(t, 0, "unchanged: ipv4 203.0.113.10 (udp, tcp), no ipv6 relay: neither relay-ip nor listening-ip names such an address (")
 }
 
 // The step comes right after the restart, and is one of the rule.

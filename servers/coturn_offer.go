@@ -5,6 +5,7 @@ import (
 	"crypto/sha1" //nolint:gosec // what coturn makes its credentials with
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -17,9 +18,15 @@ import (
 
 // An Offer is what a configuration offers to callers, and how they are to ask.
 type Offer struct {
-	// Listening are the addresses that it names to be asked at, and Port the port.
+	// Listeners are the ports that it has callers ask at, one of a transport.
+	Listeners []Listener
+	// Listening are the addresses that it names to be asked at.
 	Listening []netip.Addr
-	Port      uint16
+	// Relays are the addresses that it names to relay from; without any it relays
+	// from those that it listens at.
+	Relays []netip.Addr
+	// Realm is what the server calls itself when it refuses; empty if it is not named.
+	Realm string
 	// Credentials are those by which relays are lent: one by each secret, or else
 	// the first user's, or else nil.
 	Credentials []*Credential
@@ -29,6 +36,23 @@ type Offer struct {
 	Advertised []netip.Addr
 }
 
+// A Transport is what callers reach a server over.
+type Transport string
+
+// The transports. DTLS is not among them: with the same file 4.6.1 listens for it
+// and 4.18 does not (measured).
+const (
+	UDP Transport = "udp"
+	TCP Transport = "tcp"
+	TLS Transport = "tls"
+)
+
+// A Listener is a port, and what is spoken there.
+type Listener struct {
+	Over Transport
+	Port uint16
+}
+
 // A Credential is a user and its password, or the key made of them (RFC 8489,
 // 9.2.2).
 type Credential struct {
@@ -36,8 +60,12 @@ type Credential struct {
 	Key            []byte
 }
 
-// defaultTurnPort is coturn's listening-port, which is TURN's (RFC 8656, 18.1).
-const defaultTurnPort = 3478
+// DefaultPort and defaultTLSPort are coturn's where its file names none, which are TURN's
+// (RFC 8656, 18.1).
+const (
+	DefaultPort    = 3478
+	defaultTLSPort = 5349
+)
 
 // credentialTime is for how long a credential made of a secret is good.
 const credentialTime = time.Minute
@@ -48,24 +76,25 @@ func coturnOffer(conf []byte, now time.Time) (*Offer, error) {
 	if err := checkCoturn(conf); err != nil {
 		return nil, err
 	}
-	turn := &Offer{Port: defaultTurnPort, Advertised: coturnAdvertised(conf)}
+	turn := &Offer{Advertised: coturnAdvertised(conf)}
+	ports := ports{plain: DefaultPort, tls: defaultTLSPort}
 	var users []*Credential
 	for _, p := range split(conf) {
-		switch value := p.value(); p.key {
+		value := p.value()
+		if err := ports.heed(p.key, value); err != nil {
+			return nil, err
+		}
+		switch p.key {
 		case "listening-ip":
-			if a, err := netip.ParseAddr(value); err == nil {
-				turn.Listening = append(turn.Listening, a)
-			}
+			turn.Listening = named(turn.Listening, value)
+		case "relay-ip":
+			turn.Relays = named(turn.Relays, value)
+		case "realm":
+			turn.Realm = value
 		case externalKey:
 			if e := parseExternal(value); e.private.IsValid() {
 				turn.Private = append(turn.Private, e.private)
 			}
-		case "listening-port":
-			port, err := strconv.ParseUint(value, 10, 16)
-			if err != nil || port == 0 {
-				return nil, fmt.Errorf("listening-port=%s is not a port", value)
-			}
-			turn.Port = uint16(port)
 		case "static-auth-secret":
 			turn.Credentials = append(turn.Credentials, byExpiry(value, now.Add(credentialTime)))
 		case "user":
@@ -76,7 +105,90 @@ func coturnOffer(conf []byte, now time.Time) (*Offer, error) {
 	if len(turn.Credentials) == 0 {
 		turn.Credentials = users[:1] // coturn heeds no user beside a secret
 	}
+	turn.Listeners = ports.listeners()
 	return turn, nil
+}
+
+// named are addresses and the one in value, if it is one.
+func named(all []netip.Addr, value string) []netip.Addr {
+	if a, err := netip.ParseAddr(value); err == nil {
+		return append(all, a)
+	}
+	return all
+}
+
+// ports are what decides which listeners coturn opens.
+type ports struct {
+	plain, tls          uint16
+	noUDP, noTCP, noTLS bool
+	cert, key           bool
+}
+
+// heed takes up a line that is about listeners. It is an error that coturn does not
+// start with, or listens where nobody can tell.
+func (p *ports) heed(key, value string) (err error) {
+	switch key {
+	case "listening-port":
+		p.plain, err = portIn(value)
+	case "tls-listening-port":
+		p.tls, err = portIn(value)
+	case "no-udp":
+		p.noUDP, err = isTrue(value)
+	case "no-tcp":
+		p.noTCP, err = isTrue(value)
+	case "no-tls":
+		p.noTLS, err = isTrue(value)
+	case "cert":
+		p.cert = value != ""
+	case "pkey":
+		p.key = value != ""
+	}
+	if err != nil {
+		return fmt.Errorf("%s=%s %w", key, value, err)
+	}
+	return nil
+}
+
+// listeners are those that coturn opens (all measured, 4.6.1 and 4.18): no-udp and
+// no-tcp say nothing about TLS, which needs both of its files. Its alternative ports
+// (alt-listening-port, alt-tls-listening-port) are open only with two addresses, and
+// are for finding out about NATs (RFC 5780): no caller is sent there.
+func (p *ports) listeners() (all []Listener) {
+	if !p.noUDP {
+		all = append(all, Listener{UDP, p.plain})
+	}
+	if !p.noTCP {
+		all = append(all, Listener{TCP, p.plain})
+	}
+	if !p.noTLS && p.cert && p.key {
+		all = append(all, Listener{TLS, p.tls})
+	}
+	return all
+}
+
+// portIn is the number that value begins with. 4.6.1 listens at 3478 for
+// `3478 # behind the router`; 4.18 says what is wrong and ends (measured). For what
+// begins with no number, and for 0, 4.6.1 takes any port.
+func portIn(value string) (uint16, error) {
+	digits := value[:len(value)-len(strings.TrimLeft(value, "0123456789"))]
+	port, err := strconv.ParseUint(digits, 10, 16)
+	if err != nil || port == 0 {
+		return 0, errors.New("is not a port")
+	}
+	return uint16(port), nil
+}
+
+// isTrue is a boolean as coturn reads it, by its first letter but for on and off; none
+// is true. It does not start with anything else, as with a comment (measured).
+func isTrue(value string) (bool, error) {
+	switch {
+	case value == "", strings.ContainsAny(value[:1], "123456789yYtT"), value == "on", value == "On", value == "ON":
+		return true, nil
+	case strings.ContainsAny(value[:1], "0nNfF"), value == "off", value == "Off", value == "OFF":
+		return false, nil
+	}
+	return false, netwatch.WithHint(errors.New("is neither true nor false, and coturn does not start with it"),
+		"a comment stands on a line of its own")
 }
 
 // byExpiry is who has a secret: a name that is the time, in Unix seconds, up to
@@ -107,27 +219,61 @@ func byPassword(value string) *Credential {
 	return who
 }
 
-// At is where to ask for a relayed address of a family: at own, or where
-// else coturn listens. Without relay-ip it relays over the address that it is
-// asked at (measured, 4.6.1), so that one asked over loopback tells nothing.
-func (t *Offer) At(family netwatch.Family, own netip.Addr) (netip.AddrPort, error) {
+// At is where to ask the server: at own, an address of this machine, or where else
+// it listens. Without relay-ip it relays over the address that it is asked at
+// (measured, 4.6.1), so that one asked over loopback tells nothing.
+func (t Offer) At(own netip.Addr) (netip.Addr, error) {
+	var listening []netip.Addr
+	for _, a := range t.Listening {
+		if a.IsUnspecified() && own.IsValid() {
+			a = own // it listens at all of them
+		}
+		if Reaches(a) {
+			listening = append(listening, a)
+		}
+	}
 	rank := func(a netip.Addr) int {
 		switch {
 		case a == own:
 			return 0
-		case netwatch.FamilyOf(a) == family && !a.IsLoopback():
-			return 1
-		case !a.IsLoopback():
+		case a.IsLoopback():
+			return 3
+		case a.Is4() != own.Is4():
 			return 2
 		}
-		return 3
+		return 1
 	}
-	at := own
-	if len(t.Listening) > 0 {
-		at = slices.MinFunc(t.Listening, func(a, b netip.Addr) int { return rank(a) - rank(b) })
+	switch {
+	case len(listening) > 0:
+		return slices.MinFunc(listening, func(a, b netip.Addr) int { return rank(a) - rank(b) }), nil
+	case len(t.Listening) == 0 && Reaches(own):
+		return own, nil
 	}
-	if !at.IsValid() {
-		return netip.AddrPort{}, fmt.Errorf("this machine has no %s address of its own to ask at", family)
+	return netip.Addr{}, errors.New("this machine has no address of its own to ask at")
+}
+
+// Reaches says whether an address leads to a server by itself: one that is
+// unspecified does not, and a link-local one only with the name of its interface.
+func Reaches(a netip.Addr) bool {
+	return a.IsValid() && !a.IsUnspecified() && !a.IsLinkLocalUnicast()
+}
+
+// Lends are the addresses of a family that the configuration names to relay from. It
+// names none where one is unspecified. coturn with such a file must not be asked for
+// IPv6: the first request turns a thread's relays to IPv6 for good, and callers for IPv4
+// are refused by it from then on (measured, 4.6.1: 14 of 30 are).
+func (t Offer) Lends(family netwatch.Family) (all []netip.Addr) {
+	from := t.Relays
+	if len(from) == 0 {
+		from = t.Listening
 	}
-	return netip.AddrPortFrom(at, t.Port), nil
+	if slices.ContainsFunc(from, netip.Addr.IsUnspecified) {
+		return nil
+	}
+	for _, a := range from {
+		if netwatch.FamilyOf(a) == family && Reaches(a) && !a.IsLoopback() && !slices.Contains(all, a) {
+			all = append(all, a)
+		}
+	}
+	return all
 }

@@ -28,6 +28,9 @@ type State struct {
 	Replaced map[string]Replaced `json:"rewrites"`
 	// Starts are the times when netwatch started a unit, newest last.
 	Starts map[string][]time.Time `json:"starts"`
+	// Dead are the findings of proofs, by their text, because of which the server was
+	// started; until it is seen alive.
+	Dead map[string]string `json:"dead"`
 }
 
 // A Replaced says what netwatch last made of a file, or was about to make: it is
@@ -48,6 +51,8 @@ type Run struct {
 	// Changed says that a gate changed something, or was about to, and that the steps
 	// behind it have not all succeeded since.
 	Changed bool `json:"changed,omitempty"`
+	// Done are the texts of the steps before the one that failed or was held.
+	Done []string `json:"done,omitempty"`
 }
 
 // A Failure is a run that was given up.
@@ -73,7 +78,8 @@ func empty() *State {
 	return &State{
 		Addresses: netwatch.Addresses{}, Runs: map[string]Run{},
 		Failures: map[string]Failure{}, Seen: map[string]map[string]string{},
-		Replaced: map[string]Replaced{}, Starts: map[string][]time.Time{},
+		Rewrites: map[string]Rewrite{}, Starts: map[string][]time.Time{},
+		Dead: map[string]string{},
 	}
 }
 
@@ -83,7 +89,8 @@ func (s *State) clone() *State {
 	return &State{
 		Addresses: maps.Clone(s.Addresses), Runs: maps.Clone(s.Runs),
 		Failures: maps.Clone(s.Failures), Seen: maps.Clone(s.Seen),
-		Replaced: maps.Clone(s.Replaced), Starts: maps.Clone(s.Starts),
+		Rewrites: maps.Clone(s.Rewrites), Starts: maps.Clone(s.Starts),
+		Dead: maps.Clone(s.Dead),
 	}
 }
 
@@ -91,7 +98,7 @@ func (s *State) clone() *State {
 func (s *State) Accept(ev netwatch.Event, rules []string) {
 	for _, rule := range rules {
 		r := s.Runs[rule]
-		r.Events = netwatch.Coalesce(r.Events, ev)
+		r.Events, r.Done = netwatch.Coalesce(r.Events, ev), nil
 		s.Runs[rule] = r
 	}
 }
@@ -138,8 +145,26 @@ func (s *State) Change(rule string) {
 	}
 }
 
-// End removes the events that the rule has acted on, and forgets its failure. Events
-// that were accepted since stay.
+// Stop notes that a run of a rule with these events came to a stop, which steps it has
+// done, and whether what waits for a change is still to be done. Events accepted since
+// want all steps.
+func (s *State) Stop(rule string, ids, done []string, changed bool) {
+	if r, ok := s.Runs[rule]; ok {
+		since := func(ev netwatch.Event) bool { return !slices.Contains(ids, ev.ID) }
+		if r.Done = done; slices.ContainsFunc(r.Events, since) {
+			r.Done = nil
+		}
+		r.Changed = changed
+		s.Runs[rule] = r
+	}
+	if f, ok := s.Failures[rule]; ok {
+		f.Changed = f.Changed && changed
+		s.Failures[rule] = f
+	}
+}
+
+// End removes events that the rule has acted on, and with them what had failed
+// of it before. Events accepted since stay.
 func (s *State) End(rule string, ids []string) {
 	delete(s.Failures, rule)
 	s.remove(rule, ids)

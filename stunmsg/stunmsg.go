@@ -1,7 +1,7 @@
-// Package stunmsg asks a question in STUN (RFC 8489) over UDP and waits for its
-// answer. Whoever can send packets to this machine must neither be believed nor be
-// able to end the wait: packets that are no answer to the question are passed over,
-// and lengths are checked before the codec reads. It knows nothing of what is asked.
+// Package stunmsg asks a question in STUN (RFC 8489) over UDP, TCP or TLS and waits
+// for its answer. Whoever can send us packets must neither be believed nor be able to end
+// the wait: what is no answer to the question is passed over, and lengths are
+// looked at before the codec reads.
 package stunmsg
 
 import (
@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -35,6 +36,8 @@ type Question struct {
 	// Pause is how long to wait before asking again when nobody listened at the port.
 	// If it is zero, that ends the question.
 	Pause time.Duration
+	// Stream says that Conn is one: what is sent there arrives, and is sent once.
+	Stream bool
 
 	refused error // that nobody listened, the last time
 	passed  error // why the last packet was passed over
@@ -67,15 +70,17 @@ func (q *Question) Ask(ctx context.Context) (*stun.Message, error) {
 
 // send sends the request and reads until its answer is there or wait is over.
 func (q *Question) send(wait time.Duration) (*stun.Message, error) {
-	if err := q.Conn.SetReadDeadline(time.Now().Add(wait)); err != nil {
-		return nil, fmt.Errorf("setting a deadline: %w", err)
+	if !q.Stream {
+		if err := q.Conn.SetReadDeadline(time.Now().Add(wait)); err != nil {
+			return nil, fmt.Errorf("setting a deadline: %w", err)
+		}
 	}
 	if _, err := q.Conn.Write(q.Request.Raw); err != nil {
 		return nil, Bare(err)
 	}
 	packet := make([]byte, MaxPacket)
 	for {
-		n, err := q.Conn.Read(packet)
+		n, err := q.read(packet)
 		if err != nil {
 			return nil, Bare(err)
 		}
@@ -90,7 +95,30 @@ func (q *Question) send(wait time.Duration) (*stun.Message, error) {
 	}
 }
 
-// silence is the error if no right answer came in time.
+// headerSize is how long the header of a message is, and lengthAt where in it the
+// length of what follows stands (RFC 8489, 5).
+const (
+	headerSize = 20
+	lengthAt   = 2
+)
+
+// read reads a packet, or from a stream a message: that says itself how long it is.
+func (q *Question) read(packet []byte) (int, error) {
+	if !q.Stream {
+		return q.Conn.Read(packet)
+	}
+	if _, err := io.ReadFull(q.Conn, packet[:headerSize]); err != nil {
+		return 0, err
+	}
+	whole := headerSize + int(binary.BigEndian.Uint16(packet[lengthAt:]))
+	if whole > len(packet) {
+		return 0, fmt.Errorf("a message has %d bytes", whole)
+	}
+	_, err := io.ReadFull(q.Conn, packet[headerSize:whole])
+	return whole, err
+}
+
+// silence says that there was no right answer in time.
 func (q *Question) silence(ctx context.Context) error {
 	switch cause := context.Cause(ctx); {
 	case !errors.Is(cause, context.DeadlineExceeded):

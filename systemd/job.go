@@ -32,6 +32,9 @@ var methods = map[Verb]string{
 	Start: "StartUnit", Stop: "StopUnit",
 }
 
+// Revives says that the job can bring a dead unit to life.
+func (v Verb) Revives() bool { return v == Restart || v == ReloadOrRestart || v == Start }
+
 // WillStart says whether the job would start the unit, given how it is.
 func (v Verb) WillStart(st State) bool {
 	switch v {

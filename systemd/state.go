@@ -22,9 +22,11 @@ type State struct {
 	Result, ReloadResult string
 	// Invocation is the invocation id: each start has another.
 	Invocation string
-	// Program is the program of the first ExecStart.
+	// Program is the first of ExecStart, and Words are all words of it, the program's
+	// name being the first.
 	Program string
-	// MainPID is the number of the main process, 0 if there is none.
+	Words   []string
+	// MainPID is the main process, 0 if there is none.
 	MainPID uint32
 	// Limit is its start limit.
 	Limit Limit
@@ -84,8 +86,9 @@ func stateOf(p map[string]dbus.Variant) State {
 		started:    time.UnixMicro(int64(value[uint64](p, "InactiveExitTimestamp"))),
 		startedAgo: ago(value[uint64](p, "InactiveExitTimestampMonotonic")),
 	}
-	if commands := value[[][]any](p, "ExecStart"); len(commands) > 0 && len(commands[0]) > 0 {
+	if commands := value[[][]any](p, "ExecStart"); len(commands) > 0 && len(commands[0]) > 1 {
 		st.Program, _ = commands[0][0].(string)
+		st.Words, _ = commands[0][1].([]string)
 	}
 	if e := value[[]any](p, "LoadError"); len(e) == 2 {
 		st.loadError, _ = e[1].(string)
@@ -124,7 +127,13 @@ func (st State) Running() bool {
 	return st.Active == "active" || st.Active == "reloading" || st.Active == "refreshing"
 }
 
-// Down says whether the unit has ended and is not being started.
+// Moving says that the unit is being started or stopped, and will soon be another.
+func (st State) Moving() bool { return st.Active == "activating" || st.Active == "deactivating" }
+
+// Starts says whether what the unit starts is given a file.
+func (st State) Starts(file string) bool { return startedWith(strings.Join(st.Words, " "), file) }
+
+// Down says that the unit has ended and is not being started.
 func (st State) Down() bool { return st.Active == "inactive" || st.Active == "failed" }
 
 // Ended says whether the unit is a oneshot that has run to its end, so that nothing

@@ -15,6 +15,8 @@ type UnitLook struct {
 	State string
 	// Running says that it is up, or that it ran through and had only that to do.
 	Running bool
+	// Moving says that it is being started or stopped, and will soon be another.
+	Moving bool
 	// AtLimit says that it hit its start limit, and stays down.
 	AtLimit bool
 	// Limit is the start limit, as "5 starts in 10s"; empty if there is none.
@@ -39,7 +41,9 @@ func LookUnit(ctx context.Context, unit string) (UnitLook, error) {
 	if err != nil {
 		return UnitLook{}, fmt.Errorf("looking at %s: %w", unit, err)
 	}
-	look := UnitLook{State: st.String(), Running: st.Running() || st.Ended(), AtLimit: st.Result == "start-limit-hit"}
+	look := UnitLook{
+		State: st.String(), Running: st.Running() || st.Ended(), Moving: st.Moving(), AtLimit: st.Result == "start-limit-hit",
+	}
 	if !st.Limit.none() {
 		look.Limit = st.Limit.String()
 	}

@@ -139,14 +139,20 @@ func TestLookUnit(t *testing.T) {
 	f := systemdtest.New(t)
 	f.SetUntold("UnitFileState", "disabled")
 	look, err := LookUnit(t.Context(), "t.service")
-	want := UnitLook{"active (running), main process 100", true, false, "5 starts in 10s", "disabled"}
+	want := UnitLook{"active (running), main process 100", true, false, false, "5 starts in 10s", "disabled"}
 	if look != want || err != nil {
 		t.Errorf("%+v, %v, want %+v", look, err, want)
+	}
+	for _, state := range []string{"activating", "deactivating"} {
+		f.Set("ActiveState", state)
+		if look, err = LookUnit(t.Context(), "t.service"); !look.Moving || look.Running || err != nil {
+			t.Errorf("%+v, %v", look, err)
+		}
 	}
 	f.Set("ActiveState", "failed", "SubState", "failed", "MainPID", uint32(0))
 	f.Set("Result", "start-limit-hit", "StartLimitBurst", uint32(0))
 	look, err = LookUnit(t.Context(), "t.service")
-	want = UnitLook{"failed (failed), result start-limit-hit", false, true, "", "disabled"}
+	want = UnitLook{"failed (failed), result start-limit-hit", false, false, true, "", "disabled"}
 	if look != want || err != nil {
 		t.Errorf("%+v, %v, want %+v", look, err, want)
 	}

@@ -4,6 +4,8 @@ package turn
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -34,32 +36,63 @@ var ErrOpen = errors.New("it lends relays to everyone who asks, without credenti
 // ErrNobody says that the server wants credentials and none are known.
 var ErrNobody = errors.New("it wants credentials that are not in its file")
 
-// Allocate asks for a relayed address twice: without credentials, which must be
-// refused, and then with those of who. Each time it takes a new socket, because a
-// socket can have one allocation only (RFC 8656, 7.2).
-func Allocate(
-	ctx context.Context, to netip.AddrPort, who *servers.Credential, family netwatch.Family,
-) (netip.Addr, error) {
-	r, err := dial(ctx, to)
+// Another is a server of another realm than the one that was to be asked.
+type Another struct{ Realm string }
+
+// Error is the realm, fit for a terminal.
+func (e *Another) Error() string {
+	return fmt.Sprintf("another server answers there, of realm %q", netwatch.Printable(e.Realm))
+}
+
+// An Ask is a question for a relayed address.
+type Ask struct {
+	To   netip.AddrPort
+	Over servers.Transport
+	// Realm is that of the server; empty is any.
+	Realm string
+	// Who asks; nil is nobody whom it knows.
+	Who *servers.Credential
+	// Family is what is asked for. Callers ask for none, and get what the server
+	// gives by itself.
+	Family netwatch.Family
+}
+
+// Allocate asks for a relayed address, first without credentials, which must be
+// refused, and then with them. Each takes a socket of its own: it can have one
+// allocation (RFC 8656, 7.2). Over TLS the certificate comes with it, which nobody has
+// checked.
+func Allocate(ctx context.Context, a Ask) (netip.Addr, *x509.Certificate, error) {
+	r, err := dial(ctx, a.To, a.Over)
 	if err != nil {
-		return netip.Addr{}, err
+		return netip.Addr{}, nil, err
 	}
 	defer r.Close()
-	switch _, err := r.allocate(ctx, nil, family); {
+	addr, err := r.allocateAs(ctx, a)
+	return addr, r.leaf, err
+}
+
+// allocateAs asks without credentials and then with them.
+func (r *relay) allocateAs(ctx context.Context, a Ask) (netip.Addr, error) {
+	switch _, err := r.allocate(ctx, nil, a.Family); {
 	case err == nil:
 		return netip.Addr{}, ErrOpen
 	case !Refused(err, stun.CodeUnauthorized):
 		return netip.Addr{}, err
-	case who == nil:
+	case a.Realm != "" && a.Realm != r.realm:
+		return netip.Addr{}, &Another{r.realm}
+	case a.Who == nil:
 		return netip.Addr{}, ErrNobody
 	}
-	return r.allocate(ctx, who, family)
+	return r.allocate(ctx, a.Who, a.Family)
 }
 
 // A relay is the TURN server that one socket talks to.
 type relay struct {
-	conn net.Conn
-	// challenge is what the newest refusal wants to be sent back: realm and nonce.
+	conn   net.Conn
+	stream bool
+	// leaf is the certificate that it has shown over TLS.
+	leaf *x509.Certificate
+	// challenge is what the newest refusal asks for: realm and nonce.
 	challenge []stun.Setter
 	realm     string
 }
@@ -80,13 +113,29 @@ func Refused(err error, codes ...stun.ErrorCode) bool {
 	return errors.As(err, &refused) && slices.Contains(codes, refused.Code)
 }
 
-// dial makes a socket that gets packets from nobody but the server.
-func dial(ctx context.Context, to netip.AddrPort) (*relay, error) {
-	conn, err := new(net.Dialer).DialContext(ctx, "udp", to.String())
+// dial makes a socket that gets packets from the server alone, or a stream. The name in
+// a certificate is not checked: the server is asked at an address, and callers by names
+// that are not known here.
+func dial(ctx context.Context, to netip.AddrPort, over servers.Transport) (*relay, error) {
+	network := "tcp"
+	if over == servers.UDP {
+		network = "udp"
+	}
+	conn, err := new(net.Dialer).DialContext(ctx, network, to.String())
 	if err != nil {
 		return nil, stunmsg.Bare(err)
 	}
-	return &relay{conn: conn}, nil
+	r := &relay{conn: conn, stream: over != servers.UDP}
+	if over != servers.TLS {
+		return r, nil
+	}
+	secured := tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // said above
+	if err := secured.HandshakeContext(ctx); err != nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("shaking hands for TLS: %w", stunmsg.Bare(err))
+	}
+	r.conn, r.leaf = secured, secured.ConnectionState().PeerCertificates[0]
+	return r, nil
 }
 
 // Close closes the socket.
@@ -118,7 +167,10 @@ func (r *relay) ask(ctx context.Context, who *servers.Credential, setters ...stu
 		if err != nil {
 			return nil, fmt.Errorf("making a request: %w", err)
 		}
-		q := stunmsg.Question{Conn: r.conn, Request: request, Pause: refusedPause}
+		q := stunmsg.Question{Conn: r.conn, Request: request, Stream: r.stream}
+		if !r.stream {
+			q.Pause = refusedPause // a stream that broke stays so
+		}
 		answer, err := q.Ask(ctx)
 		if err == nil {
 			err = r.refusal(answer)
@@ -160,10 +212,15 @@ var (
 // The families of REQUESTED-ADDRESS-FAMILY (RFC 8656, 18.6) and of addresses.
 var families = map[netwatch.Family]byte{netwatch.IPv4: 1, netwatch.IPv6: 2}
 
-// allocate asks for a relayed address of a family, and gives it back at once.
+// allocate asks for a relayed address of a family, or of none, and gives it back at
+// once.
 func (r *relay) allocate(ctx context.Context, who *servers.Credential, family netwatch.Family) (netip.Addr, error) {
-	wanted := stun.RawAttribute{Type: stun.AttrRequestedAddressFamily, Value: []byte{families[family], 0, 0, 0}}
-	answer, err := r.ask(ctx, who, allocateRequest, overUDP, wanted)
+	setters := []stun.Setter{allocateRequest, overUDP}
+	if family != "" {
+		wanted := stun.RawAttribute{Type: stun.AttrRequestedAddressFamily, Value: []byte{families[family], 0, 0, 0}}
+		setters = append(setters, wanted)
+	}
+	answer, err := r.ask(ctx, who, setters...)
 	if err != nil {
 		return netip.Addr{}, err
 	}

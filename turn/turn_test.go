@@ -3,6 +3,7 @@ package turn
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -24,6 +25,15 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // allocate asks as whom the secret knows.
 func allocate(t *testing.T, f *turntest.Server) (netip.Addr, error) {
 	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	a, _, err := Allocate(ctx, Ask{To: f.Addr, Over: servers.UDP, Who: whom(t)})
+	return a, err
+}
+
+// whom is whom the secret knows.
+func whom(t *testing.T) *servers.Credential {
+	t.Helper()
 	coturn, err := servers.Named("coturn")
 	if err != nil {
 		t.Fatal(err)
@@ -32,9 +42,7 @@ func allocate(t *testing.T, f *turntest.Server) (netip.Addr, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
-	defer cancel()
-	return Allocate(ctx, f.Addr, offer.Credentials[0], netwatch.IPv4)
+	return offer.Credentials[0]
 }
 
 // An allocation that should not have been given is given back.
@@ -95,7 +103,7 @@ func TestWaitsForAServer(t *testing.T) {
 	f := turntest.New(t, turntest.Proper(t, "203.0.113.7", nil))
 	for times, want := range map[int]error{3: nil, 1 << 30: syscall.ECONNREFUSED} {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		r, err := dial(ctx, f.Addr)
+		r, err := dial(ctx, f.Addr, servers.UDP)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -106,5 +114,94 @@ func TestWaitsForAServer(t *testing.T) {
 		}
 		_ = r.Close()
 		cancel()
+	}
+}
+
+// Over a stream the same is said, whatever the pieces in which it comes; a certificate
+// is handed on as it is.
+func TestStreams(t *testing.T) {
+	until := time.Now().Add(time.Hour).Truncate(time.Second)
+	f := turntest.New(t, turntest.Proper(t, "203.0.113.7", nil))
+	for over, to := range map[servers.Transport]netip.AddrPort{
+		servers.TCP: f.Over(t, nil), servers.TLS: f.Over(t, turntest.Certificate(t, until)),
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		a, leaf, err := Allocate(ctx, Ask{To: to, Over: over, Who: whom(t), Realm: turntest.Realm})
+		if a.String() != "203.0.113.7" || err != nil {
+			t.Errorf("%s: %s, %v", over, a, err)
+		}
+		if over == servers.TLS && !leaf.NotAfter.Equal(until) {
+			t.Errorf("the certificate is good until %s", leaf.NotAfter)
+		}
+		cancel()
+	}
+}
+
+// A message that is longer than any answer, a stream that ends, one that is no TLS, and
+// one that is silent are errors, each by itself and in time.
+func TestStreamsThatAreNone(t *testing.T) {
+	long := append(make([]byte, 2), 0xff, 0xff)
+	for name, says := range map[string][]byte{"long": append(long, make([]byte, 16)...), "short": {1}, "silent": nil} {
+		listener, err := net.Listen("tcp4", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			for range 2 {
+				conn, err := listener.Accept()
+				if err != nil {
+					return
+				}
+				_, _ = conn.Write(says)
+				if says == nil {
+					_, _ = io.Copy(io.Discard, conn) // until the caller has had enough
+				}
+				_ = conn.Close()
+			}
+		}()
+		for _, over := range []servers.Transport{servers.TCP, servers.TLS} {
+			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+			to := netip.MustParseAddrPort(listener.Addr().String())
+			if a, _, err := Allocate(ctx, Ask{To: to, Over: over, Who: whom(t)}); err == nil {
+				t.Errorf("%s over %s: %s", name, over, a)
+			} else {
+				t.Logf("%s over %s: %v", name, over, err)
+			}
+			cancel()
+		}
+		_ = listener.Close()
+		<-ended
+	}
+}
+
+// Another's realm is told before anyone's credentials are shown to it.
+func TestAnother(t *testing.T) {
+	f := turntest.New(t, turntest.Proper(t, "203.0.113.7", nil))
+	_, _, err := Allocate(t.Context(), Ask{To: f.Addr, Over: servers.UDP, Who: whom(t), Realm: "example.net"})
+	if another := new(Another); !errors.As(err, &another) || another.Realm != turntest.Realm {
+		t.Error(err)
+	}
+	if diff := cmp.Diff([]string{"Allocate"}, f.Asked()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Callers name no family, and so does whoever asks as they do.
+func TestNamesNoFamily(t *testing.T) {
+	named := 0
+	f := turntest.New(t, turntest.Proper(t, "203.0.113.7", func(request *stun.Message) []stun.Setter {
+		if _, err := request.Get(stun.AttrRequestedAddressFamily); err == nil {
+			named++
+		}
+		return nil
+	}))
+	for family, want := range map[netwatch.Family]int{"": 0, netwatch.IPv6: 1} {
+		named = 0
+		_, _, err := Allocate(t.Context(), Ask{To: f.Addr, Over: servers.UDP, Who: whom(t), Family: family})
+		if err != nil || named != want {
+			t.Errorf("%q: named %d times, %v", family, named, err)
+		}
 	}
 }

@@ -3,9 +3,17 @@
 package turntest
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha1" //nolint:gosec // coturn has no other.
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
+	"encoding/binary"
+	"io"
+	"math/big"
 	"net"
 	"net/netip"
 	"slices"
@@ -28,7 +36,7 @@ type Answer func(request *stun.Message, signed bool) []stun.Setter
 
 // A Server listens on loopback.
 type Server struct {
-	// Addr is where it listens.
+	// Addr is where it listens over UDP.
 	Addr   netip.AddrPort
 	answer Answer
 
@@ -36,7 +44,7 @@ type Server struct {
 	came []string
 }
 
-// New starts a server, which ends with the test.
+// New starts a server over UDP, which ends with the test.
 func New(t testing.TB, answer Answer) *Server {
 	t.Helper()
 	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
@@ -44,16 +52,61 @@ func New(t testing.TB, answer Answer) *Server {
 		t.Fatal(err)
 	}
 	f := &Server{answer: answer, Addr: conn.LocalAddr().(*net.UDPAddr).AddrPort()}
+	until(t, conn, func() { f.serve(conn) })
+	return f
+}
+
+// Over has the server listen for streams too: with a certificate over TLS, and without
+// one over TCP.
+func (f *Server) Over(t testing.TB, with *tls.Certificate) netip.AddrPort {
+	t.Helper()
+	listener, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := listener.Addr().(*net.TCPAddr).AddrPort()
+	var secured net.Listener = listener
+	if with != nil {
+		secured = tls.NewListener(listener, &tls.Config{Certificates: []tls.Certificate{*with}, MinVersion: tls.VersionTLS12})
+	}
+	until(t, listener, func() {
+		for {
+			conn, err := secured.Accept()
+			if err != nil {
+				return
+			}
+			f.stream(conn)
+		}
+	})
+	return addr
+}
+
+// until runs serve until the test ends, which closes what it serves.
+func until(t testing.TB, c io.Closer, serve func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		f.serve(conn)
+		serve()
 	}()
 	t.Cleanup(func() {
-		_ = conn.Close()
+		_ = c.Close()
 		<-done
 	})
-	return f
+}
+
+// Certificate is one that says it is good until a time.
+func Certificate(t testing.TB, until time.Time) *tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	form := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: until.Add(-time.Hour), NotAfter: until}
+	leaf, err := x509.CreateCertificate(rand.Reader, form, form, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &tls.Certificate{Certificate: [][]byte{leaf}, PrivateKey: key}
 }
 
 func (f *Server) serve(conn *net.UDPConn) {
@@ -63,20 +116,50 @@ func (f *Server) serve(conn *net.UDPConn) {
 		if err != nil {
 			return
 		}
-		request := &stun.Message{Raw: slices.Clone(packet[:n])}
-		if request.Decode() != nil {
-			continue
-		}
-		_, err = request.Get(stun.AttrMessageIntegrity)
-		signed := err == nil
-		f.mu.Lock()
-		f.came = append(f.came, request.Type.Method.String()+map[bool]string{true: " signed"}[signed])
-		setters := f.answer(request, signed)
-		f.mu.Unlock()
-		if setters != nil {
-			_, _ = conn.WriteToUDP(stun.MustBuild(append([]stun.Setter{request}, setters...)...).Raw, from)
+		if reply := f.reply(packet[:n]); reply != nil {
+			_, _ = conn.WriteToUDP(reply, from)
 		}
 	}
+}
+
+// header is the size of what stands before a message's attributes.
+const header = 20
+
+// stream answers one caller, each answer in two pieces, as TCP may bring it.
+func (f *Server) stream(conn net.Conn) {
+	defer conn.Close()
+	for {
+		message := make([]byte, header, 1500)
+		if _, err := io.ReadFull(conn, message); err != nil {
+			return
+		}
+		message = message[:header+int(binary.BigEndian.Uint16(message[2:]))]
+		if _, err := io.ReadFull(conn, message[header:]); err != nil {
+			return
+		}
+		if reply := f.reply(message); reply != nil {
+			_, _ = conn.Write(reply[:7])
+			_, _ = conn.Write(reply[7:])
+		}
+	}
+}
+
+// reply is what is answered to a packet; nil is nothing.
+func (f *Server) reply(packet []byte) []byte {
+	request := &stun.Message{Raw: slices.Clone(packet)}
+	if request.Decode() != nil {
+		return nil
+	}
+	_, err := request.Get(stun.AttrMessageIntegrity)
+	signed := err == nil
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.came = append(f.came, request.Type.Method.String()+map[bool]string{true: " signed"}[signed])
+	setters := f.answer(request, signed)
+	if setters == nil {
+		return nil
+	}
+	return stun.MustBuild(append([]stun.Setter{request}, setters...)...).Raw
 }
 
 // Asked are the requests so far: method, and signed when it is.

@@ -1,0 +1,326 @@
+package actions
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/netip"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/pion/stun/v2"
+
+	"netwatch"
+	"netwatch/rewrite"
+	"netwatch/servers"
+	"netwatch/turn"
+)
+
+// A proof is what asking a server has shown.
+type proof struct {
+	file  netwatch.Path
+	offer *servers.Offer
+	known netwatch.Addresses
+	// content is the fingerprint of its file.
+	content string
+	// right are the addresses that callers get and should, as in "ipv4 203.0.113.5",
+	// and over what they got them.
+	right []gotten
+	// words are what is to be said beside them.
+	words []string
+	// err is the first thing that is wrong.
+	err error
+	// strange are the listeners at which another server seems to answer.
+	strange []stranger
+	// refused says that nobody listens at a port, and answered that the server has
+	// answered at one.
+	refused, answered bool
+}
+
+// A stranger is what answers where the server should.
+type stranger struct {
+	ask turn.Ask
+	err error
+}
+
+// gotten is an address and what it was got over.
+type gotten struct {
+	address string
+	over    []string
+}
+
+// prove asks the server all that there is to ask, in about the time until end.
+func (v *verification) prove(ctx context.Context, job netwatch.Job, end time.Time) *proof {
+	p := &proof{file: v.file, known: job.Confirmed}
+	if p.err = p.read(); p.err != nil {
+		return p
+	}
+	asks, err := v.asks(p.offer, job.Confirmed)
+	if err != nil {
+		p.err = err
+		return p
+	}
+	if slices.Contains(v.families, netwatch.IPv6) && len(p.offer.Lends(netwatch.IPv6)) == 0 {
+		p.words = append(p.words, "no ipv6 relay: neither relay-ip nor listening-ip names such an address")
+	}
+	for _, a := range asks {
+		got := v.ask(ctx, a, end)
+		for i := 1; i < sharers && strange(got.err); i++ {
+			p.strange = append(p.strange, stranger{a, got.err})
+			got = v.ask(ctx, a, end)
+		}
+		p.hear(a, got)
+	}
+	p.conclude()
+	return p
+}
+
+// sharers is how often a port is asked at which another server answers. Two coturns of
+// one user share a port, and each caller reaches one of them by chance (measured).
+const sharers = 8
+
+// An answer is what came of an ask.
+type answer struct {
+	relayed netip.Addr
+	leaf    *x509.Certificate
+	err     error
+}
+
+// ask asks until there is an answer that will not become another by itself, or the time
+// is over, of which each has some. What it took itself counts in coturn's quotas for
+// 1.1 s after it was given back (measured).
+func (v *verification) ask(ctx context.Context, a turn.Ask, end time.Time) (got answer) {
+	if soon := time.Now().Add(v.time / 6); end.Before(soon) {
+		end = soon
+	}
+	ctx, cancel := context.WithDeadline(ctx, end)
+	defer cancel()
+	for {
+		got.relayed, got.leaf, got.err = turn.Allocate(ctx, a)
+		if !passes(got.err) {
+			return got
+		}
+		select {
+		case <-time.After(againPause):
+		case <-ctx.Done():
+			return got
+		}
+	}
+}
+
+// passes says whether an error may pass by itself: nobody listens yet, a stream was
+// ended, or a quota is used up.
+func passes(err error) bool {
+	ended := []error{syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EPIPE, io.EOF, io.ErrUnexpectedEOF}
+	return slices.ContainsFunc(ended, func(e error) bool { return errors.Is(err, e) }) ||
+		turn.Refused(err, stun.CodeAllocQuotaReached)
+}
+
+// answers says whether an error is the answer of the server.
+func answers(err error) bool {
+	refused := new(turn.Error)
+	return errors.As(err, &refused) || errors.Is(err, turn.ErrNobody)
+}
+
+// strange says whether an error is the answer of a server that does not run with the
+// file.
+func strange(err error) bool {
+	another := new(turn.Another)
+	return errors.As(err, &another) || errors.Is(err, turn.ErrOpen)
+}
+
+// hear takes up an answer.
+func (p *proof) hear(a turn.Ask, got answer) {
+	if strange(got.err) {
+		p.strange = append(p.strange, stranger{a, got.err})
+		return
+	}
+	p.answered = p.answered || got.err == nil || answers(got.err)
+	p.refused = p.refused || errors.Is(got.err, syscall.ECONNREFUSED)
+	at, err := place(a), got.err
+	switch {
+	case err != nil:
+		err = p.explain(at, a, err)
+	case got.leaf != nil && time.Now().After(got.leaf.NotAfter):
+		err = netwatch.WithHint(
+			fmt.Errorf("the certificate that %s shows is good until %s", at, got.leaf.NotAfter.Format(time.DateTime)),
+			"renew it, and have coturn read it: signal USR2 of its unit, or restart it")
+	default:
+		err = p.compare(at, a, got.relayed)
+	}
+	if p.err == nil {
+		p.err = err
+	}
+}
+
+// place is where and how is asked, for a person.
+func place(a turn.Ask) string { return fmt.Sprintf("%s (%s)", a.To, a.Over) }
+
+// compare compares what a caller gets with the public address of its family.
+func (p *proof) compare(at string, a turn.Ask, got netip.Addr) error {
+	family := netwatch.FamilyOf(got)
+	if a.Family != "" {
+		family = a.Family
+	}
+	public, known := p.known[family]
+	switch {
+	case !known && netwatch.CheckPublic(got, nil) != nil:
+		return netwatch.WithHint(fmt.Errorf("%s relays over %s, where no caller reaches it", at, got),
+			fmt.Sprintf("have external-ip in %s say the public address, or relay-ip name one", p.file))
+	case !known:
+		word := fmt.Sprintf("unknown: it relays over %s, and the public %s address is not known", got, family)
+		if !slices.Contains(p.words, word) {
+			p.words = append(p.words, word)
+		}
+		return nil
+	case got != public.Address:
+		return p.wrong(at, got, public.Address)
+	}
+	p.got(fmt.Sprintf("%s %s", family, got), string(a.Over))
+	return nil
+}
+
+// got notes an address that is right.
+func (p *proof) got(address, over string) {
+	i := slices.IndexFunc(p.right, func(g gotten) bool { return g.address == address })
+	if i < 0 {
+		i = len(p.right)
+		p.right = append(p.right, gotten{address: address})
+	}
+	if !slices.Contains(p.right[i].over, over) {
+		p.right[i].over = append(p.right[i].over, over)
+	}
+}
+
+// conclude says what it is that another server answers at a port: no fault of the
+// server if it was reached at another one, and callers do reach it there.
+func (p *proof) conclude() {
+	for _, s := range p.strange {
+		err := p.explain(place(s.ask), s.ask, s.err)
+		switch {
+		case p.answered:
+			if word := err.Error(); !slices.Contains(p.words, word) {
+				p.words = append(p.words, word)
+			}
+		case p.err == nil:
+			p.err = err
+		}
+	}
+}
+
+// detail is what is right, and what else is to be said.
+func (p *proof) detail() string {
+	var all []string
+	for _, g := range p.right {
+		all = append(all, fmt.Sprintf("%s (%s)", g.address, strings.Join(g.over, ", ")))
+	}
+	return strings.Join(append(all, p.words...), ", ")
+}
+
+// explain says what a refusal or silence means, and what to do.
+func (p *proof) explain(at string, a turn.Ask, err error) error {
+	switch another := new(turn.Another); {
+	case errors.Is(err, turn.ErrOpen):
+		return p.open(at, a)
+	case errors.As(err, &another):
+		return netwatch.WithHint(fmt.Errorf("asking %s: %w, and not the one of %s (realm %s)", at, err, p.file, a.Realm),
+			otherPort(a.To.Port())+"; or it is the same, and runs with another realm than is in the file now: restart it")
+	case errors.Is(err, turn.ErrNobody):
+		return netwatch.WithHint(fmt.Errorf("asking %s: %w: it has neither static-auth-secret nor user", at, err),
+			"whom coturn's database knows cannot be seen from here: add a user=NAME:PASSWORD to the file, "+
+				"or leave this step out")
+	case !answers(err) && a.Over == servers.TLS && errors.Is(err, syscall.ECONNREFUSED):
+		return netwatch.WithHint(fmt.Errorf("nobody answers at %s: %w", at, err), fmt.Sprintf("see whether its unit runs "+
+			"(systemctl status), and whether its user can read cert and pkey in %s: without them coturn starts "+
+			"all the same", p.file))
+	case !answers(err):
+		return netwatch.WithHint(fmt.Errorf("nobody answers at %s: %w", at, err), "see whether its unit runs "+
+			"(systemctl status), and whether it listens there: listening-ip and the ports in "+string(p.file))
+	}
+	return p.refusal(a, fmt.Errorf("asking %s: %w", at, err))
+}
+
+// refusal says what to do about an error response.
+func (p *proof) refusal(a turn.Ask, err error) error {
+	refused := new(turn.Error)
+	errors.As(err, &refused)
+	switch refused.Code {
+	case stun.CodeUnauthorized, stun.CodeWrongCredentials:
+		return netwatch.WithHint(fmt.Errorf("%w to the credentials of %s", err, p.file),
+			"it runs with others than are in the file now: restart it")
+	case stun.CodeAllocQuotaReached:
+		return netwatch.WithHint(err, "its user-quota or total-quota is used up")
+	case stun.CodeInsufficientCapacity:
+		return netwatch.WithHint(err, "no port is free between min-port and max-port, or its bandwidth is used up")
+	case stun.CodeAddrFamilyNotSupported:
+		if a.Family != "" {
+			return netwatch.WithHint(err, fmt.Sprintf("it has no %s relay, though relay-ip or listening-ip in %s names "+
+				"an address for it: restart it", a.Family, p.file))
+		}
+		return netwatch.WithHint(err, fmt.Sprintf("a caller who names no family gets no relay: see relay-ip and "+
+			"listening-ip in %s; with 0.0.0.0 or :: there, one request for IPv6 is enough to bring that about: "+
+			"restart it", p.file))
+	}
+	return err
+}
+
+// otherPort is how one finds out who has a port.
+func otherPort(port uint16) string {
+	return fmt.Sprintf("ss -lpn sport = :%d shows to root who listens there: give each server a port of its own, "+
+		"or stop the other", port)
+}
+
+// open says what an open relay is. coturn that cannot read its file listens at the
+// port that nobody named, and not for TLS.
+func (p *proof) open(at string, a turn.Ask) error {
+	err := fmt.Errorf("asking %s: %w", at, turn.ErrOpen)
+	switch {
+	case p.answered:
+		return netwatch.WithHint(fmt.Errorf("%w: another server answers there, and not the one of %s", err, p.file),
+			otherPort(a.To.Port()))
+	case a.Over == servers.TLS || a.To.Port() != servers.DefaultPort:
+		return netwatch.WithHint(err, fmt.Sprintf("see that no-auth is not in %s and credentials are, and restart it; or %s",
+			p.file, otherPort(a.To.Port())))
+	}
+	return netwatch.WithHint(fmt.Errorf("%w: another server answers there, or it runs without its configuration", err),
+		fmt.Sprintf("%s; or see that its user can read %s and that no-auth is not in it, and restart it",
+			otherPort(a.To.Port()), p.file))
+}
+
+// wrong says why coturn gives its callers another address than the public one.
+func (p *proof) wrong(at string, got, public netip.Addr) error {
+	err := fmt.Errorf("%s relays over %s, and the public address is %s", at, got, public)
+	hint := fmt.Sprintf("external-ip in %s does not have it: have a step `rotate coturn %[1]s` and a restart before "+
+		"this one", p.file)
+	switch {
+	case slices.Contains(p.offer.Advertised, public):
+		hint = fmt.Sprintf("%s has the right external-ip, which coturn reads only when it starts: restart it; if it was, "+
+			"the private part is not the address that it relays from (private=auto)", p.file)
+	case got.IsUnspecified():
+		hint = fmt.Sprintf("external-ip in %s is empty: have a step `rotate coturn %[1]s` before this one", p.file)
+	}
+	return netwatch.WithHint(err, hint)
+}
+
+// read reads the configuration of coturn.
+func (p *proof) read() error {
+	f, err := rewrite.Open(string(p.file))
+	if errors.Is(err, fs.ErrPermission) {
+		err = netwatch.WithHint(err, netwatch.GrantHint)
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	coturn, _ := servers.Named("coturn") // it is in the table
+	p.content = netwatch.Fingerprint(f.Text)
+	if p.offer, err = coturn.Offer(f.Text, time.Now()); err != nil {
+		return fmt.Errorf("reading %s: %w", p.file, err)
+	}
+	return nil
+}

@@ -1,0 +1,62 @@
+package actions
+
+import (
+	"testing"
+
+	"netwatch"
+	"netwatch/systemd/systemdtest"
+)
+
+// The units that run the server are those that steps before the proof can start, and of
+// these the ones that are given the file.
+func TestVerifyFindsUnits(t *testing.T) {
+	f := systemdtest.New(t)
+	for _, c := range []struct {
+		file string
+		do   []string
+		want int
+	}{
+		{"/etc/c", []string{"restart a.service", "start b.service", "verify coturn /etc/c"}, 2},
+		{"/etc/c", []string{"reload a.service", "signal HUP b.service", "stop c.service", "try-restart d.service", "verify coturn /etc/c"}, 0},
+		{"/etc/c", []string{"verify coturn /etc/c", "restart a.service"}, 0},
+		{"/etc/c", []string{"restart a.service", "reload-or-restart a.service", "verify coturn /etc/c"}, 1},
+	} {
+		for _, argv := range [][]string{{"turnserver", "-c", c.file}, {"turnserver", "--config=" + c.file}, {"podman", "run"}} {
+			f.Set("ExecStart", []execStart{{Path: argv[0], Args: argv}}, "ActiveState", "failed")
+			var steps []netwatch.Step
+			for _, line := range c.do {
+				steps = append(steps, step(t, Env{}, line))
+			}
+			for _, s := range steps {
+				v, ok := s.Action.(*verification)
+				if !ok {
+					continue
+				}
+				all := v.units(t.Context(), netwatch.Job{Steps: steps})
+				if len(all) != c.want || c.want > 0 && (all[0].Active != "failed" || all[0].Starts(c.file) != (argv[0] == "turnserver")) {
+					t.Errorf("%v with %v: %+v", c.do, argv, all)
+				}
+			}
+		}
+	}
+}
+
+// What is done once more because a server is dead starts no unit that somebody has
+// stopped.
+func TestRevivesNothingStopped(t *testing.T) {
+	f := systemdtest.New(t)
+	f.Does(systemdtest.Restarted)
+	for _, line := range []string{"restart t.service", "start t.service", "reload-or-restart t.service"} {
+		for state, want := range map[string]netwatch.Outcome{"inactive": netwatch.Skipped, "failed": netwatch.Changed} {
+			f.Set("ActiveState", state, "SubState", state)
+			r := step(t, Env{}, line).Do(t.Context(), netwatch.Job{Revives: true})
+			if r.Outcome != want {
+				t.Errorf("%s of one that is %s: %+v", line, state, r)
+			}
+		}
+		f.Set("ActiveState", "inactive", "SubState", "dead")
+		if r := step(t, Env{}, line).Do(t.Context(), netwatch.Job{}); r.Outcome != netwatch.Changed {
+			t.Errorf("%s as ever: %+v", line, r)
+		}
+	}
+}
