@@ -47,6 +47,8 @@ type Address struct {
 	By []string `json:"by"`
 	// Own is this machine's address by which they were asked.
 	Own netip.Addr `json:"own,omitzero"`
+	// Unconfirmed is since when no server says it any more; zero while they do.
+	Unconfirmed time.Time `json:"unconfirmed,omitzero"`
 }
 
 // Addresses are public addresses, at most one of each family. A family is absent if

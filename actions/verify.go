@@ -92,6 +92,9 @@ func parseFamilies(word string) (all []netwatch.Family, err error) {
 	return all, nil
 }
 
+// Needs is the file.
+func (v *verification) Needs() Needs { return Needs{Reads: []netwatch.Path{v.file}} }
+
 // Do is unchanged when callers get the public address, and failed otherwise. While a
 // unit that runs the server is being started or stopped, that is not yet known: the
 // old server answers until it has ended. The detail is the addresses.
@@ -106,7 +109,7 @@ func (v *verification) Do(ctx context.Context, job netwatch.Job) netwatch.Result
 		before := v.units(ctx, job)
 		span := v.time
 		if len(before) > 0 && !slices.ContainsFunc(before, func(st systemd.State) bool { return !st.Down() }) {
-			span = 0 // nobody is about to listen
+			span = 0 // Nobody is about to listen
 		}
 		p := v.prove(ctx, job, time.Now().Add(span))
 		after := v.units(ctx, job)

@@ -317,7 +317,7 @@ func (p *proof) read() error {
 		return err
 	}
 	defer f.Close()
-	coturn, _ := servers.Named("coturn") // it is in the table
+	coturn, _ := servers.Named("coturn") // It is in the table
 	p.content = netwatch.Fingerprint(f.Text)
 	if p.offer, err = coturn.Offer(f.Text, time.Now()); err != nil {
 		return fmt.Errorf("reading %s: %w", p.file, err)

@@ -20,8 +20,10 @@ func (v *verification) unitsOfRun(ctx context.Context, job netwatch.Job) []syste
 		if s.Action == netwatch.Action(v) {
 			break
 		}
-		if unit, _, ok := UnitNeed(s.Action); ok && s.Starts && !slices.Contains(names, unit) {
-			names = append(names, unit)
+		for _, unit := range NeedsOf(s).UnitNames() {
+			if s.Starts && !slices.Contains(names, unit) {
+				names = append(names, unit)
+			}
 		}
 	}
 	all := unitsNamed(ctx, job, names...)
@@ -83,7 +85,7 @@ func (v *verification) judge(p *proof, units []systemd.State) netwatch.Result {
 	failed := in(func(st systemd.State) bool { return st.Active == "failed" })
 	down := in(systemd.State.Down)
 	switch {
-	case p.offer == nil: // it is the file that is wrong
+	case p.offer == nil: // It is the file that is wrong
 	case ending != nil:
 		result.Err = netwatch.WithHint(fmt.Errorf("%w (%s is %s)", result.Err, ending.ID, ending), netwatch.Hint(p.err))
 	case failed != nil:

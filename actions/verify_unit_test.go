@@ -17,11 +17,18 @@ func TestVerifyFindsUnits(t *testing.T) {
 		want int
 	}{
 		{"/etc/c", []string{"restart a.service", "start b.service", "verify coturn /etc/c"}, 2},
-		{"/etc/c", []string{"reload a.service", "signal HUP b.service", "stop c.service", "try-restart d.service", "verify coturn /etc/c"}, 0},
+		{"/etc/c", []string{
+			"reload a.service", "signal HUP b.service", "stop c.service", "try-restart d.service",
+			"verify coturn /etc/c",
+		}, 0},
 		{"/etc/c", []string{"verify coturn /etc/c", "restart a.service"}, 0},
 		{"/etc/c", []string{"restart a.service", "reload-or-restart a.service", "verify coturn /etc/c"}, 1},
 	} {
-		for _, argv := range [][]string{{"turnserver", "-c", c.file}, {"turnserver", "--config=" + c.file}, {"podman", "run"}} {
+		for _, argv := range [][]string{
+			{"turnserver", "-c", c.file},
+			{"turnserver", "--config=" + c.file},
+			{"podman", "run"},
+		} {
 			f.Set("ExecStart", []execStart{{Path: argv[0], Args: argv}}, "ActiveState", "failed")
 			var steps []netwatch.Step
 			for _, line := range c.do {
@@ -33,7 +40,8 @@ func TestVerifyFindsUnits(t *testing.T) {
 					continue
 				}
 				all := v.units(t.Context(), netwatch.Job{Steps: steps})
-				if len(all) != c.want || c.want > 0 && (all[0].Active != "failed" || all[0].Starts(c.file) != (argv[0] == "turnserver")) {
+				if len(all) != c.want || c.want > 0 && (all[0].Active != "failed" ||
+					all[0].Starts(c.file) != (argv[0] == "turnserver")) {
 					t.Errorf("%v with %v: %+v", c.do, argv, all)
 				}
 			}

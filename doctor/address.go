@@ -211,15 +211,16 @@ func judgeDomain(domain string, all []netip.Addr, err error, known map[netwatch.
 // checkRelays asks each server that rules rewrite the file of for relayed addresses,
 // as callers do: that it runs, and its file is right, proves nothing (measured).
 func checkRelays(ctx context.Context, s *scene) []Finding {
-	known := netwatch.Addresses{}
-	for family, a := range s.known() {
-		known[family] = netwatch.Address{Address: a}
+	var targets []servers.Target
+	for _, r := range s.cfg.Needs().Rewrites {
+		if server, err := servers.Named(r.Server); err == nil && server.Offer != nil {
+			targets = append(targets, r)
+		}
 	}
-	files := s.cfg.Rotations()
-	found := make([]Finding, len(files))
+	found := make([]Finding, len(targets))
 	var wg sync.WaitGroup
-	for i, r := range files {
-		wg.Go(func() { found[i] = askRelays(ctx, r.File, s.unitOf(r.File), known) })
+	for i, r := range targets {
+		wg.Go(func() { found[i] = askRelays(ctx, r.File, s.unitOf(r.File), s.confirmed()) })
 	}
 	wg.Wait()
 	return found

@@ -134,7 +134,8 @@ func TestJudgeDomain(t *testing.T) {
 func TestJudgeRelays(t *testing.T) {
 	right := netwatch.Result{Outcome: netwatch.Unchanged, Detail: "ipv4 203.0.113.1 (tls)"}
 	wants(t, "right", judgeRelays("r", right), OK, "callers get ipv4 203.0.113.1 (tls)")
-	wants(t, "unknown", judgeRelays("r", netwatch.Result{Outcome: netwatch.Skipped, Detail: "unknown: x"}), Unknown, "unknown: x")
+	wants(t, "unknown", judgeRelays("r", netwatch.Result{Outcome: netwatch.Skipped, Detail: "unknown: x"}),
+		Unknown, "unknown: x")
 	wants(t, "wrong", judgeRelays("r", netwatch.Failure(netwatch.WithHint(errors.New("x"), "y"))), Problem, "x")
 }
 
@@ -144,8 +145,10 @@ func TestJudgeUnit(t *testing.T) {
 		Limit: "5 starts in 10s",
 	}), OK, "5 starts in 10s")
 	wants(t, "dead", judgeUnit("u", systemd.UnitLook{State: "failed (failed)"}), Problem, "failed")
-	wants(t, "stopping", judgeUnit("u", systemd.UnitLook{State: "deactivating", Moving: true}), Unknown, "deactivating")
-	wants(t, "at its limit", judgeUnit("u", systemd.UnitLook{State: "failed (failed)", AtLimit: true, Limit: "5 starts in 10s"}), Problem, "more often than 5 starts in 10s")
+	wants(t, "at its limit", judgeUnit("u", systemd.UnitLook{
+		State: "failed (failed)", AtLimit: true,
+		Limit: "5 starts in 10s",
+	}), Problem, "more often than 5 starts in 10s")
 	wants(t, "disabled", judgeUnit("u", systemd.UnitLook{Running: true, File: "disabled"}), Warning, "next boot")
 	wants(t, "static", judgeUnit("u", systemd.UnitLook{Running: true, File: "static"}), OK, "")
 }

@@ -18,7 +18,7 @@ func unproven(text string) *Rule {
 			return netwatch.Result{Outcome: netwatch.Unchanged}
 		}
 		changed = true
-		if err := job.Changing(netwatch.Rewrite{Place: "/f", From: "1", To: "2"}); err != nil {
+		if err := job.Changing(netwatch.Replacement{Place: "/f", From: "1", To: "2"}); err != nil {
 			return netwatch.Failure(err)
 		}
 		return netwatch.Result{Outcome: netwatch.Changed}
@@ -64,7 +64,7 @@ func TestGoesOnWithWhatFailed(t *testing.T) {
 		expect(t, b.first(2), "proof: failed", "r ended: failed")
 		b.accept(t)
 		expect(t, b.first(4), noChange...)
-		b.accept(t) // and ended before it could do anything
+		b.accept(t) // And ended before it could do anything
 		b.close(t)
 
 		b = open(t, dir, r)
@@ -75,7 +75,7 @@ func TestGoesOnWithWhatFailed(t *testing.T) {
 		b = open(t, dir, r)
 		defer b.close(t)
 		b.Resume()
-		b.accept(t) // as started is
+		b.accept(t) // As started is
 		expect(t, b.first(4), noChange...)
 	})
 }

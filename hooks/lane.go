@@ -156,7 +156,7 @@ func (l *lane) start() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if again != nil && l.rule != rule {
-		again.next = l.rule.after(rule.Texts()[:again.next]) // a reload has put another rule in force
+		again.next = l.rule.after(rule.Texts()[:again.next]) // A reload has put another rule in force
 	}
 	l.requeue(again)
 	l.running, l.doing = nil, nil
@@ -237,7 +237,8 @@ func (l *lane) do(ctx context.Context, step netwatch.Step, r *run, job netwatch.
 	}
 	for family, now := range l.d.store.Confirmed() {
 		if job.Confirmed[family].Address != now.Address {
-			return netwatch.Result{Outcome: netwatch.Skipped, Detail: "the public address is another by now: " + now.Address.String()}
+			return netwatch.Result{Outcome: netwatch.Skipped, Detail: "the public address is another by now: " +
+				now.Address.String()}
 		}
 	}
 	return l.saysKnown(step.Text, r, result)
@@ -259,7 +260,7 @@ func (l *lane) does(step, waits string) {
 
 // job is what a step is told.
 func (l *lane) job(rule *Rule, r *run, step netwatch.Step) netwatch.Job {
-	changing := func(w netwatch.Rewrite) error {
+	changing := func(w netwatch.Replacement) error {
 		r.changed, r.owes = true, true
 		return l.d.store.Update(func(s *state.State) {
 			s.Change(rule.Name)

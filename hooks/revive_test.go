@@ -62,13 +62,19 @@ func TestDeadIsRevived(t *testing.T) {
 		p := &patient{finding: "a", curable: true}
 		b := open(t, t.TempDir(), rule(p.steps()...))
 		defer b.close(t)
-		well := []string{"gate: unchanged", "unit: skipped", "proof: failed", "unit: changed", "proof: unchanged", "r ended: unchanged"}
+		well := []string{
+			"gate: unchanged", "unit: skipped", "proof: failed", "unit: changed", "proof: unchanged",
+			"r ended: unchanged",
+		}
 		expect(t, b.once(t), well...)
 		expect(t, b.once(t), "gate: unchanged", "unit: skipped", "proof: unchanged", "r ended: unchanged")
-		p.finding = "a" // it was alive: this is another death
+		p.finding = "a" // It was alive: this is another death
 		expect(t, b.once(t), well...)
 		p.finding, p.held = "a", 1
-		want := []string{"gate: unchanged", "unit: skipped", "proof: failed", "unit: held", "r ended: held", "proof: failed", "unit: changed", "proof: unchanged", "r ended: unchanged"}
+		want := []string{
+			"gate: unchanged", "unit: skipped", "proof: failed", "unit: held", "r ended: held", "proof: failed",
+			"unit: changed", "proof: unchanged", "r ended: unchanged",
+		}
 		expect(t, b.once(t), want...)
 	})
 }
@@ -82,7 +88,10 @@ func TestDeadStaysDead(t *testing.T) {
 		r.Retry = 3 * time.Second
 		dir := t.TempDir()
 		b := open(t, dir, r)
-		tries := []string{"gate: unchanged", "unit: skipped", "proof: failed", "unit: changed", "proof: failed", "r ended: failed"}
+		tries := []string{
+			"gate: unchanged", "unit: skipped", "proof: failed", "unit: changed", "proof: failed",
+			"r ended: failed",
+		}
 		starts := func(all []string) (n int) {
 			for _, line := range all {
 				if line == "unit: changed" {
@@ -172,6 +181,7 @@ func TestProofIsSuperseded(t *testing.T) {
 		r.On = append(r.On, "ip-changed")
 		b = open(t, t.TempDir(), r)
 		defer b.close(t)
-		expect(t, b.once(t), "proof: skipped", "r ended: unchanged", "proof: skipped", "r ended: unchanged", "proof: unchanged", "r ended: unchanged")
+		expect(t, b.once(t), "proof: skipped", "r ended: unchanged", "proof: skipped", "r ended: unchanged",
+			"proof: unchanged", "r ended: unchanged")
 	})
 }

@@ -67,7 +67,8 @@ func TestVerify(t *testing.T) {
 			restartCoturn(t, c, CoturnConf("203.0.113.10/192.168.50.2"))
 			verify(t, 0, wellKnown)
 			restartCoturn(t, c, CoturnConf("203.0.113.99"))
-			verify(t, 1, "192.168.50.2:3478 (udp) relays over 203.0.113.99, and the public address is 203.0.113.10", "hint: external-ip in "+c.File+" does not have it")
+			verify(t, 1, "192.168.50.2:3478 (udp) relays over 203.0.113.99, and the public address is 203.0.113.10",
+				"hint: external-ip in "+c.File+" does not have it")
 			writeCoturn(t, c, CoturnConf("203.0.113.10"))
 			verify(t, 1, "relays over 203.0.113.99",
 				"has the right external-ip, which coturn reads only when it starts: restart it")
@@ -124,7 +125,8 @@ func TestVerifyOpenOrDown(t *testing.T) {
 	unlimited(t, c.Unit)
 	verifying(t, c, `"ipv4"`)
 	shell(t, "setfacl -x u:turnserver "+c.File+" && systemctl restart "+c.Unit)
-	verify(t, 1, "it lends relays to everyone who asks, without credentials: another server answers there, or it runs without its configuration",
+	verify(t, 1, "it lends relays to everyone who asks, without credentials: another server answers there, "+
+		"or it runs without its configuration",
 		"; or see that its user can read "+c.File)
 	restartCoturn(t, c, "external-ip=203.0.113.10\nno-cli\n")
 	verify(t, 1, "it lends relays to everyone")
@@ -147,9 +149,11 @@ func TestVerifyBothFamilies(t *testing.T) {
 	one := CoturnConf("203.0.113.10") + "\nlistening-ip=192.168.50.2\nrelay-ip=192.168.50.2\n"
 	restartCoturn(t, c, one)
 	writeCoturn(t, c, one+"relay-ip=2001:db8:50::2\n")
-	verify(t, 1, "it answered 440", "it has no ipv6 relay, though relay-ip or listening-ip in "+c.File+" names an address for it: restart it")
+	verify(t, 1, "it answered 440", "it has no ipv6 relay, though relay-ip or listening-ip in "+c.File+
+		" names an address for it: restart it")
 	restartCoturn(t, c, one)
-	verify(t, 0, "unchanged: ipv4 203.0.113.10 (udp, tcp), no ipv6 relay: neither relay-ip nor listening-ip names such an address (")
+	verify(t, 0, "unchanged: ipv4 203.0.113.10 (udp, tcp), no ipv6 relay: "+
+		"neither relay-ip nor listening-ip names such an address (")
 }
 
 // The step comes right after the restart, and is one of the rule.

@@ -68,7 +68,8 @@ func twice(t *testing.T, external netip.Addr) {
 	for i, c := range []Coturn{firstTLS, secondTLS} {
 		realm := []string{"matrix.example.org", "matrix.example.com"}[i]
 		dir := "/etc/yunohost/certs/" + realm
-		shell(t, "mkdir -p "+dir+" && cd "+dir+" && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 "+
+		shell(t, "mkdir -p "+dir+" && cd "+dir+
+			" && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 "+
 			"-subj /CN="+realm+" -keyout key.pem -out crt.pem 2>/dev/null && chown turnserver key.pem")
 		must(t, server.writeCoturn(t.Context(), c, tlsAlone(realm, external, []int{5349, 5359}[i])))
 		shell(t, "systemctl daemon-reload; systemctl reset-failed "+c.Unit+" 2>/dev/null; systemctl restart "+c.Unit)
@@ -110,22 +111,27 @@ func TestVerifyOverTLS(t *testing.T) {
 		fires(t, event, 0, "unchanged: ipv4 203.0.113.10 (tls) (")
 	}
 	restartCoturn(t, firstTLS, tlsAlone("matrix.example.org", Public(1), 5349))
-	fires(t, "first", 1, "192.168.50.2:5349 (tls) relays over "+Public(1).String()+", and the public address is 203.0.113.10")
+	fires(t, "first", 1, "192.168.50.2:5349 (tls) relays over "+Public(1).String()+
+		", and the public address is 203.0.113.10")
 	fires(t, "second", 0, "unchanged: ipv4 203.0.113.10 (tls) (")
 
 	// The file names the other's port, or Debian's, and its own server is asked nowhere.
 	writeCoturn(t, secondTLS, tlsAlone("matrix.example.com", FirstPublic, 5349))
-	fires(t, "second", 1, `another server answers there, of realm "matrix.example.org", and not the one of `+secondTLS.File,
+	fires(t, "second", 1, `another server answers there, of realm "matrix.example.org", and not the one of `+
+		secondTLS.File,
 		"ss -lpn sport = :5349")
 	plain := strings.NewReplacer("no-udp\n", "", "no-tcp\n", "").Replace(tlsAlone("matrix.example.com", FirstPublic, 5359))
 	writeCoturn(t, secondTLS, plain)
-	fires(t, "second", 0, "unchanged: ipv4 203.0.113.10 (tls), asking 192.168.50.2:3478 (udp): it lends relays to everyone",
+	fires(t, "second", 0, "unchanged: ipv4 203.0.113.10 (tls), asking 192.168.50.2:3478 (udp): "+
+		"it lends relays to everyone",
 		"another server answers there, and not the one of "+secondTLS.File)
 
 	// Without a certificate that it can read it listens nowhere, and starts all the same.
-	shell(t, "chown root /etc/yunohost/certs/matrix.example.com/key.pem; chmod 600 /etc/yunohost/certs/matrix.example.com/key.pem")
+	shell(t, "chown root /etc/yunohost/certs/matrix.example.com/key.pem; "+
+		"chmod 600 /etc/yunohost/certs/matrix.example.com/key.pem")
 	restartCoturn(t, secondTLS, tlsAlone("matrix.example.com", FirstPublic, 5359))
-	fires(t, "second", 1, "nobody answers at 192.168.50.2:5359 (tls): connection refused", "cert and pkey in "+secondTLS.File)
+	fires(t, "second", 1, "nobody answers at 192.168.50.2:5359 (tls): connection refused",
+		"cert and pkey in "+secondTLS.File)
 }
 
 // callers are 30 of them, and how many get what.
@@ -184,7 +190,7 @@ func TestVerifyIsNotFooled(t *testing.T) {
 	watching(t, config, FirstPublic)
 	must(t, ip(t.Context(), world.Net, "addr add 2001:db8:51::2/64 dev eth0 nodad preferred_lft 0\n"))
 	t.Cleanup(func() {
-		_ = ip(context.Background(), world.Net, "addr del 2001:db8:51::2/64 dev eth0\n") // it may have gone
+		_ = ip(context.Background(), world.Net, "addr del 2001:db8:51::2/64 dev eth0\n") // It may have gone
 		must(t, ip(context.Background(), world.Net, "addr replace 2001:db8:50::2/64 dev eth0 nodad\n"+
 			"route replace default via 2001:db8:50::1\n"))
 	})
@@ -193,7 +199,8 @@ func TestVerifyIsNotFooled(t *testing.T) {
 	for range 6 {
 		fires(t, "plain", 0, "unchanged: ipv4 203.0.113.10 (udp, tcp) (")
 	}
-	restartCoturn(t, c, pairs+"\nlistening-ip=192.168.50.2\nrelay-ip=192.168.50.2\nrelay-ip=2001:db8:50::2\nrelay-ip=2001:db8:51::2\n")
+	restartCoturn(t, c, pairs+"\nlistening-ip=192.168.50.2\nrelay-ip=192.168.50.2\nrelay-ip=2001:db8:50::2\n"+
+		"relay-ip=2001:db8:51::2\n")
 	for range 2 {
 		fires(t, "plain", 0, "unchanged: ipv4 203.0.113.10 (udp, tcp) (")
 		fires(t, "both", 1, "relays over 2001:db8:51::2, and the public address is 2001:db8:50::2")
@@ -218,7 +225,8 @@ func TestDeadIsStarted(t *testing.T) {
 	watching(t, sourceStun("1h", false)+"families = [\"ipv4\"]\n"+reviving(c), FirstPublic)
 	shell(t, "for i in 1 2 3 4 5 6; do systemctl restart "+c.Unit+"; done; true")
 	says(t, "systemctl show -p ActiveState -p Result "+c.Unit, "ActiveState=failed", "Result=start-limit-hit")
-	fires(t, "look", 0, "rotate coturn "+c.File+": unchanged", "restart "+c.Unit+": skipped", "(failed), result start-limit-hit",
+	fires(t, "look", 0, "rotate coturn "+c.File+": unchanged", "restart "+c.Unit+": skipped",
+		"(failed), result start-limit-hit",
 		"restart "+c.Unit+": changed", "verify turn "+c.File+": unchanged: ipv4 203.0.113.10")
 	right(t, FirstPublic, FirstPublic, 5*time.Second)
 
@@ -237,7 +245,8 @@ func TestDeadStaysDead(t *testing.T) {
 	watching(t, sourceStun("1h", false)+"families = [\"ipv4\"]\n"+reviving(c), FirstPublic)
 	dir := "/etc/systemd/system/" + c.Unit + ".d"
 	must(t, server.WriteFile(dir+"/deaf.conf",
-		"[Service]\nType=simple\nExecStart=\nExecStart=/bin/sh -c 'echo begun; exec sleep infinity' turnserver -c "+c.File+"\n", 0o644))
+		"[Service]\nType=simple\nExecStart=\nExecStart=/bin/sh -c 'echo begun; exec sleep infinity' turnserver -c "+
+			c.File+"\n", 0o644))
 	shell(t, "systemctl daemon-reload; systemctl restart "+c.Unit)
 	begun := func() string { return shell(t, "journalctl -b -o cat -u "+c.Unit+" | grep -cx begun") }
 	fires(t, "look", 1, "connection refused", "it was started because of that already")

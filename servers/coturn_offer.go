@@ -226,7 +226,7 @@ func (t Offer) At(own netip.Addr) (netip.Addr, error) {
 	var listening []netip.Addr
 	for _, a := range t.Listening {
 		if a.IsUnspecified() && own.IsValid() {
-			a = own // it listens at all of them
+			a = own // It listens at all of them
 		}
 		if Reaches(a) {
 			listening = append(listening, a)

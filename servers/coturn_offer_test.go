@@ -63,13 +63,31 @@ func TestCoturnOffer(t *testing.T) {
 		conf string
 		want Offer
 	}{
-		"defaults":       {"# x\n", Offer{Listeners: plain(3478), Credentials: []*Credential{nil}}},
-		"its quirks":     {"\tlistening-port \"5000\"\r\n#listening-port=1\nlistening-ip == 192.0.2.1\nlistening-ip=::1", Offer{Listeners: plain(5000), Listening: []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.IPv6Loopback()}, Credentials: []*Credential{nil}}},
-		"last port":      {"listening-port=1\nlistening-port=2\n", Offer{Listeners: plain(2), Credentials: []*Credential{nil}}},
-		"users":          {"lt-cred-mech\nuser=wrong\nuser=:x\nuser=a:b:c\nuser=d:e\n", Offer{Listeners: plain(3478), Credentials: []*Credential{{Name: "a", Password: "b:c"}}}},
-		"a key":          {"user=a:0x0a0B\n", Offer{Listeners: plain(3478), Credentials: []*Credential{{Name: "a", Password: "0x0a0B", Key: []byte{10, 11}}}}},
-		"no key":         {"user=a:0xno\n", Offer{Listeners: plain(3478), Credentials: []*Credential{nil}}},
-		"a secret first": {"user=a:b\nstatic-auth-secret=s\n", Offer{Listeners: plain(3478), Credentials: []*Credential{{Name: "1800000060", Password: "43YmlAR1VZxiEkVl8sq0zlkRoko="}}}},
+		"defaults": {"# x\n", Offer{Listeners: plain(3478), Credentials: []*Credential{nil}}},
+		"its quirks": {
+			"\tlistening-port \"5000\"\r\n#listening-port=1\nlistening-ip == 192.0.2.1\nlistening-ip=::1",
+			Offer{
+				Listeners: plain(5000), Listening: []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.IPv6Loopback()},
+				Credentials: []*Credential{nil},
+			},
+		},
+		"last port": {
+			"listening-port=1\nlistening-port=2\n",
+			Offer{Listeners: plain(2), Credentials: []*Credential{nil}},
+		},
+		"users": {
+			"lt-cred-mech\nuser=wrong\nuser=:x\nuser=a:b:c\nuser=d:e\n",
+			Offer{Listeners: plain(3478), Credentials: []*Credential{{Name: "a", Password: "b:c"}}},
+		},
+		"a key": {"user=a:0x0a0B\n", Offer{
+			Listeners:   plain(3478),
+			Credentials: []*Credential{{Name: "a", Password: "0x0a0B", Key: []byte{10, 11}}},
+		}},
+		"no key": {"user=a:0xno\n", Offer{Listeners: plain(3478), Credentials: []*Credential{nil}}},
+		"a secret first": {"user=a:b\nstatic-auth-secret=s\n", Offer{
+			Listeners:   plain(3478),
+			Credentials: []*Credential{{Name: "1800000060", Password: "43YmlAR1VZxiEkVl8sq0zlkRoko="}},
+		}},
 	} {
 		got, err := coturnOffer([]byte(c.conf), now)
 		if err != nil {
@@ -80,7 +98,10 @@ func TestCoturnOffer(t *testing.T) {
 			t.Errorf("%s: %s", name, diff)
 		}
 	}
-	for _, conf := range []string{"listening-port=x\n", "listening-port=0\n", "listening-port=70000\n", "no-udp # why\n", "no-tcp=oFF\n", "tls-listening-port= # none\n"} {
+	for _, conf := range []string{
+		"listening-port=x\n", "listening-port=0\n", "listening-port=70000\n", "no-udp # why\n",
+		"no-tcp=oFF\n", "tls-listening-port= # none\n",
+	} {
 		if _, err := coturnOffer([]byte(conf), now); err == nil {
 			t.Errorf("%q is read", conf)
 		}

@@ -78,7 +78,7 @@ func empty() *State {
 	return &State{
 		Addresses: netwatch.Addresses{}, Runs: map[string]Run{},
 		Failures: map[string]Failure{}, Seen: map[string]map[string]string{},
-		Rewrites: map[string]Rewrite{}, Starts: map[string][]time.Time{},
+		Replaced: map[string]Replaced{}, Starts: map[string][]time.Time{},
 		Dead: map[string]string{},
 	}
 }
@@ -89,7 +89,7 @@ func (s *State) clone() *State {
 	return &State{
 		Addresses: maps.Clone(s.Addresses), Runs: maps.Clone(s.Runs),
 		Failures: maps.Clone(s.Failures), Seen: maps.Clone(s.Seen),
-		Rewrites: maps.Clone(s.Rewrites), Starts: maps.Clone(s.Starts),
+		Replaced: maps.Clone(s.Replaced), Starts: maps.Clone(s.Starts),
 		Dead: maps.Clone(s.Dead),
 	}
 }

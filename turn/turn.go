@@ -129,7 +129,7 @@ func dial(ctx context.Context, to netip.AddrPort, over servers.Transport) (*rela
 	if over != servers.TLS {
 		return r, nil
 	}
-	secured := tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // said above
+	secured := tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // Said above
 	if err := secured.HandshakeContext(ctx); err != nil {
 		_ = conn.Close()
 		return nil, fmt.Errorf("shaking hands for TLS: %w", stunmsg.Bare(err))
@@ -169,7 +169,7 @@ func (r *relay) ask(ctx context.Context, who *servers.Credential, setters ...stu
 		}
 		q := stunmsg.Question{Conn: r.conn, Request: request, Stream: r.stream}
 		if !r.stream {
-			q.Pause = refusedPause // a stream that broke stays so
+			q.Pause = refusedPause // A stream that broke stays so
 		}
 		answer, err := q.Ask(ctx)
 		if err == nil {

@@ -156,7 +156,7 @@ func TestStreamsThatAreNone(t *testing.T) {
 				}
 				_, _ = conn.Write(says)
 				if says == nil {
-					_, _ = io.Copy(io.Discard, conn) // until the caller has had enough
+					_, _ = io.Copy(io.Discard, conn) // Until the caller has had enough
 				}
 				_ = conn.Close()
 			}
