@@ -84,14 +84,15 @@ func (l *lane) accept(ev netwatch.Event, watch func(netwatch.Entry)) {
 	if w == nil || w.tried != nil {
 		l.prepare()
 	}
-	if w == nil {
+	switch {
+	case w == nil:
 		w = &run{due: time.Now().Add(l.rule.Settle)}
-	} else if w.tried != nil {
+	case w.tried != nil:
 		w = &run{
 			due: time.Now().Add(l.rule.Settle), events: w.events, changed: w.changed, owes: w.owes, failed: w.failed,
 			watches: w.watches,
 		}
-	} else {
+	default:
 		w.next = 0
 	}
 	w.events = netwatch.Coalesce(w.events, ev)
