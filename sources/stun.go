@@ -164,7 +164,7 @@ func (s *STUN) Source(name string, env Env) netwatch.Source {
 // source makes the source with other ways to ask a server and to notice that the
 // clock was set.
 func (s *STUN) source(name string, env Env, ask question, jumps func(context.Context) (<-chan struct{}, error)) *stunSource {
-	source := &stunSource{name: name, every: time.Duration(s.Every), env: env, jumps: jumps, asked: make(chan struct{}, 1)}
+	source := &stunSource{name: name, every: time.Duration(s.Every), over: s.Interface, env: env, jumps: jumps, asked: make(chan struct{}, 1)}
 	log := env.Log.With().Str("source", name).Logger()
 	for _, f := range s.Families {
 		if servers := s.serversOf(f); len(servers) > 0 {
@@ -184,6 +184,7 @@ type question func(ctx context.Context, server Server, family netwatch.Family) A
 type stunSource struct {
 	name  string
 	every time.Duration
+	over  string // the interface that it keeps to
 	env   Env
 	jumps func(context.Context) (<-chan struct{}, error)
 	views []*view
@@ -243,6 +244,15 @@ func (s *stunSource) Probe(ctx context.Context) netwatch.Result {
 	case <-ctx.Done():
 		return netwatch.Failure(fmt.Errorf("waiting for %s: %w", s.name, context.Cause(ctx)))
 	}
+}
+
+// Asked are the servers at the addresses that they answered from last, family by
+// family.
+func (s *stunSource) Asked() (all []Asked) {
+	for _, v := range s.views {
+		all = append(all, v.whereabouts(s.over)...)
+	}
+	return all
 }
 
 // Trouble is what keeps the source from finding out an address or from trusting

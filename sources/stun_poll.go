@@ -130,6 +130,26 @@ func (v *view) complaints() (all []error) {
 	return all
 }
 
+// whereabouts are the servers' addresses, given or looked up; one without an address
+// while none is known.
+func (v *view) whereabouts(over string) (all []Asked) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, server := range v.servers {
+		at := v.asked[server].Asked
+		if literal, err := netip.ParseAddrPort(string(server)); err == nil {
+			at = literal
+		}
+		if at.IsValid() {
+			all = append(all, Asked{v.family, over, at.Addr()})
+		}
+	}
+	if all == nil {
+		all = []Asked{{Family: v.family, Interface: over}}
+	}
+	return all
+}
+
 // OneVoice says that several servers are one host.
 func OneVoice(group []Server) string {
 	names := make([]string, len(group))
