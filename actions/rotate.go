@@ -85,6 +85,21 @@ func (r *Rotation) To(public map[netwatch.Family]netip.Addr) servers.Rotation {
 	return servers.Rotation{Target: r.Target, Public: public, Own: own}
 }
 
+// maxConf is the size in bytes of a configuration that is read; they are some
+// kilobytes.
+const maxConf = 4 << 20
+
+// Bound are the addresses of this machine that the file names to listen at or to
+// relay from: none where this process may not read it.
+func (r *Rotation) Bound() []netip.Addr {
+	conf, err := netwatch.ReadRegular(r.File, maxConf)
+	server, unknown := servers.Named(r.Server)
+	if err != nil || unknown != nil {
+		return nil
+	}
+	return server.Bound(conf)
+}
+
 // readers are users who have to be able to read the file. That they cannot be
 // found out is no reason to leave the address wrong: owner, mode and ACL stay.
 func (r *Rotation) readers(ctx context.Context) []access.Reader {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net/netip"
 	"slices"
 
 	"netwatch/actions"
@@ -15,6 +16,14 @@ func (c *Config) Rotations() (all []*actions.Rotation) {
 				all = append(all, r)
 			}
 		}
+	}
+	return all
+}
+
+// Bound are the addresses of this machine that the files of all rotations name.
+func (c *Config) Bound() (all []netip.Addr) {
+	for _, r := range c.Rotations() {
+		all = append(all, r.Bound()...)
 	}
 	return all
 }

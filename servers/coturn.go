@@ -13,7 +13,7 @@ import (
 // coturn is the server of the TURN protocol that Matrix servers have beside them.
 var coturn = Server{
 	Name: "coturn", Usage: "[private=keep|auto|none]", Options: []string{"private"}, Default: Options{Private: PrivateKeep},
-	Rewrite: newCoturn, Advertised: coturnAdvertised, Offer: coturnOffer,
+	Rewrite: newCoturn, Advertised: coturnAdvertised, Bound: coturnBound, Offer: coturnOffer,
 	Blind: "it would start as an open relay", Named: "turnserver -c FILE",
 }
 
@@ -226,6 +226,16 @@ func coturnAdvertised(conf []byte) []netip.Addr {
 	var all []netip.Addr
 	for _, h := range gather(stand, nil) {
 		all = append(all, h.public)
+	}
+	return all
+}
+
+// coturnBound are every relay-ip and listening-ip of conf.
+func coturnBound(conf []byte) (all []netip.Addr) {
+	for _, p := range split(conf) {
+		if a := parseAddress(p.value()); a.IsValid() && (p.key == "relay-ip" || p.key == "listening-ip") {
+			all = append(all, a)
+		}
 	}
 	return all
 }

@@ -30,6 +30,9 @@ type Server struct {
 	// Advertised are the addresses that callers get once it is started with conf, at
 	// most one of each family. It leaves out what only the server can tell.
 	Advertised func(conf []byte) []netip.Addr
+	// Bound are the addresses of its machine that conf names to listen at or to relay
+	// from.
+	Bound func(conf []byte) []netip.Addr
 	// Offer is what conf offers to callers at a time, and how they are to ask.
 	Offer func(conf []byte, now time.Time) (*Offer, error)
 	// Blind is what the server does when it cannot read its file: "it would …".

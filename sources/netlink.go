@@ -241,7 +241,7 @@ func (s *netlinkSource) tell(is network, asked []Asked, emit func(netwatch.Event
 	if s.was != nil {
 		was = *s.was
 	}
-	u := usesOf(was, is, sync.OnceValue(s.env.Named))
+	u := usesOf(was, is, sync.OnceValue(s.env.Bound))
 	was = was.without(u)
 	is.keepDeprecated(was)
 	for _, c := range changes(was, is, u) {

@@ -93,7 +93,7 @@ func (k *fakeKernel) looks() int {
 }
 
 // alone is what is lent to a source that has no others beside it, and no rules.
-var alone = Env{Asked: func() []Asked { return nil }, Named: func() []netip.Addr { return nil }}
+var alone = Env{Asked: func() []Asked { return nil }, Bound: func() []netip.Addr { return nil }}
 
 // A hearer runs a source in a bubble and keeps what it told.
 type hearer struct {
@@ -290,7 +290,7 @@ func TestNetlinkSilentChange(t *testing.T) {
 // way out, of either family, or where a file of a server names it.
 func TestNetlinkUse(t *testing.T) {
 	inBubble(t, "eth0>192.0.2.254 tun0>fe80::1", func(t *testing.T, k *fakeKernel, l *hearer) {
-		l.env.Named = func() []netip.Addr { return []netip.Addr{netip.MustParseAddr("172.17.0.1")} }
+		l.env.Bound = func() []netip.Addr { return []netip.Addr{netip.MustParseAddr("172.17.0.1")} }
 		const ways = " eth0>192.0.2.254 tun0>fe80::1"
 		for _, c := range []struct{ is, told string }{
 			{"eth0/192.0.2.1", "addr eth0 >192.0.2.1 callers"},
@@ -334,7 +334,7 @@ func TestNetlinkUseOfMany(t *testing.T) {
 		is.addresses[at] = append(is.addresses[at], address{Addr: netip.AddrFrom4([4]byte{10, 1, byte(i), 1})})
 	}
 	for last, want := range map[string]string{"10.1.40.1": callers, "10.2.0.1": ""} {
-		u := uses{named: func() []netip.Addr { return []netip.Addr{netip.MustParseAddr(last)} }}
+		u := uses{bound: func() []netip.Addr { return []netip.Addr{netip.MustParseAddr(last)} }}
 		if all := changes(newNetwork(), is, u); all[most-1].use != want || all[0].use != "" {
 			t.Errorf("with %s: %+v", last, all)
 		}

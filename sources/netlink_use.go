@@ -12,13 +12,13 @@ const callers = "callers"
 type uses struct {
 	// links are the interfaces of the ways out, before and now.
 	links map[string]bool
-	// named are the addresses that servers are bound to by their files.
-	named func() []netip.Addr
+	// bound are the addresses that servers are bound to by their files.
+	bound func() []netip.Addr
 }
 
 // usesOf is that of the addresses of two networks.
-func usesOf(was, is network, named func() []netip.Addr) uses {
-	u := uses{map[string]bool{}, named}
+func usesOf(was, is network, bound func() []netip.Addr) uses {
+	u := uses{map[string]bool{}, bound}
 	for _, n := range []network{was, is} {
 		for _, w := range n.ways {
 			u.links[w.link] = true
@@ -30,18 +30,18 @@ func usesOf(was, is network, named func() []netip.Addr) uses {
 // text is the field use for addresses of a link that are told of together. Files
 // are read only where the link does not tell.
 func (u uses) text(link string, all ...address) string {
-	if u.links[link] || u.anyNamed(all) {
+	if u.links[link] || u.anyBound(all) {
 		return callers
 	}
 	return ""
 }
 
-func (u uses) anyNamed(all []address) bool {
-	if u.named == nil || len(all) == 0 {
+func (u uses) anyBound(all []address) bool {
+	if u.bound == nil || len(all) == 0 {
 		return false
 	}
-	named := u.named()
-	return slices.ContainsFunc(all, func(a address) bool { return slices.Contains(named, a.Addr) })
+	bound := u.bound()
+	return slices.ContainsFunc(all, func(a address) bool { return slices.Contains(bound, a.Addr) })
 }
 
 // without is a network less the idle addresses of links that are of use by now: to
