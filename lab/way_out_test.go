@@ -149,7 +149,8 @@ func damped(t *testing.T) (all []struct {
 	Held, Seen netip.Addr
 	Penalty    int
 	Until      time.Time
-}) {
+},
+) {
 	t.Helper()
 	var s struct{ Damped json.RawMessage }
 	must(t, json.Unmarshal([]byte(shell(t, "netwatch status --json")), &s))

@@ -75,7 +75,8 @@ func (d damping) see(a netip.Addr, now time.Time) damping {
 		d.since = now
 	}
 	s.held = s.held || s.penalty >= heldFrom
-	d.seen = append(rest[max(0, len(rest)-mostSightings+1):], s)
+	rest = append(rest, s)
+	d.seen = rest[max(0, len(rest)-mostSightings):]
 	if now.Sub(d.since) >= steady {
 		d.release()
 	}

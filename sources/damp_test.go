@@ -80,6 +80,22 @@ func TestDamping(t *testing.T) {
 	}
 }
 
+// What was not seen for an hour begins anew, whatever it had come to before.
+func TestDampingForgets(t *testing.T) {
+	for away, believed := range map[time.Duration]netip.Addr{memory: host(2), memory + time.Second: host(0)} {
+		l, at := &line{}, dawn
+		for i := range 1001 {
+			at = dawn.Add(time.Duration(i) * 10 * time.Second)
+			l.sees(host(i%2), at)
+		}
+		l.sees(host(2), at.Add(time.Second))
+		l.sees(host(0), at.Add(away))
+		if l.believed != believed {
+			t.Errorf("after %s it is %s", away, l.believed)
+		}
+	}
+}
+
 // What is said of one that is held is when that ends at the earliest, and it does end
 // then if all stays as it is.
 func TestDampingReport(t *testing.T) {

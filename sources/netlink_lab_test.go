@@ -372,12 +372,12 @@ func TestNetlinkWays(t *testing.T) {
 		"addr add 2001:db8::2/64 dev eth0 nodad", "addr add 2001:db8:8::2/64 dev tun0 nodad")
 	const eth0, tun0, tun6 = "eth0 192.168.50.1 192.168.50.2", "tun0 - 10.8.0.2", "tun0 - 2001:db8:8::2"
 	const gateway6 = "eth0 fe80::1 2001:db8::2"
-	changed := func(link, old, new string) []string {
+	changed := func(link, was, is string) []string {
 		family := "ipv4"
-		if strings.Contains(old+new, ":") {
+		if strings.Contains(was+is, ":") {
 			family = "ipv6"
 		}
-		return []string{"route-changed " + link + " " + family + " " + old + ">" + new}
+		return []string{"route-changed " + link + " " + family + " " + was + ">" + is}
 	}
 	// The way is what matters, whatever the source watches.
 	n.follow(t, only("nothing")).play(t, []move{
@@ -396,18 +396,30 @@ func TestNetlinkWays(t *testing.T) {
 		{"both end", []string{"rule del not fwmark 51820 table 77", "rule del table main suppress_prefixlength 0"}, changed("eth0", tun0, eth0)},
 		{"a route to that server alone", []string{"route add 192.0.0.9 dev tun0"}, changed("tun0", eth0, tun0)},
 		{"no more", []string{"route del 192.0.0.9"}, changed("eth0", tun0, eth0)},
-		{"another source", []string{"addr add 192.168.50.9/24 dev eth0", "route replace default via 192.168.50.1 src 192.168.50.9"},
-			changed("eth0", eth0, "eth0 192.168.50.1 192.168.50.9")},
+		{
+			"another source",
+			[]string{"addr add 192.168.50.9/24 dev eth0", "route replace default via 192.168.50.1 src 192.168.50.9"},
+			changed("eth0", eth0, "eth0 192.168.50.1 192.168.50.9"),
+		},
 		{"back", []string{"route replace default via 192.168.50.1 src 192.168.50.2"}, changed("eth0", "eth0 192.168.50.1 192.168.50.9", eth0)},
 		{"one that refuses", []string{"route add unreachable 192.0.0.0/24"}, changed("eth0", eth0, "")},
 		{"no longer", []string{"route del unreachable 192.0.0.0/24"}, changed("eth0", "", eth0)},
-		{"a next hop", []string{"nexthop add id 5 via 192.168.50.7 dev eth0", "route add default nhid 5 metric 0 src 192.168.50.2 table 78", "rule add table 78 priority 90"},
-			changed("eth0", eth0, "eth0 192.168.50.7 192.168.50.2")},
-		{"that is another", []string{"nexthop replace id 5 via 192.168.50.8 dev eth0"},
-			changed("eth0", "eth0 192.168.50.7 192.168.50.2", "eth0 192.168.50.8 192.168.50.2")},
+		{
+			"a next hop",
+			[]string{"nexthop add id 5 via 192.168.50.7 dev eth0", "route add default nhid 5 metric 0 src 192.168.50.2 table 78", "rule add table 78 priority 90"},
+			changed("eth0", eth0, "eth0 192.168.50.7 192.168.50.2"),
+		},
+		{
+			"that is another",
+			[]string{"nexthop replace id 5 via 192.168.50.8 dev eth0"},
+			changed("eth0", "eth0 192.168.50.7 192.168.50.2", "eth0 192.168.50.8 192.168.50.2"),
+		},
 		{"no more", []string{"rule del table 78 priority 90"}, changed("eth0", "eth0 192.168.50.8 192.168.50.2", eth0)},
-		{"a gateway of the other family", []string{"route add 0.0.0.0/1 via inet6 fe80::7 dev eth0", "route add 128.0.0.0/1 via inet6 fe80::7 dev eth0"},
-			[]string{"route-changed eth0 ipv4 " + eth0 + ">eth0 fe80::7 192.168.50.2"}},
+		{
+			"a gateway of the other family",
+			[]string{"route add 0.0.0.0/1 via inet6 fe80::7 dev eth0", "route add 128.0.0.0/1 via inet6 fe80::7 dev eth0"},
+			[]string{"route-changed eth0 ipv4 " + eth0 + ">eth0 fe80::7 192.168.50.2"},
+		},
 		{"IPv6", []string{"-6 route add default via fe80::1 dev eth0"}, changed("eth0", "", gateway6)},
 		{"IPv6, over a rule", []string{"-6 route add default dev tun0 table 77", "-6 rule add table 77 priority 100"}, changed("tun0", gateway6, tun6)},
 		{"IPv6, no more", []string{"-6 rule del table 77 priority 100"}, changed("eth0", tun6, gateway6)},
@@ -426,8 +438,11 @@ func TestNetlinkWayOverAnInterface(t *testing.T) {
 	w.begin(t)
 	w.play(t, []move{
 		{"a VPN", []string{"route add 0.0.0.0/1 dev tun0", "route add 128.0.0.0/1 dev tun0"}, nil},
-		{"another gateway", []string{"route replace default via 192.168.50.254"},
-			[]string{"route-changed eth0 ipv4 eth0 192.168.50.1 192.168.50.2>eth0 192.168.50.254 192.168.50.2"}},
+		{
+			"another gateway",
+			[]string{"route replace default via 192.168.50.254"},
+			[]string{"route-changed eth0 ipv4 eth0 192.168.50.1 192.168.50.2>eth0 192.168.50.254 192.168.50.2"},
+		},
 	})
 }
 

@@ -50,7 +50,8 @@ func (n network) without(u uses) network {
 	rest := n
 	rest.addresses = map[place][]address{}
 	for at, all := range n.addresses {
-		rest.addresses[at] = slices.DeleteFunc(slices.Clone(all), func(a address) bool { return a.idle && u.links[at.link] })
+		idle := func(a address) bool { return a.idle && u.links[at.link] }
+		rest.addresses[at] = slices.DeleteFunc(slices.Clone(all), idle)
 	}
 	return rest
 }

@@ -102,19 +102,18 @@ func (k *rtnetlink) way(r *reading, to Asked) (wayOut, error) {
 // interface that is not there.
 func (r *reading) request(to Asked) (m netlink.Message, ok bool) {
 	head := make([]byte, unix.SizeofRtMsg)
-	for number, family := range families {
-		if family == to.Family {
-			head[0] = number
-		}
+	head[0], head[1] = unix.AF_INET, 32 // one address
+	if to.Family == netwatch.IPv6 {
+		head[0], head[1] = unix.AF_INET6, 128
 	}
-	head[1] = byte(to.Address.BitLen())
 	attributes := []netlink.Attribute{{Type: unix.RTA_DST, Data: to.Address.AsSlice()}}
 	if to.Interface != "" {
 		index := r.index(to.Interface)
 		if index == 0 {
 			return m, false
 		}
-		attributes = append(attributes, netlink.Attribute{Type: unix.RTA_OIF, Data: binary.NativeEndian.AppendUint32(nil, index)})
+		over := binary.NativeEndian.AppendUint32(nil, index)
+		attributes = append(attributes, netlink.Attribute{Type: unix.RTA_OIF, Data: over})
 	}
 	tail, err := netlink.MarshalAttributes(attributes)
 	m.Header = netlink.Header{Type: unix.RTM_GETROUTE, Flags: netlink.Request}

@@ -166,11 +166,16 @@ func (s *STUN) Source(name string, env Env) netwatch.Source {
 // source makes the source with other ways to ask a server and to notice that the
 // clock was set.
 func (s *STUN) source(name string, env Env, ask question, jumps func(context.Context) (<-chan struct{}, error)) *stunSource {
-	source := &stunSource{name: name, every: time.Duration(s.Every), over: s.Interface, env: env, jumps: jumps, asked: make(chan struct{}, 1)}
+	source := &stunSource{
+		name: name, every: time.Duration(s.Every), over: s.Interface, env: env, jumps: jumps, asked: make(chan struct{}, 1),
+	}
 	log := env.Log.With().Str("source", name).Logger()
 	for _, f := range s.Families {
 		if servers := s.serversOf(f); len(servers) > 0 {
-			v := &view{family: f, servers: servers, agree: s.Agree, damp: s.Damp, every: time.Duration(s.Every), ask: ask, log: log.With().Str("family", string(f)).Logger()}
+			v := &view{
+				family: f, servers: servers, agree: s.Agree, damp: s.Damp, every: time.Duration(s.Every), ask: ask,
+				log: log.With().Str("family", string(f)).Logger(),
+			}
 			v.failing, v.claims, v.asked = map[Server]bool{}, map[Server]netip.Addr{}, map[Server]Answer{}
 			source.views = append(source.views, v)
 		}
@@ -368,7 +373,9 @@ func (s *stunSource) look(ctx context.Context, emit func(netwatch.Event) error) 
 
 // poll asks for all families at the same time, and acts on each as soon as it is
 // found out.
-func (s *stunSource) poll(ctx context.Context, emit func(netwatch.Event) error, everyone, insists bool) netwatch.Result {
+func (s *stunSource) poll(
+	ctx context.Context, emit func(netwatch.Event) error, everyone, insists bool,
+) netwatch.Result {
 	type heard struct {
 		view    int
 		answers []Answer

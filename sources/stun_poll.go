@@ -63,7 +63,8 @@ func (v *view) see(address, known netip.Addr) (held bool) {
 	report, holding := v.damping.report(known, time.Now())
 	switch {
 	case holding && !v.holding:
-		v.log.Warn().Stringer("held", known).Stringer("seen", report.Seen).Msg("the public address comes and goes, as where two lines share the load; the one that stands is held")
+		v.log.Warn().Stringer("held", known).Stringer("seen", report.Seen).
+			Msg("the public address comes and goes, as with load balancing over two lines; the one that stands is held")
 	case v.holding && !holding:
 		v.log.Info().Stringer("seen", address).Msg("the public address is no longer held")
 	}
