@@ -143,6 +143,30 @@ func TestContainersRestartNothing(t *testing.T) {
 	says(t, "netwatch history", "interface=podman0 new=172.30.0.9 use=callers\n")
 }
 
+// An address comes long before the way out does, as where a DHCP client is slow: coturn
+// listens on it once callers can come in by it.
+func TestAddressBeforeTheWayOut(t *testing.T) {
+	fresh(t, YunoHost)
+	unlimited(t, YunoHost.Unit)
+	watching(t, rulesOfInit(), FirstPublic)
+	must(t, ip(t.Context(), world.Net, "route del default via 2001:db8:50::1\n")) // eth0 would be the way out by that
+	t.Cleanup(func() {
+		must(t, world.SetPrivate(context.Background(), other, Private))
+		must(t, ip(context.Background(), world.Net, "route add default via 2001:db8:50::1\n"))
+	})
+	rules := "delete table ip nat\n" + strings.ReplaceAll(natRules, Private.String(), other.String())
+	must(t, world.nft(t.Context(), rules))
+	for _, line := range []string{"addr del 192.168.50.2/24 dev eth0", "addr add 192.168.50.3/24 dev eth0"} {
+		must(t, ip(t.Context(), world.Net, line+"\n"))
+		wait(t, settle)
+	}
+	says(t, "netwatch history", "interface=eth0 new=192.168.50.3\n")
+	changed := time.Now()
+	must(t, ip(t.Context(), world.Net, "route add default via 192.168.50.1\n"))
+	promised(t, Times{right(t, FirstPublic, FirstPublic, 20*time.Second).Sub(changed)}, netlinkSettle+time.Second)
+	says(t, "netwatch history", "interface=eth0 new=192.168.50.3 use=callers\n")
+}
+
 // damped is what `netwatch status --json` says is held.
 func damped(t *testing.T) (all []struct {
 	Family     string
