@@ -202,6 +202,7 @@ func TestSourceIsDamped(t *testing.T) {
 			for i := range 40 {
 				w.swap([]netip.Addr{first, second}[i%2])
 				time.Sleep(20 * time.Second)
+				synctest.Wait()
 			}
 			if n := len(w.events); n != 7 {
 				t.Errorf("%d changes in a quarter of an hour: %v", n, w.changes())
@@ -219,10 +220,12 @@ func TestSourceIsDamped(t *testing.T) {
 			}
 			w.swap(map[netip.Addr]netip.Addr{first: second, second: first}[other])
 			time.Sleep(steady - 20*time.Second)
+			synctest.Wait()
 			if n := len(w.events); n != 8 {
 				t.Errorf("%d changes before it was steady", n)
 			}
 			time.Sleep(40 * time.Second)
+			synctest.Wait()
 			if n, d := len(w.events), s.Damped(); n != 9 || len(d) != 0 {
 				t.Errorf("%d changes when it was steady, and held %+v", n, d)
 			}

@@ -242,8 +242,8 @@ func (s *netlinkSource) tell(is network, asked []Asked, emit func(netwatch.Event
 		was = *s.was
 	}
 	u := usesOf(was, is, sync.OnceValue(s.env.Bound))
-	was = was.without(u)
 	is.keepDeprecated(was)
+	was = was.without(u)
 	for _, c := range changes(was, is, u) {
 		if emit(netwatch.NewEvent(c.event, s.name, c.fields())) != nil {
 			return false

@@ -349,7 +349,7 @@ func TestNetlinkAsksOthers(t *testing.T) {
 		server := Asked{Family: netwatch.IPv4, Address: netip.MustParseAddr("203.0.113.53")}
 		asked := []Asked{}
 		l := &hearer{netlinkSource: newNetlink().Source("netlink", alone).(*netlinkSource)}
-		l.env.Asked = func() []Asked { return asked }
+		l.env.Asked = func() []Asked { k.mu.Lock(); defer k.mu.Unlock(); return asked }
 		l.again(t, k)
 		l.within(t, time.Hour)
 		k.mu.Lock()
