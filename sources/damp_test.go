@@ -191,6 +191,14 @@ func (w *world) swap(a netip.Addr) {
 	}
 }
 
+// now is how many changes were told, and what is believed.
+func (w *world) now() (changes int, believed netip.Addr) {
+	synctest.Wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.events), w.known[netwatch.IPv4].Address
+}
+
 // A source of a line that two uplinks share believes some changes and then holds, says
 // so, confirms what stands, and lets go when one address has stayed for five minutes.
 func TestSourceIsDamped(t *testing.T) {
@@ -202,32 +210,34 @@ func TestSourceIsDamped(t *testing.T) {
 			for i := range 40 {
 				w.swap([]netip.Addr{first, second}[i%2])
 				time.Sleep(20 * time.Second)
-				synctest.Wait()
 			}
-			if n := len(w.events); n != 7 {
-				t.Errorf("%d changes in a quarter of an hour: %v", n, w.changes())
+			n, held := w.now()
+			if n != 7 {
+				t.Errorf("%d changes in a quarter of an hour", n)
 			}
-			if d := s.Damped(); len(d) != 1 || d[0].Held != w.known[netwatch.IPv4].Address || d[0].Seen == d[0].Held {
-				t.Errorf("held is %+v, and known %+v", d, w.known)
+			if d := s.Damped(); len(d) != 1 || d[0].Held != held || d[0].Seen == held {
+				t.Errorf("held is %+v, and known %s", d, held)
 			}
-			other := map[netip.Addr]netip.Addr{first: second, second: first}[w.known[netwatch.IPv4].Address]
-			w.swap(other)
-			if r := s.Probe(t.Context()); r.Outcome != netwatch.Unchanged || !strings.Contains(r.Detail, fmt.Sprintf("held while %s comes and goes", other)) {
+			other := map[netip.Addr]netip.Addr{first: second, second: first}
+			w.swap(other[held])
+			want := netwatch.Result{Outcome: netwatch.Unchanged, Detail: fmt.Sprintf("ipv4 %s held while %s comes and goes", held, other[held])}
+			if r := s.Probe(t.Context()); r != want {
 				t.Errorf("asked by a rule: %+v", r)
 			}
-			if r := s.Insist(t.Context()); r.Outcome != netwatch.Changed || w.known[netwatch.IPv4].Address != other {
+			if r := s.Insist(t.Context()); r.Outcome != netwatch.Changed {
 				t.Errorf("asked by hand: %+v", r)
 			}
-			w.swap(map[netip.Addr]netip.Addr{first: second, second: first}[other])
+			if n, now := w.now(); n != 8 || now != other[held] {
+				t.Errorf("%d changes, and %s is believed", n, now)
+			}
+			w.swap(held)
 			time.Sleep(steady - 20*time.Second)
-			synctest.Wait()
-			if n := len(w.events); n != 8 {
+			if n, _ = w.now(); n != 8 {
 				t.Errorf("%d changes before it was steady", n)
 			}
 			time.Sleep(40 * time.Second)
-			synctest.Wait()
-			if n, d := len(w.events), s.Damped(); n != 9 || len(d) != 0 {
-				t.Errorf("%d changes when it was steady, and held %+v", n, d)
+			if n, _ = w.now(); n != 9 || len(s.Damped()) != 0 {
+				t.Errorf("%d changes when it was steady, and held %+v", n, s.Damped())
 			}
 		})
 		if n := strings.Count(w.log.String(), "is held"); n != 1 {
