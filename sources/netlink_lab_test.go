@@ -468,17 +468,21 @@ func TestNetlinkIPv6(t *testing.T) {
 }
 
 // An interface whose privacy is to be kept has temporary addresses; only the
-// lasting one counts, with which they come.
+// lasting one counts, with which they come, and the prefix of the way out.
 func TestNetlinkTemporaryAddresses(t *testing.T) {
 	n := newNetns(t)
 	n.ip(t, cable...)
 	w := n.follow(t, only("eth0"))
-	n.run(t, "", "sysctl", "-q", "net.ipv6.conf.eth0.use_tempaddr=2")
-	w.play(t, []move{{
-		"temporary",
-		[]string{"addr add 2001:db8::1:2/64 dev eth0 nodad mngtmpaddr valid_lft 1000 preferred_lft 900"},
-		[]string{"addr-changed eth0 ipv6 >2001:db8::1:2"},
-	}})
+	n.run(t, "", "sysctl", "-q", "net.ipv6.conf.eth0.use_tempaddr=2", "net.ipv6.conf.eth0.accept_dad=0")
+	w.play(t, []move{
+		{
+			"temporary",
+			[]string{"addr add 2001:db8::1:2/64 dev eth0 nodad mngtmpaddr valid_lft 1000 preferred_lft 900"},
+			[]string{"addr-changed eth0 ipv6 >2001:db8::1:2"},
+		},
+		// Packets come from the temporary address, which will be another tomorrow.
+		{"the way out", []string{"route add default via fe80::1 dev eth0"}, []string{"route-changed eth0 ipv6 >eth0 fe80::1 2001:db8::/64"}},
+	})
 	if made := n.run(t, "", "ip", "-6", "addr", "show", "dev", "eth0", "temporary"); !strings.Contains(made, "temporary") {
 		t.Errorf("the kernel made no temporary address: %s", made)
 	}
