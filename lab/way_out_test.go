@@ -8,6 +8,7 @@ package lab
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -105,6 +106,34 @@ func TestWayOut(t *testing.T) {
 		})
 	}
 	says(t, "netwatch history", "route-changed from netlink family=ipv4 gateway=10.8.0.1 interface=tun0 new=tun0 10.8.0.1 10.8.0.2 old=eth0 192.168.50.1 192.168.50.2")
+}
+
+// A real OpenVPN that takes all packets, and tells nobody: its address is known within a
+// second of its routes, and ours again when it ends.
+func TestOpenVPNTakesTheWayOut(t *testing.T) {
+	fresh(t, YunoHost)
+	unlimited(t, YunoHost.Unit)
+	watching(t, rulesOfInit(), FirstPublic)
+	exit := netip.MustParseAddr("203.0.113.99")
+	_, err := runInput(t.Context(), strings.NewReader("table ip vpn {\nchain in {\ntype nat hook input priority 100;\n"+
+		"ip saddr 10.8.0.0/24 snat to "+exit.String()+";\n}\n}\n"), inNet(world.Inet, "nft", "-f", "-")...)
+	must(t, err)
+	vpn, err := world.StartVPN(t.Context(), server, "redirect-gateway def1\n")
+	must(t, err)
+	t.Cleanup(func() {
+		_, err := server.Exec(context.Background(), "systemctl", "stop", VPNClient)
+		must(t, errors.Join(err, vpn.Stop()))
+		_, err = run(context.Background(), inNet(world.Inet, "nft", "delete", "table", "ip", "vpn")...)
+		must(t, err)
+	})
+	shell(t, "systemctl reset-failed "+VPNClient+" 2>/dev/null; systemctl start "+VPNClient)
+	says(t, "netwatch history", "route-changed from netlink family=ipv4 gateway=10.8.0.1 interface=tun0 new=tun0 10.8.0.1 10.8.0.2 old=eth0")
+	idle(t, exit)
+	says(t, "cat "+YunoHost.File, "external-ip="+exit.String())
+	says(t, "netwatch history", "interface=tun0 new=10.8.0.2 use=callers\n")
+	changed := time.Now()
+	shell(t, "systemctl stop "+VPNClient)
+	promised(t, Times{right(t, FirstPublic, FirstPublic, 20*time.Second).Sub(changed)}, settle+2*time.Second)
 }
 
 // containers are interfaces that programs make for others than callers.
