@@ -94,7 +94,7 @@ const maxConf = 4 << 20
 func (r *Rotation) Bound() []netip.Addr {
 	conf, err := netwatch.ReadRegular(r.File, maxConf)
 	server, unknown := servers.Named(r.Server)
-	if err != nil || unknown != nil {
+	if err != nil || unknown != nil || server.Bound == nil {
 		return nil
 	}
 	return server.Bound(conf)

@@ -31,7 +31,7 @@ type Server struct {
 	// most one of each family. It leaves out what only the server can tell.
 	Advertised func(conf []byte) []netip.Addr
 	// Bound are the addresses of its machine that conf names to listen at or to relay
-	// from.
+	// from; nil where it never does.
 	Bound func(conf []byte) []netip.Addr
 	// Offer is what conf offers to callers at a time, and how they are to ask.
 	Offer func(conf []byte, now time.Time) (*Offer, error)
