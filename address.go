@@ -55,6 +55,19 @@ type Address struct {
 // its address could not be found out.
 type Addresses map[Family]Address
 
+// Damped is an address that is kept although another is seen, because that one comes
+// and goes.
+type Damped struct {
+	Family Family `json:"family"`
+	// Held is the address that stands, and Seen the other one.
+	Held netip.Addr `json:"held"`
+	Seen netip.Addr `json:"seen"`
+	// Penalty is 1000 for each time that Seen came back, halved every 15 minutes.
+	Penalty int `json:"penalty"`
+	// Until is when Seen would be believed if all stayed as it is.
+	Until time.Time `json:"until"`
+}
+
 // CGNAT is what providers have between their NAT and their customers: the Shared
 // Address Space (RFC 6598).
 var CGNAT = netip.MustParsePrefix("100.64.0.0/10")

@@ -39,7 +39,7 @@ var mayImport = map[string][]string{
 	"helper":  {".", "access", "servers"},
 	"hooks":   {".", "state"},
 	"control": {".", "access", "hooks", "state"},
-	"config":  {".", "sources", "actions", "hooks"},
+	"config":  {".", "sources", "actions", "hooks", "servers"},
 	// What is installed here is files, whatever the configuration says of them.
 	"machine": {".", "servers"},
 	"setup":   {".", "config", "actions", "machine", "packaging"},

@@ -27,12 +27,12 @@ var Events = []EventKind{
 	// The public address is another than the last one acted on. Fired by hand it
 	// means "look again and act".
 	{Name: IPChanged, Fields: []string{"family", "old", "new", "by"}, About: AboutAddress},
-	// An address came or went.
-	{Name: AddrChanged, Fields: []string{"interface", "family", "old", "new"}},
+	// An address came or went; use is `callers` where they can have to do with it.
+	{Name: AddrChanged, Fields: []string{"interface", "family", "old", "new", "use"}},
 	// A link went up or down.
 	{Name: LinkChanged, Fields: []string{"interface", "old", "new"}},
-	// The default route of a family is another.
-	{Name: RouteChanged, Fields: []string{"family", "interface", "old", "new"}},
+	// The way that packets to the internet take is another.
+	{Name: RouteChanged, Fields: []string{"family", "interface", "gateway", "old", "new"}},
 	// A script hook of OpenVPN ran. The addresses are the peer's, never ours.
 	{Name: VPNChanged, Fields: []string{"interface", "script", "old", "new"}},
 	// A certificate file holds another leaf certificate, and its key matches.

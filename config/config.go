@@ -10,6 +10,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"slices"
 	"syscall"
@@ -19,6 +20,7 @@ import (
 	"netwatch"
 	"netwatch/actions"
 	"netwatch/hooks"
+	"netwatch/servers"
 	"netwatch/sources"
 )
 
@@ -39,6 +41,23 @@ type Config struct {
 	Sources []Source
 	// Rules are all [[rule]], in the order of the file, each with a unique name.
 	Rules []*hooks.Rule
+}
+
+// maxServed is the size in bytes of the largest configuration of a server that is read;
+// they are some kilobytes.
+const maxServed = 4 << 20
+
+// Bound are the addresses of this machine that the files which rules rewrite name to
+// listen at or to relay from, as far as this process may read them now.
+func (c *Config) Bound() (all []netip.Addr) {
+	for _, target := range c.Needs().Rewrites {
+		conf, err := netwatch.ReadRegular(target.File, maxServed)
+		server, unknown := servers.Named(target.Server)
+		if err == nil && unknown == nil && server.Bound != nil {
+			all = append(all, server.Bound(conf)...)
+		}
+	}
+	return all
 }
 
 // Needs are what the steps of all rules need, each file to rewrite once, as the first

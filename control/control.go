@@ -66,8 +66,10 @@ type Status struct {
 	Unwritten *state.Unwritten `json:"unwritten,omitempty"`
 	// Addresses are the public addresses believed now.
 	Addresses netwatch.Addresses `json:"addresses"`
-	Sources   []SourceStatus     `json:"sources"`
-	Rules     []hooks.RuleStatus `json:"rules"`
+	// Damped are those that are held while another comes and goes.
+	Damped  []netwatch.Damped  `json:"damped"`
+	Sources []SourceStatus     `json:"sources"`
+	Rules   []hooks.RuleStatus `json:"rules"`
 }
 
 // hidden stands in place of what is not for everyone.

@@ -87,11 +87,12 @@ func (d controlled) MayFire(uid uint32, event string) bool {
 // lookTime is how long an event fired by hand waits for the sources.
 const lookTime = 3 * time.Second
 
-// look asks the sources, and reports it if they cannot tell.
+// look asks the sources, also for what they hold back, and says so if they cannot
+// tell.
 func (d controlled) look(ctx context.Context, ev netwatch.Event, watch func(netwatch.Entry)) {
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
-	r := d.probe(ctx, "")
+	r := d.watch.insist(ctx)
 	if r.Err == nil {
 		return
 	}
@@ -125,7 +126,8 @@ func (d controlled) Status() control.Status {
 	}
 	return control.Status{
 		Refused: refused, Version: d.version, PID: os.Getpid(), Since: d.since, Config: d.config.Load().File,
-		Unwritten: d.store.Unwritten(), Addresses: d.store.Known(), Sources: d.watch.status(), Rules: d.rules.Status(),
+		Unwritten: d.store.Unwritten(), Addresses: d.store.Known(), Damped: d.watch.damped(),
+		Sources: d.watch.status(), Rules: d.rules.Status(),
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -59,7 +60,7 @@ func New(file, version string, log zerolog.Logger, env actions.Env) (*Daemon, er
 	d.rules = hooks.New(hooks.NewTable(cfg.Rules), d.store, d.report)
 	d.watch = newWatchers(d.emit, d.report, sources.Env{
 		Known: d.store.Known, Confirm: d.store.Confirm, Doubt: d.store.Doubt, Seen: d.store.Seen, See: d.store.See,
-		Wrote: d.store.Wrote, Log: d.log,
+		Wrote: d.store.Wrote, Log: d.log, Bound: func() []netip.Addr { return d.config.Load().Bound() },
 	})
 	if damage != nil {
 		d.note(damage)

@@ -186,6 +186,40 @@ func TestWhatRuns(t *testing.T) {
 	}
 }
 
+// What sources are lent is of the configuration in force and of the files as they are
+// now: whom the others ask, and which addresses servers are bound to.
+func TestWhatSourcesAreLent(t *testing.T) {
+	conf := filepath.Join(t.TempDir(), "coturn.conf")
+	const rule = "[[rule]]\non = [\"x\"]\ndo = [\"rotate coturn %s\"]\n"
+	r := started(t, "[source.netlink]\n[source.stun]\nservers = [\"127.0.0.1:9\", \"127.0.0.2:9\"]\ninterface = \"lo\"\n"+
+		fmt.Sprintf(rule, conf))
+	defer r.stop()
+	if got := fmt.Sprint(r.watch.env.Asked()); got != "[{ipv4 lo 127.0.0.1} {ipv4 lo 127.0.0.2}]" {
+		t.Errorf("asked are %s", got)
+	}
+	for text, want := range map[string]string{
+		"relay-ip=192.0.2.1": "[192.0.2.1]",
+		"relay-ip=192.0.2.2": "[192.0.2.2]", "": "[]",
+	} {
+		if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprint(r.watch.env.Bound()); got != want {
+			t.Errorf("with %q bound are %s", text, got)
+		}
+	}
+	if err := os.WriteFile(conf, []byte("relay-ip=192.0.2.1"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.reload("[source.netlink]\n" + fmt.Sprintf(rule, "/nowhere/coturn.conf"))
+	if asked, bound := r.watch.env.Asked(), r.watch.env.Bound(); len(asked) > 0 || len(bound) > 0 {
+		t.Errorf("after a reload: %v, %v", asked, bound)
+	}
+	if s := (controlled{r.Daemon}).Status(); s.Damped == nil {
+		t.Error("what is held is null, and programs go through it")
+	}
+}
+
 // What is fired over the socket runs, and is in history and counted.
 func TestFiredOverTheSocket(t *testing.T) {
 	r := started(t, "[[rule]]\nname = \"one\"\non = [\"x\"]\nsettle = \"0s\"\ndo = [\"exec /bin/true\"]\n")

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"netwatch"
@@ -26,6 +27,10 @@ type watchers struct {
 
 	mu  sync.Mutex
 	all []*watcher
+
+	// live are the sources of all, for those among them: mu is held while one of
+	// them is waited for.
+	live atomic.Pointer[[]netwatch.Source]
 }
 
 // A watcher runs one source until it is stopped.
@@ -40,7 +45,20 @@ type watcher struct {
 }
 
 func newWatchers(emit func(netwatch.Event) error, report func(netwatch.Entry), env sources.Env) *watchers {
-	return &watchers{emit: emit, report: report, env: env}
+	ws := &watchers{emit: emit, report: report, env: env}
+	ws.env.Asked = ws.asked
+	ws.live.Store(&[]netwatch.Source{})
+	return ws
+}
+
+// asked are whom the sources ask on the internet.
+func (ws *watchers) asked() (all []sources.Asked) {
+	for _, s := range *ws.live.Load() {
+		if a, ok := s.(interface{ Asked() []sources.Asked }); ok {
+			all = append(all, a.Asked()...)
+		}
+	}
+	return all
 }
 
 // set runs the sources that are wanted. One whose settings are as before goes on
@@ -60,6 +78,11 @@ func (ws *watchers) set(wanted []config.Source) {
 	for _, s := range wanted {
 		ws.all = append(ws.all, ws.running(kept, s))
 	}
+	all := make([]netwatch.Source, len(ws.all))
+	for i, w := range ws.all {
+		all[i] = w.source
+	}
+	ws.live.Store(&all)
 }
 
 func containsSource(all []config.Source, s config.Source) bool {
@@ -124,9 +147,37 @@ func (w *watcher) stop() {
 // stop ends all sources and returns when they have ended.
 func (ws *watchers) stop() { ws.set(nil) }
 
+// damped are the public addresses that are held.
+func (ws *watchers) damped() []netwatch.Damped {
+	all := []netwatch.Damped{}
+	for _, s := range *ws.live.Load() {
+		if d, ok := s.(interface{ Damped() []netwatch.Damped }); ok {
+			all = append(all, d.Damped()...)
+		}
+	}
+	return all
+}
+
 // probe asks the named source, or all that can be asked when name is empty, to
 // look now.
 func (ws *watchers) probe(ctx context.Context, name string) netwatch.Result {
+	return ws.ask(name, func(p netwatch.Prober) netwatch.Result { return p.Probe(ctx) })
+}
+
+// insist asks all that can be asked, and has them believe also what they would damp.
+func (ws *watchers) insist(ctx context.Context) netwatch.Result {
+	return ws.ask("", func(p netwatch.Prober) netwatch.Result {
+		if i, ok := p.(interface {
+			Insist(ctx context.Context) netwatch.Result
+		}); ok {
+			return i.Insist(ctx)
+		}
+		return p.Probe(ctx)
+	})
+}
+
+// ask asks in a way those that can be asked.
+func (ws *watchers) ask(name string, how func(netwatch.Prober) netwatch.Result) netwatch.Result {
 	asked := ws.probers(name)
 	if len(asked) == 0 {
 		which := strings.TrimRight(" "+name, " ")
@@ -135,7 +186,7 @@ func (ws *watchers) probe(ctx context.Context, name string) netwatch.Result {
 	results := make([]netwatch.Result, len(asked))
 	var wg sync.WaitGroup
 	for i, p := range asked {
-		wg.Go(func() { results[i] = p.Probe(ctx) })
+		wg.Go(func() { results[i] = how(p) })
 	}
 	wg.Wait()
 	return joined(results)

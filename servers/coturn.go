@@ -15,7 +15,7 @@ import (
 var coturn = Server{
 	Name: "coturn", Usage: "[private=keep|auto|none] [families=ipv4|ipv6|ipv4,ipv6]",
 	Options: []string{"private", "families"}, Default: Options{Private: PrivateKeep},
-	Rewrite: newCoturn, Key: "external-ip", Advertised: coturnAdvertised, Offer: coturnOffer,
+	Rewrite: newCoturn, Key: "external-ip", Advertised: coturnAdvertised, Bound: coturnBound, Offer: coturnOffer,
 	Blind: "it would start as an open relay", Named: "turnserver -c FILE",
 }
 
@@ -142,6 +142,16 @@ func coturnAdvertised(conf []byte) []netip.Addr {
 		i := slices.IndexFunc(lines, func(e external) bool { return e.family == family && e.public.IsValid() })
 		if i >= 0 {
 			all = append(all, lines[i].public)
+		}
+	}
+	return all
+}
+
+// coturnBound are every relay-ip and listening-ip of conf.
+func coturnBound(conf []byte) (all []netip.Addr) {
+	for _, p := range split(conf) {
+		if a := parseAddress(p.value()); a.IsValid() && (p.key == "relay-ip" || p.key == "listening-ip") {
+			all = append(all, a)
 		}
 	}
 	return all

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -404,5 +405,18 @@ func BenchmarkRewrite(b *testing.B) {
 		if err != nil || bytes.Equal(out, conf) {
 			b.Fatal("not rewritten", err)
 		}
+	}
+}
+
+// What coturn is bound to is every line that names an address, and no comment.
+func TestBound(t *testing.T) {
+	const conf = "listening-ip=192.0.2.1\n listening-ip = 0.0.0.0\n#relay-ip=192.0.2.9\nrelay-ip=2001:db8::1\n" +
+		"listening-ip=eth0\nexternal-ip=203.0.113.1/192.0.2.3\nlistening-ip=192.0.2.2\nrelay-device=eth1\n"
+	want := []netip.Addr{
+		netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1"),
+		netip.MustParseAddr("192.0.2.2"),
+	}
+	if got := coturnBound([]byte(conf)); !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
 	}
 }

@@ -33,6 +33,9 @@ type Server struct {
 	// Advertised are the addresses that callers get once the server is started with
 	// conf, at most one of each family. It leaves out what only the server can tell.
 	Advertised func(conf []byte) []netip.Addr
+	// Bound are the addresses of its machine that conf names to listen at or to relay
+	// from; nil if it never names any.
+	Bound func(conf []byte) []netip.Addr
 	// Offer is what conf offers to callers at this time, and how they are to ask; nil
 	// where nobody can ask for that.
 	Offer func(conf []byte, now time.Time) (*Offer, error)

@@ -25,7 +25,8 @@ servers = ["stun.cloudflare.com:3478", "stun.nextcloud.com:3478", "stun.sipgate.
 every   = "15s"
 agree   = 2
 
-# This machine's own addresses, which coturn listens on as they were at its start.
+# This machine's own addresses, which coturn listens on as they were at its start, and
+# its way out.
 [source.netlink]
 `
 
@@ -45,6 +46,9 @@ func Text(m machine.Machine) string {
 	d.vpnSource()
 	for _, t := range d.Turns {
 		d.turnRules(t)
+	}
+	if len(d.Turns) > 0 {
+		d.wayRule()
 	}
 	d.certRules()
 	return d.String()
@@ -148,13 +152,20 @@ func (d *draft) turnRules(t machine.Turn) {
 		"# The restart is skipped when the file was right. A caller's way in proves it.\n[[rule]]\nname = %s\n"+
 		"on   = [\"started\", \"ip-changed\", \"file-changed\"]\n"+
 		"do   = %s\n", netwatch.Printable(stem), quote(stem), steps(rotate, restart, verify))
-	on := `"addr-changed"`
+	fmt.Fprintf(d, "\n# This machine has other addresses by which callers come in: coturn must be started to\n"+
+		"# listen on them, also where the public one is the same. Those of containers are none.\n"+
+		"[[rule]]\nname   = %s\non     = [\"addr-changed\"]\nmatch  = { use = \"callers\" }\nsettle = \"5s\"\n"+
+		"do     = %s\n", quote(stem+" moves"), steps("probe stun", rotate, restart+" always", verify))
+}
+
+// wayRule asks where packets take another way, as over a VPN.
+func (d *draft) wayRule() {
+	on := `"route-changed"`
 	if len(d.VPNs) > 0 {
-		on = `"vpn-changed", "addr-changed"`
+		on += `, "vpn-changed"`
 	}
-	fmt.Fprintf(d, "\n# This machine has other addresses: coturn must be started to listen on them, also\n"+
-		"# where the public one is the same.\n[[rule]]\nname   = %s\non     = [%s]\nsettle = \"5s\"\n"+
-		"do     = %s\n", quote(stem+" moves"), on, steps("probe stun", rotate, restart+" always", verify))
+	fmt.Fprintf(d, "\n# Packets to the internet take another way, where the public address may be another: ask\n"+
+		"# now, not at the next poll.\n[[rule]]\nname = \"way out\"\non   = [%s]\ndo   = [\"probe stun\"]\n", on)
 }
 
 // steps are the steps of a rule, one a line.

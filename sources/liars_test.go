@@ -146,7 +146,7 @@ func pollOfLiars(t *testing.T, random *rand.Rand, servers []*stuntest.Server) (e
 	}
 	s := settings.source("stun", env, settings.query, clockJumps)
 	for _, everyone := range []bool{true, false} {
-		s.poll(t.Context(), w.emit, everyone)
+		s.poll(t.Context(), w.emit, everyone, false)
 	}
 	for _, ev := range w.events {
 		emitted = append(emitted, ev.Fields["new"])

@@ -7,14 +7,15 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"netwatch"
 )
 
-// A Netlink is the settings of a source that watches the kernel's addresses,
-// links and default routes (rtnetlink(7)) and emits addr-changed, link-changed
-// and route-changed.
+// A Netlink is the settings of a source that watches the kernel's addresses, links
+// and the way out (rtnetlink(7)) and emits addr-changed, link-changed and
+// route-changed.
 type Netlink struct {
 	// Interfaces are globs, as path.Match takes them: an interface is watched
 	// when one of them fits its name.
@@ -68,8 +69,8 @@ func fits(globs []string, name string) bool {
 }
 
 // Source makes the source.
-func (n *Netlink) Source(name string, _ Env) netwatch.Source {
-	return &netlinkSource{name: name, open: func() (kernel, error) { return openKernel(n.watches) }}
+func (n *Netlink) Source(name string, env Env) netwatch.Source {
+	return &netlinkSource{name: name, env: env, open: func() (kernel, error) { return openKernel(n.watches) }}
 }
 
 // A kernel tells that something about the network has changed, and how the network is
@@ -78,9 +79,10 @@ type kernel interface {
 	// Wait returns nil when there is a reason to look. It returns an error when there
 	// will never be another, as after Close.
 	Wait() error
-	// Read reads the network. whole says that nothing changed while it was read, as
-	// far as the kernel could tell.
-	Read() (is network, whole bool, err error)
+	// Read is the network now, with the ways to those who were asked before and to
+	// those who are now. Whole says that nothing changed while it was read, as far
+	// as the kernel could tell.
+	Read(before, now []Asked) (is network, whole bool, err error)
 	Close() error
 }
 
@@ -109,13 +111,18 @@ const (
 	safetyLook = 10 * time.Minute
 )
 
-// A netlinkSource compares the network with what it was when last looked at.
+// A netlinkSource compares the network with what it was when last looked at. That
+// does not outlive the process: what changed while netwatch was away is looked for
+// when it starts, by all sources and by rules on started.
 type netlinkSource struct {
 	name string
+	env  Env
 	open func() (kernel, error)
 	// was is the network of which everything has been told; nil before the first look.
 	// It outlives Run, so that the next Run finds what changed after an error.
 	was *network
+	// asked are those to whom its ways lead.
+	asked []Asked
 }
 
 // String is the name in the configuration.
@@ -160,7 +167,11 @@ func (s *netlinkSource) watch(
 	next, quiet := secondLook, false
 	for unsure := 0; ; {
 		began := time.Now()
-		is, whole, err := k.Read()
+		asked := s.env.Asked()
+		if s.was == nil {
+			s.asked = asked
+		}
+		is, whole, err := k.Read(s.asked, asked)
 		if err != nil {
 			return err
 		}
@@ -168,10 +179,10 @@ func (s *netlinkSource) watch(
 		ended, heard := time.Now(), true
 		switch {
 		case quiet && s.grows(is): // What is there is there, whatever else is under way
-			heard = s.tell(is, emit)
+			heard = s.tell(is, asked, emit)
 		case !quiet && whole && len(woken) == 0, unsure == mostTorn:
 			unsure = 0
-			heard = s.tell(is, emit)
+			heard = s.tell(is, asked, emit)
 		default:
 			unsure++
 			wake(woken)
@@ -216,25 +227,29 @@ func drain(woken <-chan struct{}) {
 
 // grows says whether everything that was there still is, unchanged.
 func (s *netlinkSource) grows(is network) bool {
-	return s.was != nil && !slices.ContainsFunc(changes(*s.was, is), func(c change) bool {
+	return s.was != nil && !slices.ContainsFunc(changes(*s.was, is, uses{}), func(c change) bool {
 		return c.event == netwatch.LinkChanged && c.new == "down" || c.event != netwatch.LinkChanged && c.old != ""
 	})
 }
 
-// tell emits how the network differs from what it was, and says whether all of that
-// was accepted. If not, the next look compares with the old network again: to be told
-// of a change twice only means looking twice.
-func (s *netlinkSource) tell(is network, emit func(netwatch.Event) error) (heard bool) {
+// tell emits how the network differs from what it was, and says whether all of
+// that was accepted. If not, the next look compares with what was: who is told of
+// a change twice looks twice.
+func (s *netlinkSource) tell(is network, asked []Asked, emit func(netwatch.Event) error) (heard bool) {
 	was := is // Of the first look
 	if s.was != nil {
 		was = *s.was
 	}
+	u := usesOf(was, is, sync.OnceValue(s.env.Bound))
 	is.keepDeprecated(was)
-	for _, c := range changes(was, is) {
+	was = was.without(u)
+	for _, c := range changes(was, is, u) {
 		if emit(netwatch.NewEvent(c.event, s.name, c.fields())) != nil {
 			return false
 		}
 	}
-	s.was = &is
+	is.markIdle(was, u)
+	is.ways = is.next
+	s.was, s.asked = &is, asked
 	return true
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net/netip"
 	"os"
 	"os/exec"
 	"runtime"
@@ -77,10 +78,15 @@ func (n *netns) run(t *testing.T, input string, args ...string) string {
 	return string(out)
 }
 
-// ip runs lines of ip(8) commands.
+// ip runs lines of ip(8) commands. Those that begin with -6 are of IPv6, and all of
+// the lines then.
 func (n *netns) ip(t *testing.T, lines ...string) {
 	t.Helper()
-	n.run(t, strings.Join(lines, "\n")+"\n", "ip", "-batch", "-")
+	all, program := strings.Join(lines, "\n")+"\n", []string{"ip"}
+	if strings.HasPrefix(all, "-6 ") {
+		all, program = strings.ReplaceAll(all, "-6 ", ""), []string{"ip", "-6"}
+	}
+	n.run(t, all, append(program, "-batch", "-")...)
 }
 
 // A watch is a source that runs in a namespace.
@@ -105,12 +111,12 @@ type spy struct {
 	hold chan struct{} // while something is in it, the source does not listen
 }
 
-func (s *spy) Read() (network, bool, error) {
+func (s *spy) Read(before, now []Asked) (network, bool, error) {
 	select {
 	case s.read <- struct{}{}:
 	default:
 	}
-	return s.rtnetlink.Read()
+	return s.rtnetlink.Read(before, now)
 }
 
 func (s *spy) Wait() error {
@@ -126,8 +132,16 @@ const nobody = 65534
 // looked once.
 func (n *netns) follow(t *testing.T, settings *Netlink) *watch {
 	t.Helper()
+	w := n.newWatch(t, settings)
+	w.begin(t)
+	return w
+}
+
+// newWatch makes a source that does not run yet.
+func (n *netns) newWatch(t *testing.T, settings *Netlink) *watch {
+	t.Helper()
 	n.awaitLinks(t, settings.watches)
-	w := &watch{net: n, source: settings.Source("netlink", Env{}).(*netlinkSource)}
+	w := &watch{net: n, source: settings.Source("netlink", alone).(*netlinkSource)}
 	w.more = sync.NewCond(&w.mu)
 	open := w.source.open
 	w.source.open = func() (kernel, error) {
@@ -137,13 +151,18 @@ func (n *netns) follow(t *testing.T, settings *Netlink) *watch {
 		}
 		return w.spy, err
 	}
+	return w
+}
+
+// begin runs it until the test ends.
+func (w *watch) begin(t *testing.T) {
+	t.Helper()
 	w.start(t)
 	t.Cleanup(func() {
 		if err := w.stop(); err != nil {
 			t.Error(err)
 		}
 	})
-	return w
 }
 
 // awaitLinks waits until the links are up that are watched: the kernel may find a
@@ -157,7 +176,7 @@ func (n *netns) awaitLinks(t *testing.T, watches func(string) bool) {
 	}
 	defer k.Close() // Nothing was written
 	for {
-		is, _, err := k.Read()
+		is, _, err := k.Read(nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -259,7 +278,7 @@ func lines(events []netwatch.Event) (all []string) {
 	var last change
 	for _, ev := range events {
 		f := ev.Fields
-		c := change{ev.Name, f["interface"], netwatch.Family(f["family"]), f["old"], f["new"]}
+		c := change{event: ev.Name, link: f["interface"], family: netwatch.Family(f["family"]), old: f["old"], new: f["new"]}
 		if c.link == "zz0" {
 			continue
 		}
@@ -327,11 +346,11 @@ func TestNetlinkIPv4(t *testing.T) {
 		// The secondary address goes with the primary one, and the route goes
 		// without a message of its own (measured).
 		{"delete the primary", []string{"addr del 192.168.50.2/24 dev eth0"}, []string{
-			"addr-changed eth0 ipv4 192.168.50.2>", "addr-changed eth0 ipv4 192.168.50.10>", "route-changed eth0 " +
-				"ipv4 192.168.50.1>",
+			"addr-changed eth0 ipv4 192.168.50.2>", "addr-changed eth0 ipv4 192.168.50.10>",
+			"route-changed eth0 ipv4 eth0 192.168.50.1 192.168.50.2>",
 		}},
 		{"all again", []string{"addr add 192.168.50.2/24 dev eth0", "route add default via 192.168.50.1"}, []string{
-			"addr-changed eth0 ipv4 >192.168.50.2", "route-changed eth0 ipv4 >192.168.50.1",
+			"addr-changed eth0 ipv4 >192.168.50.2", "route-changed eth0 ipv4 >eth0 192.168.50.1 192.168.50.2",
 		}},
 		{
 			"a point-to-point address",
@@ -347,16 +366,20 @@ func TestNetlinkLinks(t *testing.T) {
 	n.follow(t, only("eth0", "wan0", "tun*")).play(t, []move{
 		{"down", []string{"link set eth0 down"}, []string{
 			"link-changed eth0 up>down",
-			"route-changed eth0 ipv4 192.168.50.1>",
+			"route-changed eth0 ipv4 eth0 192.168.50.1 192.168.50.2>",
 		}},
 		{"up", []string{"link set eth0 up"}, []string{"link-changed eth0 down>up"}},
-		{"route", []string{"route add default via 192.168.50.1"}, []string{"route-changed eth0 ipv4 >192.168.50.1"}},
+		{
+			"route",
+			[]string{"route add default via 192.168.50.1"},
+			[]string{"route-changed eth0 ipv4 >eth0 192.168.50.1 192.168.50.2"},
+		},
 		{"carrier lost", []string{"link set p0 down"}, []string{"link-changed eth0 up>down"}},
 		{"carrier back", []string{"link set p0 up"}, []string{"link-changed eth0 down>up"}},
 		{"renamed", []string{"link set eth0 down", "link set eth0 name wan0", "link set wan0 up"}, []string{
 			"link-changed eth0 up>down", "link-changed wan0 down>up",
-			"addr-changed eth0 ipv4 192.168.50.2>", "addr-changed wan0 ipv4 >192.168.50.2", "route-changed eth0 " +
-				"ipv4 192.168.50.1>",
+			"addr-changed eth0 ipv4 192.168.50.2>", "addr-changed wan0 ipv4 >192.168.50.2",
+			"route-changed eth0 ipv4 eth0 192.168.50.1 192.168.50.2>",
 		}},
 		{"comes down", []string{"link add tun0 type veth peer name p1", "link set p1 up"}, nil},
 		{
@@ -368,65 +391,115 @@ func TestNetlinkLinks(t *testing.T) {
 	})
 }
 
-func TestNetlinkRoutes(t *testing.T) {
+func TestNetlinkWays(t *testing.T) {
 	n := newNetns(t)
 	n.ip(t, cable...)
-	n.ip(t, "link add tun0 type veth peer name p1", "link set p1 up", "link set tun0 up",
-		"addr add 2001:db8::2/64 dev eth0 nodad")
-	n.follow(t, only("eth0", "tun0")).play(t, []move{
+	n.ip(t, "link add tun0 type veth peer name p1", "link set p1 up", "link set tun0 up", "addr add 10.8.0.2/24 dev tun0",
+		"addr add 2001:db8::2/64 dev eth0 nodad", "addr add 2001:db8:8::2/64 dev tun0 nodad")
+	const eth0, tun0, tun6 = "eth0 192.168.50.1 192.168.50.2", "tun0 - 10.8.0.2", "tun0 - 2001:db8:8::2"
+	const gateway6 = "eth0 fe80::1 2001:db8::2"
+	changed := func(link, was, is string) []string {
+		family := "ipv4"
+		if strings.Contains(was+is, ":") {
+			family = "ipv6"
+		}
+		return []string{"route-changed " + link + " " + family + " " + was + ">" + is}
+	}
+	// The way is what matters, whatever the source watches.
+	n.follow(t, only("nothing")).play(t, []move{
 		{
-			"replace",
+			"another gateway",
 			[]string{"route replace default via 192.168.50.254"},
-			[]string{"route-changed eth0 ipv4 192.168.50.1>192.168.50.254"},
+			changed("eth0", eth0, "eth0 192.168.50.254 192.168.50.2"),
+		},
+		{
+			"back",
+			[]string{"route replace default via 192.168.50.1"},
+			changed("eth0", "eth0 192.168.50.254 192.168.50.2", eth0),
 		},
 		{"worse", []string{"route add default dev tun0 metric 100"}, nil},
+		{"one half of a VPN, and not ours", []string{"route add 0.0.0.0/1 dev tun0"}, nil},
+		{"the other half", []string{"route add 128.0.0.0/1 dev tun0"}, changed("tun0", eth0, tun0)},
 		{
-			"better is gone",
-			[]string{"route del default via 192.168.50.254"},
-			[]string{"route-changed tun0 ipv4 192.168.50.254>tun0"},
+			"the VPN ends",
+			[]string{"route del 0.0.0.0/1 dev tun0", "route del 128.0.0.0/1 dev tun0"},
+			changed("eth0", tun0, eth0),
+		},
+		{"a table that no rule names", []string{"route add default dev tun0 table 77"}, nil},
+		{"a rule", []string{"rule add from all lookup 77 priority 100"}, changed("tun0", eth0, tun0)},
+		{"no more", []string{"rule del from all lookup 77 priority 100"}, changed("eth0", tun0, eth0)},
+		// As wg-quick has it: all that WireGuard itself does not send goes into its table.
+		{"by a mark that is not there", []string{"rule add not fwmark 51820 table 77"}, changed("tun0", eth0, tun0)},
+		{"a more general rule before it", []string{"rule add table main suppress_prefixlength 0"}, nil},
+		{
+			"both end",
+			[]string{"rule del not fwmark 51820 table 77", "rule del table main suppress_prefixlength 0"},
+			changed("eth0", tun0, eth0),
+		},
+		{"a route to that server alone", []string{"route add 192.0.0.9 dev tun0"}, changed("tun0", eth0, tun0)},
+		{"no more", []string{"route del 192.0.0.9"}, changed("eth0", tun0, eth0)},
+		{
+			"another source",
+			[]string{"addr add 192.168.50.9/24 dev eth0", "route replace default via 192.168.50.1 src 192.168.50.9"},
+			changed("eth0", eth0, "eth0 192.168.50.1 192.168.50.9"),
 		},
 		{
-			"better is back",
-			[]string{"route add default via 192.168.50.1 metric 50"},
-			[]string{"route-changed eth0 ipv4 tun0>192.168.50.1"},
+			"back",
+			[]string{"route replace default via 192.168.50.1 src 192.168.50.2"},
+			changed("eth0", "eth0 192.168.50.1 192.168.50.9", eth0),
+		},
+		{"one that refuses", []string{"route add unreachable 192.0.0.0/24"}, changed("eth0", eth0, "")},
+		{"no longer", []string{"route del unreachable 192.0.0.0/24"}, changed("eth0", "", eth0)},
+		{
+			"a next hop",
+			[]string{
+				"nexthop add id 5 via 192.168.50.7 dev eth0", "route add default nhid 5 metric 0 src 192.168.50.2 table 78",
+				"rule add table 78 priority 90",
+			},
+			changed("eth0", eth0, "eth0 192.168.50.7 192.168.50.2"),
 		},
 		{
-			"several hops",
-			[]string{"route replace default metric 50 nexthop via 192.168.50.7 dev eth0 nexthop dev tun0"},
-			[]string{"route-changed eth0 ipv4 192.168.50.1>192.168.50.7"},
+			"that is another",
+			[]string{"nexthop replace id 5 via 192.168.50.8 dev eth0"},
+			changed("eth0", "eth0 192.168.50.7 192.168.50.2", "eth0 192.168.50.8 192.168.50.2"),
 		},
+		{"no more", []string{"rule del table 78 priority 90"}, changed("eth0", "eth0 192.168.50.8 192.168.50.2", eth0)},
 		{
 			"a gateway of the other family",
-			[]string{"route replace 0.0.0.0/0 via inet6 fe80::7 dev eth0 metric 50"},
-			[]string{"route-changed eth0 ipv4 192.168.50.7>fe80::7%eth0"},
+			[]string{"route add 0.0.0.0/1 via inet6 fe80::7 dev eth0", "route add 128.0.0.0/1 via inet6 fe80::7 dev eth0"},
+			[]string{"route-changed eth0 ipv4 " + eth0 + ">eth0 fe80::7 192.168.50.2"},
 		},
+		{"IPv6", []string{"-6 route add default via fe80::1 dev eth0"}, changed("eth0", "", gateway6)},
 		{
-			"over an interface that is not watched",
-			[]string{"route add default dev p1 metric 1"},
-			[]string{"route-changed eth0 ipv4 fe80::7%eth0>"},
+			"IPv6, over a rule",
+			[]string{"-6 route add default dev tun0 table 77", "-6 rule add table 77 priority 100"},
+			changed("tun0", gateway6, tun6),
 		},
-		{"back", []string{"route del default dev p1 metric 1"}, []string{"route-changed eth0 ipv4 >fe80::7%eth0"}},
+		{"IPv6, no more", []string{"-6 rule del table 77 priority 100"}, changed("eth0", tun6, gateway6)},
 		{
-			"one that refuses",
-			[]string{"route add unreachable 0.0.0.0/0 metric 5"},
-			[]string{"route-changed eth0 ipv4 fe80::7%eth0>"},
+			"IPv6, two halves",
+			[]string{"-6 route add ::/1 dev tun0", "-6 route add 8000::/1 dev tun0"},
+			changed("tun0", gateway6, tun6),
 		},
+	})
+}
+
+// A source that keeps to an interface has the way over that, wherever others go.
+func TestNetlinkWayOverAnInterface(t *testing.T) {
+	n := newNetns(t)
+	n.ip(t, cable...)
+	n.ip(t, "link add tun0 type veth peer name p1", "link set p1 up", "link set tun0 up", "addr add 10.8.0.2/24 dev tun0")
+	w := n.newWatch(t, only("nothing"))
+	server := netip.MustParseAddr("203.0.113.53")
+	w.source.env.Asked = func() []Asked { return []Asked{{netwatch.IPv4, "eth0", server}} }
+	w.begin(t)
+	w.play(t, []move{
+		{"a VPN", []string{"route add 0.0.0.0/1 dev tun0", "route add 128.0.0.0/1 dev tun0"}, nil},
 		{
-			"no longer",
-			[]string{"route del unreachable 0.0.0.0/0 metric 5"},
-			[]string{"route-changed eth0 ipv4 >fe80::7%eth0"},
+			"another gateway",
+			[]string{"route replace default via 192.168.50.254"},
+			[]string{"route-changed eth0 ipv4 eth0 192.168.50.1 192.168.50.2>eth0 192.168.50.254 192.168.50.2"},
 		},
-		{"not a default route", []string{"route add 198.51.100.0/24 dev tun0", "route add default dev tun0 table 77"}, nil},
-		{"v6", []string{"route add default via fe80::1 dev eth0"}, []string{"route-changed eth0 ipv6 >fe80::1%eth0"}},
-		{
-			"v6, the same gateway elsewhere",
-			[]string{"route replace default via fe80::1 dev tun0 metric 7"},
-			[]string{"route-changed tun0 ipv6 fe80::1%eth0>fe80::1%tun0"},
-		},
-		{"v6, preferred by its router", []string{
-			"route del default via fe80::1 dev tun0", "route del default via fe80::1 dev eth0",
-			"route append ::/0 via fe80::2 dev eth0 metric 9 pref low", "route append ::/0 dev tun0 metric 9 pref high",
-		}, []string{"route-changed tun0 ipv6 fe80::1%tun0>tun0"}},
 	})
 }
 
@@ -455,7 +528,8 @@ func TestNetlinkIPv6(t *testing.T) {
 			"addr-changed eth0 ipv6 >2001:db8::4",
 		}},
 		{"down", []string{"addr flush dev p0", "link set eth0 down"}, []string{
-			"link-changed eth0 up>down", "addr-changed eth0 ipv6 2001:db8::4>", "route-changed eth0 ipv4 192.168.50.1>",
+			"link-changed eth0 up>down", "addr-changed eth0 ipv6 2001:db8::4>",
+			"route-changed eth0 ipv4 eth0 192.168.50.1 192.168.50.2>",
 		}},
 		{"up", []string{"link set eth0 up"}, []string{"link-changed eth0 down>up"}},
 		{"duplicate", []string{"addr add 2001:db8::5/64 dev p0 nodad", "addr add 2001:db8::5/64 dev eth0"}, nil},
@@ -463,17 +537,25 @@ func TestNetlinkIPv6(t *testing.T) {
 }
 
 // An interface whose privacy is to be kept has temporary addresses; only the
-// lasting one counts, with which they come.
+// lasting one counts, with which they come, and the prefix of the way out.
 func TestNetlinkTemporaryAddresses(t *testing.T) {
 	n := newNetns(t)
 	n.ip(t, cable...)
 	w := n.follow(t, only("eth0"))
-	n.run(t, "", "sysctl", "-q", "net.ipv6.conf.eth0.use_tempaddr=2")
-	w.play(t, []move{{
-		"temporary",
-		[]string{"addr add 2001:db8::1:2/64 dev eth0 nodad mngtmpaddr valid_lft 1000 preferred_lft 900"},
-		[]string{"addr-changed eth0 ipv6 >2001:db8::1:2"},
-	}})
+	n.run(t, "", "sysctl", "-q", "net.ipv6.conf.eth0.use_tempaddr=2", "net.ipv6.conf.eth0.accept_dad=0")
+	w.play(t, []move{
+		{
+			"temporary",
+			[]string{"addr add 2001:db8::1:2/64 dev eth0 nodad mngtmpaddr valid_lft 1000 preferred_lft 900"},
+			[]string{"addr-changed eth0 ipv6 >2001:db8::1:2"},
+		},
+		// Packets come from the temporary address, which will be another tomorrow.
+		{
+			"the way out",
+			[]string{"route add default via fe80::1 dev eth0"},
+			[]string{"route-changed eth0 ipv6 >eth0 fe80::1 2001:db8::/64"},
+		},
+	})
 	if made := n.run(t, "", "ip", "-6", "addr", "show", "dev", "eth0", "temporary"); !strings.Contains(made, "temporary") {
 		t.Errorf("the kernel made no temporary address: %s", made)
 	}
@@ -508,6 +590,9 @@ func TestNetlinkEachGroupWakes(t *testing.T) {
 		"route add 198.51.100.0/24 dev eth0",
 		"addr change 2001:db8::2/64 dev eth0 valid_lft 1000 preferred_lft 900",
 		"route add default via fe80::1 dev eth0",
+		"rule add table 77",
+		"-6 rule add table 77",
+		"nexthop add id 7 blackhole",
 	} {
 		quiet(200 * time.Millisecond)
 		n.ip(t, line)
@@ -638,7 +723,7 @@ func TestNetlinkSocketCloses(t *testing.T) {
 	}
 	n.ip(t, "addr add 192.168.50.9/24 dev eth0", "route del default")
 	w.start(t)
-	want := []string{"addr-changed eth0 ipv4 >192.168.50.9", "route-changed eth0 ipv4 192.168.50.1>"}
+	want := []string{"addr-changed eth0 ipv4 >192.168.50.9", "route-changed eth0 ipv4 eth0 192.168.50.1 192.168.50.2>"}
 	if diff := cmp.Diff(want, w.take(t)); diff != "" {
 		t.Errorf("wanted (-) and told (+):\n%s", diff)
 	}

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"maps"
 	"net/netip"
 
 	"github.com/mdlayher/netlink"
@@ -23,26 +22,23 @@ var errShort = errors.New("the message is too short")
 type reading struct {
 	network
 	watches func(name string) bool
-	names   map[uint32]string
-	// ranks are those of the routes found so far. The lowest rank is in use.
-	ranks map[netwatch.Family]uint64
+	// names are those of all interfaces, watched or not, by their index.
+	names map[uint32]string
+	// temporary are the IPv6 addresses that were made for privacy.
+	temporary map[netip.Addr]bool
 	// torn says that something changed while the messages were made.
 	torn bool
 }
 
-// readMessages makes a network of the messages of the kernel. whole says that nothing
-// changed while the kernel made them, as far as they show.
-func readMessages(messages []netlink.Message, watches func(name string) bool) (is network, whole bool, err error) {
-	r := &reading{network: newNetwork(), watches: watches, names: map[uint32]string{}, ranks: map[netwatch.Family]uint64{}}
+// readMessages reads the network that the messages of the kernel tell of.
+func readMessages(messages []netlink.Message, watches func(name string) bool) (*reading, error) {
+	r := &reading{network: newNetwork(), watches: watches, names: map[uint32]string{}, temporary: map[netip.Addr]bool{}}
 	for _, m := range messages {
 		if err := r.add(m); err != nil {
-			return network{}, false, fmt.Errorf("reading what the kernel says: %w", err)
+			return nil, fmt.Errorf("reading what the kernel says: %w", err)
 		}
 	}
-	// Which route is in use is known now. If it refuses, or leads over an
-	// interface that is not watched, none of the watched ones is the way out.
-	maps.DeleteFunc(r.routes, func(_ netwatch.Family, best route) bool { return !r.counts(best.link) })
-	return r.network, !r.torn, nil
+	return r, nil
 }
 
 // counts says whether an interface is known and watched.
@@ -56,8 +52,6 @@ func (r *reading) add(m netlink.Message) error {
 		return r.link(m.Data)
 	case unix.RTM_NEWADDR:
 		return r.address(m.Data)
-	case unix.RTM_NEWROUTE:
-		return r.route(m.Data)
 	}
 	return nil
 }
@@ -107,6 +101,9 @@ func (r *reading) address(b []byte) error {
 		}
 	})
 	deprecated := family == netwatch.IPv6 && flags&unix.IFA_F_DEPRECATED != 0
+	if family == netwatch.IPv6 && flags&unix.IFA_F_TEMPORARY != 0 {
+		r.temporary[own] = true
+	}
 	switch {
 	case err != nil, family == "", !r.counts(link), !own.IsValid(), own.IsLinkLocalUnicast():
 		return err
@@ -114,93 +111,11 @@ func (r *reading) address(b []byte) error {
 		return nil
 	}
 	at := place{link, family}
-	r.addresses[at] = append(r.addresses[at], address{own, deprecated})
+	r.addresses[at] = append(r.addresses[at], address{Addr: own, deprecated: deprecated})
 	return nil
 }
 
-// route takes a struct rtmsg and its attributes (rtnetlink(7)), if it is a
-// default route of the main table: for all destinations and from all sources.
-func (r *reading) route(b []byte) error {
-	if len(b) < unix.SizeofRtMsg {
-		return errShort
-	}
-	family, table := families[b[0]], uint32(b[4])
-	var rank uint64
-	var one nextHop
-	var several []byte
-	err := attributes(b[unix.SizeofRtMsg:], func(kind uint16, value []byte) {
-		switch kind {
-		case unix.RTA_TABLE:
-			table = number(value)
-		case unix.RTA_PRIORITY:
-			rank |= uint64(number(value)) << 2
-		case unix.RTA_PREF:
-			rank |= preference(value)
-		case unix.RTA_MULTIPATH:
-			several = value
-		default:
-			one.add(kind, value)
-		}
-	})
-	if err == nil && several != nil {
-		one, err = firstHop(several)
-	}
-	toAll := b[1] == 0 && b[2] == 0 && table == unix.RT_TABLE_MAIN
-	dead := binary.NativeEndian.Uint32(b[8:])&unix.RTNH_F_DEAD != 0
-	if err != nil || family == "" || !toAll || dead {
-		return err
-	}
-	link := r.names[one.index]
-	if b[7] != unix.RTN_UNICAST { // It refuses, as RTN_UNREACHABLE, wherever it seems to lead
-		link = ""
-	}
-	if _, other := r.routes[family]; !other || rank < r.ranks[family] {
-		r.routes[family], r.ranks[family] = route{link, one.gateway}, rank
-	}
-	return nil
-}
-
-// A nextHop is where a route leads.
-type nextHop struct {
-	index   uint32
-	gateway netip.Addr
-}
-
-func (h *nextHop) add(kind uint16, value []byte) {
-	switch kind {
-	case unix.RTA_OIF:
-		h.index = number(value)
-	case unix.RTA_GATEWAY:
-		h.gateway, _ = netip.AddrFromSlice(value)
-	case unix.RTA_VIA: // A family of two bytes and an address of that family
-		h.gateway, _ = netip.AddrFromSlice(value[min(2, len(value)):])
-	}
-}
-
-// firstHop is the first hop of a route with several. Each is a struct rtnexthop and
-// its attributes (rtnetlink(7)).
-func firstHop(b []byte) (h nextHop, err error) {
-	if len(b) < unix.SizeofRtNexthop {
-		return nextHop{}, errShort
-	}
-	length := int(binary.NativeEndian.Uint16(b))
-	if length < unix.SizeofRtNexthop || length > len(b) {
-		return nextHop{}, errShort
-	}
-	h.index = binary.NativeEndian.Uint32(b[4:])
-	return h, attributes(b[unix.SizeofRtNexthop:length], h.add)
-}
-
-// preference is that of a router that advertises itself, the best being the
-// lowest: 1 is high, 0 medium and 3 low (RFC 4191, 2.1).
-func preference(value []byte) uint64 {
-	if len(value) != 1 {
-		return 1
-	}
-	return map[byte]uint64{1: 0, 0: 1, 3: 2}[value[0]]
-}
-
-// number is a 32-bit number, or 0 if there is none.
+// number is a 32-bit number, or 0.
 func number(value []byte) uint32 {
 	if len(value) != 4 {
 		return 0

@@ -55,24 +55,18 @@ func (n network) text() (all []string) {
 				map[bool]string{false: " deprecated"}[a.deprecated]))
 		}
 	}
-	for _, family := range netwatch.Families {
-		if r, ok := n.routes[family]; ok {
-			all = append(all, fmt.Sprintf("default %s %s %s", family, r.link, r))
-		}
-	}
 	return all
 }
 
 func TestReadCaptured(t *testing.T) {
-	is, whole, err := readMessages(captured(t), anything)
-	if err != nil || !whole {
-		t.Fatalf("%v, whole %v", err, whole)
+	is, err := readMessages(captured(t), anything)
+	if err != nil || is.torn {
+		t.Fatalf("%v, torn %v", err, is.torn)
 	}
 	want := []string{
 		"eth0 up=true", "p0 up=true", "tun0 up=false",
 		"eth0 ipv4 192.168.50.2", "eth0 ipv4 10.8.0.2", "eth0 ipv4 192.168.50.9",
 		"eth0 ipv6 2001:db8:1::2", "eth0 ipv6 2001:db8::a", "eth0 ipv6 2001:db8::3 deprecated", "eth0 ipv6 2001:db8::2",
-		"default ipv4 eth0 192.168.50.1",
 	}
 	if diff := cmp.Diff(want, is.text()); diff != "" {
 		t.Errorf("wanted (-) and read (+):\n%s", diff)
@@ -80,7 +74,7 @@ func TestReadCaptured(t *testing.T) {
 }
 
 func TestReadWatchedOnly(t *testing.T) {
-	is, _, err := readMessages(captured(t), func(name string) bool { return name == "tun0" })
+	is, err := readMessages(captured(t), func(name string) bool { return name == "tun0" })
 	if want := []string{"tun0 up=false"}; err != nil || !cmp.Equal(want, is.text()) {
 		t.Errorf("%v %v", is.text(), err)
 	}
@@ -91,8 +85,8 @@ func TestReadInterrupted(t *testing.T) {
 	for i := range captured(t) {
 		all := captured(t)
 		all[i].Header.Flags |= netlink.DumpInterrupted
-		if _, whole, err := readMessages(all, anything); whole || err != nil {
-			t.Errorf("message %d: whole %v, %v", i, whole, err)
+		if is, err := readMessages(all, anything); err != nil || !is.torn {
+			t.Errorf("message %d is taken for whole: %v", i, err)
 		}
 	}
 }
@@ -101,12 +95,15 @@ func TestReadInterrupted(t *testing.T) {
 // never an address or a route that is not there.
 func TestReadCutOff(t *testing.T) {
 	all := captured(t)
-	right, _, _ := readMessages(all, anything)
+	right, _ := readMessages(all, anything)
 	truth := right.text()
 	for i, whole := range slices.Clone(all) {
 		for n := range min(len(whole.Data), 80) { // After that, links have only what does not count
 			all[i].Data = whole.Data[:n]
-			is, _, err := readMessages(all, anything)
+			is, err := readMessages(all, anything)
+			if whole.Header.Type == unix.RTM_NEWROUTE { // Which is an answer of its own
+				_, err = right.way(all[i])
+			}
 			if n < unix.SizeofIfAddrmsg && err == nil {
 				t.Errorf("message %d of %d bytes is taken", i, n)
 			}
@@ -179,7 +176,7 @@ func TestReadFlags(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			all := []netlink.Message{linkMessage(1, "eth0", 0), c.m}
-			is, _, err := readMessages(all, func(name string) bool { return name == "eth0" })
+			is, err := readMessages(all, func(name string) bool { return name == "eth0" })
 			got := slices.DeleteFunc(is.text(), func(line string) bool {
 				return line == "eth0 up=false" &&
 					!strings.Contains(c.want, "up=")
@@ -191,98 +188,103 @@ func TestReadFlags(t *testing.T) {
 	}
 }
 
-// routeMessage is a message about a route of the main table to all destinations, which a
-// case may spoil.
-func routeMessage(spoil func(head []byte), attributes ...netlink.Attribute) netlink.Message {
-	head := make([]byte, unix.SizeofRtMsg)
-	head[0], head[4], head[7] = unix.AF_INET6, unix.RT_TABLE_MAIN, unix.RTN_UNICAST
-	if spoil != nil {
-		spoil(head)
-	}
-	return message(unix.RTM_NEWROUTE, head, attributes...)
-}
-
 // word is an attribute of 32 bits.
 func word(kind uint16, value uint32) netlink.Attribute {
 	return netlink.Attribute{Type: kind, Data: binary.NativeEndian.AppendUint32(nil, value)}
 }
 
-func TestReadRoutes(t *testing.T) {
-	over := func(index uint32) netlink.Attribute { return word(unix.RTA_OIF, index) }
-	metric := func(n uint32) netlink.Attribute { return word(unix.RTA_PRIORITY, n) }
-	pref := func(p byte) netlink.Attribute { return netlink.Attribute{Type: unix.RTA_PREF, Data: []byte{p}} }
-	gateway := netlink.Attribute{Type: unix.RTA_GATEWAY, Data: netip.MustParseAddr("fe80::1").AsSlice()}
-	hops := func(b ...byte) netlink.Attribute { return netlink.Attribute{Type: unix.RTA_MULTIPATH, Data: b} }
-	at := func(i int, value byte) func([]byte) { return func(head []byte) { head[i] = value } }
-	all := func(m ...netlink.Message) []netlink.Message { return m }
+// raw is an attribute with an address.
+func raw(kind uint16, a string) netlink.Attribute {
+	return netlink.Attribute{Type: kind, Data: netip.MustParseAddr(a).AsSlice()}
+}
+
+func TestReadWay(t *testing.T) {
+	over, gateway := word(unix.RTA_OIF, 1), raw(unix.RTA_GATEWAY, "fe80::1")
+	via := netlink.Attribute{Type: unix.RTA_VIA, Data: append([]byte{unix.AF_INET6, 0},
+		netip.MustParseAddr("fe80::7").AsSlice()...)}
 	cases := []struct {
-		name   string
-		routes []netlink.Message
-		want   string
+		name       string
+		kind       byte
+		attributes []netlink.Attribute
+		want       string
 	}{
-		{"a tunnel", all(routeMessage(nil, over(1))), "default ipv6 eth0 eth0"},
-		{"a gateway", all(routeMessage(nil, over(1), gateway)), "default ipv6 eth0 fe80::1%eth0"},
 		{
-			"the lower metric is later", all(routeMessage(nil, over(1), metric(9)), routeMessage(nil, over(2), metric(8))),
-			"default ipv6 eth1 eth1",
+			"a gateway", unix.RTN_UNICAST,
+			[]netlink.Attribute{over, gateway, raw(unix.RTA_PREFSRC, "2001:db8::1")},
+			"eth0 fe80::1 2001:db8::1",
 		},
+		{"a tunnel", unix.RTN_UNICAST, []netlink.Attribute{over, raw(unix.RTA_PREFSRC, "10.8.0.2")}, "eth0 - 10.8.0.2"},
+		{"without an address", unix.RTN_UNICAST, []netlink.Attribute{over}, "eth0 - -"},
 		{
-			"the lower metric is first", all(routeMessage(nil, over(1), metric(8)), routeMessage(nil, over(2), metric(9))),
-			"default ipv6 eth0 eth0",
+			"a gateway of the other family", unix.RTN_UNICAST,
+			[]netlink.Attribute{over, via, raw(unix.RTA_PREFSRC, "192.0.2.1")},
+			"eth0 fe80::7 192.0.2.1",
 		},
+		{"from a temporary address", unix.RTN_UNICAST, []netlink.Attribute{
+			over, gateway,
+			raw(unix.RTA_PREFSRC, "2001:db8::7"),
+		}, "eth0 fe80::1 2001:db8::/64"},
 		{
-			"equals", all(routeMessage(nil, over(1), metric(8)), routeMessage(nil, over(2), metric(8))),
-			"default ipv6 eth0 eth0",
+			"from a link-local address", unix.RTN_UNICAST,
+			[]netlink.Attribute{over, gateway, raw(unix.RTA_PREFSRC, "fe80::2")},
+			"",
 		},
-		{
-			"preferred", all(routeMessage(nil, over(1), metric(8), pref(0)), routeMessage(nil, over(2), metric(8), pref(1))),
-			"default ipv6 eth1 eth1",
-		},
-		{
-			"not preferred", all(routeMessage(nil, over(1), metric(8), pref(3)), routeMessage(nil, over(2), metric(8), pref(0))),
-			"default ipv6 eth1 eth1",
-		},
-		{"the metric is more than preference", all(routeMessage(nil, over(1), metric(8), pref(3)),
-			routeMessage(nil, over(2), metric(9), pref(1))), "default ipv6 eth0 eth0"},
-		{"some destinations", all(routeMessage(at(1, 1), over(1))), ""},
-		{"some sources", all(routeMessage(at(2, 64), over(1))), ""},
-		{"another table", all(routeMessage(at(4, 7), over(1))), ""},
-		{"another table, of a large number", all(routeMessage(nil, over(1), word(unix.RTA_TABLE, 1000))), ""},
-		{"one that refuses, and is first", all(routeMessage(at(7, unix.RTN_UNREACHABLE), over(1), metric(1)),
-			routeMessage(nil, over(2), metric(2))), ""},
-		{"one that refuses, and is last", all(routeMessage(at(7, unix.RTN_BLACKHOLE), over(1), metric(3)),
-			routeMessage(nil, over(2), metric(2))), "default ipv6 eth1 eth1"},
-		{
-			"a dead one",
-			all(routeMessage(func(head []byte) { binary.NativeEndian.PutUint32(head[8:], unix.RTNH_F_DEAD) }, over(1))), "",
-		},
-		{"over an interface that is not watched", all(routeMessage(nil, over(1), metric(2)),
-			routeMessage(nil, over(3), metric(1))), ""},
-		{"over an unknown interface", all(routeMessage(nil, over(9))), ""},
-		{"another family", all(routeMessage(at(0, unix.AF_MPLS), over(1))), ""},
-		{"a hop that is too long", all(routeMessage(nil, hops(9, 0, 0, 0, 1, 0, 0, 0))), "error"},
-		{"a hop that is too short", all(routeMessage(nil, hops(8, 0, 0))), "error"},
+		{"to this machine", unix.RTN_LOCAL, []netlink.Attribute{over, raw(unix.RTA_PREFSRC, "192.0.2.1")}, ""},
+		{"refused", unix.RTN_UNREACHABLE, []netlink.Attribute{over}, ""},
+		{"over an unknown interface", unix.RTN_UNICAST, []netlink.Attribute{word(unix.RTA_OIF, 9), gateway}, ""},
+	}
+	r, err := readMessages([]netlink.Message{linkMessage(1, "eth0", 0), addr("2001:db8::7", unix.IFA_F_TEMPORARY)},
+		anything)
+	if err != nil {
+		t.Fatal(err)
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			links := all(linkMessage(1, "eth0", 0), linkMessage(2, "eth1", 0), linkMessage(3, "lo", 0))
-			is, _, err := readMessages(append(links, c.routes...), func(name string) bool { return name != "lo" })
-			got := strings.Join(slices.DeleteFunc(is.text(),
-				func(line string) bool { return !strings.HasPrefix(line, "default") }), ", ")
-			if err != nil {
-				got = "error"
-			}
-			if got != c.want {
-				t.Errorf("%q, want %q: %v", got, c.want, err)
+			head := make([]byte, unix.SizeofRtMsg)
+			head[7] = c.kind
+			w, err := r.way(message(unix.RTM_NEWROUTE, head, c.attributes...))
+			if err != nil || w.String() != c.want {
+				t.Errorf("%q %v, want %q", w, err, c.want)
 			}
 		})
+	}
+	if _, err := r.way(netlink.Message{
+		Header: netlink.Header{Type: unix.RTM_NEWROUTE},
+		Data:   make([]byte, unix.SizeofRtMsg-1),
+	}); err == nil {
+		t.Error("a message that is too short is taken")
+	}
+}
+
+// Each family is asked for on its own, in the order of who is asked, and anyone where
+// no address is known; over an interface that is kept to even then.
+func TestDestinations(t *testing.T) {
+	server := netip.MustParseAddr("203.0.113.53")
+	for _, c := range []struct {
+		name        string
+		asked, want []Asked
+	}{
+		{"nobody", nil, []Asked{{netwatch.IPv4, "", anyone[netwatch.IPv4]}, {netwatch.IPv6, "", anyone[netwatch.IPv6]}}},
+		{
+			"a server",
+			[]Asked{{netwatch.IPv4, "", server}},
+			[]Asked{{netwatch.IPv4, "", server}, {netwatch.IPv6, "", anyone[netwatch.IPv6]}},
+		},
+		{"not known yet", []Asked{{netwatch.IPv6, "tun0", netip.Addr{}}, {netwatch.IPv4, "eth0", netip.Addr{}}}, []Asked{
+			{netwatch.IPv4, "eth0", anyone[netwatch.IPv4]}, {netwatch.IPv6, "tun0", anyone[netwatch.IPv6]},
+		}},
+	} {
+		if diff := cmp.Diff(c.want, destinations(c.asked),
+			cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
+			t.Errorf("%s: %s", c.name, diff)
+		}
 	}
 }
 
 // An address of an interface that came between two questions waits for the next
 // look, which the message about the interface brings.
 func TestReadUnknownInterface(t *testing.T) {
-	is, _, err := readMessages([]netlink.Message{addr("192.0.2.1", 0)}, anything)
+	is, err := readMessages([]netlink.Message{addr("192.0.2.1", 0)}, anything)
 	if err != nil || len(is.text()) > 0 {
 		t.Errorf("%v %v", is.text(), err)
 	}
@@ -295,7 +297,7 @@ func FuzzReadMessages(f *testing.F) {
 	rest := captured(f)
 	f.Fuzz(func(t *testing.T, kind uint16, data []byte) {
 		all := append(slices.Clone(rest), netlink.Message{Header: netlink.Header{Type: netlink.HeaderType(kind)}, Data: data})
-		is, _, err := readMessages(all, anything)
+		is, err := readMessages(all, anything)
 		if err != nil {
 			return
 		}
@@ -306,10 +308,8 @@ func FuzzReadMessages(f *testing.F) {
 				}
 			}
 		}
-		for family, r := range is.routes {
-			if r.link == "" || r.String() == "" {
-				t.Errorf("%s has the route %+v", family, r)
-			}
+		if w, err := is.way(all[len(all)-1]); err == nil && w != (wayOut{}) && (w.link == "" || w.String() == "") {
+			t.Errorf("it has the way %+v", w)
 		}
 	})
 }

@@ -3,6 +3,7 @@ package sources
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"syscall"
 
 	"github.com/mdlayher/netlink"
@@ -11,9 +12,11 @@ import (
 	"netwatch"
 )
 
-// groups are the groups of netlink that tell of links, addresses and routes.
-const groups = unix.RTMGRP_LINK | unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV4_ROUTE |
-	unix.RTMGRP_IPV6_IFADDR | unix.RTMGRP_IPV6_ROUTE
+// groups are all that netlink tells of links, addresses, and of what a way is made
+// of: routes, rules and next hops.
+const groups = unix.RTMGRP_LINK | unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV6_IFADDR |
+	unix.RTMGRP_IPV4_ROUTE | unix.RTMGRP_IPV6_ROUTE | unix.RTMGRP_IPV4_RULE |
+	1<<(unix.RTNLGRP_IPV6_RULE-1) | 1<<(unix.RTNLGRP_NEXTHOP-1)
 
 // A rtnetlink asks the kernel about the network namespace that it was opened in. It
 // needs no privilege.
@@ -80,11 +83,10 @@ var questions = []struct {
 }{
 	{"links", unix.RTM_GETLINK, unix.SizeofIfInfomsg},
 	{"addresses", unix.RTM_GETADDR, unix.SizeofIfAddrmsg},
-	{"routes", unix.RTM_GETROUTE, unix.SizeofRtMsg},
 }
 
-// Read asks for all links, addresses and routes of all families.
-func (k *rtnetlink) Read() (is network, whole bool, err error) {
+// Read asks for all links and addresses of all families, and for the ways.
+func (k *rtnetlink) Read(before, now []Asked) (is network, whole bool, err error) {
 	var all []netlink.Message
 	for _, q := range questions {
 		// All zero is: of any family, and no other restriction.
@@ -98,7 +100,18 @@ func (k *rtnetlink) Read() (is network, whole bool, err error) {
 		}
 		all = append(all, answer...)
 	}
-	return readMessages(all, k.watches)
+	r, err := readMessages(all, k.watches)
+	if err != nil {
+		return network{}, false, err
+	}
+	if r.next, err = k.ways(r, now); err != nil {
+		return network{}, false, err
+	}
+	r.ways = r.next
+	if !slices.Equal(before, now) {
+		r.ways, err = k.ways(r, before)
+	}
+	return r.network, !r.torn, err
 }
 
 // Close ends Wait.

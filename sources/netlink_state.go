@@ -9,19 +9,21 @@ import (
 	"netwatch"
 )
 
-// A network is what counts of links, addresses and default routes at one moment, on
-// watched interfaces only.
+// A network is what counts at one moment of links and addresses, of the interfaces
+// that are watched alone, and of the ways out, whatever interface they take.
 type network struct {
 	// up says for each link, by the name of the interface, whether packets can pass.
 	up map[string]bool
 	// addresses are in the order of the kernel.
 	addresses map[place][]address
-	// routes are the default routes in use, at most one of each family.
-	routes map[netwatch.Family]route
+	// ways are the ways out to those who were asked when it was looked at before;
+	// next are those to who is asked by now, which the next look compares with. No
+	// server with another address makes a way another.
+	ways, next map[netwatch.Family]wayOut
 }
 
 func newNetwork() network {
-	return network{up: map[string]bool{}, addresses: map[place][]address{}, routes: map[netwatch.Family]route{}}
+	return network{up: map[string]bool{}, addresses: map[place][]address{}}
 }
 
 // A place is where addresses are.
@@ -35,22 +37,9 @@ type address struct {
 	netip.Addr
 	// deprecated says that nothing new should begin with it (RFC 4862, 5.5.4).
 	deprecated bool
-}
-
-// A route is a default route.
-type route struct {
-	link string
-	// gateway is not valid where the link itself leads out, as a tunnel does.
-	gateway netip.Addr
-}
-
-// String is the gateway, else the interface, or nothing for no route. A
-// link-local gateway has its zone: each link may have its fe80::1.
-func (r route) String() string {
-	if r.gateway.Is6() && r.gateway.IsLinkLocalUnicast() {
-		return r.gateway.WithZone(r.link).String()
-	}
-	return cmp.Or(text(r.gateway), r.link)
+	// idle says that it came while the source watched, and was of no use to callers
+	// so far.
+	idle bool
 }
 
 // keepDeprecated leaves out the deprecated addresses that were not there before. That
@@ -70,22 +59,25 @@ func has(all []address, a address) bool {
 
 // A change is one difference between two networks.
 type change struct {
-	event, link string
-	family      netwatch.Family // none of a link
-	old, new    string
+	event, link  string
+	family       netwatch.Family // none of a link
+	old, new     string
+	gateway, use string
 }
 
 // fields are those of the event.
 func (c change) fields() map[string]string {
-	all := map[string]string{"interface": c.link, "family": string(c.family), "old": c.old, "new": c.new}
+	all := map[string]string{
+		"interface": c.link, "family": string(c.family), "old": c.old, "new": c.new, "gateway": c.gateway, "use": c.use,
+	}
 	maps.DeleteFunc(all, func(_, value string) bool { return value == "" })
 	return all
 }
 
 // changes are all differences: first the links, then the addresses, then the
-// routes, each by interface and family.
-func changes(was, is network) []change {
-	return slices.Concat(linkChanges(was, is), addressChanges(was, is), routeChanges(was, is))
+// ways out, each by interface and family.
+func changes(was, is network, u uses) []change {
+	return slices.Concat(linkChanges(was, is), addressChanges(was, is, u), routeChanges(was, is))
 }
 
 // linkChanges takes a link that does not exist for one that is down: if it comes or
@@ -106,24 +98,29 @@ func linkChanges(was, is network) (all []change) {
 // for seconds.
 const most = 16
 
-// addressChanges pairs each address that went with one that came.
-func addressChanges(was, is network) (all []change) {
+// addressChanges pairs what went with what came.
+func addressChanges(was, is network, u uses) (all []change) {
 	for _, at := range union(was.addresses, is.addresses, comparePlaces) {
 		gone, come := missing(was.addresses[at], is.addresses[at]), missing(is.addresses[at], was.addresses[at])
 		for i := range max(len(gone), len(come)) {
 			c := change{event: netwatch.AddrChanged, link: at.link, family: at.family}
 			if i == most-1 && max(len(gone), len(come)) > most {
+				c.use = u.text(at.link, slices.Concat(gone, come)...)
 				all = append(all, c)
 				break
 			}
 			c.old, c.new = nth(gone, i), nth(come, i)
+			c.use = u.text(at.link, slices.Concat(part(gone, i), part(come, i))...)
 			all = append(all, c)
 		}
 	}
 	return all
 }
 
-// missing are the addresses of all that are not among others.
+// part is the i-th of all, or nothing.
+func part(all []address, i int) []address { return all[min(i, len(all)):min(i+1, len(all))] }
+
+// missing are those of all that are not among others.
 func missing(all, others []address) []address {
 	there := make(map[netip.Addr]bool, len(others))
 	for _, a := range others {
@@ -140,13 +137,22 @@ func nth(all []address, i int) string {
 	return ""
 }
 
-// routeChanges names the interface of the new route, or, if there is none, of the old
+// routeChanges names the interface and gateway of the new way, or else of the old
 // one.
 func routeChanges(was, is network) (all []change) {
 	for _, family := range netwatch.Families {
-		if old, now := was.routes[family], is.routes[family]; old != now {
-			all = append(all, change{netwatch.RouteChanged, cmp.Or(now.link, old.link), family, old.String(), now.String()})
+		old, now := was.ways[family], is.ways[family]
+		if old == now {
+			continue
 		}
+		named := now
+		if now == (wayOut{}) {
+			named = old
+		}
+		all = append(all, change{
+			event: netwatch.RouteChanged, link: named.link, family: family,
+			old: old.String(), new: now.String(), gateway: named.gateway,
+		})
 	}
 	return all
 }

@@ -14,34 +14,33 @@ import (
 )
 
 // netOf is a network by its text: a link with + or -, an address with its
-// interface, ~ before a deprecated one, and a route as interface>gateway.
+// interface, ~ before a deprecated one, and a way out as interface>gateway.
 func netOf(t *testing.T, text string) network {
 	t.Helper()
 	n := newNetwork()
+	n.ways = map[netwatch.Family]wayOut{}
+	n.next = n.ways
 	for _, word := range strings.Fields(text) {
 		if link, ok := strings.CutSuffix(word, "+"); ok {
 			n.up[link] = true
 		} else if link, ok := strings.CutSuffix(word, "-"); ok {
 			n.up[link] = false
 		} else if link, gateway, ok := strings.Cut(word, ">"); ok {
-			r := route{link: link}
-			if gateway != "" {
-				r.gateway = netip.MustParseAddr(gateway)
-			}
-			n.routes[familyOfRoute(r)] = r
+			w := wayOut{link: link, gateway: gateway}
+			n.ways[familyOfWay(w)] = w
 		} else {
 			link, a, _ := strings.Cut(word, "/")
 			a, deprecated := strings.CutPrefix(a, "~")
 			ip := netip.MustParseAddr(a)
 			at := place{link, netwatch.FamilyOf(ip)}
-			n.addresses[at] = append(n.addresses[at], address{ip, deprecated})
+			n.addresses[at] = append(n.addresses[at], address{Addr: ip, deprecated: deprecated})
 		}
 	}
 	return n
 }
 
-func familyOfRoute(r route) netwatch.Family {
-	if r.gateway.Is6() {
+func familyOfWay(w wayOut) netwatch.Family {
+	if strings.Contains(w.gateway, ":") {
 		return netwatch.IPv6
 	}
 	return netwatch.IPv4
@@ -50,7 +49,7 @@ func familyOfRoute(r route) netwatch.Family {
 // told is what is told of a change of networks.
 func told(was, is network) (all []string) {
 	is.keepDeprecated(was)
-	for _, c := range changes(was, is) {
+	for _, c := range changes(was, is, uses{}) {
 		all = append(all, strings.Join(strings.Fields(fmt.Sprintf("%s %s %s %s>%s", c.event, c.link, c.family, c.old, c.new)),
 			" "))
 	}
@@ -92,17 +91,17 @@ func TestChanges(t *testing.T) {
 		{"appeared down", "", "eth0-", nil},
 		{"vanished", "eth0+ eth0/192.0.2.1", "", []string{"link-changed eth0 up>down", "addr-changed eth0 ipv4 192.0.2.1>"}},
 		{"vanished while down", "eth0-", "", nil},
-		{"another gateway", "eth0>192.0.2.1", "eth0>192.0.2.2", []string{"route-changed eth0 ipv4 192.0.2.1>192.0.2.2"}},
-		{"a tunnel", "eth0>192.0.2.1", "tun0>", []string{"route-changed tun0 ipv4 192.0.2.1>tun0"}},
-		{"no route", "eth0>192.0.2.1", "", []string{"route-changed eth0 ipv4 192.0.2.1>"}},
+		{
+			"another gateway", "eth0>192.0.2.1", "eth0>192.0.2.2",
+			[]string{"route-changed eth0 ipv4 eth0 192.0.2.1 ->eth0 192.0.2.2 -"},
+		},
+		{"a tunnel", "eth0>192.0.2.1", "tun0>", []string{"route-changed tun0 ipv4 eth0 192.0.2.1 ->tun0 - -"}},
+		{"no way", "eth0>192.0.2.1", "", []string{"route-changed eth0 ipv4 eth0 192.0.2.1 ->"}},
 		{
 			"the same gateway elsewhere", "eth0>192.0.2.1", "eth1>192.0.2.1",
-			[]string{"route-changed eth1 ipv4 192.0.2.1>192.0.2.1"},
+			[]string{"route-changed eth1 ipv4 eth0 192.0.2.1 ->eth1 192.0.2.1 -"},
 		},
-		{
-			"a link-local gateway", "eth0>fe80::1", "eth1>fe80::1",
-			[]string{"route-changed eth1 ipv6 fe80::1%eth0>fe80::1%eth1"},
-		},
+		{"IPv6", "eth0>fe80::1", "eth1>fe80::1", []string{"route-changed eth1 ipv6 eth0 fe80::1 ->eth1 fe80::1 -"}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -138,7 +137,7 @@ func TestManyAddresses(t *testing.T) {
 			is.addresses[at] = append(is.addresses[at],
 				address{Addr: netip.AddrFrom4([4]byte{10, byte(i / 250), byte(i % 250), 1})})
 		}
-		all := changes(newNetwork(), is)
+		all := changes(newNetwork(), is, uses{})
 		if len(all) != min(n, most) {
 			t.Errorf("%d of %d are told", len(all), n)
 		}
@@ -154,11 +153,11 @@ func TestManyAddresses(t *testing.T) {
 func TestChangesAreTheDifference(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		was, is := drawNetwork(t, "was"), drawNetwork(t, "is")
-		if all := changes(was, was); len(all) > 0 {
+		if all := changes(was, was, uses{}); len(all) > 0 {
 			t.Fatalf("of nothing is told %+v", all)
 		}
 		got := drawn(was)
-		for _, c := range changes(was, is) {
+		for _, c := range changes(was, is, uses{}) {
 			if c.event == netwatch.LinkChanged {
 				got = slices.DeleteFunc(got, func(s string) bool { return s == c.link+"+" })
 				if c.new == "up" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -25,6 +26,7 @@ type fakeKernel struct {
 
 	mu     sync.Mutex // guards what follows
 	is     string
+	others string        // the ways to servers, if they are others than to anyone
 	torn   int           // how many of the next Reads are interrupted, and see nothing
 	cost   time.Duration // of a Read
 	during func()        // is called in the middle of a Read
@@ -44,7 +46,7 @@ func (k *fakeKernel) Wait() error {
 	return err
 }
 
-func (k *fakeKernel) Read() (network, bool, error) {
+func (k *fakeKernel) Read(before, now []Asked) (network, bool, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.reads = append(k.reads, time.Now())
@@ -56,7 +58,13 @@ func (k *fakeKernel) Read() (network, bool, error) {
 		k.torn--
 		return newNetwork(), false, nil
 	}
-	return netOf(k.t, k.is), true, k.failed
+	is := netOf(k.t, k.is)
+	if others := netOf(k.t, k.others).ways; len(now) > 0 {
+		if is.next = others; len(before) > 0 {
+			is.ways = others
+		}
+	}
+	return is, true, k.failed
 }
 
 func (k *fakeKernel) Close() error {
@@ -84,6 +92,9 @@ func (k *fakeKernel) looks() int {
 	return len(k.reads)
 }
 
+// alone is what is lent to a source that has no others beside it, and no rules.
+var alone = Env{Asked: func() []Asked { return nil }, Bound: func() []netip.Addr { return nil }}
+
 // A hearer runs a source in a bubble and keeps what it told.
 type hearer struct {
 	*netlinkSource
@@ -96,7 +107,7 @@ type hearer struct {
 
 // listenTo runs a source on a kernel and waits for the first look.
 func listenTo(t *testing.T, k kernel) *hearer {
-	l := &hearer{netlinkSource: newNetlink().Source("netlink", Env{}).(*netlinkSource)}
+	l := &hearer{netlinkSource: newNetlink().Source("netlink", alone).(*netlinkSource)}
 	l.again(t, k)
 	return l
 }
@@ -117,8 +128,8 @@ func (l *hearer) emit(ev netwatch.Event) error {
 		return errUnheard
 	}
 	f := ev.Fields
-	l.told = append(l.told, fmt.Sprintf("%s %s %s>%s", strings.TrimSuffix(ev.Name, "-changed"), f["interface"],
-		f["old"], f["new"]))
+	l.told = append(l.told, strings.TrimSpace(fmt.Sprintf("%s %s %s>%s %s",
+		strings.TrimSuffix(ev.Name, "-changed"), f["interface"], f["old"], f["new"], f["use"])))
 	return declared(ev)
 }
 
@@ -198,7 +209,7 @@ func TestNetlinkComes(t *testing.T) {
 		l.within(t, 0, "addr eth0 >192.0.2.2")
 		l.within(t, 3*gatherTime)
 		k.become("eth0+ eth0/192.0.2.1 eth0/192.0.2.2 eth0>192.0.2.254")
-		l.within(t, 0, "link eth0 down>up", "route eth0 >192.0.2.254")
+		l.within(t, 0, "link eth0 down>up", "addr eth0 >192.0.2.2 callers", "route eth0 >eth0 192.0.2.254 -")
 		l.within(t, 3*gatherTime)
 		for _, less := range []string{
 			"eth0- eth0/192.0.2.1 eth0/192.0.2.2 eth0>192.0.2.254",
@@ -268,10 +279,89 @@ func TestNetlinkSilentChange(t *testing.T) {
 		k.become("eth0- eth0>192.0.2.254")
 		l.within(t, 2*gatherTime, "link eth0 up>down")
 		k.quietly("eth0-") // Later than the look that the message brought
-		l.within(t, secondLook+gatherTime, "route eth0 192.0.2.254>")
+		l.within(t, secondLook+gatherTime, "route eth0 eth0 192.0.2.254 ->")
 		l.within(t, time.Hour)
 		k.quietly("eth0- eth0/192.0.2.1")
 		l.within(t, safetyLook+gatherTime, "addr eth0 >192.0.2.1")
+	})
+}
+
+// What an address is of use for is told with it: to callers, on the interface of a
+// way out, of either family, or where a file of a server names it.
+func TestNetlinkUse(t *testing.T) {
+	inBubble(t, "eth0>192.0.2.254 tun0>fe80::1", func(t *testing.T, k *fakeKernel, l *hearer) {
+		l.env.Bound = func() []netip.Addr { return []netip.Addr{netip.MustParseAddr("172.17.0.1")} }
+		const ways = " eth0>192.0.2.254 tun0>fe80::1"
+		for _, c := range []struct{ is, told string }{
+			{"eth0/192.0.2.1", "addr eth0 >192.0.2.1 callers"},
+			{"eth0/192.0.2.1 tun0/10.8.0.2", "addr tun0 >10.8.0.2 callers"},
+			{"eth0/192.0.2.1", "addr tun0 10.8.0.2> callers"},
+			{"eth0/192.0.2.1 podman0/10.88.0.1", "addr podman0 >10.88.0.1"},
+			{"eth0/192.0.2.1", "addr podman0 10.88.0.1>"},
+			{"eth0/192.0.2.1 docker9/172.17.0.1", "addr docker9 >172.17.0.1 callers"},
+			{"eth0/192.0.2.1 docker9/172.17.0.2", "addr docker9 172.17.0.1>172.17.0.2 callers"},
+		} {
+			k.become(c.is + ways)
+			l.within(t, time.Second, c.told)
+		}
+	})
+}
+
+// The way out goes with the address, and comes after it: what it was is what counts
+// for the one, and the other is told again, as of use now; but only what came while
+// the source watched, and once.
+func TestNetlinkUseComesLater(t *testing.T) {
+	inBubble(t, "eth0/192.0.2.1 eth0>192.0.2.254 wwan0/192.0.2.77", func(t *testing.T, k *fakeKernel, l *hearer) {
+		k.become("wwan0/192.0.2.77")
+		l.within(t, time.Second, "addr eth0 192.0.2.1> callers", "route eth0 eth0 192.0.2.254 ->")
+		k.become("wwan0/192.0.2.77 eth0/192.0.2.2")
+		l.within(t, time.Second, "addr eth0 >192.0.2.2")
+		k.become("wwan0/192.0.2.77 eth0/192.0.2.2 eth0>192.0.2.254")
+		l.within(t, time.Second, "addr eth0 >192.0.2.2 callers", "route eth0 >eth0 192.0.2.254 -")
+		k.become("wwan0/192.0.2.77 eth0/192.0.2.2 wwan0>")
+		l.within(t, time.Second, "route wwan0 eth0 192.0.2.254 ->wwan0 - -")
+		k.become("wwan0/192.0.2.77 eth0/192.0.2.2 eth0>192.0.2.254")
+		l.within(t, time.Second, "route eth0 wwan0 - ->eth0 192.0.2.254 -")
+	})
+}
+
+// Beyond what is told one by one, the last stands for the rest: that somewhere among
+// them is one that callers use.
+func TestNetlinkUseOfMany(t *testing.T) {
+	is := newNetwork()
+	at := place{"cni0", netwatch.IPv4}
+	for i := range 3 * most {
+		is.addresses[at] = append(is.addresses[at], address{Addr: netip.AddrFrom4([4]byte{10, 1, byte(i), 1})})
+	}
+	for last, want := range map[string]string{"10.1.40.1": callers, "10.2.0.1": ""} {
+		u := uses{bound: func() []netip.Addr { return []netip.Addr{netip.MustParseAddr(last)} }}
+		if all := changes(newNetwork(), is, u); all[most-1].use != want || all[0].use != "" {
+			t.Errorf("with %s: %+v", last, all)
+		}
+	}
+}
+
+// Another server to ask is another way to look at, and no other way.
+func TestNetlinkAsksOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newFakeKernel(t, "eth0>192.0.2.254")
+		k.others = "tun0>"
+		server := Asked{Family: netwatch.IPv4, Address: netip.MustParseAddr("203.0.113.53")}
+		asked := []Asked{}
+		l := &hearer{netlinkSource: newNetlink().Source("netlink", alone).(*netlinkSource)}
+		l.env.Asked = func() []Asked { k.mu.Lock(); defer k.mu.Unlock(); return asked }
+		l.again(t, k)
+		l.within(t, time.Hour)
+		k.mu.Lock()
+		asked = []Asked{server}
+		k.mu.Unlock()
+		l.within(t, time.Hour)
+		k.mu.Lock()
+		k.others = ""
+		k.mu.Unlock()
+		k.messages <- nil
+		l.within(t, time.Second, "route tun0 tun0 - ->")
+		l.end(t)
 	})
 }
 
@@ -284,12 +374,12 @@ func TestNetlinkRefused(t *testing.T) {
 		k.quietly("eth0- eth0/192.0.2.1 eth0>192.0.2.254")
 		l.within(t, 2*safetyLook)
 		l.refused("")
-		l.within(t, secondLook+gatherTime, "addr eth0 >192.0.2.1")
-		l.refused("192.0.2.253")
+		l.within(t, secondLook+gatherTime, "addr eth0 >192.0.2.1 callers")
+		l.refused("eth0 192.0.2.253 -")
 		k.become("eth0+ eth0/192.0.2.1 eth0>192.0.2.253")
 		l.within(t, 3*gatherTime, "link eth0 down>up")
 		l.refused("")
-		l.within(t, secondLook+gatherTime, "link eth0 down>up", "route eth0 192.0.2.254>192.0.2.253")
+		l.within(t, secondLook+gatherTime, "link eth0 down>up", "route eth0 eth0 192.0.2.254 ->eth0 192.0.2.253 -")
 		l.within(t, time.Hour)
 	})
 }
@@ -331,7 +421,7 @@ func TestNetlinkRunsAgain(t *testing.T) {
 }
 
 func TestNetlinkCannotOpen(t *testing.T) {
-	l := &hearer{netlinkSource: newNetlink().Source("netlink", Env{}).(*netlinkSource)}
+	l := &hearer{netlinkSource: newNetlink().Source("netlink", alone).(*netlinkSource)}
 	l.open = func() (kernel, error) { return nil, unopened(unix.EAFNOSUPPORT) }
 	err := l.Run(t.Context(), l.emit)
 	if err == nil || !strings.Contains(netwatch.Hint(err), "RestrictAddressFamilies=") {
@@ -362,10 +452,11 @@ func TestNetlinkWatches(t *testing.T) {
 
 // Fields that are empty are absent, and the family of a link is.
 func TestNetlinkFields(t *testing.T) {
-	is := changes(newNetwork(), netOf(t, "eth0+ eth0/192.0.2.1"))
+	is := changes(newNetwork(), netOf(t, "eth0+ eth0/192.0.2.1 eth0>192.0.2.254"), uses{})
 	want := []map[string]string{
 		{"interface": "eth0", "old": "down", "new": "up"},
 		{"interface": "eth0", "family": "ipv4", "new": "192.0.2.1"},
+		{"interface": "eth0", "family": "ipv4", "new": "eth0 192.0.2.254 -", "gateway": "192.0.2.254"},
 	}
 	for i, c := range is {
 		if diff := cmp.Diff(want[i], c.fields()); diff != "" {

@@ -31,6 +31,11 @@ type Env struct {
 	// See notes a fingerprint without an event: how a file is found when it is
 	// watched for the first time, or what netwatch made of it.
 	See func(event, file, fingerprint string) error
+	// Asked are whom the sources of now ask on the internet, in their order.
+	Asked func() []Asked
+	// Bound are the addresses of this machine that the files of the rules' rotate
+	// steps name to listen at or to relay from, as far as they can be read now.
+	Bound func() []netip.Addr
 	// Log takes what an administrator should know and no event says.
 	Log zerolog.Logger
 }

@@ -32,6 +32,8 @@ type STUN struct {
 	// Interface is the network interface over which to ask; empty is any. Names
 	// are looked up over any.
 	Interface string `toml:"interface"`
+	// Damp has the address that stands be kept while another one comes and goes.
+	Damp bool `toml:"damp"`
 	// Accept are prefixes that count as public although they are not.
 	Accept []netip.Prefix `toml:"accept"`
 }
@@ -52,7 +54,7 @@ func newSTUN() Settings {
 	return &STUN{
 		Servers: []Server{"stun.cloudflare.com:3478", "stun.nextcloud.com:3478", "stun.sipgate.net:3478"},
 		Every:   netwatch.Duration(15 * time.Second),
-		Agree:   2, Families: slices.Clone(netwatch.Families), Timeout: netwatch.Duration(time.Second),
+		Agree:   2, Families: slices.Clone(netwatch.Families), Timeout: netwatch.Duration(time.Second), Damp: true,
 	}
 }
 
@@ -186,17 +188,19 @@ func (s *STUN) Prober(name string, env Env) netwatch.Prober {
 	return s.source(name, env, s.query, clockJumps)
 }
 
-// source makes the source with its ways to ask a server and to notice that the clock
-// was set, which a test replaces.
+// source makes the source with other ways to ask a server and to notice that the
+// clock was set.
 func (s *STUN) source(name string, env Env, ask question,
 	jumps func(context.Context) (<-chan struct{}, error),
 ) *stunSource {
-	source := &stunSource{name: name, every: time.Duration(s.Every), env: env, jumps: jumps, asked: make(chan struct{}, 1)}
+	source := &stunSource{
+		name: name, every: time.Duration(s.Every), over: s.Interface, env: env, jumps: jumps, asked: make(chan struct{}, 1),
+	}
 	log := env.Log.With().Str("source", name).Logger()
 	for _, f := range s.Families {
 		if servers := s.serversOf(f); len(servers) > 0 {
 			v := &view{
-				family: f, servers: servers, agree: s.Agree, every: time.Duration(s.Every), ask: ask,
+				family: f, servers: servers, agree: s.Agree, damp: s.Damp, every: time.Duration(s.Every), ask: ask,
 				log: log.With().Str("family", string(f)).Logger(),
 			}
 			v.failing, v.claims, v.asked = map[Server]bool{}, map[Server]netip.Addr{}, map[Server]Answer{}
@@ -214,6 +218,7 @@ type question func(ctx context.Context, server Server, family netwatch.Family) A
 type stunSource struct {
 	name  string
 	every time.Duration
+	over  string // the interface that it keeps to
 	env   Env
 	jumps func(context.Context) (<-chan struct{}, error)
 	views []*view
@@ -222,11 +227,18 @@ type stunSource struct {
 
 	mu      sync.Mutex // guards what follows
 	ended   bool
-	waiting []chan<- netwatch.Result
-	// interrupt ends a poll that was not begun for a probe.
+	waiting []probe
+	// interrupt ends a poll that serves no probe.
 	interrupt context.CancelFunc
 	// looking is when the poll that is going on began, or zero.
 	looking time.Time
+}
+
+// A probe is somebody who waits for a poll.
+type probe struct {
+	reply chan<- netwatch.Result
+	// insists says that what the poll finds is to be believed although it is damped.
+	insists bool
 }
 
 // String is the name in the configuration.
@@ -259,12 +271,17 @@ func (s *stunSource) Run(ctx context.Context, emit func(netwatch.Event) error) e
 	}
 }
 
-// Probe has all servers asked now, and returns once what they said is emitted. Probes
-// that wait share one poll, which began after all of them. If Run has not begun yet,
-// they wait for it. Probe fails when ctx or Run ends.
-func (s *stunSource) Probe(ctx context.Context) netwatch.Result {
+// Probe has all servers asked now, and returns once what they said is emitted.
+// Waiting probes share a poll that began after all of them, and are served as
+// well by a Run that begins later. It fails when ctx ends or Run has ended.
+func (s *stunSource) Probe(ctx context.Context) netwatch.Result { return s.await(ctx, false) }
+
+// Insist is Probe, and what is found is believed also where it would be damped.
+func (s *stunSource) Insist(ctx context.Context) netwatch.Result { return s.await(ctx, true) }
+
+func (s *stunSource) await(ctx context.Context, insists bool) netwatch.Result {
 	reply := make(chan netwatch.Result, 1)
-	if !s.enqueue(reply) {
+	if !s.enqueue(probe{reply, insists}) {
 		return netwatch.Failure(fmt.Errorf("asking %s: it is not running", s.name))
 	}
 	select {
@@ -275,8 +292,28 @@ func (s *stunSource) Probe(ctx context.Context) netwatch.Result {
 	}
 }
 
-// Trouble says why no address can be found out, or which server is not believed. It
-// is nil if all is well.
+// Asked are the servers at the addresses that they answered from last, family by
+// family.
+func (s *stunSource) Asked() (all []Asked) {
+	for _, v := range s.views {
+		all = append(all, v.whereabouts(s.over)...)
+	}
+	return all
+}
+
+// Damped are the addresses that are held.
+func (s *stunSource) Damped() (all []netwatch.Damped) {
+	known := s.env.Known()
+	for _, v := range s.views {
+		if d, is := v.damped(known[v.family].Address); is {
+			all = append(all, d)
+		}
+	}
+	return all
+}
+
+// Trouble is what keeps the source from finding out an address or from trusting
+// a server, or nil.
 func (s *stunSource) Trouble() error {
 	var all []error
 	for _, v := range s.views {
@@ -296,20 +333,20 @@ func (s *stunSource) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ended = true
-	for _, reply := range s.waiting {
-		reply <- netwatch.Failure(fmt.Errorf("asking %s: it was stopped", s.name))
+	for _, p := range s.waiting {
+		p.reply <- netwatch.Failure(fmt.Errorf("asking %s: it was stopped", s.name))
 	}
 	s.waiting = nil
 }
 
-// enqueue puts a probe in line, and ends a poll that was not begun for a probe.
-func (s *stunSource) enqueue(reply chan<- netwatch.Result) bool {
+// enqueue puts a probe in line. A poll that serves no probe makes way for it.
+func (s *stunSource) enqueue(p probe) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended {
 		return false
 	}
-	s.waiting = append(s.waiting, reply)
+	s.waiting = append(s.waiting, p)
 	select {
 	case s.asked <- struct{}{}:
 	default: // Run will wake already
@@ -320,9 +357,9 @@ func (s *stunSource) enqueue(reply chan<- netwatch.Result) bool {
 	return true
 }
 
-// begin takes the probes that the poll about to begin will serve. If there are none,
-// a probe that comes can end the context that it returns.
-func (s *stunSource) begin(ctx context.Context) (context.Context, context.CancelFunc, []chan<- netwatch.Result) {
+// begin takes the probes that the poll about to begin will serve; if none, the
+// context returned is the one that a probe can end.
+func (s *stunSource) begin(ctx context.Context) (context.Context, context.CancelFunc, []probe) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	probes := s.waiting
@@ -353,15 +390,18 @@ func (s *stunSource) look(ctx context.Context, emit func(netwatch.Event) error) 
 	ctx, cancel, probes := s.begin(ctx)
 	defer s.rest()
 	defer cancel()
-	result := s.poll(ctx, emit, len(probes) > 0)
-	for _, reply := range probes {
-		reply <- result
+	insists := slices.ContainsFunc(probes, func(p probe) bool { return p.insists })
+	result := s.poll(ctx, emit, len(probes) > 0, insists)
+	for _, p := range probes {
+		p.reply <- result
 	}
 }
 
-// poll asks for all families at the same time, and acts on each as soon as its
-// address is found out.
-func (s *stunSource) poll(ctx context.Context, emit func(netwatch.Event) error, everyone bool) netwatch.Result {
+// poll asks for all families at the same time, and acts on each as soon as it is
+// found out.
+func (s *stunSource) poll(
+	ctx context.Context, emit func(netwatch.Event) error, everyone, insists bool,
+) netwatch.Result {
 	type heard struct {
 		view    int
 		answers []Answer
@@ -379,7 +419,7 @@ func (s *stunSource) poll(ctx context.Context, emit func(netwatch.Event) error, 
 			continue
 		}
 		v := s.views[h.view]
-		results[h.view] = s.conclude(v, known[v.family].Address, h.answers, emit)
+		results[h.view] = s.conclude(v, known[v.family].Address, h.answers, insists, emit)
 	}
 	return oneOf(results)
 }
@@ -387,7 +427,7 @@ func (s *stunSource) poll(ctx context.Context, emit func(netwatch.Event) error, 
 // conclude acts on what the servers said about a family: it confirms the known
 // address, or emits a new one.
 func (s *stunSource) conclude(
-	v *view, known netip.Addr, answers []Answer, emit func(netwatch.Event) error,
+	v *view, known netip.Addr, answers []Answer, insists bool, emit func(netwatch.Event) error,
 ) netwatch.Result {
 	address, by, err := Verdict(answers, v.agree)
 	if same := unopposed(answers, known); err != nil && len(same) > 0 {
@@ -402,9 +442,14 @@ func (s *stunSource) conclude(
 		}
 		return result
 	}
+	held := v.see(address, known)
 	detail := fmt.Sprintf("%s %s (%s)", v.family, address, strings.Join(by, ", "))
-	if address == known {
+	switch {
+	case address == known:
 		s.env.Confirm(v.family, by, OwnBy(answers, address))
+		return netwatch.Result{Outcome: netwatch.Unchanged, Detail: detail}
+	case held && !insists:
+		detail = fmt.Sprintf("%s %s held while %s comes and goes", v.family, known, address)
 		return netwatch.Result{Outcome: netwatch.Unchanged, Detail: detail}
 	}
 	ev := netwatch.NewEvent(netwatch.IPChanged, s.name, map[string]string{

@@ -27,6 +27,7 @@ type view struct {
 	family  netwatch.Family
 	servers []Server
 	agree   int
+	damp    bool
 	// every is the time from one poll to the next.
 	every time.Duration
 	ask   question
@@ -43,6 +44,38 @@ type view struct {
 	claims map[Server]netip.Addr
 	// asked are the last answers of the servers. They show which servers are one host.
 	asked map[Server]Answer
+	// damping is of the addresses that were agreed on, and holding whether one of
+	// them was not believed.
+	damping damping
+	holding bool
+}
+
+// see notes what was agreed on, and says whether that is not to be believed because
+// it comes and goes.
+func (v *view) see(address, known netip.Addr) (held bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if !v.damp {
+		return false
+	}
+	v.damping = v.damping.see(address, time.Now())
+	report, holding := v.damping.report(known, time.Now())
+	switch {
+	case holding && !v.holding:
+		v.log.Warn().Stringer("held", known).Stringer("seen", report.Seen).
+			Msg("the public address comes and goes, as with load balancing over two lines; the one that stands is held")
+	case v.holding && !holding:
+		v.log.Info().Stringer("seen", address).Msg("the public address is no longer held")
+	}
+	v.holding = holding
+	return known.IsValid() && v.damping.holds(address)
+}
+
+// damped is what is held now.
+func (v *view) damped(known netip.Addr) (netwatch.Damped, bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.damping.report(known, time.Now())
 }
 
 // gather asks the server whose turn it is, or everyone. It returns the answers in the
@@ -126,6 +159,26 @@ func (v *view) complaints() (all []error) {
 	}
 	for _, group := range OneHost(slices.Collect(maps.Values(v.asked))) {
 		all = append(all, errors.New(OneVoice(group)))
+	}
+	return all
+}
+
+// whereabouts are the servers' addresses, given or looked up; one without an address
+// while none is known.
+func (v *view) whereabouts(over string) (all []Asked) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, server := range v.servers {
+		at := v.asked[server].Asked
+		if literal, err := netip.ParseAddrPort(string(server)); err == nil {
+			at = literal
+		}
+		if at.IsValid() {
+			all = append(all, Asked{v.family, over, at.Addr()})
+		}
+	}
+	if all == nil {
+		all = []Asked{{Family: v.family, Interface: over}}
 	}
 	return all
 }

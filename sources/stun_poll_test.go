@@ -290,7 +290,7 @@ func TestOneHostCannotOutvote(t *testing.T) {
 	w := &world{}
 	w.know(first)
 	s := settings.Source("stun", w.env()).(*stunSource)
-	r := s.poll(t.Context(), w.emit, true)
+	r := s.poll(t.Context(), w.emit, true, false)
 	if r.Outcome != netwatch.Failed || len(w.events) > 0 {
 		t.Errorf("%+v, events %v", r, w.changes())
 	}
@@ -441,7 +441,8 @@ func TestFamiliesDoNotWait(t *testing.T) {
 		env := w.env()
 		s := settings.source("stun", env, ask, w.clock)
 		emitted := time.Duration(-1)
-		r := s.poll(t.Context(), func(ev netwatch.Event) error { emitted = time.Since(began); return w.emit(ev) }, true)
+		r := s.poll(t.Context(), func(ev netwatch.Event) error { emitted = time.Since(began); return w.emit(ev) }, true,
+			false)
 		if emitted != 0 || r.Outcome != netwatch.Changed ||
 			r.Detail != "ipv4 203.0.113.5 (stun.cloudflare.com:3478, stun.nextcloud.com:3478)" {
 			t.Errorf("emitted after %s: %+v", emitted, r)

@@ -141,7 +141,7 @@ func (w *world) changes() (all []string) {
 // poll polls once and returns how long it took.
 func (w *world) poll(t *testing.T, s *stunSource, all bool) (netwatch.Result, time.Duration) {
 	began := time.Now()
-	r := s.poll(t.Context(), w.emit, all)
+	r := s.poll(t.Context(), w.emit, all, false)
 	return r, time.Since(began)
 }
 

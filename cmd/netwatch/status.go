@@ -71,6 +71,11 @@ func (c *command) printStatus(s control.Status) error {
 			fmt.Fprintf(w, "%s\tnot known\n", family)
 		}
 	}
+	for _, d := range s.Damped {
+		fmt.Fprintf(w, "%s held\t%s while %s comes and goes, as with load balancing over two lines;\n"+
+			"\tpenalty %d, until %s at the earliest\n", d.Family, d.Held, d.Seen, d.Penalty,
+			d.Until.Local().Format(time.DateTime))
+	}
 	for _, source := range s.Sources {
 		fmt.Fprintf(w, "source %s\t%s\n", shown(source.Name), lines(source.String(), "\t"))
 	}

@@ -1,0 +1,39 @@
+package main
+
+import (
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"netwatch"
+	"netwatch/control"
+)
+
+// Who reads the status sees that an address is held, why, and until when.
+func TestStatusOfDamped(t *testing.T) {
+	file, err := os.CreateTemp(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	until := time.Date(2026, 11, 26, 4, 5, 0, 0, time.Local)
+	err = (&command{stdout: &output{file: file}}).printStatus(control.Status{Damped: []netwatch.Damped{{
+		Family: netwatch.IPv4, Held: netip.MustParseAddr("203.0.113.5"), Seen: netip.MustParseAddr("198.51.100.7"),
+		Penalty: 3712, Until: until,
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(file.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := strings.Join(strings.Fields(string(text)), " ")
+	want := "ipv4 held 203.0.113.5 while 198.51.100.7 comes and goes, as with load balancing over two lines; " +
+		"penalty 3712, until 2026-11-26 04:05:00 at the earliest"
+	if !strings.Contains(got, want) {
+		t.Errorf("it says %s", got)
+	}
+}
