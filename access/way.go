@@ -94,7 +94,7 @@ type Way struct {
 	end     *place
 	leaders leaders
 	links   int
-	// byRoot ends the way where somebody else than root leads it.
+	// byRoot says that the way is to end where somebody else than root leads it.
 	byRoot bool
 	// user is the one with whose rights the way is gone, from the first place on that
 	// somebody else than root decides over; nil is this process's own rights.

@@ -116,8 +116,8 @@ func (b *bench) spawn(ctx context.Context, all []contender) (took map[string]out
 	return took, b.inside(ctx, &took, "spawn", string(order))
 }
 
-// spawnInside is spawn in the server: it runs each as OpenVPN does, with the
-// environment of ipchange, which has no PATH.
+// spawnInside is what spawn does in the lab's server. It runs each program as OpenVPN
+// does, with the environment of ipchange, which has no PATH.
 func spawnInside(order string) (any, error) {
 	var all []contender
 	if err := json.Unmarshal([]byte(order), &all); err != nil {

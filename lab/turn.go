@@ -83,8 +83,8 @@ func (c Caller) Allocate(ctx context.Context, addr netip.AddrPort, family int) (
 	return a, nil
 }
 
-// allocate asks twice: for the realm and a nonce, which come with the refusal
-// 401, and with them for the address (RFC 8489, section 9.2).
+// allocate asks twice. The first answer is a refusal (401), which has realm and nonce
+// in it; with these the second request asks for the address (RFC 8489, section 9.2).
 func (c Caller) allocate(ctx context.Context, a *Allocation, family int) (netip.AddrPort, error) {
 	wants := []stun.Setter{stun.NewType(stun.MethodAllocate, stun.ClassRequest), udpTransport, requestedFamily(family)}
 	answer, err := exchange(ctx, a.conn, wants...)
@@ -157,8 +157,8 @@ func address(answer *stun.Message, attribute stun.AttrType) (netip.AddrPort, err
 // does. A server that has been restarted answers 438 or 437.
 func (a *Allocation) Refresh(ctx context.Context) error { return a.refresh(ctx, 10*time.Minute) }
 
-// refresh is a Refresh request (RFC 8656, section 7); no lifetime ends the
-// allocation.
+// refresh sends a Refresh request (RFC 8656, section 7). A lifetime of zero ends
+// the allocation.
 func (a *Allocation) refresh(ctx context.Context, lifetime time.Duration) error {
 	value := binary.BigEndian.AppendUint32(nil, uint32(lifetime/time.Second)) // Ten minutes, or none.
 	request := []stun.Setter{

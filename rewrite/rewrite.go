@@ -94,9 +94,9 @@ func (f *File) readAll(old *os.File) (err error) {
 	return err
 }
 
-// mayWrite says why root must not read the file for the user who leads the way to it:
-// that user may not replace it himself. A file system that is read-only is no reason
-// not to read.
+// mayWrite refuses to have root read the file for the user who leads the way to it, if
+// he may not replace it himself. A file system that is read-only is no reason to
+// refuse.
 func (f *File) mayWrite() error {
 	leader, err := f.way.Leader()
 	if os.Geteuid() != 0 {
