@@ -20,10 +20,6 @@ import (
 // checkAddress looks whether this machine has the public address itself, and
 // whether a NAT between is one's own.
 func checkAddress(ctx context.Context, s *scene) (found []Finding) {
-	own, err := ownAddresses()
-	if err != nil {
-		return []Finding{wrong(Problem, "address", err)}
-	}
 	known := s.known()
 	for _, family := range netwatch.Families {
 		public, ok := known[family]
@@ -31,7 +27,7 @@ func checkAddress(ctx context.Context, s *scene) (found []Finding) {
 			continue
 		}
 		what := "address, " + string(family)
-		if slices.Contains(own, public) {
+		if netwatch.IsOwn(public) {
 			found = append(found, Finding{OK, what, fmt.Sprintf("this machine has %s itself", public), ""})
 			continue
 		}
@@ -75,19 +71,6 @@ func judgeNAT(what string, public, own netip.Addr, on []netip.Addr) Finding {
 	}
 }
 
-func ownAddresses() (all []netip.Addr, err error) {
-	list, err := net.InterfaceAddrs()
-	if err != nil {
-		return nil, fmt.Errorf("listing this machine's addresses: %w", err)
-	}
-	for _, a := range list {
-		if p, err := netip.ParsePrefix(a.String()); err == nil {
-			all = append(all, p.Addr().Unmap())
-		}
-	}
-	return all, nil
-}
-
 // checkExternal looks whether the files that rules rewrite say the public address:
 // whether rotate would find nothing to change.
 func checkExternal(_ context.Context, s *scene) (found []Finding) {
@@ -98,7 +81,7 @@ func checkExternal(_ context.Context, s *scene) (found []Finding) {
 		switch {
 		case err != nil:
 			err = netwatch.WithHint(fmt.Errorf("reading it: %w", netwatch.WithoutPath(err)),
-				"name the file that coturn is started with in the rule, or restore it")
+				"name the file that "+target.Server+" is started with in the rule, or restore it")
 			found = append(found, wrong(Problem, file, err))
 		case len(known) == 0:
 			found = append(found, Finding{Unknown, file, "the public address is not known", ""})
