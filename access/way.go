@@ -13,10 +13,6 @@ import (
 	"netwatch"
 )
 
-// maxLinks is how many symlinks the kernel follows on one path
-// (path_resolution(7)).
-const maxLinks = 40
-
 // maxPlaces is how many places a way may lead over: more than any that a person
 // makes, and far fewer than 40 symlinks can name.
 const maxPlaces = 100
@@ -214,7 +210,7 @@ func (w *Way) lead(p *place) error {
 
 // follow goes where a symlink leads.
 func (w *Way) follow(dir, link *place, left []string) (*place, []string, error) {
-	if w.links++; w.links > maxLinks {
+	if w.links++; w.links > netwatch.MaxSymlinks {
 		return nil, nil, unix.ELOOP
 	}
 	if err := w.lead(link); err != nil {
