@@ -36,6 +36,15 @@ func Lookup(name string) (User, error) {
 	return of(found)
 }
 
+// NameOf is the name of a user, or his number if he has none.
+func NameOf(uid int) string {
+	number := strconv.Itoa(uid)
+	if found, err := user.LookupId(number); err == nil {
+		return found.Username
+	}
+	return number
+}
+
 // lookupGroup finds the number of the group of that name or number.
 func lookupGroup(name string) (int, error) {
 	found, err := user.LookupGroup(name)
