@@ -21,8 +21,8 @@ import (
 	"netwatch/hooks"
 )
 
-// maxBody and maxFields are the size of a request in bytes, and the number of fields
-// of an event, that no true one reaches. They bound the memory that history takes.
+// maxBody is how many bytes a request may have, and maxFields how many fields an event:
+// more than a true one has. They bound the memory that history takes.
 const (
 	maxBody   = 8 << 10
 	maxFields = 32

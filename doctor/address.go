@@ -55,8 +55,8 @@ func (s *scene) server(family netwatch.Family) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// judgeNAT says what a NAT means: own is this machine's address, on are the first
-// routers on the way to the internet, invalid where one keeps silent.
+// judgeNAT says what it means that there is a NAT. own is this machine's address, and
+// on are the first routers on the way to the internet, invalid where one keeps silent.
 func judgeNAT(what string, public, own netip.Addr, on []netip.Addr) Finding {
 	way := append([]netip.Addr{own}, on...)
 	if i := slices.IndexFunc(way, netwatch.CGNAT.Contains); i >= 0 {
