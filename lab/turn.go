@@ -83,8 +83,8 @@ func (c Caller) Allocate(ctx context.Context, addr netip.AddrPort, family int) (
 	return a, nil
 }
 
-// allocate asks twice. The first answer is a refusal (401), which has realm and nonce
-// in it; with these the second request asks for the address (RFC 8489, section 9.2).
+// allocate asks twice: for the realm and a nonce, which come with the refusal
+// 401, and with them for the address (RFC 8489, section 9.2).
 func (c Caller) allocate(ctx context.Context, a *Allocation, family int) (netip.AddrPort, error) {
 	wants := []stun.Setter{stun.NewType(stun.MethodAllocate, stun.ClassRequest), udpTransport, requestedFamily(family)}
 	answer, err := exchange(ctx, a.conn, wants...)
