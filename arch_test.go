@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"go/ast"
-	"go/parser"
 	"go/token"
 	"io"
-	"io/fs"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -196,29 +194,17 @@ func folderOf(path string) string {
 func TestNobodyAsksForTypes(t *testing.T) {
 	interfaces := map[string]bool{}
 	asserted := map[string][]token.Position{} // Of folder.Type
-	err := filepath.WalkDir(".", func(path string, _ fs.DirEntry, err error) error {
-		if err != nil || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
-			return err
-		}
-		fset := token.NewFileSet()
-		file, err := parser.ParseFile(fset, path, nil, parser.SkipObjectResolution)
-		if err != nil {
-			return err
-		}
-		ast.Inspect(file, func(n ast.Node) bool {
+	for _, file := range sourcesOf(t, isProgram) {
+		ast.Inspect(file.File, func(n ast.Node) bool {
 			if spec, ok := n.(*ast.TypeSpec); ok {
 				_, is := spec.Type.(*ast.InterfaceType)
-				interfaces[filepath.Dir(path)+"."+spec.Name.Name] = is
+				interfaces[filepath.Dir(file.path)+"."+spec.Name.Name] = is
 			}
 			for _, name := range assertions(n) {
-				asserted[name] = append(asserted[name], fset.Position(n.Pos()))
+				asserted[name] = append(asserted[name], file.at(n.Pos()))
 			}
 			return true
 		})
-		return nil
-	})
-	if err != nil {
-		t.Fatalf("reading the program: %v", err)
 	}
 	for name, places := range asserted {
 		if !interfaces[name] {
@@ -260,27 +246,10 @@ func assertions(n ast.Node) (names []string) {
 // TestSleep holds that tests wait for what they wait for: to sleep is allowed
 // in a synctest bubble alone, where it moves the clock.
 func TestSleep(t *testing.T) {
-	seen := 0
-	err := filepath.WalkDir(".", func(path string, _ fs.DirEntry, err error) error {
-		if err != nil || !strings.HasSuffix(path, "_test.go") {
-			return err
+	for _, file := range sourcesOf(t, isTest) {
+		for _, pos := range sleeps(file.File) {
+			t.Errorf("%s: time.Sleep in a test outside synctest.Test", file.at(pos))
 		}
-		seen++
-		fset := token.NewFileSet()
-		file, err := parser.ParseFile(fset, path, nil, parser.SkipObjectResolution)
-		if err != nil {
-			return err
-		}
-		for _, pos := range sleeps(file) {
-			t.Errorf("%s: time.Sleep in a test outside synctest.Test", fset.Position(pos))
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatalf("reading the tests: %v", err)
-	}
-	if seen == 0 {
-		t.Error("there is no test to read")
 	}
 }
 
@@ -318,28 +287,16 @@ func TestOnePlaceToPrint(t *testing.T) {
 	const place = "cmd/netwatch/output.go"
 	const log = "daemon/log.go" // Has what other packages log go the same way
 	given := 0
-	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
-		if d.IsDir() && (noProgram[path] || strings.HasPrefix(d.Name(), ".") && path != ".") {
-			return fs.SkipDir
+	for _, file := range sourcesOf(t, isProgram) {
+		if top, _, _ := strings.Cut(file.path, "/"); noProgram[top] {
+			continue
 		}
-		if err != nil || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
-			return err
-		}
-		fset := token.NewFileSet()
-		file, err := parser.ParseFile(fset, path, nil, parser.SkipObjectResolution)
-		if err != nil {
-			return err
-		}
-		for _, n := range prints(file) {
-			if _, imports := n.(*ast.ImportSpec); path != place && !(imports && path == log) {
-				t.Errorf("%s: it prints around %s", fset.Position(n.Pos()), place)
+		for _, n := range prints(file.File) {
+			if _, imports := n.(*ast.ImportSpec); file.path != place && !(imports && file.path == log) {
+				t.Errorf("%s: it prints around %s", file.at(n.Pos()), place)
 			}
 			given++
 		}
-		return nil
-	})
-	if err != nil {
-		t.Fatalf("reading the program: %v", err)
 	}
 	if given == 0 {
 		t.Error("nobody prints at all")

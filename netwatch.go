@@ -139,8 +139,8 @@ type Job struct {
 	// Changing is for gates. A gate calls it right before it changes something, when
 	// nothing else can fail any more, and changes nothing if Changing returns an
 	// error. Once Changing has returned nil, a crash cannot make the steps behind the
-	// gate be skipped, and no source takes the change for somebody else's doing. Only
-	// if the disk refuses to note it, a crash may; netwatch status says so then.
+	// gate be skipped, and no source takes the change for somebody else's doing; unless
+	// the disk has refused to note it, which netwatch status says.
 	Changing func(Replacement) error
 	// Waiting is told what the step waits for that others must do, as "systemd,
 	// process 1"; netwatch status shows it. It may be nil: call WaitsFor.

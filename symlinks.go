@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxSymlinks is how many symlinks the kernel follows on one path
+// MaxSymlinks is how many symlinks the kernel follows on one path
 // (path_resolution(7)).
-const maxSymlinks = 40
+const MaxSymlinks = 40
 
 // A Hop is one step on the kernel's way from / to a file: a name, and the directory
 // in which it is looked for, without symlinks.
@@ -47,7 +47,7 @@ func Hops(root, path string, look func(Hop) error) (end string, left []string, e
 		case err != nil:
 			return dir, left, err
 		case info.Mode().Type() == fs.ModeSymlink:
-			if symlinks++; symlinks > maxSymlinks {
+			if symlinks++; symlinks > MaxSymlinks {
 				return dir, left, &fs.PathError{Op: "following", Path: path, Err: unix.ELOOP}
 			}
 			target, err := os.Readlink(at)

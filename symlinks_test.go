@@ -103,12 +103,12 @@ func relative(t *rapid.T) string {
 // More hops than the kernel takes are a mistake to it, and to us.
 func TestSymlinkLoop(t *testing.T) {
 	dir := t.TempDir()
-	for i := range maxSymlinks + 1 {
+	for i := range MaxSymlinks + 1 {
 		if err := os.Symlink(fmt.Sprint(i+1), fmt.Sprintf("%s/%d", dir, i)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := os.WriteFile(fmt.Sprintf("%s/%d", dir, maxSymlinks+1), nil, 0o600); err != nil {
+	if err := os.WriteFile(fmt.Sprintf("%s/%d", dir, MaxSymlinks+1), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for first, want := range map[int]error{0: unix.ELOOP, 1: nil} {

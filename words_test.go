@@ -2,10 +2,6 @@ package netwatch_test
 
 import (
 	"go/ast"
-	"go/parser"
-	"go/token"
-	"io/fs"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -21,25 +17,13 @@ var small = []string{
 // their own or behind code, begin with a capital.
 func TestCommentsBeginAlike(t *testing.T) {
 	seen := 0
-	err := filepath.WalkDir(".", func(path string, _ fs.DirEntry, err error) error {
-		if err != nil || filepath.Ext(path) != ".go" {
-			return err
-		}
-		fset := token.NewFileSet()
-		file, err := parser.ParseFile(fset, path, nil, parser.ParseComments|parser.SkipObjectResolution)
-		if err != nil {
-			return err
-		}
-		for _, c := range insideFunctions(file) {
+	for _, file := range sourcesOf(t, func(string) bool { return true }) {
+		for _, c := range insideFunctions(file.File) {
 			seen++
 			if beginsSmall(c.Text) {
-				t.Errorf("%s: %s: it begins with a small letter", fset.Position(c.Pos()), c.Text)
+				t.Errorf("%s: %s: it begins with a small letter", file.at(c.Pos()), c.Text)
 			}
 		}
-		return nil
-	})
-	if err != nil {
-		t.Fatalf("reading the comments: %v", err)
 	}
 	if seen < 100 {
 		t.Errorf("there are only %d comments to read", seen)

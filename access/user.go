@@ -1,8 +1,9 @@
 // Package access finds out who may read a file by the access control lists of acl(5),
 // and lets a user read some: it gives him an entry of his own in the lists of these
 // files and of the directories on the way, and leaves what others may do as it was.
-// It records what it gave, and takes it back. It knows nothing of what is in the
-// files.
+// It records what it gave, and takes it back. It walks the way to a file with the
+// rights of whoever decides where that leads (way.go), and asks the kernel who is at
+// the other end of a socket (peer.go). It knows nothing of what is in the files.
 package access
 
 import (
@@ -34,6 +35,15 @@ func Lookup(name string) (User, error) {
 		return User{}, err
 	}
 	return of(found)
+}
+
+// NameOf is the name of a user, or his number if he has none.
+func NameOf(uid int) string {
+	number := strconv.Itoa(uid)
+	if found, err := user.LookupId(number); err == nil {
+		return found.Username
+	}
+	return number
 }
 
 // lookupGroup finds the number of the group of that name or number.

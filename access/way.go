@@ -13,10 +13,6 @@ import (
 	"netwatch"
 )
 
-// maxLinks is how many symlinks the kernel follows on one path
-// (path_resolution(7)).
-const maxLinks = 40
-
 // maxPlaces is how many places a way may lead over: more than any that a person
 // makes, and far fewer than 40 symlinks can name.
 const maxPlaces = 100
@@ -31,57 +27,6 @@ type Need struct {
 	Watch bool
 }
 
-// A place is a file or directory on the way to a file, held by a descriptor so
-// that nobody can put another in its stead meanwhile.
-type place struct {
-	*os.File
-	// path is its own, without symlinks.
-	path string
-	stat unix.Stat_t
-	// need are the permissions that one needs here to go the way.
-	need perm
-	// leaders are those who could have led the way elsewhere, up to here.
-	leaders leaders
-}
-
-// leaders are those, beside root, who decide where a way leads. The zero value is
-// nobody.
-type leaders struct {
-	// uid is the first of them, or root.
-	uid uint32
-	// others says that there are more.
-	others bool
-}
-
-// and adds a user to the leaders.
-func (h leaders) and(uid uint32) leaders {
-	if h.uid == 0 {
-		h.uid = uid
-	}
-	h.others = h.others || uid != 0 && uid != h.uid
-	return h
-}
-
-// through adds those who can lead a way elsewhere that passes a directory or symlink:
-// its owner, and, if it is a directory of root's, everybody else who may write to it.
-// Of a sticky directory it adds only the owner: others cannot replace there what is
-// not theirs.
-func (h leaders) through(st *unix.Stat_t, l list) leaders {
-	if st.Uid != 0 || st.Mode&unix.S_IFMT != unix.S_IFDIR || st.Mode&unix.S_ISVTX != 0 {
-		return h.and(st.Uid)
-	}
-	for _, e := range l.writers() {
-		switch {
-		case e.tag == userEntry:
-			h = h.and(e.id)
-		case e.tag == groupEntry && st.Gid == 0, e.tag == namedGroup && e.id == 0:
-		default:
-			h.others = true
-		}
-	}
-	return h
-}
-
 // A Way is how the kernel gets to a file: the directories in which it looks for a
 // name, and the file itself, unless that does not exist.
 type Way struct {
@@ -94,7 +39,7 @@ type Way struct {
 	end     *place
 	leaders leaders
 	links   int
-	// byRoot ends the way where somebody else than root leads it.
+	// byRoot says that the way is to end where somebody else than root leads it.
 	byRoot bool
 	// user is the one with whose rights the way is gone, from the first place on that
 	// somebody else than root decides over; nil is this process's own rights.
@@ -196,10 +141,6 @@ func (w *Way) open(dir *place, name, path string) (*place, error) {
 	return p, unix.Fstat(fd, &p.stat)
 }
 
-// byHand is the remedy where somebody leads the way to what is not his.
-const byHand = "have the directories and symlinks on the way belong to root or to the owner of the file, " +
-	"or open it by hand with setfacl(1)"
-
 // explain says whose rights did not suffice.
 func (w *Way) explain(dir *place, err error) error {
 	if w.user == nil || !errors.Is(err, unix.EACCES) {
@@ -269,7 +210,7 @@ func (w *Way) lead(p *place) error {
 
 // follow goes where a symlink leads.
 func (w *Way) follow(dir, link *place, left []string) (*place, []string, error) {
-	if w.links++; w.links > maxLinks {
+	if w.links++; w.links > netwatch.MaxSymlinks {
 		return nil, nil, unix.ELOOP
 	}
 	if err := w.lead(link); err != nil {
@@ -284,16 +225,6 @@ func (w *Way) follow(dir, link *place, left []string) (*place, []string, error) 
 		dir, err = w.root()
 	}
 	return dir, append(names(string(target[:n])), left...), err
-}
-
-// check says why a place must not be opened to the user although he needs it:
-// somebody who may not open it himself could have led the way there.
-func (p *place) check() error {
-	if p.leaders == (leaders{}) || p.leaders == (leaders{uid: p.stat.Uid}) {
-		return nil
-	}
-	err := fmt.Errorf("it belongs to user %d, and others than he and root decide that the way leads there", p.stat.Uid)
-	return netwatch.WithHint(err, byHand)
 }
 
 // Dir is a descriptor of the directory that the file lies in, after all symlinks.
@@ -386,28 +317,3 @@ func (w *Way) CheckWriteDir(u User) error {
 // LedByRoot says whether nobody but root decides where the way to the file's
 // directory leads.
 func (w *Way) LedByRoot() bool { return w.dir.leaders == leaders{} }
-
-// proc is a path of the place itself, for calls that take no descriptor that only
-// holds it (open(2), O_PATH).
-func (p *place) proc() string { return fmt.Sprintf("/proc/self/fd/%d", p.Fd()) }
-
-// list reads the access list of the place.
-func (p *place) list() (list, error) {
-	if err := unix.Fstat(int(p.Fd()), &p.stat); err != nil {
-		return nil, err
-	}
-	return listOf(p.proc(), p.stat.Mode)
-}
-
-// set gives the place another access list.
-func (p *place) set(l list) error {
-	err := unix.Setxattr(p.proc(), Xattr, l.value(), 0)
-	switch {
-	case errors.Is(err, unix.ENOTSUP):
-		return netwatch.WithHint(errors.New("its file system has no ACLs"),
-			"mount it with them, or let a group that the user is in read it: chgrp and chmod g+r, for a directory g+rx")
-	case errors.Is(err, unix.EROFS):
-		return netwatch.WithHint(err, "mount it for writing")
-	}
-	return err
-}

@@ -98,8 +98,8 @@ func printFollow(hand, handOwn, fired, kernel, polled lab.Times) error {
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.2f", d.Seconds()) }
 
-// change changes the public address, and the server's own if so, has somebody
-// do something, and waits until a caller is right.
+// change changes the public address and, if it is to, the server's own; has somebody
+// do something about it; and waits until a caller gets the right address.
 func (f *follower) change(ctx context.Context, own bool,
 	do func(context.Context, netip.Addr) error,
 ) (time.Duration, error) {

@@ -46,6 +46,28 @@ type outing struct {
 	Complaints int
 }
 
+var hookLine = []string{"/usr/bin/netwatch", "hook", "openvpn", "[AF_INET]203.0.113.1 1194"}
+
+// hookStates are how the daemon is made to be, and who is then measured.
+var hookStates = []struct {
+	prepare string
+	all     []contender
+}{
+	{"true", []contender{
+		{"/bin/true", []string{"/bin/true"}, hookRounds, nobodyID},
+		{"bash script with sudo, without its sleep", []string{scriptFile}, scriptRounds, nobodyID},
+		{"hook, daemon up", hookLine, hookRounds, 0},
+	}},
+	{
+		"systemctl stop netwatch.socket netwatch.service",
+		[]contender{{"hook, daemon down", hookLine, hookRounds, nobodyID}},
+	},
+	{
+		"systemctl start netwatch.service && systemctl kill -s STOP netwatch.service",
+		[]contender{{"hook, daemon hung", hookLine, hookRounds, nobodyID}},
+	},
+}
+
 // hook measures what OpenVPN waits for, with the daemon up, down and hung.
 func (b *bench) hook(ctx context.Context) error {
 	if err := b.build(ctx); err != nil {
@@ -59,25 +81,9 @@ func (b *bench) hook(ctx context.Context) error {
 	if err := b.start(ctx, config); err != nil {
 		return err
 	}
-	hook := []string{"/usr/bin/netwatch", "hook", "openvpn", "[AF_INET]203.0.113.1 1194"}
-	states := []struct {
-		prepare string
-		all     []contender
-	}{
-		{"true", []contender{
-			{"/bin/true", []string{"/bin/true"}, hookRounds, nobodyID},
-			{"bash script with sudo, without its sleep", []string{scriptFile}, scriptRounds, nobodyID},
-			{"hook, daemon up", hook, hookRounds, 0},
-		}},
-		{"systemctl stop netwatch.socket netwatch.service", []contender{{"hook, daemon down", hook, hookRounds, nobodyID}}},
-		{
-			"systemctl start netwatch.service && systemctl kill -s STOP netwatch.service",
-			[]contender{{"hook, daemon hung", hook, hookRounds, nobodyID}},
-		},
-	}
 	var peer time.Duration
 	s := newSheet("what", "median ms", "p99 ms", "worst ms", "against the script", "complaints")
-	for _, state := range states {
+	for _, state := range hookStates {
 		if _, err := b.server.Exec(ctx, "sh", "-c", state.prepare); err != nil {
 			return err
 		}
@@ -116,8 +122,8 @@ func (b *bench) spawn(ctx context.Context, all []contender) (took map[string]out
 	return took, b.inside(ctx, &took, "spawn", string(order))
 }
 
-// spawnInside is spawn in the server: it runs each as OpenVPN does, with the
-// environment of ipchange, which has no PATH.
+// spawnInside is what spawn does in the lab's server. It runs each program as OpenVPN
+// does, with the environment of ipchange, which has no PATH.
 func spawnInside(order string) (any, error) {
 	var all []contender
 	if err := json.Unmarshal([]byte(order), &all); err != nil {

@@ -46,7 +46,7 @@ func ratio[T ~int64 | ~float64](a, b T) string {
 	return fmt.Sprintf("%.3g", float64(a)/float64(b))
 }
 
-// quantile is the time that so many of all times are not beyond, from 0 to 1.
+// quantile is the time that this part of all times, from 0 to 1, does not exceed.
 func quantile(t lab.Times, q float64) time.Duration {
 	if len(t) == 0 {
 		return 0

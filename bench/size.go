@@ -106,8 +106,8 @@ func startNetwatch(ctx context.Context, dir string) (time.Duration, error) {
 	})
 }
 
-// startWebhook is how long webhook takes until it takes a connection: it says of
-// nothing else that it is ready.
+// startWebhook is how long webhook takes from its start until it takes a connection:
+// by nothing else does it show that it is ready.
 func startWebhook(ctx context.Context, dir string) (time.Duration, error) {
 	hooks := filepath.Join(dir, "hooks.json")
 	if err := os.WriteFile(hooks, []byte(webhookConf), 0o600); err != nil {

@@ -27,9 +27,9 @@ import (
 // DefaultFile is where the configuration is unless another file is named.
 const DefaultFile = "/etc/netwatch/netwatch.toml"
 
-// MaxSize is the size in bytes of the largest configuration. A larger file is some
+// maxSize is the size in bytes of the largest configuration. A larger file is some
 // other file.
-const MaxSize = 1 << 20
+const maxSize = 1 << 20
 
 // A Config is a configuration without a mistake.
 type Config struct {
@@ -139,7 +139,7 @@ func read(file string) ([]byte, error) {
 	if err := checkFile(file, info); err != nil {
 		return nil, err
 	}
-	text, err := netwatch.ReadWhole(f, MaxSize)
+	text, err := netwatch.ReadWhole(f, maxSize)
 	if err != nil {
 		err = netwatch.WithHint(fmt.Errorf("%s: %w", file, err), "name the right file with --config")
 	}

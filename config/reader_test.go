@@ -168,7 +168,7 @@ func TestLoad(t *testing.T) {
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	full := slices.Concat(right, bytes.Repeat([]byte("#"), MaxSize-len(right)))
+	full := slices.Concat(right, bytes.Repeat([]byte("#"), maxSize-len(right)))
 	for path, want := range map[string]string{
 		file("right", right, 0o640):                               "",
 		file("full", full, 0o600):                                 "",

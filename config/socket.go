@@ -13,7 +13,7 @@ import (
 // default file does not exist or the user may not read it, he gets the default
 // socket. A file that he names himself must be readable.
 func Socket(file string) (netwatch.Path, error) {
-	text, err := netwatch.ReadRegular(file, MaxSize)
+	text, err := netwatch.ReadRegular(file, maxSize)
 	if err != nil && file != DefaultFile {
 		return "", netwatch.WithHint(fmt.Errorf("looking for the control socket: %w", err),
 			"name with --config a configuration that you may read, or none to ask the daemon of "+DefaultFile)

@@ -45,8 +45,8 @@ func (a *arrivals) answered(ctx context.Context) {
 	}
 }
 
-// wait has nobody slowed any more, and returns when all callers have been answered or
-// ctx is done.
+// wait has all callers served at once who are being slowed, and returns when everybody
+// has been answered or ctx is done.
 func (a *arrivals) wait(ctx context.Context) {
 	close(a.closing)
 	for {

@@ -31,7 +31,7 @@ type Request struct {
 // Accepted is the first line of the answer to a Request. Entries follow, one a
 // line, unless it was a dry run or not to be waited for.
 type Accepted struct {
-	// ID is the event's, and empty of a dry run.
+	// ID is the event's, and empty for a dry run.
 	ID     string `json:"id,omitempty"`
 	Event  string `json:"event"`
 	DryRun bool   `json:"dry_run,omitempty"`

@@ -55,10 +55,6 @@ var groupID = sync.OnceValue(func() int {
 
 // notPermitted is the error for a peer who may not do something.
 func notPermitted(p peer, do string) error {
-	name := strconv.FormatUint(uint64(p.UID), 10)
-	if u, err := user.LookupId(name); err == nil {
-		name = u.Username
-	}
-	err := fmt.Errorf("user %s may not %s", name, do)
+	err := fmt.Errorf("user %s may not %s", access.NameOf(int(p.UID)), do)
 	return netwatch.WithHint(err, "do it as root, or as a member of the group "+group)
 }

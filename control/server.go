@@ -21,8 +21,8 @@ import (
 	"netwatch/hooks"
 )
 
-// maxBody and maxFields are the size of a request in bytes, and the number of fields
-// of an event, that no true one reaches. They bound the memory that history takes.
+// maxBody is how many bytes a request may have, and maxFields how many fields an event:
+// more than a true one has. They bound the memory that history takes.
 const (
 	maxBody   = 8 << 10
 	maxFields = 32
@@ -58,9 +58,9 @@ type Server struct {
 	arrivals *arrivals
 }
 
-// AwaitArrivals returns when every caller whose connection was accepted, and who sent
-// a request, has had an answer, or when ctx is done. Before it, the listener must be
-// closed and Serve have returned. After it, the daemon may refuse events.
+// AwaitArrivals returns when every caller who is connected and has sent a request has
+// had an answer, or when ctx is done. Call it when the listener is closed and Serve has
+// returned, and before the daemon begins to refuse events.
 func (s *Server) AwaitArrivals(ctx context.Context) { s.arrivals.wait(ctx) }
 
 // Serve accepts connections on all sockets until they are closed or one fails. Then

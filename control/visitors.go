@@ -30,7 +30,7 @@ func newRoom(all, each, pace int) *room {
 	return &room{all, each, rate.NewLimiter(rate.Limit(pace), 2*all), map[uint32]int{}}
 }
 
-// enter counts one more connection of a user, and says whether he may have it.
+// enter says whether a user may have one more connection, and counts it if so.
 func (r *room) enter(uid uint32) bool {
 	together := 0
 	for _, n := range r.open {

@@ -2,14 +2,17 @@ package daemon
 
 import (
 	"context"
-	"os"
 	"testing"
 
 	"github.com/rs/zerolog"
 
+	"netwatch"
 	"netwatch/actions"
 	"netwatch/control"
 )
+
+// ofOpenVPN is what the hook tells.
+var ofOpenVPN = control.Request{Event: netwatch.VPNChanged, Source: "openvpn", NoWait: true}
 
 // Who does not wait may have gone before his event is accepted.
 func TestFireOfWhoHasGone(t *testing.T) {
@@ -21,7 +24,7 @@ func TestFireOfWhoHasGone(t *testing.T) {
 	defer d.store.Close()
 	gone, leave := context.WithCancel(t.Context())
 	leave()
-	a, err := controlled{d}.Fire(gone, control.OpenVPNRequest(nil, os.Getenv), nil)
+	a, err := controlled{d}.Fire(gone, ofOpenVPN, nil)
 	if err != nil || len(a.Rules) != 1 {
 		t.Errorf("%+v, %v", a, err)
 	}
@@ -39,7 +42,7 @@ func TestSourceOfTheUser(t *testing.T) {
 	}
 	defer d.store.Close()
 	for uid, want := range map[uint32]string{0: "office", 65534: "guest"} {
-		r := control.OpenVPNRequest(nil, os.Getenv)
+		r := ofOpenVPN
 		r.UID = uid
 		if got, err := (controlled{d}).sourceOf(r); got != want || err != nil {
 			t.Errorf("of user %d: %s, %v", uid, got, err)

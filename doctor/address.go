@@ -21,10 +21,6 @@ import (
 // checkAddress looks whether this machine has the public address itself, and
 // whether a NAT between is one's own.
 func checkAddress(ctx context.Context, s *scene) (found []Finding) {
-	own, err := ownAddresses()
-	if err != nil {
-		return []Finding{wrong(Problem, "address", err)}
-	}
 	known := s.known()
 	for _, family := range netwatch.Families {
 		public, ok := known[family]
@@ -32,7 +28,7 @@ func checkAddress(ctx context.Context, s *scene) (found []Finding) {
 			continue
 		}
 		what := "address, " + string(family)
-		if slices.Contains(own, public) {
+		if netwatch.IsOwn(public) {
 			found = append(found, Finding{OK, what, fmt.Sprintf("this machine has %s itself", public), ""})
 			continue
 		}
@@ -60,8 +56,8 @@ func (s *scene) server(family netwatch.Family) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// judgeNAT says what a NAT means: own is this machine's address, on are the first
-// routers on the way to the internet, invalid where one keeps silent.
+// judgeNAT says what it means that there is a NAT. own is this machine's address, and
+// on are the first routers on the way to the internet, invalid where one keeps silent.
 func judgeNAT(what string, public, own netip.Addr, on []netip.Addr) Finding {
 	way := append([]netip.Addr{own}, on...)
 	if i := slices.IndexFunc(way, netwatch.CGNAT.Contains); i >= 0 {
@@ -76,19 +72,6 @@ func judgeNAT(what string, public, own netip.Addr, on []netip.Addr) Finding {
 	}
 }
 
-func ownAddresses() (all []netip.Addr, err error) {
-	list, err := net.InterfaceAddrs()
-	if err != nil {
-		return nil, fmt.Errorf("listing this machine's addresses: %w", err)
-	}
-	for _, a := range list {
-		if p, err := netip.ParsePrefix(a.String()); err == nil {
-			all = append(all, p.Addr().Unmap())
-		}
-	}
-	return all, nil
-}
-
 // checkExternal looks whether the files that rules rewrite say the public address:
 // whether rotate would find nothing to change.
 func checkExternal(_ context.Context, s *scene) (found []Finding) {
@@ -99,7 +82,7 @@ func checkExternal(_ context.Context, s *scene) (found []Finding) {
 		switch {
 		case err != nil:
 			err = netwatch.WithHint(fmt.Errorf("reading it: %w", netwatch.WithoutPath(err)),
-				"name the file that coturn is started with in the rule, or restore it")
+				"name the file that "+target.Server+" is started with in the rule, or restore it")
 			found = append(found, wrong(Problem, file, err))
 		case len(known) == 0:
 			found = append(found, Finding{Unknown, file, "the public address is not known", ""})

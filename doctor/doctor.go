@@ -105,8 +105,8 @@ type scene struct {
 	daemon func() (control.Status, error)
 }
 
-// Examine makes all checks at the same time, each with a deadline of its own, and
-// gives the findings of each in the order of the checks.
+// Examine makes all checks at the same time, each with a deadline of its own. It calls
+// each with one finding after the other, in the order of the checks.
 func (d Doctor) Examine(ctx context.Context, each func(Finding)) {
 	s := &scene{Doctor: d, found: machine.Find(d.Tree, d.Program), lookUnit: systemd.LookUnit}
 	s.told = sync.OnceValue(func() []told { return s.ask(ctx) })
@@ -167,7 +167,8 @@ func (s *scene) make(ctx context.Context, c check) []Finding {
 	}
 }
 
-// wrong is a finding about an error; that something may not be looked at is none.
+// wrong is a finding of that level about an error. If the error is only that something
+// may not be looked at, the level is Unknown.
 func wrong(level Level, what string, err error) Finding {
 	if errors.Is(err, fs.ErrPermission) {
 		level = Unknown

@@ -61,9 +61,9 @@ func checkServers(_ context.Context, s *scene) (found []Finding) {
 	return found
 }
 
-// judge says what is to be thought of the answers for a family. A family that
-// nobody answers for is not to be had here, if another is. Of silent servers there
-// may be as many as the rest still agree without.
+// judge says what is to be thought of the answers for a family. If no server answers
+// for it, and some is true, which says that another family has an address, this machine
+// just has none of it. A silent server is no finding as long as the others agree.
 func (t told) judge(some bool) (found []Finding) {
 	what := fmt.Sprintf("servers of %s, %s", t.source, t.Family)
 	silent := 0

@@ -38,12 +38,12 @@ func rotationNeed(ctx context.Context, r rotation) (g rotationGrant, err error) 
 	return g, err
 }
 
-// opened are the directories that have to be opened to the helper for a file: that
-// of its path and the one that symlinks lead to, each as far as nobody but root could
-// lead there. What lies behind, in a place of another, is open with that: systemd
-// fails to start the helper, for every file, where a name that another chose cannot
-// be mounted, and follows links itself, so that there the sandbox is no fence. The
-// fence is the way of the rewrite (package rewrite).
+// opened are the directories that the sandbox of the helper opens for a file: that of
+// its path, and the one that symlinks lead to. If somebody else than root decides where
+// the way leads from some directory on, it is that directory, with everything below.
+// A name that another user chose is never mounted: if it could not be, systemd would
+// start the helper for no file at all. Besides, systemd follows symlinks, so that the
+// sandbox is no fence there. The fence is the way of the rewrite (package rewrite).
 func opened(file string) []string {
 	dir, whole, err := access.ByRoot(file)
 	switch named := filepath.Dir(file); {

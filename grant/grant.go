@@ -47,8 +47,9 @@ func Load(file string) (Needs, error) {
 }
 
 // needsOf collects what the sources and the steps need. Certificates are not among
-// what is to be read: without their private keys they tell nothing, and these are not
-// to be opened. A directory on the way to a key may be all that keeps it closed, too.
+// what is to be read. The daemon could make nothing of one without its private key,
+// and keys are not opened to it, nor the directories of keys: some keys are protected
+// by their directory alone.
 func needsOf(cfg *config.Config) (n Needs) {
 	for _, s := range cfg.Sources {
 		needs := sources.NeedsOf(s.Settings)

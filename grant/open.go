@@ -29,8 +29,9 @@ type Opened struct {
 	Closed []error
 }
 
-// Open lets the daemon's user read what he has to, and takes the rest back. One looks
-// at a time, also where somebody keeps him from ever ending.
+// Open lets the daemon's user read what he has to, and takes the rest back. While
+// another process is at it, Open waits, for lockTime at most: somebody may keep that
+// process from ever ending.
 func (n Needs) Open(ctx context.Context) (o Opened, err error) {
 	ctx, cancel := context.WithTimeout(ctx, lockTime)
 	defer cancel()

@@ -25,8 +25,8 @@ type Pair struct {
 	Leaf *x509.Certificate
 }
 
-// NewPair makes a key and a certificate for names that is signed with it and
-// lasts for 90 days, as those of Let's Encrypt do. No two are alike.
+// NewPair makes a key, and a certificate for these names that is signed with that
+// same key. It lasts for 90 days, as those of Let's Encrypt do. No two are alike.
 func NewPair(names ...string) (Pair, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -46,7 +46,7 @@ func (l *Lab) dialServer(ctx context.Context, addr netip.AddrPort) (conn net.Con
 	return conn, err
 }
 
-// A TURNServer is what a client is told of the server for its calls
+// A TURNServer is what Synapse tells a client about the TURN server for its calls
 // (Client-Server API of Matrix, GET /voip/turnServer).
 type TURNServer struct {
 	Username string

@@ -19,8 +19,8 @@ var (
 	Public6 = netip.MustParseAddr("2001:db8:50::2")
 )
 
-// Public is the n-th of 199 public addresses that a test can give the router
-// beside the first, from 0.
+// Public is one of 199 public addresses, counted from 0, that a test can give the
+// router in place of FirstPublic.
 func Public(n int) netip.Addr {
 	return netip.MustParseAddr(fmt.Sprintf("203.0.113.%d", 56+n%199))
 }

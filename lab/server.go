@@ -125,8 +125,8 @@ func (s *Server) addUsers(ctx context.Context) error {
 	return nil
 }
 
-// tun is by what OpenVPN makes its interfaces. The server has it if this machine
-// does, with the capability that every server has and a container has not.
+// tun is the device by which OpenVPN makes its interfaces. The server has it if this
+// machine does, and with it a capability that every server has and no container.
 const tun = "/dev/net/tun"
 
 func (s *Server) start(context.Context) error {

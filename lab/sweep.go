@@ -28,9 +28,9 @@ func abandoned(name string) bool {
 	return err == nil && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
 }
 
-// sweep removes the namespaces, mounts and cgroups of labs that were killed; their
-// processes have died with them, but for those that init of a container
-// adopted, which are ended here.
+// sweep removes the namespaces, mounts and cgroups of labs that were killed. Their
+// processes have died with them, except those that the init of a container has
+// adopted: sweep ends these.
 func sweep(ctx context.Context, dir string) error {
 	return errors.Join(sweepNamespaces(ctx), sweepMounts(dir), sweepCgroups())
 }

@@ -157,8 +157,8 @@ func address(answer *stun.Message, attribute stun.AttrType) (netip.AddrPort, err
 // does. A server that has been restarted answers 438 or 437.
 func (a *Allocation) Refresh(ctx context.Context) error { return a.refresh(ctx, 10*time.Minute) }
 
-// refresh is a Refresh request (RFC 8656, section 7); no lifetime ends the
-// allocation.
+// refresh sends a Refresh request (RFC 8656, section 7). A lifetime of zero ends
+// the allocation.
 func (a *Allocation) refresh(ctx context.Context, lifetime time.Duration) error {
 	value := binary.BigEndian.AppendUint32(nil, uint32(lifetime/time.Second)) // Ten minutes, or none.
 	request := []stun.Setter{

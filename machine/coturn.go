@@ -18,7 +18,7 @@ type Turn struct {
 	// App is the name of the app of YunoHost that it is part of, as synapse__2, or
 	// empty.
 	App string
-	// Certificate is what its file names.
+	// Certificate is the one that its file names.
 	Certificate Certificate
 	// Domains are the names that callers reach it by, as far as its realm and
 	// YunoHost's settings tell.

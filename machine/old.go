@@ -159,8 +159,8 @@ func (s *search) oldDirective(line string) (instead string, is bool) {
 }
 
 // oldScripts finds scripts that OpenVPN runs and that only restart coturn. YunoHost's
-// VPN client runs all scripts in two directories: there ours takes the place of the
-// old one.
+// VPN client runs all scripts in two directories: there our hook takes the place of
+// the old script.
 func (s *search) oldScripts() {
 	files := append([]string{upScript}, s.tree.Glob("/etc/openvpn/scripts/route-up.d/*")...)
 	for _, file := range append(files, s.tree.Glob("/etc/openvpn/scripts/route-down.d/*")...) {
@@ -225,7 +225,8 @@ func (s *search) restarts(text []byte) bool {
 	return false
 }
 
-// restartsOnly says whether a script does nothing else.
+// restartsOnly says whether a script restarts a coturn that was found, and does
+// nothing else.
 func (s *search) restartsOnly(text []byte) bool {
 	for line := range strings.Lines(string(text)) {
 		line = strings.TrimSpace(line)

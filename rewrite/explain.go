@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"netwatch"
+	"netwatch/access"
 )
 
 // askHelper is the remedy for a process that lacks the rights.
@@ -20,15 +21,6 @@ const askHelper = "have netwatch's helper do it: systemctl restart netwatch-file
 
 // dir is the directory in which the file lies.
 func (f *File) dir() string { return filepath.Dir(f.way.Place()) }
-
-// name is the name of a user, or his number if he has none.
-func name(uid int) string {
-	number := strconv.Itoa(uid)
-	if u, err := user.LookupId(number); err == nil {
-		return u.Username
-	}
-	return number
-}
 
 // command is a command line by which root does something to the file or its
 // directory. Whoever decides where the way leads could lead it elsewhere at that
@@ -40,12 +32,12 @@ func (f *File) command(do, path string) string {
 	if err != nil || leader.UID == 0 || os.Geteuid() != 0 {
 		return do + " " + quoted
 	}
-	as := "runuser -u " + name(leader.UID) + " --"
+	as := "runuser -u " + access.NameOf(leader.UID) + " --"
 	if _, err := user.LookupId(strconv.Itoa(leader.UID)); err != nil {
 		as = fmt.Sprintf("setpriv --reuid=%d --regid=%d --clear-groups", leader.UID, leader.GID)
 	}
 	if path == f.path && int(f.stat.Uid) != leader.UID {
-		as = "chown -h " + name(leader.UID) + " " + quoted + " && " + as
+		as = "chown -h " + access.NameOf(leader.UID) + " " + quoted + " && " + as
 	}
 	return as + " " + do + " " + quoted
 }
@@ -137,7 +129,7 @@ func (f *File) hintPermission() string {
 		return ""
 	}
 	return fmt.Sprintf("it is done with the rights of %s, who decides where the way leads: let him write %s",
-		name(leader.UID), f.dir())
+		access.NameOf(leader.UID), f.dir())
 }
 
 // fixed says whether a file or directory has an attribute by which not even root may

@@ -55,7 +55,7 @@ func (f *File) create() (*fresh, error) {
 func (f *File) createNamed() (int, error) {
 	if leader, err := f.way.Leader(); err != nil || leader.UID != 0 && leader.UID != int(f.stat.Uid) {
 		err := errors.New("its file system makes no files without a name, and its directory and the file are of two users")
-		return -1, netwatch.WithHint(err, "chown -h "+name(leader.UID)+" "+netwatch.ShellPath(f.path))
+		return -1, netwatch.WithHint(err, "chown -h "+access.NameOf(leader.UID)+" "+netwatch.ShellPath(f.path))
 	}
 	const flags = unix.O_RDWR | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC
 	return unix.Openat(f.way.Dir(), f.temporary(), flags, 0o600)

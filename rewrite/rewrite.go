@@ -94,9 +94,9 @@ func (f *File) readAll(old *os.File) (err error) {
 	return err
 }
 
-// mayWrite says why root must not read the file for the user who leads the way to it:
-// that user may not replace it himself. A file system that is read-only is no reason
-// not to read.
+// mayWrite refuses to have root read the file for the user who leads the way to it, if
+// he may not replace it himself. A file system that is read-only is no reason to
+// refuse.
 func (f *File) mayWrite() error {
 	leader, err := f.way.Leader()
 	if os.Geteuid() != 0 {
@@ -115,7 +115,7 @@ func (f *File) mayWrite() error {
 		return nil
 	}
 	err = fmt.Errorf("user %s decides where the way to it leads, and may not write the directory %s: %w",
-		name(leader.UID), f.dir(), err)
+		access.NameOf(leader.UID), f.dir(), err)
 	return netwatch.WithHint(err, "have each directory and symlink on the way (namei -l "+netwatch.ShellPath(f.path)+
 		") belong to root, "+
 		"or name the file itself")
@@ -160,7 +160,7 @@ func (f *File) check() error {
 	case err != nil:
 		return f.explain("finding out whose place it is", err)
 	case leader.UID != 0 && os.Geteuid() != 0 && leader.UID != os.Geteuid():
-		err := fmt.Errorf("user %s decides where the way to it leads: %w", name(leader.UID), unix.EPERM)
+		err := fmt.Errorf("user %s decides where the way to it leads: %w", access.NameOf(leader.UID), unix.EPERM)
 		return f.explain("finding out whose place it is", err)
 	case f.stat.Nlink > 1:
 		err := fmt.Errorf("it has %d names (hard links), and the others would keep the old content", f.stat.Nlink)

@@ -234,8 +234,8 @@ func insert(out *bytes.Buffer, p piece, more []external, end string, last bool) 
 	}
 }
 
-// with is the piece with another value. It gets a plain style if its own would
-// be cut by coturn, and a line end if it had none and is not the last.
+// with is the piece with another value, in the style that it has, or in a plain one
+// if coturn would cut that off. It gets a line end if it had none and is not the last.
 func (p piece) with(value, end string, last bool) string {
 	if p.end() != "" {
 		end = p.end()

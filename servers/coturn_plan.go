@@ -105,8 +105,8 @@ func (p *plan) keepPairs(family netwatch.Family, to netip.Addr) {
 	}
 }
 
-// forget removes the lines behind one with the same private part: coturn did not heed
-// them, and would once it has another.
+// forget removes the later lines with the private part that a line had. coturn has not
+// heeded them because of that line, and would heed them once the line has another part.
 func (p *plan) forget(first external) {
 	for _, e := range p.pairs(first.family) {
 		if e.private == first.private && e.piece > first.piece {
@@ -169,8 +169,9 @@ func (p *plan) own(family netwatch.Family) []netip.Addr {
 	return nil
 }
 
-// fill makes callers get no address that nobody can use. An empty line beside plain ones alone is what a
-// script left that could not find out the address of the other family.
+// fill sees to the lines with an address that nobody can use, as an empty one: callers
+// would be given that. Such a line gets the address of a family that has no line yet,
+// unless there is a pair; or else it goes, if another line names an address.
 func (p *plan) fill() {
 	for _, e := range p.lines {
 		if _, done := p.changed[e.piece]; done || !e.useless.IsValid() {

@@ -19,8 +19,8 @@ import (
 	"netwatch"
 )
 
-// Backups is the directory of the backups. Each has a directory of its own there.
-const Backups = "/var/backups/netwatch"
+// backups is the directory of the backups. Each has a directory of its own there.
+const backups = "/var/backups/netwatch"
 
 // manifestFile is the name of the manifest in a backup.
 const manifestFile = "manifest.json"
@@ -159,7 +159,7 @@ func (p *Plan) backUp(m manifest) (dir string, err error) {
 	if !some {
 		return "", nil
 	}
-	dir = path.Join(Backups, time.Now().UTC().Format("20060102T150405.000"))
+	dir = path.Join(backups, time.Now().UTC().Format("20060102T150405.000"))
 	host, err := p.tree.Resolve(dir)
 	if err != nil {
 		return "", err

@@ -20,9 +20,9 @@ import (
 // unless force is set.
 func NewRestore(tree machine.Tree, dir string, force bool) (r *Restore, err error) {
 	if dir == "" {
-		all := tree.Glob(Backups + "/*/" + manifestFile)
+		all := tree.Glob(backups + "/*/" + manifestFile)
 		if len(all) == 0 {
-			return nil, netwatch.WithHint(fmt.Errorf("restoring: there is no backup in %s", Backups),
+			return nil, netwatch.WithHint(fmt.Errorf("restoring: there is no backup in %s", backups),
 				"name its directory: netwatch init --restore DIR")
 		}
 		dir = path.Dir(all[len(all)-1])

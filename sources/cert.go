@@ -133,7 +133,7 @@ func readPair(file string, keys []string, named bool) (sight, error) {
 	return sight{}, passing{netwatch.WithHint(err, "name it: key = [\"/path/of/the/key\"]")}
 }
 
-// hinted adds the remedy to err if that is about permissions.
+// hinted adds a remedy to an error about permissions, and leaves any other as it is.
 func hinted(err error, hint string) error {
 	if errors.Is(err, fs.ErrPermission) {
 		return netwatch.WithHint(err, hint)

@@ -140,8 +140,8 @@ func (f *follower) arm() time.Duration {
 	return pollTime
 }
 
-// look compares a file with what was accepted of it. It returns after how long to
-// look again at the latest; zero leaves that to the others.
+// look compares a file with what was accepted of it. It returns how soon the file
+// wants another look; zero is no sooner than the other files want one.
 func (f *follower) look(file *followed, emit func(netwatch.Event) error) time.Duration {
 	seen := f.env.Seen(f.event, file.name)
 	found, err := f.read(file.name)
@@ -175,8 +175,8 @@ func (f *follower) ours(file *followed, seen string, found sight) bool {
 	return err == nil && f.wrote(netwatch.Replacement{Place: place, From: seen, To: found.fingerprint})
 }
 
-// steady says whether the same difference was found before, or the file has been
-// another at each look for too long.
+// steady says whether a difference may be told: it was found twice in a row, or the
+// file has been another at each look for too long.
 func (file *followed) steady(seen, found string) bool {
 	again := !file.since.IsZero() && file.seen == seen && file.found == found
 	if file.since.IsZero() {

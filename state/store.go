@@ -240,7 +240,7 @@ func (s *Store) Confirmed() netwatch.Addresses {
 	return now
 }
 
-// known adds the newest confirmations to addresses. s.mu is held.
+// known returns addresses with their newest confirmations. s.mu is held.
 func (s *Store) known(addresses netwatch.Addresses) netwatch.Addresses {
 	known := maps.Clone(addresses)
 	for family, c := range s.confirmed {

@@ -34,8 +34,7 @@ const (
 	lastLook = time.Second
 )
 
-// Whom a step waits for. The last two are what systemd says: polkit is asked by
-// it, and by nobody else.
+// Whom a step waits for. It never waits for polkit itself, which only systemd asks.
 const (
 	theBus     = "the system bus"
 	theSystemd = "systemd, process 1"

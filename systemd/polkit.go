@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/user"
 	"slices"
 	"strconv"
 
@@ -73,15 +72,7 @@ func connectAs(ctx context.Context, uid int) (conn *dbus.Conn, err error) {
 func (u *Unit) grant(verb string) string {
 	return fmt.Sprintf("user %s needs a polkit rule for action %s with unit %s and verb %s; "+
 		"run as root, netwatch grant writes those of the user netwatch",
-		userName(), polkitAction, cmp.Or(u.id, u.name), verb)
-}
-
-func userName() string {
-	id := strconv.Itoa(os.Geteuid())
-	if who, err := user.LookupId(id); err == nil {
-		return who.Username
-	}
-	return id
+		access.NameOf(os.Geteuid()), polkitAction, cmp.Or(u.id, u.name), verb)
 }
 
 // hasPolkit says whether polkit runs or can be started by the bus.

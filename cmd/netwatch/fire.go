@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -143,5 +141,3 @@ func (c *command) printAccepted(a control.Accepted, req control.Request) {
 		fmt.Fprintf(c.stdout, "hint: %s\n", shown(u.Hint))
 	}
 }
-
-func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }

@@ -4,12 +4,11 @@ import (
 	"errors"
 	"net"
 	"os"
-	"os/user"
-	"strconv"
 
 	"github.com/spf13/cobra"
 
 	"netwatch"
+	"netwatch/access"
 	"netwatch/actions"
 	"netwatch/helper"
 )
@@ -18,7 +17,7 @@ import (
 // there is a helper, which serves nobody else. Root, and any other user with his own
 // files, rewrites them in this process.
 func rotateElsewhere(env actions.Env) actions.Env {
-	if me, err := user.LookupId(strconv.Itoa(os.Geteuid())); err == nil && me.Username == helper.User {
+	if access.NameOf(os.Geteuid()) == helper.User {
 		env.Files = &helper.Client{Socket: helper.Socket}
 	}
 	return env

@@ -15,6 +15,7 @@ import (
 	"netwatch"
 	"netwatch/config"
 	"netwatch/control"
+	"netwatch/sources"
 )
 
 // hookTime is how long a hook may wait for the daemon. OpenVPN stands still
@@ -83,7 +84,14 @@ func (h hook) tell(deadline time.Time) error {
 	if err != nil {
 		return err
 	}
-	return control.Tell(string(socket), control.OpenVPNRequest(h.args, os.Getenv), deadline)
+	return control.Tell(string(socket), h.request(), deadline)
+}
+
+// request is what the daemon is told. OpenVPN does not wait for what follows.
+func (h hook) request() control.Request {
+	return control.Request{
+		Event: netwatch.VPNChanged, Source: "openvpn", Fields: sources.OpenVPNFields(h.args, os.Getenv), NoWait: true,
+	}
 }
 
 // complain prints an error and its remedy as one line, for the log of OpenVPN, unless

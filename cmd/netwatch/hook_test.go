@@ -8,6 +8,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"netwatch"
+	"netwatch/control"
 )
 
 func TestParseHook(t *testing.T) {
@@ -63,6 +66,21 @@ func TestComplaintIsNotWaitedFor(t *testing.T) {
 	}
 	if writable(&output{file: w}) {
 		t.Errorf("a full pipe is not (%v)", err)
+	}
+}
+
+// What the hook tells is of OpenVPN's source, and nobody waits for what follows.
+func TestHookRequest(t *testing.T) {
+	t.Setenv("script_type", "ipchange")
+	for _, name := range []string{"dev", "trusted_ip", "trusted_ip6"} {
+		t.Setenv(name, "")
+	}
+	want := control.Request{
+		Event: netwatch.VPNChanged, Source: "openvpn", NoWait: true,
+		Fields: map[string]string{"script": "ipchange", "new": "192.0.2.1"},
+	}
+	if diff := cmp.Diff(want, hook{args: []string{"[AF_INET]192.0.2.1 1194"}}.request()); diff != "" {
+		t.Errorf("wanted (-) and found (+):\n%s", diff)
 	}
 }
 

@@ -3,6 +3,8 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -76,7 +78,7 @@ func (c *command) outcomeText(e netwatch.Entry) {
 
 func fieldsText(fields map[string]string) string {
 	var text string
-	for _, key := range sortedKeys(fields) {
+	for _, key := range slices.Sorted(maps.Keys(fields)) {
 		if fields[key] != "" {
 			text += " " + plain(key) + "=" + plain(fields[key])
 		}

@@ -114,7 +114,8 @@ func (c *command) printAnswer(w *tabwriter.Writer, source string, a sources.Answ
 	return err
 }
 
-// reason is why there is no verdict, without the answers, which stand above it.
+// reason is why there is no verdict. It leaves out the answers, which are printed
+// above it.
 func reason(err error) string {
 	if u := (sources.Undecided{}); errors.As(err, &u) {
 		return u.Reason

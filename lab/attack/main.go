@@ -28,8 +28,8 @@ const (
 	firstUser   = 50000
 )
 
-// How long one who was shut out waits before he knocks again, and one of eighty
-// users: it is not the processors that are attacked.
+// How long somebody who was shut out waits before he knocks again, alone and as one of
+// eighty users. Without a pause they would attack the processors, not netwatch.
 const (
 	knock        = 10 * time.Millisecond
 	knockOfUsers = time.Second

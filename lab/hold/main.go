@@ -61,22 +61,9 @@ func hold(dir, mnt string) error {
 	return fmt.Errorf("getdents came back: %d %w", int(n), errno)
 }
 
+// serve is the file system: a directory, and a file in it whose text never comes.
 func serve(fd int) error {
 	in := make([]byte, 1<<20+4096)
-	le := binary.LittleEndian
-	attr := func(node uint64) []byte {
-		a := make([]byte, 88)
-		le.PutUint64(a, node)
-		mode := uint32(0o40755)
-		if node != 1 {
-			mode = 0o100666
-			le.PutUint64(a[8:], 1<<20)
-		}
-		le.PutUint32(a[60:], mode)
-		le.PutUint32(a[64:], 1)
-		le.PutUint32(a[80:], 4096)
-		return a
-	}
 	for {
 		if _, err := unix.Read(fd, in); err != nil {
 			return err
@@ -85,30 +72,15 @@ func serve(fd int) error {
 		var body []byte
 		var code int32
 		switch op {
-		case 26: // INIT
-			body = make([]byte, 64)
-			le.PutUint32(body, 7)
-			le.PutUint32(body[4:], 31)
-			le.PutUint32(body[20:], 1<<16)
-		case 1: // LOOKUP
-			body = make([]byte, 40, 128)
-			le.PutUint64(body, 2)
-			le.PutUint64(body[16:], 100)
-			le.PutUint64(body[24:], 100)
-			body = append(body, attr(2)...)
-		case 3: // GETATTR
-			body = make([]byte, 16, 104)
-			le.PutUint64(body, 100)
-			body = append(body, attr(node)...)
-		case 14, 27: // OPEN
-			body = make([]byte, 16)
 		case 15: // READ: never
 			fmt.Fprintln(os.Stderr, "hold: held")
 			continue
 		case 2, 42: // FORGET
 			continue
 		default:
-			code = -int32(unix.ENOSYS)
+			if body = answer(op, node); body == nil {
+				code = -int32(unix.ENOSYS)
+			}
 		}
 		out := make([]byte, 16, 16+len(body))
 		le.PutUint32(out, uint32(16+len(body)))
@@ -119,3 +91,45 @@ func serve(fd int) error {
 		}
 	}
 }
+
+// answer is the body of the answer to a request about a node, nil if there is none.
+func answer(op uint32, node uint64) []byte {
+	switch op {
+	case 26: // INIT
+		body := make([]byte, 64)
+		le.PutUint32(body, 7)
+		le.PutUint32(body[4:], 31)
+		le.PutUint32(body[20:], 1<<16)
+		return body
+	case 1: // LOOKUP
+		body := make([]byte, 40, 128)
+		le.PutUint64(body, 2)
+		le.PutUint64(body[16:], 100)
+		le.PutUint64(body[24:], 100)
+		return append(body, attributes(2)...)
+	case 3: // GETATTR
+		body := make([]byte, 16, 104)
+		le.PutUint64(body, 100)
+		return append(body, attributes(node)...)
+	case 14, 27: // OPEN
+		return make([]byte, 16)
+	}
+	return nil
+}
+
+// attributes are those of the directory, which is node 1, or of the file.
+func attributes(node uint64) []byte {
+	a := make([]byte, 88)
+	le.PutUint64(a, node)
+	mode := uint32(0o40755)
+	if node != 1 {
+		mode = 0o100666
+		le.PutUint64(a[8:], 1<<20)
+	}
+	le.PutUint32(a[60:], mode)
+	le.PutUint32(a[64:], 1)
+	le.PutUint32(a[80:], 4096)
+	return a
+}
+
+var le = binary.LittleEndian

@@ -1,4 +1,4 @@
-package control
+package sources
 
 import (
 	"encoding/json"
@@ -23,7 +23,7 @@ func environment(words string) func(string) string {
 }
 
 // The arguments and environments are those that OpenVPN 2.6.14 was seen to give.
-func TestOpenVPNRequest(t *testing.T) {
+func TestOpenVPNFields(t *testing.T) {
 	type fields map[string]string
 	cases := map[string]struct {
 		args string // Separated by |, because some have blanks in them
@@ -110,48 +110,44 @@ func TestOpenVPNRequest(t *testing.T) {
 		if c.args != "" {
 			args = strings.Split(c.args, "|")
 		}
-		want := Request{Event: netwatch.VPNChanged, Source: "openvpn", Fields: c.want, NoWait: true}
-		if diff := cmp.Diff(want, OpenVPNRequest(args, environment(c.env))); diff != "" {
+		if diff := cmp.Diff(map[string]string(c.want), OpenVPNFields(args, environment(c.env))); diff != "" {
 			t.Errorf("%s:\n%s", name, diff)
 		}
-		kind, _ := netwatch.KnownEvent(want.Event)
+		kind, _ := netwatch.KnownEvent(newOpenVPN().(*OpenVPN).Fires())
 		for field := range c.want {
 			if !slices.Contains(kind.Fields, field) {
-				t.Errorf("%s: the table of events has no %s for %s", name, field, want.Event)
+				t.Errorf("%s: the table of events has no %s for %s", name, field, kind.Name)
 			}
 		}
 	}
 }
 
 // Whatever comes, what is handed on is short, printable and what it says it is.
-func FuzzOpenVPNRequest(f *testing.F) {
+func FuzzOpenVPNFields(f *testing.F) {
 	f.Add("ipchange", "tun0", "192.0.2.1", "fd99::1", "[AF_INET]192.0.2.1 1194", "x")
 	f.Add("learn-address", "tap0", "", "fe80::1%eth0", "delete", "10.8.0.2")
 	f.Add("down\x00", "../\x1b[2J", "::ffff:1.2.3.4 5", "%", "[AF_INET6]", "\xff")
 	f.Fuzz(func(t *testing.T, script, dev, ip, ip6, one, two string) {
 		env := map[string]string{"script_type": script, "dev": dev, "trusted_ip": ip, "trusted_ip6": ip6}
-		r := OpenVPNRequest([]string{one, two}, func(key string) string { return env[key] })
-		if r.Event != netwatch.VPNChanged || !r.NoWait || r.DryRun {
-			t.Errorf("%+v", r)
-		}
-		for key, value := range r.Fields {
-			if !fits(key, value, env) {
+		fields := OpenVPNFields([]string{one, two}, func(key string) string { return env[key] })
+		for key, value := range fields {
+			if !mayBeField(key, value, env) {
 				t.Errorf("%s is %q", key, value)
 			}
 		}
-		if text, err := json.Marshal(r); err != nil || len(text) > 300 {
+		if text, err := json.Marshal(fields); err != nil || len(text) > 235 {
 			t.Errorf("%d bytes, %v", len(text), err)
 		}
 	})
 }
 
-// fits says whether a field is one that may be handed on.
-func fits(key, value string, env map[string]string) bool {
+// mayBeField says whether a field is one that may be handed on.
+func mayBeField(key, value string, env map[string]string) bool {
 	switch key {
 	case "script":
-		return value == env["script_type"] && isName(value, longestScript)
+		return value == env["script_type"] && isName(value, maxScript)
 	case "interface":
-		return value == env["dev"] && isName(value, longestInterface)
+		return value == env["dev"] && isName(value, maxInterface)
 	case "old", "new":
 		a, err := netip.ParseAddr(value)
 		return err == nil && a.String() == value && a.Zone() == "" && !a.Is4In6()

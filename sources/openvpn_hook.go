@@ -1,40 +1,35 @@
-package control
+package sources
 
 import (
 	"net/netip"
 	"slices"
 	"strings"
-
-	"netwatch"
 )
 
-// The most bytes of a script's type, more than any has, and of a network
-// interface's name (netdevice(7)).
-const (
-	longestScript    = 32
-	longestInterface = 15
-)
+// maxScript is how many bytes a script's type may have: more than any has.
+const maxScript = 32
 
 // leaving are the scripts that run when a peer goes (openvpn(8)).
 var leaving = []string{"down", "route-pre-down", "client-disconnect"}
 
-// OpenVPNRequest is what to fire when OpenVPN runs a script with these arguments and
-// this environment. The address in it is the one of the peer: the field is new, or
-// old if the peer goes. Parts of both come from the other end of a network, so it
-// leaves out what does not look right, and nothing is an error.
-func OpenVPNRequest(args []string, getenv func(string) string) Request {
+// OpenVPNFields are the fields of vpn-changed when OpenVPN runs a script with these
+// arguments and this environment. The address in them is the one of the peer: the field
+// is new, or old if the peer goes. Parts of arguments and environment come from the
+// other end of a network, so it leaves out what does not look right, and nothing is an
+// error.
+func OpenVPNFields(args []string, getenv func(string) string) map[string]string {
 	fields := map[string]string{}
 	script := getenv("script_type")
-	if isName(script, longestScript) {
+	if isName(script, maxScript) {
 		fields["script"] = script
 	}
-	if dev := getenv("dev"); isName(dev, longestInterface) {
+	if dev := getenv("dev"); isName(dev, maxInterface) {
 		fields["interface"] = dev
 	}
 	if peer := peerAddress(script, args, getenv); peer.IsValid() {
 		fields[side(script, args)] = peer.String()
 	}
-	return Request{Event: netwatch.VPNChanged, Source: "openvpn", Fields: fields, NoWait: true}
+	return fields
 }
 
 // isName says whether text can be a name: printable ASCII without blanks and
