@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
@@ -45,6 +46,9 @@ type Caller struct {
 	Username, Password string
 	// Over is by what the caller asks: UDP unless it says.
 	Over Transport
+	// Resend is after what time a request over UDP is sent again: 10 ms unless it
+	// says. A server under load may take the second for another caller's.
+	Resend time.Duration
 }
 
 // A Transport is by what a caller reaches a TURN server (RFC 8656, section 2.1).
@@ -63,8 +67,9 @@ type Allocation struct {
 	// Relayed is the XOR-RELAYED-ADDRESS (RFC 8656, section 18.5).
 	Relayed netip.AddrPort
 
-	conn net.Conn
-	auth []stun.Setter
+	conn   net.Conn
+	auth   []stun.Setter
+	resend time.Duration
 }
 
 // A TurnError is an error response of a TURN server.
@@ -89,9 +94,9 @@ func (c Caller) Allocate(ctx context.Context, addr netip.AddrPort, family int) (
 	if err != nil {
 		return nil, err
 	}
-	a := &Allocation{conn: conn}
+	a := &Allocation{conn: conn, resend: cmp.Or(c.Resend, resend)}
 	if a.Relayed, err = c.allocate(ctx, a, family); err != nil {
-		_ = conn.Close() // The error before it counts.
+		_ = a.Close() // The error before it counts, and an answer may have been lost.
 		return nil, fmt.Errorf("allocating at %s: %w", addr, err)
 	}
 	return a, nil
@@ -117,13 +122,13 @@ func (c Caller) allocate(ctx context.Context, a *Allocation, family int) (netip.
 	if family != 0 {
 		wants = append(wants, requestedFamily(family))
 	}
-	answer, err := exchange(ctx, a.conn, wants...)
+	answer, err := exchange(ctx, a.conn, a.resend, wants...)
 	var refused *TurnError
 	if c.Secret+c.Username != "" && errors.As(err, &refused) && refused.Code == stun.CodeUnauthorized {
 		if a.auth, err = c.credential(answer); err != nil {
 			return netip.AddrPort{}, err
 		}
-		answer, err = exchange(ctx, a.conn, append(wants, a.auth...)...)
+		answer, err = exchange(ctx, a.conn, a.resend, append(wants, a.auth...)...)
 	}
 	if err != nil {
 		return netip.AddrPort{}, err
@@ -199,7 +204,7 @@ func (a *Allocation) refresh(ctx context.Context, lifetime time.Duration) error 
 		stun.NewType(stun.MethodRefresh, stun.ClassRequest),
 		stun.RawAttribute{Type: stun.AttrLifetime, Value: value},
 	}
-	if _, err := exchange(ctx, a.conn, append(request, a.auth...)...); err != nil {
+	if _, err := exchange(ctx, a.conn, a.resend, append(request, a.auth...)...); err != nil {
 		return fmt.Errorf("refreshing an allocation: %w", err)
 	}
 	return nil
@@ -212,7 +217,7 @@ func (a *Allocation) Permit(ctx context.Context, peer netip.Addr) error {
 		stun.NewType(stun.MethodCreatePermission, stun.ClassRequest),
 		peerAddress{IP: peer.AsSlice(), Port: 1}, // The port of a permission says nothing.
 	}
-	if _, err := exchange(ctx, a.conn, append(request, a.auth...)...); err != nil {
+	if _, err := exchange(ctx, a.conn, a.resend, append(request, a.auth...)...); err != nil {
 		return fmt.Errorf("permitting %s: %w", peer, err)
 	}
 	return nil
@@ -230,7 +235,7 @@ func (p peerAddress) AddTo(m *stun.Message) error {
 // that comes out at the caller's, in a Data indication: what a call is about.
 func (a *Allocation) Hears(ctx context.Context, peer *net.UDPConn) error {
 	to, word := net.UDPAddrFromAddrPort(a.Relayed), rand.Text()
-	_, err := ask(ctx, a.conn, func() { _, _ = peer.WriteTo([]byte(word), to) }, func(m *stun.Message) bool {
+	_, err := ask(ctx, a.conn, a.resend, func() { _, _ = peer.WriteTo([]byte(word), to) }, func(m *stun.Message) bool {
 		data, err := m.Get(stun.AttrData)
 		return err == nil && string(data) == word
 	})
@@ -243,9 +248,11 @@ func (a *Allocation) Hears(ctx context.Context, peer *net.UDPConn) error {
 // Close gives the relayed address back, if the server is still there to take
 // it, and closes the socket.
 func (a *Allocation) Close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*resend)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*a.resend)
 	defer cancel()
-	_ = a.refresh(ctx, 0) // A server that was restarted knows nothing of it.
+	if a.auth != nil || a.Relayed.IsValid() {
+		_ = a.refresh(ctx, 0) // A server that was restarted knows nothing of it.
+	}
 	return a.conn.Close()
 }
 
@@ -279,13 +286,13 @@ func (c Caller) WaitAllocate(ctx context.Context, addr netip.AddrPort, want neti
 
 // exchange sends a request until its response is there or ctx is done. An
 // error response is a *TurnError, and the message comes with it.
-func exchange(ctx context.Context, conn net.Conn, setters ...stun.Setter) (*stun.Message, error) {
+func exchange(ctx context.Context, conn net.Conn, every time.Duration, setters ...stun.Setter) (*stun.Message, error) {
 	request, err := stun.Build(append([]stun.Setter{stun.TransactionID}, setters...)...)
 	if err != nil {
 		return nil, fmt.Errorf("making a request: %w", err)
 	}
 	wanted := func(m *stun.Message) bool { return m.TransactionID == request.TransactionID }
-	answer, err := ask(ctx, conn, func() { _, _ = conn.Write(request.Raw) }, wanted) // What is lost is sent again.
+	answer, err := ask(ctx, conn, every, func() { _, _ = conn.Write(request.Raw) }, wanted) // What is lost is sent again.
 	if err != nil {
 		return nil, err
 	}
@@ -294,14 +301,14 @@ func exchange(ctx context.Context, conn net.Conn, setters ...stun.Setter) (*stun
 
 // ask sends something again and again until a message comes that is wanted. Over a
 // stream it is sent once, for nothing is lost there, and the stream may end.
-func ask(ctx context.Context, conn net.Conn, send func(), wanted func(*stun.Message) bool) (*stun.Message, error) {
+func ask(ctx context.Context, conn net.Conn, every time.Duration, send func(), wanted func(*stun.Message) bool) (*stun.Message, error) {
 	buf := make([]byte, 1500)
 	_, once := conn.(*stream)
 	for n := 0; ctx.Err() == nil; n++ {
 		if n == 0 || !once {
 			send()
 		}
-		m, err := receive(ctx, conn, buf, wanted)
+		m, err := receive(ctx, conn, every, buf, wanted)
 		if m != nil || once && err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 			return m, err
 		}
@@ -311,8 +318,8 @@ func ask(ctx context.Context, conn net.Conn, send func(), wanted func(*stun.Mess
 
 // receive reads until a message that is wanted is there, or it is time to send
 // again: then it returns nil, and why.
-func receive(ctx context.Context, conn net.Conn, buf []byte, wanted func(*stun.Message) bool) (*stun.Message, error) {
-	deadline := time.Now().Add(resend)
+func receive(ctx context.Context, conn net.Conn, every time.Duration, buf []byte, wanted func(*stun.Message) bool) (*stun.Message, error) {
+	deadline := time.Now().Add(every)
 	_ = conn.SetReadDeadline(deadline) // Fails on a closed socket alone, which the read tells.
 	for {
 		n, err := conn.Read(buf)

@@ -158,8 +158,13 @@ func (d door) look(t *testing.T) sight {
 	}
 	all.Wait()
 	slices.Sort(s.got)
-	s.peer, s.strangers = d.closed(t.Context(), Caller{Namespace: world.Inet, Over: d.over, Secret: d.secret}), d.closed(t.Context(), Caller{Namespace: world.Inet, Over: d.over})
+	s.peer, s.strangers = d.closed(t.Context(), d.caller(d.secret)), d.closed(t.Context(), d.caller(""))
 	return s
+}
+
+// caller is who comes to the door from outside, and is in no hurry.
+func (d door) caller(secret string) Caller {
+	return Caller{Namespace: world.Inet, Over: d.over, Secret: secret, Resend: 250 * time.Millisecond}
 }
 
 // add counts a try.
@@ -179,7 +184,7 @@ const silence = "no answer"
 func (d door) try(ctx context.Context) (got string, right bool) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	a, err := Caller{Namespace: world.Inet, Over: d.over, Secret: d.secret}.Allocate(ctx, d.addr(), d.family)
+	a, err := d.caller(d.secret).Allocate(ctx, d.addr(), d.family)
 	var refused *TurnError
 	if errors.As(err, &refused) {
 		return strconv.Itoa(int(refused.Code)), false
@@ -205,7 +210,7 @@ func (d door) heard(ctx context.Context, a *Allocation) error {
 		return err
 	}
 	defer peer.Close() // Nothing is lost.
-	ctx, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
+	ctx, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
 	defer cancel()
 	return errors.Join(a.Permit(ctx, from), a.Hears(ctx, peer))
 }
@@ -330,7 +335,7 @@ func (s *story) firstRun() { shell(s.T, "systemctl enable --now netwatch.service
 func (s *story) stage(name string, happens func()) {
 	s.Helper()
 	happens()
-	s.rest()
+	s.rest(name)
 	s.see(name, func() error {
 		var wrong []error
 		for i, d := range s.world.doors {
@@ -364,32 +369,36 @@ func (s *story) may() int {
 	return most
 }
 
-// rest waits until netwatch has nothing to do, or keeps failing.
-func (s *story) rest() {
+// rest waits until netwatch has done all that it has to, and well.
+func (s *story) rest(name string) {
 	s.Helper()
 	ctx, cancel := context.WithTimeout(s.Context(), 8*time.Second)
 	defer cancel()
 	err := until(ctx, 200*time.Millisecond, func() error {
-		text, err := server.Exec(ctx, "sh", "-c", "! command -v netwatch >/dev/null || netwatch status --json")
+		text, err := server.Exec(context.WithoutCancel(ctx), "sh", "-c", "! command -v netwatch >/dev/null || netwatch status --json")
 		if err != nil || text == "" {
 			return err
 		}
 		return resting(text)
 	})
 	if err != nil {
-		s.Logf("netwatch does not rest: %v", err)
+		s.Errorf("%s: %v", name, err)
 	}
 }
 
-// resting says what keeps netwatch from resting, whatever it knows.
+// resting says what keeps netwatch from resting, whatever it knows, or which of its
+// rules failed.
 func resting(text string) error {
 	var st status
 	if err := json.Unmarshal([]byte(text), &st); err != nil {
 		return err
 	}
 	for _, r := range st.Rules {
-		if r.Running != nil || r.Waiting != nil || r.Last == nil && slices.Contains(r.On, "started") {
-			return fmt.Errorf("the rule %s has more to do", r.Name)
+		switch {
+		case r.Running != nil || r.Waiting != nil || r.Last == nil && slices.Contains(r.On, "started"):
+			return fmt.Errorf("the rule %s has more to do (%v)", r.Name, r.Last)
+		case r.Last != nil && r.Last.Outcome == "failed":
+			return fmt.Errorf("the rule %s failed", r.Name)
 		}
 	}
 	return nil
