@@ -75,7 +75,7 @@ route add default via 2001:db8:50::1
 `
 
 // Ports are what the router hands on to the server until Forward says others.
-const Ports = "3478, 3480, 5349, 49153-49193"
+const Ports = "3478, 3480, 5349, 49153-49652"
 
 // natRules are what a home router does: it hides the server behind its own
 // address and hands on what is for coturn. It has the ports and the server's

@@ -26,8 +26,9 @@ var (
 	container = netip.MustParseAddr("172.17.0.2")
 )
 
-// entrance is the public address by which callers come in at the moment.
-var entrance netip.Addr
+// entrance and entrance6 are the public addresses by which callers come in at the
+// moment.
+var entrance, entrance6 netip.Addr
 
 // each runs lines of ip(8) commands in a namespace of the lab.
 func each(t *testing.T, namespace, commands string) {
@@ -173,7 +174,6 @@ func own(addresses ...netip.Addr) func(t *testing.T) {
 		must(t, world.nft(t.Context(), world.Router, "delete table ip nat\n"))
 		outside(t, inNet(world.Router, "sysctl", "-q", "net.ipv4.conf.wan.proxy_arp=1")...)
 		each(t, world.Router, "addr add 203.0.113.2/24 dev wan\n")
-		each(t, world.Net, "route add 192.168.50.1 dev eth0\n")
 		gives(t, addresses...)
 	}
 }
@@ -185,7 +185,7 @@ func gives(t *testing.T, addresses ...netip.Addr) {
 		each(t, world.Router, "route add "+a.String()+"/32 dev lan\n")
 		each(t, world.Net, "addr add "+a.String()+"/32 dev eth0\n")
 	}
-	each(t, world.Net, "route replace default via 192.168.50.1 src "+addresses[0].String()+"\n")
+	each(t, world.Net, "route replace 192.168.50.1 dev eth0\nroute replace default via 192.168.50.1 src "+addresses[0].String()+"\n")
 	entrance = addresses[0]
 }
 
