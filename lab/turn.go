@@ -160,14 +160,14 @@ func (c Caller) credential(refusal *stun.Message) ([]stun.Setter, error) {
 	return []stun.Setter{stun.NewUsername(name), realm, nonce, key}, nil
 }
 
-// callers counts credentials, because no two may share a user-quota.
-var callers atomic.Int64
+// credentials counts them, because no two may share a user-quota.
+var credentials atomic.Int64
 
 // restCredential is coturn's use-auth-secret: the name is when it expires, in
 // Unix seconds, with whose it is, and the password a keyed hash of the name
 // (turnserver(1)).
 func restCredential(secret string) (name, password string) {
-	name = fmt.Sprintf("%d:caller%d", time.Now().Add(time.Hour).Unix(), callers.Add(1))
+	name = fmt.Sprintf("%d:caller%d", time.Now().Add(time.Hour).Unix(), credentials.Add(1))
 	mac := hmac.New(sha1.New, []byte(secret))
 	mac.Write([]byte(name)) // A hash never returns an error.
 	return name, base64.StdEncoding.EncodeToString(mac.Sum(nil))
