@@ -22,7 +22,8 @@ import (
 )
 
 // corpus are lines that say, or seem to say, coturn's external-ip. Whether the private
-// part of a pair is still the machine's, a text does not say: TestVerify asks.
+// part of a pair is still the machine's, a text does not say: TestVerify asks. A pair of
+// an IPv4 and an IPv6 address, which tells callers of one family the other's, is not here.
 var corpus = []string{
 	"",
 	"external-ip=203.0.113.5",
@@ -80,7 +81,6 @@ var corpus = []string{
 	"External-IP=203.0.113.5\n",
 	"X=203.0.113.5\n",
 	"\ufeffexternal-ip=203.0.113.5\n",
-	"external-ip=203.0.113.5/2001:db8:50::2\n",
 	"external-ip=localhost\n",
 	// Long lines, of which coturn sees pieces.
 	"# " + strings.Repeat("x", 1021) + "external-ip=203.0.113.5\n",

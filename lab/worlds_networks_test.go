@@ -202,12 +202,16 @@ func bridge(t *testing.T) {
 table ip docker {
 	chain in {
 		type nat hook prerouting priority -100;
-		iifname "eth0" meta l4proto { tcp, udp } th dport { %s } dnat to %s;
+		iifname "eth0" meta l4proto { tcp, udp } th dport { %[1]s } dnat to %[2]s;
+	}
+	chain own {
+		type nat hook output priority -100;
+		ip daddr %[3]s meta l4proto { tcp, udp } th dport { %[1]s } dnat to %[2]s;
 	}
 	chain out {
 		type nat hook postrouting priority 100;
 		ip saddr 172.17.0.0/16 oifname "eth0" masquerade;
 	}
 }
-`, Ports, container))
+`, Ports, container, Private))
 }

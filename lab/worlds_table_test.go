@@ -19,6 +19,11 @@ func worlds() []World {
 			network: yunohostNetwork, coturn: appsOn(FirstPublic), units: bothApps, doors: appDoors(true), changes: []change{move},
 		},
 		{
+			name:    "YunoHost by default, all well",
+			network: yunohostNetwork, coturn: appsOn(FirstPublic), units: bothApps, doors: appDoors(true),
+			changes: []change{{"what doctor says", wellOnYunoHost}},
+		},
+		{
 			name: "YunoHost by default, Debian 13", system: Trixie, often: true,
 			network: yunohostNetwork, coturn: appsOn(FirstPublic), units: bothApps, doors: appDoors(true), changes: []change{move},
 		},

@@ -40,7 +40,8 @@ type World struct {
 	edit    string
 	doors   []door
 	changes []change
-	// restarts is how often coturn may be restarted for a change; once unless it says.
+	// restarts is how often coturn may be restarted in a stage where the address is now
+	// this, now that; else it is once for a change.
 	restarts int
 	// often says that make lab tries it too.
 	often bool
@@ -379,14 +380,12 @@ func (s *story) stage(name string, happens func()) {
 // all where all was right, once for each of its units for a change, and never by the
 // purge.
 func (s *story) may() int {
-	most := max(s.world.restarts, len(s.world.units))
-	switch wrong := slices.ContainsFunc(s.world.doors, func(d door) bool { return d.wrong && !d.never }); {
-	case len(s.seen) == 2 && wrong:
-		return len(s.world.units)
-	case len(s.seen) == 2, len(s.seen) == len(s.world.changes)+3:
+	wrong := slices.ContainsFunc(s.world.doors, func(d door) bool { return d.wrong && !d.never })
+	begun, purged := len(s.seen) == 2, len(s.seen) == len(s.world.changes)+3
+	if purged || begun && !wrong && s.world.restarts == 0 {
 		return 0
 	}
-	return most
+	return max(s.world.restarts, len(s.world.units))
 }
 
 // rest waits until netwatch has done all that it has to, and well.
@@ -399,24 +398,26 @@ func (s *story) rest(name string) {
 		if err != nil || text == "" {
 			return err
 		}
-		return resting(text)
+		return resting(text, s.world.units)
 	})
 	if err != nil {
 		s.Errorf("%s: %v", name, err)
 	}
 }
 
-// resting says what keeps netwatch from resting, whatever it knows, or which of its
-// rules failed.
-func resting(text string) error {
+// resting says what keeps those rules from resting that do something with a unit, or
+// which of them failed.
+func resting(text string, units []string) error {
 	var st status
 	if err := json.Unmarshal([]byte(text), &st); err != nil {
 		return err
 	}
 	for _, r := range st.Rules {
+		does := strings.Join(r.Do, " ")
 		switch {
+		case !slices.ContainsFunc(units, func(unit string) bool { return strings.Contains(does, " "+unit) }):
 		case r.Running != nil || r.Waiting != nil || r.Last == nil && slices.Contains(r.On, "started"):
-			return fmt.Errorf("the rule %s has more to do (%v)", r.Name, r.Last)
+			return fmt.Errorf("the rule %s has more to do", r.Name)
 		case r.Last != nil && r.Last.Outcome == "failed":
 			return fmt.Errorf("the rule %s failed", r.Name)
 		}
