@@ -20,7 +20,7 @@ TOOL      = go tool -modfile=tools/tools.mod
 SHEBANG   = FNR == 1 && /^\#!.*[\/ ](ba|da)?sh( |$$)/ { print FILENAME } { nextfile }
 
 .NOTPARALLEL:
-.PHONY: help build unit lint fmt lab chaos lab-demo demo test deps go
+.PHONY: help build unit lint fmt lab worlds chaos lab-demo demo test deps go
 .PHONY: bench bench-micro bench-compare fuzz vuln deb install uninstall clean
 
 help: ## this list
@@ -51,6 +51,9 @@ fmt: go ## format the Go sources
 lab: build ## tests on real systemd, coturn, OpenVPN and networks, some on newer Debians too (root); RUN=TestX: that one
 	$(PROGRESS) -count=1 -timeout 40m -tags lab $(EXEC_ROOT) -run '^$(RUN)$$' \
 		. ./lab/... ./access/... ./actions/... ./rewrite/... ./sources/... ./state/...
+
+worlds: build ## what callers get in every world that the lab knows, as a table (root; about 15 minutes)
+	go test -count=1 -timeout 1h -v -tags lab $(EXEC_ROOT) -run 'TestWorlds/$(RUN)' ./lab -worlds
 
 chaos: build ## netwatch killed CHAOS=500 times while it works, and flooded (root; about 25 minutes)
 	CGO_ENABLED=1 go test -race -count=1 -timeout 2h -v -tags lab $(EXEC_ROOT) \

@@ -52,7 +52,7 @@ var mayImport = map[string][]string{
 	},
 	// The lab uses the command as a program only, and so do what shows and what
 	// measures; nothing imports these two.
-	"lab":   {".", "state", "control"},
+	"lab":   {".", "state", "control", "servers"},
 	"demo":  {".", "sources", "lab"},
 	"bench": {"control", "lab"},
 	// What the Makefile runs is for any module.

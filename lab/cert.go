@@ -61,20 +61,25 @@ func NewPair(names ...string) (Pair, error) {
 func Served(ctx context.Context, namespace string, addr netip.AddrPort) (*x509.Certificate, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	var conn net.Conn
-	err := within(namespace, func() (err error) {
-		conn, err = new(net.Dialer).DialContext(ctx, "tcp", addr.String())
-		return err
-	})
+	conn, err := dialTCP(ctx, namespace, addr)
 	if err != nil {
-		return nil, fmt.Errorf("connecting from %s to %s: %w", namespace, addr, err)
+		return nil, err
 	}
 	defer conn.Close() // Nothing is lost.
-	client := tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
-	if err := client.HandshakeContext(ctx); err != nil {
-		return nil, fmt.Errorf("a TLS handshake with %s: %w", addr, err)
+	client, err := handshake(ctx, conn)
+	if err != nil {
+		return nil, err
 	}
 	return client.ConnectionState().PeerCertificates[0], nil
+}
+
+// handshake begins TLS as a client that lets any certificate pass.
+func handshake(ctx context.Context, conn net.Conn) (*tls.Conn, error) {
+	client := tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
+	if err := client.HandshakeContext(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("a TLS handshake with %s: %w", conn.RemoteAddr(), err), conn.Close())
+	}
+	return client, nil
 }
 
 // certificates is where YunoHost has the files of a domain's certificate.

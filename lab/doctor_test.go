@@ -194,6 +194,7 @@ func TestDoctor(t *testing.T) {
 			finds(t, b.finding)
 		})
 	}
+	idle(t, FirstPublic) // The daemon was started again, and does what started asks for.
 	finds(t, finding{})
 }
 

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
@@ -16,6 +17,19 @@ func Dial(namespace string, addr netip.AddrPort) (*net.UDPConn, error) {
 	var conn *net.UDPConn
 	err := within(namespace, func() (err error) {
 		conn, err = net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(addr))
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("connecting from %s to %s: %w", namespace, addr, err)
+	}
+	return conn, nil
+}
+
+// dialTCP connects to addr over TCP out of a network namespace.
+func dialTCP(ctx context.Context, namespace string, addr netip.AddrPort) (net.Conn, error) {
+	var conn net.Conn
+	err := within(namespace, func() (err error) {
+		conn, err = new(net.Dialer).DialContext(ctx, "tcp", addr.String())
 		return err
 	})
 	if err != nil {

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -73,14 +74,18 @@ route add default via 192.168.50.1
 route add default via 2001:db8:50::1
 `
 
+// Ports are what the router hands on to the server until Forward says others.
+const Ports = "3478, 3480, 5349, 49153-49652"
+
 // natRules are what a home router does: it hides the server behind its own
-// address and hands on what is for coturn.
+// address and hands on what is for coturn. It has the ports and the server's
+// address.
 const natRules = `
 table ip nat {
 	chain in {
 		type nat hook prerouting priority -100;
-		iifname "wan" udp dport { 3478, 3480, 5349, 49153-49193 } dnat to 192.168.50.2;
-		iifname "wan" tcp dport { 3478, 3480, 5349, 49153-49193 } dnat to 192.168.50.2;
+		iifname "wan" udp dport { %[1]s } dnat to %[2]s;
+		iifname "wan" tcp dport { %[1]s } dnat to %[2]s;
 	}
 	chain out {
 		type nat hook postrouting priority 100;
@@ -114,7 +119,12 @@ func (l *Lab) addNetwork(ctx context.Context) error {
 			return fmt.Errorf("giving %s its addresses: %w", b.namespace, err)
 		}
 	}
-	return l.nft(ctx, natRules)
+	return l.nft(ctx, l.Router, fmt.Sprintf(natRules, Ports, Private))
+}
+
+// Forward has the router hand on other ports to the server, and at another address.
+func (l *Lab) Forward(ctx context.Context, ports string, to netip.Addr) error {
+	return l.nft(ctx, l.Router, "delete table ip nat\n"+fmt.Sprintf(natRules, ports, to))
 }
 
 func (l *Lab) addNamespace(ctx context.Context, namespace string) error {
@@ -142,9 +152,10 @@ func ip(ctx context.Context, namespace, commands string) error {
 	return err
 }
 
-func (l *Lab) nft(ctx context.Context, rules string) error {
-	if _, err := runInput(ctx, strings.NewReader(rules), inNet(l.Router, "nft", "-f", "-")...); err != nil {
-		return fmt.Errorf("setting the router's rules: %w", err)
+// nft gives a namespace rules.
+func (l *Lab) nft(ctx context.Context, namespace, rules string) error {
+	if _, err := runInput(ctx, strings.NewReader(rules), inNet(namespace, "nft", "-f", "-")...); err != nil {
+		return fmt.Errorf("setting the rules of %s: %w", namespace, err)
 	}
 	return nil
 }
@@ -152,7 +163,8 @@ func (l *Lab) nft(ctx context.Context, rules string) error {
 // SetPublic gives the router another public address, as a provider does: the
 // old one is gone and every mapping with it.
 func (l *Lab) SetPublic(ctx context.Context, a netip.Addr) error {
-	err := ip(ctx, l.Router, fmt.Sprintf("addr flush dev wan to 0.0.0.0/0\naddr add %s/24 dev wan\n", a))
+	_, err := run(ctx, "ip", "-4", "-n", l.Router, "addr", "flush", "dev", "wan")
+	err = errors.Join(err, ip(ctx, l.Router, fmt.Sprintf("addr add %s/24 dev wan\n", a)))
 	if err != nil {
 		return fmt.Errorf("setting the public address %s: %w", a, err)
 	}
@@ -165,8 +177,7 @@ func (l *Lab) SetPublic(ctx context.Context, a netip.Addr) error {
 // SetPrivate gives the server another IPv4 address in the place of one, as a DHCP
 // server does, and has the router hand on to that.
 func (l *Lab) SetPrivate(ctx context.Context, from, to netip.Addr) error {
-	rules := "delete table ip nat\n" + strings.ReplaceAll(natRules, Private.String(), to.String())
-	if err := l.nft(ctx, rules); err != nil {
+	if err := l.Forward(ctx, Ports, to); err != nil {
 		return err
 	}
 	err := ip(ctx, l.Net,
@@ -184,10 +195,10 @@ func (l *Lab) SetPublicStale(ctx context.Context, a netip.Addr) error {
 	if err := ip(ctx, l.Router, fmt.Sprintf("addr replace %s/24 dev wan\n", a)); err != nil {
 		return fmt.Errorf("adding the public address %s: %w", a, err)
 	}
-	return l.nft(ctx, fmt.Sprintf("flush chain ip nat out\nadd rule ip nat out oifname \"wan\" snat to %s\n", a))
+	return l.nft(ctx, l.Router, fmt.Sprintf("flush chain ip nat out\nadd rule ip nat out oifname \"wan\" snat to %s\n", a))
 }
 
 // Masquerade undoes what SetPublicStale did to the router's rules.
 func (l *Lab) Masquerade(ctx context.Context) error {
-	return l.nft(ctx, "flush chain ip nat out\nadd rule ip nat out oifname \"wan\" masquerade\n")
+	return l.nft(ctx, l.Router, "flush chain ip nat out\nadd rule ip nat out oifname \"wan\" masquerade\n")
 }

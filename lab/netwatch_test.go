@@ -108,7 +108,7 @@ type status struct {
 	Addresses map[string]struct{ Address netip.Addr }
 	Rules     []struct {
 		Name             string
-		On               []string
+		On, Do           []string
 		Running, Waiting any
 		Last             *struct{ Outcome string }
 	}

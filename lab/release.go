@@ -57,6 +57,19 @@ func (r Release) install(ctx context.Context, dir string) error {
 	return nil
 }
 
+// python is the version of its Python, as 3.13.
+func (r Release) python(ctx context.Context) (string, error) {
+	root, err := r.root(ctx)
+	if err != nil {
+		return "", err
+	}
+	version, err := run(ctx, "chroot", root, "python3", "-c", `import sys; print("%d.%d" % sys.version_info[:2])`)
+	if err != nil {
+		return "", fmt.Errorf("asking for the Python of Debian %s: %w", r, err)
+	}
+	return version, nil
+}
+
 // mirror is where apt gets this machine's Debian from, which has the others too.
 func mirror(ctx context.Context) (string, error) {
 	sites, err := run(ctx, "apt-get", "indextargets", "--format=$(SITE)",

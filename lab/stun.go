@@ -83,7 +83,7 @@ func answers(ctx context.Context, namespace string, addr netip.AddrPort) error {
 		defer conn.Close() // Nothing is lost.
 		ctx, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
-		_, err = exchange(ctx, conn, stun.BindingRequest)
+		_, err = exchange(ctx, conn, resend, stun.BindingRequest)
 		return err
 	})
 }
@@ -115,7 +115,7 @@ func (s *Stun) signal(sig syscall.Signal) error {
 // Reflexive asks the server that a socket is connected to under which address
 // it sees the socket, again and again until it answers or ctx is done.
 func Reflexive(ctx context.Context, conn *net.UDPConn) (netip.AddrPort, error) {
-	answer, err := exchange(ctx, conn, stun.BindingRequest)
+	answer, err := exchange(ctx, conn, resend, stun.BindingRequest)
 	if err != nil {
 		return netip.AddrPort{}, fmt.Errorf("asking %s: %w", conn.RemoteAddr(), err)
 	}

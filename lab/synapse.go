@@ -121,7 +121,7 @@ func (i Instance) homeserverYAML() string {
 // environment is made the first time on this machine, which takes half a minute
 // and PyPI.
 func (s *Server) InstallSynapse(ctx context.Context, i Instance, externalIP netip.Addr) error {
-	environment, err := addSynapse(ctx)
+	environment, err := addSynapse(ctx, s.release)
 	if err != nil {
 		return err
 	}

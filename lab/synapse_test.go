@@ -57,6 +57,7 @@ func synapses(t *testing.T) {
 		_, err := server.Renew(i.Domain)
 		must(t, err)
 		must(t, server.InstallSynapse(t.Context(), i, FirstPublic))
+		unlimited(t, i.Coturn.Unit)
 		units = append(units, i.Unit(), i.Coturn.Unit)
 	}
 	began := time.Now()

@@ -1,8 +1,10 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha1" // What coturn's REST credentials are made with.
 	"encoding/base64"
 	"encoding/binary"
@@ -11,7 +13,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/pion/stun/v2"
@@ -42,15 +44,32 @@ type Caller struct {
 	// Username and Password are a credential that was made from the secret for
 	// the caller, who then needs none.
 	Username, Password string
+	// Over is by what the caller asks: UDP unless it says.
+	Over Transport
+	// Resend is after what time a request over UDP is sent again: 10 ms unless it
+	// says. A server under load may take the second for another caller's.
+	Resend time.Duration
 }
+
+// A Transport is by what a caller reaches a TURN server (RFC 8656, section 2.1).
+type Transport string
+
+// The transports of a caller.
+const (
+	UDP Transport = ""
+	TCP Transport = "tcp"
+	// TLS is TLS over TCP; whoever has signed the certificate, it will do.
+	TLS Transport = "tls"
+)
 
 // An Allocation is a relayed transport address that a TURN server lends.
 type Allocation struct {
 	// Relayed is the XOR-RELAYED-ADDRESS (RFC 8656, section 18.5).
 	Relayed netip.AddrPort
 
-	conn *net.UDPConn
-	auth []stun.Setter
+	conn   net.Conn
+	auth   []stun.Setter
+	resend time.Duration
 }
 
 // A TurnError is an error response of a TURN server.
@@ -67,33 +86,49 @@ func (e *TurnError) Error() string {
 	return fmt.Sprintf("the TURN server said %d %s", e.Code, e.Reason)
 }
 
-// Allocate asks the server at addr for a relayed address of a family, 4 or 6,
-// by UDP. What the server refuses is a *TurnError. The allocation is to be
-// closed, for a server has only so many ports.
+// Allocate asks the server at addr for a relayed address of a family, 4 or 6, or
+// of none, which is 0 and what most callers send. What the server refuses is a
+// *TurnError. The allocation is to be closed, for a server has only so many ports.
 func (c Caller) Allocate(ctx context.Context, addr netip.AddrPort, family int) (*Allocation, error) {
-	conn, err := Dial(c.Namespace, addr)
+	conn, err := c.dial(ctx, addr)
 	if err != nil {
 		return nil, err
 	}
-	a := &Allocation{conn: conn}
+	a := &Allocation{conn: conn, resend: cmp.Or(c.Resend, resend)}
 	if a.Relayed, err = c.allocate(ctx, a, family); err != nil {
-		_ = conn.Close() // The error before it counts.
+		_ = a.Close() // The error before it counts, and an answer may have been lost.
 		return nil, fmt.Errorf("allocating at %s: %w", addr, err)
 	}
 	return a, nil
 }
 
+// dial connects to the server by the caller's transport.
+func (c Caller) dial(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
+	if c.Over == UDP {
+		return Dial(c.Namespace, addr)
+	}
+	conn, err := dialTCP(ctx, c.Namespace, addr)
+	if err != nil || c.Over == TCP {
+		return &stream{Conn: conn}, err
+	}
+	client, err := handshake(ctx, conn)
+	return &stream{Conn: client}, err
+}
+
 // allocate asks twice: for the realm and a nonce, which come with the refusal
 // 401, and with them for the address (RFC 8489, section 9.2).
 func (c Caller) allocate(ctx context.Context, a *Allocation, family int) (netip.AddrPort, error) {
-	wants := []stun.Setter{stun.NewType(stun.MethodAllocate, stun.ClassRequest), udpTransport, requestedFamily(family)}
-	answer, err := exchange(ctx, a.conn, wants...)
+	wants := []stun.Setter{stun.NewType(stun.MethodAllocate, stun.ClassRequest), udpTransport}
+	if family != 0 {
+		wants = append(wants, requestedFamily(family))
+	}
+	answer, err := exchange(ctx, a.conn, a.resend, wants...)
 	var refused *TurnError
 	if c.Secret+c.Username != "" && errors.As(err, &refused) && refused.Code == stun.CodeUnauthorized {
 		if a.auth, err = c.credential(answer); err != nil {
 			return netip.AddrPort{}, err
 		}
-		answer, err = exchange(ctx, a.conn, append(wants, a.auth...)...)
+		answer, err = exchange(ctx, a.conn, a.resend, append(wants, a.auth...)...)
 	}
 	if err != nil {
 		return netip.AddrPort{}, err
@@ -125,10 +160,14 @@ func (c Caller) credential(refusal *stun.Message) ([]stun.Setter, error) {
 	return []stun.Setter{stun.NewUsername(name), realm, nonce, key}, nil
 }
 
+// credentials counts them, because no two may share a user-quota.
+var credentials atomic.Int64
+
 // restCredential is coturn's use-auth-secret: the name is when it expires, in
-// Unix seconds, and the password a keyed hash of the name (turnserver(1)).
+// Unix seconds, with whose it is, and the password a keyed hash of the name
+// (turnserver(1)).
 func restCredential(secret string) (name, password string) {
-	name = strconv.FormatInt(time.Now().Add(time.Hour).Unix(), 10) + ":caller"
+	name = fmt.Sprintf("%d:caller%d", time.Now().Add(time.Hour).Unix(), credentials.Add(1))
 	mac := hmac.New(sha1.New, []byte(secret))
 	mac.Write([]byte(name)) // A hash never returns an error.
 	return name, base64.StdEncoding.EncodeToString(mac.Sum(nil))
@@ -165,8 +204,43 @@ func (a *Allocation) refresh(ctx context.Context, lifetime time.Duration) error 
 		stun.NewType(stun.MethodRefresh, stun.ClassRequest),
 		stun.RawAttribute{Type: stun.AttrLifetime, Value: value},
 	}
-	if _, err := exchange(ctx, a.conn, append(request, a.auth...)...); err != nil {
+	if _, err := exchange(ctx, a.conn, a.resend, append(request, a.auth...)...); err != nil {
 		return fmt.Errorf("refreshing an allocation: %w", err)
+	}
+	return nil
+}
+
+// Permit asks the server to let a peer send to the relayed address (RFC 8656,
+// section 9). One that denied-peer-ip forbids is refused with 403.
+func (a *Allocation) Permit(ctx context.Context, peer netip.Addr) error {
+	request := []stun.Setter{
+		stun.NewType(stun.MethodCreatePermission, stun.ClassRequest),
+		peerAddress{IP: peer.AsSlice(), Port: 1}, // The port of a permission says nothing.
+	}
+	if _, err := exchange(ctx, a.conn, a.resend, append(request, a.auth...)...); err != nil {
+		return fmt.Errorf("permitting %s: %w", peer, err)
+	}
+	return nil
+}
+
+// peerAddress is XOR-PEER-ADDRESS (RFC 8656, section 18.3).
+type peerAddress stun.XORMappedAddress
+
+// AddTo puts it into a message.
+func (p peerAddress) AddTo(m *stun.Message) error {
+	return stun.XORMappedAddress(p).AddToAs(m, stun.AttrXORPeerAddress)
+}
+
+// Hears has a peer, whose address is permitted, send to the relayed address until
+// that comes out at the caller's, in a Data indication: what a call is about.
+func (a *Allocation) Hears(ctx context.Context, peer *net.UDPConn) error {
+	to, word := net.UDPAddrFromAddrPort(a.Relayed), rand.Text()
+	_, err := ask(ctx, a.conn, a.resend, func() { _, _ = peer.WriteTo([]byte(word), to) }, func(m *stun.Message) bool {
+		data, err := m.Get(stun.AttrData)
+		return err == nil && string(data) == word
+	})
+	if err != nil {
+		return fmt.Errorf("waiting for what was sent to %s: %w", a.Relayed, err)
 	}
 	return nil
 }
@@ -174,9 +248,11 @@ func (a *Allocation) refresh(ctx context.Context, lifetime time.Duration) error 
 // Close gives the relayed address back, if the server is still there to take
 // it, and closes the socket.
 func (a *Allocation) Close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*resend)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*a.resend)
 	defer cancel()
-	_ = a.refresh(ctx, 0) // A server that was restarted knows nothing of it.
+	if a.auth != nil || a.Relayed.IsValid() {
+		_ = a.refresh(ctx, 0) // A server that was restarted knows nothing of it.
+	}
 	return a.conn.Close()
 }
 
@@ -210,26 +286,44 @@ func (c Caller) WaitAllocate(ctx context.Context, addr netip.AddrPort, want neti
 
 // exchange sends a request until its response is there or ctx is done. An
 // error response is a *TurnError, and the message comes with it.
-func exchange(ctx context.Context, conn *net.UDPConn, setters ...stun.Setter) (*stun.Message, error) {
+func exchange(ctx context.Context, conn net.Conn, every time.Duration, setters ...stun.Setter) (*stun.Message, error) {
 	request, err := stun.Build(append([]stun.Setter{stun.TransactionID}, setters...)...)
 	if err != nil {
 		return nil, fmt.Errorf("making a request: %w", err)
 	}
+	wanted := func(m *stun.Message) bool { return m.TransactionID == request.TransactionID }
+	answer, err := ask(ctx, conn, every, func() { _, _ = conn.Write(request.Raw) }, wanted) // What is lost is sent again.
+	if err != nil {
+		return nil, err
+	}
+	return answer, refusal(answer)
+}
+
+// ask sends something again and again until a message comes that is wanted. Over a
+// stream it is sent once, for nothing is lost there, and the stream may end.
+func ask(ctx context.Context, conn net.Conn, every time.Duration, send func(),
+	wanted func(*stun.Message) bool,
+) (*stun.Message, error) {
 	buf := make([]byte, 1500)
-	for ctx.Err() == nil {
-		_, _ = conn.Write(request.Raw) // What is refused or lost is sent again.
-		answer := receive(ctx, conn, buf, request.TransactionID)
-		if answer != nil {
-			return answer, refusal(answer)
+	_, once := conn.(*stream)
+	for n := 0; ctx.Err() == nil; n++ {
+		if n == 0 || !once {
+			send()
+		}
+		m, err := receive(ctx, conn, every, buf, wanted)
+		if m != nil || once && err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			return m, err
 		}
 	}
 	return nil, fmt.Errorf("no answer: %w", context.Cause(ctx))
 }
 
-// receive reads until a message of the transaction is there, or it is time to
-// send again: then it returns nil.
-func receive(ctx context.Context, conn *net.UDPConn, buf []byte, id [stun.TransactionIDSize]byte) *stun.Message {
-	deadline := time.Now().Add(resend)
+// receive reads until a message that is wanted is there, or it is time to send
+// again: then it returns nil, and why.
+func receive(ctx context.Context, conn net.Conn, every time.Duration, buf []byte,
+	wanted func(*stun.Message) bool,
+) (*stun.Message, error) {
+	deadline := time.Now().Add(every)
 	_ = conn.SetReadDeadline(deadline) // Fails on a closed socket alone, which the read tells.
 	for {
 		n, err := conn.Read(buf)
@@ -242,11 +336,11 @@ func receive(ctx context.Context, conn *net.UDPConn, buf []byte, id [stun.Transa
 			}
 		}
 		if err != nil {
-			return nil
+			return nil, err
 		}
 		m := &stun.Message{Raw: append([]byte(nil), buf[:n]...)}
-		if m.Decode() == nil && m.TransactionID == id {
-			return m
+		if m.Decode() == nil && wanted(m) {
+			return m, nil
 		}
 	}
 }

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/netip"
@@ -49,6 +50,66 @@ func TestAllocate(t *testing.T) {
 	}
 	if err := a.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// relayOver is the same over TCP or TLS.
+func relayOver(t *testing.T, over Transport, says string) netip.AddrPort {
+	t.Helper()
+	listener, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr, _ := netip.ParseAddrPort(listener.Addr().String())
+	if over == TLS {
+		pair, err := NewPair("turn.example.org")
+		if err != nil {
+			t.Fatal(err)
+		}
+		certificate, err := tls.X509KeyPair([]byte(pair.Cert), []byte(pair.Key))
+		if err != nil {
+			t.Fatal(err)
+		}
+		listener = tls.NewListener(listener, &tls.Config{Certificates: []tls.Certificate{certificate}})
+	}
+	server, err := turn.NewServer(turn.ServerConfig{
+		Realm:       "example.org",
+		AuthHandler: turn.LongTermTURNRESTAuthHandler(Secret, nil),
+		ListenerConfigs: []turn.ListenerConfig{{
+			Listener:              listener,
+			RelayAddressGenerator: &turn.RelayAddressGeneratorStatic{RelayAddress: net.ParseIP(says), Address: "127.0.0.1"},
+		}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Close() })
+	return addr
+}
+
+// A call is heard over every transport: a peer that is permitted comes through.
+func TestHears(t *testing.T) {
+	peer, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer peer.Close() // Nothing is lost.
+	for over, addr := range map[Transport]netip.AddrPort{
+		UDP: relay(t, "127.0.0.1"), TCP: relayOver(t, TCP, "127.0.0.1"), TLS: relayOver(t, TLS, "127.0.0.1"),
+	} {
+		a, err := Caller{Secret: Secret, Over: over, Resend: time.Second}.Allocate(t.Context(), addr, 0)
+		if err != nil {
+			t.Fatalf("over %q: %v", over, err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		if err := a.Hears(ctx, peer); err == nil {
+			t.Errorf("over %q: a peer is heard that was not permitted", over)
+		}
+		if err := errors.Join(a.Permit(t.Context(), netip.MustParseAddr("127.0.0.1")), a.Hears(t.Context(), peer),
+			a.Close()); err != nil {
+			t.Errorf("over %q: %v", over, err)
+		}
 	}
 }
 

@@ -1,0 +1,87 @@
+//go:build lab
+
+// The lab's YunoHost is like a real one, and netwatch is well on it.
+
+package lab
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+)
+
+// onYunoHost makes a lab of its own a YunoHost with two instances of the app.
+func onYunoHost(t *testing.T) {
+	t.Helper()
+	leave, err := moveIn(t.Context(), Release(*release))
+	must(t, err)
+	t.Cleanup(func() { must(t, leave()) })
+	entrance = FirstPublic
+	yunohostNetwork(t)
+	appsOn(FirstPublic)(t)
+}
+
+// TestYunoHost is about the lab: what it stands in for was measured on a real one.
+func TestYunoHost(t *testing.T) {
+	onYunoHost(t)
+	for _, a := range []App{FirstApp, SecondApp} {
+		ctx := t.Context()
+		for over, is := range map[Transport]bool{UDP: false, TCP: false, TLS: true} {
+			d := door{over: over, at: Private, port: a.TLS, secret: a.Secret}
+			relay, err := Caller{
+				Namespace: world.Net, Over: over, Secret: a.Secret,
+				Resend: time.Second,
+			}.Allocate(ctx, d.addr(), 0)
+			if is != (err == nil) {
+				t.Errorf("over %q the coturn of %s says %v", over, a.Name, err)
+			}
+			if err == nil {
+				must(t, relay.Close())
+			}
+		}
+		served, err := Served(ctx, world.Inet, netip.AddrPortFrom(entrance, a.TLS))
+		must(t, err)
+		if served.Subject.CommonName != a.Domain {
+			t.Errorf("the coturn of %s shows the certificate of %s", a.Name, served.Subject.CommonName)
+		}
+		before := show(t, a.Unit(), "InvocationID")
+		_, err = server.InstallCertificate(ctx, a.Domain)
+		must(t, err)
+		if show(t, a.Unit(), "InvocationID") == before {
+			t.Errorf("the app's own hook does not restart %s", a.Unit())
+		}
+		conf := a.Coturn().File
+		must(t, server.Rendering(ctx, a, []netip.Addr{FirstPublic}, func() error {
+			wantFile(t, conf, "440 root:root")
+			return nil
+		}))
+		wantFile(t, conf, "640 synapse:synapse")
+		shell(t, "runuser -u turnserver -- cat "+conf)
+	}
+	if anyone := shell(t, "runuser -u nobody -- ls /proc | grep -c '^1$' || true"); anyone != "0" {
+		t.Error("/proc shows everybody all processes")
+	}
+	if listens := shell(t, "ss -Hlnup 'sport = :3478'"); !strings.Contains(listens, "turnserver") {
+		t.Error("Debian's own coturn is not at port 3478:", listens)
+	}
+}
+
+// wantFile wants a file to have a mode and an owner.
+func wantFile(t *testing.T, name, want string) {
+	t.Helper()
+	if got := shell(t, "stat -c '%a %U:%G' "+name); got != want {
+		t.Errorf("%s is %s, want %s", name, got, want)
+	}
+}
+
+// wellOnYunoHost holds that who does what netwatch says on a YunoHost as it is
+// installed by default has no problem left, and a proof over TLS of each instance.
+func wellOnYunoHost(t *testing.T) {
+	for _, a := range []App{FirstApp, SecondApp} {
+		says(t, "netwatch history", "verify turn "+a.Coturn().File+": unchanged: ipv4 "+entrance.String()+" (tls")
+	}
+	if all, code := doctor(t); code != 0 {
+		t.Errorf("doctor exits %d: %+v", code, all)
+	}
+}
