@@ -70,8 +70,8 @@ func parseVerify(words []string) (*verification, error) {
 	}
 	v := &verification{file: file, local: netwatch.OwnAddress, time: verifyTime, moving: movingTime}
 	v.units = v.unitsOfRun
-	if len(words) == 3 {
-		v.families, err = parseFamilies(words[2])
+	for _, word := range words[2:] {
+		v.families, err = parseFamilies(word)
 	}
 	return v, err
 }

@@ -84,15 +84,16 @@ func (l *lane) accept(ev netwatch.Event, watch func(netwatch.Entry)) {
 	if w == nil || w.tried != nil {
 		l.prepare()
 	}
-	if w == nil {
+	switch {
+	case w == nil:
 		w = &run{due: time.Now().Add(l.rule.Settle)}
-	} else if w.tried != nil {
+	case w.tried != nil:
 		w = &run{
 			due: time.Now().Add(l.rule.Settle), events: w.events, changed: w.changed, owes: w.owes, failed: w.failed,
 			watches: w.watches,
 		}
-	} else {
-		w.next = 0
+	default:
+		w.next = 0 // the event wants all steps
 	}
 	w.events = netwatch.Coalesce(w.events, ev)
 	if watch != nil {

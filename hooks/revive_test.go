@@ -24,7 +24,7 @@ type patient struct {
 
 // steps are a gate that changes nothing, a restart that waits for it, and the proof.
 func (p *patient) steps() []netwatch.Step {
-	start := do(func(_ context.Context, job netwatch.Job) netwatch.Result {
+	start := do(func(context.Context, netwatch.Job) netwatch.Result {
 		if p.held--; p.held >= 0 {
 			return netwatch.Result{Outcome: netwatch.Held, Until: time.Now().Add(time.Second)}
 		}
