@@ -93,7 +93,7 @@ func (l *lane) accept(ev netwatch.Event, watch func(netwatch.Entry)) {
 			watches: w.watches,
 		}
 	default:
-		w.next = 0
+		w.next = 0 // The event wants all steps
 	}
 	w.events = netwatch.Coalesce(w.events, ev)
 	if watch != nil {

@@ -65,7 +65,8 @@ func tunnel(t *testing.T, public netip.Addr) {
 		fmt.Sprintf("link set vpn up\naddr add 10.8.0.1/24 dev vpn\naddr add %s/24 dev wan\n", public)))
 	must(t, ip(ctx, world.Net, "link set tun0 up\naddr add 10.8.0.2/24 dev tun0\n"))
 	must(t,
-		world.nft(ctx, fmt.Sprintf("insert rule ip nat out ip saddr 10.8.0.0/24 oifname \"wan\" snat to %s\n", public)))
+		world.nft(ctx, world.Router,
+			fmt.Sprintf("insert rule ip nat out ip saddr 10.8.0.0/24 oifname \"wan\" snat to %s\n", public)))
 }
 
 // Whatever makes packets take another way, callers are right within a second; and right

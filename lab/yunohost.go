@@ -135,7 +135,8 @@ After=network.target
 User=synapse
 Type=simple
 ExecStartPre=/bin/sleep 0.5
-ExecStart=/opt/yunohost/matrix-%[1]s/bin/python -m synapse.app.homeserver --config-path=/etc/matrix-%[1]s/homeserver.yaml --config-path=/etc/matrix-%[1]s/conf.d/
+ExecStart=/opt/yunohost/matrix-%[1]s/bin/python -m synapse.app.homeserver ` +
+	`--config-path=/etc/matrix-%[1]s/homeserver.yaml --config-path=/etc/matrix-%[1]s/conf.d/
 Restart=always
 
 [Install]
