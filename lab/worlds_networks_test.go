@@ -21,7 +21,7 @@ var (
 	// vpnPublic is where a VPN comes out.
 	vpnPublic = netip.MustParseAddr("203.0.113.30")
 	// tunnel is the machine's address in the VPN.
-	tunnel = netip.MustParseAddr("10.8.0.2")
+	inVPN = netip.MustParseAddr("10.8.0.2")
 	// container is that of a coturn on a container's bridge.
 	container = netip.MustParseAddr("172.17.0.2")
 )
@@ -39,7 +39,7 @@ func each(t *testing.T, namespace, commands string) {
 // rules gives a namespace rules of nft(8), and has it forget what it translated.
 func rules(t *testing.T, namespace, text string) {
 	t.Helper()
-	must(t, world.nft(t.Context(), namespace, text))
+	must(t, nft(t.Context(), namespace, text))
 	outside(t, inNet(namespace, "conntrack", "-F")...)
 }
 
@@ -132,7 +132,7 @@ func vpn(t *testing.T) {
 	each(t, "", fmt.Sprintf("link add %[1]s-v type veth peer name %[1]s-w\n"+
 		"link set %[1]s-v netns %[2]s name vpn\nlink set %[1]s-w netns %[3]s name tun0\n", world.name, world.Inet, world.Net))
 	each(t, world.Inet, "link set vpn up\naddr add 10.8.0.1/24 dev vpn\n")
-	each(t, world.Net, "link set tun0 up\naddr add "+tunnel.String()+"/24 dev tun0\n")
+	each(t, world.Net, "link set tun0 up\naddr add "+inVPN.String()+"/24 dev tun0\n")
 	rules(t, world.Inet, carrierRules("10.8.0.0/24", vpnPublic))
 }
 
@@ -159,7 +159,7 @@ func vpnIn(t *testing.T) {
 func comesIn(t *testing.T, public netip.Addr) {
 	t.Helper()
 	rules(t, world.Inet, carrierRules("10.8.0.0/24", public)+fmt.Sprintf("table ip carrier {\n"+
-		"	chain out { type nat hook output priority -100; ip daddr %s dnat to %s; }\n}\n", public, tunnel))
+		"	chain out { type nat hook output priority -100; ip daddr %s dnat to %s; }\n}\n", public, inVPN))
 	entrance = public
 }
 
@@ -171,7 +171,7 @@ func own(addresses ...netip.Addr) func(t *testing.T) {
 		nat(t)
 		without4(t, world.Router, "wan")
 		without4(t, world.Net, "eth0")
-		must(t, world.nft(t.Context(), world.Router, "delete table ip nat\n"))
+		must(t, nft(t.Context(), world.Router, "delete table ip nat\n"))
 		outside(t, inNet(world.Router, "sysctl", "-q", "net.ipv4.conf.wan.proxy_arp=1")...)
 		each(t, world.Router, "addr add 203.0.113.2/24 dev wan\n")
 		gives(t, addresses...)
