@@ -75,14 +75,17 @@ func start(log string, args ...string) (*process, error) {
 // errStillRuns is what stop returns when a program outlives SIGKILL.
 var errStillRuns = errors.New("it still runs after SIGKILL")
 
+// stopGrace is how long a program may take to end.
+const stopGrace = 5 * time.Second
+
 // stop asks with a signal and, once the grace is over, kills.
-func (p *process) stop(ask os.Signal, grace time.Duration) error {
+func (p *process) stop(ask os.Signal) error {
 	_ = p.cmd.Process.Signal(ask) // An error means that it has ended already.
-	if p.ended(grace) {
+	if p.ended(stopGrace) {
 		return nil
 	}
 	_ = p.cmd.Process.Kill()
-	if p.ended(grace) {
+	if p.ended(stopGrace) {
 		return nil
 	}
 	return fmt.Errorf("stopping %s: %w", p.cmd.Path, errStillRuns)

@@ -165,7 +165,7 @@ func announced(t *testing.T, root, conf string, port uint16) map[int]netip.Addr 
 	p, err := start(filepath.Join(dir, "log"), inNet(world.Net, "unshare", "--mount", "--propagation=private", "--", "sh",
 		"-c", enter, "sh", dir, root)...)
 	must(t, err)
-	defer func() { must(t, p.stop(syscall.SIGKILL, 5*time.Second)) }()
+	defer func() { must(t, p.stop(syscall.SIGKILL)) }()
 	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
 	defer cancel()
 	at := netip.AddrPortFrom(Private, port)

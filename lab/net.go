@@ -119,12 +119,12 @@ func (l *Lab) addNetwork(ctx context.Context) error {
 			return fmt.Errorf("giving %s its addresses: %w", b.namespace, err)
 		}
 	}
-	return l.nft(ctx, l.Router, fmt.Sprintf(natRules, Ports, Private))
+	return l.nft(ctx, fmt.Sprintf(natRules, Ports, Private))
 }
 
 // Forward has the router hand on other ports to the server, and at another address.
 func (l *Lab) Forward(ctx context.Context, ports string, to netip.Addr) error {
-	return l.nft(ctx, l.Router, "delete table ip nat\n"+fmt.Sprintf(natRules, ports, to))
+	return l.nft(ctx, "delete table ip nat\n"+fmt.Sprintf(natRules, ports, to))
 }
 
 func (l *Lab) addNamespace(ctx context.Context, namespace string) error {
@@ -152,8 +152,11 @@ func ip(ctx context.Context, namespace, commands string) error {
 	return err
 }
 
+// nft gives the router rules.
+func (l *Lab) nft(ctx context.Context, rules string) error { return nft(ctx, l.Router, rules) }
+
 // nft gives a namespace rules.
-func (l *Lab) nft(ctx context.Context, namespace, rules string) error {
+func nft(ctx context.Context, namespace, rules string) error {
 	if _, err := runInput(ctx, strings.NewReader(rules), inNet(namespace, "nft", "-f", "-")...); err != nil {
 		return fmt.Errorf("setting the rules of %s: %w", namespace, err)
 	}
@@ -195,10 +198,10 @@ func (l *Lab) SetPublicStale(ctx context.Context, a netip.Addr) error {
 	if err := ip(ctx, l.Router, fmt.Sprintf("addr replace %s/24 dev wan\n", a)); err != nil {
 		return fmt.Errorf("adding the public address %s: %w", a, err)
 	}
-	return l.nft(ctx, l.Router, fmt.Sprintf("flush chain ip nat out\nadd rule ip nat out oifname \"wan\" snat to %s\n", a))
+	return l.nft(ctx, fmt.Sprintf("flush chain ip nat out\nadd rule ip nat out oifname \"wan\" snat to %s\n", a))
 }
 
 // Masquerade undoes what SetPublicStale did to the router's rules.
 func (l *Lab) Masquerade(ctx context.Context) error {
-	return l.nft(ctx, l.Router, "flush chain ip nat out\nadd rule ip nat out oifname \"wan\" masquerade\n")
+	return l.nft(ctx, "flush chain ip nat out\nadd rule ip nat out oifname \"wan\" masquerade\n")
 }

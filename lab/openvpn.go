@@ -72,7 +72,7 @@ func (l *Lab) StartVPN(ctx context.Context, s *Server, lines string) (*VPN, erro
 }
 
 // Stop stops the VPN's server. Doing it twice is harmless.
-func (v *VPN) Stop() error { return v.process.stop(syscall.SIGKILL, 5*time.Second) }
+func (v *VPN) Stop() error { return v.process.stop(syscall.SIGKILL) }
 
 // Log is what the VPN's server has written.
 func (v *VPN) Log() string {

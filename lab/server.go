@@ -172,7 +172,7 @@ func (s *Server) shutdown() error {
 	if s.nspawn.ended(5 * time.Second) {
 		return nil
 	}
-	return s.nspawn.stop(syscall.SIGTERM, 5*time.Second)
+	return s.nspawn.stop(syscall.SIGTERM)
 }
 
 // wait waits until systemd says that it has booted. "degraded" is well: some

@@ -95,7 +95,7 @@ func (s *Stun) Stop() error {
 	}
 	p := s.process
 	s.process = nil
-	return p.stop(syscall.SIGKILL, 5*time.Second)
+	return p.stop(syscall.SIGKILL)
 }
 
 // Hang makes the server receive and never answer, as one behind a firewall

@@ -20,7 +20,7 @@ var (
 	carrierPublic = netip.MustParseAddr("203.0.113.20")
 	// vpnPublic is where a VPN comes out.
 	vpnPublic = netip.MustParseAddr("203.0.113.30")
-	// inVPN is the machine's address in the VPN.
+	// tunnel is the machine's address in the VPN.
 	inVPN = netip.MustParseAddr("10.8.0.2")
 	// container is that of a coturn on a container's bridge.
 	container = netip.MustParseAddr("172.17.0.2")
@@ -39,7 +39,7 @@ func each(t *testing.T, namespace, commands string) {
 // rules gives a namespace rules of nft(8), and has it forget what it translated.
 func rules(t *testing.T, namespace, text string) {
 	t.Helper()
-	must(t, world.nft(t.Context(), namespace, text))
+	must(t, nft(t.Context(), namespace, text))
 	outside(t, inNet(namespace, "conntrack", "-F")...)
 }
 
@@ -171,7 +171,7 @@ func own(addresses ...netip.Addr) func(t *testing.T) {
 		nat(t)
 		without4(t, world.Router, "wan")
 		without4(t, world.Net, "eth0")
-		must(t, world.nft(t.Context(), world.Router, "delete table ip nat\n"))
+		must(t, nft(t.Context(), world.Router, "delete table ip nat\n"))
 		outside(t, inNet(world.Router, "sysctl", "-q", "net.ipv4.conf.wan.proxy_arp=1")...)
 		each(t, world.Router, "addr add 203.0.113.2/24 dev wan\n")
 		gives(t, addresses...)
@@ -185,8 +185,7 @@ func gives(t *testing.T, addresses ...netip.Addr) {
 		each(t, world.Router, "route add "+a.String()+"/32 dev lan\n")
 		each(t, world.Net, "addr add "+a.String()+"/32 dev eth0\n")
 	}
-	each(t, world.Net, "route replace 192.168.50.1 dev eth0\nroute replace default via 192.168.50.1 src "+
-		addresses[0].String()+"\n")
+	each(t, world.Net, "route replace 192.168.50.1 dev eth0\nroute replace default via 192.168.50.1 src "+addresses[0].String()+"\n")
 	entrance = addresses[0]
 }
 

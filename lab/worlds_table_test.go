@@ -16,29 +16,29 @@ func worlds() []World {
 	return []World{
 		{
 			name: "YunoHost by default, two instances", often: true,
-			network: yunohostNetwork, coturn: appsOn(FirstPublic), units: bothApps, doors: appDoors(true),
+			network: yunohostNetwork, coturn: appsOn(FirstPublic), units: bothApps, doors: appDoors(),
 			changes: []change{move},
 		},
 		{
 			name:    "YunoHost by default, all well",
-			network: yunohostNetwork, coturn: appsOn(FirstPublic), units: bothApps, doors: appDoors(true),
+			network: yunohostNetwork, coturn: appsOn(FirstPublic), units: bothApps, doors: appDoors(),
 			changes: []change{{"what doctor says", wellOnYunoHost}},
 		},
 		{
 			name: "YunoHost by default, Debian 13", system: Trixie, often: true,
-			network: yunohostNetwork, coturn: appsOn(FirstPublic), units: bothApps, doors: appDoors(true),
+			network: yunohostNetwork, coturn: appsOn(FirstPublic), units: bothApps, doors: appDoors(),
 			changes: []change{move},
 		},
 		{
 			name: "YunoHost by default, sid", system: Sid,
-			network: yunohostNetwork, coturn: appsOn(FirstPublic), units: bothApps, doors: appDoors(true),
+			network: yunohostNetwork, coturn: appsOn(FirstPublic), units: bothApps, doors: appDoors(),
 			changes: []change{move},
 		},
 		{
 			// coturn heeds the first of two plain lines, for both families.
 			name: "YunoHost by default, dual stack", network: yunohostDual, coturn: appsOn(FirstPublic, Public6),
 			units: bothApps,
-			doors: append(appDoors(true), door{
+			doors: append(appDoors(), door{
 				over: TLS, port: FirstApp.TLS, family: 6, secret: FirstApp.Secret,
 				wrong: true, never: true,
 			}),
@@ -46,7 +46,7 @@ func worlds() []World {
 		},
 		{
 			name: "YunoHost whose web page was down", network: yunohostNetwork, coturn: appsOn(netip.Addr{}), units: bothApps,
-			doors: wrong(appDoors(true)), changes: []change{move},
+			doors: wrong(appDoors()), changes: []change{move},
 		},
 		{
 			name: "plain, NAT", network: nat, coturn: debian(CoturnConf(FirstPublic.String())), units: []string{Debian.Unit},
@@ -205,11 +205,11 @@ var bothApps = []string{FirstApp.Coturn().Unit, SecondApp.Coturn().Unit}
 
 // appDoors are the ways into a YunoHost: the apps' own, and that of Debian's coturn,
 // which the firewall closes.
-func appDoors(closed bool) []door {
+func appDoors() []door {
 	return []door{
 		{over: TLS, port: FirstApp.TLS, secret: FirstApp.Secret},
 		{over: TLS, port: SecondApp.TLS, secret: SecondApp.Secret},
-		{port: Port, wrong: closed, never: closed},
+		{port: Port, wrong: true, never: true},
 	}
 }
 
