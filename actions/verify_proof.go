@@ -101,8 +101,11 @@ func (v *verification) ask(ctx context.Context, a turn.Ask, end time.Time) (got 
 	ctx, cancel := context.WithDeadline(ctx, end)
 	defer cancel()
 	for {
-		got.relayed, got.leaf, got.err = turn.Allocate(ctx, a)
-		if !passes(got.err) {
+		relayed, leaf, err := turn.Allocate(ctx, a)
+		if ctx.Err() != nil && passes(got.err) {
+			return got // this one was broken off
+		}
+		if got = (answer{relayed, leaf, err}); !passes(err) {
 			return got
 		}
 		select {
