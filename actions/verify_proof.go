@@ -103,7 +103,7 @@ func (v *verification) ask(ctx context.Context, a turn.Ask, end time.Time) (got 
 	for {
 		relayed, leaf, err := turn.Allocate(ctx, a)
 		if ctx.Err() != nil && passes(got.err) {
-			return got // this one was broken off
+			return got // This one was broken off
 		}
 		if got = (answer{relayed, leaf, err}); !passes(err) {
 			return got

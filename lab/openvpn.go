@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
-	"time"
 )
 
 // A VPN is an OpenVPN server on the internet of a lab. The client is in the

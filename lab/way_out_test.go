@@ -65,7 +65,7 @@ func tunnel(t *testing.T, public netip.Addr) {
 		fmt.Sprintf("link set vpn up\naddr add 10.8.0.1/24 dev vpn\naddr add %s/24 dev wan\n", public)))
 	must(t, ip(ctx, world.Net, "link set tun0 up\naddr add 10.8.0.2/24 dev tun0\n"))
 	must(t,
-		world.nft(ctx, world.Router,
+		world.nft(ctx,
 			fmt.Sprintf("insert rule ip nat out ip saddr 10.8.0.0/24 oifname \"wan\" snat to %s\n", public)))
 }
 
@@ -194,8 +194,8 @@ func TestAddressBeforeTheWayOut(t *testing.T) {
 		must(t, world.SetPrivate(context.Background(), other, Private))
 		must(t, ip(context.Background(), world.Net, "route add default via 2001:db8:50::1\n"))
 	})
-	rules := "delete table ip nat\n" + strings.ReplaceAll(natRules, Private.String(), other.String())
-	must(t, world.nft(t.Context(), world.Router, rules))
+	rules := "delete table ip nat\n" + fmt.Sprintf(natRules, Ports, other)
+	must(t, world.nft(t.Context(), rules))
 	for _, line := range []string{"addr del 192.168.50.2/24 dev eth0", "addr add 192.168.50.3/24 dev eth0"} {
 		must(t, ip(t.Context(), world.Net, line+"\n"))
 		wait(t, settle)
@@ -243,7 +243,7 @@ func TestTwoUplinksInTurn(t *testing.T) {
 		"files = [%[1]q]\n", YunoHost.File)
 	watching(t, configuration(YunoHost, "500ms")+prove, FirstPublic)
 	began := time.Now()
-	must(t, world.nft(t.Context(), world.Router, fmt.Sprintf("flush chain ip nat out\n"+
+	must(t, world.nft(t.Context(), fmt.Sprintf("flush chain ip nat out\n"+
 		"add rule ip nat out oifname \"wan\" snat to numgen random mod 2 map { 0 : %s, 1 : %s }\n", FirstPublic, other)))
 
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
@@ -271,7 +271,7 @@ func TestTwoUplinksInTurn(t *testing.T) {
 		t.Errorf("a proof exits %d:\n%s", code, out)
 	}
 
-	must(t, world.nft(t.Context(), world.Router,
+	must(t, world.nft(t.Context(),
 		fmt.Sprintf("flush chain ip nat out\nadd rule ip nat out oifname \"wan\" snat to %s\n", held[0].Seen)))
 	check("the other line alone")
 	changed := time.Now()

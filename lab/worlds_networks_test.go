@@ -185,7 +185,8 @@ func gives(t *testing.T, addresses ...netip.Addr) {
 		each(t, world.Router, "route add "+a.String()+"/32 dev lan\n")
 		each(t, world.Net, "addr add "+a.String()+"/32 dev eth0\n")
 	}
-	each(t, world.Net, "route replace 192.168.50.1 dev eth0\nroute replace default via 192.168.50.1 src "+addresses[0].String()+"\n")
+	each(t, world.Net, "route replace 192.168.50.1 dev eth0\nroute replace default via 192.168.50.1 src "+
+		addresses[0].String()+"\n")
 	entrance = addresses[0]
 }
 
