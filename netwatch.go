@@ -131,6 +131,8 @@ func (s Step) String() string { return s.Text }
 type Job struct {
 	// Event is the newest of those that led to this run.
 	Event Event
+	// Events are all that led to it, oldest first, at most MaxCoalesced of them.
+	Events []Event
 	// Steps are all steps of its rule, itself among them.
 	Steps []Step
 	// Confirmed are the public addresses that servers have said since netwatch

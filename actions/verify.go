@@ -15,8 +15,11 @@ import (
 	"netwatch/turn"
 )
 
-// verifyUsage is what follows the verb.
-const verifyUsage = "coturn FILE [families=ipv4,ipv6]"
+// What follows the verb.
+const (
+	turnUsage   = "coturn FILE [families=ipv4,ipv6]"
+	verifyUsage = turnUsage + " | " + tlsUsage
+)
 
 const (
 	// verifyTime is how long a server may take to answer right: coturn that was just
@@ -45,20 +48,28 @@ type verification struct {
 // newVerify makes the step. It is done even if nothing changed before it: what coturn
 // gives to its callers depends on when it was started.
 func newVerify(_ Env, verb string, words []string) (netwatch.Step, error) {
-	v, err := parseVerify(words)
-	if err != nil {
-		return netwatch.Step{}, fmt.Errorf("%w: %s %s", err, verb, verifyUsage)
+	var action netwatch.Action
+	var err error
+	usage := turnUsage
+	if len(words) > 0 && words[0] == "tls" {
+		action, err = newTLS(words[1:])
+		usage = tlsUsage
+	} else {
+		action, err = parseVerify(words)
 	}
-	return netwatch.Step{Action: v, Proof: true}, nil
+	if err != nil {
+		return netwatch.Step{}, fmt.Errorf("%w: %s %s", err, verb, usage)
+	}
+	return netwatch.Step{Action: action, Proof: true}, nil
 }
 
 // parseVerify reads what follows the verb. turn stands for coturn.
 func parseVerify(words []string) (*verification, error) {
 	switch {
 	case len(words) == 0:
-		return nil, errors.New("what to verify is missing, it can be coturn")
+		return nil, errors.New("what to verify is missing, it can be coturn or tls")
 	case words[0] != "coturn" && words[0] != "turn":
-		return nil, fmt.Errorf("%q cannot be verified, only coturn", words[0])
+		return nil, fmt.Errorf("%q cannot be verified, only coturn and tls", words[0])
 	case len(words) == 1:
 		return nil, errors.New("the file of coturn is missing")
 	case len(words) > 3:

@@ -270,7 +270,8 @@ func (l *lane) job(rule *Rule, r *run, step netwatch.Step) netwatch.Job {
 	}
 	waiting := func(what string) { l.does(step.Text, what) }
 	return netwatch.Job{
-		Event: r.newest(), Steps: rule.Do, Confirmed: l.d.store.Confirmed(), Changing: changing, Waiting: waiting,
+		Event: r.newest(), Events: r.events, Steps: rule.Do, Confirmed: l.d.store.Confirmed(), Changing: changing,
+		Waiting: waiting,
 	}
 }
 

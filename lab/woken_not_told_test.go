@@ -279,8 +279,12 @@ func TestCertbotTellsWhoMayNotLook(t *testing.T) {
 	news := follow(t)
 	for n := range 2 {
 		must(t, acme.Renew(t.Context()))
-		_, err := news.wait(t.Context(), n+1, aboutFile(netwatch.CertRenewed, renewed.file))
+		told, err := news.wait(t.Context(), n+1, aboutFile(netwatch.CertRenewed, renewed.file))
 		must(t, err)
+		leaf, _, _ := strings.Cut(shell(t, "openssl x509 -in "+renewed.file+" -outform DER | sha256sum"), " ")
+		if is := told[n].Fields["new"]; is != leaf {
+			t.Errorf("the hook says that the leaf is %s, and it is %s", is, leaf)
+		}
 		runs, err := news.wait(t.Context(), n+1, ended(netwatch.CertRenewed))
 		must(t, err)
 		if runs[n].Outcome != netwatch.Changed {

@@ -4,6 +4,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"netwatch"
 	"netwatch/servers"
@@ -18,8 +19,10 @@ type Turn struct {
 	// App is the name of the app of YunoHost that it is part of, as synapse__2, or
 	// empty.
 	App string
-	// Certificate is the one that its file names.
+	// Certificate is the one that its file names, and TLS the port at which it serves
+	// that; 0 if none is.
 	Certificate Certificate
+	TLS         uint16
 	// Domains are the names that callers reach it by, as far as its realm and
 	// YunoHost's settings tell.
 	Domains []string
@@ -76,6 +79,7 @@ func (s *search) turn(unit, file string) Turn {
 	text := s.read(file)
 	if cert := servers.Setting(text, "cert"); path.IsAbs(cert) {
 		t.Certificate = s.named(cert, servers.Setting(text, "pkey"))
+		t.TLS = tlsPort(text)
 	}
 	settings := "/etc/yunohost/apps/" + t.App + "/settings.yml"
 	if t.App != "" && s.tree.Has(settings) {
@@ -83,6 +87,24 @@ func (s *search) turn(unit, file string) Turn {
 	}
 	t.add(servers.Setting(text, "realm"))
 	return t
+}
+
+// tlsPort is the port at which a configuration of coturn has callers ask over TLS.
+func tlsPort(conf []byte) uint16 {
+	coturn, err := servers.Named("coturn")
+	if err != nil {
+		return 0
+	}
+	offer, err := coturn.Offer(conf, time.Now())
+	if err != nil {
+		return 0
+	}
+	for _, l := range offer.Listeners {
+		if l.Over == servers.TLS {
+			return l.Port
+		}
+	}
+	return 0
 }
 
 // host fits the name of a host. Nothing else that a file says goes into

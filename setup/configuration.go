@@ -179,12 +179,13 @@ func steps(lines ...string) string {
 
 // certRules writes the rules by which those that serve a certificate read it again.
 func (d *draft) certRules() {
-	served := d.Served()
-	for _, c := range served {
-		var steps []string
+	all := d.Served()
+	for _, c := range all {
+		var steps, proofs []string
 		for _, t := range d.Turns {
 			if t.Certificate.File == c.File {
 				steps = append(steps, quote("signal USR2 "+t.Unit))
+				proofs = append(proofs, served(t)...)
 			}
 		}
 		for _, s := range d.Synapses {
@@ -193,13 +194,23 @@ func (d *draft) certRules() {
 			}
 		}
 		match := ""
-		if len(served) > 1 {
+		if len(all) > 1 {
 			match = fmt.Sprintf("match = { file = %s }\n", quote(c.File))
 		}
 		fmt.Fprintf(d, "\n# The certificate is another: have it read again. coturn keeps its calls.\n[[rule]]\nname = %s\n"+
 			"on   = [\"cert-renewed\"]\n%sdo   = [%s]\n",
-			quote("certificate "+netwatch.Printable(c.File)), match, strings.Join(steps, ", "))
+			quote("certificate "+netwatch.Printable(c.File)), match, strings.Join(append(steps, proofs...), ", "))
 	}
+}
+
+// served is the step that proves that a coturn serves its certificate, where it is said
+// by its directory for which of its domains that is.
+func served(t machine.Turn) []string {
+	domain := path.Base(path.Dir(t.Certificate.File))
+	if t.TLS == 0 || !slices.Contains(t.Domains, domain) {
+		return nil
+	}
+	return []string{quote(fmt.Sprintf("verify tls %s:%d", domain, t.TLS))}
 }
 
 // list writes texts as a list of TOML.

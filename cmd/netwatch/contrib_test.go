@@ -10,16 +10,21 @@ import (
 )
 
 // The hooks of contrib fire once with the right words, and end well however
-// netwatch ends. The netwatch here is a fake that writes its words down.
+// netwatch ends. The netwatch here is a fake that writes its words down, and so is
+// openssl, which has no certificate to look at: the lab has a real one.
 func TestContribHooks(t *testing.T) {
 	dir := t.TempDir()
 	fake := "#!/bin/sh\nprintf '%s\\n' \"$@\" >" + dir + "/words\nexit $CODE\n"
 	if err := os.WriteFile(dir+"/netwatch", []byte(fake), 0o755); err != nil {
 		t.Fatal(err)
 	}
+	says := "#!/bin/sh\necho sha256 Fingerprint=AB:0C\n"
+	if err := os.WriteFile(dir+"/openssl", []byte(says), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	for _, test := range []struct{ hook, argument, fields string }{
-		{"certbot/netwatch", "", "file=/etc/letsencrypt/live/example.org/fullchain.pem\nnames=example.org,www.example.org\n"},
-		{"yunohost/50-netwatch", "example.org", "file=/etc/yunohost/certs/example.org/crt.pem\nnames=example.org\n"},
+		{"certbot/netwatch", "", "file=/etc/letsencrypt/live/example.org/fullchain.pem\nnames=example.org,www.example.org\nnew=ab0c\n"},
+		{"yunohost/50-netwatch", "example.org", "file=/etc/yunohost/certs/example.org/crt.pem\nnames=example.org\nnew=ab0c\n"},
 	} {
 		hook, err := filepath.Abs("../../contrib/" + test.hook)
 		if err != nil {
