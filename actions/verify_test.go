@@ -486,10 +486,10 @@ func TestVerifyFinding(t *testing.T) {
 func TestVerifyWhileStopping(t *testing.T) {
 	for name, answers := range map[string][]string{"wrong": {"203.0.113.9"}, "right": {"203.0.113.7"}} {
 		t.Run(name, func(t *testing.T) {
-			asked := 0
+			asked := map[[stun.TransactionIDSize]byte]bool{} // One is sent again where the machine is slow
 			f := startTurn(t, nil)
 			f.Server = turntest.New(t, turntest.Proper(t, "203.0.113.7", func(request *stun.Message) []stun.Setter {
-				if asked++; asked <= 3 {
+				if asked[request.TransactionID] = true; len(asked) <= 3 {
 					return turntest.Lends(request, answers[0])
 				}
 				return nil
@@ -505,8 +505,8 @@ func TestVerifyWhileStopping(t *testing.T) {
 				return []systemd.State{unit("active", "2")}
 			}
 			wantTurn(t, f.verify(t, turnConfig, "203.0.113.7"), "ipv4 203.0.113.7 (udp)")
-			if want := map[string]int{"wrong": 4, "right": 3}[name]; asked != want {
-				t.Errorf("asked %d times, want %d", asked, want)
+			if want := map[string]int{"wrong": 4, "right": 3}[name]; len(asked) != want {
+				t.Errorf("asked %d times, want %d", len(asked), want)
 			}
 			f.units = func() []systemd.State { return []systemd.State{unit("deactivating", "2")} }
 			r := f.verify(t, turnConfig, "203.0.113.7")

@@ -23,8 +23,10 @@ func TestContribHooks(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, test := range []struct{ hook, argument, fields string }{
-		{"certbot/netwatch", "", "file=/etc/letsencrypt/live/example.org/fullchain.pem\nnames=example.org,www.example.org\nnew=ab0c\n"},
-		{"yunohost/50-netwatch", "example.org", "file=/etc/yunohost/certs/example.org/crt.pem\nnames=example.org\nnew=ab0c\n"},
+		{"certbot/netwatch", "", "file=/etc/letsencrypt/live/example.org/fullchain.pem\n" +
+			"names=example.org,www.example.org\nnew=ab0c\n"},
+		{"yunohost/50-netwatch", "example.org", "file=/etc/yunohost/certs/example.org/crt.pem\n" +
+			"names=example.org\nnew=ab0c\n"},
 	} {
 		hook, err := filepath.Abs("../../contrib/" + test.hook)
 		if err != nil {
