@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -486,9 +487,12 @@ func TestVerifyFinding(t *testing.T) {
 func TestVerifyWhileStopping(t *testing.T) {
 	for name, answers := range map[string][]string{"wrong": {"203.0.113.9"}, "right": {"203.0.113.7"}} {
 		t.Run(name, func(t *testing.T) {
+			var mu sync.Mutex                                // Guards asked: the server answers in goroutines of its own
 			asked := map[[stun.TransactionIDSize]byte]bool{} // One is sent again where the machine is slow
 			f := startTurn(t, nil)
 			f.Server = turntest.New(t, turntest.Proper(t, "203.0.113.7", func(request *stun.Message) []stun.Setter {
+				mu.Lock()
+				defer mu.Unlock()
 				if asked[request.TransactionID] = true; len(asked) <= 3 {
 					return turntest.Lends(request, answers[0])
 				}
@@ -505,9 +509,11 @@ func TestVerifyWhileStopping(t *testing.T) {
 				return []systemd.State{unit("active", "2")}
 			}
 			wantTurn(t, f.verify(t, turnConfig, "203.0.113.7"), "ipv4 203.0.113.7 (udp)")
+			mu.Lock()
 			if want := map[string]int{"wrong": 4, "right": 3}[name]; len(asked) != want {
 				t.Errorf("asked %d times, want %d", len(asked), want)
 			}
+			mu.Unlock()
 			f.units = func() []systemd.State { return []systemd.State{unit("deactivating", "2")} }
 			r := f.verify(t, turnConfig, "203.0.113.7")
 			wantTurn(t, r, "what answers is being stopped")
