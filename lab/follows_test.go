@@ -40,9 +40,14 @@ func changes(t *testing.T, n int, after func() func()) Times {
 	return times
 }
 
+// stopping is how long coturn may take to stop, of which netwatch promises nothing:
+// 4.18 was seen to take up to 6.1 s.
+var stopping = map[Release]time.Duration{Sid: 6200 * time.Millisecond}
+
 // promised fails when the slowest time is beyond a promise and the spare time.
 func promised(t *testing.T, times Times, promise time.Duration) {
 	t.Helper()
+	promise += stopping[server.release]
 	t.Logf("a caller is right again after: %s; promised: %v", times, promise)
 	for _, took := range times {
 		if took > promise+spare {
