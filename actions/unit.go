@@ -94,7 +94,17 @@ func (a *unitAction) do(ctx context.Context, job netwatch.Job) (netwatch.Result,
 	if err != nil {
 		return netwatch.Result{}, err
 	}
+	if job.Revives && ended == "failed" && last.Invocation == before.Invocation && before.Limit.Interval() > 0 {
+		// It was not even begun: others have used up the limit. By then it is free.
+		return a.held(before, time.Now().Add(before.Limit.Interval())), nil
+	}
 	return a.judge(course{ended, before, first, last, u.Unmet()})
+}
+
+// held is a start that waits for the unit's start limit.
+func (a *unitAction) held(st systemd.State, until time.Time) netwatch.Result {
+	detail := fmt.Sprintf("systemd allows %s %s", a.unit, st.Limit)
+	return netwatch.Result{Outcome: netwatch.Held, Until: until, Detail: detail}
 }
 
 // account holds back a start that could reach the unit's start limit. Every other
@@ -107,8 +117,7 @@ func (a *unitAction) account(u *systemd.Unit, before systemd.State) (netwatch.Re
 	if until.IsZero() {
 		return netwatch.Result{}, err
 	}
-	detail := fmt.Sprintf("systemd allows %s %s", a.unit, before.Limit)
-	return netwatch.Result{Outcome: netwatch.Held, Until: until, Detail: detail}, nil
+	return a.held(before, until), nil
 }
 
 // A course is what happened to the unit: the result of the job, the states before the

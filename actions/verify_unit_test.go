@@ -2,6 +2,7 @@ package actions
 
 import (
 	"testing"
+	"time"
 
 	"netwatch"
 	"netwatch/systemd/systemdtest"
@@ -65,6 +66,33 @@ func TestRevivesNothingStopped(t *testing.T) {
 		f.Set("ActiveState", "inactive", "SubState", "dead")
 		if r := step(t, Env{}, line).Do(t.Context(), netwatch.Job{}); r.Outcome != netwatch.Changed {
 			t.Errorf("%s as ever: %+v", line, r)
+		}
+	}
+}
+
+// A start that systemd refuses to begin, as others have used up the limit, has not been
+// made: it waits. One that was begun and failed is a failure, as any start without a
+// dead server is.
+func TestRevivesWithinTheLimit(t *testing.T) {
+	for name, c := range map[string]struct {
+		begun, revives bool
+		want           netwatch.Outcome
+	}{
+		"refused": {false, true, netwatch.Held}, "begun": {true, true, netwatch.Failed},
+		"as ever": {false, false, netwatch.Failed},
+	} {
+		f := systemdtest.New(t)
+		f.Set("ActiveState", "failed", "SubState", "failed", "Result", "signal")
+		f.Does(func(f *systemdtest.Fake, call string) string {
+			if c.begun {
+				systemdtest.Restarted(f, call)
+			}
+			f.Set("ActiveState", "failed", "SubState", "failed", "MainPID", uint32(0))
+			return "failed"
+		})
+		r := step(t, Env{}, "restart t.service").Do(t.Context(), netwatch.Job{Revives: c.revives})
+		if r.Outcome != c.want || r.Outcome == netwatch.Held && !r.Until.After(time.Now()) {
+			t.Errorf("%s: %+v", name, r)
 		}
 	}
 }

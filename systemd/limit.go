@@ -17,6 +17,14 @@ type Limit struct {
 // String is the limit in words.
 func (l Limit) String() string { return fmt.Sprintf("%d starts in %s", l.burst, l.interval) }
 
+// Interval is the span in which starts are counted; 0 if there is no limit.
+func (l Limit) Interval() time.Duration {
+	if l.none() {
+		return 0
+	}
+	return l.interval
+}
+
 // none says that systemd does not limit the unit: one of the two is zero.
 func (l Limit) none() bool { return l.burst <= 0 || l.interval <= 0 }
 
