@@ -127,6 +127,8 @@ func runningText(d *hooks.Doing) string {
 func waitingText(w *hooks.Waiting) []string {
 	due := w.Due.Local().Format(time.TimeOnly)
 	switch {
+	case w.Tried == nil && w.Due.Before(time.Now()):
+		return []string{"settled at " + due + ", and waits for the run before it"}
 	case w.Tried == nil:
 		return []string{"settling until " + due}
 	case w.Tried.Outcome == netwatch.Held:

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"netwatch/hooks"
+
 	"netwatch"
 	"netwatch/control"
 )
@@ -35,5 +37,19 @@ func TestStatusOfDamped(t *testing.T) {
 		"penalty 3712, until 2026-11-26 04:05:00 at the earliest"
 	if !strings.Contains(got, want) {
 		t.Errorf("it says %s", got)
+	}
+}
+
+// A run whose window is over waits for the one before it: it is not settling until a
+// time that is past.
+func TestWaitingText(t *testing.T) {
+	for _, c := range []struct {
+		due  time.Duration
+		want string
+	}{{time.Minute, "settling until "}, {-time.Minute, "and waits for the run before it"}} {
+		text := waitingText(&hooks.Waiting{Due: time.Now().Add(c.due)})
+		if len(text) != 1 || !strings.Contains(text[0], c.want) {
+			t.Errorf("%s: %q", c.want, text)
+		}
 	}
 }
