@@ -7,10 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"netwatch/hooks"
-
 	"netwatch"
 	"netwatch/control"
+	"netwatch/hooks"
 )
 
 // Who reads the status sees that an address is held, why, and until when.
