@@ -36,7 +36,7 @@ const debianConf = "/etc/turnserver.conf"
 const debianUnit = "coturn.service"
 
 // turns are the coturns among the units, at most one for each file. Debian's own
-// counts only if it is enabled or there is no other.
+// counts only if there is no other, or if it is enabled and somebody has set it up.
 func (s *search) turns(all []unit) {
 	var found []unit
 	for _, u := range all {
@@ -46,7 +46,8 @@ func (s *search) turns(all []unit) {
 	}
 	for _, u := range found {
 		file := turnFile(u)
-		if u.name == debianUnit && !u.enabled && len(found) > 1 || !s.tree.Has(file) {
+		debians := u.name == debianUnit && len(found) > 1
+		if debians && (!u.enabled || s.nobodys(file)) || !s.tree.Has(file) {
 			continue
 		}
 		rival := func(o unit) bool { return turnFile(o) == file && better(o, u) }
@@ -56,6 +57,17 @@ func (s *search) turns(all []unit) {
 		}
 		s.Turns = append(s.Turns, s.turn(u.name, file))
 	}
+}
+
+// nobodys says whether nobody has written anything into a configuration by which callers
+// could be served: on YunoHost Debian's coturn runs with such a one beside the app's, an
+// open relay behind the firewall (measured).
+func (s *search) nobodys(file string) bool {
+	text := s.read(file)
+	return !slices.ContainsFunc([]string{
+		"static-auth-secret", "user", "realm", "external-ip", "listening-ip", "relay-ip", "userdb", "psql-userdb",
+		"mysql-userdb", "mongo-userdb", "redis-userdb",
+	}, func(key string) bool { return servers.Setting(text, key) != "" })
 }
 
 func turnFile(u unit) string {

@@ -28,8 +28,9 @@ func YunoHost(app, unit, domain string) Files {
 	dir := "/etc/matrix-" + app
 	history := "/etc/yunohost/certs/" + domain + "-history/20260101.000000-letsencrypt"
 	return Files{
-		"/usr/lib/systemd/system/coturn.service": debianTurnUnit,
-		"/etc/turnserver.conf":                   "# nothing is set\n",
+		"/usr/lib/systemd/system/coturn.service":                     debianTurnUnit,
+		"/etc/turnserver.conf":                                       "# nothing is set\nsyslog\n",
+		"/etc/systemd/system/multi-user.target.wants/coturn.service": "-> /usr/lib/systemd/system/coturn.service",
 		"/etc/yunohost/apps/" + app + "/settings.yml": "app: " + app + "\ndomain: " + domain + "\nid: " + app + "\n" +
 			"port_turnserver_tls: '5349'\n",
 		"/etc/yunohost/certs/" + domain: "-> " + history,
