@@ -68,6 +68,7 @@ func twice(t *testing.T, external netip.Addr) {
 	for i, c := range []Coturn{firstTLS, secondTLS} {
 		realm := []string{"matrix.example.org", "matrix.example.com"}[i]
 		dir := "/etc/yunohost/certs/" + realm
+		undo(t, "rm -rf "+dir)
 		shell(t, "mkdir -p "+dir+" && cd "+dir+
 			" && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 "+
 			"-subj /CN="+realm+" -keyout key.pem -out crt.pem 2>/dev/null && chown turnserver key.pem")

@@ -313,11 +313,13 @@ func (s *stunSource) Damped() (all []netwatch.Damped) {
 }
 
 // Trouble is what keeps the source from finding out an address or from trusting
-// a server, or nil.
+// a server, or nil. That nobody answers for a family is none while another is well and
+// this one was never known: it is not to be had here.
 func (s *stunSource) Trouble() error {
 	var all []error
+	some := slices.ContainsFunc(s.views, (*view).well)
 	for _, v := range s.views {
-		all = append(all, v.complaints()...)
+		all = append(all, v.complaints(some)...)
 	}
 	return errors.Join(all...)
 }

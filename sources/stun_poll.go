@@ -38,8 +38,10 @@ type view struct {
 	failing map[Server]bool
 
 	mu sync.Mutex // guards what follows
-	// trouble is why too few servers could tell, or nil.
+	// trouble is why too few servers could tell, or nil; absent says that none answered,
+	// and that no address of the family was known.
 	trouble error
+	absent  bool
 	// claims are addresses that single servers say and the others do not.
 	claims map[Server]netip.Addr
 	// asked are the last answers of the servers. They show which servers are one host.
@@ -121,7 +123,7 @@ func (v *view) note(answers []Answer, known, believed netip.Addr, err error) {
 		err = nil // The claims say it
 	}
 	was := v.trouble
-	v.trouble = err
+	v.trouble, v.absent = err, silent && !known.IsValid()
 	switch {
 	case err == nil && was != nil:
 		v.log.Info().Msg("the public address can be found out again")
@@ -147,11 +149,19 @@ func (v *view) claim(a Answer, believed netip.Addr) {
 	}
 }
 
-// complaints are the trouble and the claims as they are now.
-func (v *view) complaints() (all []error) {
+// well says whether the address of the family can be found out.
+func (v *view) well() bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.trouble != nil {
+	return v.trouble == nil
+}
+
+// complaints are the trouble and the claims as they are now. spare says that the family
+// need not be there: then it is no trouble if it is absent.
+func (v *view) complaints(spare bool) (all []error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.trouble != nil && !(spare && v.absent) {
 		all = append(all, fmt.Errorf("finding out the %s address: %w", v.family, v.trouble))
 	}
 	for _, server := range slices.Sorted(maps.Keys(v.claims)) {

@@ -507,3 +507,35 @@ func TestOwnAndDoubt(t *testing.T) {
 		}
 	})
 }
+
+// On a machine with IPv4 alone nothing is wrong; an IPv6 that was there and is gone is
+// said, and so is a machine without any.
+func TestAbsentFamilyIsNoTrouble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{}
+		settings := newSTUN().(*STUN)
+		settings.Agree, settings.Servers = 1, []Server{"a"}
+		four := true
+		ask := func(_ context.Context, server Server, family netwatch.Family) Answer {
+			if family == netwatch.IPv4 && four {
+				return Answer{Server: server, Family: family, Address: first}
+			}
+			return Answer{Server: server, Family: family, Err: errSilent}
+		}
+		s := settings.source("stun", w.env(), ask, w.clock)
+		w.poll(t, s, true)
+		if err := s.Trouble(); err != nil {
+			t.Errorf("with IPv4 alone: %v", err)
+		}
+		w.known[netwatch.IPv6] = netwatch.Address{Address: netip.MustParseAddr("2001:db8::5")}
+		w.poll(t, s, true)
+		if err := s.Trouble(); err == nil || !strings.Contains(err.Error(), "ipv6") {
+			t.Errorf("IPv6 is gone: %v", err)
+		}
+		four, w.known = false, netwatch.Addresses{}
+		w.poll(t, s, true)
+		if err := s.Trouble(); err == nil || !strings.Contains(err.Error(), "ipv4") {
+			t.Errorf("none is there: %v", err)
+		}
+	})
+}
