@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -190,18 +191,18 @@ func TestAnother(t *testing.T) {
 
 // Callers name no family, and so does whoever asks as they do.
 func TestNamesNoFamily(t *testing.T) {
-	named := 0
+	var named atomic.Int32 // The server answers in a goroutine of its own
 	f := turntest.New(t, turntest.Proper(t, "203.0.113.7", func(request *stun.Message) []stun.Setter {
 		if _, err := request.Get(stun.AttrRequestedAddressFamily); err == nil {
-			named++
+			named.Add(1)
 		}
 		return nil
 	}))
-	for family, want := range map[netwatch.Family]int{"": 0, netwatch.IPv6: 1} {
-		named = 0
+	for family, want := range map[netwatch.Family]int32{"": 0, netwatch.IPv6: 1} {
+		named.Store(0)
 		_, _, err := Allocate(t.Context(), Ask{To: f.Addr, Over: servers.UDP, Who: whom(t), Family: family})
-		if err != nil || named != want {
-			t.Errorf("%q: named %d times, %v", family, named, err)
+		if got := named.Load(); err != nil || got != want {
+			t.Errorf("%q: named %d times, %v", family, got, err)
 		}
 	}
 }
