@@ -38,7 +38,8 @@ do = ["exec /usr/bin/test -e /var/lib/netwatch/gate", "exec /usr/local/bin/mark"
 func bare(t *testing.T) {
 	t.Helper()
 	must(t, install())
-	shell(t, "systemctl stop netwatch.socket netwatch-file.socket netwatch.service")
+	shell(t, "systemctl stop netwatch.socket netwatch-file.socket netwatch.service; "+
+		"find /etc/systemd -type l -name 'netwatch*' -delete") // What other tests have enabled.
 	makes(t, "make -s uninstall DESTDIR="+server.Root())
 	shell(t, "userdel netwatch; rm -rf /etc/netwatch /var/lib/netwatch /run/netwatch /run/netwatch-file; "+
 		"systemctl daemon-reload")
