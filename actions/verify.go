@@ -36,7 +36,7 @@ type verification struct {
 	file netwatch.Path
 	// families are those that it asks for by name; without any it asks as callers do,
 	// who name none.
-	families []netwatch.Family
+	families servers.Families
 	// local is netwatch.OwnAddress, or what stands for it in a test.
 	local func(family netwatch.Family, public netip.Addr) netip.Addr
 	// units are how those stand that run the server, as far as that is known.
@@ -87,20 +87,14 @@ func parseVerify(words []string) (*verification, error) {
 	return v, err
 }
 
-// parseFamilies reads families=ipv4,ipv6.
-func parseFamilies(word string) (all []netwatch.Family, err error) {
+// parseFamilies reads families=ipv4,ipv6, as rotate does.
+func parseFamilies(word string) (f servers.Families, err error) {
 	names, ok := strings.CutPrefix(word, "families=")
 	if !ok {
-		return nil, fmt.Errorf("%q is not understood after the file", word)
+		return f, fmt.Errorf("%q is not understood after the file", word)
 	}
-	for name := range strings.SplitSeq(names, ",") {
-		var family netwatch.Family
-		if err := family.UnmarshalText([]byte(name)); err != nil || slices.Contains(all, family) {
-			return nil, fmt.Errorf("%s is not understood: ipv4, ipv6 or ipv4,ipv6", word)
-		}
-		all = append(all, family)
-	}
-	return all, nil
+	err = f.UnmarshalText([]byte(names))
+	return f, err
 }
 
 // Needs is the file.
@@ -164,7 +158,7 @@ func (v *verification) asks(offer *servers.Offer, confirmed netwatch.Addresses) 
 		all = append(all, turn.Ask{To: to, Over: l.Over, Realm: offer.Realm, Who: who, Family: family})
 	}
 	first, who := offer.Listeners[0], offer.Credentials
-	if len(v.families) == 0 || slices.Contains(v.families, netwatch.IPv4) {
+	if v.families == (servers.Families{}) || v.families.IPv4 {
 		for i := range max(len(who), times(offer.Lends(netwatch.FamilyOf(at)))) {
 			ask(first, who[i%len(who)], "", at)
 		}
@@ -172,7 +166,7 @@ func (v *verification) asks(offer *servers.Offer, confirmed netwatch.Addresses) 
 			ask(l, who[0], "", at)
 		}
 	}
-	if _, known := confirmed[netwatch.IPv6]; known && slices.Contains(v.families, netwatch.IPv6) {
+	if _, known := confirmed[netwatch.IPv6]; known && v.families.IPv6 {
 		if at, err = v.at(offer, confirmed, netwatch.IPv6, netwatch.IPv4); err != nil {
 			return nil, err
 		}

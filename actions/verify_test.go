@@ -32,14 +32,14 @@ type fakeTurn struct {
 	*turntest.Server
 	own      netip.Addr
 	units    func() []systemd.State
-	families []netwatch.Family
+	families servers.Families
 }
 
 // startTurn answers on loopback until the test ends.
 func startTurn(t *testing.T, answer turntest.Answer) *fakeTurn {
 	t.Helper()
 	none := func() []systemd.State { return nil }
-	return &fakeTurn{turntest.New(t, answer), netip.MustParseAddr("127.0.0.1"), none, nil}
+	return &fakeTurn{turntest.New(t, answer), netip.MustParseAddr("127.0.0.1"), none, servers.Families{}}
 }
 
 // verify runs the step against the fake over UDP, with conf as the rest of the file.
@@ -526,7 +526,7 @@ func TestVerifyWords(t *testing.T) {
 	for _, name := range []string{"turn", "coturn"} {
 		s, err := newVerify(Env{}, "verify", []string{name, "/etc//x.conf", "families=ipv6"})
 		v, ok := s.Action.(*verification)
-		if err != nil || !ok || v.file != "/etc/x.conf" || len(v.families) != 1 || s.Gate || s.Gated {
+		if err != nil || !ok || v.file != "/etc/x.conf" || v.families != (servers.Families{IPv6: true}) || s.Gate || s.Gated {
 			t.Errorf("%+v %v", s, err)
 		}
 	}
