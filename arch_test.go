@@ -28,7 +28,9 @@ var mayImport = map[string][]string{
 	"rewrite": {".", "access"},
 	"systemd": {".", "access"},
 	// What a server's file says is a text, and who it is for.
-	"servers": {".", "access", "rewrite"},
+	"servers": {".", "access", "edit", "rewrite"},
+	// One value in a text.
+	"edit": {"."},
 	// One question in STUN, and who asks a TURN server.
 	"stunmsg": {},
 	"turn":    {".", "servers", "stunmsg"},

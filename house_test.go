@@ -112,7 +112,7 @@ do = ["probe moon", "shout x.service DIR/words", "exec /usr/bin/printenv NETWATC
 name = "neap"
 on = ["moon-rose"]
 match = { phase = "half" }
-do = ["rotate acme DIR/acme.conf private=keep", "restart y.service"]
+do = ["rotate acme DIR/acme.conf mood=well", "restart y.service"]
 [[rule]]
 name = "ebb"
 on = ["started"]
@@ -149,7 +149,8 @@ func (h house) check(t *testing.T) {
 		{"calendar =", "calender =", "did you mean `calendar`?"},
 		{"probe moon", "probe moom", "did you mean `moon`?"},
 		{"rotate acme", "rotate acne", "only acme, coturn"},
-		{"private=keep", "public=keep", `"public=keep" is not understood after the file`},
+		{"mood=well", "mode=well", `"mode=well" is not understood after the file`},
+		{"mood=well", "mood=ill", "it must be well"},
 	} {
 		_, file := configure(t, strings.Replace(tide, slip.right, slip.wrong, 1))
 		out, err := exec.Command(h.program, "--config", file, "check").CombinedOutput()
@@ -201,7 +202,7 @@ printf 'Id=%s\nFragmentPath=/x\nUser=me\nExecStart=/bin/acme DIR/acme.conf\n' "$
 	out, err := cmd.CombinedOutput()
 	for _, want := range []string{
 		`["x.service","restart"]`, `["y.service","restart"]`, `ReadWritePaths="-` + dir + `"`,
-		strings.ReplaceAll(`{"server":"acme","file":"`+dir+`/acme.conf","private":"keep",`+
+		strings.ReplaceAll(`{"server":"acme","file":"`+dir+`/acme.conf","options":{"mood":"well"},`+
 			`"readers":[{"unit":"y.service","user":"me"`, `"`, `\"`),
 	} {
 		if err != nil || !strings.Contains(string(out), want) {
@@ -211,7 +212,7 @@ printf 'Id=%s\nFragmentPath=/x\nUser=me\nExecStart=/bin/acme DIR/acme.conf\n' "$
 	test := h.goes("test", "-count=1", "-run", "^TestHouse$", "./grant")
 	test.Env = append(test.Env, "HOUSE_CONFIG="+file, fmt.Sprintf(
 		"HOUSE_NEEDS=[{x.service restart} {y.service restart}] [{%s/calendar true} {%[1]s/words false}] "+
-			"[{{acme %[1]s/acme.conf {keep {false false}}} [y.service]}]", dir))
+			"[{{acme %[1]s/acme.conf map[mood:well]} [y.service]}]", dir))
 	if out, err := test.CombinedOutput(); err != nil || strings.Contains(string(out), "no tests") {
 		t.Errorf("what is granted: %v\n%s", err, out)
 	}
@@ -229,7 +230,7 @@ func (h house) documents(t *testing.T) {
 	for _, want := range []string{
 		`- "moon",`, `- "shout",`, `- "moon-rose",`, "the grammar of netwatch.toml(5) lacks shout",
 		"moon-rose is not there, or not with all of phase", "netwatch.toml(5) has no step, or no grammar, of acme",
-		"netwatch.toml(5) lacks private= of acme",
+		"netwatch.toml(5) lacks mood= of acme",
 		"there is no [source.moon]", "there is no calendar", "there is no line for moon-rose",
 		"there is no step with shout", "reference.toml does not say what follows rotate acme",
 	} {

@@ -15,7 +15,7 @@ import (
 // Each verb says itself what it needs.
 func TestNeeds(t *testing.T) {
 	unit := func(verb string) Needs { return Needs{Units: []UnitNeed{{"x.service", verb}}} }
-	target := servers.Target{Server: "coturn", File: "/c", Options: servers.Options{Private: servers.PrivateKeep}}
+	target := servers.Target{Server: "coturn", File: "/c", Options: servers.Options{}}
 	for _, c := range []struct {
 		line string
 		want Needs

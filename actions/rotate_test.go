@@ -95,7 +95,7 @@ func TestRotateWords(t *testing.T) {
 	}
 	s, err := newRotate(Env{}, "rotate", strings.Fields("coturn /etc//x.conf private=none"))
 	r, ok := s.Action.(*rotation)
-	if err != nil || !ok || r.File != "/etc/x.conf" || r.Server != "coturn" || r.Private != servers.PrivateNone ||
+	if err != nil || !ok || r.File != "/etc/x.conf" || r.Server != "coturn" || r.Options["private"] != "none" ||
 		!s.Gate || s.Gated {
 		t.Errorf("%+v %+v %v", s, r, err)
 	}

@@ -60,7 +60,7 @@ func (c *Config) Bound() (all []netip.Addr) {
 	return all
 }
 
-// Needs are what the steps of all rules need, each file to rewrite once, as the first
+// Needs are what the steps of all rules need, each place to rewrite once, as the first
 // of its steps says.
 func (c *Config) Needs() (all actions.Needs) {
 	var steps []netwatch.Step
@@ -70,10 +70,11 @@ func (c *Config) Needs() (all actions.Needs) {
 	all = actions.NeedsOf(steps...)
 	seen, once := map[string]bool{}, all.Rewrites[:0]
 	for _, target := range all.Rewrites {
-		if !seen[target.File] {
+		place := target.File + "\x00" + target.Key()
+		if !seen[place] {
 			once = append(once, target)
 		}
-		seen[target.File] = true
+		seen[place] = true
 	}
 	all.Rewrites = once
 	return all

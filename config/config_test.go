@@ -270,7 +270,7 @@ do = ["rotate coturn /b", "rotate coturn /a private=auto", "restart a.service", 
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = "{[{a.service restart}] [/b] [] [{coturn /a {none {false false}}} {coturn /b {keep {false false}}}] []}"
+	const want = "{[{a.service restart}] [/b] [] [{coturn /a map[private:none]} {coturn /b map[]}] []}"
 	if got := fmt.Sprint(cfg.Needs()); got != want {
 		t.Error(got)
 	}

@@ -103,20 +103,20 @@ func judgeExternal(r servers.Rotation, text []byte) Finding {
 		text = nil // A server has words of its own for an empty file
 	}
 	want, word, err := server.Rewrite(text, r.Wanted())
-	is := addresses(server.Advertised(text))
+	is := addresses(server.Advertised(text, r.Options))
 	switch {
 	case err != nil:
 		return wrong(Problem, file, err)
 	case !bytes.Equal(want, text):
 		return Finding{
-			Problem, file, fmt.Sprintf("%s is %s, and the public address %s", server.Key, is, listed(r.Public)),
+			Problem, file, fmt.Sprintf("%s is %s, and the public address %s", r.Key(), is, listed(r.Public)),
 			"netwatch fire ip-changed",
 		}
 	case word != "":
-		is = fmt.Sprintf("%s is %s; %s", server.Key, is, word)
+		is = fmt.Sprintf("%s is %s; %s", r.Key(), is, word)
 		return Finding{Warning, file, is, "see what may follow rotate in netwatch.toml(5)"}
 	}
-	return Finding{OK, file, server.Key + " is " + is, ""}
+	return Finding{OK, file, r.Key() + " is " + is, ""}
 }
 
 // listed are the addresses alone, for a person.

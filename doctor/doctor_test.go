@@ -97,7 +97,7 @@ func TestJudgeNAT(t *testing.T) {
 }
 
 func TestJudgeExternal(t *testing.T) {
-	keep := servers.Options{Private: servers.PrivateKeep}
+	keep := servers.Options{"private": "keep"}
 	r := servers.Rotation{
 		Target: servers.Target{Server: "coturn", File: "f", Options: keep}, Here: []netip.Addr{addr("192.168.1.2")},
 		Public: netwatch.Addresses{netwatch.IPv4: {Address: addr("203.0.113.1"), Own: addr("192.168.1.2")}},

@@ -21,7 +21,7 @@ import (
 func rotationsOf(t *testing.T, files ...string) (all []rotationGrant) {
 	t.Helper()
 	for _, f := range files {
-		keep := servers.Options{Private: servers.PrivateKeep}
+		keep := servers.Options{"private": "keep"}
 		g, err := rotationNeed(t.Context(), rotation{Target: servers.Target{Server: "coturn", File: f, Options: keep}})
 		if err != nil {
 			t.Fatal(err)
@@ -75,9 +75,10 @@ func TestHelperDropIn(t *testing.T) {
 ReadWritePaths="-/nowhere/\"%%i\"\\"
 ReadWritePaths="-DIR"
 Environment="NETWATCH_GRANTED={\"granted\":[` +
-		`{\"server\":\"coturn\",\"file\":\"DIR/x.conf\",\"private\":\"keep\",\"readers\":[` +
+		`{\"server\":\"coturn\",\"file\":\"DIR/x.conf\",\"options\":{\"private\":\"keep\"},\"readers\":[` +
 		`{\"unit\":\"x.service\",\"user\":\"turnserver\",\"groups\":[\"ssl-cert\"]}]},` +
-		`{\"server\":\"coturn\",\"file\":\"/nowhere/\\\"%%i\\\"\\\\/y\",\"private\":\"keep\"}],\"accept\":[\"127.0.0.0/8\"]}"
+		`{\"server\":\"coturn\",\"file\":\"/nowhere/\\\"%%i\\\"\\\\/y\",` +
+		`\"options\":{\"private\":\"keep\"}}],\"accept\":[\"127.0.0.0/8\"]}"
 `
 	if _, got, _ := strings.Cut(got, "\n"); got != strings.ReplaceAll(want, "DIR", filepath.Dir(file)) {
 		t.Errorf("it is\n%s\nwant\n%s", got, want)

@@ -6,8 +6,8 @@
 //
 // On the connection each message is one JSON object:
 //
-//	daemon  {"server": "coturn", "file": FILE, "private": "keep", "public": {"ipv4": A}, "own": {"ipv4": B},
-//	         "here": [B, …]}
+//	daemon  {"server": "coturn", "file": FILE, "options": {"private": "keep"}, "public": {"ipv4": A},
+//	         "own": {"ipv4": B}, "here": [B, …]}
 //	helper  {"changing": {"place": FILE, "from": HEX, "to": HEX}}
 //	daemon  {"go": true}
 //	helper  {"outcome": "changed", "detail": TEXT}

@@ -53,7 +53,7 @@ func serve(t *testing.T) (c *Client, file string, ends <-chan error) {
 }
 
 func target(file string) servers.Target {
-	options := servers.Options{Private: servers.PrivateKeep, Families: servers.Families{IPv4: true}}
+	options := servers.Options{"private": "keep", "families": "ipv4"}
 	return servers.Target{Server: "coturn", File: file, Options: options}
 }
 
@@ -238,7 +238,7 @@ func TestRotateNotNoted(t *testing.T) {
 func TestRotateNotGranted(t *testing.T) {
 	c, file, _ := serve(t)
 	other := rotation(file)
-	other.Private = servers.PrivateAuto
+	other.Options = servers.Options{"private": "auto"}
 	got, asked := c.Rotate(t.Context(), other, nil)
 	if !asked || got.Outcome != netwatch.Failed || !strings.Contains(got.Err.Error(), "was granted") ||
 		!strings.Contains(netwatch.Hint(got.Err), "netwatch grant") {
@@ -341,8 +341,13 @@ func TestServerText(t *testing.T) {
 	if s, err := ParseServer(""); err != nil || len(s.Granted) != 0 {
 		t.Errorf("nothing becomes %v %v", s, err)
 	}
-	if _, err := ParseServer(`{"granted": [{"private": "some"}]}`); err == nil {
-		t.Error("nonsense is taken")
+	for _, nonsense := range []string{
+		`{"server": "coturn", "options": {"private": "some"}}`, `{"server": "coturn", "options": {"x": "y"}}`,
+		`{"server": "none"}`, `{"server": "yaml"}`, `{"server": "yaml", "options": {"key": "a..b"}}`, `{"file": 1}`,
+	} {
+		if _, err := ParseServer(`{"granted": [` + nonsense + `]}`); err == nil {
+			t.Errorf("%s is taken", nonsense)
+		}
 	}
 }
 

@@ -63,6 +63,11 @@ func ParseServer(text string) (s Server, err error) {
 	if err := json.Unmarshal([]byte(text), &s); err != nil {
 		return s, fmt.Errorf("reading what is granted: %w", err)
 	}
+	for _, g := range s.Granted {
+		if err := g.Check(); err != nil {
+			return s, fmt.Errorf("reading what is granted: %w", err)
+		}
+	}
 	return s, nil
 }
 
@@ -161,7 +166,7 @@ func (s Server) check(q request) (Grant, error) {
 // granted finds the grant for exactly what is asked for.
 func (s Server) granted(q request) (Grant, error) {
 	for _, g := range s.Granted {
-		if g.Target == q.Target {
+		if g.Equal(q.Target) {
 			return g, nil
 		}
 	}

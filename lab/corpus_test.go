@@ -122,7 +122,7 @@ func TestCorpus(t *testing.T) {
 			for _, root := range roots {
 				heard = append(heard, announced(t, root, conf, uint16(20000+i)))
 			}
-			if err := agrees(coturn.Advertised([]byte(conf)), heard); err != nil {
+			if err := agrees(coturn.Advertised([]byte(conf), nil), heard); err != nil {
 				t.Error(err)
 			}
 		})

@@ -196,7 +196,7 @@ $SIG{PIPE} = "IGNORE"; $s->autoflush(1); print $s $ARGV[0]; $s->shutdown(1); pri
 func request(t *testing.T, other string) string {
 	t.Helper()
 	q := map[string]any{
-		"server": "coturn", "file": YunoHost.File, "private": "keep",
+		"server": "coturn", "file": YunoHost.File,
 		"public": map[string]string{"ipv4": Public(77).String()}, "own": map[string]string{"ipv4": Private.String()},
 	}
 	must(t, json.Unmarshal([]byte(other), &q))
@@ -219,8 +219,8 @@ var refusals = map[string]struct{ other, says string }{
 	"a symlink to it":           {`{"file": "/tmp/attack/coturn.conf"}`, "was granted"},
 	"no file":                   {`{"file": null}`, "was granted"},
 	"another server":            {`{"server": "livekit"}`, "was granted"},
-	"another private=":          {`{"private": "auto"}`, "was granted"},
-	"no private=":               {`{"private": ""}`, "is not understood"},
+	"another private=":          {`{"options": {"private": "auto"}}`, "was granted"},
+	"no private=":               {`{"options": {"private": ""}}`, "was granted"},
 	"a private address":         {`{"public": {"ipv4": "192.168.1.1"}}`, "not public"},
 	"a carrier's address":       {`{"public": {"ipv4": "100.64.0.1"}}`, "not public"},
 	"a loopback address":        {`{"public": {"ipv4": "127.0.0.1"}}`, "not public"},

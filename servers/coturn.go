@@ -13,8 +13,7 @@ import (
 
 // coturn is the server of the TURN protocol that Matrix servers have beside them.
 var coturn = Server{
-	Name: "coturn", Usage: "[private=keep|auto|none] [families=ipv4|ipv6|ipv4,ipv6]",
-	Options: []string{"private", "families"}, Default: Options{Private: PrivateKeep},
+	Name: "coturn", Options: []Option{privateOption, familiesOption},
 	Rewrite: newCoturn, Key: "external-ip", Advertised: coturnAdvertised, Bound: coturnBound, Offer: coturnOffer,
 	Blind: "it would start as an open relay", Named: "turnserver -c FILE",
 }
@@ -35,15 +34,14 @@ const (
 	PrivateNone Private = "none"
 )
 
-// UnmarshalText takes "keep", "auto" or "none".
-func (p *Private) UnmarshalText(text []byte) error {
-	switch v := Private(text); v {
+// privateOption is private=.
+var privateOption = Option{Name: "private", Usage: "keep|auto|none", Check: func(value string) error {
+	switch Private(value) {
 	case PrivateKeep, PrivateAuto, PrivateNone:
-		*p = v
 		return nil
 	}
-	return fmt.Errorf("private=%s is not understood: keep, auto or none", text)
-}
+	return fmt.Errorf("private=%s is not understood: keep, auto or none", value)
+}}
 
 // newCoturn is conf with external-ip set to the public addresses; every other byte
 // stays. It keeps the form that it finds, since coturn does another thing for each
@@ -67,7 +65,7 @@ func rewriteCoturn(conf []byte, w Wanted) (text []byte, word string, err error) 
 		return nil, "", err
 	}
 	p := &plan{Wanted: w, all: all, lines: externals(all), changed: map[int]change{}}
-	switch w.Private {
+	switch Private(w.Options[privateOption.Name]) {
 	case PrivateNone:
 		p.single()
 	case PrivateAuto:
@@ -79,19 +77,6 @@ func rewriteCoturn(conf []byte, w Wanted) (text []byte, word string, err error) 
 		text = conf
 	}
 	return text, strings.Join(p.words, "; "), nil
-}
-
-// check refuses addresses that external-ip cannot hold.
-func (w Wanted) check() error {
-	for family, a := range w.Public {
-		if !writable(a.Address) || netwatch.FamilyOf(a.Address) != family {
-			return fmt.Errorf("%s is no %s address that external-ip can hold", a.Address, family)
-		}
-	}
-	if len(w.Public) == 0 {
-		return errors.New("there is no public address to write")
-	}
-	return nil
 }
 
 // maxNamed is how many lines may name addresses: more than a machine has, and so
@@ -132,7 +117,7 @@ func writable(a netip.Addr) bool {
 // coturnAdvertised is the addresses that conf has coturn give to its callers, at
 // most one of each family; a plain line alone counts for both families. It
 // leaves out what only coturn can tell, as a host name.
-func coturnAdvertised(conf []byte) []netip.Addr {
+func coturnAdvertised(conf []byte, _ Options) []netip.Addr {
 	lines := externals(split(conf))
 	if i := slices.IndexFunc(lines, func(e external) bool { return e.isPlain() || e.useless.IsValid() }); i >= 0 {
 		return []netip.Addr{first(lines[i].public, lines[i].useless)}

@@ -8,100 +8,98 @@ import (
 // What is not certain, or was not asked for, stays as it is; each case is one that
 // somebody had.
 func TestLeastChange(t *testing.T) {
-	both := Families{IPv4: true, IPv6: true}
-	const four, six = "198.51.100.7", "198.51.100.7 2001:db8::7"
 	for name, c := range map[string]struct {
 		in, public, own string
-		Options
-		out, word string
+		options         Options
+		out, word       string
 	}{
 		"a family beside a plain line is not added": {
 			"external-ip=203.0.113.5\n", six, own46,
-			Options{PrivateKeep, both},
+			Options{"families": "ipv4,ipv6"},
 			"external-ip=198.51.100.7\n", "private=auto",
 		},
 		"a family beside a pair is": {
 			"external-ip=203.0.113.5/192.168.50.10\n", six, own46,
-			Options{PrivateKeep, both},
+			Options{"families": "ipv4,ipv6"},
 			"external-ip=198.51.100.7/192.168.50.10\nexternal-ip=2001:db8::7/fd50::10\n", "",
 		},
 		"two families as pairs": {
 			"external-ip=203.0.113.5\nexternal-ip=2001:db8::5\n", six, own46,
-			Options{PrivateAuto, both},
+			Options{"private": "auto", "families": "ipv4,ipv6"},
 			"external-ip=198.51.100.7/192.168.50.10\nexternal-ip=2001:db8::7/fd50::10\n", "",
 		},
 		"auto, IPv6 is gone": { // The new IPv4 was not written until it was back
 			"external-ip=203.0.113.5/192.168.50.10\nexternal-ip=2001:db8::5/fd50::10\n", four, own4,
-			Options{PrivateAuto, both},
+			Options{"private": "auto", "families": "ipv4,ipv6"},
 			"external-ip=198.51.100.7/192.168.50.10\nexternal-ip=2001:db8::5/fd50::10\n", "",
 		},
 		"auto, IPv6 is gone and stood plain": { // A pair would lose to it
 			"external-ip=203.0.113.5\nexternal-ip=2001:db8::5\n", four, own4,
-			Options{PrivateAuto, both},
+			Options{"private": "auto", "families": "ipv4,ipv6"},
 			"external-ip=198.51.100.7\nexternal-ip=2001:db8::5\n", "keep their form",
 		},
 		"auto, the address of a VPN is not that by which we asked": { // eth0 was asked by, tun0 has the route
 			"external-ip=203.0.113.5/192.168.50.10\n", four, "10.8.0.2 192.168.50.10",
-			Options{Private: PrivateAuto},
+			Options{"private": "auto"},
 			"external-ip=198.51.100.7/192.168.50.10\n", "",
 		},
 		"auto, relay-ip is gone": {
 			"relay-ip=192.168.50.9\nexternal-ip=203.0.113.5/192.168.50.9\n", four, own4,
-			Options{Private: PrivateAuto},
+			Options{"private": "auto"},
 			"relay-ip=192.168.50.9\nexternal-ip=198.51.100.7/192.168.50.10\n", "",
 		},
 		"keep, a private part that is gone": { // netwatch wrote it itself, and kept it for ever
 			"external-ip=203.0.113.5/192.168.50.9\n", four, own4,
-			Options{Private: PrivateKeep},
+			Options{"private": "keep"},
 			"external-ip=198.51.100.7/192.168.50.10\n", "",
 		},
 		"keep, a container's, named by the file": {
 			"listening-ip=172.18.0.2\nexternal-ip=203.0.113.5/172.18.0.2\n", four, own4,
-			Options{Private: PrivateKeep},
+			Options{"private": "keep"},
 			"listening-ip=172.18.0.2\nexternal-ip=198.51.100.7/172.18.0.2\n", "",
 		},
 		"keep, by which address is not known": {
 			"external-ip=203.0.113.5/192.168.50.9\n", four, "",
-			Options{Private: PrivateKeep},
+			Options{"private": "keep"},
 			"external-ip=203.0.113.5/192.168.50.9\n", "192.168.50.9 is no address of this machine",
 		},
 		"a stale pair beside a plain line": { // It was revived
 			"external-ip=203.0.113.5\nexternal-ip=203.0.113.9/10.0.0.1\n", four, own4,
-			Options{Private: PrivateKeep},
+			Options{"private": "keep"},
 			"external-ip=198.51.100.7\nexternal-ip=203.0.113.9/10.0.0.1\n", "",
 		},
 		"two public addresses": { // Both got the one that is known
 			"external-ip=203.0.113.5/10.0.0.1\nexternal-ip=203.0.113.6/10.0.0.2\n", four, "10.0.0.2 10.0.0.1",
-			Options{Private: PrivateKeep},
+			Options{"private": "keep"},
 			"external-ip=198.51.100.7/10.0.0.1\nexternal-ip=203.0.113.6/10.0.0.2\n", "",
 		},
 		"two public addresses, neither ours for certain": {
 			"external-ip=203.0.113.5/10.0.0.1\nexternal-ip=203.0.113.6/10.0.0.2\n", four, own4,
-			Options{Private: PrivateKeep},
+			Options{"private": "keep"},
 			"external-ip=203.0.113.5/10.0.0.1\nexternal-ip=203.0.113.6/10.0.0.2\n", "2 public addresses",
 		},
 		"the public address is this machine's own": {
-			"realm=r\n", four, four, Options{Private: PrivateKeep}, "realm=r\n", "",
+			"realm=r\n", four, four, Options{"private": "keep"}, "realm=r\n", "",
 		},
-		"IPv6 alone": {"realm=r\n", "2001:db8::7", "2001:db8::7", Options{Private: PrivateKeep}, "realm=r\n", ""},
+		"IPv6 alone": {"realm=r\n", "2001:db8::7", "2001:db8::7", Options{"private": "keep"}, "realm=r\n", ""},
 		"an empty line of a template beside the other family": {
 			"external-ip=\nexternal-ip=2001:db8::5\n", six, own46,
-			Options{Private: PrivateKeep},
+			Options{"private": "keep"},
 			"external-ip=198.51.100.7\nexternal-ip=2001:db8::7\n", "",
 		},
 		"an empty line beside a pair": {
 			"external-ip=203.0.113.5/192.168.50.10\nexternal-ip=\n", six, own46,
-			Options{Private: PrivateKeep},
+			Options{"private": "keep"},
 			"external-ip=198.51.100.7/192.168.50.10\n", "",
 		},
 		"one family of two": {
 			"external-ip=203.0.113.5/192.168.50.10\nexternal-ip=2001:db8::5/fd50::10\n", six, own46,
-			Options{PrivateKeep, Families{IPv6: true}},
+			Options{"families": "ipv6"},
 			"external-ip=203.0.113.5/192.168.50.10\nexternal-ip=2001:db8::7/fd50::10\n", "",
 		},
 	} {
-		w := wanted(c.public, c.own, c.Private)
-		w.Options = c.Options
+		w := wanted(c.public, c.own, PrivateKeep)
+		w.Options = c.options
 		got, word, err := rewriteCoturn([]byte(c.in), w)
 		if err != nil || string(got) != c.out || !strings.Contains(word, c.word) || (word == "") != (c.word == "") {
 			t.Errorf("%s: %v\n%s%q, want\n%s%q", name, err, got, word, c.out, c.word)

@@ -2,6 +2,7 @@ package servers
 
 import (
 	"bytes"
+	"cmp"
 	"net/netip"
 	"slices"
 	"strings"
@@ -180,21 +181,26 @@ func checkRelay(t failer, relay string, was, is *model, w Wanted, out []byte) {
 	ours := after == w.Public[netwatch.FamilyOf(after)].Address
 	switch {
 	case after == before:
-		if !writable(before) && len(is.maps) == 0 && w.Private != PrivateNone {
+		if !writable(before) && len(is.maps) == 0 && w.private() != PrivateNone {
 			t.Fatalf("callers still get %s: %q", after, out)
 		}
 	case ours && netwatch.FamilyOf(after) != netwatch.FamilyOf(before) && writable(before) && was.names() &&
-		w.Private == PrivateKeep:
+		w.private() == PrivateKeep:
 		t.Fatalf("relay at %s: the family changed from %s to %s: %q", relay, before, after, out)
-	case !ours && writable(before) && after.String() != relay && w.Private != PrivateNone:
+	case !ours && writable(before) && after.String() != relay && w.private() != PrivateNone:
 		t.Fatalf("relay at %s: callers got %s and get %s: %q", relay, before, after, out)
 	}
-	if w.Private == PrivateKeep && was.plain == "" && is.plain != "" && was.names() {
+	if w.private() == PrivateKeep && was.plain == "" && is.plain != "" && was.names() {
 		t.Fatalf("a pair became plain: %q", out)
 	}
-	if plain, _ := netip.ParseAddr(was.plain); w.Private == PrivateKeep && writable(plain) && is.plain == "" {
+	if plain, _ := netip.ParseAddr(was.plain); w.private() == PrivateKeep && writable(plain) && is.plain == "" {
 		t.Fatalf("a plain line became a pair: %q", out)
 	}
+}
+
+// private is the option of that name.
+func (w Wanted) private() Private {
+	return cmp.Or(Private(w.Options[privateOption.Name]), PrivateKeep)
 }
 
 // checkRest wants everything but external-ip to be the same to coturn, and to

@@ -76,7 +76,7 @@ func coturnOffer(conf []byte, now time.Time) (*Offer, error) {
 	if err := checkCoturn(conf); err != nil {
 		return nil, err
 	}
-	turn := &Offer{Advertised: coturnAdvertised(conf)}
+	turn := &Offer{Advertised: coturnAdvertised(conf, nil)}
 	ports := ports{plain: DefaultPort, tls: defaultTLSPort}
 	var users []*Credential
 	for _, p := range split(conf) {

@@ -51,17 +51,6 @@ func (p *plan) now(e external) external {
 	return e
 }
 
-// to is the address that a family's lines are to have; invalid leaves them as they are.
-func (p *plan) to(family netwatch.Family) netip.Addr {
-	if p.Families != (Families{}) && !p.Families.has(family) {
-		return netip.Addr{}
-	}
-	return p.Public[family].Address
-}
-
-// here says whether an address is one of this machine's.
-func (p *plan) here(a netip.Addr) bool { return slices.Contains(p.Here, a) }
-
 // plain and pairs are the lines of one form that name an address.
 func (p *plan) plain() []external { return filter(p.lines, external.isPlain) }
 
@@ -220,7 +209,7 @@ func (p *plan) add() {
 		return
 	}
 	for _, family := range netwatch.Families {
-		if to := p.to(family); p.Families.has(family) && to.IsValid() && !p.has(family) {
+		if to := p.to(family); p.families().has(family) && to.IsValid() && !p.has(family) {
 			p.beside(family, to)
 		}
 	}
@@ -280,7 +269,7 @@ func (p *plan) pairable(e external) bool {
 // without an address gets.
 func (p *plan) toPair() (all []netwatch.Family) {
 	for _, family := range netwatch.Families {
-		if p.to(family).IsValid() && (p.has(family) || p.Families.has(family)) {
+		if p.to(family).IsValid() && (p.has(family) || p.families().has(family)) {
 			all = append(all, family)
 		}
 	}

@@ -26,7 +26,7 @@ func addresses(text string) map[netwatch.Family]netip.Addr {
 // wanted is the public addresses and the machine's own; the last of each family is
 // that by which the public one was asked.
 func wanted(public, own string, mode Private) Wanted {
-	w := Wanted{Public: netwatch.Addresses{}, Options: Options{Private: mode}}
+	w := Wanted{Public: netwatch.Addresses{}, Options: Options{privateOption.Name: string(mode)}}
 	for _, word := range strings.Fields(own) {
 		w.Here = append(w.Here, netip.MustParseAddr(word))
 	}
@@ -388,7 +388,7 @@ func TestAdvertised(t *testing.T) {
 		"external-ip=203.0.113.5/10.0.0.1\nexternal-ip=203.0.113.6":         "203.0.113.6",
 		"external-ip=2001:db8::5/fd00::9\nexternal-ip=203.0.113.5/10.0.0.1": "203.0.113.5, 2001:db8::5",
 	} {
-		if got := list(coturnAdvertised([]byte(in))); got != want {
+		if got := list(coturnAdvertised([]byte(in), nil)); got != want {
 			t.Errorf("%q: %s, want %s", in, got, want)
 		}
 	}

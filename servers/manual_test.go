@@ -20,11 +20,15 @@ func TestManualServers(t *testing.T) {
 			t.Errorf("netwatch.toml(5) has no step, or no grammar, of %s", s.Name)
 		}
 		for _, option := range s.Options {
-			if !strings.Contains(words, " "+option+" ") || !strings.Contains(grammar, `"`+option+`="`) {
-				t.Errorf("netwatch.toml(5) lacks %s= of %s", option, s.Name)
+			inWords, inGrammar := " "+option.Name+" ", `"`+option.Name+`="`
+			if option.Bare {
+				inWords, inGrammar = " Ar "+strings.ToLower(option.Usage), `"`+s.Name+`" path `+option.Name
+			}
+			if !strings.Contains(words, inWords) || !strings.Contains(grammar, inGrammar) {
+				t.Errorf("netwatch.toml(5) lacks %s= of %s", option.Name, s.Name)
 			}
 		}
-		if !strings.Contains(reference, "\n  # rotate "+s.Name+" FILE "+s.Usage+"\n") {
+		if !strings.Contains(reference, "\n  # rotate "+s.Name+" FILE"+s.Usage()+"\n") {
 			t.Errorf("reference.toml does not say what follows rotate %s", s.Name)
 		}
 	}

@@ -4,6 +4,7 @@
 package servers
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -18,21 +19,18 @@ import (
 type Server struct {
 	// Name is what steps call it.
 	Name string
-	// Usage is what may follow the file in a rotate step, as in the manual page.
-	Usage string
-	// Options are the names of the options in Usage.
-	Options []string
-	// Default is what the options are where a step does not give them.
-	Default Options
+	// Options are what may follow the file in a rotate step, in that order.
+	Options []Option
 	// Rewrite returns conf with our addresses in it; every other byte stays. If
 	// nothing is to change, it returns conf itself. word says what stayed as it is
 	// although an address is known, and why.
 	Rewrite func(conf []byte, w Wanted) (text []byte, word string, err error)
-	// Key is what stands before an address in its configuration, for a person.
+	// Key is what stands before an address in its configuration, for a person; empty
+	// where the step says that.
 	Key string
 	// Advertised are the addresses that callers get once the server is started with
 	// conf, at most one of each family. It leaves out what only the server can tell.
-	Advertised func(conf []byte) []netip.Addr
+	Advertised func(conf []byte, o Options) []netip.Addr
 	// Bound are the addresses of its machine that conf names to listen at or to relay
 	// from; nil if it never names any.
 	Bound func(conf []byte) []netip.Addr
@@ -46,7 +44,7 @@ type Server struct {
 }
 
 // All is every server that netwatch knows.
-var All = []Server{coturn}
+var All = []Server{coturn, livekit, eturnal, ejabberd, janus, rtpengine, yamlFile, iniFile, envFile}
 
 // Named finds the server of that name.
 func Named(name string) (Server, error) {
@@ -70,7 +68,7 @@ func Names() string {
 func Usage() string {
 	all := make([]string, len(All))
 	for i, s := range All {
-		all[i] = s.Name + " FILE " + s.Usage
+		all[i] = s.Name + " FILE" + s.Usage()
 	}
 	return strings.Join(all, " | ")
 }
@@ -85,10 +83,37 @@ type Wanted struct {
 	Options
 }
 
-// Options are the words that may follow the file in a rotate step.
-type Options struct {
-	Private  Private  `json:"private,omitempty"`
-	Families Families `json:"families,omitzero"`
+// check refuses addresses that no server can be told.
+func (w Wanted) check() error {
+	for family, a := range w.Public {
+		if !writable(a.Address) || netwatch.FamilyOf(a.Address) != family {
+			return fmt.Errorf("%s is no %s address that a file can hold", a.Address, family)
+		}
+	}
+	if len(w.Public) == 0 {
+		return errors.New("there is no public address to write")
+	}
+	return nil
+}
+
+// to is the address that a family is to have; invalid leaves it as it is.
+func (w Wanted) to(family netwatch.Family) netip.Addr {
+	if f := w.families(); f != (Families{}) && !f.has(family) {
+		return netip.Addr{}
+	}
+	return w.Public[family].Address
+}
+
+// here says whether an address is one of this machine's.
+func (w Wanted) here(a netip.Addr) bool { return slices.Contains(w.Here, a) }
+
+// lacks says whether a family is to be written into a file that does not have it: IPv4
+// into one that names no address, unless this machine has that itself, and what the
+// step asks for by name.
+func (w Wanted) lacks(family netwatch.Family, names bool) bool {
+	to := w.to(family)
+	first := !names && family == netwatch.IPv4 && !w.here(to)
+	return to.IsValid() && (first || names && w.families().has(family))
 }
 
 // Families are those whose address is written; none of them stands for those that the
@@ -121,73 +146,6 @@ func (f *Families) UnmarshalText(text []byte) error {
 		f.IPv4, f.IPv6 = f.IPv4 || family == netwatch.IPv4, f.IPv6 || family == netwatch.IPv6
 	}
 	return nil
-}
-
-// set sets an option by its name, as private=keep.
-func (o *Options) set(name, value string) error {
-	switch name {
-	case "private":
-		return o.Private.UnmarshalText([]byte(value))
-	case "families":
-		return o.Families.UnmarshalText([]byte(value))
-	}
-	return fmt.Errorf("there is no option %s", name)
-}
-
-// A Target is the file of a server, and how our address is to stand in it: what a
-// rotate step says.
-type Target struct {
-	Server string `json:"server"`
-	// File may be a symlink; what it leads to is rewritten.
-	File string `json:"file"`
-	Options
-}
-
-// ParseTarget reads `SERVER FILE [option=value...]`.
-func ParseTarget(words []string) (Target, error) {
-	if len(words) == 0 {
-		return Target{}, fmt.Errorf("what to rotate is missing, it can be %s", Names())
-	}
-	server, err := Named(words[0])
-	if err != nil {
-		return Target{}, fmt.Errorf("%q cannot be rotated, only %s", words[0], Names())
-	}
-	if len(words) == 1 || server.takes(words[1]) {
-		return Target{}, fmt.Errorf("the file of %s is missing", server.Name)
-	}
-	file, err := netwatch.ParsePath(words[1])
-	if err != nil {
-		return Target{}, err
-	}
-	t := Target{Server: server.Name, File: string(file)}
-	t.Options, err = server.options(words[2:])
-	return t, err
-}
-
-// takes says whether a word is one of the server's options.
-func (s Server) takes(word string) bool {
-	name, _, ok := strings.Cut(word, "=")
-	return ok && slices.Contains(s.Options, name)
-}
-
-// options reads `option=value...`.
-func (s Server) options(words []string) (Options, error) {
-	o := s.Default
-	given := map[string]bool{}
-	for _, word := range words {
-		name, value, _ := strings.Cut(word, "=")
-		switch {
-		case !s.takes(word):
-			return o, fmt.Errorf("%q is not understood after the file", word)
-		case given[name]:
-			return o, fmt.Errorf("%q is one option too many", word)
-		}
-		given[name] = true
-		if err := o.set(name, value); err != nil {
-			return o, err
-		}
-	}
-	return o, nil
 }
 
 // A Rotation is a file of a server and the addresses that it is to say.
