@@ -128,10 +128,11 @@ func (read reading) check(was, is []byte, at line, value string) error {
 	return nil
 }
 
-// addresses says whether a text is an address, or some with commas between.
+// addresses says whether a text is an address, or some with commas between. A zone can be
+// any text, and is none.
 func addresses(text string) bool {
 	for word := range strings.SplitSeq(text, ",") {
-		if _, err := netip.ParseAddr(word); err != nil {
+		if a, err := netip.ParseAddr(word); err != nil || a.Zone() != "" {
 			return false
 		}
 	}

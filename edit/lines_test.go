@@ -279,6 +279,13 @@ func FuzzINI(f *testing.F) {
 	})
 }
 
+// A zone may be any text (found by FuzzEnv).
+func TestZones(t *testing.T) {
+	if addresses("::%x;B=1") || !addresses("192.0.2.1,2001:db8::1") {
+		t.Error("what are addresses is not known")
+	}
+}
+
 func FuzzEnv(f *testing.F) {
 	for i, g := range envGoldens {
 		f.Add([]byte(g.in), uint8(i))

@@ -74,10 +74,11 @@ func newValue(form edit.Form, conf []byte, w Wanted) (text []byte, word string, 
 	}
 }
 
-// isAddress says whether a value is an address, or empty.
+// isAddress says whether a value is an address, or empty. A zone can be any text, as
+// "; KEY=1" is, so that one with a zone is none.
 func isAddress(text string) bool {
-	_, err := netip.ParseAddr(text)
-	return text == "" || err == nil
+	a, err := netip.ParseAddr(text)
+	return text == "" || err == nil && a.Zone() == ""
 }
 
 // notAddress is the refusal of a value that is something else.

@@ -218,6 +218,8 @@ func TestServersRefuse(t *testing.T) {
 		{"yaml", "a: 1\n", Options{"key": "b"}, "b: the key is not there"},
 		{"yaml", "a: *x\n", Options{"key": "a"}, "line 1, column 1: from here on it is not YAML"},
 		{"ini", "[a]\nb = %(home)s\n", Options{"key": "a.b"}, "line 2, column 5: the value is neither"},
+		{"env", "A=::%x;B=1\n", Options{"key": "A"}, "line 1, column 3: the value is neither"},
+		{"janus", "nat: { nat_1_1_mapping = \"fe80::1%x\" }\n", nil, "line 1, column 27: the value is neither"},
 		{"env", "A=$(ip)\n", Options{"key": "A"}, "line 1, column 3: the value is neither"},
 	} {
 		server, err := Named(c.server)

@@ -71,8 +71,9 @@ func addressesIn(text string) (all []netip.Addr, ok bool) {
 		return nil, true
 	}
 	for word := range strings.SplitSeq(text, ",") {
-		a, err := netip.ParseAddr(strings.Trim(word, " "))
-		if err != nil {
+		word = strings.Trim(word, " ")
+		a, err := netip.ParseAddr(word)
+		if err != nil || !isAddress(word) {
 			return nil, false
 		}
 		all = append(all, a)
