@@ -34,7 +34,9 @@ var mayImport = map[string][]string{
 	// One question in STUN, and who asks a TURN server.
 	"stunmsg": {},
 	"turn":    {".", "servers", "stunmsg"},
-	"actions": {".", "access", "rewrite", "servers", "systemd", "turn"},
+	// Who asks LiveKit.
+	"whip": {},
+	"actions": {".", "access", "rewrite", "servers", "systemd", "turn", "whip"},
 	"state":   {"."},
 	"helper":  {".", "access", "servers"},
 	"hooks":   {".", "state"},

@@ -18,7 +18,7 @@ import (
 // What follows the verb.
 const (
 	turnUsage   = "coturn FILE [families=ipv4,ipv6]"
-	verifyUsage = turnUsage + " | " + tlsUsage
+	verifyUsage = turnUsage + " | " + livekitUsage + " | " + tlsUsage
 )
 
 const (
@@ -51,10 +51,14 @@ func newVerify(_ Env, verb string, words []string) (netwatch.Step, error) {
 	var action netwatch.Action
 	var err error
 	usage := turnUsage
-	if len(words) > 0 && words[0] == "tls" {
+	switch what := strings.Join(words[:min(len(words), 1)], ""); what {
+	case "tls":
 		action, err = newTLS(words[1:])
 		usage = tlsUsage
-	} else {
+	case "livekit":
+		action, err = parseLiveKit(words[1:])
+		usage = livekitUsage
+	default:
 		action, err = parseVerify(words)
 	}
 	if err != nil {
@@ -67,9 +71,9 @@ func newVerify(_ Env, verb string, words []string) (netwatch.Step, error) {
 func parseVerify(words []string) (*verification, error) {
 	switch {
 	case len(words) == 0:
-		return nil, errors.New("what to verify is missing, it can be coturn or tls")
+		return nil, errors.New("what to verify is missing, it can be coturn, livekit or tls")
 	case words[0] != "coturn" && words[0] != "turn":
-		return nil, fmt.Errorf("%q cannot be verified, only coturn and tls", words[0])
+		return nil, fmt.Errorf("%q cannot be verified, only coturn, livekit and tls", words[0])
 	case len(words) == 1:
 		return nil, errors.New("the file of coturn is missing")
 	case len(words) > 3:
@@ -80,7 +84,7 @@ func parseVerify(words []string) (*verification, error) {
 		return nil, err
 	}
 	v := &verification{file: file, local: netwatch.OwnAddress, time: verifyTime, moving: movingTime}
-	v.units = v.unitsOfRun
+	v.units = unitsBefore(v, file)
 	for _, word := range words[2:] {
 		v.families, err = parseFamilies(word)
 	}
@@ -104,6 +108,13 @@ func (v *verification) Needs() Needs { return Needs{Reads: []netwatch.Path{v.fil
 // unit that runs the server is being started or stopped, that is not yet known: the
 // old server answers until it has ended. The detail is the addresses.
 func (v *verification) Do(ctx context.Context, job netwatch.Job) netwatch.Result {
+	return v.settle(ctx, job, v.prove)
+}
+
+// settle proves until no unit that runs the server is being started or stopped.
+func (v *verification) settle(
+	ctx context.Context, job netwatch.Job, prove func(context.Context, netwatch.Job, time.Time) *proof,
+) netwatch.Result {
 	if len(job.Confirmed) == 0 {
 		err := errors.New("the public address is not known yet: no server has told it since netwatch started")
 		return netwatch.Failure(netwatch.WithHint(err, "run `netwatch probe` to see what each STUN server says"))
@@ -116,7 +127,7 @@ func (v *verification) Do(ctx context.Context, job netwatch.Job) netwatch.Result
 		if len(before) > 0 && !slices.ContainsFunc(before, func(st systemd.State) bool { return !st.Down() }) {
 			span = 0 // Nobody is about to listen
 		}
-		p := v.prove(ctx, job, time.Now().Add(span))
+		p := prove(ctx, job, time.Now().Add(span))
 		after := v.units(ctx, job)
 		name, moves := moving(before, after, p.err != nil)
 		if !moves || time.Now().After(end) || ctx.Err() != nil {

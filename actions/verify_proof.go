@@ -23,7 +23,9 @@ import (
 
 // A proof is what asking a server has shown.
 type proof struct {
-	file  netwatch.Path
+	server string
+	file   netwatch.Path
+	// offer is nil as long as the file is not understood.
 	offer *servers.Offer
 	known netwatch.Addresses
 	// content is the fingerprint of its file.
@@ -56,7 +58,7 @@ type gotten struct {
 
 // prove asks the server all that there is to ask, in about the time until end.
 func (v *verification) prove(ctx context.Context, job netwatch.Job, end time.Time) *proof {
-	p := &proof{file: v.file, known: job.Confirmed}
+	p := &proof{server: "coturn", file: v.file, known: job.Confirmed}
 	if p.err = p.read(); p.err != nil {
 		return p
 	}
@@ -312,6 +314,14 @@ func (p *proof) wrong(at string, got, public netip.Addr) error {
 
 // read reads the configuration of coturn.
 func (p *proof) read() error {
+	return p.readAs(func(server servers.Server, text []byte) (err error) {
+		p.offer, err = server.Offer(text, time.Now())
+		return err
+	})
+}
+
+// readAs reads the configuration of the server.
+func (p *proof) readAs(take func(server servers.Server, text []byte) error) error {
 	f, err := rewrite.Open(string(p.file))
 	if errors.Is(err, fs.ErrPermission) {
 		err = netwatch.WithHint(err, netwatch.GrantHint)
@@ -320,9 +330,9 @@ func (p *proof) read() error {
 		return err
 	}
 	defer f.Close()
-	coturn, _ := servers.Named("coturn") // It is in the table
+	server, _ := servers.Named(p.server) // It is in the table
 	p.content = netwatch.Fingerprint(f.Text)
-	if p.offer, err = coturn.Offer(f.Text, time.Now()); err != nil {
+	if err := take(server, f.Text); err != nil {
 		return fmt.Errorf("reading %s: %w", p.file, err)
 	}
 	return nil

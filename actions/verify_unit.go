@@ -12,26 +12,28 @@ import (
 	"netwatch/systemd"
 )
 
-// unitsOfRun are how the units stand that the steps before this one can start: those
+// unitsBefore returns how the units stand that the steps before a proof can start: those
 // that are given its file, or else all of them.
-func (v *verification) unitsOfRun(ctx context.Context, job netwatch.Job) []systemd.State {
-	var names []string
-	for _, s := range job.Steps {
-		if s.Action == netwatch.Action(v) {
-			break
-		}
-		for _, unit := range NeedsOf(s).UnitNames() {
-			if s.Starts && !slices.Contains(names, unit) {
-				names = append(names, unit)
+func unitsBefore(proof netwatch.Action, file netwatch.Path) func(context.Context, netwatch.Job) []systemd.State {
+	return func(ctx context.Context, job netwatch.Job) []systemd.State {
+		var names []string
+		for _, s := range job.Steps {
+			if s.Action == proof {
+				break
+			}
+			for _, unit := range NeedsOf(s).UnitNames() {
+				if s.Starts && !slices.Contains(names, unit) {
+					names = append(names, unit)
+				}
 			}
 		}
+		all := unitsNamed(ctx, job, names...)
+		others := func(st systemd.State) bool { return !st.Starts(string(file)) }
+		if its := slices.DeleteFunc(slices.Clone(all), others); len(its) > 0 {
+			return its
+		}
+		return all
 	}
-	all := unitsNamed(ctx, job, names...)
-	others := func(st systemd.State) bool { return !st.Starts(string(v.file)) }
-	if its := slices.DeleteFunc(slices.Clone(all), others); len(its) > 0 {
-		return its
-	}
-	return all
 }
 
 // unitsNamed are how units stand; it leaves out those that systemd does not tell of: the
@@ -81,7 +83,7 @@ func (v *verification) judge(p *proof, units []systemd.State) netwatch.Result {
 		p.err = netwatch.WithHint(errors.New("what answers is being stopped"),
 			"see systemctl list-jobs for what becomes of it")
 	}
-	result := netwatch.Failure(fmt.Errorf("verifying coturn: %w", p.err))
+	result := netwatch.Failure(fmt.Errorf("verifying %s: %w", p.server, p.err))
 	failed := in(func(st systemd.State) bool { return st.Active == "failed" })
 	down := in(systemd.State.Down)
 	switch {

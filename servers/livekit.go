@@ -14,7 +14,7 @@ import (
 // candidate at all. So IPv4 alone is written unless the file has such a list already.
 var livekit = Server{
 	Name: "livekit", Key: "node_ip",
-	Rewrite: newLiveKit, Advertised: livekitAdvertised,
+	Rewrite: newLiveKit, Advertised: livekitAdvertised, Calls: livekitCalls,
 	Blind: "it would not start", Named: "livekit-server --config FILE",
 }
 

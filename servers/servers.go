@@ -37,6 +37,9 @@ type Server struct {
 	// Offer is what conf offers to callers at this time, and how they are to ask; nil
 	// where nobody can ask for that.
 	Offer func(conf []byte, now time.Time) (*Offer, error)
+	// Calls are what conf offers to those who call by WebRTC; nil where nobody can ask for
+	// that.
+	Calls func(conf []byte) (*Calls, error)
 	// Blind says what the server does when it cannot read its file, as "it would …".
 	Blind string
 	// Named is how the server is told its file, as in "turnserver -c FILE".

@@ -1,0 +1,176 @@
+package actions
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"netwatch"
+	"netwatch/servers"
+	"netwatch/whip"
+)
+
+const livekitUsage = "livekit FILE"
+
+// livekitTime is how long LiveKit may take to answer right: it listens within 2 s of its
+// start (measured).
+const livekitTime = 5 * time.Second
+
+// A livekitProof asks LiveKit for candidates, as callers do, and compares them with the
+// public addresses. It is the step `verify livekit FILE`.
+type livekitProof struct{ verification }
+
+// parseLiveKit reads what follows the verb.
+func parseLiveKit(words []string) (*livekitProof, error) {
+	switch len(words) {
+	case 0:
+		return nil, errors.New("the file of livekit is missing")
+	case 1:
+	default:
+		return nil, fmt.Errorf("%q is not understood after the file", words[1])
+	}
+	file, err := netwatch.ParsePath(words[0])
+	if err != nil {
+		return nil, err
+	}
+	l := &livekitProof{verification{file: file, time: livekitTime, moving: movingTime}}
+	l.units = unitsBefore(l, file)
+	return l, nil
+}
+
+// Do is unchanged when callers get the public address, and failed otherwise.
+func (l *livekitProof) Do(ctx context.Context, job netwatch.Job) netwatch.Result {
+	return l.settle(ctx, job, l.prove)
+}
+
+// prove asks until there are candidates, in about the time until end.
+func (l *livekitProof) prove(ctx context.Context, job netwatch.Job, end time.Time) *proof {
+	p := &proof{server: "livekit", file: l.file, known: job.Confirmed}
+	var calls *servers.Calls
+	p.err = p.readAs(func(server servers.Server, text []byte) (err error) {
+		calls, err = server.Calls(text)
+		return err
+	})
+	if p.err != nil {
+		return p
+	}
+	p.offer = &servers.Offer{Advertised: calls.Advertised}
+	at, err := calls.At()
+	if err != nil {
+		p.err = err
+		return p
+	}
+	if soon := time.Now().Add(l.time / 6); end.Before(soon) {
+		end = soon
+	}
+	ctx, cancel := context.WithDeadline(ctx, end)
+	defer cancel()
+	got, err := askCalls(ctx, whip.Ask{To: at, Key: calls.Key, Secret: calls.Secret})
+	refused, answered := errors.AsType[*whip.Refused](err)
+	p.answered = err == nil || answered
+	p.refused = errors.Is(err, syscall.ECONNREFUSED)
+	switch {
+	case answered:
+		p.err = p.declined(at, refused)
+	case err != nil:
+		p.err = netwatch.WithHint(fmt.Errorf("nobody answers at %s: %w", at, err), "see whether its unit runs "+
+			"(systemctl status), and whether it listens there: port and bind_addresses in "+string(p.file))
+	default:
+		p.judgeCalls(at, calls, got)
+	}
+	return p
+}
+
+// askCalls asks until there is an answer that will not become another by itself.
+func askCalls(ctx context.Context, a whip.Ask) (got []whip.Candidate, err error) {
+	for {
+		again, is := whip.Candidates(ctx, a)
+		if ctx.Err() != nil && passes(err) {
+			return nil, err // This one was broken off
+		}
+		if got, err = again, is; !passes(err) {
+			return got, err
+		}
+		select {
+		case <-time.After(againPause):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+}
+
+// declined says what to do about an answer without candidates.
+func (p *proof) declined(at netip.AddrPort, refused *whip.Refused) error {
+	err := fmt.Errorf("asking %s: %w", at, refused)
+	switch refused.Code {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return netwatch.WithHint(fmt.Errorf("%w to the keys of %s", err, p.file),
+			"it runs with others than are in the file now, or another server answers there: restart it, or see "+
+				fmt.Sprintf("ss -lpn sport = :%d", at.Port()))
+	case http.StatusNotFound, http.StatusMethodNotAllowed:
+		return netwatch.WithHint(err, "it does not know WHIP, or is no LiveKit: see "+
+			fmt.Sprintf("ss -lpn sport = :%d", at.Port()))
+	}
+	return netwatch.WithHint(err, "see the journal of its unit")
+}
+
+// judgeCalls compares candidates with the public addresses that the file promises: those
+// of its families, or else that of IPv4.
+func (p *proof) judgeCalls(at netip.AddrPort, calls *servers.Calls, got []whip.Candidate) {
+	if len(got) == 0 {
+		p.err = netwatch.WithHint(fmt.Errorf("%s gives callers no candidate at all", at),
+			fmt.Sprintf("rtc.node_ip in %s is one that it cannot use: have a step `rotate livekit %[1]s` and a restart", p.file))
+		return
+	}
+	for _, family := range netwatch.Families {
+		public, known := p.known[family]
+		if is := ofFamily(calls.Advertised, family); !known || !is && (family == netwatch.IPv6 || len(calls.Advertised) > 0) {
+			continue
+		}
+		over := ""
+		for _, c := range got {
+			if c.Address == public.Address {
+				over = c.Over
+				p.got(fmt.Sprintf("%s %s", family, c.Address), c.Over)
+			}
+		}
+		if over == "" && p.err == nil {
+			p.err = p.elsewhere(at, calls, got, public.Address)
+		}
+	}
+	if p.err == nil && len(p.right) == 0 {
+		p.words = append(p.words, "unknown: the public address of its family is not known")
+	}
+}
+
+// ofFamily says whether there is an address of a family.
+func ofFamily(all []netip.Addr, family netwatch.Family) bool {
+	return slices.ContainsFunc(all, func(a netip.Addr) bool { return netwatch.FamilyOf(a) == family })
+}
+
+// elsewhere says why callers are told other addresses than the public one.
+func (p *proof) elsewhere(at netip.AddrPort, calls *servers.Calls, got []whip.Candidate, public netip.Addr) error {
+	var told []string
+	for _, c := range got {
+		if text := c.Address.String(); !slices.Contains(told, text) {
+			told = append(told, text)
+		}
+	}
+	err := fmt.Errorf("%s tells callers %s, and the public address is %s", at, strings.Join(told, ", "), public)
+	switch {
+	case calls.Itself:
+		return netwatch.WithHint(err, "use_external_ip is true, and LiveKit asks for its address only when it starts: "+
+			"restart it, by `restart UNIT always` in the rule")
+	case slices.Contains(calls.Advertised, public):
+		return netwatch.WithHint(err, fmt.Sprintf("%s has the right node_ip, which LiveKit reads only when it starts: "+
+			"restart it; if it was, its unit has --node-ip, which goes before the file up to LiveKit 1.9", p.file))
+	}
+	return netwatch.WithHint(err, fmt.Sprintf("node_ip in %s does not have it: have a step `rotate livekit %[1]s` and a "+
+		"restart before this one", p.file))
+}

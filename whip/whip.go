@@ -1,0 +1,180 @@
+// Package whip asks a LiveKit server which addresses it gives to callers. It offers to
+// send sound as WHIP (RFC 9725) has it, reads the candidates in the answer, and takes the
+// offer back: no sound is sent, and nobody is called. It knows nothing of the file that
+// the server was started with.
+package whip
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+)
+
+const (
+	// path is where LiveKit takes offers.
+	path = "/whip/v1"
+	// maxAnswer is how much of an answer is read, in bytes; they have some 2000.
+	maxAnswer = 64 << 10
+	// good is for how long a token is.
+	good = time.Minute
+	// skew is by how much a token is older than it is, for clocks that differ.
+	skew = 10 * time.Second
+	// goodbye is how long to wait for a server to let go of an offer.
+	goodbye = 500 * time.Millisecond
+)
+
+// Refused says that the server answered, and not with candidates.
+type Refused struct {
+	// Code is the status of HTTP.
+	Code int
+}
+
+// Error is the status.
+func (r *Refused) Error() string {
+	return strings.TrimSpace(fmt.Sprintf("it answers %d %s", r.Code, http.StatusText(r.Code)))
+}
+
+// An Ask is a question for candidates.
+type Ask struct {
+	To netip.AddrPort
+	// Key and Secret are those that the server knows.
+	Key, Secret string
+}
+
+// A Candidate is an address that a caller is told to reach the server at.
+type Candidate struct {
+	Address netip.Addr
+	Port    uint16
+	// Over is udp or tcp.
+	Over string
+}
+
+// client asks the server itself and nobody else, each time anew.
+var client = &http.Client{
+	Transport:     &http.Transport{DisableKeepAlives: true},
+	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+}
+
+// Candidates asks for the candidates that a caller gets, in their order.
+func Candidates(ctx context.Context, a Ask) ([]Candidate, error) {
+	token := a.token(time.Now(), "netwatch-"+random(8))
+	response, err := a.send(ctx, http.MethodPost, path, token, offer())
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusCreated {
+		return nil, &Refused{response.StatusCode}
+	}
+	defer a.forget(response, token)
+	answer, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	if err != nil {
+		return nil, fmt.Errorf("reading its answer: %w", err)
+	}
+	return candidates(string(answer))
+}
+
+// send sends a request and returns the response.
+func (a Ask) send(ctx context.Context, method, path, token, body string) (*http.Response, error) {
+	to := url.URL{Scheme: "http", Host: a.To.String(), Path: path}
+	request, err := http.NewRequestWithContext(ctx, method, to.String(), strings.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Authorization", "Bearer "+token)
+	if body != "" {
+		request.Header.Set("Content-Type", "application/sdp")
+	}
+	response, err := client.Do(request)
+	if ended, ok := errors.AsType[*url.Error](err); ok {
+		err = ended.Err // Without the address, which who asks knows
+	}
+	return response, err
+}
+
+// forget takes the offer back at the place that the server named. If that fails, the
+// server forgets it by itself, as nobody comes.
+func (a Ask) forget(response *http.Response, token string) {
+	place, err := response.Location()
+	if err != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), goodbye)
+	defer cancel()
+	gone, err := a.send(ctx, http.MethodDelete, place.Path, token, "")
+	if err == nil {
+		_ = gone.Body.Close()
+	}
+}
+
+// token is what lets its bearer send into a room of its own, by RFC 7519 with HS256.
+func (a Ask) token(now time.Time, room string) string {
+	claims, _ := json.Marshal(map[string]any{ // It has nothing that JSON cannot hold
+		"iss": a.Key, "sub": room, "nbf": now.Add(-skew).Unix(), "exp": now.Add(good).Unix(),
+		"video": map[string]any{"roomJoin": true, "room": room, "canPublish": true, "hidden": true},
+	})
+	text := encode([]byte(`{"alg":"HS256","typ":"JWT"}`)) + "." + encode(claims)
+	mac := hmac.New(sha256.New, []byte(a.Secret))
+	mac.Write([]byte(text)) // Never fails
+	return text + "." + encode(mac.Sum(nil))
+}
+
+func encode(text []byte) string { return base64.RawURLEncoding.EncodeToString(text) }
+
+// random is text that nobody can guess, of so many bytes.
+func random(bytes int) string {
+	text := make([]byte, bytes)
+	_, _ = rand.Read(text) // Never fails
+	return hex.EncodeToString(text)
+}
+
+// offer is an offer to send sound (RFC 8866, 8829), without candidates: nothing will come.
+func offer() string {
+	print := make([]byte, sha256.Size)
+	_, _ = rand.Read(print) // Never fails
+	lines := []string{
+		"v=0", "o=- 1 1 IN IP4 127.0.0.1", "s=-", "t=0 0", "a=group:BUNDLE 0",
+		"m=audio 9 UDP/TLS/RTP/SAVPF 111", "c=IN IP4 0.0.0.0", "a=mid:0", "a=sendonly", "a=rtcp-mux", "a=setup:actpass",
+		"a=ice-ufrag:" + random(4), "a=ice-pwd:" + random(16),
+		"a=fingerprint:sha-256 " + strings.ReplaceAll(fmt.Sprintf("% X", print), " ", ":"),
+		"a=rtpmap:111 opus/48000/2", "a=msid:netwatch sound", "",
+	}
+	return strings.Join(lines, "\r\n")
+}
+
+// candidates are those of an answer, each once (RFC 8839, 5.1).
+func candidates(answer string) (all []Candidate, err error) {
+	seen := map[Candidate]bool{}
+	for line := range strings.Lines(answer) {
+		text, is := strings.CutPrefix(line, "a=candidate:")
+		if !is {
+			continue
+		}
+		var c Candidate
+		var foundation, address string
+		var component, priority int
+		if _, err := fmt.Sscan(text, &foundation, &component, &c.Over, &priority, &address, &c.Port); err != nil {
+			return nil, fmt.Errorf("reading a candidate: %w", err)
+		}
+		if c.Address, err = netip.ParseAddr(address); err != nil {
+			continue // A name, as browsers have
+		}
+		if c.Over = strings.ToLower(c.Over); !seen[c] {
+			all = append(all, c)
+		}
+		seen[c] = true
+	}
+	return all, nil
+}

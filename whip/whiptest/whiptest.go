@@ -1,0 +1,130 @@
+// Package whiptest is a server that gives candidates to callers as LiveKit does. It is for
+// tests alone.
+package whiptest
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Key and Secret are what the server knows.
+const (
+	Key    = "devkey"
+	Secret = "not to be seen by anybody at all 0123"
+)
+
+// A Server gives every caller who has a token the same candidates.
+type Server struct {
+	// Addr is where it listens.
+	Addr netip.AddrPort
+
+	mu         sync.Mutex
+	candidates []string
+	asked      []string
+}
+
+// New starts a server on loopback that ends with the test. Each candidate is
+// "OVER ADDRESS PORT".
+func New(t *testing.T, candidates ...string) *Server {
+	t.Helper()
+	s := &Server{candidates: candidates}
+	http := httptest.NewServer(s)
+	t.Cleanup(http.Close)
+	s.Addr = netip.MustParseAddrPort(http.Listener.Addr().String())
+	return s
+}
+
+// Say has it give other candidates from now on.
+func (s *Server) Say(candidates ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.candidates = candidates
+}
+
+// Asked are the requests until now, as "METHOD PATH STATUS".
+func (s *Server) Asked() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]string(nil), s.asked...)
+}
+
+// ServeHTTP answers a request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	code := s.answer(w, r)
+	path, _, _ := strings.Cut(r.URL.Path, "netwatch-") // Its room is random
+	s.asked = append(s.asked, fmt.Sprintf("%s %s %d", r.Method, path, code))
+}
+
+func (s *Server) answer(w http.ResponseWriter, r *http.Request) (code int) {
+	room, err := room(r.Header.Get("Authorization"), time.Now())
+	offer, _ := io.ReadAll(r.Body)
+	switch {
+	case err != nil:
+		code = http.StatusUnauthorized
+	case r.Method == http.MethodDelete && r.URL.Path == "/whip/v1/"+room+"/PA_1":
+		code = http.StatusOK
+	case r.Method != http.MethodPost || r.URL.Path != "/whip/v1":
+		code = http.StatusNotFound
+	case r.Header.Get("Content-Type") != "application/sdp" || !strings.Contains(string(offer), "\r\na=sendonly\r\n"):
+		code = http.StatusBadRequest
+	default:
+		code = http.StatusCreated
+		w.Header().Set("Location", "/whip/v1/"+room+"/PA_1")
+	}
+	w.WriteHeader(code)
+	if code == http.StatusCreated {
+		_, _ = fmt.Fprintf(w, "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\n")
+		for i, c := range s.candidates {
+			words := strings.Fields(c)
+			_, _ = fmt.Fprintf(w, "a=candidate:%d 1 %s 2130706431 %s %s typ host\r\n", i, words[0], words[1], words[2])
+		}
+	}
+	return code
+}
+
+// room is the room of a token that is good at a time.
+func room(bearer string, now time.Time) (string, error) {
+	parts := strings.Split(strings.TrimPrefix(bearer, "Bearer "), ".")
+	if len(parts) != 3 {
+		return "", fmt.Errorf("%q is no token", bearer)
+	}
+	mac := hmac.New(sha256.New, []byte(Secret))
+	mac.Write([]byte(parts[0] + "." + parts[1]))
+	if signed, err := base64.RawURLEncoding.DecodeString(parts[2]); err != nil || !hmac.Equal(signed, mac.Sum(nil)) {
+		return "", fmt.Errorf("it is not signed: %w", err)
+	}
+	text, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		return "", err
+	}
+	var claims struct {
+		Iss      string
+		Nbf, Exp int64
+		Video    struct {
+			RoomJoin, CanPublish, Hidden bool
+			Room                         string
+		}
+	}
+	if err := json.Unmarshal(text, &claims); err != nil {
+		return "", err
+	}
+	v := claims.Video
+	if claims.Iss != Key || now.Unix() < claims.Nbf || now.Unix() > claims.Exp || claims.Exp > now.Add(time.Hour).Unix() ||
+		!v.RoomJoin || !v.CanPublish || !v.Hidden || v.Room == "" {
+		return "", fmt.Errorf("it may not: %+v", claims)
+	}
+	return v.Room, nil
+}
