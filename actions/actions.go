@@ -35,7 +35,7 @@ type Verb struct {
 
 // Verbs is every verb.
 var Verbs = []Verb{
-	{"restart", unitUsage, newUnit},
+	{"restart", restartUsage, newRestart},
 	{"try-restart", unitUsage, newUnit},
 	{"reload", unitUsage, newUnit},
 	{"reload-or-restart", unitUsage, newUnit},

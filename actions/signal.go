@@ -94,10 +94,8 @@ func (a *signalAction) do(ctx context.Context, job netwatch.Job) (netwatch.Resul
 	if err != nil {
 		return netwatch.Result{}, err
 	}
-	if a.signal == unix.SIGUSR1 && path.Base(before.Program) == "turnserver" {
-		if err := drains(ctx, before.Program); err != nil {
-			return netwatch.Result{}, err
-		}
+	if err := a.harmless(ctx, before.Program); err != nil {
+		return netwatch.Result{}, err
 	}
 	if err := u.Signal(ctx, a.signal); err != nil {
 		return netwatch.Result{}, err
@@ -107,6 +105,19 @@ func (a *signalAction) do(ctx context.Context, job netwatch.Job) (netwatch.Resul
 		return netwatch.Result{}, err
 	}
 	return a.judge(before, after)
+}
+
+// harmless says why the signal must not be sent to a program: it has no handler, and dies
+// (measured on coturn 4.6.1, LiveKit 1.9.11 and 1.13.5, Janus 1.1.2).
+func (a *signalAction) harmless(ctx context.Context, program string) error {
+	switch name := path.Base(program); {
+	case a.signal == unix.SIGUSR1 && name == "turnserver":
+		return drains(ctx, program)
+	case a.signal == unix.SIGHUP && (name == "livekit-server" || name == "janus"):
+		return netwatch.WithHint(fmt.Errorf("SIGHUP kills %s, which reads its file only when it starts", name),
+			fmt.Sprintf("use \"restart %s\"", a.unit))
+	}
+	return nil
 }
 
 // forever is longer than any deadline.

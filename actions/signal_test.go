@@ -109,6 +109,24 @@ func TestSignalDrain(t *testing.T) {
 	}
 }
 
+// SIGHUP is not sent to what dies of it.
+func TestSignalKills(t *testing.T) {
+	for program, kills := range map[string]bool{"/opt/livekit-server": true, "/usr/bin/janus": true, "/bin/x": false} {
+		f := systemdtest.New(t)
+		f.Set("ExecStart", []execStart{{Path: program}})
+		f.Does(func(*systemdtest.Fake, string) string { return "" })
+		r := do(t, Env{}, "signal HUP t.service", 5*time.Second)
+		if !kills {
+			wantResult(t, r, netwatch.Changed)
+			continue
+		}
+		wantResult(t, r, netwatch.Failed, "SIGHUP kills "+filepath.Base(program), `use "restart t.service"`)
+		if len(f.Asked()) != 0 {
+			t.Errorf("systemd was called with %q", f.Asked())
+		}
+	}
+}
+
 // execStart is an element of ExecStart: path, arguments, whether failure is
 // ignored, four timestamps, process, code and status.
 type execStart struct {

@@ -19,6 +19,9 @@ var doing = map[systemd.Verb]string{
 // unitUsage is what follows the verbs of units.
 const unitUsage = "UNIT [always]"
 
+// restartUsage is what follows restart.
+const restartUsage = unitUsage + " [drain=DURATION]"
+
 // watchSpan is how long a unit is watched after its job is done: for a
 // Type=simple unit "done" only says that the program was begun, and one that
 // dies at once dies within this.
@@ -29,20 +32,45 @@ type unitAction struct {
 	verb   systemd.Verb
 	unit   string
 	starts systemd.Starts
+	// drain bounds how long its program may go on when it is told to end.
+	drain drain
 }
 
 // newUnit makes the steps `restart UNIT [always]` and so on.
 func newUnit(env Env, verb string, words []string) (netwatch.Step, error) {
-	unit, always, err := unitWords(words, verb+" "+unitUsage)
+	usage := unitUsage
+	if systemd.Verb(verb) == systemd.Restart {
+		usage = restartUsage
+	}
+	unit, always, err := unitWords(words, verb+" "+usage)
 	if err != nil {
 		return netwatch.Step{}, err
 	}
-	a := &unitAction{systemd.Verb(verb), unit, env.Starts}
+	a := &unitAction{verb: systemd.Verb(verb), unit: unit, starts: env.Starts}
 	return netwatch.Step{Action: a, Gated: !always, Starts: a.verb.Revives()}, nil
 }
 
-// Needs is that job on the unit.
-func (a *unitAction) Needs() Needs { return unitNeed(a.unit, string(a.verb)) }
+// newRestart makes the step `restart UNIT [always] [drain=DURATION]`.
+func newRestart(env Env, verb string, words []string) (netwatch.Step, error) {
+	words, d, err := cutDrain(words)
+	if err != nil {
+		return netwatch.Step{}, fmt.Errorf("%w: %s %s", err, verb, restartUsage)
+	}
+	step, err := newUnit(env, verb, words)
+	if a, is := step.Action.(*unitAction); is {
+		a.drain = d
+	}
+	return step, err
+}
+
+// Needs is that job on the unit, and a signal to it if its end is hurried.
+func (a *unitAction) Needs() Needs {
+	needs := unitNeed(a.unit, string(a.verb))
+	if a.drain > 0 {
+		needs.Units = append(needs.Units, UnitNeed{a.unit, systemd.Kill})
+	}
+	return needs
+}
 
 // unitWords takes "UNIT [always]".
 func unitWords(words []string, usage string) (unit string, always bool, err error) {
@@ -86,7 +114,11 @@ func (a *unitAction) do(ctx context.Context, job netwatch.Job) (netwatch.Result,
 	if held, err := a.account(u, before); err != nil || held.Outcome == netwatch.Held {
 		return held, err
 	}
+	stop := a.drain.bound(ctx, a.unit)
 	ended, err := u.Do(ctx, a.verb)
+	if bad := stop(); bad != nil && err == nil {
+		err = fmt.Errorf("ending it after %s: %w", time.Duration(a.drain), bad)
+	}
 	if err != nil {
 		return netwatch.Result{}, err
 	}
