@@ -35,7 +35,7 @@ var mayImport = map[string][]string{
 	"stunmsg": {},
 	"turn":    {".", "servers", "stunmsg"},
 	// Who asks LiveKit.
-	"whip": {},
+	"whip":    {},
 	"actions": {".", "access", "rewrite", "servers", "systemd", "turn", "whip"},
 	"state":   {"."},
 	"helper":  {".", "access", "servers"},

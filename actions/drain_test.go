@@ -12,7 +12,7 @@ import (
 )
 
 // A program that does not end is told so again after the drain, and one that ends is not.
-func TestDrain(t *testing.T) {
+func TestDrainOfAUnit(t *testing.T) {
 	for name, ends := range map[string]bool{"goes on": false, "ends": true} {
 		t.Run(name, func(t *testing.T) {
 			f := systemdtest.New(t)

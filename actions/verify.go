@@ -51,12 +51,16 @@ func newVerify(_ Env, verb string, words []string) (netwatch.Step, error) {
 	var action netwatch.Action
 	var err error
 	usage := turnUsage
-	switch what := strings.Join(words[:min(len(words), 1)], ""); what {
+	what, rest := "", words
+	if len(words) > 0 {
+		what, rest = words[0], words[1:]
+	}
+	switch what {
 	case "tls":
-		action, err = newTLS(words[1:])
+		action, err = newTLS(rest)
 		usage = tlsUsage
 	case "livekit":
-		action, err = parseLiveKit(words[1:])
+		action, err = parseLiveKit(rest)
 		usage = livekitUsage
 	default:
 		action, err = parseVerify(words)

@@ -18,9 +18,14 @@ import (
 
 const livekitUsage = "livekit FILE"
 
-// livekitTime is how long LiveKit may take to answer right: it listens within 2 s of its
-// start (measured).
-const livekitTime = 5 * time.Second
+const (
+	// livekitTime is how long LiveKit may take to listen: it does within 2 s of its start
+	// (measured).
+	livekitTime = 5 * time.Second
+	// slowest is how long it may take to answer: without node_ip it asks STUN servers for
+	// each call, and where none is reached it answers 10 s later (measured, 1.9.11).
+	slowest = 12 * time.Second
+)
 
 // A livekitProof asks LiveKit for candidates, as callers do, and compares them with the
 // public addresses. It is the step `verify livekit FILE`.
@@ -28,11 +33,10 @@ type livekitProof struct{ verification }
 
 // parseLiveKit reads what follows the verb.
 func parseLiveKit(words []string) (*livekitProof, error) {
-	switch len(words) {
-	case 0:
+	switch {
+	case len(words) == 0:
 		return nil, errors.New("the file of livekit is missing")
-	case 1:
-	default:
+	case len(words) > 1:
 		return nil, fmt.Errorf("%q is not understood after the file", words[1])
 	}
 	file, err := netwatch.ParsePath(words[0])
@@ -69,9 +73,7 @@ func (l *livekitProof) prove(ctx context.Context, job netwatch.Job, end time.Tim
 	if soon := time.Now().Add(l.time / 6); end.Before(soon) {
 		end = soon
 	}
-	ctx, cancel := context.WithDeadline(ctx, end)
-	defer cancel()
-	got, err := askCalls(ctx, whip.Ask{To: at, Key: calls.Key, Secret: calls.Secret})
+	got, err := askCalls(ctx, end, whip.Ask{To: at, Key: calls.Key, Secret: calls.Secret})
 	refused, answered := errors.AsType[*whip.Refused](err)
 	p.answered = err == nil || answered
 	p.refused = errors.Is(err, syscall.ECONNREFUSED)
@@ -87,14 +89,12 @@ func (l *livekitProof) prove(ctx context.Context, job netwatch.Job, end time.Tim
 	return p
 }
 
-// askCalls asks until there is an answer that will not become another by itself.
-func askCalls(ctx context.Context, a whip.Ask) (got []whip.Candidate, err error) {
+// askCalls asks until there is an answer that will not become another by itself, or end.
+func askCalls(ctx context.Context, end time.Time, a whip.Ask) (got []whip.Candidate, err error) {
+	ctx, cancel := context.WithTimeout(ctx, slowest)
+	defer cancel()
 	for {
-		again, is := whip.Candidates(ctx, a)
-		if ctx.Err() != nil && passes(err) {
-			return nil, err // This one was broken off
-		}
-		if got, err = again, is; !passes(err) {
+		if got, err = whip.Candidates(ctx, a); !passes(err) || time.Now().After(end) {
 			return got, err
 		}
 		select {
@@ -117,7 +117,8 @@ func (p *proof) declined(at netip.AddrPort, refused *whip.Refused) error {
 		return netwatch.WithHint(err, "it does not know WHIP, or is no LiveKit: see "+
 			fmt.Sprintf("ss -lpn sport = :%d", at.Port()))
 	}
-	return netwatch.WithHint(err, "see the journal of its unit")
+	return netwatch.WithHint(err, fmt.Sprintf("see the journal of its unit; LiveKit 1.9 answers so when it cannot use "+
+		"node_ip in %s, as with two addresses or one that is none", p.file))
 }
 
 // judgeCalls compares candidates with the public addresses that the file promises: those
@@ -156,13 +157,16 @@ func ofFamily(all []netip.Addr, family netwatch.Family) bool {
 
 // elsewhere says why callers are told other addresses than the public one.
 func (p *proof) elsewhere(at netip.AddrPort, calls *servers.Calls, got []whip.Candidate, public netip.Addr) error {
-	var told []string
-	for _, c := range got {
-		if text := c.Address.String(); !slices.Contains(told, text) {
-			told = append(told, text)
-		}
+	told := make([]netip.Addr, len(got))
+	for i, c := range got {
+		told[i] = c.Address
 	}
-	err := fmt.Errorf("%s tells callers %s, and the public address is %s", at, strings.Join(told, ", "), public)
+	slices.SortFunc(told, netip.Addr.Compare) // They come in any order
+	var texts []string
+	for _, a := range slices.Compact(told) {
+		texts = append(texts, a.String())
+	}
+	err := fmt.Errorf("%s tells callers %s, and the public address is %s", at, strings.Join(texts, ", "), public)
 	switch {
 	case calls.Itself:
 		return netwatch.WithHint(err, "use_external_ip is true, and LiveKit asks for its address only when it starts: "+

@@ -19,12 +19,14 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"syscall"
 	"time"
 )
 
 const (
-	// path is where LiveKit takes offers.
-	path = "/whip/v1"
+	// path is where LiveKit takes offers, and deletion where it is told to forget a room.
+	path     = "/whip/v1"
+	deletion = "/twirp/livekit.RoomService/DeleteRoom"
 	// maxAnswer is how much of an answer is read, in bytes; they have some 2000.
 	maxAnswer = 64 << 10
 	// good is for how long a token is.
@@ -69,34 +71,72 @@ var client = &http.Client{
 
 // Candidates asks for the candidates that a caller gets, in their order.
 func Candidates(ctx context.Context, a Ask) ([]Candidate, error) {
-	token := a.token(time.Now(), "netwatch-"+random(8))
-	response, err := a.send(ctx, http.MethodPost, path, token, offer())
+	call, err := Open(ctx, a)
 	if err != nil {
 		return nil, err
+	}
+	call.Close()
+	return candidates(call.answer)
+}
+
+// A Call is an offer that a server has answered. To the server somebody is there until it
+// is closed.
+type Call struct {
+	ask    Ask
+	room   string
+	answer string
+}
+
+// Open makes an offer, and returns once it is answered.
+func Open(ctx context.Context, a Ask) (*Call, error) {
+	c := &Call{ask: a, room: "netwatch-" + random(8)}
+	var err error
+	if c.answer, err = c.open(ctx); err != nil && !errors.Is(err, syscall.ECONNREFUSED) {
+		c.Close() // A server that failed counts the caller for a minute (measured, 1.9.11)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// open sends an offer and returns the answer.
+func (c *Call) open(ctx context.Context) (string, error) {
+	response, err := c.send(ctx, path, "application/sdp", offer())
+	if err != nil {
+		return "", err
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusCreated {
-		return nil, &Refused{response.StatusCode}
+		return "", &Refused{response.StatusCode}
 	}
-	defer a.forget(response, token)
 	answer, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 	if err != nil {
-		return nil, fmt.Errorf("reading its answer: %w", err)
+		return "", fmt.Errorf("reading its answer: %w", err)
 	}
-	return candidates(string(answer))
+	return string(answer), nil
 }
 
-// send sends a request and returns the response.
-func (a Ask) send(ctx context.Context, method, path, token, body string) (*http.Response, error) {
-	to := url.URL{Scheme: "http", Host: a.To.String(), Path: path}
-	request, err := http.NewRequestWithContext(ctx, method, to.String(), strings.NewReader(body))
+// Close has the server forget the room, and with it who is there. If that fails, the
+// server forgets it by itself, as nobody comes.
+func (c *Call) Close() {
+	ctx, cancel := context.WithTimeout(context.Background(), goodbye)
+	defer cancel()
+	gone, err := c.send(ctx, deletion, "application/json", `{"room":"`+c.room+`"}`)
+	if err == nil {
+		_ = gone.Body.Close()
+	}
+}
+
+// send sends a text and returns the response.
+func (c *Call) send(ctx context.Context, path, form, text string) (*http.Response, error) {
+	to := url.URL{Scheme: "http", Host: c.ask.To.String(), Path: path}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, to.String(), strings.NewReader(text))
 	if err != nil {
 		return nil, err
 	}
-	request.Header.Set("Authorization", "Bearer "+token)
-	if body != "" {
-		request.Header.Set("Content-Type", "application/sdp")
-	}
+	request.Header.Set("Authorization", "Bearer "+c.ask.token(time.Now(), c.room))
+	request.Header.Set("Content-Type", form)
 	response, err := client.Do(request)
 	if ended, ok := errors.AsType[*url.Error](err); ok {
 		err = ended.Err // Without the address, which who asks knows
@@ -104,26 +144,14 @@ func (a Ask) send(ctx context.Context, method, path, token, body string) (*http.
 	return response, err
 }
 
-// forget takes the offer back at the place that the server named. If that fails, the
-// server forgets it by itself, as nobody comes.
-func (a Ask) forget(response *http.Response, token string) {
-	place, err := response.Location()
-	if err != nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), goodbye)
-	defer cancel()
-	gone, err := a.send(ctx, http.MethodDelete, place.Path, token, "")
-	if err == nil {
-		_ = gone.Body.Close()
-	}
-}
-
 // token is what lets its bearer send into a room of its own, by RFC 7519 with HS256.
 func (a Ask) token(now time.Time, room string) string {
 	claims, _ := json.Marshal(map[string]any{ // It has nothing that JSON cannot hold
 		"iss": a.Key, "sub": room, "nbf": now.Add(-skew).Unix(), "exp": now.Add(good).Unix(),
-		"video": map[string]any{"roomJoin": true, "room": room, "canPublish": true, "hidden": true},
+		"video": map[string]any{
+			"roomJoin": true, "room": room, "canPublish": true, "hidden": true,
+			"roomCreate": true, // Which is also to delete it
+		},
 	})
 	text := encode([]byte(`{"alg":"HS256","typ":"JWT"}`)) + "." + encode(claims)
 	mac := hmac.New(sha256.New, []byte(a.Secret))
@@ -140,15 +168,15 @@ func random(bytes int) string {
 	return hex.EncodeToString(text)
 }
 
-// offer is an offer to send sound (RFC 8866, 8829), without candidates: nothing will come.
+// offer is an offer to send sound (RFC 8866, 8829), without candidates.
 func offer() string {
-	print := make([]byte, sha256.Size)
-	_, _ = rand.Read(print) // Never fails
+	digest := make([]byte, sha256.Size) // Of no certificate: nothing will come
+	_, _ = rand.Read(digest)            // Never fails
 	lines := []string{
 		"v=0", "o=- 1 1 IN IP4 127.0.0.1", "s=-", "t=0 0", "a=group:BUNDLE 0",
 		"m=audio 9 UDP/TLS/RTP/SAVPF 111", "c=IN IP4 0.0.0.0", "a=mid:0", "a=sendonly", "a=rtcp-mux", "a=setup:actpass",
 		"a=ice-ufrag:" + random(4), "a=ice-pwd:" + random(16),
-		"a=fingerprint:sha-256 " + strings.ReplaceAll(fmt.Sprintf("% X", print), " ", ":"),
+		"a=fingerprint:sha-256 " + strings.ReplaceAll(fmt.Sprintf("% X", digest), " ", ":"),
 		"a=rtpmap:111 opus/48000/2", "a=msid:netwatch sound", "",
 	}
 	return strings.Join(lines, "\r\n")

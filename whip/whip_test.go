@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -33,7 +34,8 @@ func TestCandidates(t *testing.T) {
 	if diff := cmp.Diff(want, got, same); err != nil || diff != "" {
 		t.Error(err, diff)
 	}
-	if diff := cmp.Diff([]string{"POST /whip/v1 201", "DELETE /whip/v1/ 200"}, s.Asked()); diff != "" {
+	asked := []string{"POST /whip/v1 201", "POST /twirp/livekit.RoomService/DeleteRoom 200"}
+	if diff := cmp.Diff(asked, s.Asked()); diff != "" {
 		t.Error(diff)
 	}
 	s.Say()
@@ -47,8 +49,8 @@ func TestRefused(t *testing.T) {
 	s := whiptest.New(t)
 	for _, a := range []Ask{{s.Addr, whiptest.Key, "x"}, {s.Addr, "x", whiptest.Secret}} {
 		_, err := Candidates(t.Context(), a)
-		refused := new(Refused)
-		if !errors.As(err, &refused) || refused.Code != http.StatusUnauthorized || err.Error() != "it answers 401 Unauthorized" {
+		refused, is := errors.AsType[*Refused](err)
+		if !is || refused.Code != http.StatusUnauthorized || err.Error() != "it answers 401 Unauthorized" {
 			t.Error(err)
 		}
 	}
@@ -60,9 +62,9 @@ func TestHostile(t *testing.T) {
 		"it answers 302 Found": func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://192.0.2.1/", http.StatusFound)
 		},
-		"it answers 200 OK":           func(http.ResponseWriter, *http.Request) {},
-		"it answers 599":              func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(599) },
-		"reading a candidate":         func(w http.ResponseWriter, _ *http.Request) { created(w, "a=candidate:1 1 udp x\r\n") },
+		"it answers 200 OK":        func(http.ResponseWriter, *http.Request) {},
+		"it answers 599":           func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(599) },
+		"reading a candidate":      func(w http.ResponseWriter, _ *http.Request) { created(w, "a=candidate:1 1 udp x\r\n") },
 		"reading a candidate: EOF": func(w http.ResponseWriter, _ *http.Request) { created(w, "a=candidate:") },
 	} {
 		http := httptest.NewServer(answer)
@@ -71,6 +73,16 @@ func TestHostile(t *testing.T) {
 			t.Errorf("%v, and should say %q", err, said)
 		}
 		http.Close()
+	}
+	var asked atomic.Int32
+	broken := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}))
+	defer broken.Close()
+	_, err := Candidates(t.Context(), ask(netip.MustParseAddrPort(broken.Listener.Addr().String())))
+	if err == nil || err.Error() != "it answers 503 Service Unavailable" || asked.Load() != 2 {
+		t.Errorf("%v, asked %d times: the caller was not taken back", err, asked.Load())
 	}
 	endless := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		created(w, strings.Repeat("a=x\r\n", maxAnswer)+"a=candidate:1 1 udp 1 192.0.2.1 1 typ host\r\n")

@@ -21,7 +21,7 @@ import (
 // Key and Secret are what the server knows.
 const (
 	Key    = "devkey"
-	Secret = "not to be seen by anybody at all 0123"
+	Secret = "not to be seen by anybody at all 0123" //nolint:gosec // A secret of tests alone.
 )
 
 // A Server gives every caller who has a token the same candidates.
@@ -64,17 +64,17 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	code := s.answer(w, r)
-	path, _, _ := strings.Cut(r.URL.Path, "netwatch-") // Its room is random
-	s.asked = append(s.asked, fmt.Sprintf("%s %s %d", r.Method, path, code))
+	s.asked = append(s.asked, fmt.Sprintf("%s %s %d", r.Method, r.URL.Path, code))
 }
 
 func (s *Server) answer(w http.ResponseWriter, r *http.Request) (code int) {
 	room, err := room(r.Header.Get("Authorization"), time.Now())
 	offer, _ := io.ReadAll(r.Body)
+	const deletion = "/twirp/livekit.RoomService/DeleteRoom"
 	switch {
 	case err != nil:
 		code = http.StatusUnauthorized
-	case r.Method == http.MethodDelete && r.URL.Path == "/whip/v1/"+room+"/PA_1":
+	case r.URL.Path == deletion && string(offer) == `{"room":"`+room+`"}`:
 		code = http.StatusOK
 	case r.Method != http.MethodPost || r.URL.Path != "/whip/v1":
 		code = http.StatusNotFound
@@ -82,7 +82,6 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) (code int) {
 		code = http.StatusBadRequest
 	default:
 		code = http.StatusCreated
-		w.Header().Set("Location", "/whip/v1/"+room+"/PA_1")
 	}
 	w.WriteHeader(code)
 	if code == http.StatusCreated {
@@ -114,8 +113,8 @@ func room(bearer string, now time.Time) (string, error) {
 		Iss      string
 		Nbf, Exp int64
 		Video    struct {
-			RoomJoin, CanPublish, Hidden bool
-			Room                         string
+			RoomJoin, CanPublish, Hidden, RoomCreate bool
+			Room                                     string
 		}
 	}
 	if err := json.Unmarshal(text, &claims); err != nil {
@@ -123,7 +122,7 @@ func room(bearer string, now time.Time) (string, error) {
 	}
 	v := claims.Video
 	if claims.Iss != Key || now.Unix() < claims.Nbf || now.Unix() > claims.Exp || claims.Exp > now.Add(time.Hour).Unix() ||
-		!v.RoomJoin || !v.CanPublish || !v.Hidden || v.Room == "" {
+		!v.RoomJoin || !v.CanPublish || !v.Hidden || !v.RoomCreate || v.Room == "" {
 		return "", fmt.Errorf("it may not: %+v", claims)
 	}
 	return v.Room, nil

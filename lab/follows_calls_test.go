@@ -1,0 +1,120 @@
+//go:build lab
+
+// The address changes, and LiveKit's callers are right again.
+
+package lab
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+)
+
+// calls installs LiveKit with a line for node_ip, has the router hand on its ports, and
+// waits until a caller gets what it says, if it says something.
+func calls(t *testing.T, l LiveKit, line string, want netip.Addr) {
+	t.Helper()
+	fresh(t, YunoHost)
+	must(t, world.Forward(t.Context(), CallPorts, Private))
+	t.Cleanup(func() {
+		if t.Failed() {
+			log, err := server.Exec(context.Background(), "journalctl", "-b", "-o", "short-precise", "-n", "40", "-u", l.Unit)
+			t.Logf("the log of LiveKit (%v):\n%s", err, log)
+		}
+		must(t, world.Forward(context.Background(), Ports, Private))
+		_, _ = server.Exec(context.Background(), "systemctl", "stop", l.Unit)
+	})
+	must(t, server.InstallLiveKit(t.Context(), l, line))
+	if want.IsValid() {
+		rightCall(t, FirstPublic, want)
+	}
+}
+
+// rightCall waits until a caller is told an address.
+func rightCall(t *testing.T, at, want netip.Addr) time.Time {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	when, err := world.WaitCall(ctx, at, want)
+	must(t, err)
+	return when
+}
+
+// ruleCalls has LiveKit follow, and proves it.
+func ruleCalls(l LiveKit, more string) string {
+	return fmt.Sprintf("\n[[rule]]\nname = \"calls\"\non = [\"started\", \"ip-changed\"]\ndo = [\"rotate livekit %s\", "+
+		"\"restart %s%s\", \"verify livekit %[1]s\"]\n", l.File, l.Unit, more)
+}
+
+// TestCallsFollow holds that a new caller of a real LiveKit gets the right candidates once
+// the address has changed, and that verify says so.
+func TestCallsFollow(t *testing.T) {
+	calls(t, Calls, "node_ip: "+FirstPublic.String(), FirstPublic)
+	unlimited(t, Calls.Unit)
+	watching(t, sourceStun(every.String(), false)+`families = ["ipv4"]`+ruleCalls(Calls, " drain=1s"), FirstPublic)
+	var times Times
+	for i := range 3 {
+		to := Public(10 + i)
+		changed := time.Now()
+		must(t, world.SetPublic(t.Context(), to))
+		times = append(times, rightCall(t, to, to).Sub(changed))
+		idle(t, to)
+	}
+	promised(t, times, every+settle+time.Second+3*time.Second) // To ask is a call too
+	conf := shell(t, "cat "+Calls.File)
+	want := fmt.Sprintf(livekitConf, "  node_ip: "+Public(12).String()+"\n")
+	if conf+"\n" != want {
+		t.Errorf("the file is\n%s", conf)
+	}
+	log := shell(t, "netwatch history --json")
+	if !strings.Contains(log, "ipv4 "+Public(12).String()+" (") {
+		t.Errorf("it was not proven:\n%.3000s", log)
+	}
+}
+
+// TestCallsDrain holds that LiveKit, which waits for its callers without end, is told to
+// end once more after the drain, and not before.
+func TestCallsDrain(t *testing.T) {
+	calls(t, Calls, "node_ip: "+FirstPublic.String(), FirstPublic)
+	unlimited(t, Calls.Unit)
+	watching(t, sourceStun(every.String(), false)+`families = ["ipv4"]`+ruleCalls(Calls, " drain=3s"), FirstPublic)
+	hangUp, err := world.HoldCall(t.Context(), FirstPublic)
+	must(t, err)
+	defer hangUp()
+	to := Public(20)
+	changed := time.Now()
+	must(t, world.SetPublic(t.Context(), to))
+	took := rightCall(t, to, to).Sub(changed)
+	t.Logf("with a call on, a new caller is right after %v", took.Round(time.Millisecond))
+	if took < 3*time.Second || took > every+settle+6*time.Second {
+		t.Errorf("it took %v", took)
+	}
+}
+
+// TestCallsAreKnown holds what is known of LiveKit without a change of the address: it
+// lacks node_ip and gets it, a signal that would kill it is not sent, and verify sees that
+// it runs with another address than the file has.
+func TestCallsAreKnown(t *testing.T) {
+	calls(t, Calls, "", netip.Addr{})
+	rule := strings.Replace(ruleCalls(Calls, " drain=1s"), `"started", "ip-changed"`, `"ip-changed"`, 1) +
+		fmt.Sprintf("\n[[rule]]\non = [\"hang-up\"]\nretry = \"0s\"\ndo = [\"signal HUP %s\"]\n", Calls.Unit) +
+		fmt.Sprintf("\n[[rule]]\non = [\"look\"]\nretry = \"0s\"\ndo = [\"verify livekit %s\"]\n", Calls.File)
+	begin(t, sourceStun("1h", false)+`families = ["ipv4"]`+rule)
+	rightCall(t, FirstPublic, FirstPublic)
+	idle(t, FirstPublic)
+	fires(t, "look", 0, "ipv4 "+FirstPublic.String()+" (")
+	fires(t, "hang-up", 1, "SIGHUP kills livekit-server")
+	shell(t, "sed -i 's/node_ip: .*/node_ip: 203.0.113.99/' "+Calls.File+" && systemctl restart "+Calls.Unit)
+	fires(t, "look", 1, "tells callers 203.0.113.99, ", "and the public address is "+FirstPublic.String())
+	shell(t, "sed -i 's/node_ip: .*/node_ip: "+FirstPublic.String()+"/' "+Calls.File)
+	fires(t, "look", 1, "has the right node_ip, which LiveKit reads only when it starts")
+	shell(t, "sed -i 's/node_ip: .*/node_ip: 999.1.1.1/' "+Calls.File+" && systemctl restart "+Calls.Unit)
+	fires(t, "look", 1, "it answers 503 Service Unavailable", "cannot use node_ip")
+	shell(t, "sed -i '/node_ip:/d' "+Calls.File+" && systemctl restart "+Calls.Unit)
+	fires(t, "look", 1, "tells callers "+Private.String(), "and the public address is "+FirstPublic.String())
+	shell(t, "sed -i 's/rtc:/rtc:\\n  node_ip: 999.1.1.1/' "+Calls.File)
+	fires(t, "ip-changed", 1, "line 4, column 12: the value is neither an address nor empty")
+}

@@ -1,0 +1,171 @@
+package lab
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"netwatch"
+)
+
+// A LiveKit is an installation of LiveKit.
+type LiveKit struct {
+	// File is its configuration, and Unit its systemd unit.
+	File, Unit string
+	// Flags stand behind the file in its command line.
+	Flags string
+}
+
+// Calls is LiveKit beside YunoHost's coturn.
+var Calls = LiveKit{File: "/etc/matrix-synapse/livekit.yml", Unit: "synapse-livekit.service"}
+
+// CallPort is where LiveKit is asked, and CallPorts are those that the router has to hand
+// on for it. CallSecret is what it knows.
+const (
+	CallPort   = 7880
+	CallPorts  = Ports + ", 7880-7882"
+	CallSecret = "the-lab's-own-secret-of-36-letters-xx"
+)
+
+// liveKitVersion is the nearest to what YunoHost has that can be installed.
+const liveKitVersion = "1.9.11"
+
+// livekitConf has node_ip's line, or nothing.
+const livekitConf = `# Calls
+port: 7880
+rtc:
+  # ports
+  tcp_port: 7881
+  udp_port: 7882
+%s  use_external_ip: false
+keys:
+  element_call: ` + CallSecret + `
+room:
+  auto_create: false
+`
+
+// livekitUnit has the program, the file and the flags.
+const livekitUnit = `[Unit]
+Description=LiveKit
+After=network.target
+
+[Service]
+User=synapse
+ExecStart=%s --config %s %s
+Restart=on-failure
+`
+
+// addLiveKit makes LiveKit in the cache, unless it is there, which takes minutes, and
+// returns where a server sees it.
+func addLiveKit(ctx context.Context) (program string, err error) {
+	name := "livekit-" + liveKitVersion
+	_, err = cached(name, func(dir string) error {
+		build := command(ctx, "go", "install", "github.com/livekit/livekit-server/cmd/server@v"+liveKitVersion)
+		build.Env = append(os.Environ(), "GOBIN="+dir, "GOFLAGS=-p=1", "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+		return os.Rename(filepath.Join(dir, "server"), filepath.Join(dir, "livekit-server"))
+	})
+	if err != nil {
+		return "", fmt.Errorf("installing LiveKit: %w", err)
+	}
+	return filepath.Join(cacheInside, name, "livekit-server"), nil
+}
+
+// InstallLiveKit starts LiveKit afresh with a line for node_ip, which may be empty.
+func (s *Server) InstallLiveKit(ctx context.Context, l LiveKit, line string) error {
+	program, err := addLiveKit(ctx)
+	if err != nil {
+		return err
+	}
+	if line != "" {
+		line = "  " + line + "\n"
+	}
+	files := map[string]string{
+		l.File:                          fmt.Sprintf(livekitConf, line),
+		"/etc/systemd/system/" + l.Unit: fmt.Sprintf(livekitUnit, program, l.File, l.Flags),
+	}
+	for name, text := range files {
+		if err := s.WriteFile(name, text, 0o640); err != nil {
+			return err
+		}
+	}
+	_, err = s.Exec(ctx, "sh", "-c", fmt.Sprintf("chown synapse:synapse %s && systemctl daemon-reload && "+
+		"{ systemctl reset-failed %s 2>/dev/null; systemctl restart %[2]s; }", l.File, l.Unit))
+	return err
+}
+
+// call is the command line of a caller on the internet.
+func (l *Lab) call(ctx context.Context, at netip.Addr, more ...string) ([]string, error) {
+	program := filepath.Join(l.dir, "call")
+	if _, err := os.Stat(program); err != nil {
+		build := command(ctx, "go", "build", "-o", program, "netwatch/lab/call")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("building call: %w: %s", err, out)
+		}
+	}
+	to := netip.AddrPortFrom(at, CallPort).String()
+	return inNet(l.Inet, append([]string{program, to, "element_call", CallSecret}, more...)...), nil
+}
+
+// Call asks LiveKit at an address for candidates, as a caller on the internet does, and
+// returns their addresses.
+func (l *Lab) Call(ctx context.Context, at netip.Addr) (all []string, err error) {
+	line, err := l.call(ctx, at)
+	if err != nil {
+		return nil, err
+	}
+	out, err := run(ctx, line...)
+	for line := range strings.Lines(out) {
+		if words := strings.Fields(line); len(words) > 1 {
+			all = append(all, words[1])
+		}
+	}
+	return all, err
+}
+
+// WaitCall waits until a caller at an address gets a candidate with another, and returns
+// when that was.
+func (l *Lab) WaitCall(ctx context.Context, at, want netip.Addr) (time.Time, error) {
+	for {
+		all, err := l.Call(ctx, at)
+		if err == nil && strings.Contains(" "+strings.Join(all, " ")+" ", " "+want.String()+" ") {
+			return time.Now(), nil
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return time.Time{}, netwatch.WithHint(fmt.Errorf("calling %s: %w: %v, %w", at, context.Cause(ctx), all, err),
+				"see the journal of LiveKit")
+		}
+	}
+}
+
+// HoldCall is a caller at an address who stays until the function that it returns is
+// called, or LiveKit loses him.
+func (l *Lab) HoldCall(ctx context.Context, at netip.Addr) (hangUp func(), err error) {
+	line, err := l.call(ctx, at, "hold")
+	if err != nil {
+		return nil, err
+	}
+	held := command(ctx, line...)
+	out, err := held.StdoutPipe()
+	if err == nil {
+		err = held.Start()
+	}
+	if err != nil {
+		return nil, err
+	}
+	said, err := bufio.NewReader(out).ReadString('\n')
+	if err == nil && said != "open <nil>\n" {
+		err = fmt.Errorf("calling %s: %s", at, said)
+	}
+	return func() { _ = held.Process.Kill(); _ = held.Wait() }, err
+}
