@@ -118,3 +118,37 @@ func TestCallsAreKnown(t *testing.T) {
 	shell(t, "sed -i 's/rtc:/rtc:\\n  node_ip: 999.1.1.1/' "+Calls.File)
 	fires(t, "ip-changed", 1, "line 4, column 12: the value is neither an address nor empty")
 }
+
+// TestCallsFlag holds that a LiveKit whose unit has its address in the command line, which
+// goes before the file (1.9.11), follows by a drop-in that leaves it out, for as long as it
+// is there.
+func TestCallsFlag(t *testing.T) {
+	flagged := Calls
+	flagged.Flags = "--node-ip " + FirstPublic.String()
+	calls(t, flagged, "", FirstPublic)
+	t.Cleanup(func() {
+		_, _ = server.Exec(context.Background(), "netwatch", "grant", "--revoke")
+	})
+	dropIn := "/etc/systemd/system/" + Calls.Unit + ".d/zz-netwatch-flag.conf"
+	watching(t, sourceStun(every.String(), false)+`families = ["ipv4"]`+ruleCalls(Calls, " drain=1s"), FirstPublic)
+	moved := "rtc:\n  node_ip: " + FirstPublic.String() + "\n  # ports\n"
+	if conf := shell(t, "cat "+Calls.File); !strings.Contains(conf, moved) {
+		t.Errorf("the file does not say what the flag said:\n%s", conf)
+	}
+	to := Public(10)
+	must(t, world.SetPublic(t.Context(), to))
+	rightCall(t, to, to)
+	idle(t, to)
+	upgrade := func(command string) {
+		shell(t, "sed -i '"+command+"' /etc/systemd/system/"+Calls.Unit)
+		shell(t, "systemctl daemon-reload && systemctl reload netwatch")
+	}
+	upgrade("s/--node-ip .*/--node-ip 203.0.113.99 --dev/")
+	if is := shell(t, "cat "+dropIn); !strings.HasSuffix(is, ".yml --dev") {
+		t.Errorf("after an upgrade of the app it is\n%s", is)
+	}
+	upgrade("s/ --node-ip .*//")
+	shell(t, "! test -e "+dropIn+" && test \"$(systemctl show -P NeedDaemonReload "+Calls.Unit+")\" = no")
+	upgrade("s/livekit.yml.*/& --node-ip 203.0.113.99/")
+	shell(t, "test -e "+dropIn+" && netwatch grant --revoke && ! test -e "+dropIn)
+}

@@ -142,7 +142,7 @@ func (l *Lab) WaitCall(ctx context.Context, at, want netip.Addr) (time.Time, err
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
-			return time.Time{}, netwatch.WithHint(fmt.Errorf("calling %s: %w: %v, %w", at, context.Cause(ctx), all, err),
+			return time.Time{}, netwatch.WithHint(fmt.Errorf("calling %s: %w: %v, %v", at, context.Cause(ctx), all, err),
 				"see the journal of LiveKit")
 		}
 	}

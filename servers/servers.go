@@ -44,6 +44,9 @@ type Server struct {
 	Blind string
 	// Named is how the server is told its file, as in "turnserver -c FILE".
 	Named string
+	// Flag is an option of its command line that says our address too, and may go before
+	// what its file says.
+	Flag string
 }
 
 // All is every server that netwatch knows.

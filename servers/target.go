@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"netwatch"
+	"netwatch/rewrite"
 )
 
 // Options are what follows the file in a rotate step, by their names.
@@ -159,4 +160,18 @@ var familiesOption = Option{Name: "families", Usage: "ipv4|ipv6|ipv4,ipv6", Chec
 func (o Options) families() (f Families) {
 	_ = f.UnmarshalText([]byte(o[familiesOption.Name])) // Which was checked
 	return f
+}
+
+// Names says whether the file names an address.
+func (t Target) Names() (bool, error) {
+	server, err := Named(t.Server)
+	if err != nil {
+		return false, err
+	}
+	f, err := rewrite.Open(t.File)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	return len(server.Advertised(f.Text, t.Options)) > 0, nil
 }

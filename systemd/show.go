@@ -39,7 +39,7 @@ func Readers(ctx context.Context, file string, units []string) ([]access.Reader,
 		if err != nil {
 			return nil, err
 		}
-		if shown["User"] == "" || !startedWith(shown["ExecStart"], file) {
+		if shown["User"] == "" || !StartedWith(shown["ExecStart"], file) {
 			continue
 		}
 		all = append(all, access.Reader{
@@ -49,13 +49,21 @@ func Readers(ctx context.Context, file string, units []string) ([]access.Reader,
 	return all, nil
 }
 
-// startedWith says whether a command line, as systemctl shows it, names the file: as
+// StartedWith says whether a command line, as systemctl shows it, names the file: as
 // a word of its own or behind an option, as in turnserver -c FILE or --config=FILE.
-func startedWith(execStart, file string) bool {
+func StartedWith(execStart, file string) bool {
 	return slices.ContainsFunc(strings.Fields(execStart), func(word string) bool {
 		if at := strings.IndexByte(word, '/'); at >= 0 {
 			word = word[at:]
 		}
 		return filepath.Clean(word) == file
 	})
+}
+
+// ReadUnits has systemd read its units anew.
+func ReadUnits(ctx context.Context) error {
+	if out, err := exec.CommandContext(ctx, "systemctl", "daemon-reload").CombinedOutput(); err != nil {
+		return fmt.Errorf("having systemd read its units: %w: %s", err, strings.TrimSpace(string(out)))
+	}
+	return nil
 }

@@ -131,7 +131,7 @@ func (st State) Running() bool {
 func (st State) Moving() bool { return st.Active == "activating" || st.Active == "deactivating" }
 
 // Starts says whether what the unit starts is given a file.
-func (st State) Starts(file string) bool { return startedWith(strings.Join(st.Words, " "), file) }
+func (st State) Starts(file string) bool { return StartedWith(strings.Join(st.Words, " "), file) }
 
 // Down says that the unit has ended and is not being started.
 func (st State) Down() bool { return st.Active == "inactive" || st.Active == "failed" }

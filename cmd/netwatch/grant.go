@@ -55,15 +55,19 @@ func (g *granting) run(ctx context.Context) (err error) {
 		}
 	}
 	var files []grant.File
+	var flags grant.Flags
 	if g.part != partFiles {
 		if files, err = needs.Files(ctx); err != nil {
 			return fmt.Errorf("granting: %w", err)
 		}
+		if flags, err = needs.Flags(ctx); err != nil {
+			return fmt.Errorf("granting: %w", err)
+		}
 	}
 	if g.dryRun {
-		return g.preview(needs, files)
+		return g.preview(needs, append(files, flags.Files()...))
 	}
-	return g.grant(ctx, needs, files)
+	return g.grant(ctx, needs, files, flags)
 }
 
 // preview prints what would be done.
@@ -82,7 +86,7 @@ func (g *granting) preview(needs grant.Needs, files []grant.File) error {
 }
 
 // grant writes the files and opens others, and prints what it did.
-func (g *granting) grant(ctx context.Context, needs grant.Needs, files []grant.File) error {
+func (g *granting) grant(ctx context.Context, needs grant.Needs, files []grant.File, flags grant.Flags) error {
 	if os.Geteuid() != 0 {
 		err := fmt.Errorf("granting: %w", fs.ErrPermission)
 		return netwatch.WithHint(err, "run it as root; --dry-run shows what it would write")
@@ -94,6 +98,11 @@ func (g *granting) grant(ctx context.Context, needs grant.Needs, files []grant.F
 		}
 		fmt.Fprintf(g.stdout, "%s: %s\n", f.Path, did)
 	}
+	done, failed := flags.Put(ctx)
+	for _, line := range done {
+		fmt.Fprintln(g.stdout, line)
+	}
+	g.complain(failed)
 	if g.part == partRules {
 		return nil
 	}
@@ -108,7 +117,7 @@ func (g *granting) grant(ctx context.Context, needs grant.Needs, files []grant.F
 	return nil
 }
 
-// complain prints what could not be opened.
+// complain prints what could not be opened, or left out.
 func (g *granting) complain(closed []error) {
 	for _, err := range closed {
 		report(g.stderr, fmt.Errorf("granting: %w", err))
