@@ -18,7 +18,7 @@ import (
 func calls(t *testing.T, l LiveKit, line string, want netip.Addr) {
 	t.Helper()
 	fresh(t, YunoHost)
-	must(t, world.Forward(t.Context(), CallPorts, Private))
+	must(t, world.Forward(t.Context(), Ports+", "+CallPorts, Private))
 	t.Cleanup(func() {
 		if t.Failed() {
 			log, err := server.Exec(context.Background(), "journalctl", "-b", "-o", "short-precise", "-n", "40", "-u", l.Unit)
@@ -38,7 +38,7 @@ func rightCall(t *testing.T, at, want netip.Addr) time.Time {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	when, err := world.WaitCall(ctx, at, want)
+	when, err := world.WaitCall(ctx, netip.AddrPortFrom(at, Calls.Port), want)
 	must(t, err)
 	return when
 }
@@ -65,8 +65,7 @@ func TestCallsFollow(t *testing.T) {
 	}
 	promised(t, times, every+settle+time.Second+3*time.Second) // To ask is a call too
 	conf := shell(t, "cat "+Calls.File)
-	want := fmt.Sprintf(livekitConf, "  node_ip: "+Public(12).String()+"\n")
-	if conf+"\n" != want {
+	if conf+"\n" != Calls.conf("node_ip: "+Public(12).String()) {
 		t.Errorf("the file is\n%s", conf)
 	}
 	log := shell(t, "netwatch history --json")
@@ -81,7 +80,7 @@ func TestCallsDrain(t *testing.T) {
 	calls(t, Calls, "node_ip: "+FirstPublic.String(), FirstPublic)
 	unlimited(t, Calls.Unit)
 	watching(t, sourceStun(every.String(), false)+`families = ["ipv4"]`+ruleCalls(Calls, " drain=3s"), FirstPublic)
-	hangUp, err := world.HoldCall(t.Context(), FirstPublic)
+	hangUp, err := world.HoldCall(t.Context(), netip.AddrPortFrom(FirstPublic, Calls.Port))
 	must(t, err)
 	defer hangUp()
 	to := Public(20)
@@ -151,4 +150,41 @@ func TestCallsFlag(t *testing.T) {
 	shell(t, "! test -e "+dropIn+" && test \"$(systemctl show -P NeedDaemonReload "+Calls.Unit+")\" = no")
 	upgrade("s/livekit.yml.*/& --node-ip 203.0.113.99/")
 	shell(t, "test -e "+dropIn+" && netwatch grant --revoke && ! test -e "+dropIn)
+}
+
+// TestCallsOnYunoHost holds that on a YunoHost with two instances of the app, as it is
+// installed by default, a change of the address is right for coturn and LiveKit of both,
+// each proven.
+func TestCallsOnYunoHost(t *testing.T) {
+	onYunoHost(t)
+	must(t, world.Forward(t.Context(), YunoHostPorts+", "+CallPorts, Private))
+	rules(t, world.Net, "add rule inet firewall in tcp dport { "+CallPorts+" } accept\n") // In place of nginx
+	config := sourceStun(every.String(), false) + "families = [\"ipv4\"]\n"
+	all := map[App]LiveKit{FirstApp: Calls, SecondApp: SecondCalls}
+	for a, l := range all {
+		l.Flags = "--node-ip " + FirstPublic.String()
+		must(t, server.InstallLiveKit(t.Context(), l, ""))
+		c, name := a.Coturn(), map[App]string{FirstApp: "first", SecondApp: "second"}[a]
+		turn := ruleVerify(name, "rotate coturn "+c.File, "restart "+c.Unit, "verify turn "+c.File)
+		turn = strings.Replace(turn, `on = ["`, `on = ["started", "ip-changed", "`, 1)
+		config += turn + strings.Replace(ruleCalls(l, " drain=1s"), `"calls"`, fmt.Sprintf("%q", l.Unit), 1)
+	}
+	watching(t, config, FirstPublic)
+	to := Public(10)
+	entrance = to
+	must(t, world.SetPublic(t.Context(), to))
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for _, l := range all {
+		_, err := world.WaitCall(ctx, netip.AddrPortFrom(to, l.Port), to)
+		must(t, err)
+	}
+	idle(t, to)
+	for a, l := range all {
+		says(t, "netwatch history", "verify livekit "+l.File+": unchanged: ipv4 "+to.String()+" (",
+			"verify turn "+a.Coturn().File+": unchanged: ipv4 "+to.String()+" (tls")
+		if got, err := (door{over: TLS, port: a.TLS, secret: a.Secret}).try(ctx); got != to.String() {
+			t.Errorf("the coturn of %s gives %s, %v", a.Name, got, err)
+		}
+	}
 }

@@ -3,6 +3,7 @@ package lab
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -17,37 +18,52 @@ import (
 type LiveKit struct {
 	// File is its configuration, and Unit its systemd unit.
 	File, Unit string
+	// Port is where it is asked; callers come to the next two.
+	Port uint16
 	// Flags stand behind the file in its command line.
 	Flags string
 }
 
-// Calls is LiveKit beside YunoHost's coturn.
-var Calls = LiveKit{File: "/etc/matrix-synapse/livekit.yml", Unit: "synapse-livekit.service"}
+// Calls and SecondCalls are LiveKit as two instances of YunoHost's app have it.
+var (
+	Calls       = FirstApp.calls(7880)
+	SecondCalls = SecondApp.calls(7890)
+)
 
-// CallPort is where LiveKit is asked, and CallPorts are those that the router has to hand
-// on for it. CallSecret is what it knows.
+func (a App) calls(port uint16) LiveKit {
+	return LiveKit{File: a.dir() + "/livekit.yml", Unit: a.Name + "-livekit.service", Port: port}
+}
+
+// CallPorts are what the router has to hand on for both. CallSecret is what they know.
 const (
-	CallPort   = 7880
-	CallPorts  = Ports + ", 7880-7882"
+	CallPorts  = "7880-7882, 7890-7892"
 	CallSecret = "the-lab's-own-secret-of-36-letters-xx"
 )
 
 // liveKitVersion is the nearest to what YunoHost has that can be installed.
 const liveKitVersion = "1.9.11"
 
-// livekitConf has node_ip's line, or nothing.
+// livekitConf has three ports and node_ip's line, or nothing.
 const livekitConf = `# Calls
-port: 7880
+port: %d
 rtc:
   # ports
-  tcp_port: 7881
-  udp_port: 7882
+  tcp_port: %d
+  udp_port: %d
 %s  use_external_ip: false
 keys:
   element_call: ` + CallSecret + `
 room:
   auto_create: false
 `
+
+// conf is its configuration with a line for node_ip, which may be empty.
+func (l LiveKit) conf(line string) string {
+	if line != "" {
+		line = "  " + line + "\n"
+	}
+	return fmt.Sprintf(livekitConf, l.Port, l.Port+1, l.Port+2, line)
+}
 
 // livekitUnit has the program, the file and the flags.
 const livekitUnit = `[Unit]
@@ -84,11 +100,8 @@ func (s *Server) InstallLiveKit(ctx context.Context, l LiveKit, line string) err
 	if err != nil {
 		return err
 	}
-	if line != "" {
-		line = "  " + line + "\n"
-	}
 	files := map[string]string{
-		l.File:                          fmt.Sprintf(livekitConf, line),
+		l.File:                          l.conf(line),
 		"/etc/systemd/system/" + l.Unit: fmt.Sprintf(livekitUnit, program, l.File, l.Flags),
 	}
 	for name, text := range files {
@@ -102,7 +115,7 @@ func (s *Server) InstallLiveKit(ctx context.Context, l LiveKit, line string) err
 }
 
 // call is the command line of a caller on the internet.
-func (l *Lab) call(ctx context.Context, at netip.Addr, more ...string) ([]string, error) {
+func (l *Lab) call(ctx context.Context, at netip.AddrPort, more ...string) ([]string, error) {
 	program := filepath.Join(l.dir, "call")
 	if _, err := os.Stat(program); err != nil {
 		build := command(ctx, "go", "build", "-o", program, "netwatch/lab/call")
@@ -111,13 +124,12 @@ func (l *Lab) call(ctx context.Context, at netip.Addr, more ...string) ([]string
 			return nil, fmt.Errorf("building call: %w: %s", err, out)
 		}
 	}
-	to := netip.AddrPortFrom(at, CallPort).String()
-	return inNet(l.Inet, append([]string{program, to, "element_call", CallSecret}, more...)...), nil
+	return inNet(l.Inet, append([]string{program, at.String(), "element_call", CallSecret}, more...)...), nil
 }
 
 // Call asks LiveKit at an address for candidates, as a caller on the internet does, and
 // returns their addresses.
-func (l *Lab) Call(ctx context.Context, at netip.Addr) (all []string, err error) {
+func (l *Lab) Call(ctx context.Context, at netip.AddrPort) (all []string, err error) {
 	line, err := l.call(ctx, at)
 	if err != nil {
 		return nil, err
@@ -133,7 +145,7 @@ func (l *Lab) Call(ctx context.Context, at netip.Addr) (all []string, err error)
 
 // WaitCall waits until a caller at an address gets a candidate with another, and returns
 // when that was.
-func (l *Lab) WaitCall(ctx context.Context, at, want netip.Addr) (time.Time, error) {
+func (l *Lab) WaitCall(ctx context.Context, at netip.AddrPort, want netip.Addr) (time.Time, error) {
 	for {
 		all, err := l.Call(ctx, at)
 		if err == nil && strings.Contains(" "+strings.Join(all, " ")+" ", " "+want.String()+" ") {
@@ -142,15 +154,15 @@ func (l *Lab) WaitCall(ctx context.Context, at, want netip.Addr) (time.Time, err
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
-			return time.Time{}, netwatch.WithHint(fmt.Errorf("calling %s: %w: %v, %v", at, context.Cause(ctx), all, err),
-				"see the journal of LiveKit")
+			err = errors.Join(fmt.Errorf("calling %s: %w: it says %v", at, context.Cause(ctx), all), err)
+			return time.Time{}, netwatch.WithHint(err, "see the journal of LiveKit")
 		}
 	}
 }
 
 // HoldCall is a caller at an address who stays until the function that it returns is
 // called, or LiveKit loses him.
-func (l *Lab) HoldCall(ctx context.Context, at netip.Addr) (hangUp func(), err error) {
+func (l *Lab) HoldCall(ctx context.Context, at netip.AddrPort) (hangUp func(), err error) {
 	line, err := l.call(ctx, at, "hold")
 	if err != nil {
 		return nil, err
