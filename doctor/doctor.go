@@ -85,6 +85,7 @@ var checks = []check{
 	{"external-ip", true, checkExternal},
 	{"units", true, checkUnits},
 	{"relays", true, checkRelays},
+	{"calls", true, checkCalls},
 	{"permissions", true, checkPermissions},
 	{"certificates", true, checkCertificates},
 	{"OpenVPN", false, checkVPN},

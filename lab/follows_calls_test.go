@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -106,8 +107,18 @@ func TestCallsAreKnown(t *testing.T) {
 	idle(t, FirstPublic)
 	fires(t, "look", 0, "ipv4 "+FirstPublic.String()+" (")
 	fires(t, "hang-up", 1, "SIGHUP kills livekit-server")
+	wantFinding := func(level, words string) {
+		all, _ := doctor(t)
+		if !slices.ContainsFunc(all, func(f finding) bool {
+			return f.What == "calls by "+Calls.File && f.Level == level && strings.Contains(f.Found, words)
+		}) {
+			t.Errorf("doctor does not find %s: %+v", words, all)
+		}
+	}
+	wantFinding("ok", "callers get ipv4 "+FirstPublic.String())
 	shell(t, "sed -i 's/node_ip: .*/node_ip: 203.0.113.99/' "+Calls.File+" && systemctl restart "+Calls.Unit)
 	fires(t, "look", 1, "tells callers 203.0.113.99, ", "and the public address is "+FirstPublic.String())
+	wantFinding("problem", "tells callers 203.0.113.99, ")
 	shell(t, "sed -i 's/node_ip: .*/node_ip: "+FirstPublic.String()+"/' "+Calls.File)
 	fires(t, "look", 1, "has the right node_ip, which LiveKit reads only when it starts")
 	shell(t, "sed -i 's/node_ip: .*/node_ip: 999.1.1.1/' "+Calls.File+" && systemctl restart "+Calls.Unit)
