@@ -182,7 +182,7 @@ func (p *proof) elsewhere(at netip.AddrPort, calls *servers.Calls, got []whip.Ca
 			"restart it, by `restart UNIT always` in the rule")
 	case slices.Contains(calls.Advertised, public):
 		return netwatch.WithHint(err, fmt.Sprintf("%s has the right node_ip, which LiveKit reads only when it starts: "+
-			"restart it; if it was, its unit has --node-ip, which goes before the file up to LiveKit 1.9", p.file))
+			"restart it; if it was, its unit has --node-ip or NODE_IP, which go before the file up to LiveKit 1.9", p.file))
 	}
 	return netwatch.WithHint(err, fmt.Sprintf("node_ip in %s does not have it: have a step `rotate livekit %[1]s` and a "+
 		"restart before this one", p.file))

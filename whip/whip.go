@@ -24,9 +24,9 @@ import (
 )
 
 const (
-	// path is where LiveKit takes offers, and deletion where it is told to forget a room.
-	path     = "/whip/v1"
-	deletion = "/twirp/livekit.RoomService/DeleteRoom"
+	// path is where LiveKit takes offers, and removal where it is told to forget a caller.
+	path    = "/whip/v1"
+	removal = "/twirp/livekit.RoomService/RemoveParticipant"
 	// maxAnswer is how much of an answer is read, in bytes; they have some 2000.
 	maxAnswer = 64 << 10
 	// good is for how long a token is.
@@ -117,12 +117,12 @@ func (c *Call) open(ctx context.Context) (string, error) {
 	return string(answer), nil
 }
 
-// Close has the server forget the room, and with it who is there. If that fails, the
-// server forgets it by itself, as nobody comes.
+// Close has the server forget the caller. If that fails, it does so by itself, as nobody
+// comes.
 func (c *Call) Close() {
 	ctx, cancel := context.WithTimeout(context.Background(), goodbye)
 	defer cancel()
-	gone, err := c.send(ctx, deletion, "application/json", `{"room":"`+c.room+`"}`)
+	gone, err := c.send(ctx, removal, "application/json", `{"room":"`+c.room+`","identity":"`+c.room+`"}`)
 	if err == nil {
 		_ = gone.Body.Close()
 	}
@@ -144,13 +144,14 @@ func (c *Call) send(ctx context.Context, path, form, text string) (*http.Respons
 	return response, err
 }
 
-// token is what lets its bearer send into a room of its own, by RFC 7519 with HS256.
+// token is what lets its bearer send into a room of its own, and remove who is there, by
+// RFC 7519 with HS256. It is good for nothing else: whoever listens at the port may get it
+// who is not LiveKit.
 func (a Ask) token(now time.Time, room string) string {
 	claims, _ := json.Marshal(map[string]any{ // It has nothing that JSON cannot hold
 		"iss": a.Key, "sub": room, "nbf": now.Add(-skew).Unix(), "exp": now.Add(good).Unix(),
 		"video": map[string]any{
-			"roomJoin": true, "room": room, "canPublish": true, "hidden": true,
-			"roomCreate": true, // Which is also to delete it
+			"roomJoin": true, "room": room, "canPublish": true, "hidden": true, "roomAdmin": true,
 		},
 	})
 	text := encode([]byte(`{"alg":"HS256","typ":"JWT"}`)) + "." + encode(claims)

@@ -34,7 +34,7 @@ func TestCandidates(t *testing.T) {
 	if diff := cmp.Diff(want, got, same); err != nil || diff != "" {
 		t.Error(err, diff)
 	}
-	asked := []string{"POST /whip/v1 201", "POST /twirp/livekit.RoomService/DeleteRoom 200"}
+	asked := []string{"POST /whip/v1 201", "POST /twirp/livekit.RoomService/RemoveParticipant 200"}
 	if diff := cmp.Diff(asked, s.Asked()); diff != "" {
 		t.Error(diff)
 	}

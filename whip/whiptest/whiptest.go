@@ -70,11 +70,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *Server) answer(w http.ResponseWriter, r *http.Request) (code int) {
 	room, err := room(r.Header.Get("Authorization"), time.Now())
 	offer, _ := io.ReadAll(r.Body)
-	const deletion = "/twirp/livekit.RoomService/DeleteRoom"
+	const removal = "/twirp/livekit.RoomService/RemoveParticipant"
 	switch {
 	case err != nil:
 		code = http.StatusUnauthorized
-	case r.URL.Path == deletion && string(offer) == `{"room":"`+room+`"}`:
+	case r.URL.Path == removal && string(offer) == `{"room":"`+room+`","identity":"`+room+`"}`:
 		code = http.StatusOK
 	case r.Method != http.MethodPost || r.URL.Path != "/whip/v1":
 		code = http.StatusNotFound
@@ -113,8 +113,8 @@ func room(bearer string, now time.Time) (string, error) {
 		Iss      string
 		Nbf, Exp int64
 		Video    struct {
-			RoomJoin, CanPublish, Hidden, RoomCreate bool
-			Room                                     string
+			RoomJoin, CanPublish, Hidden, RoomAdmin, RoomCreate, RoomList bool
+			Room                                                          string
 		}
 	}
 	if err := json.Unmarshal(text, &claims); err != nil {
@@ -122,7 +122,7 @@ func room(bearer string, now time.Time) (string, error) {
 	}
 	v := claims.Video
 	if claims.Iss != Key || now.Unix() < claims.Nbf || now.Unix() > claims.Exp || claims.Exp > now.Add(time.Hour).Unix() ||
-		!v.RoomJoin || !v.CanPublish || !v.Hidden || !v.RoomCreate || v.Room == "" {
+		!v.RoomJoin || !v.CanPublish || !v.Hidden || !v.RoomAdmin || v.RoomCreate || v.RoomList || v.Room == "" {
 		return "", fmt.Errorf("it may not: %+v", claims)
 	}
 	return v.Room, nil
