@@ -127,6 +127,10 @@ func (t *tokens) word(at int) string {
 	return string(t.text[t.all[at].from:t.all[at].to])
 }
 
+// maxDepth is how many brackets may be open at once: more than any file has, and so few
+// that the paths of settings stay short.
+const maxDepth = 64
+
 // parse finds the settings. Those of groups in lists have no path.
 func (t *tokens) parse() error {
 	type level struct {
@@ -145,7 +149,9 @@ func (t *tokens) parse() error {
 			if s := len(t.settings) - 1; s >= 0 && t.settings[s].value == i {
 				next.path = t.settings[s].path + "."
 			}
-			open = append(open, next)
+			if open = append(open, next); len(open) > maxDepth {
+				return wrongAt(t.text, t.all[i].from, "more than %d brackets are open", maxDepth)
+			}
 		case c == '}' || c == ']' || c == ')':
 			if in.closes != c {
 				return wrongAt(t.text, t.all[i].from, "a bracket is closed that is not open")

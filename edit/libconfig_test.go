@@ -61,6 +61,7 @@ func TestLibconfigRefuses(t *testing.T) {
 		{"nat: {\nip = \"1\"\n", "ip", "a bracket is not closed"},
 		{"nat: {\n]\n", "ip", "line 2, column 1: a bracket is closed that is not open"},
 		{"a = 1\n", "ip", ErrMissing.Error()},
+		{strings.Repeat("a={", 300000), "ip", "line 1, column 192: more than 64 brackets are open"},
 	})
 	for in, said := range map[string]string{
 		"@include \"x\"\nnat: { }\n": "it includes other files", "a: { }\n": "there is no group nat",

@@ -166,7 +166,7 @@ func testRefusals(t *testing.T, form Form, refusals []refusal) {
 	for _, r := range refusals {
 		out, err := form.Set([]byte(r.in), r.key, "203.0.113.7")
 		if err == nil || out != nil || !strings.Contains(err.Error(), r.said) || strings.Contains(err.Error(), "secret") {
-			t.Errorf("%q: %v, and should say %q", r.in, err, r.said)
+			t.Errorf("%.200q: %v, and should say %q", r.in, err, r.said)
 		}
 	}
 }
