@@ -26,7 +26,7 @@ func calls(t *testing.T, l LiveKit, line string, want netip.Addr) {
 			t.Logf("the log of LiveKit (%v):\n%s", err, log)
 		}
 		must(t, world.Forward(context.Background(), Ports, Private))
-		_, _ = server.Exec(context.Background(), "systemctl", "stop", l.Unit)
+		must(t, server.RemoveLiveKit(context.Background(), l))
 	})
 	must(t, server.InstallLiveKit(t.Context(), l, line))
 	if want.IsValid() {

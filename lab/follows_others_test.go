@@ -9,6 +9,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -195,6 +196,7 @@ func TestAnyFileFollows(t *testing.T) {
 	}
 	for name, text := range files {
 		must(t, server.WriteFile(name, text, 0o640))
+		t.Cleanup(func() { must(t, os.Remove(server.path(name))) })
 	}
 	config := sourceStun(every.String(), false) + `families = ["ipv4"]
 

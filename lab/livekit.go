@@ -114,6 +114,15 @@ func (s *Server) InstallLiveKit(ctx context.Context, l LiveKit, line string) err
 	return err
 }
 
+// RemoveLiveKit takes away what InstallLiveKit made. Whom it still has as a caller is not
+// waited for.
+func (s *Server) RemoveLiveKit(ctx context.Context, l LiveKit) error {
+	_, err := s.Exec(ctx, "sh", "-c", fmt.Sprintf("systemctl kill -s KILL %[1]s; systemctl stop %[1]s; "+
+		"rm -rf /etc/systemd/system/%[1]s /etc/systemd/system/%[1]s.d %s; systemctl daemon-reload; "+
+		"systemctl reset-failed %[1]s 2>/dev/null || true", l.Unit, l.File))
+	return err
+}
+
 // call is the command line of a caller on the internet.
 func (l *Lab) call(ctx context.Context, at netip.AddrPort, more ...string) ([]string, error) {
 	program := filepath.Join(l.dir, "call")
