@@ -117,7 +117,7 @@ func TestCorpus(t *testing.T) {
 	}
 	for i, lines := range corpus {
 		t.Run(strconv.Quote(lines), func(t *testing.T) {
-			t.Parallel() // Each waits for coturns of its own.
+			t.Parallel()                // Each waits for coturns of its own.
 			port := uint16(20000 + 2*i) // The next one is coturn's other port.
 			conf := fmt.Sprintf(corpusConf, port) + lines
 			var heard []map[int]netip.Addr
