@@ -14,6 +14,15 @@ import (
 	"netwatch/access"
 )
 
+// Shown is what polkit would show for a verb that systemd asks by for several methods,
+// where it asks for the ordinary job (measured with 252, 257 and 262). The other verbs
+// have one meaning.
+var Shown = map[string]string{
+	"start": "Authentication is required to start '$(unit)'.",
+	"stop":  "Authentication is required to stop '$(unit)'.",
+	Kill:    "Authentication is required to send a UNIX signal to the processes of '$(unit)'.",
+}
+
 // A subject is whom polkit is asked about, and of what kind that is.
 type subject struct {
 	Kind    string
@@ -42,7 +51,7 @@ func Permitted(ctx context.Context, uid int, unit, verb string) error {
 		Details               map[string]string
 	}
 	who := subject{"system-bus-name", map[string]dbus.Variant{"name": dbus.MakeVariant(him.Names()[0])}}
-	details := map[string]string{"unit": cmp.Or(u.id, unit), "verb": verb}
+	details := map[string]string{"unit": cmp.Or(u.id, unit), "verb": verb, "polkit.message": Shown[verb]}
 	u.waitsFor(thePolkit)
 	authority := u.conn.Object(polkit, "/org/freedesktop/PolicyKit1/Authority")
 	method := polkit + ".Authority.CheckAuthorization"
