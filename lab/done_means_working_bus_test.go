@@ -36,3 +36,27 @@ func TestBusAndSystemdRestartBeforeAJob(t *testing.T) {
 		}
 	})
 }
+
+// Of a polkit that is masked each kind of bus says something else; the remedy is one.
+func TestPolkitMaskedUnderBroker(t *testing.T) {
+	leave, err := moveIn(t.Context(), Here)
+	must(t, err)
+	t.Cleanup(func() { must(t, leave()) })
+	fresh(t, YunoHost)
+	must(t, server.UseBroker(t.Context()))
+	t.Log(shell(t, "busctl status org.freedesktop.DBus 2>&1 | head -5; ps -C dbus-broker -o args="))
+	watching(t, configuration(YunoHost, "1h")+"\n[[rule]]\non = [\"go\"]\nsettle = \"0s\"\nretry = \"0s\"\ndo = "+
+		"[\"try-restart "+YunoHost.Unit+" always\"]\n", FirstPublic)
+	if out, code := fire(t, "go"); code != 0 {
+		t.Fatalf("it ends with %d:\n%s", code, out)
+	}
+	shell(t, "systemctl mask polkit.service; systemctl stop polkit.service")
+	out, code := fire(t, "go")
+	if code != 1 || !strings.Contains(out, "hint: polkit is masked and cannot permit it: systemctl unmask polkit.service") {
+		t.Errorf("with polkit masked it ends with %d:\n%s", code, out)
+	}
+	shell(t, "systemctl unmask polkit.service")
+	if out, code := fire(t, "go"); code != 0 {
+		t.Errorf("after the remedy it ends with %d:\n%s", code, out)
+	}
+}

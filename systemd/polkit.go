@@ -84,6 +84,28 @@ func (u *Unit) grant(verb string) string {
 		access.NameOf(os.Geteuid()), polkitAction, cmp.Or(u.id, u.name), verb)
 }
 
+// polkitUnit is the unit that runs polkit, and polkitMasked the remedy where that is
+// masked.
+const (
+	polkitUnit   = "polkit.service"
+	polkitMasked = "polkit is masked and cannot permit it: systemctl unmask " + polkitUnit
+)
+
+// denied is the hint where systemd says no more than that: there is nobody to permit it,
+// or nobody does. dbus-daemon would tell a polkit that is masked; dbus-broker does not.
+func (u *Unit) denied(ctx context.Context, verb string) string {
+	if !u.hasPolkit(ctx) {
+		return "polkit is not there to permit it: install polkitd"
+	}
+	asked := &Unit{name: polkitUnit, conn: u.conn}
+	if u.call(ctx, "LoadUnit", polkitUnit).Store(&asked.path) == nil {
+		if st, err := asked.state(ctx); err == nil && st.Load == "masked" {
+			return polkitMasked
+		}
+	}
+	return u.grant(verb)
+}
+
 // hasPolkit says whether polkit runs or can be started by the bus.
 func (u *Unit) hasPolkit(ctx context.Context) bool {
 	var names []string
