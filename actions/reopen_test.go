@@ -26,7 +26,7 @@ func (r *root) reopener() *Reopener {
 	asking := NewReopener(func(err error) { r.said = append(r.said, err) })
 	asking.start = func(context.Context) error {
 		r.times.Add(1)
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		return r.err
 	}
 	return asking

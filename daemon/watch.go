@@ -240,7 +240,9 @@ func (ws *watchers) status() []control.SourceStatus {
 		w.mu.Unlock()
 		if t, ok := w.source.(troubled); ok {
 			if err := t.Trouble(); err != nil {
-				all[i].Trouble = err.Error()
+				for _, part := range netwatch.Parts(err) {
+					all[i].Trouble = append(all[i].Trouble, control.Trouble{Error: part.Error(), Hint: netwatch.Hint(part)})
+				}
 			}
 		}
 	}

@@ -62,7 +62,7 @@ func TestNoFile(t *testing.T) {
 			l := newLedger()
 			f := l.follower(&File{Files: []netwatch.Path{netwatch.Path(file)}}, "file")
 			f.look(f.files[0], l.emit)
-			if got := f.Trouble(); got == nil || got.Error() != "reading "+file+": "+want {
+			if got := f.Trouble(); got == nil || said(got) != "reading "+file+": "+want {
 				t.Errorf("%v", got)
 			}
 			f.look(f.files[0], l.emit)

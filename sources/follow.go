@@ -265,11 +265,6 @@ func (f *follower) Trouble() error {
 			all = append(all, file.trouble)
 		}
 	}
-	for i, err := range all {
-		if hint := netwatch.Hint(err); hint != "" {
-			all[i] = fmt.Errorf("%w\nhint: %s", err, hint)
-		}
-	}
 	return errors.Join(all...)
 }
 
