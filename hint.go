@@ -27,7 +27,7 @@ func Hint(err error) string {
 // Parts are the errors that errors.Join made err of, each with a remedy of its own, or
 // err alone.
 func Parts(err error) (all []error) {
-	several, is := err.(interface{ Unwrap() []error }) //nolint:errorlint // Those further in are of one error.
+	several, is := err.(interface{ Unwrap() []error })
 	if !is {
 		return []error{err}
 	}

@@ -122,8 +122,9 @@ func publicEvents(events []netwatch.Event) (public []netwatch.Event) {
 type SourceStatus struct {
 	Name string `json:"name"`
 	Kind string `json:"kind"`
-	// Error is why it does not watch at the moment.
+	// Error is why it does not watch at the moment, and Hint the remedy.
 	Error string `json:"error,omitempty"`
+	Hint  string `json:"hint,omitempty"`
 	// Trouble is what it cannot find out, or which server it does not believe.
 	Trouble []Trouble `json:"trouble,omitempty"`
 }
@@ -146,7 +147,7 @@ func (t Trouble) String() string {
 func (s SourceStatus) String() string {
 	switch {
 	case s.Error != "":
-		return "not watching: " + s.Error
+		return "not watching: " + Trouble{s.Error, s.Hint}.String()
 	case len(s.Trouble) > 0:
 		all := make([]string, len(s.Trouble))
 		for i, t := range s.Trouble {

@@ -235,7 +235,7 @@ func (ws *watchers) status() []control.SourceStatus {
 		all[i] = control.SourceStatus{Name: w.Name, Kind: w.Kind}
 		w.mu.Lock()
 		if w.err != nil {
-			all[i].Error = w.err.Error()
+			all[i].Error, all[i].Hint = w.err.Error(), netwatch.Hint(w.err)
 		}
 		w.mu.Unlock()
 		if t, ok := w.source.(troubled); ok {

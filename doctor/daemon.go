@@ -73,7 +73,7 @@ func troubles(d control.Status) (found []Finding) {
 	for _, source := range d.Sources {
 		what := "source " + source.Name
 		if source.Error != "" {
-			add(what, source.String(), "")
+			add(what, "not watching: "+source.Error, source.Hint)
 			continue
 		}
 		for _, t := range source.Trouble {

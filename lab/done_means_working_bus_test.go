@@ -52,7 +52,8 @@ func TestPolkitMaskedUnderBroker(t *testing.T) {
 	}
 	shell(t, "systemctl mask polkit.service; systemctl stop polkit.service")
 	out, code := fire(t, "go")
-	if code != 1 || !strings.Contains(out, "hint: polkit is masked and cannot permit it: systemctl unmask polkit.service") {
+	const hint = "hint: polkit is masked and cannot permit it: systemctl unmask polkit.service"
+	if code != 1 || !strings.Contains(out, hint) {
 		t.Errorf("with polkit masked it ends with %d:\n%s", code, out)
 	}
 	shell(t, "systemctl unmask polkit.service")

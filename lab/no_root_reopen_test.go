@@ -122,7 +122,8 @@ func TestReopenByATakenOverDaemon(t *testing.T) {
 		if out != "100" {
 			t.Errorf("root has done it %s times", out)
 		}
-		must(t, server.WriteFile("/etc/netwatch/netwatch.toml", sourceAddress()+ruleCoturn(YunoHost.File, YunoHost.Unit), 0o644))
+		rotating := sourceAddress() + ruleCoturn(YunoHost.File, YunoHost.Unit)
+		must(t, server.WriteFile("/etc/netwatch/netwatch.toml", rotating, 0o644))
 		shell(t, "systemctl reload netwatch.service")
 		if open := acls(t, YunoHost); strings.Contains(open, "user:netwatch") {
 			t.Errorf("after a reload without a need:\n%s", open)

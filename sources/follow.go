@@ -66,8 +66,8 @@ type follower struct {
 	// reopen has root open again a file that may not be read. It is nil if root opens
 	// none of the files.
 	reopen func(file string) time.Duration
-	files []*followed
-	watch *pathWatch
+	files  []*followed
+	watch  *pathWatch
 
 	mu    sync.Mutex // guards what follows, and the troubles of files
 	blind error      // why changes are seen late

@@ -12,7 +12,7 @@ import (
 // as it takes; but not what it has done, or is at.
 func TestAskedOnce(t *testing.T) {
 	f := systemdtest.New(t)
-	f.Does(func(f *systemdtest.Fake, call string) string {
+	f.Does(func(f *systemdtest.Fake, _ string) string {
 		f.Set("StateChangeTimestampMonotonic", uint64(time.Now().UnixNano()))
 		return Done
 	})

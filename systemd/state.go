@@ -74,7 +74,7 @@ func (u *Unit) state(ctx context.Context) (State, error) {
 func stateOf(p map[string]dbus.Variant) State {
 	st := State{
 		mark: markOf(p),
-		ID: value[string](p, "Id"), Load: value[string](p, "LoadState"),
+		ID:   value[string](p, "Id"), Load: value[string](p, "LoadState"),
 		Active: value[string](p, "ActiveState"), Sub: value[string](p, "SubState"),
 		Result: value[string](p, "Result"), ReloadResult: value[string](p, "ReloadResult"), kind: value[string](p, "Type"),
 		Invocation: hex.EncodeToString(value[[]byte](p, "InvocationID")),
