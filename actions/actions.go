@@ -4,6 +4,7 @@ package actions
 
 import (
 	"context"
+	"time"
 
 	"netwatch"
 	"netwatch/systemd"
@@ -18,6 +19,9 @@ type Env struct {
 	Starts systemd.Starts
 	// Files rewrites the files that this process may not; nil if it does so itself.
 	Files Helper
+	// Reopen has root open a file again that may not be read, and returns how soon to
+	// look at it anew; 0 is not before it changes.
+	Reopen func(file string) time.Duration
 	// AnyField says that the rule is on an event that a user made up, which may have
 	// fields of any name.
 	AnyField bool

@@ -41,13 +41,15 @@ type verification struct {
 	local func(family netwatch.Family, public netip.Addr) netip.Addr
 	// units are how those stand that run the server, as far as that is known.
 	units func(ctx context.Context, job netwatch.Job) []systemd.State
+	// reopen is Env.Reopen, or nil.
+	reopen func(file string) time.Duration
 	// time and moving are verifyTime and movingTime, or less in a test.
 	time, moving time.Duration
 }
 
 // newVerify makes the step. It is done even if nothing changed before it: what coturn
 // gives to its callers depends on when it was started.
-func newVerify(_ Env, verb string, words []string) (netwatch.Step, error) {
+func newVerify(env Env, verb string, words []string) (netwatch.Step, error) {
 	var action netwatch.Action
 	var err error
 	usage := turnUsage
@@ -55,7 +57,7 @@ func newVerify(_ Env, verb string, words []string) (netwatch.Step, error) {
 		action, err = newTLS(words[1:])
 		usage = tlsUsage
 	} else {
-		action, err = parseVerify(words)
+		action, err = parseVerify(env, words)
 	}
 	if err != nil {
 		return netwatch.Step{}, fmt.Errorf("%w: %s %s", err, verb, usage)
@@ -64,7 +66,7 @@ func newVerify(_ Env, verb string, words []string) (netwatch.Step, error) {
 }
 
 // parseVerify reads what follows the verb. turn stands for coturn.
-func parseVerify(words []string) (*verification, error) {
+func parseVerify(env Env, words []string) (*verification, error) {
 	switch {
 	case len(words) == 0:
 		return nil, errors.New("what to verify is missing, it can be coturn or tls")
@@ -79,7 +81,9 @@ func parseVerify(words []string) (*verification, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &verification{file: file, local: netwatch.OwnAddress, time: verifyTime, moving: movingTime}
+	v := &verification{
+		file: file, local: netwatch.OwnAddress, reopen: env.Reopen, time: verifyTime, moving: movingTime,
+	}
 	v.units = v.unitsOfRun
 	for _, word := range words[2:] {
 		v.families, err = parseFamilies(word)

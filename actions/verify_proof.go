@@ -57,7 +57,7 @@ type gotten struct {
 // prove asks the server all that there is to ask, in about the time until end.
 func (v *verification) prove(ctx context.Context, job netwatch.Job, end time.Time) *proof {
 	p := &proof{file: v.file, known: job.Confirmed}
-	if p.err = p.read(); p.err != nil {
+	if p.err = v.await(ctx, p.read); p.err != nil {
 		return p
 	}
 	asks, err := v.asks(p.offer, job.Confirmed)

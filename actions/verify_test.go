@@ -61,7 +61,7 @@ func (f *fakeTurn) verify(t *testing.T, conf string, known ...string) netwatch.R
 	}
 	return (&verification{
 		netwatch.Path(file), f.families, own,
-		func(context.Context, netwatch.Job) []systemd.State { return f.units() }, 800 * time.Millisecond, time.Second,
+		func(context.Context, netwatch.Job) []systemd.State { return f.units() }, nil, 800 * time.Millisecond, time.Second,
 	}).Do(t.Context(), job)
 }
 
@@ -113,7 +113,7 @@ func TestVerifyAsksAtThePrivatePart(t *testing.T) {
 // Where the public address was asked from counts more than what the file says: that may
 // be of a tunnel, which callers do not come by. A listening-ip counts more than both.
 func TestVerifyAsksWhereCallersCome(t *testing.T) {
-	v, err := parseVerify([]string{"coturn", "/etc/turnserver.conf"})
+	v, err := parseVerify(Env{}, []string{"coturn", "/etc/turnserver.conf"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -286,7 +286,7 @@ func TestVerifyFamilies(t *testing.T) {
 			}
 			return turntest.Lends(request, c.six)
 		}))
-		if v, err := parseVerify([]string{"turn", "/f", "families=" + c.families}); err == nil {
+		if v, err := parseVerify(Env{}, []string{"turn", "/f", "families=" + c.families}); err == nil {
 			f.families = v.families
 		}
 		got := f.verify(t, c.conf, "203.0.113.7", "2001:db8::7")
@@ -544,7 +544,7 @@ func TestVerifyWords(t *testing.T) {
 }
 
 func TestVerifyWithoutAddressOrFile(t *testing.T) {
-	v, err := parseVerify([]string{"coturn", "/nonexistent/coturn.conf"})
+	v, err := parseVerify(Env{}, []string{"coturn", "/nonexistent/coturn.conf"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ package control
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"netwatch"
@@ -121,19 +122,38 @@ func publicEvents(events []netwatch.Event) (public []netwatch.Event) {
 type SourceStatus struct {
 	Name string `json:"name"`
 	Kind string `json:"kind"`
-	// Error is why it does not watch at the moment.
+	// Error is why it does not watch at the moment, and Hint the remedy.
 	Error string `json:"error,omitempty"`
+	Hint  string `json:"hint,omitempty"`
 	// Trouble is what it cannot find out, or which server it does not believe.
-	Trouble string `json:"trouble,omitempty"`
+	Trouble []Trouble `json:"trouble,omitempty"`
+}
+
+// A Trouble is one thing that a source cannot find out, and its remedy.
+type Trouble struct {
+	Error string `json:"error"`
+	Hint  string `json:"hint,omitempty"`
+}
+
+// String is a line for each of the two.
+func (t Trouble) String() string {
+	if t.Hint == "" {
+		return t.Error
+	}
+	return t.Error + "\nhint: " + t.Hint
 }
 
 // String says how it stands, for a person.
 func (s SourceStatus) String() string {
 	switch {
 	case s.Error != "":
-		return "not watching: " + s.Error
-	case s.Trouble != "":
-		return "watching, but " + s.Trouble
+		return "not watching: " + Trouble{s.Error, s.Hint}.String()
+	case len(s.Trouble) > 0:
+		all := make([]string, len(s.Trouble))
+		for i, t := range s.Trouble {
+			all[i] = t.String()
+		}
+		return "watching, but " + strings.Join(all, "\n")
 	}
 	return "watching"
 }

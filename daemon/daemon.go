@@ -45,7 +45,7 @@ func New(file, version string, log zerolog.Logger, env actions.Env) (*Daemon, er
 		version: version, since: time.Now(), env: env,
 		history: control.NewHistory(), metrics: control.NewMetrics(),
 	}
-	d.env.Probe, d.env.Starts = d.probe, starts{d}
+	d.env.Probe, d.env.Starts, d.env.Reopen = d.probe, starts{d}, actions.NewReopener(d.reopened).Ask
 	cfg, err := config.Load(file, d.env)
 	if err != nil {
 		return nil, err
@@ -60,7 +60,7 @@ func New(file, version string, log zerolog.Logger, env actions.Env) (*Daemon, er
 	d.rules = hooks.New(hooks.NewTable(cfg.Rules), d.store, d.report)
 	d.watch = newWatchers(d.emit, d.report, sources.Env{
 		Known: d.store.Known, Confirm: d.store.Confirm, Doubt: d.store.Doubt, Seen: d.store.Seen, See: d.store.See,
-		Wrote: d.store.Wrote, Log: d.log, Bound: func() []netip.Addr { return d.config.Load().Bound() },
+		Wrote: d.store.Wrote, Reopen: d.env.Reopen, Log: d.log, Bound: func() []netip.Addr { return d.config.Load().Bound() },
 	})
 	if damage != nil {
 		d.note(damage)
@@ -71,6 +71,15 @@ func New(file, version string, log zerolog.Logger, env actions.Env) (*Daemon, er
 // probe lends the watchers to actions, which are made before there are watchers.
 func (d *Daemon) probe(ctx context.Context, name string) netwatch.Result {
 	return d.watch.probe(ctx, name)
+}
+
+// reopened logs how root was asked to open files again, when that is news.
+func (d *Daemon) reopened(err error) {
+	if err != nil {
+		d.log.Warn().Err(err).Str("hint", netwatch.Hint(err)).Msg("root cannot be asked to open files again")
+		return
+	}
+	d.log.Info().Msg("root opens files again")
 }
 
 // starts lends the store to actions, which are made before the store is open.

@@ -235,12 +235,14 @@ func (ws *watchers) status() []control.SourceStatus {
 		all[i] = control.SourceStatus{Name: w.Name, Kind: w.Kind}
 		w.mu.Lock()
 		if w.err != nil {
-			all[i].Error = w.err.Error()
+			all[i].Error, all[i].Hint = w.err.Error(), netwatch.Hint(w.err)
 		}
 		w.mu.Unlock()
 		if t, ok := w.source.(troubled); ok {
 			if err := t.Trouble(); err != nil {
-				all[i].Trouble = err.Error()
+				for _, part := range netwatch.Parts(err) {
+					all[i].Trouble = append(all[i].Trouble, control.Trouble{Error: part.Error(), Hint: netwatch.Hint(part)})
+				}
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -66,19 +67,24 @@ func (s *scene) unanswered(ctx context.Context, err error) Finding {
 
 // troubles are what keeps the daemon's sources and rules from working.
 func troubles(d control.Status) (found []Finding) {
-	add := func(what, trouble string) {
-		found = append(found, Finding{Problem, what, trouble, "netwatch status shows more"})
+	add := func(what, trouble, hint string) {
+		found = append(found, Finding{Problem, what, trouble, cmp.Or(hint, "netwatch status shows more")})
 	}
 	for _, source := range d.Sources {
-		if source.Error != "" || source.Trouble != "" {
-			add("source "+source.Name, source.String())
+		what := "source " + source.Name
+		if source.Error != "" {
+			add(what, "not watching: "+source.Error, source.Hint)
+			continue
+		}
+		for _, t := range source.Trouble {
+			add(what, "watching, but "+t.Error, t.Hint)
 		}
 	}
 	for _, r := range d.Rules {
 		if f := r.Failed; f != nil {
-			add("rule "+r.Name, "gave up: "+f.Step+": "+f.Error)
+			add("rule "+r.Name, "gave up: "+f.Step+": "+f.Error, f.Hint)
 		} else if w := r.Waiting; w != nil && w.Tried != nil && w.Tried.Outcome == netwatch.Failed {
-			add("rule "+r.Name, "fails: "+w.Tried.Step+": "+w.Tried.Error)
+			add("rule "+r.Name, "fails: "+w.Tried.Step+": "+w.Tried.Error, w.Tried.Hint)
 		}
 	}
 	return found

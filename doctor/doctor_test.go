@@ -218,8 +218,12 @@ func TestDaemon(t *testing.T) {
 			Problem, "source cert", "not watching: cannot read",
 		},
 		{
-			"in trouble", `,"sources":[{"name":"stun","trouble":"one lies"}]`,
+			"in trouble", `,"sources":[{"name":"stun","trouble":[{"error":"one lies"}]}]`,
 			Problem, "source stun", "watching, but one lies",
+		},
+		{
+			"a remedy", `,"sources":[{"name":"file","trouble":[{"error":"denied","hint":"make room"}]}]`,
+			Problem, "source file", "watching, but denied",
 		},
 		{
 			"gave up", `,"rules":[{"name":"a"},{"name":"r","failed":{"step":"s","error":"e"}}]`,
@@ -239,7 +243,7 @@ func TestDaemon(t *testing.T) {
 		if wants(t, test.name, found[0], test.level, test.words); len(found) != 1 || found[0].What != test.what {
 			t.Errorf("%s: %+v", test.name, found)
 		}
-		if f := found[0]; test.name == "state" && f.Hint != "make room" {
+		if f := found[0]; strings.Contains(test.status, "make room") != (f.Hint == "make room") {
 			t.Errorf("the remedy: %+v", f)
 		}
 	}

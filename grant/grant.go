@@ -61,6 +61,9 @@ func needsOf(cfg *config.Config) (n Needs) {
 	for _, rule := range cfg.Rules {
 		n.add(actions.NeedsOf(rule.Do...))
 	}
+	if len(n.reads) > 0 { // What is made anew is to be opened again
+		n.units = append(n.units, actions.Reopening)
+	}
 	return n
 }
 

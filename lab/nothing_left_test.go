@@ -318,6 +318,7 @@ var documents = []string{
 	"/usr/lib/sysusers.d/netwatch.conf",
 	"/usr/lib/systemd/system/netwatch-file@.service",
 	"/usr/lib/systemd/system/netwatch-open.service",
+	"/usr/lib/systemd/system/netwatch-reopen.service",
 	"/usr/share/bash-completion/completions/netwatch",
 	"/usr/share/doc/netwatch/changelog.Debian.gz",
 	"/usr/share/doc/netwatch/copyright",

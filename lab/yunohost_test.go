@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+
+	"netwatch"
 )
 
 // onYunoHost makes a lab of its own a YunoHost with two instances of the app.
@@ -64,6 +66,24 @@ func wantFile(t *testing.T, name, want string) {
 	t.Helper()
 	if got := shell(t, "stat -c '%a %U:%G' "+name); got != want {
 		t.Errorf("%s is %s, want %s", name, got, want)
+	}
+}
+
+// madeAnew is what an upgrade of each app does to its file: netwatch sees what is in it,
+// and proves it.
+func madeAnew(t *testing.T) {
+	t.Helper()
+	for _, a := range []App{FirstApp, SecondApp} {
+		news := follow(t)
+		_, err := server.Exec(t.Context(), "sh", "-c", renderedAnew, "sh", a.Coturn().File, "# of an upgrade")
+		must(t, err)
+		_, err = news.wait(t.Context(), 1, aboutFile(netwatch.FileChanged, a.Coturn().File))
+		must(t, err)
+		runs, err := news.wait(t.Context(), 1, ended(netwatch.FileChanged))
+		must(t, err)
+		if runs[0].Outcome == netwatch.Failed {
+			t.Errorf("the run that follows fails: %s", runs[0].Error)
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ package sources
 import (
 	"context"
 	"net/netip"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -36,6 +37,9 @@ type Env struct {
 	// Bound are the addresses of this machine that the files of the rules' rotate
 	// steps name to listen at or to relay from, as far as they can be read now.
 	Bound func() []netip.Addr
+	// Reopen has root open a file again that may not be read, and returns how soon to
+	// look at it anew; 0 is not before it changes.
+	Reopen func(file string) time.Duration
 	// Log takes what an administrator should know and no event says.
 	Log zerolog.Logger
 }

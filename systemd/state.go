@@ -31,6 +31,7 @@ type State struct {
 	// Limit is its start limit.
 	Limit Limit
 
+	mark       mark
 	kind       string // Type
 	restarts   uint32 // automatic ones since the last start by hand
 	canReload  bool
@@ -40,8 +41,8 @@ type State struct {
 }
 
 // State reads how the unit is now; it needs no privilege.
-func (u *Unit) State(ctx context.Context) (State, error) {
-	st, err := u.state(ctx)
+func (u *Unit) State(ctx context.Context) (st State, err error) {
+	err = u.through(ctx, func() (err error) { st, err = u.state(ctx); return err })
 	if err != nil {
 		return st, u.explain(ctx, "", err)
 	}
@@ -72,7 +73,8 @@ func (u *Unit) state(ctx context.Context) (State, error) {
 
 func stateOf(p map[string]dbus.Variant) State {
 	st := State{
-		ID: value[string](p, "Id"), Load: value[string](p, "LoadState"),
+		mark: markOf(p),
+		ID:   value[string](p, "Id"), Load: value[string](p, "LoadState"),
 		Active: value[string](p, "ActiveState"), Sub: value[string](p, "SubState"),
 		Result: value[string](p, "Result"), ReloadResult: value[string](p, "ReloadResult"), kind: value[string](p, "Type"),
 		Invocation: hex.EncodeToString(value[[]byte](p, "InvocationID")),

@@ -21,6 +21,7 @@ func ask(t *testing.T, verb Verb, deadline time.Duration) (string, error) {
 		t.Fatal(err)
 	}
 	defer u.Close()
+	u.bears = 300 * time.Millisecond
 	if _, err := u.State(ctx); err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -81,22 +82,30 @@ func (g *granting) preview(needs grant.Needs, files []grant.File) error {
 	return nil
 }
 
-// grant writes the files and opens others, and prints what it did.
+// grant writes the files and opens others, and prints what it did. What cannot be done
+// keeps nothing else from being done.
 func (g *granting) grant(ctx context.Context, needs grant.Needs, files []grant.File) error {
 	if os.Geteuid() != 0 {
 		err := fmt.Errorf("granting: %w", fs.ErrPermission)
 		return netwatch.WithHint(err, "run it as root; --dry-run shows what it would write")
 	}
+	var failed []error
 	for _, f := range files {
 		did, err := f.Put()
 		if err != nil {
-			return fmt.Errorf("granting: %w", err)
+			failed = append(failed, fmt.Errorf("granting: %w", err))
+			continue
 		}
 		fmt.Fprintf(g.stdout, "%s: %s\n", f.Path, did)
 	}
-	if g.part == partRules {
-		return nil
+	if g.part != partRules {
+		failed = append(failed, g.open(ctx, needs))
 	}
+	return errors.Join(failed...)
+}
+
+// open opens files to the daemon's user, and prints which.
+func (g *granting) open(ctx context.Context, needs grant.Needs) error {
 	opened, err := needs.Open(ctx)
 	if err != nil {
 		return fmt.Errorf("granting: %w", err)
