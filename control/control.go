@@ -126,21 +126,51 @@ type SourceStatus struct {
 	Error string `json:"error,omitempty"`
 	Hint  string `json:"hint,omitempty"`
 	// Trouble is what it cannot find out, or which server it does not believe.
-	Trouble []Trouble `json:"trouble,omitempty"`
+	Trouble Troubles `json:"trouble,omitempty"`
 }
 
 // A Trouble is one thing that a source cannot find out, and its remedy.
-type Trouble struct {
-	Error string `json:"error"`
-	Hint  string `json:"hint,omitempty"`
+type Trouble struct{ Error, Hint string }
+
+// Troubles are all of a source. In JSON they are one text, a line for each error and
+// each hint.
+type Troubles []Trouble
+
+// MarshalText gives the lines.
+func (t Troubles) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
+// UnmarshalText takes the lines.
+func (t *Troubles) UnmarshalText(text []byte) error {
+	*t = nil
+	for line := range strings.SplitSeq(string(text), "\n") {
+		hint, is := strings.CutPrefix(line, hintLine)
+		if is && len(*t) > 0 {
+			(*t)[len(*t)-1].Hint = hint
+			continue
+		}
+		*t = append(*t, Trouble{Error: line})
+	}
+	return nil
 }
+
+// String is the lines, for a person.
+func (t Troubles) String() string {
+	lines := make([]string, len(t))
+	for i, one := range t {
+		lines[i] = one.String()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// hintLine is how the line of a remedy begins.
+const hintLine = "hint: "
 
 // String is a line for each of the two.
 func (t Trouble) String() string {
 	if t.Hint == "" {
 		return t.Error
 	}
-	return t.Error + "\nhint: " + t.Hint
+	return t.Error + "\n" + hintLine + t.Hint
 }
 
 // String says how it stands, for a person.
@@ -149,11 +179,7 @@ func (s SourceStatus) String() string {
 	case s.Error != "":
 		return "not watching: " + Trouble{s.Error, s.Hint}.String()
 	case len(s.Trouble) > 0:
-		all := make([]string, len(s.Trouble))
-		for i, t := range s.Trouble {
-			all[i] = t.String()
-		}
-		return "watching, but " + strings.Join(all, "\n")
+		return "watching, but " + s.Trouble.String()
 	}
 	return "watching"
 }
