@@ -218,11 +218,11 @@ func TestDaemon(t *testing.T) {
 			Problem, "source cert", "not watching: cannot read",
 		},
 		{
-			"in trouble", `,"sources":[{"name":"stun","trouble":[{"error":"one lies"}]}]`,
+			"in trouble", `,"sources":[{"name":"stun","trouble":"one lies"}]`,
 			Problem, "source stun", "watching, but one lies",
 		},
 		{
-			"a remedy", `,"sources":[{"name":"file","trouble":[{"error":"denied","hint":"make room"}]}]`,
+			"a remedy", `,"sources":[{"name":"file","trouble":"denied\nhint: make room"}]`,
 			Problem, "source file", "watching, but denied",
 		},
 		{
