@@ -69,3 +69,13 @@ func (t Tree) Glob(pattern string) []string {
 	}
 	return found
 }
+
+// isDir says whether a name leads to a directory.
+func (t Tree) isDir(name string) bool {
+	host, err := t.Resolve(name)
+	if err != nil {
+		return false
+	}
+	info, err := os.Lstat(host)
+	return err == nil && info.IsDir()
+}

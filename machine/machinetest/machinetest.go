@@ -39,6 +39,7 @@ func YunoHost(app, unit, domain string) Files {
 		dir + "/coturn.conf": "use-auth-secret\nstatic-auth-secret=hidden\nrealm=" + domain + "\n" +
 			"cert=/etc/yunohost/certs/" + domain +
 			"/crt.pem\npkey=/etc/yunohost/certs/" + domain + "/key.pem\nexternal-ip=203.0.113.5\n",
+		dir + "/coturn_env": "EXTRA_OPTIONS=\n",
 		dir + "/homeserver.yaml": "server_name: " + domain + "\nlisteners:\n" +
 			"  - port: 8008\n    tls: false\n",
 		"/etc/systemd/system/" + unit: "[Service]\nUser=turnserver\nType=notify\n" +
@@ -98,9 +99,11 @@ var Machines = map[string]Files{
 			" --config-path=/etc/matrix-synapse/homeserver.yaml --config-path=/etc/matrix-synapse/homeserver.yaml\n",
 		"/etc/matrix-synapse/homeserver.yaml": "listeners:\n  - port: 8448\n    tls: true\n" +
 			"tls_certificate_path: \"/etc/ssl/matrix.crt\"\ntls_private_key_path: \"/etc/ssl/private/matrix.key\" # for root\n",
-		"/etc/systemd/system/turn.service": "-> /usr/lib/systemd/system/coturn.service",
-		"/etc/openvpn/server.conf":         "mode server\n",
-		"/etc/openvpn/home.conf":           ";comment\nremote vpn.example.org\n",
+		"/etc/systemd/system/turn.service":                                   "-> /usr/lib/systemd/system/coturn.service",
+		"/etc/systemd/system/multi-user.target.wants/coturn.service":         "-> /usr/lib/systemd/system/coturn.service",
+		"/etc/systemd/system/multi-user.target.wants/matrix-synapse.service": "-> /usr/lib/systemd/system/matrix-synapse.service",
+		"/etc/openvpn/server.conf":                                           "mode server\n",
+		"/etc/openvpn/home.conf":                                             ";comment\nremote vpn.example.org\n",
 	},
 	"nothing": {"/etc/hostname": "plain\n"},
 }

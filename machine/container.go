@@ -1,0 +1,195 @@
+package machine
+
+import (
+	"encoding/json"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"netwatch"
+)
+
+// A Container is a coturn in a container of Docker, Podman or another engine.
+type Container struct {
+	// Engine is docker or podman; empty is another.
+	Engine string
+	// ID is the engine's number for it, and Name what it is called there, if that is
+	// known.
+	ID, Name string
+	// Unit is the service of systemd that runs it, or empty.
+	Unit string
+	// Source is the file that says what the container is made of, as a quadlet or that
+	// of compose, if that is known.
+	Source string
+	// Inside is coturn's file as the container has it, and File the one of this machine
+	// that is mounted there; empty if none is.
+	Inside, File string
+	// Replaced says that File was replaced since: the container still has the old one.
+	Replaced bool
+	// HostNetwork says that it has this machine's network, and none of its own.
+	HostNetwork bool
+	// Users says that it is of a user's own, who has a systemd of his own.
+	Users bool
+}
+
+// containerCgroup is what engines call a container's cgroup. Its first group is theirs,
+// its second the number.
+var containerCgroup = netwatch.Pattern(`^(?:(.*)-)?([0-9a-f]{64})(?:\.scope)?$`)
+
+// container says in which container a process is.
+func (p process) container() (engine, id string, ok bool) {
+	parts := strings.Split(p.cgroup, "/")
+	for i, part := range parts {
+		m := containerCgroup().FindStringSubmatch(part)
+		if m == nil {
+			continue
+		}
+		switch {
+		case strings.HasPrefix(m[1], "libpod"):
+			return "podman", m[2], true
+		case m[1] == "docker", m[1] == "" && i > 0 && parts[i-1] == "docker":
+			return "docker", m[2], true
+		}
+		return "", m[2], true
+	}
+	return "", "", false
+}
+
+// contained notes a coturn in a container. Of one with several processes, the first
+// counts.
+func (s *search) contained(p process, engine, id string) {
+	if slices.ContainsFunc(s.Contained, func(c Container) bool { return c.ID == id }) {
+		return
+	}
+	c := Container{Engine: engine, ID: id, Unit: s.runsContainer(p, id), Users: strings.Contains(p.cgroup, "/user@")}
+	if i := slices.IndexFunc(s.all, func(u unit) bool { return u.Name == c.Unit }); i >= 0 {
+		c.Source = s.all[i].Source
+	}
+	dir := "/proc/" + strconv.Itoa(int(p.pid))
+	c.HostNetwork = s.sameFile(dir+"/ns/net", "/proc/1/ns/net")
+	if inside, err := turnFile(p.words); err == nil {
+		c.Inside = inside
+		c.File = s.mountedFrom(dir, inside)
+		c.Replaced = c.File != "" && !s.sameFile(dir+"/root"+inside, c.File)
+	}
+	switch engine {
+	case "docker":
+		s.docker(&c)
+	case "podman":
+		s.podman(&c)
+	}
+	s.Contained = append(s.Contained, c)
+}
+
+// sameFile says whether two names are one file, as the kernel follows them.
+func (s *search) sameFile(a, b string) bool {
+	one, err := os.Stat(s.tree.Host(a))
+	if err != nil {
+		return false
+	}
+	other, err := os.Stat(s.tree.Host(b))
+	return err == nil && os.SameFile(one, other)
+}
+
+// runsContainer is the service that runs a container: the one whose cgroup it is in, or
+// else that of the process by which podman watches over it.
+func (s *search) runsContainer(p process, id string) string {
+	if unit := p.unit(); unit != "" {
+		return unit
+	}
+	for _, file := range s.tree.Glob("/proc/[0-9]*/comm") {
+		if name, err := s.tree.Read(file); err != nil || strings.TrimSpace(string(name)) != "conmon" {
+			continue
+		}
+		line, err := s.tree.Read(path.Dir(file) + "/cmdline")
+		groups, errGroup := s.tree.Read(path.Dir(file) + "/cgroup")
+		if err == nil && errGroup == nil && slices.Contains(strings.Split(string(line), "\x00"), id) {
+			return process{cgroup: cgroupOf(groups)}.unit()
+		}
+	}
+	return ""
+}
+
+// A mount is a line of mountinfo (proc(5)).
+type mount struct{ device, root, point string }
+
+func (s *search) mounts(dir string) (all []mount) {
+	for line := range strings.Lines(string(s.read(dir + "/mountinfo"))) {
+		if f := strings.Fields(line); len(f) > 4 {
+			all = append(all, mount{f[2], unescape(f[3]), unescape(f[4])})
+		}
+	}
+	return all
+}
+
+// unescape puts blanks and backslashes back, which mountinfo has in octal.
+func unescape(name string) string {
+	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(name)
+}
+
+// mountedFrom is the file of this machine that a process has under a name; empty where
+// that is in the image of its container.
+func (s *search) mountedFrom(dir, name string) string {
+	in, rest := mounted(s.mounts(dir), func(m mount) string { return m.point }, name)
+	if in.point == "" || in.point == "/" {
+		return ""
+	}
+	lies := path.Join(strings.TrimSuffix(in.root, "//deleted"), rest)
+	var same []mount
+	for _, m := range s.mounts("/proc/1") {
+		if m.device == in.device {
+			same = append(same, m)
+		}
+	}
+	here, rest := mounted(same, func(m mount) string { return m.root }, lies)
+	if file := path.Join(here.point, rest); here.point != "" && s.tree.Has(file) {
+		return file
+	}
+	return ""
+}
+
+// mounted is the mount with the longest name above another, the last one of those that
+// are as long, and the rest of that name.
+func mounted(all []mount, named func(mount) string, name string) (found mount, rest string) {
+	for _, m := range all {
+		above := strings.TrimSuffix(named(m), "/")
+		above = strings.TrimSuffix(above, "//deleted")
+		below, is := strings.CutPrefix(name, above)
+		if is && (below == "" || below[0] == '/') && (found.point == "" || len(below) <= len(rest)) {
+			found, rest = m, below
+		}
+	}
+	return found, rest
+}
+
+// docker adds what Docker keeps about a container in a file.
+func (s *search) docker(c *Container) {
+	var kept struct {
+		Name   string
+		Config struct{ Labels map[string]string }
+	}
+	text, err := s.tree.Read("/var/lib/docker/containers/" + c.ID + "/config.v2.json")
+	if err == nil && json.Unmarshal(text, &kept) == nil {
+		c.Name = strings.TrimPrefix(kept.Name, "/")
+		c.Source = kept.Config.Labels["com.docker.compose.project.config_files"]
+	}
+}
+
+// podman adds what Podman keeps about all containers in a file.
+func (s *search) podman(c *Container) {
+	var kept []struct {
+		ID    string
+		Names []string
+	}
+	text, err := s.tree.Read("/var/lib/containers/storage/overlay-containers/containers.json")
+	if err != nil || json.Unmarshal(text, &kept) != nil {
+		return
+	}
+	for _, k := range kept {
+		if k.ID == c.ID && len(k.Names) > 0 {
+			c.Name = k.Names[0]
+		}
+	}
+}

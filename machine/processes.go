@@ -1,0 +1,93 @@
+package machine
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// A process is one of coturn.
+type process struct {
+	pid uint32
+	// words are its command line.
+	words []string
+	// cgroup is where systemd or an engine of containers put it.
+	cgroup string
+}
+
+// processes finds those of coturn. Whoever may not see those of others sees fewer.
+func (s *search) processes() {
+	for _, file := range s.tree.Glob("/proc/[0-9]*/comm") {
+		name, err := s.tree.Read(file)
+		dir := path.Dir(file)
+		pid, errNumber := strconv.ParseUint(path.Base(dir), 10, 32)
+		if err != nil || errNumber != nil || strings.TrimSpace(string(name)) != "turnserver" {
+			continue
+		}
+		line, errLine := s.tree.Read(dir + "/cmdline")
+		groups, errGroup := s.tree.Read(dir + "/cgroup")
+		if errLine == nil && errGroup == nil { // Else it has ended
+			words := strings.Split(strings.TrimSuffix(string(line), "\x00"), "\x00")
+			s.relays = append(s.relays, process{uint32(pid), words, cgroupOf(groups)})
+		}
+	}
+}
+
+// cgroupOf is the one in the hierarchy of systemd, or in the only one (cgroups(7)).
+func cgroupOf(groups []byte) (found string) {
+	for line := range strings.Lines(string(groups)) {
+		_, line, _ = strings.Cut(strings.TrimSpace(line), ":")
+		controllers, group, _ := strings.Cut(line, ":")
+		if controllers == "name=systemd" || controllers == "" && found == "" {
+			found = group
+		}
+	}
+	return found
+}
+
+// unit is the service of this machine's systemd that has the process, or empty.
+func (p process) unit() (name string) {
+	for part := range strings.SplitSeq(p.cgroup, "/") {
+		if strings.HasPrefix(part, "user@") || strings.HasPrefix(part, "lxc.payload") {
+			return ""
+		}
+		if strings.HasSuffix(part, ".service") && name == "" {
+			name = part
+		}
+	}
+	return name
+}
+
+// turnProcess is the command line of a unit's main process, if that is coturn.
+func (s *search) turnProcess(u unit) []string {
+	for _, p := range s.relays {
+		if u.MainPID == p.pid && p.unit() == u.Name {
+			if _, _, contained := p.container(); !contained {
+				return p.words
+			}
+		}
+	}
+	return nil
+}
+
+// strangers are the processes of coturn that none of the units found here has started:
+// in containers, or by whoever it was.
+func (s *search) strangers() {
+	known := append([]string{debianUnit}, s.noted...)
+	for _, t := range s.Turns {
+		known = append(known, t.Unit)
+	}
+	for _, i := range s.Idle {
+		known = append(known, i.Unit)
+	}
+	for _, p := range s.relays {
+		if engine, id, ok := p.container(); ok {
+			s.contained(p, engine, id)
+		} else if !slices.Contains(known, p.unit()) {
+			s.Unread = append(s.Unread, fmt.Errorf(
+				"looking at process %d, in %s: a coturn, and no command of a unit tells how it is started", p.pid, p.cgroup))
+		}
+	}
+}
