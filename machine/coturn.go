@@ -46,9 +46,7 @@ type Idle struct {
 	Why, Remedy string
 }
 
-// turns are the coturns among the units, at most one for each file. One that neither
-// runs nor starts at boot is idle, and so is Debian's as long as nobody has set it up;
-// that one is not worth a word where there is another.
+// turns are the coturns among the units, at most one for each file.
 func (s *search) turns() {
 	found := s.turnUnits()
 	for _, u := range found {
@@ -59,21 +57,23 @@ func (s *search) turns() {
 		}
 		t := s.turn(u.Name, u.file)
 		t.Passing = u.Passing
-		why, remedy := s.idle(u)
+		why, remedy := s.idle(u, len(found) > 1)
 		switch {
 		case why == "":
 			s.Turns = append(s.Turns, t)
-		case u.Name != debianUnit || len(found) == 1:
+		case u.Name != debianUnit || len(found) == 1: // Else it is not worth a word
 			s.Idle = append(s.Idle, Idle{t, why, remedy})
 		}
 	}
 }
 
-// idle says why nobody can call by a coturn, or nothing.
-func (s *search) idle(u turnUnit) (why, remedy string) {
+// idle says why nobody can call by a coturn, or nothing. Files do not tell what runs:
+// where systemd is not asked, only Debian's counts as idle that does not start at boot
+// and is beside another.
+func (s *search) idle(u turnUnit, beside bool) (why, remedy string) {
 	name := netwatch.ShellPath(u.Name)
 	switch {
-	case !u.Enabled && !u.Running:
+	case !u.Enabled && !u.Running && (s.asked || beside && u.Name == debianUnit):
 		return "it neither runs nor starts at boot", "systemctl enable --now " + name
 	case u.Name == debianUnit && s.nobodys(u.file):
 		return "nobody has set it up: anyone may relay through it",

@@ -66,7 +66,7 @@ func Find(tree Tree, program string) Machine {
 
 // Running looks at a machine whose systemd says that it has these services.
 func Running(tree Tree, program string, services []systemd.Service) Machine {
-	s := &search{tree: tree, program: program}
+	s := &search{tree: tree, program: program, asked: true}
 	s.processes()
 	return s.find(services)
 }
@@ -87,6 +87,8 @@ type search struct {
 	Machine
 	tree    Tree
 	program string
+	// asked says that systemd has told what runs.
+	asked bool
 	// relays are the processes of coturn that no unit's command has told of yet.
 	relays []process
 	// all are the units, and noted those of which it was said that they are not seen.

@@ -26,7 +26,7 @@ func (s *search) synapses() {
 	for _, u := range s.all {
 		words := u.run(isSynapse)
 		switch {
-		case words != nil && u.Root == "" && (u.Enabled || u.Running):
+		case words != nil && u.Root == "" && (u.Enabled || u.Running || !s.asked):
 			s.Synapses = append(s.Synapses, s.synapse(u.Name, words))
 		case words == nil && u.err != nil && u.mentions("synapse.app.homeserver"):
 			s.notSeen(u, u.err)
@@ -43,7 +43,9 @@ func (s *search) synapse(unit string, words []string) Synapse {
 	conf := s.synapseConf(options(words, "-c", "--config-path"))
 	if file := conf["tls_certificate_path"]; path.IsAbs(file) && servesTLS(conf["listeners"]) {
 		found.Certificate = s.named(file, conf["tls_private_key_path"])
-		found.Hook = s.appHook(strings.TrimSuffix(unit, ".service"))
+		if strings.HasPrefix(file, yunohostCerts) {
+			found.Hook = s.appHook(strings.TrimSuffix(unit, ".service"))
+		}
 	}
 	return found
 }
@@ -104,12 +106,16 @@ func servesTLS(listeners string) bool {
 	return false
 }
 
+// yunohostCerts is above the certificates of all domains of YunoHost.
+const yunohostCerts = "/etc/yunohost/certs/"
+
+var restart = netwatch.Pattern(`(?m)^[^#\n]*\brestart\b`)
+
 // appHook is the hook by which YunoHost's app restarts its own Synapse when the
 // certificate of its domain was renewed, if there is one. A second restart at that time
 // kills the first (measured).
 func (s *search) appHook(app string) string {
 	hook := "/etc/yunohost/hooks.d/post_cert_update/50-" + app
-	restart := netwatch.Pattern(`(?m)^[^#\n]*\brestart\b`)
 	if !s.tree.Has(hook) || !restart().Match(s.read(hook)) {
 		return ""
 	}

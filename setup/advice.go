@@ -3,7 +3,9 @@ package setup
 import (
 	"fmt"
 	"slices"
+	"strings"
 
+	"netwatch"
 	"netwatch/machine"
 )
 
@@ -12,8 +14,10 @@ import (
 // be called.
 func Advice(m machine.Machine, program string) (lines []string) {
 	for _, c := range m.Served() {
-		if hook := hookOf(c.File); hook != "" {
-			lines = append(lines, fmt.Sprintf("put the hook %s in place, so that a renewal of %s is told", hook, c.File))
+		if h, hooked := hookOf(c.File); hooked {
+			lines = append(lines, fmt.Sprintf("install -D -m 755 %s %s, so that a renewal of %s is told", h.file, h.to, c.File))
+		} else if !c.Open {
+			lines = append(lines, fmt.Sprintf("have what renews %s run, as root: %s", c.File, tell(c)))
 		}
 	}
 	for _, v := range m.VPNs {
@@ -26,4 +30,75 @@ func Advice(m machine.Machine, program string) (lines []string) {
 		}
 	}
 	return lines
+}
+
+// Contained says what to do for each coturn in a container, for which init writes no
+// rule: it does not know the ways in there. One thing is on a line, and file is the
+// path of the configuration.
+func Contained(m machine.Machine, file string) (lines []string) {
+	for _, c := range m.Contained {
+		lines = append(lines, fmt.Sprintf("coturn in %s: %s", nameOf(c), remedy(c, file)))
+	}
+	return lines
+}
+
+// nameOf is what a container is called.
+func nameOf(c machine.Container) string {
+	name := c.Name
+	if name == "" {
+		name = c.ID[:12]
+	}
+	return strings.TrimSpace(c.Engine + " " + name)
+}
+
+// remedy says how netwatch can keep the coturn in a container right: it rewrites files
+// of this machine and has units of its systemd restarted, and nothing else. A rewritten
+// file is a new one: what is mounted alone is the old one until the container is
+// started anew.
+func remedy(c machine.Container, file string) string {
+	made := c.Source
+	if made == "" {
+		made = "what the container is made of"
+	}
+	switch {
+	case c.Inside == "":
+		return "it is started without a file that netwatch could rewrite: have -c name one, by its full path"
+	case c.File == "":
+		return fmt.Sprintf("its %s is in the image: in %s, mount a file of this machine there, then run netwatch init again",
+			c.Inside, made)
+	case c.Users:
+		return "it is of a user's own, and netwatch can restart only what a unit of the system runs: have one run it"
+	case c.Unit == "":
+		return fmt.Sprintf("no unit of systemd runs it, and netwatch restarts nothing else: write "+
+			"/etc/systemd/system/coturn-container.service with `[Service]`, `Type=oneshot` and `ExecStart=%s`, have systemctl "+
+			"daemon-reload, and add to %s %s", engineRestart(c), file, ruleFor(c, "coturn-container.service"))
+	}
+	return fmt.Sprintf("add to %s %s", file, ruleFor(c, c.Unit))
+}
+
+// engineRestart is the command by which an engine restarts a container.
+func engineRestart(c machine.Container) string {
+	name := c.Name
+	if name == "" {
+		name = c.ID
+	}
+	if c.Engine == "" {
+		return "what restarts " + name
+	}
+	return "/usr/bin/" + c.Engine + " restart " + name
+}
+
+// ruleFor is the rule for a container that a unit restarts. Only where it has this
+// machine's network does a proof know its ways in.
+func ruleFor(c machine.Container, unit string) string {
+	do := []string{"rotate coturn " + word(c.File), "restart " + unit}
+	if c.HostNetwork {
+		do = append(do, "verify turn "+word(c.File))
+	}
+	rule := fmt.Sprintf("a [[rule]] with `on = [\"started\", \"ip-changed\"]` and `do = %s`", list(do))
+	if c.Replaced {
+		rule += fmt.Sprintf("; now it still has the file that was there before %s was written anew: systemctl restart %s",
+			c.File, netwatch.ShellPath(unit))
+	}
+	return rule
 }

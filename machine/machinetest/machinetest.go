@@ -94,16 +94,15 @@ var Machines = map[string]Files{
 			"pkey=/etc/letsencrypt/live/turn.example.org/privkey.pem\n",
 		"/etc/letsencrypt/live/turn.example.org/fullchain.pem": "the certificate",
 		"/etc/letsencrypt/live/www.example.org/fullchain.pem":  "another",
+		"/etc/ssl/matrix.crt":                                  "Synapse's",
 		"/usr/lib/systemd/system/matrix-synapse.service": "[Service]\nType=notify\n" +
 			"ExecStart=/usr/bin/python3 -m synapse.app.homeserver" +
 			" --config-path=/etc/matrix-synapse/homeserver.yaml --config-path=/etc/matrix-synapse/homeserver.yaml\n",
 		"/etc/matrix-synapse/homeserver.yaml": "listeners:\n  - port: 8448\n    tls: true\n" +
 			"tls_certificate_path: \"/etc/ssl/matrix.crt\"\ntls_private_key_path: \"/etc/ssl/private/matrix.key\" # for root\n",
-		"/etc/systemd/system/turn.service":                                   "-> /usr/lib/systemd/system/coturn.service",
-		"/etc/systemd/system/multi-user.target.wants/coturn.service":         "-> /usr/lib/systemd/system/coturn.service",
-		"/etc/systemd/system/multi-user.target.wants/matrix-synapse.service": "-> /usr/lib/systemd/system/matrix-synapse.service",
-		"/etc/openvpn/server.conf":                                           "mode server\n",
-		"/etc/openvpn/home.conf":                                             ";comment\nremote vpn.example.org\n",
+		"/etc/systemd/system/turn.service": "-> /usr/lib/systemd/system/coturn.service",
+		"/etc/openvpn/server.conf":         "mode server\n",
+		"/etc/openvpn/home.conf":           ";comment\nremote vpn.example.org\n",
 	},
 	"nothing": {"/etc/hostname": "plain\n"},
 }
@@ -114,11 +113,11 @@ func (f Files) Build(t *testing.T) machine.Tree {
 	root := t.TempDir()
 	for name, content := range f {
 		host := filepath.Join(root, name)
-		err := os.MkdirAll(filepath.Dir(host), 0o750)
+		err := os.MkdirAll(filepath.Dir(host), 0o755)
 		if target, link := strings.CutPrefix(content, "-> "); link && err == nil {
 			err = os.Symlink(target, host)
 		} else if err == nil {
-			err = os.WriteFile(host, []byte(content), 0o600)
+			err = os.WriteFile(host, []byte(content), 0o644)
 		}
 		if err != nil {
 			t.Fatal(err)
