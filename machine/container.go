@@ -63,7 +63,7 @@ func (s *search) contained(p process, engine, id string) {
 	if slices.ContainsFunc(s.Contained, func(c Container) bool { return c.ID == id }) {
 		return
 	}
-	c := Container{Engine: engine, ID: id, Unit: s.runsContainer(p, id), Users: strings.Contains(p.cgroup, "/user@")}
+	c := Container{Engine: engine, ID: id, Unit: s.runsContainer(p), Users: strings.Contains(p.cgroup, "/user@")}
 	if i := slices.IndexFunc(s.all, func(u unit) bool { return u.Name == c.Unit }); i >= 0 {
 		c.Source = s.all[i].Source
 	}
@@ -93,20 +93,16 @@ func (s *search) sameFile(a, b string) bool {
 	return err == nil && os.SameFile(one, other)
 }
 
-// runsContainer is the service that runs a container: the one whose cgroup it is in, or
-// else that of the process by which podman watches over it.
-func (s *search) runsContainer(p process, id string) string {
+// runsContainer is the service that runs the container of a process: the one whose
+// cgroup it is in, or else that of the process by which podman watches over it.
+func (s *search) runsContainer(p process) string {
 	if unit := p.unit(); unit != "" {
 		return unit
 	}
-	for _, file := range s.tree.Glob("/proc/[0-9]*/comm") {
-		if name, err := s.tree.Read(file); err != nil || strings.TrimSpace(string(name)) != "conmon" {
-			continue
-		}
-		line, err := s.tree.Read(path.Dir(file) + "/cmdline")
-		groups, errGroup := s.tree.Read(path.Dir(file) + "/cgroup")
-		if err == nil && errGroup == nil && slices.Contains(strings.Split(string(line), "\x00"), id) {
-			return process{cgroup: cgroupOf(groups)}.unit()
+	_, id, _ := p.container()
+	for _, monitor := range s.monitors {
+		if id != "" && slices.Contains(monitor.words, id) {
+			return monitor.unit()
 		}
 	}
 	return ""
@@ -183,13 +179,15 @@ func (s *search) podman(c *Container) {
 		ID    string
 		Names []string
 	}
-	text, err := s.tree.Read("/var/lib/containers/storage/overlay-containers/containers.json")
-	if err != nil || json.Unmarshal(text, &kept) != nil {
-		return
-	}
-	for _, k := range kept {
-		if k.ID == c.ID && len(k.Names) > 0 {
-			c.Name = k.Names[0]
+	for _, file := range s.tree.Glob("/var/lib/containers/storage/*-containers/containers.json") {
+		text, err := s.tree.Read(file)
+		if err != nil || json.Unmarshal(text, &kept) != nil {
+			continue
+		}
+		for _, k := range kept {
+			if k.ID == c.ID && len(k.Names) > 0 {
+				c.Name = k.Names[0]
+			}
 		}
 	}
 }

@@ -97,7 +97,7 @@ func (s *search) turnUnits() (found []turnUnit) {
 			words = s.turnProcess(u)
 		}
 		switch file, err := turnFile(words); {
-		case words == nil && u.err != nil && u.mentions("turnserver"):
+		case words == nil && u.err != nil && mentions(u.Commands, "turnserver"):
 			s.notSeen(u, u.err)
 		case words == nil:
 		case err != nil:

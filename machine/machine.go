@@ -48,13 +48,15 @@ func Look(ctx context.Context, tree Tree, program string) Machine {
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
-	services, err := systemd.Services(ctx)
+	s := &search{tree: tree, program: program}
+	s.processes()
+	services, err := systemd.Services(ctx, s.wanted)
 	if err != nil {
-		s := &search{tree: tree, program: program}
 		s.Unread = []error{fmt.Errorf("%w; so what follows is by the files of units alone", err)}
 		return s.find(s.installed())
 	}
-	return Running(tree, program, services)
+	s.asked = true
+	return s.find(services)
 }
 
 // Find looks at a machine whose systemd cannot be asked, as at a copy of one: by the
@@ -91,6 +93,8 @@ type search struct {
 	asked bool
 	// relays are the processes of coturn that no unit's command has told of yet.
 	relays []process
+	// monitors are those by which podman watches over containers.
+	monitors []process
 	// all are the units, and noted those of which it was said that they are not seen.
 	all   []unit
 	noted []string

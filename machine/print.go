@@ -19,7 +19,7 @@ func (m Machine) Print(w io.Writer) {
 		}
 	}
 	for _, i := range m.Idle {
-		fmt.Fprintf(w, "coturn left alone: %s with %s: %s\n    to have it called by: %s\n", netwatch.Printable(i.Unit),
+		fmt.Fprintf(w, "coturn left alone: %s with %s: %s\n    to use it: %s\n", netwatch.Printable(i.Unit),
 			netwatch.Printable(i.File), i.Why, netwatch.Printable(i.Remedy))
 	}
 	for _, c := range m.Contained {

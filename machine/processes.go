@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -8,7 +9,7 @@ import (
 	"strings"
 )
 
-// A process is one of coturn.
+// A process is a program that runs.
 type process struct {
 	pid uint32
 	// words are its command line.
@@ -17,22 +18,33 @@ type process struct {
 	cgroup string
 }
 
-// processes finds those of coturn. Whoever may not see those of others sees fewer.
+// processes finds those of coturn, and those by which podman watches over containers.
+// Whoever may not see those of others sees fewer.
 func (s *search) processes() {
 	for _, file := range s.tree.Glob("/proc/[0-9]*/comm") {
 		name, err := s.tree.Read(file)
-		dir := path.Dir(file)
-		pid, errNumber := strconv.ParseUint(path.Base(dir), 10, 32)
-		if err != nil || errNumber != nil || strings.TrimSpace(string(name)) != "turnserver" {
+		if err != nil {
 			continue
 		}
-		line, errLine := s.tree.Read(dir + "/cmdline")
-		groups, errGroup := s.tree.Read(dir + "/cgroup")
-		if errLine == nil && errGroup == nil { // Else it has ended
-			words := strings.Split(strings.TrimSuffix(string(line), "\x00"), "\x00")
-			s.relays = append(s.relays, process{uint32(pid), words, cgroupOf(groups)})
+		switch strings.TrimSpace(string(name)) {
+		case "turnserver":
+			s.relays = append(s.relays, s.process(path.Dir(file))...)
+		case "conmon":
+			s.monitors = append(s.monitors, s.process(path.Dir(file))...)
 		}
 	}
+}
+
+// process reads a process; none if it has ended meanwhile.
+func (s *search) process(dir string) []process {
+	pid, errNumber := strconv.ParseUint(path.Base(dir), 10, 32)
+	line, errLine := s.tree.Read(dir + "/cmdline")
+	groups, errGroup := s.tree.Read(dir + "/cgroup")
+	if errors.Join(errNumber, errLine, errGroup) != nil {
+		return nil
+	}
+	words := strings.Split(strings.TrimSuffix(string(line), "\x00"), "\x00")
+	return []process{{uint32(pid), words, cgroupOf(groups)}}
 }
 
 // cgroupOf is the one in the hierarchy of systemd, or in the only one (cgroups(7)).

@@ -28,7 +28,7 @@ func (s *search) synapses() {
 		switch {
 		case words != nil && u.Root == "" && (u.Enabled || u.Running || !s.asked):
 			s.Synapses = append(s.Synapses, s.synapse(u.Name, words))
-		case words == nil && u.err != nil && u.mentions("synapse.app.homeserver"):
+		case words == nil && u.err != nil && mentions(u.Commands, "synapse.app.homeserver"):
 			s.notSeen(u, u.err)
 		}
 	}

@@ -87,11 +87,18 @@ func (u unit) run(fits func(words []string) bool) []string {
 	return nil
 }
 
-// mentions says whether a command of the unit has a word with that text in it.
-func (u unit) mentions(text string) bool {
-	return slices.ContainsFunc(u.Commands, func(c systemd.Command) bool {
+// mentions says whether a word of the commands has that text in it.
+func mentions(commands []systemd.Command, text string) bool {
+	return slices.ContainsFunc(commands, func(c systemd.Command) bool {
 		return slices.ContainsFunc(c.Words, func(word string) bool { return strings.Contains(word, text) })
 	})
+}
+
+// wanted says whether a service may have to do with what is looked for: by its
+// commands, or by what runs.
+func (s *search) wanted(name string, commands []systemd.Command) bool {
+	runs := func(p process) bool { return p.unit() == name || s.runsContainer(p) == name }
+	return mentions(commands, "turnserver") || mentions(commands, "synapse") || slices.ContainsFunc(s.relays, runs)
 }
 
 // notSeen notes a unit that nothing can be done for, and why.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/godbus/dbus/v5"
 
@@ -59,29 +60,29 @@ func Boots() bool {
 	return err == nil && info.IsDir()
 }
 
-// Services are all services that systemd has loaded, and those that are installed
-// beside them, by name. It needs no privilege. A template is none, its instances are.
-func Services(ctx context.Context) (all []Service, err error) {
+// Services are those services that systemd has loaded, or that are installed beside
+// them, of which wanted says so by their name and their commands, sorted by name. It
+// needs no privilege. A template is none, its instances are.
+func Services(ctx context.Context, wanted func(name string, commands []Command) bool) (all []Service, err error) {
 	conn, err := dbus.ConnectSystemBus(dbus.WithContext(ctx))
 	if err != nil {
 		return nil, netwatch.WithHint(fmt.Errorf("connecting to the system bus: %w", orCause(ctx, err)), silent[theBus].hint)
 	}
 	defer func() { _ = conn.Close() }()
-	c := census{ctx, conn}
-	names, err := c.names()
+	c := census{conn, wanted}
+	names, err := c.names(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("asking systemd which services there are: %w", orCause(ctx, err))
 	}
-	env, err := c.get(managerPath, manager, "Environment")
-	if err != nil {
+	var manages []string
+	if err := c.get(ctx, managerPath, manager, "Environment", &manages); err != nil {
 		return nil, fmt.Errorf("asking systemd for its environment: %w", orCause(ctx, err))
 	}
-	manages, _ := env.Value().([]string)
-	for _, name := range names {
-		s, err := c.service(name)
-		if err != nil {
-			return nil, fmt.Errorf("asking systemd about %s: %w", name, orCause(ctx, err))
-		}
+	found, err := c.look(ctx, names)
+	if err != nil {
+		return nil, orCause(ctx, err)
+	}
+	for _, s := range found {
 		twin := func(o Service) bool { return o.Name == s.Name }
 		if len(s.Commands) > 0 && !slices.ContainsFunc(all, twin) {
 			s.Environment = slices.Concat(manages, s.Environment)
@@ -93,21 +94,21 @@ func Services(ctx context.Context) (all []Service, err error) {
 
 // A census asks systemd about all units, over one connection.
 type census struct {
-	ctx  context.Context //nolint:containedctx // It lives as long as one call of Services.
-	conn *dbus.Conn
+	conn   *dbus.Conn
+	wanted func(name string, commands []Command) bool
 }
 
 // names are those of all services, loaded or installed, sorted.
-func (c census) names() (all []string, err error) {
+func (c census) names(ctx context.Context) (all []string, err error) {
 	var files []struct{ Path, State string }
-	if err := c.call("ListUnitFiles").Store(&files); err != nil {
+	if err := c.call(ctx, "ListUnitFiles").Store(&files); err != nil {
 		return nil, err
 	}
 	for _, f := range files {
 		all = append(all, f.Path[strings.LastIndexByte(f.Path, '/')+1:])
 	}
 	var units [][]any
-	if err := c.call("ListUnits").Store(&units); err != nil {
+	if err := c.call(ctx, "ListUnits").Store(&units); err != nil {
 		return nil, err
 	}
 	for _, u := range units {
@@ -122,20 +123,55 @@ func (c census) names() (all []string, err error) {
 	return slices.Compact(all), nil
 }
 
-// service reads one. What is masked, or cannot be loaded, has no commands.
-func (c census) service(name string) (s Service, err error) {
+// atOnce is how many questions are on their way at the same time: hundreds one after
+// the other take seconds on a busy machine.
+const atOnce = 16
+
+// look reads all services, in their order.
+func (c census) look(ctx context.Context, names []string) ([]Service, error) {
+	all, errs := make([]Service, len(names)), make([]error, len(names))
+	next := make(chan int)
+	var wg sync.WaitGroup
+	for range atOnce {
+		wg.Go(func() { // Ends with the names
+			for i := range next {
+				if all[i], errs[i] = c.service(ctx, names[i]); errs[i] != nil {
+					errs[i] = fmt.Errorf("asking systemd about %s: %w", names[i], errs[i])
+				}
+			}
+		})
+	}
+	for i := range names {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+	failed := func(err error) bool { return err != nil }
+	if i := slices.IndexFunc(errs, failed); i >= 0 {
+		return nil, errs[i]
+	}
+	return all, nil
+}
+
+// service reads one. What is not wanted, or cannot be loaded, has no commands.
+func (c census) service(ctx context.Context, name string) (s Service, err error) {
 	var path dbus.ObjectPath
-	if err := c.call("LoadUnit", name).Store(&path); err != nil {
+	if err := c.call(ctx, "LoadUnit", name).Store(&path); err != nil {
 		return s, err
 	}
-	unit, err := c.all(path, systemd+".Unit")
-	if err != nil {
+	var started [][]any
+	if err := c.get(ctx, path, systemd+".Service", "ExecStartEx", &started); err != nil {
 		return s, err
 	}
-	if value[string](unit, "LoadState") != "loaded" {
+	commands := commandsOf(started)
+	if len(commands) == 0 || !c.wanted(name, commands) {
 		return s, nil
 	}
-	service, err := c.all(path, systemd+".Service")
+	unit, err := c.all(ctx, path, systemd+".Unit")
+	if err != nil || value[string](unit, "LoadState") != "loaded" {
+		return s, err
+	}
+	service, err := c.all(ctx, path, systemd+".Service")
 	if err != nil {
 		return s, err
 	}
@@ -159,29 +195,39 @@ func serviceOf(unit, service map[string]dbus.Variant) Service {
 		optional, _ := f[1].(bool)
 		s.Files = append(s.Files, EnvironmentFile{path, optional})
 	}
-	for _, e := range value[[][]any](service, "ExecStartEx") {
-		words, _ := e[1].([]string)
-		flags, _ := e[2].([]string)
-		if len(words) > 0 {
-			s.Commands = append(s.Commands, Command{words, slices.Contains(flags, "no-env-expand")})
-		}
-	}
+	s.Commands = commandsOf(value[[][]any](service, "ExecStartEx"))
 	return s
 }
 
+// commandsOf are commands as D-Bus has them.
+func commandsOf(started [][]any) (all []Command) {
+	for _, e := range started {
+		words, _ := e[1].([]string)
+		flags, _ := e[2].([]string)
+		if len(words) > 0 {
+			all = append(all, Command{words, slices.Contains(flags, "no-env-expand")})
+		}
+	}
+	return all
+}
+
 // call calls a method of systemd's manager.
-func (c census) call(method string, args ...any) *dbus.Call {
-	return c.conn.Object(systemd, managerPath).CallWithContext(c.ctx, manager+"."+method, 0, args...)
+func (c census) call(ctx context.Context, method string, args ...any) *dbus.Call {
+	return c.conn.Object(systemd, managerPath).CallWithContext(ctx, manager+"."+method, 0, args...)
 }
 
 // all are all properties of an object.
-func (c census) all(path dbus.ObjectPath, of string) (all map[string]dbus.Variant, err error) {
-	err = c.conn.Object(systemd, path).CallWithContext(c.ctx, properties+".GetAll", 0, of).Store(&all)
+func (c census) all(ctx context.Context, path dbus.ObjectPath, of string) (all map[string]dbus.Variant, err error) {
+	err = c.conn.Object(systemd, path).CallWithContext(ctx, properties+".GetAll", 0, of).Store(&all)
 	return all, err
 }
 
-// get is one property of an object.
-func (c census) get(path dbus.ObjectPath, of, name string) (v dbus.Variant, err error) {
-	err = c.conn.Object(systemd, path).CallWithContext(c.ctx, properties+".Get", 0, of, name).Store(&v)
-	return v, err
+// get reads one property of an object.
+func (c census) get(ctx context.Context, path dbus.ObjectPath, of, name string, to any) error {
+	var v dbus.Variant
+	err := c.conn.Object(systemd, path).CallWithContext(ctx, properties+".Get", 0, of, name).Store(&v)
+	if err != nil {
+		return err
+	}
+	return v.Store(to)
 }

@@ -94,7 +94,7 @@ var Machines = map[string]Files{
 			"pkey=/etc/letsencrypt/live/turn.example.org/privkey.pem\n",
 		"/etc/letsencrypt/live/turn.example.org/fullchain.pem": "the certificate",
 		"/etc/letsencrypt/live/www.example.org/fullchain.pem":  "another",
-		"/etc/ssl/matrix.crt":                                  "Synapse's",
+		"/etc/ssl/matrix.crt": "Synapse's",
 		"/usr/lib/systemd/system/matrix-synapse.service": "[Service]\nType=notify\n" +
 			"ExecStart=/usr/bin/python3 -m synapse.app.homeserver" +
 			" --config-path=/etc/matrix-synapse/homeserver.yaml --config-path=/etc/matrix-synapse/homeserver.yaml\n",
