@@ -134,7 +134,7 @@ func (s *search) mountedFrom(dir, name string) string {
 	}
 	lies := path.Join(strings.TrimSuffix(in.root, "//deleted"), rest)
 	var same []mount
-	for _, m := range s.mounts("/proc/1") {
+	for _, m := range slices.Backward(s.mounts("/proc/1")) { // Of several the first is no copy
 		if m.device == in.device {
 			same = append(same, m)
 		}
@@ -173,13 +173,14 @@ func (s *search) docker(c *Container) {
 	}
 }
 
-// podman adds what Podman keeps about all containers in a file.
+// podman adds what Podman keeps about all containers in files: those that go with their end in
+// one of their own.
 func (s *search) podman(c *Container) {
 	var kept []struct {
 		ID    string
 		Names []string
 	}
-	for _, file := range s.tree.Glob("/var/lib/containers/storage/*-containers/containers.json") {
+	for _, file := range s.tree.Glob("/var/lib/containers/storage/*-containers/*containers.json") {
 		text, err := s.tree.Read(file)
 		if err != nil || json.Unmarshal(text, &kept) != nil {
 			continue

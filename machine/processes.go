@@ -47,12 +47,14 @@ func (s *search) process(dir string) []process {
 	return []process{{uint32(pid), words, cgroupOf(groups)}}
 }
 
-// cgroupOf is the one in the hierarchy of systemd, or in the only one (cgroups(7)).
+// cgroupOf is the one in the unified hierarchy, or where that says nothing, in systemd's
+// own (cgroups(7)).
 func cgroupOf(groups []byte) (found string) {
 	for line := range strings.Lines(string(groups)) {
 		_, line, _ = strings.Cut(strings.TrimSpace(line), ":")
 		controllers, group, _ := strings.Cut(line, ":")
-		if controllers == "name=systemd" || controllers == "" && found == "" {
+		says := group != "/" && !strings.HasPrefix(group, "/..")
+		if controllers == "" && says || controllers == "name=systemd" && found == "" {
 			found = group
 		}
 	}

@@ -69,23 +69,28 @@ func remedy(c machine.Container, file string) string {
 	case c.Users:
 		return "it is of a user's own, and netwatch can restart only what a unit of the system runs: have one run it"
 	case c.Unit == "":
-		return fmt.Sprintf("no unit of systemd runs it, and netwatch restarts nothing else: write "+
-			"/etc/systemd/system/coturn-container.service with `[Service]`, `Type=oneshot` and `ExecStart=%s`, have systemctl "+
-			"daemon-reload, and add to %s %s", engineRestart(c), file, ruleFor(c, "coturn-container.service"))
+		return "no unit of systemd runs it, and netwatch restarts nothing else: " + unitFor(c, file)
 	}
 	return fmt.Sprintf("add to %s %s", file, ruleFor(c, c.Unit))
 }
 
-// engineRestart is the command by which an engine restarts a container.
-func engineRestart(c machine.Container) string {
+// unitFor says how a unit can restart a container. Docker's daemon does so for whoever
+// asks it. What podman(1) starts itself in a unit ends with that unit (measured), so
+// that this must be one that goes on.
+func unitFor(c machine.Container, file string) string {
 	name := c.Name
 	if name == "" {
-		name = c.ID
+		name = "coturn"
 	}
-	if c.Engine == "" {
-		return "what restarts " + name
+	switch {
+	case c.Engine == "podman":
+		return "make a quadlet of it, /etc/containers/systemd/" + name + ".container (podman-systemd.unit(5)), then run init again"
+	case c.Engine != "docker" || c.Name == "":
+		return "have one run it, then run netwatch init again"
 	}
-	return "/usr/bin/" + c.Engine + " restart " + name
+	return fmt.Sprintf("write `[Service]`, `Type=oneshot` and `ExecStart=/usr/bin/docker restart %s` into "+
+		"/etc/systemd/system/%[1]s-restart.service, run systemctl daemon-reload, and add to %s %s", name, file,
+		ruleFor(c, name+"-restart.service"))
 }
 
 // ruleFor is the rule for a container that a unit restarts. Only where it has this
