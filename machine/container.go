@@ -71,8 +71,8 @@ func (s *search) contained(p process, engine, id string) {
 	c.HostNetwork = s.sameFile(dir+"/ns/net", "/proc/1/ns/net")
 	if inside, err := turnFile(p.words); err == nil {
 		c.Inside = inside
-		c.File = s.mountedFrom(dir, inside)
-		c.Replaced = c.File != "" && !s.sameFile(dir+"/root"+inside, c.File)
+		file, same := s.mountedFrom(dir, inside)
+		c.File, c.Replaced = file, file != "" && !same
 	}
 	switch engine {
 	case "docker":
@@ -126,38 +126,40 @@ func unescape(name string) string {
 }
 
 // mountedFrom is the file of this machine that a process has under a name; empty where
-// that is in the image of its container.
-func (s *search) mountedFrom(dir, name string) string {
-	in, rest := mounted(s.mounts(dir), func(m mount) string { return m.point }, name)
-	if in.point == "" || in.point == "/" {
-		return ""
-	}
-	lies := path.Join(strings.TrimSuffix(in.root, "//deleted"), rest)
-	var same []mount
-	for _, m := range slices.Backward(s.mounts("/proc/1")) { // Of several the first is no copy
-		if m.device == in.device {
-			same = append(same, m)
+// that is in the image of its container. Of several names here that one counts by which
+// it is the same file now, or else the first.
+func (s *search) mountedFrom(dir, name string) (file string, same bool) {
+	var in mount // The longest above the name, and of several the last
+	for _, m := range s.mounts(dir) {
+		if _, ok := below(m.point, name); ok && len(m.point) >= len(in.point) {
+			in = m
 		}
 	}
-	here, rest := mounted(same, func(m mount) string { return m.root }, lies)
-	if file := path.Join(here.point, rest); here.point != "" && s.tree.Has(file) {
-		return file
+	if in.point == "" || in.point == "/" {
+		return "", false
 	}
-	return ""
+	rest, _ := below(in.point, name)
+	lies := path.Join(strings.TrimSuffix(in.root, "//deleted"), rest)
+	for _, m := range s.mounts("/proc/1") {
+		rest, ok := below(m.root, lies)
+		here := path.Join(m.point, rest)
+		if m.device != in.device || !ok || !s.tree.Has(here) {
+			continue
+		}
+		if s.sameFile(dir+"/root"+name, here) {
+			return here, true
+		}
+		if file == "" {
+			file = here
+		}
+	}
+	return file, false
 }
 
-// mounted is the mount with the longest name above another, the last one of those that
-// are as long, and the rest of that name.
-func mounted(all []mount, named func(mount) string, name string) (found mount, rest string) {
-	for _, m := range all {
-		above := strings.TrimSuffix(named(m), "/")
-		above = strings.TrimSuffix(above, "//deleted")
-		below, is := strings.CutPrefix(name, above)
-		if is && (below == "" || below[0] == '/') && (found.point == "" || len(below) <= len(rest)) {
-			found, rest = m, below
-		}
-	}
-	return found, rest
+// below is the rest of a name that is a directory or below it.
+func below(dir, name string) (rest string, ok bool) {
+	rest, ok = strings.CutPrefix(name, strings.TrimSuffix(dir, "/"))
+	return rest, ok && (rest == "" || rest[0] == '/')
 }
 
 // docker adds what Docker keeps about a container in a file.

@@ -56,6 +56,19 @@ func YunoHost(app, unit, domain string) Files {
 	}
 }
 
+// ServesTLS is a YunoHost whose Synapse has no proxy before it. It says so in the second
+// of its files, and the app restarts it itself when the certificate was renewed.
+var ServesTLS = YunoHost("synapse", "synapse-coturn.service", "matrix.example.org").And(Files{
+	"/etc/systemd/system/synapse.service": "[Service]\nType=simple\n" +
+		"ExecStart=/opt/yunohost/matrix-synapse/bin/python -m synapse.app.homeserver" +
+		" --config-path=/etc/matrix-synapse/homeserver.yaml --config-path=/etc/matrix-synapse/conf.d/\n",
+	"/etc/matrix-synapse/conf.d/listeners.yaml": "listeners:\n  - {port: 8448, tls: true}\n" +
+		"tls_certificate_path: /etc/yunohost/certs/matrix.example.org/crt.pem\n" +
+		"tls_private_key_path: /etc/yunohost/certs/matrix.example.org/key.pem\n",
+	"/etc/yunohost/hooks.d/post_cert_update/50-synapse": "#!/bin/bash\n" +
+		"if [ \"$1\" = matrix.example.org ]; then systemctl restart synapse; fi\n",
+})
+
 // And is this machine with more files.
 func (f Files) And(more Files) Files {
 	all := maps.Clone(f)
@@ -87,6 +100,7 @@ var Machines = map[string]Files{
 	}).And(old("synapse", "coturn-synapse.service")),
 	"yunohost-two": YunoHost("synapse", "synapse-coturn.service", "matrix.example.org").
 		And(YunoHost("synapse__2", "synapse__2-coturn.service", "chat.example.net")),
+	"yunohost-serves-tls": ServesTLS,
 	"debian": {
 		"/usr/lib/systemd/system/coturn.service": debianTurnUnit,
 		"/etc/turnserver.conf": "realm=turn.example.org\n" +
