@@ -21,7 +21,8 @@ const (
 		"turnserver -c /etc/coturn/turnserver.conf --pidfile= --listening-ip=192.168.50.2 --listening-ip=127.0.0.1"
 	containedMount = "-v " + containedConf + ":/etc/coturn/turnserver.conf"
 	// quadlet is the same, run by a unit that Podman's generator makes.
-	quadlet = "[Container]\nContainerName=turn\nRootfs=/srv/rootfs\nNetwork=host\nStopTimeout=1\nPodmanArgs=--privileged\n" +
+	quadlet = "[Container]\nContainerName=turn\nRootfs=/srv/rootfs\nNetwork=host\nStopTimeout=1\n" +
+		"PodmanArgs=--privileged\n" +
 		"Volume=" + containedConf + ":/etc/coturn/turnserver.conf\n" +
 		"Exec=turnserver -c /etc/coturn/turnserver.conf --pidfile=\n"
 )

@@ -19,12 +19,13 @@ umount "$2/root"
 cd "$2" && rm -rf work root files/var/cache files/var/lib/apt files/etc/resolv.conf files/usr/sbin/policy-rc.d
 find files -type c -delete # What is gone`
 
-// podmanConf has Podman do without what a server of the lab has not: a key ring, the
-// network's names, and a file system for layers.
-const podmanConf = `printf '[containers]\nkeyring = false\npids_limit = 0\ndefault_sysctls = []\n' >/etc/containers/containers.conf
-printf '[storage]\ndriver = "vfs"\nrunroot = "/run/containers/storage"\n' >/etc/containers/storage.conf
-printf 'graphroot = "/var/lib/containers/storage"\n' >>/etc/containers/storage.conf
-echo '{"default": [{"type": "insecureAcceptAnything"}]}' >/etc/containers/policy.json
+// podmanConf has Podman do without what a server of the lab has not: a key ring, limits,
+// kernel settings of its own, and a file system for layers.
+const podmanConf = `cd /etc/containers
+printf '[containers]\nkeyring = false\npids_limit = 0\ndefault_sysctls = []\n' >containers.conf
+printf '[storage]\ndriver = "vfs"\nrunroot = "/run/containers/storage"\n' >storage.conf
+printf 'graphroot = "/var/lib/containers/storage"\n' >>storage.conf
+echo '{"default": [{"type": "insecureAcceptAnything"}]}' >policy.json
 ldconfig; systemctl daemon-reload`
 
 // InstallPodman puts Podman into a server of another release than this machine's. It

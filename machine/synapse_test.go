@@ -17,11 +17,15 @@ func TestSynapseConfiguration(t *testing.T) {
 		files machinetest.Files
 		want  string
 	}{
-		"one file":         {machinetest.Files{"/m/homeserver.yaml": cert + tls}, "/etc/ssl/a.crt"},
-		"in flow style":    {machinetest.Files{"/m/homeserver.yaml": cert + "listeners: [{port: 1, tls: true}]\n"}, "/etc/ssl/a.crt"},
-		"a proxy before":   {machinetest.Files{"/m/homeserver.yaml": cert + plain}, ""},
-		"another's tls":    {machinetest.Files{"/m/homeserver.yaml": cert + plain + "redis:\n  tls: true\n"}, ""},
-		"in the directory": {machinetest.Files{"/m/homeserver.yaml": plain, "/m/conf.d/tls.yaml": cert + tls}, "/etc/ssl/a.crt"},
+		"one file": {machinetest.Files{"/m/homeserver.yaml": cert + tls}, "/etc/ssl/a.crt"},
+		"in flow style": {machinetest.Files{
+			"/m/homeserver.yaml": cert + "listeners: [{port: 1, tls: true}]\n",
+		}, "/etc/ssl/a.crt"},
+		"a proxy before": {machinetest.Files{"/m/homeserver.yaml": cert + plain}, ""},
+		"another's tls":  {machinetest.Files{"/m/homeserver.yaml": cert + plain + "redis:\n  tls: true\n"}, ""},
+		"in the directory": {machinetest.Files{
+			"/m/homeserver.yaml": plain, "/m/conf.d/tls.yaml": cert + tls,
+		}, "/etc/ssl/a.crt"},
 		"the last of it": {machinetest.Files{
 			"/m/conf.d/1.yaml": cert + tls, "/m/conf.d/2.yaml": "tls_certificate_path: '/etc/ssl/b.crt'\n",
 		}, "/etc/ssl/b.crt"},

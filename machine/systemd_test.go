@@ -159,12 +159,14 @@ func TestProcesses(t *testing.T) {
 func TestContained(t *testing.T) {
 	const inside, compose = "/etc/coturn/turnserver.conf", "/srv/turn/compose.yaml"
 	want := machine.Container{
-		Engine: "docker", ID: dockerID, Name: "turn", Source: compose, Inside: inside, File: "/srv/my turn/t.conf", Replaced: true,
+		Engine: "docker", ID: dockerID, Name: "turn", Source: compose, Inside: inside,
+		File: "/srv/my turn/t.conf", Replaced: true,
 	}
 	files := machinetest.Files{
-		"/srv/my turn/t.conf":    ownConf,
-		"/proc/1/mountinfo":      "20 1 8:1 / / rw - ext4 /dev/a rw\n21 20 8:1 /srv /copy rw - ext4 /dev/a rw\n",
-		"/proc/42/mountinfo":     "30 1 0:9 / / rw - overlay o rw\n31 30 8:1 /srv/my\\040turn/t.conf//deleted " + inside + " rw - x x rw\n",
+		"/srv/my turn/t.conf": ownConf,
+		"/proc/1/mountinfo":   "20 1 8:1 / / rw - ext4 /dev/a rw\n21 20 8:1 /srv /copy rw - ext4 /dev/a rw\n",
+		"/proc/42/mountinfo": "30 1 0:9 / / rw - overlay o rw\n" +
+			"31 30 8:1 /srv/my\\040turn/t.conf//deleted " + inside + " rw - x x rw\n",
 		"/proc/42/root" + inside: "the old one",
 		"/var/lib/docker/containers/" + dockerID + "/config.v2.json": `{"Name": "/turn", "Config": {"Labels": ` +
 			`{"com.docker.compose.project.config_files": "` + compose + `"}}}`,

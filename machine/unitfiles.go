@@ -132,9 +132,12 @@ func (u *unitText) add(text []byte) {
 	}
 }
 
+// unitKeys are those that matter here.
+var unitKeys = []string{"ExecStart", "Environment", "EnvironmentFile", "UnsetEnvironment", "RootDirectory"}
+
 // set takes one assignment.
 func (u *unitText) set(key, value string) error {
-	if !slices.Contains([]string{"ExecStart", "Environment", "EnvironmentFile", "UnsetEnvironment", "RootDirectory"}, key) {
+	if !slices.Contains(unitKeys, key) {
 		return nil
 	}
 	u.all += value + "\n"

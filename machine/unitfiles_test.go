@@ -55,7 +55,8 @@ func TestUnitFiles(t *testing.T) {
 // What only systemd can read of a unit's file is said.
 func TestUnitFilesNotSeen(t *testing.T) {
 	for _, line := range []string{
-		`/usr/bin/turnserver -c /etc/a\x20b.conf`, `/usr/bin/turnserver -c %E/turnserver.conf`, `/usr/bin/turnserver -c "/etc`,
+		`/usr/bin/turnserver -c /etc/a\x20b.conf`, `/usr/bin/turnserver -c %E/turnserver.conf`,
+		`/usr/bin/turnserver -c "/etc`,
 	} {
 		m := machine.Find(machinetest.Files{
 			"/etc/turnserver.conf": ownConf, "/etc/systemd/system/t.service": "[Service]\nExecStart=" + line + "\n",

@@ -66,32 +66,25 @@ func (d *draft) fileSource() {
 		"# coturn with them, as a caller does.\n[source.file]\nfiles = %s\n", list(files))
 }
 
-// documents is where Debian's package puts contrib/.
-const documents = "/usr/share/doc/netwatch/examples/"
+// examples is where Debian's package puts contrib/.
+const examples = "/usr/share/doc/netwatch/examples/"
 
-// A hook tells of the renewal of certificates whose keys not everyone may read.
-type hook struct {
-	// dir is above the directories of those certificates, file is the hook, and to
-	// where it belongs.
-	dir, file, to string
-}
+// A hook is what tells netwatch of renewals of the certificates in a directory, whose
+// keys not everyone may read: file is where it belongs.
+type hook struct{ dir, file, example string }
 
 var hooks = []hook{
-	{
-		"/etc/yunohost/certs/", documents + "yunohost/50-netwatch",
-		"/etc/yunohost/hooks.d/post_cert_update/50-netwatch",
-	},
-	{"/etc/letsencrypt/live/", documents + "certbot/netwatch", "/etc/letsencrypt/renewal-hooks/deploy/netwatch"},
+	{"/etc/yunohost/certs/", "/etc/yunohost/hooks.d/post_cert_update/50-netwatch", "yunohost/50-netwatch"},
+	{"/etc/letsencrypt/", "/etc/letsencrypt/renewal-hooks/deploy/netwatch", "certbot/netwatch"},
 }
 
-// hookOf is the hook that tells of a certificate, if there is one.
-func hookOf(file string) (h hook, ok bool) {
-	for _, h := range hooks {
-		if strings.HasPrefix(file, h.dir) {
-			return h, true
-		}
+// hookOf is the hook that tells of a certificate, or nil.
+func hookOf(file string) *hook {
+	i := slices.IndexFunc(hooks, func(h hook) bool { return strings.HasPrefix(file, h.dir) })
+	if i < 0 {
+		return nil
 	}
-	return h, false
+	return &hooks[i]
 }
 
 // tell is the command that tells of a certificate's renewal.
@@ -104,9 +97,9 @@ func tell(c machine.Certificate) string {
 func (d *draft) certSource() {
 	var files []string
 	for _, c := range d.Served() {
-		h, hooked := hookOf(c.File)
+		h := hookOf(c.File)
 		switch {
-		case hooked:
+		case h != nil:
 			fmt.Fprintf(d, "\n# %s is for few to read:\n# cert-renewed comes from the hook\n# %s, once that is in place.\n",
 				netwatch.Printable(c.File), h.file)
 		case !c.Open:
@@ -225,7 +218,8 @@ func (d *draft) certRules() {
 			switch {
 			case s.Certificate.File != c.File:
 			case s.Hook != "":
-				words = append(words, s.Unit+" is left to\n# "+s.Hook+",\n# which restarts it: a second restart would kill the first.")
+				words = append(words, s.Unit+" is left to\n# "+s.Hook+
+					",\n# which restarts it: a second restart would kill the first.")
 			default:
 				steps = append(steps, quote("reload-or-restart "+s.Unit))
 			}
@@ -244,13 +238,14 @@ func (d *draft) certRule(c machine.Certificate, words string, steps []string) {
 		return
 	}
 	match := exactly(c.File)
-	if _, hooked := hookOf(c.File); hooked {
+	if hookOf(c.File) != nil {
 		match = exactly(path.Dir(c.File)) + "/*"
 	}
 	if words != "" {
 		words = " " + words
 	}
-	fmt.Fprintf(d, "\n# The certificate is another: have it read again.%s\n[[rule]]\nname  = %s\non    = [\"cert-renewed\"]\nmatch = { file = %s }\ndo    = [%s]\n",
+	fmt.Fprintf(d, "\n# The certificate is another: have it read again.%s\n[[rule]]\nname  = %s\n"+
+		"on    = [\"cert-renewed\"]\nmatch = { file = %s }\ndo    = [%s]\n",
 		words, quote("certificate "+name), quote(match), strings.Join(steps, ", "))
 }
 

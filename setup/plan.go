@@ -93,7 +93,8 @@ func noTurn(m machine.Machine, file string) error {
 			strings.Join(Contained(m, file), "; "))
 	case len(m.Idle) > 0:
 		i := m.Idle[0]
-		return netwatch.WithHint(fmt.Errorf("%s%s is left alone: %s", looking, i.Unit, i.Why), i.Remedy+", then run this again")
+		err := fmt.Errorf("%s%s is left alone: %s", looking, i.Unit, i.Why)
+		return netwatch.WithHint(err, i.Remedy+", then run this again")
 	case len(m.Unread) > 0:
 		return netwatch.WithHint(errors.New(looking+"there is no coturn, as far as could be seen"),
 			"see above what was not seen, and why; root sees all")

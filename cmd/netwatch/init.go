@@ -156,7 +156,8 @@ func (i *initialization) advise(found machine.Machine, file string, changed bool
 // where that is.
 func (i *initialization) start(file string) string {
 	if file != config.DefaultFile {
-		return "netwatch.service goes by " + config.DefaultFile + "; to try this one: netwatch run -c " + netwatch.ShellPath(file)
+		return "netwatch.service goes by " + config.DefaultFile +
+			"; to try this one: netwatch run -c " + netwatch.ShellPath(file)
 	}
 	return "systemctl enable --now netwatch.socket netwatch.service " +
 		"(running already: systemctl reload netwatch.service), then netwatch doctor"
