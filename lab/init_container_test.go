@@ -7,7 +7,6 @@ package lab
 
 import (
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 )
@@ -18,7 +17,7 @@ const (
 	// It has no image: the server's own files are its. A container of the lab may not
 	// limit devices.
 	containedRun = "podman run -d --name byhand --privileged %s --rootfs /srv/rootfs " +
-		"turnserver -c /etc/coturn/turnserver.conf --pidfile= --listening-ip=192.168.50.2 --listening-ip=127.0.0.1"
+		"turnserver -c /etc/coturn/turnserver.conf --pidfile= --listening-ip=127.0.0.1"
 	containedMount = "-v " + containedConf + ":/etc/coturn/turnserver.conf"
 	// quadlet is the same, run by a unit that Podman's generator makes.
 	quadlet = "[Container]\nContainerName=turn\nRootfs=/srv/rootfs\nNetwork=host\nStopTimeout=1\n" +
@@ -41,16 +40,11 @@ func withPodman(t *testing.T) {
 	shell(t, "mkdir -p /srv/rootfs && mount --bind / /srv/rootfs && systemctl daemon-reload; rm -rf /etc/netwatch")
 }
 
-// initSays runs init, which writes nothing, and wants words in what it says.
+// initSays wants words in what init says, which writes nothing; a coturn may just be
+// being started.
 func initSays(t *testing.T, want ...string) {
 	t.Helper()
-	out, err := server.Exec(t.Context(), "sh", "-c", "netwatch init --dry-run 2>&1; echo \"exit $?\"")
-	must(t, err)
-	for _, words := range append(want, "exit 1", "hint: ") {
-		if !strings.Contains(out, words) {
-			t.Errorf("it does not say %q:\n%s", words, out)
-		}
-	}
+	says(t, "netwatch init --dry-run 2>&1; echo exit $?", append(want, "exit 1", "hint: ")...)
 }
 
 func TestInitSeesContainers(t *testing.T) {

@@ -69,8 +69,11 @@ func (s *search) contained(p process, engine, id string) {
 	}
 	dir := "/proc/" + strconv.Itoa(int(p.pid))
 	c.HostNetwork = s.sameFile(dir+"/ns/net", "/proc/1/ns/net")
-	if inside, err := turnFile(p.words); err == nil {
+	inside, err := turnFile(p.words)
+	if err == nil {
 		c.Inside = inside
+	}
+	if err == nil && !c.Users { // Who could have what is mounted there never answer
 		file, same := s.mountedFrom(dir, inside)
 		c.File, c.Replaced = file, file != "" && !same
 	}

@@ -119,10 +119,11 @@ func isTurn(words []string) bool { return isProgram(words, "turnserver") }
 
 // nobodys says whether nobody has written anything into a configuration by which callers
 // could be served: on YunoHost Debian's coturn runs with such a one beside the app's, an
-// open relay behind the firewall (measured).
+// open relay behind the firewall (measured). Of a file that may not be read that is not
+// known.
 func (s *search) nobodys(file string) bool {
-	text := s.read(file)
-	return !slices.ContainsFunc([]string{
+	text, err := s.tree.Read(file)
+	return err == nil && !slices.ContainsFunc([]string{
 		"static-auth-secret", "user", "realm", "external-ip", "listening-ip", "relay-ip", "userdb", "psql-userdb",
 		"mysql-userdb", "mongo-userdb", "redis-userdb",
 	}, func(key string) bool { return servers.Setting(text, key) != "" })

@@ -109,10 +109,9 @@ func (s *search) notSeen(u unit, err error) {
 
 // option is the value of an option among words, in any of its forms. The last one
 // counts.
-func option(words []string, short, long string) (value string) {
-	for _, value = range options(words, short, long) {
-	}
-	return value
+func option(words []string, short, long string) string {
+	all := append([]string{""}, options(words, short, long)...)
+	return all[len(all)-1]
 }
 
 // options are the values of an option that may be given several times.

@@ -37,13 +37,13 @@ func remedy(c machine.Container, file string) string {
 		made = "what the container is made of"
 	}
 	switch {
+	case c.Users:
+		return "it is of a user's own, and netwatch can restart only what a unit of the system runs: have one run it"
 	case c.Inside == "":
 		return "it is started without a file that netwatch could rewrite: have -c name one, by its full path"
 	case c.File == "":
 		return fmt.Sprintf("its %s is in the image: in %s, mount a file of this machine there, then run netwatch init again",
 			c.Inside, made)
-	case c.Users:
-		return "it is of a user's own, and netwatch can restart only what a unit of the system runs: have one run it"
 	case c.Unit == "":
 		return "no unit of systemd runs it, and netwatch restarts nothing else: " + unitFor(c, file)
 	}

@@ -127,11 +127,11 @@ func (f Files) Build(t *testing.T) machine.Tree {
 	root := t.TempDir()
 	for name, content := range f {
 		host := filepath.Join(root, name)
-		err := os.MkdirAll(filepath.Dir(host), 0o755)
+		err := os.MkdirAll(filepath.Dir(host), 0o755) //nolint:gosec // What everyone may read there, everyone may here.
 		if target, link := strings.CutPrefix(content, "-> "); link && err == nil {
 			err = os.Symlink(target, host)
 		} else if err == nil {
-			err = os.WriteFile(host, []byte(content), 0o644)
+			err = os.WriteFile(host, []byte(content), 0o644) //nolint:gosec // See above.
 		}
 		if err != nil {
 			t.Fatal(err)
