@@ -162,3 +162,55 @@ func TestInitAsksSystemd(t *testing.T) {
 		}
 	})
 }
+
+// A systemd that cannot be asked is said, and then the files of units count.
+func TestInitWithoutBus(t *testing.T) {
+	fresh(t, YunoHost)
+	must(t, install())
+	shell(t, "rm -rf /etc/netwatch; systemctl stop dbus.socket dbus.service")
+	t.Cleanup(func() {
+		_, err := server.Exec(context.Background(), "systemctl", "start", "dbus.socket", "dbus.service")
+		must(t, err)
+	})
+	said := shell(t, "netwatch init --dry-run")
+	for _, want := range []string{
+		"coturn: " + YunoHost.Unit + " with " + YunoHost.File + "\n",
+		"not seen: connecting to the system bus: ", "; so what follows is by the files of units alone\n",
+	} {
+		if !strings.Contains(said, want) {
+			t.Errorf("it does not say %q:\n%s", want, said)
+		}
+	}
+}
+
+// What init writes is nothing that doctor calls a problem, and what it says to do then
+// is enough.
+func TestInitIsWell(t *testing.T) {
+	fresh(t, YunoHost)
+	must(t, install())
+	shell(t, "rm -rf /etc/netwatch && systemctl enable -q "+YunoHost.Unit)
+	_, err := server.Renew(doctorDomain)
+	must(t, err)
+	pair := certificates(doctorDomain)
+	shell(t, fmt.Sprintf("mkdir -p /etc/turn && cp %s/crt.pem %[1]s/key.pem /etc/turn && chmod 644 /etc/turn/crt.pem && "+
+		"chmod 600 /etc/turn/key.pem && printf '\\ncert=/etc/turn/crt.pem\\npkey=/etc/turn/key.pem\\n' >>%s", pair, YunoHost.File))
+	if said := shell(t, "netwatch init"); !strings.Contains(said, "next: systemctl enable --now netwatch.socket") {
+		t.Error("it does not say what comes next:", said)
+	}
+	shell(t, "cp /etc/hosts /run/hosts")
+	t.Cleanup(func() {
+		_, err := server.Exec(context.Background(), "sh", "-c", "cp /run/hosts /etc/hosts; rm -r /etc/turn; systemctl disable "+
+			YunoHost.Unit)
+		must(t, err)
+	})
+	for i, name := range []string{"stun.cloudflare.com", "stun.nextcloud.com", "stun.sipgate.net"} {
+		for _, a := range StunServers[i] {
+			shell(t, "echo "+a.String()+" "+name+" >>/etc/hosts")
+		}
+	}
+	shell(t, "systemctl start netwatch.socket netwatch.service")
+	idle(t, FirstPublic)
+	if all, code := doctor(t); code != 0 {
+		t.Errorf("doctor exits %d: %+v", code, all)
+	}
+}

@@ -30,7 +30,7 @@ type Container struct {
 	Replaced bool
 	// HostNetwork says that it has this machine's network, and none of its own.
 	HostNetwork bool
-	// Users says that it is of a user's own, who has a systemd of his own.
+	// Users says that it is a user's own, and not of the system.
 	Users bool
 }
 
@@ -63,7 +63,7 @@ func (s *search) contained(p process, engine, id string) {
 	if slices.ContainsFunc(s.Contained, func(c Container) bool { return c.ID == id }) {
 		return
 	}
-	c := Container{Engine: engine, ID: id, Unit: s.runsContainer(p), Users: strings.Contains(p.cgroup, "/user@")}
+	c := Container{Engine: engine, ID: id, Unit: s.runsContainer(p), Users: strings.HasPrefix(p.cgroup, "/user.slice/")}
 	if i := slices.IndexFunc(s.all, func(u unit) bool { return u.Name == c.Unit }); i >= 0 {
 		c.Source = s.all[i].Source
 	}
