@@ -191,16 +191,16 @@ func TestInitIsWell(t *testing.T) {
 	shell(t, "rm -rf /etc/netwatch && systemctl enable -q "+YunoHost.Unit)
 	_, err := server.Renew(doctorDomain)
 	must(t, err)
-	pair := certificates(doctorDomain)
-	shell(t, fmt.Sprintf("mkdir -p /etc/turn && cp %s/crt.pem %[1]s/key.pem /etc/turn && chmod 644 /etc/turn/crt.pem && "+
-		"chmod 600 /etc/turn/key.pem && printf '\\ncert=/etc/turn/crt.pem\\npkey=/etc/turn/key.pem\\n' >>%s", pair, YunoHost.File))
+	shell(t, fmt.Sprintf("mkdir -p /etc/turn && cp %s/*.pem /etc/turn && chmod 644 /etc/turn/crt.pem && "+
+		"chmod 600 /etc/turn/key.pem && printf '\\ncert=/etc/turn/crt.pem\\npkey=/etc/turn/key.pem\\n' >>%s",
+		certificates(doctorDomain), YunoHost.File))
 	if said := shell(t, "netwatch init"); !strings.Contains(said, "next: systemctl enable --now netwatch.socket") {
 		t.Error("it does not say what comes next:", said)
 	}
 	shell(t, "cp /etc/hosts /run/hosts")
 	t.Cleanup(func() {
-		_, err := server.Exec(context.Background(), "sh", "-c", "cp /run/hosts /etc/hosts; rm -r /etc/turn; systemctl disable "+
-			YunoHost.Unit)
+		_, err := server.Exec(context.Background(), "sh", "-c",
+			"cp /run/hosts /etc/hosts; rm -r /etc/turn; systemctl disable "+YunoHost.Unit)
 		must(t, err)
 	})
 	for i, name := range []string{"stun.cloudflare.com", "stun.nextcloud.com", "stun.sipgate.net"} {

@@ -129,19 +129,21 @@ func (s *search) nobodys(file string) bool {
 	}, func(key string) bool { return servers.Setting(text, key) != "" })
 }
 
-// turnFile is the file that coturn is started with.
-func turnFile(words []string) (string, error) {
-	switch {
-	case len(words) == 0:
-		return "", nil
-	case slices.Contains(words, "-n"):
-		return "", errors.New("a coturn without a file, for which netwatch can do nothing: have -c name one instead of -n")
+// turnFile is the file that coturn is started with: the word behind the last -c. Of -n,
+// of -cFILE and of --config it was seen what they come to (4.6.1).
+func turnFile(words []string) (file string, err error) {
+	file = debianConf
+	for i, word := range words {
+		switch {
+		case word == "-n":
+			return "", errors.New("a coturn without a file, for which netwatch can do nothing: have -c name one instead of -n")
+		case strings.HasPrefix(word, "--config"):
+			return "", errors.New("coturn has no --config, and does not start with it: write -c")
+		case word == "-c" && i+1 < len(words):
+			file = words[i+1]
+		}
 	}
-	file := option(words[1:], "-c", "--config")
-	switch {
-	case file == "":
-		return debianConf, nil
-	case !path.IsAbs(file):
+	if !path.IsAbs(file) {
 		return "", fmt.Errorf("a coturn whose file %s is not an absolute path", file)
 	}
 	return path.Clean(file), nil

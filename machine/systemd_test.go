@@ -36,8 +36,10 @@ func TestCommands(t *testing.T) {
 	const found, left = "t.service /etc/a b.conf", ""
 	for line, want := range map[string]string{
 		"/usr/bin/turnserver|-c|/etc/a b.conf":                             found,
-		"turnserver|-c/etc/a b.conf":                                       found,
-		"/usr/bin/turnserver|-c|/etc/none|--config=/etc/a b.conf":          found,
+		"turnserver|-c/etc/a b.conf":                                       "t.service /etc/turnserver.conf",
+		"/usr/bin/turnserver|-c|/etc/none|-c|/etc/a b.conf":                found,
+		"/usr/bin/turnserver|--config=/etc/a b.conf":                       left,
+		"/usr/bin/turnserver|-c|/etc/a b.conf|-n":                          left,
 		"/usr/bin/turnserver":                                              "t.service /etc/turnserver.conf",
 		"/usr/bin/env|LANG=C|turnserver|-c|/etc/a b.conf":                  found,
 		"/bin/sh|-c|turnserver -c '/etc/a b.conf'":                         found,

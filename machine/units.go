@@ -107,13 +107,6 @@ func (s *search) notSeen(u unit, err error) {
 	s.Unread = append(s.Unread, fmt.Errorf("looking at what %s starts: %w", u.Name, err))
 }
 
-// option is the value of an option among words, in any of its forms. The last one
-// counts.
-func option(words []string, short, long string) string {
-	all := append([]string{""}, options(words, short, long)...)
-	return all[len(all)-1]
-}
-
 // options are the values of an option that may be given several times.
 func options(words []string, short, long string) (all []string) {
 	for i, word := range words {
