@@ -69,11 +69,17 @@ func (s *search) contained(p process, engine, id string) {
 	}
 	dir := "/proc/" + strconv.Itoa(int(p.pid))
 	c.HostNetwork = s.sameFile(dir+"/ns/net", "/proc/1/ns/net")
-	inside, err := turnFile(p.words)
+	inside, err := turnFile(p.words, func(name string) bool {
+		if c.Users { // Who could have what is mounted there never answer
+			return false
+		}
+		_, err := os.Stat(s.tree.Host(dir + "/root" + name))
+		return err == nil
+	})
 	if err == nil {
 		c.Inside = inside
 	}
-	if err == nil && !c.Users { // Who could have what is mounted there never answer
+	if err == nil && !c.Users { // See above
 		file, same := s.mountedFrom(dir, inside)
 		c.File, c.Replaced = file, file != "" && !same
 	}

@@ -96,7 +96,7 @@ func (s *search) turnUnits() (found []turnUnit) {
 		if words == nil {
 			words = s.turnProcess(u)
 		}
-		switch file, err := turnFile(words); {
+		switch file, err := turnFile(words, s.tree.Has); {
 		case words == nil && u.err != nil && mentions(u.Commands, "turnserver"):
 			s.notSeen(u, u.err)
 		case words == nil:
@@ -104,6 +104,8 @@ func (s *search) turnUnits() (found []turnUnit) {
 			s.notSeen(u, err)
 		case u.Root != "":
 			s.notSeen(u, fmt.Errorf("a coturn whose / is %s", u.Root))
+		case u.Directory != "" && !slices.Contains(words, file):
+			s.notSeen(u, fmt.Errorf("a coturn that looks for its file from %s on: have -c name its full path", u.Directory))
 		case !s.tree.Has(file):
 			if u.Enabled || u.Running {
 				s.notSeen(u, fmt.Errorf("a coturn whose file %s is not there: anyone may relay through it", file))
@@ -129,10 +131,18 @@ func (s *search) nobodys(file string) bool {
 	}, func(key string) bool { return servers.Setting(text, key) != "" })
 }
 
+// turnDirs are where coturn looks for its file unless it is given a full path, in their
+// order, with / as the directory in which it is started (seen with 4.6.1).
+var turnDirs = []string{
+	"/", "/turnserver", "/coturn", "/etc", "/etc/turnserver", "/etc/coturn", "/usr/local/etc", "/usr/local/etc/turnserver",
+	"/usr/local/etc/coturn", "/usr/etc", "/usr/etc/turnserver", "/usr/etc/coturn",
+}
+
 // turnFile is the file that coturn is started with: the word behind the last -c. Of -n,
-// of -cFILE and of --config it was seen what they come to (4.6.1).
-func turnFile(words []string) (file string, err error) {
-	file = debianConf
+// of -cFILE and of --config it was seen what they come to (4.6.1). has says whether a
+// file is there for it.
+func turnFile(words []string, has func(name string) bool) (string, error) {
+	file := path.Base(debianConf)
 	for i, word := range words {
 		switch {
 		case word == "-n":
@@ -143,10 +153,15 @@ func turnFile(words []string) (file string, err error) {
 			file = words[i+1]
 		}
 	}
-	if !path.IsAbs(file) {
-		return "", fmt.Errorf("a coturn whose file %s is not an absolute path", file)
+	if path.IsAbs(file) {
+		return path.Clean(file), nil
 	}
-	return path.Clean(file), nil
+	for _, dir := range turnDirs {
+		if name := path.Join(dir, file); has(name) {
+			return name, nil
+		}
+	}
+	return path.Join(path.Dir(debianConf), file), nil
 }
 
 // better says whether a, of two units with the same file, is the one in use: the one

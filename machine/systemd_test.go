@@ -32,7 +32,9 @@ const ownConf = "realm=turn.example.org\nstatic-auth-secret=x\n"
 // What a command starts is followed through what systemd and wrappers do with it, or
 // it is said that it is not.
 func TestCommands(t *testing.T) {
-	tree := machinetest.Files{"/etc/a b.conf": ownConf, "/etc/turnserver.conf": ownConf}.Build(t)
+	tree := machinetest.Files{
+		"/etc/a b.conf": ownConf, "/etc/turnserver.conf": ownConf, "/etc/coturn/own.conf": ownConf,
+	}.Build(t)
 	const found, left = "t.service /etc/a b.conf", ""
 	for line, want := range map[string]string{
 		"/usr/bin/turnserver|-c|/etc/a b.conf":                             found,
@@ -48,7 +50,8 @@ func TestCommands(t *testing.T) {
 		"/bin/sh|-c|cd /etc && exec turnserver -c '/etc/a b.conf'":         left,
 		"/bin/sh|-c|turnserver -c \"$CONF\"":                               left,
 		"/usr/bin/turnserver|-n":                                           left,
-		"/usr/bin/turnserver|-c|turnserver.conf":                           left,
+		"/usr/bin/turnserver|-c|own.conf":                                  "t.service /etc/coturn/own.conf",
+		"/usr/bin/turnserver|-c|none.conf":                                 left,
 		"/usr/bin/turnserver|-c|${STATE_DIRECTORY}/t.conf":                 left,
 		"/usr/bin/turnserver|-c|/etc/none":                                 left,
 	} {
@@ -105,6 +108,21 @@ func TestIdle(t *testing.T) {
 		m := machine.Running(tree, program, c.services)
 		if turnsOf(m) != c.turns || len(m.Idle) != c.idle || len(m.Unread) != 0 {
 			t.Errorf("found %q, and left alone %+v, %v", turnsOf(m), m.Idle, m.Unread)
+		}
+	}
+}
+
+// Where a unit starts coturn in a directory of its own, only a full path tells the file.
+func TestWorkingDirectory(t *testing.T) {
+	tree := machinetest.Files{"/etc/turnserver.conf": ownConf}.Build(t)
+	for line, want := range map[string]string{
+		"turnserver -c /etc/turnserver.conf": "t.service /etc/turnserver.conf", "turnserver": "",
+	} {
+		s := service("t.service", strings.Fields(line)...)
+		s.Directory = "/var/lib/turn"
+		m := machine.Running(tree, program, []systemd.Service{s})
+		if got := turnsOf(m); got != want || (len(m.Unread) == 1) != (want == "") {
+			t.Errorf("%s: found %q, and says %v", line, got, m.Unread)
 		}
 	}
 }
@@ -173,11 +191,12 @@ func TestContained(t *testing.T) {
 		"/var/lib/docker/containers/" + dockerID + "/config.v2.json": `{"Name": "/turn", "Config": {"Labels": ` +
 			`{"com.docker.compose.project.config_files": "` + compose + `"}}}`,
 	}
-	for _, cgroup := range []string{
-		"/docker/" + dockerID, "/system.slice/docker-" + dockerID + ".scope",
-		"/system.slice/docker-" + dockerID + ".scope/init",
+	for cgroup, line := range map[string]string{
+		"/docker/" + dockerID:                              "turnserver -c " + inside,
+		"/system.slice/docker-" + dockerID + ".scope":      "turnserver --log-file=stdout",
+		"/system.slice/docker-" + dockerID + ".scope/init": "turnserver -c turnserver.conf",
 	} {
-		tree := files.And(processFiles("42", cgroup, "turnserver -c "+inside)).Build(t)
+		tree := files.And(processFiles("42", cgroup, line)).Build(t)
 		m := machine.Running(tree, program, nil)
 		if diff := cmp.Diff([]machine.Container{want}, m.Contained); diff != "" || len(m.Turns)+len(m.Unread) > 0 {
 			t.Error(cgroup, diff, m.Unread)

@@ -133,7 +133,9 @@ func (u *unitText) add(text []byte) {
 }
 
 // unitKeys are those that matter here.
-var unitKeys = []string{"ExecStart", "Environment", "EnvironmentFile", "UnsetEnvironment", "RootDirectory"}
+var unitKeys = []string{
+	"ExecStart", "Environment", "EnvironmentFile", "UnsetEnvironment", "RootDirectory", "WorkingDirectory",
+}
 
 // set takes one assignment.
 func (u *unitText) set(key, value string) error {
@@ -159,6 +161,8 @@ func (u *unitText) set(key, value string) error {
 	case "EnvironmentFile":
 		name, optional := strings.CutPrefix(words[0], "-")
 		u.Files = append(u.Files, systemd.EnvironmentFile{Path: name, Optional: optional})
+	case "WorkingDirectory":
+		u.Directory = strings.TrimPrefix(words[0], "-")
 	default:
 		u.Root = words[0]
 	}
@@ -176,6 +180,8 @@ func (u *unitText) reset(key string) {
 		u.Unset = nil
 	case "EnvironmentFile":
 		u.Files = nil
+	case "WorkingDirectory":
+		u.Directory = ""
 	default:
 		u.Root = ""
 	}

@@ -25,8 +25,9 @@ type Service struct {
 	// Files come after them, and Unset are taken out again.
 	Environment, Unset []string
 	Files              []EnvironmentFile
-	// Root is the directory that is / for it; empty is the machine's.
-	Root string
+	// Root is the directory that is / for it; empty is the machine's. Directory is the
+	// one in which it is started; empty is /.
+	Root, Directory string
 	// Enabled says that it starts at boot, and Running that it runs or is being
 	// started.
 	Enabled, Running bool
@@ -184,11 +185,12 @@ func serviceOf(unit, service map[string]dbus.Variant) Service {
 	s := Service{
 		Name:        value[string](unit, "Id"),
 		Environment: value[[]string](service, "Environment"), Unset: value[[]string](service, "UnsetEnvironment"),
-		Root:    value[string](service, "RootDirectory") + value[string](service, "RootImage"),
-		Enabled: slices.Contains([]string{"enabled", "enabled-runtime"}, value[string](unit, "UnitFileState")),
-		Running: active != "inactive" && active != "failed",
-		Passing: strings.HasPrefix(file, "/run/systemd/transient/") || strings.HasPrefix(file, "/run/systemd/system/"),
-		MainPID: value[uint32](service, "MainPID"), Source: value[string](unit, "SourcePath"),
+		Root:      value[string](service, "RootDirectory") + value[string](service, "RootImage"),
+		Directory: strings.TrimPrefix(value[string](service, "WorkingDirectory"), "!"),
+		Enabled:   slices.Contains([]string{"enabled", "enabled-runtime"}, value[string](unit, "UnitFileState")),
+		Running:   active != "inactive" && active != "failed",
+		Passing:   strings.HasPrefix(file, "/run/systemd/transient/") || strings.HasPrefix(file, "/run/systemd/system/"),
+		MainPID:   value[uint32](service, "MainPID"), Source: value[string](unit, "SourcePath"),
 	}
 	for _, f := range value[[][]any](service, "EnvironmentFiles") {
 		path, _ := f[0].(string)
