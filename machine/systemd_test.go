@@ -3,6 +3,7 @@ package machine_test
 import (
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -225,5 +226,20 @@ func TestContainersUnit(t *testing.T) {
 		if len(m.Contained) != 1 || m.Contained[0].Unit != unit || m.Contained[0].Users != (unit == "") {
 			t.Errorf("in %s: %+v, %v", cgroup, m.Contained, m.Unread)
 		}
+	}
+}
+
+// What runs is named by whoever runs it, and printed harmlessly.
+func TestProcessesPrinted(t *testing.T) {
+	const evil = "\x1b[2J\u202e"
+	id := dockerID[:60] + "beef"
+	files := processFiles("42", "/user.slice/"+evil, "turnserver").
+		And(processFiles("43", "/user.slice/user@1.service/"+id, "turnserver -c /"+evil))
+	m := machine.Running(files.Build(t), program, nil)
+	var b strings.Builder
+	m.Print(&b)
+	bad := func(r rune) bool { return !unicode.IsPrint(r) && r != '\n' }
+	if text := b.String(); strings.ContainsFunc(text, bad) || len(m.Unread) != 1 || len(m.Contained) != 1 {
+		t.Errorf("it prints %q", text)
 	}
 }

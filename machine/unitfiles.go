@@ -83,8 +83,8 @@ func (s *search) installedUnit(name, file string) systemd.Service {
 }
 
 // dropIns are the pieces that go over a unit's file: for all services, for those whose
-// names begin alike, for the template, for itself. Of pieces with one name the first
-// directory's counts.
+// names begin alike, for the template, for itself. Of pieces with one name that in the
+// first of the directories counts, whoever it is for, and there its own (seen with 252).
 func (s *search) dropIns(name string) []string {
 	stem := strings.TrimSuffix(name, ".service")
 	owners := []string{name, templateOf(name)}
@@ -92,8 +92,8 @@ func (s *search) dropIns(name string) []string {
 		owners = append(owners, stem[:i+1]+".service")
 	}
 	found := map[string]string{}
-	for _, owner := range slices.Backward(append(owners, "service")) {
-		for _, dir := range slices.Backward(unitDirs) {
+	for _, dir := range slices.Backward(unitDirs) {
+		for _, owner := range slices.Backward(append(owners, "service")) {
 			for _, file := range s.tree.Glob(dir + "/" + owner + ".d/*.conf") {
 				found[path.Base(file)] = file
 			}

@@ -28,6 +28,14 @@ func TestUnitFiles(t *testing.T) {
 			"/lib/systemd/system/t-u.service": unit, "/lib/systemd/system/t-.service.d/z.conf": two,
 			"/etc/systemd/system/t-u.service.d/a.conf": "[Service]\nExecStart=\n",
 		}, "t-u.service /etc/two.conf"},
+		"drop-in of its own over that of many": {machinetest.Files{
+			"/lib/systemd/system/t-u.service": unit, "/etc/systemd/system/t-u.service.d/a.conf": two,
+			"/etc/systemd/system/t-.service.d/a.conf": "# nothing\n", "/etc/systemd/system/service.d/a.conf": "# nothing\n",
+		}, "t-u.service /etc/two.conf"},
+		"drop-in of the administrator's over that of a package": {machinetest.Files{
+			"/lib/systemd/system/t-u.service": unit, "/lib/systemd/system/t-u.service.d/a.conf": two,
+			"/etc/systemd/system/t-.service.d/a.conf": "# nothing\n",
+		}, "t-u.service /etc/one.conf"},
 		"variable": {machinetest.Files{
 			"/etc/environment.t": "N=two\n",
 			"/etc/systemd/system/t.service": "[Service]\nEnvironment=\"N=one\"\nEnvironmentFile=-/etc/environment.t\n" +
