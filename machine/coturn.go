@@ -75,7 +75,14 @@ func (s *search) idle(u turnUnit, beside bool) (why, remedy string) {
 	switch {
 	case !u.Enabled && !u.Running && (s.asked || beside && u.Name == debianUnit):
 		return "it neither runs nor starts at boot", "systemctl enable --now " + name
-	case u.Name == debianUnit && s.nobodys(u.file):
+	case u.Name != debianUnit:
+		return "", ""
+	}
+	text, err := s.tree.Read(u.file)
+	switch {
+	case err != nil:
+		return "whether anybody has set it up may not be read", "run netwatch init as root"
+	case nobodys(text):
 		return "nobody has set it up: anyone may relay through it",
 			"write realm= and static-auth-secret= into " + u.file + ", and systemctl restart " + name
 	}
@@ -121,11 +128,9 @@ func isTurn(words []string) bool { return isProgram(words, "turnserver") }
 
 // nobodys says whether nobody has written anything into a configuration by which callers
 // could be served: on YunoHost Debian's coturn runs with such a one beside the app's, an
-// open relay behind the firewall (measured). Of a file that may not be read that is not
-// known.
-func (s *search) nobodys(file string) bool {
-	text, err := s.tree.Read(file)
-	return err == nil && !slices.ContainsFunc([]string{
+// open relay behind the firewall (measured).
+func nobodys(text []byte) bool {
+	return !slices.ContainsFunc([]string{
 		"static-auth-secret", "user", "realm", "external-ip", "listening-ip", "relay-ip", "userdb", "psql-userdb",
 		"mysql-userdb", "mongo-userdb", "redis-userdb",
 	}, func(key string) bool { return servers.Setting(text, key) != "" })

@@ -144,7 +144,7 @@ func (i *initialization) advise(found machine.Machine, file string, changed bool
 	if changed {
 		lines = append(lines, setup.Advice(found, i.program)...)
 	}
-	if _, err := config.Load(i.config, actions.Env{}); err == nil && changed && i.tree == "/" {
+	if _, err := config.Load(i.config, actions.Env{}); err == nil && changed && !i.dryRun && i.tree == "/" {
 		lines = append(lines, i.start(file))
 	}
 	for _, line := range lines {
