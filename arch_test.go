@@ -38,8 +38,9 @@ var mayImport = map[string][]string{
 	"hooks":   {".", "state"},
 	"control": {".", "access", "hooks", "state"},
 	"config":  {".", "sources", "actions", "hooks", "servers"},
-	// What is installed here is files, whatever the configuration says of them.
-	"machine": {".", "servers"},
+	// What is installed here is files, and what systemd runs, whatever the configuration
+	// says of them.
+	"machine": {".", "servers", "systemd"},
 	"setup":   {".", "config", "actions", "machine", "packaging"},
 	"doctor":  {".", "config", "actions", "control", "servers", "sources", "systemd", "machine"},
 	// What an installation brings.

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"netwatch"
 )
@@ -95,5 +96,27 @@ func wellOnYunoHost(t *testing.T) {
 	}
 	if all, code := doctor(t); code != 0 {
 		t.Errorf("doctor exits %d: %+v", code, all)
+	}
+}
+
+// leavesOthersAlone holds that what init writes does not take Debian's coturn for one to
+// keep right, and that who rewrites the file of one instance has the rules of the other
+// do nothing.
+func leavesOthersAlone(t *testing.T) {
+	t.Helper()
+	if written := shell(t, "cat /etc/netwatch/netwatch.toml"); strings.Contains(written, Debian.File) {
+		t.Errorf("init has adopted Debian's coturn:\n%s", written)
+	}
+	before := show(t, SecondApp.Coturn().Unit, "InvocationID")
+	shell(t, "sed -i s/^external-ip=.*/external-ip=203.0.113.99/ "+FirstApp.Coturn().File)
+	says(t, "netwatch history --json | grep file-changed", `"rule":"synapse-coturn rewritten"`)
+	wait(t, 2*time.Second) // In which the other's rules could run.
+	for line := range strings.Lines(shell(t, "netwatch history --json | grep file-changed")) {
+		if strings.Contains(line, `"rule":"synapse__2`) {
+			t.Error("the other's rule runs:", line)
+		}
+	}
+	if show(t, SecondApp.Coturn().Unit, "InvocationID") != before {
+		t.Error("the other's coturn was restarted")
 	}
 }

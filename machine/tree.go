@@ -69,3 +69,30 @@ func (t Tree) Glob(pattern string) []string {
 	}
 	return found
 }
+
+// isDir says whether a name leads to a directory.
+func (t Tree) isDir(name string) bool {
+	host, err := t.Resolve(name)
+	if err != nil {
+		return false
+	}
+	info, err := os.Lstat(host)
+	return err == nil && info.IsDir()
+}
+
+// open says whether everyone may read a file: search all directories on the way to it,
+// through all links, and read itself.
+func (t Tree) open(name string) bool {
+	host, _, err := netwatch.Hops(string(t), name, func(h netwatch.Hop) error {
+		dir, err := os.Lstat(t.Host(h.Dir))
+		if err == nil && dir.Mode()&0o001 == 0 && h.Dir != "/" {
+			err = fs.ErrPermission
+		}
+		return err
+	})
+	if err != nil {
+		return false
+	}
+	info, err := os.Lstat(t.Host(host))
+	return err == nil && info.Mode().IsRegular() && info.Mode()&0o004 != 0
+}

@@ -12,8 +12,11 @@ import (
 // be called.
 func Advice(m machine.Machine, program string) (lines []string) {
 	for _, c := range m.Served() {
-		if hook := hookOf(c.File); hook != "" {
-			lines = append(lines, fmt.Sprintf("put the hook %s in place, so that a renewal of %s is told", hook, c.File))
+		if h := hookOf(c.File); h != nil {
+			lines = append(lines, fmt.Sprintf("install -D -m 755 %s%s %s, so that a renewal of %s is told", examples, h.example,
+				h.file, c.File))
+		} else if !c.Open {
+			lines = append(lines, fmt.Sprintf("have what renews %s run, as root: %s", c.File, tell(c)))
 		}
 	}
 	for _, v := range m.VPNs {

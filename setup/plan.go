@@ -64,12 +64,8 @@ func NewPlan(tree machine.Tree, file string, m machine.Machine, wish Wish) (*Pla
 	switch {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("reading the configuration: %w", err)
-	case len(text) == 0 && err != nil:
-		return nil, netwatch.WithHint(errors.New("looking for what depends on the network: "+
-			"there is neither a coturn nor a certificate that one or a Synapse serves"),
-			"run it where they are installed, and as root; or write a configuration by hand, netwatch.toml(5) says how")
 	case len(text) == 0:
-		text = old
+		return nil, noTurn(m, file)
 	}
 	inForce, anew := old, wish.Force || bytes.Equal(old, packaging.Configuration)
 	switch {
@@ -86,6 +82,25 @@ func NewPlan(tree machine.Tree, file string, m machine.Machine, wish Wish) (*Pla
 	}
 	p.migrate(m)
 	return p, p.checkSudoers()
+}
+
+// noTurn says that there is no coturn to write a configuration for, and what to do.
+func noTurn(m machine.Machine, file string) error {
+	const looking = "looking for what depends on the network: "
+	switch {
+	case len(m.Contained) > 0:
+		return netwatch.WithHint(errors.New(looking+"coturn is here in a container alone"),
+			strings.Join(Contained(m, file), "; "))
+	case len(m.Idle) > 0:
+		i := m.Idle[0]
+		err := fmt.Errorf("%s%s is left alone: %s", looking, i.Unit, i.Why)
+		return netwatch.WithHint(err, i.Remedy+", then run this again")
+	case len(m.Unread) > 0:
+		return netwatch.WithHint(errors.New(looking+"there is no coturn, as far as could be seen"),
+			"see above what was not seen, and why; root sees all")
+	}
+	return netwatch.WithHint(errors.New(looking+"there is no coturn"),
+		"run it where one is installed; for what else changes, write "+netwatch.ShellPath(file)+" by hand: netwatch.toml(5)")
 }
 
 // newConfig is the change that writes a configuration.

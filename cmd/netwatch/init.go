@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -30,14 +32,14 @@ func (c *command) initCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "init [DIR]", Short: "Find what depends on the network, write the configuration, show what it replaces",
 		Args: cobra.MaximumNArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case i.restore:
 				return i.putBack(append(args, "")[0])
 			case len(args) > 0:
 				return usageError{errors.New("a directory is named with --restore only")}
 			}
-			return i.run()
+			return i.run(cmd.Context())
 		},
 	}
 	cmd.Flags().BoolVar(&i.dryRun, "dry-run", false, "print what would be done, and do nothing")
@@ -54,51 +56,69 @@ func (c *command) initCommand() *cobra.Command {
 }
 
 // run looks, plans, shows the plan and then carries it out.
-func (i *initialization) run() error {
+func (i *initialization) run(ctx context.Context) error {
 	file, err := filepath.Abs(i.config)
 	if err != nil {
 		return fmt.Errorf("finding the configuration: %w", err)
 	}
 	tree := machine.Tree(i.tree)
-	found := machine.Find(tree, i.program)
+	found := machine.Look(ctx, tree, i.program)
+	found.Print(i.stdout)
 	plan, err := setup.NewPlan(tree, file, found, i.Wish)
 	if err != nil {
 		return fmt.Errorf("planning: %w", err)
 	}
-	found.Print(i.stdout)
 	if len(plan.Differs) > 0 {
-		fmt.Fprintf(i.stdout, "\n%s stays as it is; --force would write it anew, after a backup:\n%s",
-			shown(i.config), plan.Differs)
+		fmt.Fprintf(i.stdout, "\n%s stays as it is; %s writes it anew, after a backup:\n%s",
+			shown(i.config), shown(i.again("--force")), plan.Differs)
 	}
 	plan.Print(i.stdout)
 	if i.dryRun || len(plan.Changes) == 0 {
-		i.nothing(len(plan.Changes))
+		i.nothing(len(plan.Changes), !i.leftFor(found) && len(plan.Differs) == 0)
 	} else if err := i.apply(plan); err != nil {
 		return err
 	}
-	if found.Removable() && !i.Migrate {
-		fmt.Fprintln(i.stdout, "next: netwatch init --migrate takes out what netwatch replaces, after a backup")
-	}
-	if len(plan.Changes) > 0 {
-		i.advise(found)
-	}
+	i.advise(found, file, len(plan.Changes) > 0)
 	return nil
 }
 
-// nothing says that nothing was done.
-func (i *initialization) nothing(changes int) {
-	if changes == 0 {
-		fmt.Fprintln(i.stdout, "\nnothing is to be done")
-		return
+// again is the command that does this once more, with other flags and the same files.
+func (i *initialization) again(flags ...string) string {
+	words := append([]string{"netwatch", "init"}, flags...)
+	if i.config != defaultConfig() {
+		words = append(words, "-c", i.config)
 	}
-	fmt.Fprintln(i.stdout, "\nnothing was done (--dry-run)")
+	if i.tree != "/" {
+		words = append(words, "--root", i.tree)
+	}
+	for n := range words {
+		if words[n][0] != '-' {
+			words[n] = netwatch.ShellPath(words[n])
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+// leftFor says whether what was found leaves something to do that init does not do now.
+func (i *initialization) leftFor(found machine.Machine) bool {
+	return found.Removable() && !i.Migrate || len(found.Contained)+len(found.Idle)+len(found.Unread) > 0
+}
+
+// nothing says that nothing was done, and whether that is all.
+func (i *initialization) nothing(changes int, all bool) {
+	switch {
+	case changes > 0:
+		fmt.Fprintln(i.stdout, "\nnothing was done (--dry-run)")
+	case all:
+		fmt.Fprintln(i.stdout, "\nnothing is to be done")
+	}
 }
 
 func (i *initialization) apply(plan *setup.Plan) error {
 	fmt.Fprintln(i.stdout)
 	backup, err := plan.Apply(i.did)
 	if backup != "" {
-		fmt.Fprintf(i.stdout, "as it was: %s (netwatch init --restore puts it back)\n", shown(backup))
+		fmt.Fprintf(i.stdout, "as it was: %s (%s puts it back)\n", shown(backup), shown(i.again("--restore", backup)))
 	}
 	return forRoot(err)
 }
@@ -115,15 +135,32 @@ func (i *initialization) did(c setup.Change) {
 	fmt.Fprintln(i.stdout, "done:", shown(c.File))
 }
 
-// advise says what comes next.
-func (i *initialization) advise(found machine.Machine) {
-	for _, line := range setup.Advice(found, i.program) {
+// advise says what comes next. changed says that there were changes to make.
+func (i *initialization) advise(found machine.Machine, file string, changed bool) {
+	lines := setup.Contained(found, file)
+	if found.Removable() && !i.Migrate {
+		lines = append(lines, i.again("--migrate")+" takes out what netwatch replaces, after a backup")
+	}
+	if changed {
+		lines = append(lines, setup.Advice(found, i.program)...)
+	}
+	if _, err := config.Load(i.config, actions.Env{}); err == nil && changed && !i.dryRun && i.tree == "/" {
+		lines = append(lines, i.start(file))
+	}
+	for _, line := range lines {
 		fmt.Fprintln(i.stdout, "next:", shown(line))
 	}
-	if _, err := config.Load(i.config, actions.Env{}); err == nil && i.tree == "/" {
-		fmt.Fprintln(i.stdout, "next: systemctl enable --now netwatch.socket netwatch.service "+
-			"(running already: systemctl reload netwatch.service), then netwatch doctor")
+}
+
+// start is how to have netwatch go by the configuration. The unit has its own idea of
+// where that is.
+func (i *initialization) start(file string) string {
+	if file != config.DefaultFile {
+		return "netwatch.service goes by " + config.DefaultFile +
+			"; to try this one: netwatch run -c " + netwatch.ShellPath(file)
 	}
+	return "systemctl enable --now netwatch.socket netwatch.service " +
+		"(running already: systemctl reload netwatch.service), then netwatch doctor"
 }
 
 // putBack restores a backup. It fails if a file stays because it was changed since.
@@ -135,7 +172,7 @@ func (i *initialization) putBack(dir string) error {
 	fmt.Fprintln(i.stdout, "backup:", shown(r.Dir))
 	r.Print(i.stdout)
 	if i.dryRun || len(r.Changes) == 0 {
-		i.nothing(len(r.Changes))
+		i.nothing(len(r.Changes), len(r.Moved) == 0)
 	} else if err := r.Apply(i.did); err != nil {
 		return forRoot(err)
 	}
