@@ -2,13 +2,14 @@ package setup
 
 import (
 	"bytes"
-	"encoding/json"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -18,30 +19,6 @@ import (
 
 	"netwatch"
 )
-
-// backups is the directory of the backups. Each has a directory of its own there.
-const backups = "/var/backups/netwatch"
-
-// manifestFile is the name of the manifest in a backup.
-const manifestFile = "manifest.json"
-
-// A manifest says how all files were before a plan was carried out.
-type manifest struct {
-	Entries []entry `json:"files"`
-}
-
-// An entry is one file as it was.
-type entry struct {
-	File string `json:"file"`
-	// Copy is the file in the backup that has its content; empty if the file did not
-	// exist.
-	Copy string `json:"copy,omitempty"`
-	attributes
-	// After is the fingerprint of its new content; empty if it was removed.
-	After string `json:"after,omitempty"`
-	// Made is the directory that was made for it, if one was.
-	Made string `json:"made,omitempty"`
-}
 
 // attributes are what is kept of a file beside its content.
 type attributes struct {
@@ -70,7 +47,7 @@ func (p *Plan) Apply(done func(Change)) (backup string, err error) {
 	}
 	for i, c := range p.Changes {
 		if err := p.change(c, m.Entries[i]); err != nil {
-			return backup, fmt.Errorf("changing %s: %w", c.File, netwatch.WithoutPath(err))
+			return backup, explain("changing", c.File, err)
 		}
 		done(c)
 	}
@@ -92,14 +69,14 @@ func (p *Plan) unmoved(c Change) error {
 // manifest is how all files are now.
 func (p *Plan) manifest() (m manifest, err error) {
 	for i, c := range p.Changes {
-		e := entry{File: c.File}
+		e := entry{File: c.File, Calls: c.calls, Lines: c.lines}
 		if c.After != nil {
 			e.After = netwatch.Fingerprint(c.After)
 		}
 		if c.Before == nil {
-			e.Mode, e.UID, e.GID = newMode, os.Geteuid(), os.Getegid()
-			if dir := path.Dir(c.File); !p.tree.Has(dir) {
-				e.Made = dir
+			e.Mode, e.UID, e.GID = cmp.Or(c.mode, newMode), os.Geteuid(), os.Getegid()
+			for dir := path.Dir(c.File); !p.tree.Has(dir); dir = path.Dir(dir) {
+				e.Made = append(e.Made, dir)
 			}
 		} else {
 			e.Copy = strconv.Itoa(i)
@@ -150,13 +127,9 @@ func xattrs(host string) (map[string][]byte, error) {
 }
 
 // backUp writes the copies and then the manifest, and returns when the disk has all
-// of it. A plan that replaces nothing needs no backup.
+// of it. A plan that writes a configuration and no more needs no backup.
 func (p *Plan) backUp(m manifest) (dir string, err error) {
-	some := false
-	for _, e := range m.Entries {
-		some = some || e.Copy != ""
-	}
-	if !some {
+	if !slices.ContainsFunc(m.Entries, func(e entry) bool { return e.Copy != "" || e.Calls }) {
 		return "", nil
 	}
 	dir = path.Join(backups, time.Now().UTC().Format("20060102T150405.000"))
@@ -167,6 +140,9 @@ func (p *Plan) backUp(m manifest) (dir string, err error) {
 	if err := os.MkdirAll(host, 0o700); err != nil { // sudoers is not for everyone
 		return "", err
 	}
+	if err := rootsOwn(host); err != nil {
+		return "", err
+	}
 	for i, e := range m.Entries {
 		if e.Copy != "" {
 			if err := renameio.WriteFile(filepath.Join(host, e.Copy), p.Changes[i].Before, 0o600); err != nil {
@@ -174,14 +150,7 @@ func (p *Plan) backUp(m manifest) (dir string, err error) {
 			}
 		}
 	}
-	text, err := json.MarshalIndent(m, "", "  ")
-	if err != nil {
-		return "", err
-	}
-	if err := renameio.WriteFile(filepath.Join(host, manifestFile), append(text, '\n'), 0o600); err != nil {
-		return "", err
-	}
-	return dir, syncDir(host)
+	return dir, errors.Join(m.write(host), syncDir(host))
 }
 
 // change makes one change.

@@ -71,31 +71,14 @@ func (d *draft) fileSource() {
 		"# coturn with them, as a caller does.\n[source.file]\nfiles = %s\n", list(files))
 }
 
-// hooks are the directories whose certificates have keys that not everyone may read,
-// and the hook of contrib/ that tells of their renewal.
-var hooks = []struct{ dir, hook string }{
-	{"/etc/yunohost/certs/", "contrib/yunohost/50-netwatch"},
-	{"/etc/letsencrypt/", "contrib/certbot/netwatch"},
-}
-
-// hookOf is the hook that tells of a certificate, or empty.
-func hookOf(file string) string {
-	for _, h := range hooks {
-		if strings.HasPrefix(file, h.dir) {
-			return h.hook
-		}
-	}
-	return ""
-}
-
 // certSource watches the certificates that coturn and Synapse serve, except those
 // that a hook tells of.
 func (d *draft) certSource() {
 	var files []string
 	for _, c := range d.Served() {
-		if hook := hookOf(c.File); hook != "" {
-			fmt.Fprintf(d, "\n# %s is for few to read:\n# cert-renewed comes from the hook %s, once that is in place.\n",
-				netwatch.Printable(c.File), hook)
+		if hook := hookOf(c.File); hook != nil {
+			fmt.Fprintf(d, "\n# %s is for few to read:\n# cert-renewed comes from %s.\n",
+				netwatch.Printable(c.File), hook.file)
 			continue
 		}
 		files = append(files, c.File)

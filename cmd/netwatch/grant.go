@@ -14,6 +14,7 @@ import (
 	"netwatch/access"
 	"netwatch/grant"
 	"netwatch/helper"
+	"netwatch/servers"
 )
 
 // A granting is one call of netwatch grant.
@@ -105,6 +106,12 @@ func (g *granting) grant(ctx context.Context, needs grant.Needs, files []grant.F
 		fmt.Fprintf(g.stdout, "%s: %s: %s\n", r.Path, rightText(r), r.Outcome)
 	}
 	g.complain(opened.Closed)
+	if g.revoke {
+		g.complain(servers.TakeBack(ctx, func(file, lines string) {
+			fmt.Fprintf(g.stdout, "%s: without %q, which was not there before netwatch; "+
+				"its server heeds that from its next start on\n", shown(file), lines)
+		}))
+	}
 	return nil
 }
 

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -20,37 +22,47 @@ type initialization struct {
 	*command
 	setup.Wish
 	tree    string
-	program string
 	dryRun  bool
 	restore bool
+	hooks   bool
 }
 
 func (c *command) initCommand() *cobra.Command {
 	i := &initialization{command: c}
 	cmd := &cobra.Command{
-		Use: "init [DIR]", Short: "Find what depends on the network, write the configuration, show what it replaces",
-		Args: cobra.MaximumNArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			switch {
-			case i.restore:
-				return i.putBack(append(args, "")[0])
-			case len(args) > 0:
-				return usageError{errors.New("a directory is named with --restore only")}
-			}
-			return i.run()
-		},
+		Use: "init [DIR]", Args: cobra.MaximumNArgs(1),
+		Short: "Find what depends on the network, write the configuration, put hooks in place, show what it replaces",
+		RunE:  func(_ *cobra.Command, args []string) error { return i.dispatch(append(args, "")[0]) },
 	}
 	cmd.Flags().BoolVar(&i.dryRun, "dry-run", false, "print what would be done, and do nothing")
 	cmd.Flags().BoolVar(&i.Migrate, "migrate", false, "take out what netwatch replaces, after a backup")
 	cmd.Flags().BoolVar(&i.Force, "force", false,
 		"write the configuration also where there is one, after a backup; restore also what was changed since")
-	cmd.Flags().BoolVar(&i.restore, "restore", false, "put back what the newest backup, or that in DIR, holds")
+	cmd.Flags().BoolVar(&i.restore, "restore", false,
+		"put all back as it was before the first init, or as the backup in DIR has it")
+	cmd.Flags().BoolVar(&i.hooks, "hooks", false,
+		"with --restore: only the hooks and lines by which others call netwatch, as before it is removed")
 	cmd.Flags().StringVar(&i.tree, "root", "/", "the directory that is the machine's root")
-	cmd.Flags().StringVar(&i.program, "program", program(), "the netwatch that OpenVPN is to call")
+	cmd.Flags().StringVar(&i.Program, "program", program(), "the netwatch that OpenVPN is to call")
 	for _, hidden := range []string{"root", "program"} {
 		_ = cmd.Flags().MarkHidden(hidden) // It was just made
 	}
 	return cmd
+}
+
+// dispatch does what is wanted; dir is that of a backup, or empty.
+func (i *initialization) dispatch(dir string) error {
+	switch {
+	case !i.restore && (i.hooks || dir != ""):
+		return usageError{errors.New("a directory and --hooks are for --restore only")}
+	case i.hooks && (i.Force || dir != ""):
+		return usageError{errors.New("--hooks is for all backups, and for what nobody has changed since")}
+	case i.hooks:
+		return i.away()
+	case i.restore:
+		return i.putBack(dir)
+	}
+	return i.run()
 }
 
 // run looks, plans, shows the plan and then carries it out.
@@ -60,7 +72,7 @@ func (i *initialization) run() error {
 		return fmt.Errorf("finding the configuration: %w", err)
 	}
 	tree := machine.Tree(i.tree)
-	found := machine.Find(tree, i.program)
+	found := machine.Find(tree, i.Program)
 	plan, err := setup.NewPlan(tree, file, found, i.Wish)
 	if err != nil {
 		return fmt.Errorf("planning: %w", err)
@@ -80,7 +92,7 @@ func (i *initialization) run() error {
 		fmt.Fprintln(i.stdout, "next: netwatch init --migrate takes out what netwatch replaces, after a backup")
 	}
 	if len(plan.Changes) > 0 {
-		i.advise(found)
+		i.advise(plan)
 	}
 	return nil
 }
@@ -116,8 +128,8 @@ func (i *initialization) did(c setup.Change) {
 }
 
 // advise says what comes next.
-func (i *initialization) advise(found machine.Machine) {
-	for _, line := range setup.Advice(found, i.program) {
+func (i *initialization) advise(plan *setup.Plan) {
+	for _, line := range plan.Advice {
 		fmt.Fprintln(i.stdout, "next:", shown(line))
 	}
 	if _, err := config.Load(i.config, actions.Env{}); err == nil && i.tree == "/" {
@@ -126,21 +138,55 @@ func (i *initialization) advise(found machine.Machine) {
 	}
 }
 
-// putBack restores a backup. It fails if a file stays because it was changed since.
+// putBack restores backups. It fails if a file stays because it was changed since.
 func (i *initialization) putBack(dir string) error {
 	r, err := setup.NewRestore(machine.Tree(i.tree), dir, i.Force)
-	if err != nil {
-		return err
+	if err == nil {
+		err = i.restoreAll(r)
 	}
-	fmt.Fprintln(i.stdout, "backup:", shown(r.Dir))
-	r.Print(i.stdout)
-	if i.dryRun || len(r.Changes) == 0 {
-		i.nothing(len(r.Changes))
-	} else if err := r.Apply(i.did); err != nil {
-		return forRoot(err)
-	}
-	if len(r.Moved) > 0 {
+	if err == nil && len(r.Moved) > 0 {
 		return errFailed
 	}
-	return nil
+	return err
+}
+
+// restoreAll shows what is to be put back, and does it.
+func (i *initialization) restoreAll(r *setup.Restore) error {
+	r.Print(i.stdout)
+	if i.dryRun || len(r.Changes) == 0 && !i.hooks {
+		i.nothing(len(r.Changes))
+	}
+	if i.dryRun {
+		return nil
+	}
+	return forRoot(r.Apply(i.did))
+}
+
+// away takes back what has others call netwatch, before it is removed. It fails while
+// somebody calls it who could not go on without.
+func (i *initialization) away() error {
+	r, err := setup.NewAway(machine.Tree(i.tree))
+	if err == nil {
+		err = i.restoreAll(r)
+	}
+	if err != nil || i.dryRun {
+		return err
+	}
+	var files []string
+	for _, c := range machine.Callers(machine.Tree(i.tree), i.Program) {
+		fmt.Fprintf(i.stdout, "calls netwatch still: %s: %s\n", shown(c.File), shown(c.Line))
+		switch {
+		case !c.Needs:
+			fmt.Fprintf(i.stdout, "    without netwatch it does nothing but say so; to take it out: rm %s\n",
+				shown(netwatch.ShellPath(c.File)))
+		case !slices.Contains(files, netwatch.ShellPath(c.File)):
+			files = append(files, netwatch.ShellPath(c.File))
+		}
+	}
+	if files == nil {
+		return nil
+	}
+	err = errors.New("taking netwatch away: OpenVPN calls it, and does not start where a program of its is missing")
+	return netwatch.WithHint(err, `sed -i --follow-symlinks '/netwatch.*hook.*openvpn/d' `+strings.Join(files, " ")+
+		" takes the lines out; then restart OpenVPN")
 }

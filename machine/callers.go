@@ -1,0 +1,67 @@
+package machine
+
+import (
+	"path"
+	"slices"
+	"strings"
+)
+
+// A Caller is a line by which others call netwatch.
+type Caller struct {
+	// File is where it stands.
+	File string
+	// Line is the line.
+	Line string
+	// Needs says that who calls does not start without the program: OpenVPN, whose
+	// configuration names it (measured).
+	Needs bool
+}
+
+// hookFiles are what runs when a certificate was renewed, or a tunnel came or went.
+var hookFiles = []string{
+	"/etc/letsencrypt/renewal-hooks/*/*", "/etc/yunohost/hooks.d/*/*", "/etc/openvpn/scripts/*/*",
+}
+
+// Callers finds who calls the netwatch that is at program.
+func Callers(tree Tree, program string) (all []Caller) {
+	for _, pattern := range vpnFiles {
+		for _, file := range tree.Glob(pattern) {
+			for _, line := range lines(tree, file) {
+				_, value := directive(line)
+				if callsUs(value) && slices.Contains(strings.Fields(value), program) {
+					all = append(all, Caller{file, strings.TrimSpace(line), true})
+				}
+			}
+		}
+	}
+	for _, pattern := range hookFiles {
+		for _, file := range tree.Glob(pattern) {
+			if line := Calling(tree, file); line != "" {
+				all = append(all, Caller{file, line, false})
+			}
+		}
+	}
+	return all
+}
+
+// Calling is the first line of a script that has netwatch fire an event, or is its hook;
+// empty if there is none.
+func Calling(tree Tree, file string) string {
+	for _, line := range lines(tree, file) {
+		words := strings.Fields(line)
+		i := slices.IndexFunc(words, func(word string) bool { return path.Base(word) == "netwatch" })
+		if i < 0 || strings.HasPrefix(words[0], "#") {
+			continue
+		}
+		if slices.Contains(words[i:], "fire") || slices.Contains(words[i:], "hook") {
+			return strings.TrimSpace(line)
+		}
+	}
+	return ""
+}
+
+// lines are those of a file; none where it cannot be read.
+func lines(tree Tree, file string) []string {
+	text, _ := tree.Read(file) // What cannot be read runs as it is.
+	return strings.Split(string(text), "\n")
+}
