@@ -50,7 +50,7 @@ func onYunoHostWithVPN(t *testing.T, versions ...string) {
 	for i, name := range []string{"stun.cloudflare.com", "stun.nextcloud.com", "stun.sipgate.net"} {
 		shell(t, fmt.Sprintf("echo %s %s >>/etc/hosts", StunServers[i][0], name))
 	}
-	shell(t, "rm -f /usr/sbin/policy-rc.d")
+	shell(t, "rm -f /usr/sbin/policy-rc.d; systemctl start polkit.service") // Which the bus starts for whoever asks it
 	vpn, err := world.StartVPN(t.Context(), server, "verb 3")
 	must(t, err)
 	t.Cleanup(func() {
@@ -139,8 +139,8 @@ func TestTakenAway(t *testing.T) {
 func TestTakenAwayFromScripts(t *testing.T) {
 	onYunoHostWithVPN(t, "1.0")
 	const scripts = "/etc/openvpn/scripts"
-	shell(t, "mkdir -p "+scripts+"/route-up.d "+scripts+"/route-down.d; chown root:netwatch-lab "+
-		"/etc/openvpn 2>/dev/null; chmod 775 /etc/openvpn")
+	shell(t, "mkdir -p "+scripts+"/route-up.d "+scripts+"/route-down.d; groupadd --system vpnclient; "+
+		"chown root:vpnclient /etc/openvpn; chmod 775 /etc/openvpn") // As the app has it
 	must(t, server.WriteFile(scripts+"/run-parts.sh", "#!/bin/bash\nrun-parts -v "+scripts+"/$1.d/\n", 0o755))
 	conf, err := os.ReadFile(server.path(vpnFile))
 	must(t, err)
@@ -165,21 +165,24 @@ func TestTakenAwayFromScripts(t *testing.T) {
 // package stays and is at work; and what it says to do is what it takes.
 func TestRemovalRefused(t *testing.T) {
 	onYunoHostWithVPN(t, "1.0")
-	for _, c := range []struct{ name, spoil, says, remedy string }{
+	for _, c := range []struct{ name, spoil, says string }{
 		{
 			"a line that was changed", "sed -i 's/^setenv GOMAXPROCS 1$/setenv GOMAXPROCS 3/' " + vpnFile,
-			"calls netwatch still: " + vpnFile, "",
+			"calls netwatch still: " + vpnFile,
 		},
 		{
 			"a server by hand", "echo 'client-connect \"/usr/bin/netwatch hook openvpn\"' >/etc/openvpn/server/road.conf",
-			"calls netwatch still: /etc/openvpn/server/road.conf", "",
+			"calls netwatch still: /etc/openvpn/server/road.conf",
 		},
 		{
 			"a file system that is read-only",
 			"mount --bind /etc/openvpn /etc/openvpn; mount -o remount,bind,ro /etc/openvpn",
-			"read-only file system", "",
+			"read-only file system",
 		},
-		{"a file that is mounted over", "mount --bind " + vpnFile + " " + vpnFile, "device or resource busy", ""},
+		{
+			"a file that nobody may change", "chattr +i " + vpnFile, "operation not permitted",
+		},
+		{"a file that is mounted over", "mount --bind " + vpnFile + " " + vpnFile, "device or resource busy"},
 	} {
 		dpkg(t, "-i /opt/1.0.deb")
 		shell(t, "netwatch init; systemctl enable --now netwatch.service 2>&1")
@@ -193,11 +196,11 @@ func TestRemovalRefused(t *testing.T) {
 			t.Errorf("%s: it does not refuse with %q and a remedy", c.name, c.says)
 		}
 		wantUnits(t, "is-active", "active", "active")
-		remedy, _, _ = strings.Cut(remedy, " takes the lines out")
+		remedy, _, _ = strings.Cut(remedy, " takes ")
 		remedy, _, _ = strings.Cut(remedy, ", over which")
 		t.Log(shell(t, remedy+" 2>&1"))
 		dpkg(t, "--purge netwatch")
-		shell(t, "systemctl daemon-reload; umount -q /etc/openvpn || true; ! grep -rs netwatch /etc/openvpn")
+		shell(t, "systemctl daemon-reload; umount -q /etc/openvpn || true; ! grep -rs 'netwatch hook' /etc/openvpn")
 		restarted(t)
 	}
 }

@@ -22,11 +22,12 @@ var hookFiles = []string{
 	"/etc/letsencrypt/renewal-hooks/*/*", "/etc/yunohost/hooks.d/*/*", "/etc/openvpn/scripts/*/*",
 }
 
-// Callers finds who calls the netwatch that is at program.
-func Callers(tree Tree, program string) (all []Caller) {
+// Callers finds who calls the netwatch that is at program. read gives the text of a file;
+// none where it cannot be read.
+func Callers(tree Tree, program string, read func(file string) []byte) (all []Caller) {
 	for _, pattern := range vpnFiles {
 		for _, file := range tree.Glob(pattern) {
-			for _, line := range lines(tree, file) {
+			for line := range strings.Lines(string(read(file))) {
 				_, value := directive(line)
 				if callsUs(value) && slices.Contains(strings.Fields(value), program) {
 					all = append(all, Caller{file, strings.TrimSpace(line), true})
@@ -36,7 +37,7 @@ func Callers(tree Tree, program string) (all []Caller) {
 	}
 	for _, pattern := range hookFiles {
 		for _, file := range tree.Glob(pattern) {
-			if line := Calling(tree, file); line != "" {
+			if line := Calling(read(file)); line != "" {
 				all = append(all, Caller{file, line, false})
 			}
 		}
@@ -46,8 +47,8 @@ func Callers(tree Tree, program string) (all []Caller) {
 
 // Calling is the first line of a script that has netwatch fire an event, or is its hook;
 // empty if there is none.
-func Calling(tree Tree, file string) string {
-	for _, line := range lines(tree, file) {
+func Calling(text []byte) string {
+	for line := range strings.Lines(string(text)) {
 		words := strings.Fields(line)
 		i := slices.IndexFunc(words, func(word string) bool { return path.Base(word) == "netwatch" })
 		if i < 0 || strings.HasPrefix(words[0], "#") {
@@ -58,10 +59,4 @@ func Calling(tree Tree, file string) string {
 		}
 	}
 	return ""
-}
-
-// lines are those of a file; none where it cannot be read.
-func lines(tree Tree, file string) []string {
-	text, _ := tree.Read(file) // What cannot be read runs as it is.
-	return strings.Split(string(text), "\n")
 }

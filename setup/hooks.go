@@ -102,13 +102,10 @@ func (p *Plan) vpnHooks(m machine.Machine) {
 // called says whether something else in the directory of a hook calls netwatch already:
 // a renewal would be two events.
 func (p *Plan) called(hook string) bool {
-	for _, file := range p.tree.Glob(path.Dir(hook) + "/*") {
-		planned := slices.ContainsFunc(p.Changes, func(c Change) bool { return c.File == file && c.calls })
-		if file != hook && (planned || machine.Calling(p.tree, file) != "") {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(p.tree.Glob(path.Dir(hook)+"/*"), func(file string) bool {
+		text, _ := p.now(file) // What cannot be read calls nobody that we know of.
+		return file != hook && machine.Calling(text) != ""
+	})
 }
 
 // place plans to write a file of ours. One that somebody else wrote there stays.

@@ -270,6 +270,17 @@ func away(t *testing.T, tree machine.Tree) {
 	}
 }
 
+// callers are those who call netwatch.
+func callers(t *testing.T, tree machine.Tree) []machine.Caller {
+	t.Helper()
+	r, err := setup.NewAway(tree)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Changes = nil
+	return r.Callers(program)
+}
+
 // Before netwatch goes its hooks do, and of others' files our lines alone, whatever else
 // somebody wrote there since.
 func TestAway(t *testing.T) {
@@ -278,7 +289,7 @@ func TestAway(t *testing.T) {
 	carryOut(t, tree, setup.Wish{})
 	text := snapshot(t, tree)[client].Content
 	write(t, tree, client, "# new\n"+text+"\nverb 3\n")
-	if len(machine.Callers(tree, program)) == 0 {
+	if len(callers(t, tree)) == 0 {
 		t.Error("nobody is found who calls it")
 	}
 	away(t, tree)
@@ -286,8 +297,8 @@ func TestAway(t *testing.T) {
 	if got, want := after[client].Content, "# new\n"+vpnText+"\nverb 3\n"; got != want {
 		t.Errorf("the configuration is\n%s\nnot\n%s", got, want)
 	}
-	if callers := machine.Callers(tree, program); len(callers) > 0 {
-		t.Errorf("it is called by %v", callers)
+	if called := callers(t, tree); len(called) > 0 {
+		t.Errorf("it is called by %v", called)
 	}
 	for name := range after {
 		_, was := before[name]
@@ -313,9 +324,9 @@ func TestAwayLeavesWhatMoved(t *testing.T) {
 	if after[client].Content != text || after[certbotHook].Content != "#!/bin/sh\necho mine\n" {
 		t.Errorf("they are %+v and %+v", after[client], after[certbotHook])
 	}
-	callers := machine.Callers(tree, program)
-	if !slices.ContainsFunc(callers, func(c machine.Caller) bool { return c.File == client && c.Needs }) {
-		t.Errorf("that the configuration calls netwatch is not seen: %v", callers)
+	called := callers(t, tree)
+	if !slices.ContainsFunc(called, func(c machine.Caller) bool { return c.File == client && c.Needs }) {
+		t.Errorf("that the configuration calls netwatch is not seen: %v", called)
 	}
 }
 
@@ -329,7 +340,7 @@ func TestAwayAfterMigrate(t *testing.T) {
 	text := snapshot(t, tree)["/etc/openvpn/client/vpn.conf"].Content
 	want := strings.Replace(before["/etc/openvpn/client/vpn.conf"].Content,
 		"ipchange /usr/local/bin/openvpn_up_script.sh\n", "", 1)
-	if text != want || len(machine.Callers(tree, program)) > 0 {
+	if text != want || len(callers(t, tree)) > 0 {
 		t.Errorf("OpenVPN has\n%s", text)
 	}
 	restore(t, tree, nil)

@@ -134,6 +134,20 @@ func covered(file string, text []byte, m machine.Machine) error {
 	return nil
 }
 
+// now is the content of a file as far as it is planned; nil is no file.
+func (p *Plan) now(file string) ([]byte, error) {
+	for _, c := range p.Changes {
+		if c.File == file {
+			return c.After, nil
+		}
+	}
+	text, err := p.tree.Read(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return text, err
+}
+
 // migrate plans to take out what is old: first what calls, then what is called.
 func (p *Plan) migrate(m machine.Machine) {
 	for _, o := range m.Old {

@@ -166,8 +166,8 @@ func explain(doing, file string, err error) error {
 	case errors.Is(err, unix.EBUSY):
 		hint = "umount " + quoted + ", over which something is mounted"
 	case errors.Is(err, fs.ErrPermission) && os.Geteuid() == 0:
-		hint = "take away the attribute by which not even root may change it: chattr -i -a " + quoted + " " +
-			netwatch.ShellPath(path.Dir(file))
+		hint = "chattr -i -a " + netwatch.ShellPath(path.Dir(file)) + " " + quoted +
+			" takes away what keeps even root from changing it"
 	}
 	err = fmt.Errorf("%s %s: %w", doing, file, netwatch.WithoutPath(err))
 	if hint == "" {

@@ -2,10 +2,8 @@ package setup
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -113,20 +111,6 @@ func (r *Restore) undo(dir string, e *entry) error {
 	return nil
 }
 
-// now is the content of a file as far as it is planned; nil is no file.
-func (r *Restore) now(file string) ([]byte, error) {
-	for _, c := range r.Changes {
-		if c.File == file {
-			return c.After, nil
-		}
-	}
-	text, err := r.tree.Read(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	return text, err
-}
-
 // same says whether two contents are, where nil is no file.
 func same(a, b []byte) bool { return (a == nil) == (b == nil) && bytes.Equal(a, b) }
 
@@ -175,6 +159,14 @@ func (r *Restore) set(file string, text []byte, as *attributes) error {
 		r.entries[i].attributes = *as
 	}
 	return nil
+}
+
+// Callers are those who call the netwatch at program when all is put back.
+func (r *Restore) Callers(program string) []machine.Caller {
+	return machine.Callers(r.tree, program, func(file string) []byte {
+		text, _ := r.now(file) // What cannot be read is as it was.
+		return text
+	})
 }
 
 // Apply puts all files back with their attributes, and notes that. done is called after

@@ -141,52 +141,49 @@ func (i *initialization) advise(plan *setup.Plan) {
 // putBack restores backups. It fails if a file stays because it was changed since.
 func (i *initialization) putBack(dir string) error {
 	r, err := setup.NewRestore(machine.Tree(i.tree), dir, i.Force)
-	if err == nil {
-		err = i.restoreAll(r)
+	if err != nil {
+		return err
 	}
-	if err == nil && len(r.Moved) > 0 {
-		return errFailed
-	}
-	return err
-}
-
-// restoreAll shows what is to be put back, and does it.
-func (i *initialization) restoreAll(r *setup.Restore) error {
 	r.Print(i.stdout)
-	if i.dryRun || len(r.Changes) == 0 && !i.hooks {
+	if i.dryRun || len(r.Changes) == 0 {
 		i.nothing(len(r.Changes))
 	}
+	if err := i.carryOut(r); err != nil || len(r.Moved) == 0 {
+		return err
+	}
+	return errFailed
+}
+
+// carryOut does what was shown.
+func (i *initialization) carryOut(r *setup.Restore) error {
 	if i.dryRun {
 		return nil
 	}
 	return forRoot(r.Apply(i.did))
 }
 
-// away takes back what has others call netwatch, before it is removed. It fails while
-// somebody calls it who could not go on without.
+// away takes back what has others call netwatch, before it is removed. While somebody
+// would call it who does not go on without, it changes nothing and fails.
 func (i *initialization) away() error {
 	r, err := setup.NewAway(machine.Tree(i.tree))
-	if err == nil {
-		err = i.restoreAll(r)
-	}
-	if err != nil || i.dryRun {
+	if err != nil {
 		return err
 	}
+	r.Print(i.stdout)
 	var files []string
-	for _, c := range machine.Callers(machine.Tree(i.tree), i.Program) {
+	for _, c := range r.Callers(i.Program) {
 		fmt.Fprintf(i.stdout, "calls netwatch still: %s: %s\n", shown(c.File), shown(c.Line))
-		switch {
+		switch file := netwatch.ShellPath(c.File); {
 		case !c.Needs:
-			fmt.Fprintf(i.stdout, "    without netwatch it does nothing but say so; to take it out: rm %s\n",
-				shown(netwatch.ShellPath(c.File)))
-		case !slices.Contains(files, netwatch.ShellPath(c.File)):
-			files = append(files, netwatch.ShellPath(c.File))
+			fmt.Fprintf(i.stdout, "    without netwatch it only says so; to take it out: rm %s\n", shown(file))
+		case !slices.Contains(files, file):
+			files = append(files, file)
 		}
 	}
 	if files == nil {
-		return nil
+		return i.carryOut(r)
 	}
-	err = errors.New("taking netwatch away: OpenVPN calls it, and does not start where a program of its is missing")
+	err = errors.New("taking netwatch away: OpenVPN would call it, and does not start where a program of its is missing")
 	return netwatch.WithHint(err, `sed -i --follow-symlinks '/netwatch.*hook.*openvpn/d' `+strings.Join(files, " ")+
 		" takes the lines out; then restart OpenVPN")
 }
