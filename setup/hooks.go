@@ -93,10 +93,21 @@ func (p *Plan) certHooks(m machine.Machine) {
 func (p *Plan) vpnHooks(m machine.Machine) {
 	for _, v := range m.VPNs {
 		old := slices.ContainsFunc(m.Old, func(o machine.Old) bool { return o.File == v.File })
-		if len(v.Hooked) == 0 && !old {
+		migrated := slices.ContainsFunc(p.Changes, func(c Change) bool { return c.File == v.File })
+		switch {
+		case migrated:
+			p.raiseLimit(v.File)
+			p.restartVPN(v.File)
+		case len(v.Hooked) == 0 && !old:
 			p.vpn(v)
 		}
 	}
+}
+
+// restartVPN says what is left to do once an OpenVPN client is to call netwatch.
+func (p *Plan) restartVPN(file string) {
+	p.leave("systemctl daemon-reload; systemctl restart %s: from then on OpenVPN calls netwatch "+
+		"(the tunnel is down for a moment)", netwatch.ShellPath(vpnUnit(file)))
 }
 
 // called says whether something else in the directory of a hook calls netwatch already:
@@ -164,8 +175,7 @@ func (p *Plan) vpn(v machine.VPN) {
 	default:
 		p.insert(v.File, text, p.clientLines(security))
 		p.raiseLimit(v.File)
-		p.leave("systemctl daemon-reload; systemctl restart %s: from then on OpenVPN calls netwatch "+
-			"(the tunnel is down for a moment)", netwatch.ShellPath(vpnUnit(v.File)))
+		p.restartVPN(v.File)
 	}
 }
 

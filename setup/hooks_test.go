@@ -330,6 +330,17 @@ func TestAwayLeavesWhatMoved(t *testing.T) {
 	}
 }
 
+// Where --migrate put netwatch for the old script, its unit gets the drop-in too.
+func TestMigrateRaisesTheLimit(t *testing.T) {
+	tree := machinetest.Machines["yunohost-before-2024"].And(machinetest.Files{
+		debianUnit: "[Service]\nLimitNPROC=10\n",
+	}).Build(t)
+	plan, _ := carryOut(t, tree, setup.Wish{Migrate: true})
+	if _, ok := snapshot(t, tree)[dropIn]; !ok || !strings.Contains(strings.Join(plan.Advice, "\n"), "vpn.service") {
+		t.Errorf("there is no %s, or nothing is said of it: %v", dropIn, plan.Advice)
+	}
+}
+
 // What --migrate took out stays out, and is kept in its backup; the lines that it put in
 // the place of the old ones go.
 func TestAwayAfterMigrate(t *testing.T) {

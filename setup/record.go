@@ -159,6 +159,9 @@ func (p *Plan) isOurs(file string, text []byte) bool {
 func explain(doing, file string, err error) error {
 	quoted := netwatch.ShellPath(file)
 	hint := netwatch.Hint(err)
+	if link, ok := errors.AsType[*os.LinkError](err); ok {
+		err = link.Err // Its paths are those of a temporary file.
+	}
 	switch {
 	case hint != "":
 	case errors.Is(err, unix.EROFS):

@@ -117,7 +117,7 @@ func (i *initialization) apply(plan *setup.Plan) error {
 
 // forRoot adds the remedy to an error that comes of missing rights.
 func forRoot(err error) error {
-	if errors.Is(err, fs.ErrPermission) {
+	if errors.Is(err, fs.ErrPermission) && netwatch.Hint(err) == "" {
 		return netwatch.WithHint(err, "run it as root; --dry-run shows what it would do")
 	}
 	return err
@@ -148,10 +148,16 @@ func (i *initialization) putBack(dir string) error {
 	if i.dryRun || len(r.Changes) == 0 {
 		i.nothing(len(r.Changes))
 	}
-	if err := i.carryOut(r); err != nil || len(r.Moved) == 0 {
+	if err := i.carryOut(r); err != nil {
 		return err
 	}
-	return errFailed
+	if slices.ContainsFunc(r.Changes, func(c setup.Change) bool { return strings.HasPrefix(c.File, "/etc/systemd/") }) {
+		fmt.Fprintln(i.stdout, "next: systemctl daemon-reload")
+	}
+	if len(r.Moved) > 0 {
+		return errFailed
+	}
+	return nil
 }
 
 // carryOut does what was shown.
@@ -181,6 +187,9 @@ func (i *initialization) away() error {
 		}
 	}
 	if files == nil {
+		if len(r.Changes) > 0 {
+			fmt.Fprintln(i.stdout, "should netwatch come back: netwatch init puts it in place again")
+		}
 		return i.carryOut(r)
 	}
 	err = errors.New("taking netwatch away: OpenVPN would call it, and does not start where a program of its is missing")
