@@ -65,7 +65,7 @@ func added(before, after, was []byte) []byte {
 	head := commonLines(rest, after)
 	if tail := rest[head:]; bytes.HasSuffix(after[head:], tail) {
 		text := after[head : len(after)-len(tail)]
-		if left, ok := netwatch.WithoutLines(after, text); ok && bytes.Equal(left, rest) {
+		if _, whole := netwatch.WithoutLines(after, text); whole {
 			return text
 		}
 	}

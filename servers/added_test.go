@@ -16,6 +16,7 @@ func TestAdded(t *testing.T) {
 		// Somebody's own line.
 		{"external-ip=1\n", "external-ip=2\n", "", ""},
 		{"external-ip=1\n", "external-ip=12\n", "", ""},
+		{"a\n5\n", "a\n15\n", "", ""},
 		{"a\nexternal-ip=3\nb\n", "a\nexternal-ip=2\nb\n", "external-ip=1\n", ""},
 		{"a\nexternal-ip=1\nexternal-ip=3\n", "a\nexternal-ip=2\n", "external-ip=1\n", ""},
 		{"a\nexternal-ip=1\n", "a\n", "external-ip=1\n", ""},
