@@ -233,3 +233,20 @@ func TestLineTakenAway(t *testing.T) {
 	shell(t, "systemctl restart "+Debian.Unit)
 	right(t, Public(1), Private, 5*time.Second)
 }
+
+// What --migrate took out stays out when netwatch goes, and its copy is there for who
+// wants it back.
+func TestPurgeAfterMigrate(t *testing.T) {
+	fresh(t, YunoHost)
+	bare(t)
+	const old = "/etc/cron.d/coturn_config_rotate"
+	const line = "*/15 * * * * root bash /opt/yunohost/synapse/Coturn_config_rotate.sh;"
+	must(t, server.WriteFile(old, line+"\n", 0o644))
+	undo(t, "rm -rf /var/backups/netwatch "+old)
+	dpkg(t, "-i "+handOver(t, "1.0")[0])
+	shell(t, "netwatch init; netwatch init --migrate")
+	dpkg(t, "--purge netwatch")
+	if copies := shell(t, "cat /var/backups/netwatch/*/[0-9]*; ls -d "+old+" 2>/dev/null || true"); copies != line {
+		t.Errorf("kept is\n%s", copies)
+	}
+}
