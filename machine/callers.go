@@ -25,11 +25,16 @@ var hookFiles = []string{
 // Callers finds who calls the netwatch that is at program. read gives the text of a file;
 // none where it cannot be read.
 func Callers(tree Tree, program string, read func(file string) []byte) (all []Caller) {
+	place, _ := tree.Resolve(program) // It runs, or somebody says where it would.
+	ours := func(word string) bool {
+		host, err := tree.Resolve(word)
+		return err == nil && path.IsAbs(word) && host == place
+	}
 	for _, pattern := range vpnFiles {
 		for _, file := range tree.Glob(pattern) {
 			for line := range strings.Lines(string(read(file))) {
 				_, value := directive(line)
-				if callsUs(value) && slices.Contains(strings.Fields(value), program) {
+				if callsUs(value) && slices.ContainsFunc(strings.Fields(value), ours) {
 					all = append(all, Caller{file, strings.TrimSpace(line), true})
 				}
 			}

@@ -106,7 +106,7 @@ func (p *Plan) vpnHooks(m machine.Machine) {
 
 // restartVPN says what is left to do once an OpenVPN client is to call netwatch.
 func (p *Plan) restartVPN(file string) {
-	p.leave("systemctl daemon-reload; systemctl restart %s: from then on OpenVPN calls netwatch "+
+	p.leave("systemctl daemon-reload; systemctl try-restart %s: from then on OpenVPN calls netwatch "+
 		"(the tunnel is down for a moment)", netwatch.ShellPath(vpnUnit(file)))
 }
 

@@ -120,12 +120,12 @@ func TestHooksThatStayAway(t *testing.T) {
 		"a limit of one's own": {
 			withVPN(vpnText).And(machinetest.Files{filepath.Dir(dropIn) + "/mine.conf": "[Service]\nLimitNPROC=200\n"}),
 			[]string{dropIn},
-			"systemctl restart openvpn-client@home.service",
+			"systemctl try-restart openvpn-client@home.service",
 		},
 		"no limit": {
 			withVPN(vpnText).And(machinetest.Files{debianUnit: "[Service]\nTasksMax=20\n"}),
 			[]string{dropIn},
-			"systemctl restart openvpn-client@home.service",
+			"systemctl try-restart openvpn-client@home.service",
 		},
 	} {
 		tree := c.files.Build(t)

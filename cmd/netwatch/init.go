@@ -83,17 +83,15 @@ func (i *initialization) run() error {
 			shown(i.config), plan.Differs)
 	}
 	plan.Print(i.stdout)
-	if i.dryRun || len(plan.Changes) == 0 {
-		i.nothing(len(plan.Changes))
+	if left := len(plan.Changes) + len(plan.Advice); i.dryRun || left == 0 {
+		i.nothing(left)
 	} else if err := i.apply(plan); err != nil {
 		return err
 	}
 	if found.Removable() && !i.Migrate {
 		fmt.Fprintln(i.stdout, "next: netwatch init --migrate takes out what netwatch replaces, after a backup")
 	}
-	if len(plan.Changes) > 0 {
-		i.advise(plan)
-	}
+	i.advise(plan)
 	return nil
 }
 
@@ -132,7 +130,10 @@ func (i *initialization) advise(plan *setup.Plan) {
 	for _, line := range plan.Advice {
 		fmt.Fprintln(i.stdout, "next:", shown(line))
 	}
-	if _, err := config.Load(i.config, actions.Env{}); err == nil && i.tree == "/" {
+	if len(plan.Changes) == 0 || i.tree != "/" {
+		return
+	}
+	if _, err := config.Load(i.config, actions.Env{}); err == nil {
 		fmt.Fprintln(i.stdout, "next: systemctl enable --now netwatch.socket netwatch.service "+
 			"(running already: systemctl reload netwatch.service), then netwatch doctor")
 	}
@@ -181,7 +182,7 @@ func (i *initialization) away() error {
 		fmt.Fprintf(i.stdout, "calls netwatch still: %s: %s\n", shown(c.File), shown(c.Line))
 		switch file := netwatch.ShellPath(c.File); {
 		case !c.Needs:
-			fmt.Fprintf(i.stdout, "    without netwatch it only says so; to take it out: rm %s\n", shown(file))
+			fmt.Fprintln(i.stdout, "    it stays: take the line out, or the file if it does nothing else")
 		case !slices.Contains(files, file):
 			files = append(files, file)
 		}
