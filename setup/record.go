@@ -165,7 +165,7 @@ func explain(doing, file string, err error) error {
 	switch {
 	case hint != "":
 	case errors.Is(err, unix.EROFS):
-		hint = `mount -o remount,rw "$(findmnt -no TARGET -T ` + quoted + `)"`
+		hint = "mount for writing what it lies on, which findmnt -T " + quoted + " names"
 	case errors.Is(err, unix.EBUSY):
 		hint = "umount " + quoted + ", over which something is mounted"
 	case errors.Is(err, fs.ErrPermission) && os.Geteuid() == 0:
