@@ -40,7 +40,7 @@ var mayImport = map[string][]string{
 	"config":  {".", "sources", "actions", "hooks", "servers"},
 	// What is installed here is files, whatever the configuration says of them.
 	"machine": {".", "servers"},
-	"setup":   {".", "access", "config", "actions", "machine", "packaging", "contrib"},
+	"setup":   {".", "access", "config", "sources", "actions", "machine", "packaging", "contrib"},
 	"doctor":  {".", "config", "actions", "control", "servers", "sources", "systemd", "machine"},
 	// What an installation brings.
 	"packaging": {},

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -30,7 +29,7 @@ type attributes struct {
 }
 
 // Apply backs up the files and makes the changes. It returns the directory of the
-// backup, which is empty if there was nothing to back up. At any time each file is
+// backup, which is empty if there was nothing to do. At any time each file is
 // the old one or the new one, whole. done is called after each change.
 func (p *Plan) Apply(done func(Change)) (backup string, err error) {
 	for _, c := range p.Changes {
@@ -127,9 +126,9 @@ func xattrs(host string) (map[string][]byte, error) {
 }
 
 // backUp writes the copies and then the manifest, and returns when the disk has all
-// of it. A plan that writes a configuration and no more needs no backup.
+// of it. Also of a plan that only makes new files the manifest says which.
 func (p *Plan) backUp(m manifest) (dir string, err error) {
-	if !slices.ContainsFunc(m.Entries, func(e entry) bool { return e.Copy != "" || e.Calls }) {
+	if len(m.Entries) == 0 {
 		return "", nil
 	}
 	dir = path.Join(backups, time.Now().UTC().Format("20060102T150405.000"))

@@ -18,6 +18,7 @@ import (
 	"netwatch/config"
 	"netwatch/contrib"
 	"netwatch/machine"
+	"netwatch/sources"
 )
 
 // The modes of what others run, and of what they read.
@@ -73,19 +74,34 @@ func (p *Plan) callers(m machine.Machine, conf []byte, w Wish) {
 		on = append(on, r.On...)
 	}
 	if slices.Contains(on, netwatch.CertRenewed) {
-		p.certHooks(m)
+		p.certHooks(m, cfg)
 	}
 	if slices.Contains(on, netwatch.VPNChanged) {
 		p.vpnHooks(m)
 	}
 }
 
-func (p *Plan) certHooks(m machine.Machine) {
+// certHooks are for certificates that netwatch does not watch itself: a renewal would be
+// two events.
+func (p *Plan) certHooks(m machine.Machine, cfg *config.Config) {
 	for _, c := range m.Served() {
-		if h := hookOf(c.File); h != nil && !p.called(h.file) {
+		if h := hookOf(c.File); h != nil && !watched(cfg, c.File) && !p.called(h.file) {
 			p.place(h.file, h.text, hookMode, h.example)
 		}
 	}
+}
+
+// watched says whether a source of the configuration watches a certificate.
+func watched(cfg *config.Config, file string) bool {
+	for _, s := range cfg.Sources {
+		if certified, ok := s.Settings.(sources.Certified); ok {
+			of := func(c sources.Certificate) bool { return string(c.File) == file }
+			if slices.ContainsFunc(certified.Certificates(), of) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // vpnHooks leaves a client alone that calls netwatch already, or the old script, for

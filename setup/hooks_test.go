@@ -117,6 +117,13 @@ func TestHooksThatStayAway(t *testing.T) {
 			[]string{certbotHook, client, dropIn},
 			"",
 		},
+		"a certificate that is watched": {
+			withVPN("").And(machinetest.Files{conf: "[source.cert]\n" +
+				"files = [\"/etc/letsencrypt/live/turn.example.org/fullchain.pem\"]\n" +
+				"[[rule]]\non = [\"cert-renewed\"]\ndo = [\"signal USR2 coturn.service\"]\n"}),
+			[]string{certbotHook},
+			"",
+		},
 		"a limit of one's own": {
 			withVPN(vpnText).And(machinetest.Files{filepath.Dir(dropIn) + "/mine.conf": "[Service]\nLimitNPROC=200\n"}),
 			[]string{dropIn},
