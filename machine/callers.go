@@ -30,13 +30,11 @@ func Callers(tree Tree, program string, read func(file string) []byte) (all []Ca
 		host, err := tree.Resolve(word)
 		return err == nil && path.IsAbs(word) && host == place
 	}
-	for _, pattern := range vpnFiles {
-		for _, file := range tree.Glob(pattern) {
-			for line := range strings.Lines(string(read(file))) {
-				_, value := directive(line)
-				if callsUs(value) && slices.ContainsFunc(strings.Fields(value), ours) {
-					all = append(all, Caller{file, strings.TrimSpace(line), true})
-				}
+	for _, file := range vpnTexts(tree, read) {
+		for line := range strings.Lines(string(read(file))) {
+			_, value := directive(line)
+			if callsUs(value) && slices.ContainsFunc(strings.Fields(value), ours) {
+				all = append(all, Caller{file, strings.TrimSpace(line), true})
 			}
 		}
 	}
@@ -44,6 +42,26 @@ func Callers(tree Tree, program string, read func(file string) []byte) (all []Ca
 		for _, file := range tree.Glob(pattern) {
 			if line := Calling(read(file)); line != "" {
 				all = append(all, Caller{file, line, false})
+			}
+		}
+	}
+	return all
+}
+
+// vpnTexts are the configurations of OpenVPN, and those that they take in by `config`,
+// whose names are as seen from the directory in which Debian's units start it.
+func vpnTexts(tree Tree, read func(file string) []byte) (all []string) {
+	for _, pattern := range vpnFiles {
+		all = append(all, tree.Glob(pattern)...)
+	}
+	for i := 0; i < len(all); i++ { // It grows meanwhile
+		for line := range strings.Lines(string(read(all[i]))) {
+			key, value := directive(line)
+			if !path.IsAbs(value) {
+				value = path.Join(path.Dir(all[i]), value)
+			}
+			if key == "config" && !slices.Contains(all, value) {
+				all = append(all, value)
 			}
 		}
 	}
