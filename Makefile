@@ -93,7 +93,8 @@ deb: build ## Debian packages in dist/ (VERSION=, ARCHES=, MAINTAINER=)
 install: ## put what "make build" made into place (PREFIX=/usr, DESTDIR=)
 	PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" packaging/install
 
-uninstall: ## remove what "make install" and "netwatch grant" put into place, less the configuration
+uninstall: ## remove what "make install", "netwatch grant" and "netwatch init" put into place, less the configuration
+	[ -n "$(DESTDIR)" ] || [ ! -x "$(PREFIX)/bin/netwatch" ] || "$(PREFIX)/bin/netwatch" init --restore --hooks
 	@! grep -rls 'netwatch hook' "$(DESTDIR)/etc/openvpn" || \
 		{ echo "OpenVPN does not start when a script of its is missing: take netwatch out of these files first" >&2; exit 1; }
 	[ -n "$(DESTDIR)" ] || [ ! -x "$(PREFIX)/bin/netwatch" ] || "$(PREFIX)/bin/netwatch" grant --revoke
@@ -105,7 +106,8 @@ uninstall: ## remove what "make install" and "netwatch grant" put into place, le
 		"$(DESTDIR)$(PREFIX)/share/bash-completion/completions/netwatch" "$(DESTDIR)$(PREFIX)"/share/zsh/*/_netwatch \
 		"$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/netwatch.fish"
 	rm -rf "$(DESTDIR)/etc/polkit-1/rules.d/50-netwatch.rules" \
-		"$(DESTDIR)/etc/systemd/system/netwatch-file@.service.d" "$(DESTDIR)/var/lib/netwatch-grant"
+		"$(DESTDIR)/etc/systemd/system/netwatch-file@.service.d" "$(DESTDIR)/var/lib/netwatch-grant" \
+		"$(DESTDIR)/var/lib/netwatch-file"
 
 clean: ## remove what was built
 	rm -rf bin dist

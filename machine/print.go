@@ -40,7 +40,7 @@ func (m Machine) Print(w io.Writer) {
 	for _, err := range m.Unread {
 		fmt.Fprintf(w, "not seen: %s\n", netwatch.Printable(err.Error()))
 		if hint := netwatch.Hint(err); hint != "" {
-			fmt.Fprintf(w, "    hint: %s\n", netwatch.Printable(hint))
+			fmt.Fprintf(w, "    %s\n", netwatch.Printable(hint))
 		}
 	}
 }

@@ -2,7 +2,7 @@ package setup
 
 import (
 	"bytes"
-	"encoding/json"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,30 +19,6 @@ import (
 	"netwatch"
 )
 
-// backups is the directory of the backups. Each has a directory of its own there.
-const backups = "/var/backups/netwatch"
-
-// manifestFile is the name of the manifest in a backup.
-const manifestFile = "manifest.json"
-
-// A manifest says how all files were before a plan was carried out.
-type manifest struct {
-	Entries []entry `json:"files"`
-}
-
-// An entry is one file as it was.
-type entry struct {
-	File string `json:"file"`
-	// Copy is the file in the backup that has its content; empty if the file did not
-	// exist.
-	Copy string `json:"copy,omitempty"`
-	attributes
-	// After is the fingerprint of its new content; empty if it was removed.
-	After string `json:"after,omitempty"`
-	// Made is the directory that was made for it, if one was.
-	Made string `json:"made,omitempty"`
-}
-
 // attributes are what is kept of a file beside its content.
 type attributes struct {
 	Mode uint32 `json:"mode,omitempty"` // permissions and set-id bits, chmod(2)
@@ -53,7 +29,7 @@ type attributes struct {
 }
 
 // Apply backs up the files and makes the changes. It returns the directory of the
-// backup, which is empty if there was nothing to back up. At any time each file is
+// backup, which is empty if there was nothing to do. At any time each file is
 // the old one or the new one, whole. done is called after each change.
 func (p *Plan) Apply(done func(Change)) (backup string, err error) {
 	for _, c := range p.Changes {
@@ -70,7 +46,7 @@ func (p *Plan) Apply(done func(Change)) (backup string, err error) {
 	}
 	for i, c := range p.Changes {
 		if err := p.change(c, m.Entries[i]); err != nil {
-			return backup, fmt.Errorf("changing %s: %w", c.File, netwatch.WithoutPath(err))
+			return backup, explain("changing", c.File, err)
 		}
 		done(c)
 	}
@@ -92,14 +68,14 @@ func (p *Plan) unmoved(c Change) error {
 // manifest is how all files are now.
 func (p *Plan) manifest() (m manifest, err error) {
 	for i, c := range p.Changes {
-		e := entry{File: c.File}
+		e := entry{File: c.File, Calls: c.calls, Lines: c.lines}
 		if c.After != nil {
 			e.After = netwatch.Fingerprint(c.After)
 		}
 		if c.Before == nil {
-			e.Mode, e.UID, e.GID = newMode, os.Geteuid(), os.Getegid()
-			if dir := path.Dir(c.File); !p.tree.Has(dir) {
-				e.Made = dir
+			e.Mode, e.UID, e.GID = cmp.Or(c.mode, newMode), os.Geteuid(), os.Getegid()
+			for dir := path.Dir(c.File); !p.tree.Has(dir); dir = path.Dir(dir) {
+				e.Made = append(e.Made, dir)
 			}
 		} else {
 			e.Copy = strconv.Itoa(i)
@@ -150,13 +126,9 @@ func xattrs(host string) (map[string][]byte, error) {
 }
 
 // backUp writes the copies and then the manifest, and returns when the disk has all
-// of it. A plan that replaces nothing needs no backup.
+// of it. Also of a plan that only makes new files the manifest says which.
 func (p *Plan) backUp(m manifest) (dir string, err error) {
-	some := false
-	for _, e := range m.Entries {
-		some = some || e.Copy != ""
-	}
-	if !some {
+	if len(m.Entries) == 0 {
 		return "", nil
 	}
 	dir = path.Join(backups, time.Now().UTC().Format("20060102T150405.000"))
@@ -167,6 +139,9 @@ func (p *Plan) backUp(m manifest) (dir string, err error) {
 	if err := os.MkdirAll(host, 0o700); err != nil { // sudoers is not for everyone
 		return "", err
 	}
+	if err := rootsOwn(host); err != nil {
+		return "", err
+	}
 	for i, e := range m.Entries {
 		if e.Copy != "" {
 			if err := renameio.WriteFile(filepath.Join(host, e.Copy), p.Changes[i].Before, 0o600); err != nil {
@@ -174,14 +149,7 @@ func (p *Plan) backUp(m manifest) (dir string, err error) {
 			}
 		}
 	}
-	text, err := json.MarshalIndent(m, "", "  ")
-	if err != nil {
-		return "", err
-	}
-	if err := renameio.WriteFile(filepath.Join(host, manifestFile), append(text, '\n'), 0o600); err != nil {
-		return "", err
-	}
-	return dir, syncDir(host)
+	return dir, errors.Join(m.write(host), syncDir(host))
 }
 
 // change makes one change.

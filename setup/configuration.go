@@ -66,27 +66,6 @@ func (d *draft) fileSource() {
 		"# coturn with them, as a caller does.\n[source.file]\nfiles = %s\n", list(files))
 }
 
-// examples is where Debian's package puts contrib/.
-const examples = "/usr/share/doc/netwatch/examples/"
-
-// A hook is what tells netwatch of renewals of the certificates in a directory, whose
-// keys not everyone may read: file is where it belongs.
-type hook struct{ dir, file, example string }
-
-var hooks = []hook{
-	{"/etc/yunohost/certs/", "/etc/yunohost/hooks.d/post_cert_update/50-netwatch", "yunohost/50-netwatch"},
-	{"/etc/letsencrypt/", "/etc/letsencrypt/renewal-hooks/deploy/netwatch", "certbot/netwatch"},
-}
-
-// hookOf is the hook that tells of a certificate, or nil.
-func hookOf(file string) *hook {
-	i := slices.IndexFunc(hooks, func(h hook) bool { return strings.HasPrefix(file, h.dir) })
-	if i < 0 {
-		return nil
-	}
-	return &hooks[i]
-}
-
 // tell is the command that tells of a certificate's renewal.
 func tell(c machine.Certificate) string {
 	return "netwatch fire cert-renewed --no-wait --timeout 5s file=" + netwatch.ShellPath(c.File)
@@ -100,7 +79,7 @@ func (d *draft) certSource() {
 		h := hookOf(c.File)
 		switch {
 		case h != nil:
-			fmt.Fprintf(d, "\n# %s is for few to read:\n# cert-renewed comes from the hook\n# %s, once that is in place.\n",
+			fmt.Fprintf(d, "\n# %s is for few to read:\n# cert-renewed comes from %s.\n",
 				netwatch.Printable(c.File), h.file)
 		case !c.Open:
 			fmt.Fprintf(d, "\n# The user netwatch cannot read %s:\n# have what renews it run, as root,\n# %s\n",

@@ -1,7 +1,8 @@
 // Package setup changes the machine, as netwatch init does: it writes the
-// configuration for what was found (configuration.go), and takes out what netwatch
-// replaces. It first plans everything (plan.go), then does it after a backup
-// (apply.go), and can undo it (restore.go).
+// configuration for what was found (configuration.go), has others call netwatch
+// (hooks.go), and takes out what netwatch replaces. It first plans everything (plan.go),
+// then does it after a backup (apply.go), which says what was done (record.go), and can
+// undo it (restore.go).
 package setup
 
 import (
@@ -30,6 +31,9 @@ type Wish struct {
 	Migrate bool
 	// Force replaces a configuration that somebody has written already.
 	Force bool
+	// Program is the path by which others are to call netwatch; empty is that of a
+	// package.
+	Program string
 }
 
 // A Change is one file that is to have another content.
@@ -40,6 +44,13 @@ type Change struct {
 	Before, After []byte
 	// shown is what is said of it to the user.
 	shown string
+	// mode is that of a new file; 0 is newMode.
+	mode uint32
+	// calls says that by this change others call netwatch.
+	calls bool
+	// lines are what was put into a file of others so that it calls netwatch; none is
+	// the whole file.
+	lines []string
 }
 
 // A Plan is what is to be done to a machine, all of it to be shown first.
@@ -50,6 +61,9 @@ type Plan struct {
 	// Differs is how the existing configuration, which stays, differs from what would
 	// be written now: a unified diff.
 	Differs []byte
+	// Advice is what is left to do by hand, one thing on a line.
+	Advice  []string
+	program string
 }
 
 // newMode is that of a new configuration, which holds no secret.
@@ -74,13 +88,13 @@ func NewPlan(tree machine.Tree, file string, m machine.Machine, wish Wish) (*Pla
 	case !bytes.Equal(old, text):
 		p.Differs = diff.Diff(file, old, "what netwatch init would write", text)
 	}
-	if !wish.Migrate {
-		return p, nil
+	if wish.Migrate {
+		if err := covered(file, inForce, m); err != nil {
+			return nil, err
+		}
+		p.migrate(m)
 	}
-	if err := covered(file, inForce, m); err != nil {
-		return nil, err
-	}
-	p.migrate(m)
+	p.callers(m, inForce, wish)
 	return p, p.checkSudoers()
 }
 
@@ -135,13 +149,34 @@ func covered(file string, text []byte, m machine.Machine) error {
 	return nil
 }
 
+// now is the content of a file as far as it is planned; nil is no file.
+func (p *Plan) now(file string) ([]byte, error) {
+	for _, c := range p.Changes {
+		if c.File == file {
+			return c.After, nil
+		}
+	}
+	text, err := p.tree.Read(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return text, err
+}
+
 // migrate plans to take out what is old: first what calls, then what is called.
 func (p *Plan) migrate(m machine.Machine) {
 	for _, o := range m.Old {
 		if o.Kept != "" {
 			continue
 		}
-		p.Changes = append(p.Changes, Change{File: o.File, Before: o.Text, After: o.Rest, shown: o.Shown()})
+		c := Change{File: o.File, Before: o.Text, After: o.Rest, shown: o.Shown()}
+		for _, instead := range o.Instead {
+			c.calls = c.calls || instead != ""
+			if instead != "" && strings.TrimSpace(string(o.Rest)) != instead {
+				c.lines = append(c.lines, instead+"\n")
+			}
+		}
+		p.Changes = append(p.Changes, c)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"netwatch/access"
 	"netwatch/grant"
 	"netwatch/helper"
+	"netwatch/servers"
 )
 
 // A granting is one call of netwatch grant.
@@ -114,6 +115,12 @@ func (g *granting) open(ctx context.Context, needs grant.Needs) error {
 		fmt.Fprintf(g.stdout, "%s: %s: %s\n", r.Path, rightText(r), r.Outcome)
 	}
 	g.complain(opened.Closed)
+	if g.revoke {
+		g.complain(servers.TakeBack(ctx, func(file, lines string) {
+			fmt.Fprintf(g.stdout, "%s: without %q, which was not there before netwatch; "+
+				"its server heeds that from its next start on\n", shown(file), lines)
+		}))
+	}
 	return nil
 }
 

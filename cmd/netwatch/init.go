@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -22,37 +23,49 @@ type initialization struct {
 	*command
 	setup.Wish
 	tree    string
-	program string
 	dryRun  bool
 	restore bool
+	hooks   bool
 }
 
 func (c *command) initCommand() *cobra.Command {
 	i := &initialization{command: c}
 	cmd := &cobra.Command{
-		Use: "init [DIR]", Short: "Find what depends on the network, write the configuration, show what it replaces",
-		Args: cobra.MaximumNArgs(1),
+		Use: "init [DIR]", Args: cobra.MaximumNArgs(1),
+		Short: "Find what depends on the network, write the configuration, put hooks in place, show what it replaces",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			switch {
-			case i.restore:
-				return i.putBack(append(args, "")[0])
-			case len(args) > 0:
-				return usageError{errors.New("a directory is named with --restore only")}
-			}
-			return i.run(cmd.Context())
+			return i.dispatch(cmd.Context(), append(args, "")[0])
 		},
 	}
 	cmd.Flags().BoolVar(&i.dryRun, "dry-run", false, "print what would be done, and do nothing")
 	cmd.Flags().BoolVar(&i.Migrate, "migrate", false, "take out what netwatch replaces, after a backup")
 	cmd.Flags().BoolVar(&i.Force, "force", false,
 		"write the configuration also where there is one, after a backup; restore also what was changed since")
-	cmd.Flags().BoolVar(&i.restore, "restore", false, "put back what the newest backup, or that in DIR, holds")
+	cmd.Flags().BoolVar(&i.restore, "restore", false,
+		"put all back as it was before the first init, or as the backup in DIR has it")
+	cmd.Flags().BoolVar(&i.hooks, "hooks", false,
+		"with --restore: only the hooks and lines by which others call netwatch, as before it is removed")
 	cmd.Flags().StringVar(&i.tree, "root", "/", "the directory that is the machine's root")
-	cmd.Flags().StringVar(&i.program, "program", program(), "the netwatch that OpenVPN is to call")
+	cmd.Flags().StringVar(&i.Program, "program", program(), "the netwatch that OpenVPN is to call")
 	for _, hidden := range []string{"root", "program"} {
 		_ = cmd.Flags().MarkHidden(hidden) // It was just made
 	}
 	return cmd
+}
+
+// dispatch does what is wanted; dir is that of a backup, or empty.
+func (i *initialization) dispatch(ctx context.Context, dir string) error {
+	switch {
+	case !i.restore && (i.hooks || dir != ""):
+		return usageError{errors.New("a directory and --hooks are for --restore only")}
+	case i.hooks && (i.Force || dir != ""):
+		return usageError{errors.New("--hooks is for all backups, and for what nobody has changed since")}
+	case i.hooks:
+		return i.away()
+	case i.restore:
+		return i.putBack(dir)
+	}
+	return i.run(ctx)
 }
 
 // run looks, plans, shows the plan and then carries it out.
@@ -62,7 +75,7 @@ func (i *initialization) run(ctx context.Context) error {
 		return fmt.Errorf("finding the configuration: %w", err)
 	}
 	tree := machine.Tree(i.tree)
-	found := machine.Look(ctx, tree, i.program)
+	found := machine.Look(ctx, tree, i.Program)
 	found.Print(i.stdout)
 	plan, err := setup.NewPlan(tree, file, found, i.Wish)
 	if err != nil {
@@ -74,11 +87,11 @@ func (i *initialization) run(ctx context.Context) error {
 	}
 	plan.Print(i.stdout)
 	if i.dryRun || len(plan.Changes) == 0 {
-		i.nothing(len(plan.Changes), !i.leftFor(found) && len(plan.Differs) == 0)
+		i.nothing(len(plan.Changes), !i.leftFor(found) && len(plan.Differs)+len(plan.Advice) == 0)
 	} else if err := i.apply(plan); err != nil {
 		return err
 	}
-	i.advise(found, file, len(plan.Changes) > 0)
+	i.advise(plan, found, file)
 	return nil
 }
 
@@ -125,7 +138,7 @@ func (i *initialization) apply(plan *setup.Plan) error {
 
 // forRoot adds the remedy to an error that comes of missing rights.
 func forRoot(err error) error {
-	if errors.Is(err, fs.ErrPermission) {
+	if errors.Is(err, fs.ErrPermission) && netwatch.Hint(err) == "" {
 		return netwatch.WithHint(err, "run it as root; --dry-run shows what it would do")
 	}
 	return err
@@ -135,15 +148,14 @@ func (i *initialization) did(c setup.Change) {
 	fmt.Fprintln(i.stdout, "done:", shown(c.File))
 }
 
-// advise says what comes next. changed says that there were changes to make.
-func (i *initialization) advise(found machine.Machine, file string, changed bool) {
+// advise says what comes next.
+func (i *initialization) advise(plan *setup.Plan, found machine.Machine, file string) {
 	lines := setup.Contained(found, file)
 	if found.Removable() && !i.Migrate {
 		lines = append(lines, i.again("--migrate")+" takes out what netwatch replaces, after a backup")
 	}
-	if changed {
-		lines = append(lines, setup.Advice(found, i.program)...)
-	}
+	lines = append(lines, plan.Advice...)
+	changed := len(plan.Changes) > 0
 	if _, err := config.Load(i.config, actions.Env{}); err == nil && changed && !i.dryRun && i.tree == "/" {
 		lines = append(lines, i.start(file))
 	}
@@ -163,21 +175,61 @@ func (i *initialization) start(file string) string {
 		"(running already: systemctl reload netwatch.service), then netwatch doctor"
 }
 
-// putBack restores a backup. It fails if a file stays because it was changed since.
+// putBack restores backups. It fails if a file stays because it was changed since.
 func (i *initialization) putBack(dir string) error {
 	r, err := setup.NewRestore(machine.Tree(i.tree), dir, i.Force)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(i.stdout, "backup:", shown(r.Dir))
 	r.Print(i.stdout)
 	if i.dryRun || len(r.Changes) == 0 {
 		i.nothing(len(r.Changes), len(r.Moved) == 0)
-	} else if err := r.Apply(i.did); err != nil {
-		return forRoot(err)
+	}
+	if err := i.carryOut(r); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(r.Changes, func(c setup.Change) bool { return strings.HasPrefix(c.File, "/etc/systemd/") }) {
+		fmt.Fprintln(i.stdout, "next: systemctl daemon-reload")
 	}
 	if len(r.Moved) > 0 {
 		return errFailed
 	}
 	return nil
+}
+
+// carryOut does what was shown.
+func (i *initialization) carryOut(r *setup.Restore) error {
+	if i.dryRun {
+		return nil
+	}
+	return forRoot(r.Apply(i.did))
+}
+
+// away takes back what has others call netwatch, before it is removed. While somebody
+// would call it who does not go on without, it changes nothing and fails.
+func (i *initialization) away() error {
+	r, err := setup.NewAway(machine.Tree(i.tree))
+	if err != nil {
+		return err
+	}
+	r.Print(i.stdout)
+	var files []string
+	for _, c := range r.Callers(i.Program) {
+		fmt.Fprintf(i.stdout, "calls netwatch still: %s: %s\n", shown(c.File), shown(c.Line))
+		switch file := netwatch.ShellPath(c.File); {
+		case !c.Needs:
+			fmt.Fprintln(i.stdout, "    it stays: take the line out, or the file if it does nothing else")
+		case !slices.Contains(files, file):
+			files = append(files, file)
+		}
+	}
+	if files == nil {
+		if len(r.Changes) > 0 {
+			fmt.Fprintln(i.stdout, "should netwatch come back: netwatch init puts it in place again")
+		}
+		return i.carryOut(r)
+	}
+	err = errors.New("taking netwatch away: OpenVPN would call it, and does not start where a program of its is missing")
+	return netwatch.WithHint(err, `sed -i --follow-symlinks '/netwatch.*hook.*openvpn/d' `+strings.Join(files, " ")+
+		" takes the lines out; then restart OpenVPN")
 }
