@@ -49,12 +49,22 @@ const maxServed = 4 << 20
 
 // Bound are the addresses of this machine that the files which rules rewrite name to
 // listen at or to relay from, as far as this process may read them now.
-func (c *Config) Bound() (all []netip.Addr) {
+func (c *Config) Bound() []netip.Addr {
+	return c.named(func(s servers.Server) func([]byte) []netip.Addr { return s.Bound })
+}
+
+// Relays are those of them that the servers relay from.
+func (c *Config) Relays() []netip.Addr {
+	return c.named(func(s servers.Server) func([]byte) []netip.Addr { return s.Relays })
+}
+
+// named are the addresses that one of the functions of each server finds in its file.
+func (c *Config) named(by func(servers.Server) func(conf []byte) []netip.Addr) (all []netip.Addr) {
 	for _, target := range c.Needs().Rewrites {
 		conf, err := netwatch.ReadRegular(target.File, maxServed)
 		server, unknown := servers.Named(target.Server)
-		if err == nil && unknown == nil && server.Bound != nil {
-			all = append(all, server.Bound(conf)...)
+		if err == nil && unknown == nil && by(server) != nil {
+			all = append(all, by(server)(conf)...)
 		}
 	}
 	return all

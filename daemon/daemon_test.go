@@ -194,7 +194,7 @@ func TestWhatSourcesAreLent(t *testing.T) {
 	r := started(t, "[source.netlink]\n[source.stun]\nservers = [\"127.0.0.1:9\", \"127.0.0.2:9\"]\ninterface = \"lo\"\n"+
 		fmt.Sprintf(rule, conf))
 	defer r.stop()
-	if got := fmt.Sprint(r.watch.env.Asked()); got != "[{ipv4 lo 127.0.0.1} {ipv4 lo 127.0.0.2}]" {
+	if got := fmt.Sprint(r.watch.env.Asked()); got != "[{ipv4 lo 127.0.0.1 invalid IP} {ipv4 lo 127.0.0.2 invalid IP}]" {
 		t.Errorf("asked are %s", got)
 	}
 	for text, want := range map[string]string{
@@ -206,6 +206,13 @@ func TestWhatSourcesAreLent(t *testing.T) {
 		}
 		if got := fmt.Sprint(r.watch.env.Bound()); got != want {
 			t.Errorf("with %q bound are %s", text, got)
+		}
+		text += "\nlistening-ip=192.0.2.3"
+		if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprint(r.watch.env.Relays()); got != want && (want != "[]" || got != "[192.0.2.3]") {
+			t.Errorf("with %q it relays from %s", text, got)
 		}
 	}
 	if err := os.WriteFile(conf, []byte("relay-ip=192.0.2.1"), 0o600); err != nil {

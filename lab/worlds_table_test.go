@@ -141,7 +141,16 @@ func worlds() []World {
 			name: "a VPN takes the way out, one listening-ip", network: vpnBeside,
 			coturn: debian(CoturnConf(FirstPublic.String()) + "\nlistening-ip=" + Private.String() + "\n"),
 			units:  []string{Debian.Unit},
-			doors:  []door{udp}, changes: []change{takesOver, leaves},
+			doors:  []door{udp}, changes: []change{takesOver, move, leaves, move},
+		},
+		{
+			name: "a VPN is the way in, one relay-ip", network: vpnIn,
+			coturn: debian(CoturnConf(vpnPublic.String()) + "\nrelay-ip=" + inVPN.String() + "\n"),
+			units:  []string{Debian.Unit},
+			doors:  []door{udp}, changes: []change{{"another address of the VPN", func(t *testing.T) {
+				t.Helper()
+				comesIn(t, Public(120))
+			}}},
 		},
 		{
 			name: "a VPN is the way in", network: vpnIn, coturn: debian(CoturnConf(vpnPublic.String())),

@@ -36,6 +36,9 @@ type Env struct {
 	// Bound are the addresses of this machine that the files of the rules' rotate
 	// steps name to listen at or to relay from, as far as they can be read now.
 	Bound func() []netip.Addr
+	// Relays are those of them that the servers relay from: what their callers get is to
+	// be the public address of these.
+	Relays func() []netip.Addr
 	// Log takes what an administrator should know and no event says.
 	Log zerolog.Logger
 }
@@ -101,8 +104,9 @@ type Probed interface {
 
 // Asking are settings of a source that asks servers for our public address.
 type Asking interface {
-	// Ask asks all of them at once, without the source, for each family.
-	Ask(ctx context.Context) []Told
+	// Ask asks all of them at once, without the source, for each family. relays is as in
+	// Env.
+	Ask(ctx context.Context, relays func() []netip.Addr) []Told
 }
 
 // Told is what the servers of a source said for one family.

@@ -31,7 +31,9 @@ type view struct {
 	// every is the time from one poll to the next.
 	every time.Duration
 	ask   question
-	log   zerolog.Logger
+	// from is the address of this machine to ask from; nil, or an invalid one, is any.
+	from func(family netwatch.Family) netip.Addr
+	log  zerolog.Logger
 	// turn is the index of the server that is asked first.
 	turn int
 	// failing are the servers that did not answer in time when last asked.
@@ -44,6 +46,8 @@ type view struct {
 	absent  bool
 	// claims are addresses that single servers say and the others do not.
 	claims map[Server]netip.Addr
+	// asking is the address that was asked from last, if not any.
+	asking netip.Addr
 	// asked are the last answers of the servers. They show which servers are one host.
 	asked map[Server]Answer
 	// damping is of the addresses that were agreed on, and holding whether one of
@@ -83,6 +87,7 @@ func (v *view) damped(known netip.Addr) (netwatch.Damped, bool) {
 // gather asks the server whose turn it is, or everyone. It returns the answers in the
 // order of the settings, as soon as waiting longer would change nothing.
 func (v *view) gather(ctx context.Context, known netip.Addr, everyone bool) []Answer {
+	v.asksFrom()
 	order := slices.Concat(v.servers[v.turn:], v.servers[:v.turn])
 	v.turn = (v.turn + 1) % len(v.servers)
 	r := &round{view: v, servers: order, known: known}
@@ -176,6 +181,7 @@ func (v *view) complaints(spare bool) (all []error) {
 // whereabouts are the servers' addresses, given or looked up; one without an address
 // while none is known.
 func (v *view) whereabouts(over string) (all []Asked) {
+	own := v.asksFrom()
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, server := range v.servers {
@@ -184,11 +190,11 @@ func (v *view) whereabouts(over string) (all []Asked) {
 			at = literal
 		}
 		if at.IsValid() {
-			all = append(all, Asked{v.family, over, at.Addr()})
+			all = append(all, Asked{v.family, over, at.Addr(), own})
 		}
 	}
 	if all == nil {
-		all = []Asked{{Family: v.family, Interface: over}}
+		all = []Asked{{Family: v.family, Interface: over, Own: own}}
 	}
 	return all
 }
