@@ -60,7 +60,7 @@ func (v *verification) prove(ctx context.Context, job netwatch.Job, end time.Tim
 	if p.err = p.read(); p.err != nil {
 		return p
 	}
-	asks, err := v.asks(p.offer, job.Confirmed)
+	asks, err := v.asks(p, job.Confirmed)
 	if err != nil {
 		p.err = err
 		return p
@@ -261,6 +261,10 @@ func (p *proof) refusal(a turn.Ask, err error) error {
 	case stun.CodeInsufficientCapacity:
 		return netwatch.WithHint(err, "no port is free between min-port and max-port, or its bandwidth is used up")
 	case stun.CodeAddrFamilyNotSupported:
+		if a.Family != "" && len(p.offer.Lends(a.Family)) == 0 {
+			return netwatch.WithHint(err, fmt.Sprintf("it has no %s relay: restart it, if this machine had no such "+
+				"address when it was started, and see relay-ip and listening-ip in %s", a.Family, p.file))
+		}
 		if a.Family != "" {
 			return netwatch.WithHint(err, fmt.Sprintf("it has no %s relay, though relay-ip or listening-ip in %s names "+
 				"an address for it: restart it", a.Family, p.file))

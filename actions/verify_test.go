@@ -31,6 +31,7 @@ const turnConfig = "realm=" + turntest.Realm + "\nuse-auth-secret\nstatic-auth-s
 type fakeTurn struct {
 	*turntest.Server
 	own      netip.Addr
+	no4      bool // that there is no way out over IPv4
 	units    func() []systemd.State
 	families servers.Families
 }
@@ -39,7 +40,7 @@ type fakeTurn struct {
 func startTurn(t *testing.T, answer turntest.Answer) *fakeTurn {
 	t.Helper()
 	none := func() []systemd.State { return nil }
-	return &fakeTurn{turntest.New(t, answer), netip.MustParseAddr("127.0.0.1"), none, servers.Families{}}
+	return &fakeTurn{Server: turntest.New(t, answer), own: netip.MustParseAddr("127.0.0.1"), units: none}
 }
 
 // verify runs the step against the fake over UDP, with conf as the rest of the file.
@@ -53,7 +54,12 @@ func (f *fakeTurn) verify(t *testing.T, conf string, known ...string) netwatch.R
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	own := func(netwatch.Family, netip.Addr) netip.Addr { return f.own }
+	own := func(family netwatch.Family, _ netip.Addr) netip.Addr {
+		if f.no4 && family == netwatch.IPv4 {
+			return netip.Addr{}
+		}
+		return f.own
+	}
 	job := netwatch.Job{Confirmed: netwatch.Addresses{}}
 	for _, text := range known {
 		a := netip.MustParseAddr(text)
