@@ -55,6 +55,8 @@ func (v *verification) without4(offer *servers.Offer, confirmed netwatch.Address
 		return "this machine has no way out over IPv4"
 	case slices.Contains(offer.Promised, netwatch.IPv4):
 		return ""
+	case netwatch.Translated.Contains(public.Own):
+		return "over IPv4 nobody comes in here (464XLAT)"
 	case !known:
 		return fmt.Sprintf("external-ip in %s names no IPv4 address, and none is known", v.file)
 	case len(offer.Promised) > 0 && !netwatch.IsOwn(public.Address):

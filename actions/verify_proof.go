@@ -303,7 +303,7 @@ func (p *proof) open(at string, a turn.Ask) error {
 func (p *proof) wrong(at string, got, public netip.Addr) error {
 	err := fmt.Errorf("%s relays over %s, and the public address is %s", at, got, public)
 	hint := fmt.Sprintf("external-ip in %s does not have it: have a step `rotate coturn %[1]s` and a restart before "+
-		"this one", p.file)
+		"this one; if there is one, netwatch history has why it left the file as it was", p.file)
 	switch {
 	case slices.Contains(p.offer.Advertised, public):
 		hint = fmt.Sprintf("%s has the right external-ip, which coturn reads only when it starts: restart it; if it was, "+

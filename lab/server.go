@@ -85,6 +85,11 @@ func (s *Server) clean(context.Context) error {
 			return err
 		}
 	}
+	if s.release == Broker { // As its package enables it
+		if err := os.Symlink("/usr/lib/systemd/system/dbus-broker.service", s.path("/etc/systemd/system/dbus.service")); err != nil {
+			return err
+		}
+	}
 	return s.mask("console-getty.service", "getty.target", "systemd-networkd.service", "systemd-resolved.service")
 }
 
