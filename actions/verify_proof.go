@@ -35,8 +35,10 @@ type proof struct {
 	words []string
 	// err is the first thing that is wrong.
 	err error
-	// strange are the listeners at which another server seems to answer.
+	// strange are the listeners at which another server seems to answer, and mine the
+	// ports at which this one has.
 	strange []stranger
+	mine    map[uint16]bool
 	// refused says that nobody listens at a port, and answered that the server has
 	// answered at one.
 	refused, answered bool
@@ -56,7 +58,7 @@ type gotten struct {
 
 // prove asks the server all that there is to ask, in about the time until end.
 func (v *verification) prove(ctx context.Context, job netwatch.Job, end time.Time) *proof {
-	p := &proof{file: v.file, known: job.Confirmed}
+	p := &proof{file: v.file, known: job.Confirmed, mine: map[uint16]bool{}}
 	if p.err = p.read(); p.err != nil {
 		return p
 	}
@@ -76,13 +78,12 @@ func (v *verification) prove(ctx context.Context, job netwatch.Job, end time.Tim
 		}
 		p.hear(a, got)
 	}
+	if p.err == nil {
+		v.knock(ctx, p, asks, end)
+	}
 	p.conclude()
 	return p
 }
-
-// sharers is how often a port is asked at which another server answers. Two coturns of
-// one user share a port, and each caller reaches one of them by chance (measured).
-const sharers = 8
 
 // An answer is what came of an ask.
 type answer struct {
@@ -143,7 +144,9 @@ func (p *proof) hear(a turn.Ask, got answer) {
 		p.strange = append(p.strange, stranger{a, got.err})
 		return
 	}
-	p.answered = p.answered || got.err == nil || answers(got.err)
+	if got.err == nil || answers(got.err) {
+		p.answered, p.mine[a.To.Port()] = true, true
+	}
 	p.refused = p.refused || errors.Is(got.err, syscall.ECONNREFUSED)
 	at, err := place(a), got.err
 	switch {
@@ -197,22 +200,6 @@ func (p *proof) got(address, over string) {
 	}
 	if !slices.Contains(p.right[i].over, over) {
 		p.right[i].over = append(p.right[i].over, over)
-	}
-}
-
-// conclude says what it is that another server answers at a port: no fault of the
-// server if it was reached at another one, and callers do reach it there.
-func (p *proof) conclude() {
-	for _, s := range p.strange {
-		err := p.explain(place(s.ask), s.ask, s.err)
-		switch {
-		case p.answered:
-			if word := err.Error(); !slices.Contains(p.words, word) {
-				p.words = append(p.words, word)
-			}
-		case p.err == nil:
-			p.err = err
-		}
 	}
 }
 
