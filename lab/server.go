@@ -85,12 +85,12 @@ func (s *Server) clean(context.Context) error {
 			return err
 		}
 	}
-	if s.release == Broker { // As its package enables it
-		if err := os.Symlink("/usr/lib/systemd/system/dbus-broker.service", s.path("/etc/systemd/system/dbus.service")); err != nil {
-			return err
-		}
+	err := s.mask("console-getty.service", "getty.target", "systemd-networkd.service", "systemd-resolved.service")
+	if err != nil || s.release != Broker {
+		return err
 	}
-	return s.mask("console-getty.service", "getty.target", "systemd-networkd.service", "systemd-resolved.service")
+	// As its package enables it.
+	return os.Symlink("/usr/lib/systemd/system/dbus-broker.service", s.path("/etc/systemd/system/dbus.service"))
 }
 
 // hosts are the names that Debian's installer writes: a program that asks for
