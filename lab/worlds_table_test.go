@@ -141,7 +141,7 @@ func worlds() []World {
 		},
 		{
 			name: "IPv6 only", network: ipv6Only, coturn: debian(CoturnConf()), units: []string{Debian.Unit},
-			doors: []door{six}, changes: []change{{"another IPv6 address", renumber}},
+			doors: []door{six}, changes: []change{{"what doctor says", wellByDoctor}, {"another IPv6 address", renumber}},
 		},
 		{
 			name: "IPv6 goes, dual stack", network: dualStack,
@@ -150,8 +150,10 @@ func worlds() []World {
 		},
 		{
 			name: "DS-Lite", network: dsLite, coturn: debian(CoturnConf(pair(Public6, Public6))), units: []string{Debian.Unit},
-			doors:   []door{six, closedTo(carrierPublic)},
-			changes: []change{{"another address of the provider's", share("192.0.0.0/29")}},
+			doors: []door{six, closedTo(carrierPublic)},
+			changes: []change{
+				{"what doctor says", wellByDoctor}, {"another address of the provider's", share("192.0.0.0/29")},
+			},
 		},
 		{
 			name: "464XLAT, nothing written", network: xlat, coturn: debian(CoturnConf()), units: []string{Debian.Unit},
@@ -395,6 +397,14 @@ func share(network string) func(t *testing.T) {
 	return func(t *testing.T) {
 		t.Helper()
 		rules(t, world.Inet, carrierRules(network, Public(122)))
+	}
+}
+
+// wellByDoctor is no change, and wants doctor to find no problem.
+func wellByDoctor(t *testing.T) {
+	t.Helper()
+	if all, code := doctor(t); code != 0 {
+		t.Errorf("doctor exits %d: %+v", code, all)
 	}
 }
 
