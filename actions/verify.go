@@ -172,7 +172,7 @@ func (v *verification) asks(p *proof, confirmed netwatch.Addresses) (all []turn.
 		if err != nil {
 			return nil, err
 		}
-		for range times(offer.Lends(netwatch.IPv6)) {
+		for range v.times6(offer) {
 			ask(first, who[0], netwatch.IPv6, at)
 		}
 	}

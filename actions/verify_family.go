@@ -67,3 +67,11 @@ func (v *verification) without4(offer *servers.Offer, confirmed netwatch.Address
 
 // way4 says whether packets can leave over IPv4.
 func (v *verification) way4() bool { return v.local(netwatch.IPv4, netip.Addr{}).IsValid() }
+
+// times6 is how often is asked for IPv6 by name. Without IPv4 that takes it from nobody.
+func (v *verification) times6(offer *servers.Offer) int {
+	if n := times(offer.Lends(netwatch.IPv6)); n > 0 || v.way4() {
+		return n
+	}
+	return 1
+}

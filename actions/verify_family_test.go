@@ -7,6 +7,7 @@ import (
 	"github.com/pion/stun/v2"
 
 	"netwatch"
+	"netwatch/servers"
 	"netwatch/turn/turntest"
 )
 
@@ -99,5 +100,17 @@ func TestVerifyApproach(t *testing.T) {
 				t.Errorf("%+v", r)
 			}
 		})
+	}
+}
+
+// Without IPv4, IPv6 is asked for by name wherever the server relays from.
+func TestVerifyIPv6WithoutIPv4(t *testing.T) {
+	f := startTurn(t, turntest.Proper(t, "2001:db8::7", nil))
+	f.families, f.no4 = servers.Families{IPv6: true}, true
+	wantTurn(t, f.verify(t, turnConfig+"relay-ip=::\n", "2001:db8::7"), "ipv6 2001:db8::7 (udp)")
+	f.no4 = false
+	r := f.verify(t, turnConfig+"relay-ip=::\n", "2001:db8::7")
+	if r.Outcome != netwatch.Skipped || !strings.Contains(r.Detail, "no ipv6 relay: neither") {
+		t.Errorf("%+v", r)
 	}
 }

@@ -67,7 +67,7 @@ func (v *verification) prove(ctx context.Context, job netwatch.Job, end time.Tim
 		p.err = err
 		return p
 	}
-	if v.families.IPv6 && len(p.offer.Lends(netwatch.IPv6)) == 0 {
+	if v.families.IPv6 && v.times6(p.offer) == 0 {
 		p.words = append(p.words, "no ipv6 relay: neither relay-ip nor listening-ip names such an address")
 	}
 	for _, a := range asks {
