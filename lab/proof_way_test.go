@@ -18,7 +18,8 @@ func TestProofGoesTheWayOfThePoll(t *testing.T) {
 	unlimited(t, YunoHost.Unit)
 	restartCoturn(t, YunoHost, CoturnConf(pair(FirstPublic, inVPN)))
 	prove := "verify turn " + YunoHost.File
-	config := sourceStun("1h", false) + "families = [\"ipv4\"]\n" + ruleVerify("look", "rotate coturn "+YunoHost.File, prove) +
+	config := sourceStun("1h", false) + "families = [\"ipv4\"]\n" +
+		ruleVerify("look", "rotate coturn "+YunoHost.File, prove) +
 		ruleVerify("mend", "rotate coturn "+YunoHost.File+" private=auto", "restart "+YunoHost.Unit, prove)
 	watching(t, config, FirstPublic)
 	fires(t, "look", 1, "rotate coturn "+YunoHost.File+": unchanged: 203.0.113.10",
@@ -34,7 +35,8 @@ func TestProofGoesTheWayOfThePoll(t *testing.T) {
 // and says so.
 func TestVerifyServedCertificate(t *testing.T) {
 	fresh(t, YunoHost)
-	shell(t, "systemctl stop "+YunoHost.Unit+"; cp /etc/hosts /root/hosts; sed -i '1i 192.168.50.2 "+firstDomain+"' /etc/hosts")
+	shell(t, "systemctl stop "+YunoHost.Unit+"; cp /etc/hosts /root/hosts; "+
+		"sed -i '1i 192.168.50.2 "+firstDomain+"' /etc/hosts")
 	undo(t, "cp /root/hosts /etc/hosts; rm -rf "+certificates(firstDomain)+"*")
 	_, err := server.Renew(firstDomain)
 	must(t, err)
@@ -58,7 +60,8 @@ func TestVerifyServedCertificate(t *testing.T) {
 	before := incarnation(t, firstTLS.Unit)
 	leaf, err := server.Renew(firstDomain)
 	must(t, err)
-	says(t, "netwatch history", "verify tls "+place+": failed: verifying the certificate of "+place+": it serves another one, of "+firstDomain)
+	says(t, "netwatch history", "verify tls "+place+": failed: verifying the certificate of "+place+
+		": it serves another one, of "+firstDomain)
 	fires(t, "with", 1, "it serves another one", "`signal USR2` for coturn")
 	fires(t, "without", 0, "serves it")
 	fires(t, "mend", 0, "verify tls "+place+" "+file+": unchanged: ")
