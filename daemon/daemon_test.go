@@ -211,12 +211,23 @@ func TestWhatSourcesAreLent(t *testing.T) {
 		if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if got := fmt.Sprint(r.watch.env.Relays()); got != want && (want != "[]" || got != "[192.0.2.3]") {
-			t.Errorf("with %q it relays from %s", text, got)
+		got, err := r.watch.env.Relays()
+		if err != nil || fmt.Sprint(got) != want && (want != "[]" || fmt.Sprint(got) != "[192.0.2.3]") {
+			t.Errorf("with %q it relays from %s, %v", text, got, err)
 		}
 	}
 	if err := os.WriteFile(conf, []byte("relay-ip=192.0.2.1"), 0o600); err != nil {
 		t.Fatal(err)
+	}
+	for _, gone := range []func() error{
+		func() error { return os.Truncate(conf, 0) }, func() error { return os.Remove(conf) },
+	} {
+		if err := gone(); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := r.watch.env.Relays(); err == nil {
+			t.Errorf("a file that says nothing names %v", got)
+		}
 	}
 	r.reload("[source.netlink]\n" + fmt.Sprintf(rule, "/nowhere/coturn.conf"))
 	if asked, bound := r.watch.env.Asked(), r.watch.env.Bound(); len(asked) > 0 || len(bound) > 0 {

@@ -89,23 +89,27 @@ func TestLeastChange(t *testing.T) {
 		},
 		"a plain line would take IPv6": { // Of those who got it by its name
 			"realm=r\ndenied-peer-ip=0.0.0.0-0.255.255.255\ndenied-peer-ip=10.0.0.1\ndenied-peer-ip=::-fe80::\n", six,
-			here6, Options{Private: PrivateKeep},
+			here6,
+			Options{Private: PrivateKeep},
 			"realm=r\ndenied-peer-ip=0.0.0.0-0.255.255.255\ndenied-peer-ip=10.0.0.1\ndenied-peer-ip=::-fe80::\n" +
 				"external-ip=198.51.100.7/192.168.50.10\n", "",
 		},
 		"IPv6 is here and not known yet": {
-			"realm=r\n", four, here6, Options{Private: PrivateKeep},
+			"realm=r\n", four, here6,
+			Options{Private: PrivateKeep},
 			"realm=r\nexternal-ip=198.51.100.7/192.168.50.10\n", "",
 		},
 		"a pair would open what is closed": {
-			"denied-peer-ip=192.168.0.0 - 192.168.255.255\n", six, here6, Options{Private: PrivateKeep},
+			"denied-peer-ip=192.168.0.0 - 192.168.255.255\n", six, here6,
+			Options{Private: PrivateKeep},
 			"denied-peer-ip=192.168.0.0 - 192.168.255.255\n", "a pair opens 192.168.50.10",
 		},
 		"what is closed is not understood": {
 			"denied-peer-ip=home\n", six, here6, Options{Private: PrivateKeep}, "denied-peer-ip=home\n", "a pair opens",
 		},
 		"a pair is asked for": {
-			"denied-peer-ip=192.168.50.10\n", six, here6, Options{Private: PrivateAuto},
+			"denied-peer-ip=192.168.50.10\n", six, here6,
+			Options{Private: PrivateAuto},
 			"denied-peer-ip=192.168.50.10\nexternal-ip=198.51.100.7/192.168.50.10\n", "",
 		},
 		"464XLAT": { // Nobody comes in by it

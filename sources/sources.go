@@ -37,8 +37,8 @@ type Env struct {
 	// steps name to listen at or to relay from, as far as they can be read now.
 	Bound func() []netip.Addr
 	// Relays are those of them that the servers relay from: what their callers get is to
-	// be the public address of these.
-	Relays func() []netip.Addr
+	// be the public address of these. It is an error if a file cannot be read now.
+	Relays func() ([]netip.Addr, error)
 	// Log takes what an administrator should know and no event says.
 	Log zerolog.Logger
 }
@@ -106,7 +106,7 @@ type Probed interface {
 type Asking interface {
 	// Ask asks all of them at once, without the source, for each family. relays is as in
 	// Env.
-	Ask(ctx context.Context, relays func() []netip.Addr) []Told
+	Ask(ctx context.Context, relays func() ([]netip.Addr, error)) []Told
 }
 
 // Told is what the servers of a source said for one family.

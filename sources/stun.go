@@ -147,7 +147,7 @@ func (s *STUN) tooFew(servers []Server) string {
 func (s *STUN) Needs() Needs { return Needs{Accepts: s.Accept} }
 
 // Ask asks all servers and says for each family what follows.
-func (s *STUN) Ask(ctx context.Context, relays func() []netip.Addr) []Told {
+func (s *STUN) Ask(ctx context.Context, relays func() ([]netip.Addr, error)) []Told {
 	answers := s.all(ctx, relays)
 	told := make([]Told, len(s.Families))
 	for i, family := range s.Families {
@@ -165,7 +165,7 @@ func (s *STUN) Ask(ctx context.Context, relays func() []netip.Addr) []Told {
 
 // all asks every server for every family at once, and returns the answers in the
 // order of the settings, family by family.
-func (s *STUN) all(ctx context.Context, relays func() []netip.Addr) []Answer {
+func (s *STUN) all(ctx context.Context, relays func() ([]netip.Addr, error)) []Answer {
 	var all []Answer
 	for _, family := range s.Families {
 		for _, server := range s.serversOf(family) {
@@ -174,7 +174,7 @@ func (s *STUN) all(ctx context.Context, relays func() []netip.Addr) []Answer {
 	}
 	var wg sync.WaitGroup
 	for i, a := range all {
-		wg.Go(func() { all[i] = s.query(ctx, a.Server, a.Family, s.from(a.Family, relays)) })
+		wg.Go(func() { all[i] = s.query(ctx, a.Server, a.Family, s.from(a.Family, netip.Addr{}, relays)) })
 	}
 	wg.Wait()
 	return all
@@ -185,13 +185,12 @@ func (s *STUN) Source(name string, env Env) netwatch.Source { return s.Prober(na
 
 // Prober makes the source, which can be asked to look at once.
 func (s *STUN) Prober(name string, env Env) netwatch.Prober {
-	from := func(family netwatch.Family) netip.Addr { return s.from(family, env.Relays) }
-	ask := func(ctx context.Context, server Server, family netwatch.Family) Answer {
-		return s.query(ctx, server, family, from(family))
-	}
-	source := s.source(name, env, ask, clockJumps)
+	source := s.source(name, env, nil, clockJumps)
 	for _, v := range source.views {
-		v.from = from
+		v.from = func(before netip.Addr) netip.Addr { return s.from(v.family, before, env.Relays) }
+		v.ask = func(ctx context.Context, server Server, family netwatch.Family) Answer {
+			return s.query(ctx, server, family, v.asksFrom())
+		}
 	}
 	return source
 }

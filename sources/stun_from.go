@@ -8,22 +8,30 @@ import (
 )
 
 // from is the address of this machine to ask from in a family; invalid is any. Where
-// the interface is given, it is any of that.
-func (s *STUN) from(family netwatch.Family, relays func() []netip.Addr) netip.Addr {
+// the interface is given, it is any of that. before is the one so far.
+func (s *STUN) from(family netwatch.Family, before netip.Addr, relays func() ([]netip.Addr, error)) netip.Addr {
 	if s.Interface != "" || relays == nil {
 		return netip.Addr{}
 	}
-	named := slices.DeleteFunc(relays(), func(a netip.Addr) bool { return netwatch.FamilyOf(a) != family })
+	named, err := relays()
+	if err != nil {
+		return before // A file that cannot be read now, as while it is written, says nothing
+	}
+	named = slices.DeleteFunc(named, func(a netip.Addr) bool { return netwatch.FamilyOf(a) != family })
 	if len(named) == 0 {
 		return netip.Addr{}
 	}
-	return onlyOne(named, netwatch.OwnAddresses())
+	return onlyOne(before, named, netwatch.OwnAddresses())
 }
 
 // onlyOne is the one address that servers relay from by their files, if it is here and
 // there is no other. What they relay leaves from it, by whatever rule and route the
-// kernel has for it: another way, as a VPN's, may come out at another public address.
-func onlyOne(named, here []netip.Addr) (one netip.Addr) {
+// kernel has for it: another way, as a VPN's, may come out at another public address. One
+// that is gone for a while stays: what others see then is not what callers are to get.
+func onlyOne(before netip.Addr, named, here []netip.Addr) (one netip.Addr) {
+	if slices.Contains(named, before) && !slices.Contains(here, before) {
+		return before
+	}
 	for _, a := range named {
 		switch {
 		case a.IsLoopback(), a.IsLinkLocalUnicast(), a == one, !slices.Contains(here, a):
@@ -36,14 +44,14 @@ func onlyOne(named, here []netip.Addr) (one netip.Addr) {
 	return one
 }
 
-// asksFrom is from, and logs when that becomes another.
+// asksFrom is the address to ask from, and logs when it becomes another.
 func (v *view) asksFrom() netip.Addr {
 	if v.from == nil {
 		return netip.Addr{}
 	}
-	own := v.from(v.family)
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	own := v.from(v.asking)
 	switch {
 	case own == v.asking:
 	case own.IsValid():

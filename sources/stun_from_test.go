@@ -1,6 +1,7 @@
 package sources
 
 import (
+	"errors"
 	"net/netip"
 	"strings"
 	"testing"
@@ -16,19 +17,25 @@ func TestOnlyOne(t *testing.T) {
 		return all
 	}
 	here := list("127.0.0.1 ::1 192.168.50.2 192.168.50.3 172.17.0.1 fe80::2 2001:db8:50::2")
-	for _, c := range []struct{ named, want string }{
-		{"", ""},
-		{"192.168.50.2", "192.168.50.2"},
-		{"192.168.50.2 192.168.50.2", "192.168.50.2"},
-		{"127.0.0.1 192.168.50.2", "192.168.50.2"},
-		{"192.168.50.77 192.168.50.2", "192.168.50.2"},
-		{"fe80::2 2001:db8:50::2", "2001:db8:50::2"},
+	for _, c := range []struct{ before, named, want string }{
+		{"", "", ""},
+		{"", "192.168.50.2", "192.168.50.2"},
+		{"", "192.168.50.2 192.168.50.2", "192.168.50.2"},
+		{"", "127.0.0.1 192.168.50.2", "192.168.50.2"},
+		{"", "192.168.50.77 192.168.50.2", "192.168.50.2"},
+		{"", "fe80::2 2001:db8:50::2", "2001:db8:50::2"},
 		// Which of several callers get is chance, and who is not here says nothing.
-		{"192.168.50.2 172.17.0.1", ""},
-		{"192.168.50.77", ""},
-		{"127.0.0.1", ""},
+		{"", "192.168.50.2 172.17.0.1", ""},
+		{"192.168.50.2", "192.168.50.2 172.17.0.1", ""},
+		{"", "192.168.50.77", ""},
+		{"", "127.0.0.1", ""},
+		// One that was here comes back, unless the file names another.
+		{"192.168.50.77", "192.168.50.77", "192.168.50.77"},
+		{"192.168.50.77", "192.168.50.2", "192.168.50.2"},
+		{"192.168.50.77", "", ""},
 	} {
-		got := onlyOne(list(c.named), here)
+		before, _ := netip.ParseAddr(c.before)
+		got := onlyOne(before, list(c.named), here)
 		if text(got) != c.want {
 			t.Errorf("of %q it is %v, want %q", c.named, got, c.want)
 		}
@@ -47,9 +54,12 @@ func TestAskedFrom(t *testing.T) {
 	if a := s.query(t.Context(), s.Servers[0], netwatch.IPv4, gone); a.Err == nil {
 		t.Errorf("it was asked from %s", a.Own)
 	}
+	files := func() ([]netip.Addr, error) { return nil, errors.New("it is being written") }
+	if again := s.from(netwatch.IPv4, from, files); again != from {
+		t.Errorf("while the files cannot be read it is asked from %s", again)
+	}
 	s.Interface = "lo"
-	files := func() []netip.Addr { t.Error("the files were read"); return nil }
-	if from := s.from(netwatch.IPv4, files); from.IsValid() {
+	if from := s.from(netwatch.IPv4, from, files); from.IsValid() {
 		t.Errorf("with an interface it is asked from %s", from)
 	}
 }

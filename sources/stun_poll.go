@@ -31,8 +31,9 @@ type view struct {
 	// every is the time from one poll to the next.
 	every time.Duration
 	ask   question
-	// from is the address of this machine to ask from; nil, or an invalid one, is any.
-	from func(family netwatch.Family) netip.Addr
+	// from is the address of this machine to ask from, given the one so far; nil, or an
+	// invalid one, is any.
+	from func(before netip.Addr) netip.Addr
 	log  zerolog.Logger
 	// turn is the index of the server that is asked first.
 	turn int
@@ -87,7 +88,6 @@ func (v *view) damped(known netip.Addr) (netwatch.Damped, bool) {
 // gather asks the server whose turn it is, or everyone. It returns the answers in the
 // order of the settings, as soon as waiting longer would change nothing.
 func (v *view) gather(ctx context.Context, known netip.Addr, everyone bool) []Answer {
-	v.asksFrom()
 	order := slices.Concat(v.servers[v.turn:], v.servers[:v.turn])
 	v.turn = (v.turn + 1) % len(v.servers)
 	r := &round{view: v, servers: order, known: known}
