@@ -133,6 +133,9 @@ type Job struct {
 	Event Event
 	// Events are all that led to it, oldest first, at most MaxCoalesced of them.
 	Events []Event
+	// Since is when the world was last made another, as far as the run knows: by its
+	// newest event, or by a step of it. Who was started after that knows it all.
+	Since time.Time
 	// Steps are all steps of its rule, itself among them.
 	Steps []Step
 	// Confirmed are the public addresses that servers have said since netwatch

@@ -148,14 +148,11 @@ func VerifyTurn(ctx context.Context, file netwatch.Path, known netwatch.Addresse
 // asks are what the server is asked, first of all what every caller does. Each of its
 // listeners is asked once; the first of them in the name of everyone whom it knows, and
 // often where there are several addresses to relay from.
-func (v *verification) asks(offer *servers.Offer, confirmed netwatch.Addresses) (all []turn.Ask, err error) {
+func (v *verification) asks(p *proof, confirmed netwatch.Addresses) (all []turn.Ask, err error) {
+	offer := p.offer
 	if len(offer.Listeners) == 0 {
 		return nil, netwatch.WithHint(fmt.Errorf("%s has it listen nowhere", v.file),
 			"no-udp and no-tcp leave TLS alone, which needs cert and pkey, and no no-tls")
-	}
-	at, err := v.at(offer, confirmed, netwatch.Families...)
-	if err != nil {
-		return nil, err
 	}
 	ask := func(l servers.Listener, who *servers.Credential, family netwatch.Family, at netip.Addr) {
 		to := netip.AddrPortFrom(at, l.Port)
@@ -163,18 +160,23 @@ func (v *verification) asks(offer *servers.Offer, confirmed netwatch.Addresses) 
 	}
 	first, who := offer.Listeners[0], offer.Credentials
 	if v.families == (servers.Families{}) || v.families.IPv4 {
-		for i := range max(len(who), times(offer.Lends(netwatch.FamilyOf(at)))) {
-			ask(first, who[i%len(who)], "", at)
+		by, err := v.approach(p, confirmed)
+		if err != nil || !by.at.IsValid() {
+			return nil, err
+		}
+		for i := range max(len(who), times(offer.Lends(netwatch.FamilyOf(by.at)))) {
+			ask(first, who[i%len(who)], by.family, by.at)
 		}
 		for _, l := range offer.Listeners[1:] {
-			ask(l, who[0], "", at)
+			ask(l, who[0], by.family, by.at)
 		}
 	}
 	if _, known := confirmed[netwatch.IPv6]; known && v.families.IPv6 {
-		if at, err = v.at(offer, confirmed, netwatch.IPv6, netwatch.IPv4); err != nil {
+		at, err := v.at(offer, confirmed, netwatch.IPv6, netwatch.IPv4)
+		if err != nil {
 			return nil, err
 		}
-		for range times(offer.Lends(netwatch.IPv6)) {
+		for range v.times6(offer) {
 			ask(first, who[0], netwatch.IPv6, at)
 		}
 	}

@@ -74,12 +74,15 @@ func (s *servedCertificate) Do(ctx context.Context, job netwatch.Job) netwatch.R
 	ctx, cancel := context.WithTimeout(ctx, s.time)
 	defer cancel()
 	for {
-		leaf, err := s.serves(ctx)
-		if err == nil {
-			if err = right(leaf); err == nil {
+		leaf, got := s.serves(ctx)
+		if got == nil {
+			if got = right(leaf); got == nil {
 				until := leaf.NotAfter.Format(time.DateOnly)
 				return netwatch.Result{Outcome: netwatch.Unchanged, Detail: s.String() + " serves it, good until " + until}
 			}
+		}
+		if err == nil || ctx.Err() == nil { // Else it was broken off, and the one before tells
+			err = got
 		}
 		select {
 		case <-time.After(againPause):

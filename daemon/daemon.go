@@ -61,6 +61,7 @@ func New(file, version string, log zerolog.Logger, env actions.Env) (*Daemon, er
 	d.watch = newWatchers(d.emit, d.report, sources.Env{
 		Known: d.store.Known, Confirm: d.store.Confirm, Doubt: d.store.Doubt, Seen: d.store.Seen, See: d.store.See,
 		Wrote: d.store.Wrote, Reopen: d.env.Reopen, Log: d.log, Bound: func() []netip.Addr { return d.config.Load().Bound() },
+		Relays: func() ([]netip.Addr, error) { return d.config.Load().Relays() },
 	})
 	if damage != nil {
 		d.note(damage)

@@ -21,7 +21,7 @@ func (s *scene) ask(ctx context.Context) (all []told) {
 	defer cancel()
 	for _, source := range s.cfg.Sources {
 		if asking, ok := source.Settings.(sources.Asking); ok {
-			for _, t := range asking.Ask(ctx) {
+			for _, t := range asking.Ask(ctx, s.cfg.Relays) {
 				all = append(all, told{source.Name, t})
 			}
 		}

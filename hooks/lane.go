@@ -50,6 +50,8 @@ type run struct {
 	// changed says that a gate changed something, and owes that not all steps which
 	// wait for that have succeeded since.
 	changed, owes bool
+	// touched is when a step of it last changed something, or may have.
+	touched time.Time
 	// failed says that a notice has told of a failure. Another one then tells how
 	// the run ended, even if nothing changed.
 	failed bool
@@ -90,7 +92,7 @@ func (l *lane) accept(ev netwatch.Event, watch func(netwatch.Entry)) {
 	case w.tried != nil:
 		w = &run{
 			due: time.Now().Add(l.rule.Settle), events: w.events, changed: w.changed, owes: w.owes, failed: w.failed,
-			watches: w.watches,
+			touched: w.touched, watches: w.watches,
 		}
 	default:
 		w.next = 0 // The event wants all steps
@@ -127,7 +129,8 @@ func (l *lane) resume(r state.Run) {
 	defer l.mu.Unlock()
 	l.prepare()
 	l.waiting = &run{
-		events: r.Events, changed: r.Changed, owes: r.Changed, next: l.rule.after(r.Done), due: time.Now().Add(l.rule.Settle),
+		events: r.Events, changed: r.Changed, owes: r.Changed, touched: time.Now(), next: l.rule.after(r.Done),
+		due: time.Now().Add(l.rule.Settle),
 	}
 	l.schedule()
 }
@@ -176,6 +179,7 @@ func (l *lane) requeue(r *run) {
 		l.waiting = r
 	default:
 		w.changed, w.owes, w.failed = w.changed || r.changed, w.owes || r.owes, w.failed || r.failed
+		w.touched = later(r.touched, w.touched)
 		w.watches = append(r.watches, w.watches...)
 		w.events = slices.Concat(r.events, w.events)
 		w.events = w.events[max(0, len(w.events)-netwatch.MaxCoalesced):]
@@ -188,6 +192,9 @@ func (l *lane) execute(rule *Rule, r *run) *run {
 	ctx, cancel := context.WithTimeoutCause(l.d.ctx, rule.Timeout, overtime(rule.Timeout))
 	defer cancel()
 	failure, failed := l.d.store.Get().Failures[rule.Name]
+	if failure.Changed && !r.changed {
+		r.touched = time.Now() // By an earlier run, nobody knows when
+	}
 	r.changed, r.owes, r.failed = r.changed || failure.Changed, r.owes || failure.Changed, r.failed || failed
 	outcome := netwatch.Unchanged
 	for end := rule.notices(); r.next < end; r.next++ {
@@ -213,6 +220,9 @@ func (l *lane) step(ctx context.Context, rule *Rule, r *run) netwatch.Result {
 		l.does(step.Text, "")
 		result = l.do(ctx, step, r, l.job(rule, r, step))
 		r.heed(rule, result)
+	}
+	if result.Outcome == netwatch.Changed {
+		r.touched = time.Now()
 	}
 	l.did(rule, r, step, result, began)
 	return result
@@ -262,7 +272,7 @@ func (l *lane) does(step, waits string) {
 // job is what a step is told.
 func (l *lane) job(rule *Rule, r *run, step netwatch.Step) netwatch.Job {
 	changing := func(w netwatch.Replacement) error {
-		r.changed, r.owes = true, true
+		r.changed, r.owes, r.touched = true, true, time.Now()
 		return l.d.store.Update(func(s *state.State) {
 			s.Change(rule.Name)
 			s.Replace(w)
@@ -271,8 +281,16 @@ func (l *lane) job(rule *Rule, r *run, step netwatch.Step) netwatch.Job {
 	waiting := func(what string) { l.does(step.Text, what) }
 	return netwatch.Job{
 		Event: r.newest(), Events: r.events, Steps: rule.Do, Confirmed: l.d.store.Confirmed(), Changing: changing,
-		Waiting: waiting,
+		Waiting: waiting, Since: later(r.newest().Time, r.touched),
 	}
+}
+
+// later is the later of two times.
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // again says when a run that failed or was held is tried again, and returns it; or

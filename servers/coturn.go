@@ -15,8 +15,8 @@ import (
 var coturn = Server{
 	Name: "coturn", Usage: "[private=keep|auto|none] [families=ipv4|ipv6|ipv4,ipv6]",
 	Options: []string{"private", "families"}, Default: Options{Private: PrivateKeep},
-	Rewrite: newCoturn, Key: "external-ip", Advertised: coturnAdvertised, Bound: coturnBound, Offer: coturnOffer,
-	Blind: "it would start as an open relay", Named: "turnserver -c FILE",
+	Rewrite: newCoturn, Key: "external-ip", Advertised: coturnAdvertised, Bound: coturnBound, Relays: coturnRelays,
+	Offer: coturnOffer, Blind: "it would start as an open relay", Named: "turnserver -c FILE",
 }
 
 // A Private says what becomes of the private part of coturn's
@@ -153,6 +153,15 @@ func coturnBound(conf []byte) (all []netip.Addr) {
 		if a := parseAddress(p.value()); a.IsValid() && (p.key == "relay-ip" || p.key == "listening-ip") {
 			all = append(all, a)
 		}
+	}
+	return all
+}
+
+// coturnRelays are every relay-ip of conf, or else every listening-ip, of each family.
+func coturnRelays(conf []byte) (all []netip.Addr) {
+	pieces := split(conf)
+	for _, family := range netwatch.Families {
+		all = append(all, relays(pieces, family)...)
 	}
 	return all
 }

@@ -10,6 +10,7 @@ import (
 func TestLeastChange(t *testing.T) {
 	both := Families{IPv4: true, IPv6: true}
 	const four, six = "198.51.100.7", "198.51.100.7 2001:db8::7"
+	const here6 = "192.168.50.10 2001:db8::7" // The public IPv6 address is this machine's
 	for name, c := range map[string]struct {
 		in, public, own string
 		Options
@@ -82,6 +83,37 @@ func TestLeastChange(t *testing.T) {
 		},
 		"the public address is this machine's own": {
 			"realm=r\n", four, four, Options{Private: PrivateKeep}, "realm=r\n", "",
+		},
+		"a plain line where nobody has IPv6": {
+			"realm=r\n", six, own46, Options{Private: PrivateKeep}, "realm=r\nexternal-ip=198.51.100.7\n", "",
+		},
+		"a plain line would take IPv6": { // Of those who got it by its name
+			"realm=r\ndenied-peer-ip=0.0.0.0-0.255.255.255\ndenied-peer-ip=10.0.0.1\ndenied-peer-ip=::-fe80::\n", six,
+			here6,
+			Options{Private: PrivateKeep},
+			"realm=r\ndenied-peer-ip=0.0.0.0-0.255.255.255\ndenied-peer-ip=10.0.0.1\ndenied-peer-ip=::-fe80::\n" +
+				"external-ip=198.51.100.7/192.168.50.10\n", "",
+		},
+		"IPv6 is here and not known yet": {
+			"realm=r\n", four, here6,
+			Options{Private: PrivateKeep},
+			"realm=r\nexternal-ip=198.51.100.7/192.168.50.10\n", "",
+		},
+		"a pair would open what is closed": {
+			"denied-peer-ip=192.168.0.0 - 192.168.255.255\n", six, here6,
+			Options{Private: PrivateKeep},
+			"denied-peer-ip=192.168.0.0 - 192.168.255.255\n", "a pair opens 192.168.50.10",
+		},
+		"what is closed is not understood": {
+			"denied-peer-ip=home\n", six, here6, Options{Private: PrivateKeep}, "denied-peer-ip=home\n", "a pair opens",
+		},
+		"a pair is asked for": {
+			"denied-peer-ip=192.168.50.10\n", six, here6,
+			Options{Private: PrivateAuto},
+			"denied-peer-ip=192.168.50.10\nexternal-ip=198.51.100.7/192.168.50.10\n", "",
+		},
+		"464XLAT": { // Nobody comes in by it
+			"realm=r\n", six, "192.0.0.2 2001:db8::7", Options{Private: PrivateKeep}, "realm=r\n", "464XLAT",
 		},
 		"IPv6 alone": {"realm=r\n", "2001:db8::7", "2001:db8::7", Options{Private: PrivateKeep}, "realm=r\n", ""},
 		"an empty line of a template beside the other family": {

@@ -34,6 +34,12 @@ type Offer struct {
 	Private []netip.Addr
 	// Advertised are the addresses that callers get once it is started with it.
 	Advertised []netip.Addr
+	// Promised are the families of which callers get such an address: both by a plain
+	// external-ip, those of the pairs else, and none without any.
+	Promised []netwatch.Family
+	// ByDefault is what coturn lends to those who name no family: "ipv4" unless it is
+	// "ipv6", or "keep", which is the family that they come over.
+	ByDefault string
 }
 
 // A Transport is what callers reach a server over.
@@ -76,7 +82,7 @@ func coturnOffer(conf []byte, now time.Time) (*Offer, error) {
 	if err := checkCoturn(conf); err != nil {
 		return nil, err
 	}
-	turn := &Offer{Advertised: coturnAdvertised(conf)}
+	turn := &Offer{Advertised: coturnAdvertised(conf), Promised: promised(conf)}
 	ports := ports{plain: DefaultPort, tls: defaultTLSPort}
 	var users []*Credential
 	for _, p := range split(conf) {
@@ -91,6 +97,12 @@ func coturnOffer(conf []byte, now time.Time) (*Offer, error) {
 			turn.Relays = named(turn.Relays, value)
 		case "realm":
 			turn.Realm = value
+		case "allocation-default-address-family":
+			turn.ByDefault = value
+		case "keep-address-family":
+			if is, err := isTrue(value); is && err == nil {
+				turn.ByDefault = keepFamily
+			}
 		case externalKey:
 			if e := parseExternal(value); e.private.IsValid() {
 				turn.Private = append(turn.Private, e.private)
@@ -107,6 +119,19 @@ func coturnOffer(conf []byte, now time.Time) (*Offer, error) {
 	}
 	turn.Listeners = ports.listeners()
 	return turn, nil
+}
+
+// promised are the families of which external-ip names an address to callers.
+func promised(conf []byte) (all []netwatch.Family) {
+	lines := externals(split(conf))
+	plain := func(e external) bool { return e.isPlain() || e.useless.IsValid() }
+	for _, family := range netwatch.Families {
+		paired := func(e external) bool { return e.family == family && e.public.IsValid() }
+		if slices.ContainsFunc(lines, plain) || slices.ContainsFunc(lines, paired) {
+			all = append(all, family)
+		}
+	}
+	return all
 }
 
 // named are addresses and the one in value, if it is one.
@@ -258,19 +283,42 @@ func Reaches(a netip.Addr) bool {
 	return a.IsValid() && !a.IsUnspecified() && !a.IsLinkLocalUnicast()
 }
 
+// keepFamily has coturn lend the family that a caller comes over.
+const keepFamily = "keep"
+
+// Unnamed is the family that a caller is lent who comes over one and names none: IPv4
+// (RFC 8656, 7.2) unless the configuration says another. What coturn does not
+// understand there it passes over (measured, 4.6.1 and 4.18).
+func (t Offer) Unnamed(over netwatch.Family) netwatch.Family {
+	switch t.ByDefault {
+	case keepFamily:
+		return over
+	case string(netwatch.IPv6):
+		return netwatch.IPv6
+	}
+	return netwatch.IPv4
+}
+
+// from are the addresses that the configuration names to relay from.
+func (t Offer) from() []netip.Addr {
+	if len(t.Relays) > 0 {
+		return t.Relays
+	}
+	return t.Listening
+}
+
+// Everywhere says that it names one that stands for all.
+func (t Offer) Everywhere() bool { return slices.ContainsFunc(t.from(), netip.Addr.IsUnspecified) }
+
 // Lends are the addresses of a family that the configuration names to relay from. It
 // names none where one is unspecified. coturn with such a file must not be asked for
 // IPv6: the first request turns a thread's relays to IPv6 for good, and callers for IPv4
 // are refused by it from then on (measured, 4.6.1: 14 of 30 are).
 func (t Offer) Lends(family netwatch.Family) (all []netip.Addr) {
-	from := t.Relays
-	if len(from) == 0 {
-		from = t.Listening
-	}
-	if slices.ContainsFunc(from, netip.Addr.IsUnspecified) {
+	if t.Everywhere() {
 		return nil
 	}
-	for _, a := range from {
+	for _, a := range t.from() {
 		if netwatch.FamilyOf(a) == family && Reaches(a) && !a.IsLoopback() && !slices.Contains(all, a) {
 			all = append(all, a)
 		}

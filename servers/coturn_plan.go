@@ -215,7 +215,7 @@ func (p *plan) names() bool {
 func (p *plan) add() {
 	if !p.names() {
 		if to := p.to(netwatch.IPv4); to.IsValid() && !p.here(to) {
-			p.write(external{family: netwatch.IPv4, public: to})
+			p.begin(to)
 		}
 		return
 	}

@@ -40,6 +40,9 @@ type Env struct {
 	// Reopen has root open a file again that may not be read, and returns how soon to
 	// look at it anew; 0 is not before it changes.
 	Reopen func(file string) time.Duration
+	// Relays are those of them that the servers relay from: what their callers get is to
+	// be the public address of these. It is an error if a file cannot be read now.
+	Relays func() ([]netip.Addr, error)
 	// Log takes what an administrator should know and no event says.
 	Log zerolog.Logger
 }
@@ -105,8 +108,9 @@ type Probed interface {
 
 // Asking are settings of a source that asks servers for our public address.
 type Asking interface {
-	// Ask asks all of them at once, without the source, for each family.
-	Ask(ctx context.Context) []Told
+	// Ask asks all of them at once, without the source, for each family. relays is as in
+	// Env.
+	Ask(ctx context.Context, relays func() ([]netip.Addr, error)) []Told
 }
 
 // Told is what the servers of a source said for one family.

@@ -147,8 +147,8 @@ func (s *STUN) tooFew(servers []Server) string {
 func (s *STUN) Needs() Needs { return Needs{Accepts: s.Accept} }
 
 // Ask asks all servers and says for each family what follows.
-func (s *STUN) Ask(ctx context.Context) []Told {
-	answers := s.all(ctx)
+func (s *STUN) Ask(ctx context.Context, relays func() ([]netip.Addr, error)) []Told {
+	answers := s.all(ctx, relays)
 	told := make([]Told, len(s.Families))
 	for i, family := range s.Families {
 		t := Told{Family: family, Agree: s.Agree}
@@ -165,7 +165,7 @@ func (s *STUN) Ask(ctx context.Context) []Told {
 
 // all asks every server for every family at once, and returns the answers in the
 // order of the settings, family by family.
-func (s *STUN) all(ctx context.Context) []Answer {
+func (s *STUN) all(ctx context.Context, relays func() ([]netip.Addr, error)) []Answer {
 	var all []Answer
 	for _, family := range s.Families {
 		for _, server := range s.serversOf(family) {
@@ -174,7 +174,7 @@ func (s *STUN) all(ctx context.Context) []Answer {
 	}
 	var wg sync.WaitGroup
 	for i, a := range all {
-		wg.Go(func() { all[i] = s.query(ctx, a.Server, a.Family) })
+		wg.Go(func() { all[i] = s.query(ctx, a.Server, a.Family, s.from(a.Family, netip.Addr{}, relays)) })
 	}
 	wg.Wait()
 	return all
@@ -185,7 +185,14 @@ func (s *STUN) Source(name string, env Env) netwatch.Source { return s.Prober(na
 
 // Prober makes the source, which can be asked to look at once.
 func (s *STUN) Prober(name string, env Env) netwatch.Prober {
-	return s.source(name, env, s.query, clockJumps)
+	source := s.source(name, env, nil, clockJumps)
+	for _, v := range source.views {
+		v.from = func(before netip.Addr) netip.Addr { return s.from(v.family, before, env.Relays) }
+		v.ask = func(ctx context.Context, server Server, family netwatch.Family) Answer {
+			return s.query(ctx, server, family, v.asksFrom())
+		}
+	}
+	return source
 }
 
 // source makes the source with other ways to ask a server and to notice that the

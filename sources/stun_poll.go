@@ -31,7 +31,10 @@ type view struct {
 	// every is the time from one poll to the next.
 	every time.Duration
 	ask   question
-	log   zerolog.Logger
+	// from is the address of this machine to ask from, given the one so far; nil, or an
+	// invalid one, is any.
+	from func(before netip.Addr) netip.Addr
+	log  zerolog.Logger
 	// turn is the index of the server that is asked first.
 	turn int
 	// failing are the servers that did not answer in time when last asked.
@@ -44,6 +47,8 @@ type view struct {
 	absent  bool
 	// claims are addresses that single servers say and the others do not.
 	claims map[Server]netip.Addr
+	// asking is the address that was asked from last, if not any.
+	asking netip.Addr
 	// asked are the last answers of the servers. They show which servers are one host.
 	asked map[Server]Answer
 	// damping is of the addresses that were agreed on, and holding whether one of
@@ -176,6 +181,7 @@ func (v *view) complaints(spare bool) (all []error) {
 // whereabouts are the servers' addresses, given or looked up; one without an address
 // while none is known.
 func (v *view) whereabouts(over string) (all []Asked) {
+	own := v.asksFrom()
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, server := range v.servers {
@@ -184,11 +190,11 @@ func (v *view) whereabouts(over string) (all []Asked) {
 			at = literal
 		}
 		if at.IsValid() {
-			all = append(all, Asked{v.family, over, at.Addr()})
+			all = append(all, Asked{v.family, over, at.Addr(), own})
 		}
 	}
 	if all == nil {
-		all = []Asked{{Family: v.family, Interface: over}}
+		all = []Asked{{Family: v.family, Interface: over, Own: own}}
 	}
 	return all
 }

@@ -129,6 +129,12 @@ func (st State) Running() bool {
 	return st.Active == "active" || st.Active == "reloading" || st.Active == "refreshing"
 }
 
+// StartedAfter says whether the unit runs and was started after a time. Both clocks must
+// say so: the one of the wall may have been set meanwhile.
+func (st State) StartedAfter(at time.Time) bool {
+	return st.Running() && !at.IsZero() && st.startedAgo >= 0 && st.started.After(at) && st.startedAgo < time.Since(at)
+}
+
 // Moving says that the unit is being started or stopped, and will soon be another.
 func (st State) Moving() bool { return st.Active == "activating" || st.Active == "deactivating" }
 

@@ -38,7 +38,7 @@ func (c *command) probe(ctx context.Context, cfg *config.Config) error {
 			continue
 		}
 		asked = true
-		found, err := c.printAnswers(source.Name, asking.Ask(ctx))
+		found, err := c.printAnswers(source.Name, asking.Ask(ctx, cfg.Relays))
 		if err != nil {
 			return err
 		}
