@@ -23,7 +23,8 @@ func worlds() []World {
 			name:    "YunoHost by default, all well",
 			network: yunohostNetwork, coturn: appsOn(FirstPublic), units: bothApps, doors: appDoors(),
 			changes: []change{
-				{"the app makes its file anew", madeAnew}, {"what doctor says", wellOnYunoHost},
+				{"the app makes its file anew", madeAnew},
+				{"what doctor says", wellOnYunoHost},
 				{"somebody rewrites the file of one", leavesOthersAlone},
 			},
 		},
