@@ -41,7 +41,7 @@ var mayImport = map[string][]string{
 	// What is installed here is files, whatever the configuration says of them.
 	"machine": {".", "servers"},
 	"setup":   {".", "config", "actions", "machine", "packaging"},
-	"doctor":  {".", "config", "actions", "control", "servers", "sources", "systemd", "machine"},
+	"doctor":  {".", "config", "actions", "control", "servers", "sources", "systemd", "turn", "machine"},
 	// What an installation brings.
 	"packaging": {},
 	"daemon":    {".", "sources", "actions", "state", "hooks", "control", "config"},

@@ -15,7 +15,8 @@ import (
 var coturn = Server{
 	Name: "coturn", Usage: "[private=keep|auto|none] [families=ipv4|ipv6|ipv4,ipv6]",
 	Options: []string{"private", "families"}, Default: Options{Private: PrivateKeep},
-	Rewrite: newCoturn, Key: "external-ip", Advertised: coturnAdvertised, Bound: coturnBound, Offer: coturnOffer,
+	Rewrite: newCoturn, Key: "external-ip", Advertised: coturnAdvertised, Unheeded: coturnUnheeded,
+	Bound: coturnBound, Offer: coturnOffer,
 	Blind: "it would start as an open relay", Named: "turnserver -c FILE",
 }
 

@@ -24,6 +24,8 @@ type UnitLook struct {
 	// File is the state of its file: enabled, disabled, static and so on; empty
 	// without one (systemctl(1), is-enabled).
 	File string
+	// PID is its main process, 0 if there is none.
+	PID uint32
 }
 
 // LookUnit reads how a unit is. A unit that does not exist or cannot be loaded is an
@@ -43,6 +45,7 @@ func LookUnit(ctx context.Context, unit string) (UnitLook, error) {
 	}
 	look := UnitLook{
 		State: st.String(), Running: st.Running() || st.Ended(), Moving: st.Moving(), AtLimit: st.Result == "start-limit-hit",
+		PID: st.MainPID,
 	}
 	if !st.Limit.none() {
 		look.Limit = st.Limit.String()

@@ -139,7 +139,7 @@ func TestLookUnit(t *testing.T) {
 	f := systemdtest.New(t)
 	f.SetUntold("UnitFileState", "disabled")
 	look, err := LookUnit(t.Context(), "t.service")
-	want := UnitLook{"active (running), main process 100", true, false, false, "5 starts in 10s", "disabled"}
+	want := UnitLook{"active (running), main process 100", true, false, false, "5 starts in 10s", "disabled", 100}
 	if look != want || err != nil {
 		t.Errorf("%+v, %v, want %+v", look, err, want)
 	}
@@ -152,7 +152,7 @@ func TestLookUnit(t *testing.T) {
 	f.Set("ActiveState", "failed", "SubState", "failed", "MainPID", uint32(0))
 	f.Set("Result", "start-limit-hit", "StartLimitBurst", uint32(0))
 	look, err = LookUnit(t.Context(), "t.service")
-	want = UnitLook{"failed (failed), result start-limit-hit", false, false, true, "", "disabled"}
+	want = UnitLook{"failed (failed), result start-limit-hit", false, false, true, "", "disabled", 0}
 	if look != want || err != nil {
 		t.Errorf("%+v, %v, want %+v", look, err, want)
 	}
