@@ -178,18 +178,31 @@ func addresses(all []netip.Addr) string {
 // checkDomains looks whether the names that callers reach coturn by lead to the
 // public address.
 func checkDomains(ctx context.Context, s *scene) (found []Finding) {
-	known := s.known()
-	for _, t := range s.found.Turns {
-		for _, domain := range t.Domains {
-			all, err := net.DefaultResolver.LookupNetIP(ctx, "ip", domain)
-			if missing := new(net.DNSError); errors.As(err, &missing) && missing.IsNotFound && len(t.Domains) > 1 {
-				continue // A realm need not be a host
-			}
-			f := judgeDomain(domain, all, err, known)
-			if !slices.Contains(found, f) {
-				found = append(found, f)
-			}
+	ctx, cancel := context.WithTimeout(ctx, addressTime)
+	defer cancel()
+	turns := s.turns()
+	all := make([][]Finding, len(turns))
+	var wg sync.WaitGroup
+	for i, t := range turns {
+		wg.Go(func() { all[i] = s.lookUp(ctx, t) })
+	}
+	wg.Wait()
+	for _, f := range slices.Concat(all...) {
+		if !slices.Contains(found, f) {
+			found = append(found, f)
 		}
+	}
+	return found
+}
+
+// lookUp looks where the names of a coturn lead to.
+func (s *scene) lookUp(ctx context.Context, t coturn) (found []Finding) {
+	for _, domain := range t.Domains {
+		all, err := net.DefaultResolver.LookupNetIP(ctx, "ip", domain)
+		if missing := new(net.DNSError); errors.As(err, &missing) && missing.IsNotFound && len(t.Domains) > 1 {
+			continue // A realm need not be a host
+		}
+		found = append(found, judgeDomain(domain, all, err, s.known()))
 	}
 	return found
 }

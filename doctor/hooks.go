@@ -41,7 +41,7 @@ var renewers = []renewer{
 // a Synapse serves, where it does not see that itself.
 func checkHooks(_ context.Context, s *scene) (found []Finding) {
 	watched, wanted := s.watched(), s.waitsFor(netwatch.CertRenewed)
-	for _, c := range s.served() {
+	for _, c := range s.certificates(coturn.serves) {
 		i := slices.IndexFunc(renewers, func(r renewer) bool { return strings.HasPrefix(c.File, r.below) })
 		switch {
 		case !wanted:
@@ -56,11 +56,15 @@ func checkHooks(_ context.Context, s *scene) (found []Finding) {
 	return found
 }
 
-// served are the certificates that coturns in use and Synapses serve, each once.
-func (s *scene) served() (all []machine.Certificate) {
+// serves says whether a coturn listens for TLS.
+func (t coturn) serves() bool { return t.TLS != 0 }
+
+// certificates are those of the coturns in use of which is says yes, and of Synapses, each
+// once.
+func (s *scene) certificates(is func(coturn) bool) []machine.Certificate {
 	var m machine.Machine
 	for _, t := range s.turns() {
-		if t.TLS != 0 {
+		if is(t) {
 			m.Turns = append(m.Turns, t.Turn)
 		}
 	}

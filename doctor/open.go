@@ -124,15 +124,29 @@ func (s *scene) reach(ctx context.Context, p packet) (reached bool, how string) 
 
 // closing is how to end an open relay.
 func (s *scene) closing(ctx context.Context, port uint16) string {
-	for _, t := range s.turns() {
-		if t.offer != nil && slices.ContainsFunc(t.offer.Listeners, func(l servers.Listener) bool { return l.Port == port }) &&
-			!slices.ContainsFunc(t.offer.Credentials, func(c *servers.Credential) bool { return c != nil }) {
-			return fmt.Sprintf("write use-auth-secret and static-auth-secret=SECRET, with a secret of your own, into %s, take "+
-				"no-auth out of it; then %s", t.File, restart(t.Unit))
-		}
-	}
-	if port == servers.DefaultPort && s.idle(ctx) {
+	turns := s.turns()
+	i := slices.IndexFunc(turns, func(t coturn) bool { return t.lendsAt(port) })
+	idle := port == servers.DefaultPort && s.idle(ctx)
+	switch {
+	case i >= 0:
+		return secure(turns[i].File, turns[i].Unit)
+	case idle && len(turns) > 0:
 		return "systemctl disable --now " + debianUnit
+	case idle:
+		return secure(untouched().File, debianUnit)
 	}
 	return fmt.Sprintf("as root, ss -lpn sport = :%d shows which process that is: stop it, or give it credentials", port)
+}
+
+// lendsAt says whether a coturn listens at a port and knows nobody by name.
+func (t coturn) lendsAt(port uint16) bool {
+	known := func(c *servers.Credential) bool { return c != nil }
+	return t.offer != nil && !slices.ContainsFunc(t.offer.Credentials, known) &&
+		slices.ContainsFunc(t.offer.Listeners, func(l servers.Listener) bool { return l.Port == port })
+}
+
+// secure is how a coturn comes to want credentials.
+func secure(file, unit string) string {
+	return fmt.Sprintf("write use-auth-secret, static-auth-secret=SECRET, with a secret of your own, and realm= with its name "+
+		"into %s, and take no-auth out of it; then %s", file, restart(unit))
 }

@@ -42,7 +42,7 @@ func checkServed(ctx context.Context, s *scene) []Finding {
 // askServed asks a coturn where callers do. What is wrong with its file, or that it does
 // not answer, others say.
 func (s *scene) askServed(ctx context.Context, t coturn) []Finding {
-	if t.TLS == 0 || !t.unit.Running || s.othersToo(t) {
+	if !t.serves() || !t.unit.Running || s.othersToo(t) {
 		return nil
 	}
 	if _, err := sources.LookCert(t.Certificate.File, ""); err != nil {
