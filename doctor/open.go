@@ -23,14 +23,21 @@ const openTime = time.Second
 // where its file names none, and at those of the coturns in use. Strangers reach whatever
 // such a relay does, in the name of this machine.
 func checkOpen(ctx context.Context, s *scene) (found []Finding) {
-	for _, port := range s.plainPorts() {
-		open := s.openAt(ctx, port)
-		if len(open) > 0 {
-			found = append(found, s.judgeOpen(ctx, port, open))
+	all := s.plainPorts()
+	open := make([][]packet, len(all))
+	var wg sync.WaitGroup
+	for i, port := range all {
+		wg.Go(func() { open[i] = s.openAt(ctx, port) })
+	}
+	wg.Wait()
+	for i, port := range all {
+		if len(open[i]) > 0 {
+			found = append(found, s.judgeOpen(ctx, port, open[i]))
 		}
 	}
+	ports := strings.Trim(fmt.Sprint(all), "[]")
 	if found == nil {
-		found = []Finding{{OK, "open relay", "there is none", ""}}
+		found = []Finding{{OK, "open relay", fmt.Sprintf("nobody lends relays without credentials at port %s", ports), ""}}
 	}
 	return found
 }

@@ -314,7 +314,8 @@ func TestDoctorFindsDSLite(t *testing.T) {
 	if got, _ := six.try(t.Context()); got != Public6.String() {
 		t.Error("callers by IPv6 get", got)
 	}
-	each(t, world.Net, "addr add 192.0.0.4/29 dev eth0\nroute replace default via 192.0.0.1 src 192.0.0.4\n")
+	each(t, world.Router, "route add 192.0.0.4 dev lan\n")
+	each(t, world.Net, "addr add 192.0.0.4/32 dev eth0\nroute replace default via 192.0.0.1 dev eth0 onlink src 192.0.0.4\n")
 	among(t, finding{"warning", "address, ipv4", "192.0.0.4 on the way", ""})
 }
 
@@ -341,7 +342,9 @@ func TestDoctorFindsOpenRelay(t *testing.T) {
 	}
 	shell(t, among(t, relay).Hint)
 	notAmong(t, relay)
-	if all, _ := doctor(t); !slices.Contains(all, finding{"ok", "open relay", "there is none", ""}) {
+	if all, _ := doctor(t); !slices.Contains(all, finding{
+		"ok", "open relay", "nobody lends relays without credentials at port 3478", "",
+	}) {
 		t.Errorf("it does not say that there is none: %+v", all)
 	}
 }
@@ -385,4 +388,15 @@ func TestDoctorFindsOpenRelayInPublic(t *testing.T) {
 	if stranger() == isOpen {
 		t.Error("strangers are still welcome")
 	}
+}
+
+// Of a unit that is being stopped, nobody can tell yet.
+func TestDoctorWhileStopping(t *testing.T) {
+	allWell(t)
+	dir := "/etc/systemd/system/" + YunoHost.Unit + ".d"
+	must(t, server.WriteFile(dir+"/slow.conf", "[Service]\nExecStop=/bin/sleep 8\n", 0o644))
+	undo(t, "rm "+dir+"/slow.conf; systemctl daemon-reload; systemctl stop "+YunoHost.Unit)
+	shell(t, "systemctl daemon-reload; systemctl restart "+YunoHost.Unit+"; systemctl stop --no-block "+YunoHost.Unit)
+	finds(t, finding{})
+	among(t, finding{"unknown", YunoHost.Unit, "deactivating", ""})
 }
