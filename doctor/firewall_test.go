@@ -31,6 +31,8 @@ func TestFirewall(t *testing.T) {
 		{"rejects", tcp4, no},
 		{"rejects", udp6, yes},
 		{"rejects", tcp6, yes},
+		{"goes", udp4, yes},
+		{"goes", tcp4, no},
 		{"asks", udp4, maybe},
 		{"asks", tcp6, no},
 		{"forwards", udp4, yes},

@@ -243,14 +243,14 @@ func TestDoctorFindsHeld(t *testing.T) {
 }
 
 // alone makes a lab of its own, of a network, with netwatch for Debian's coturn.
-func alone(t *testing.T, network func(t *testing.T), families, coturn string) {
+func alone(t *testing.T, network func(t *testing.T), families string, coturn func(t *testing.T)) {
 	t.Helper()
 	leave, err := moveIn(t.Context(), Release(*release))
 	must(t, err)
 	t.Cleanup(func() { must(t, leave()) })
 	entrance, entrance6 = FirstPublic, Public6
 	network(t)
-	debian(coturn)(t)
+	coturn(t)
 	begin(t, sourceStun("1h", true)+families+"\n"+ruleCoturn(Debian.File, Debian.Unit))
 }
 
@@ -276,20 +276,21 @@ const keepFamily = "\nallocation-default-address-family=keep\n"
 
 // On a healthy machine nothing is wrong, whatever families it has and is asked for.
 func TestDoctorHealthy(t *testing.T) {
+	const four = "families = [\"ipv4\"]"
 	for _, c := range []struct {
-		name             string
-		network          func(t *testing.T)
-		families, coturn string
-		know             netip.Addr
+		name     string
+		network  func(t *testing.T)
+		families string
+		coturn   func(t *testing.T)
+		know     netip.Addr
 	}{
-		{"IPv4 alone", nat, "families = [\"ipv4\"]", CoturnConf(FirstPublic.String()), FirstPublic},
-		{"IPv4 alone, asked for both", nat, "families = [\"ipv4\", \"ipv6\"]", CoturnConf(FirstPublic.String()), FirstPublic},
-		{"IPv6 alone", ipv6Only, "families = [\"ipv6\"]", CoturnConf() + keepFamily, Public6},
-		{"IPv6 alone, asked for both", ipv6Only, "", CoturnConf() + keepFamily, Public6},
-		{
-			"both", dualStack, "", CoturnConf(pair(FirstPublic, Private), pair(Public6, Public6)), FirstPublic,
-		},
-		{"its own address", own(FirstPublic), "families = [\"ipv4\"]", CoturnConf(), FirstPublic},
+		{"IPv4 alone", nat, four, debian(CoturnConf(FirstPublic.String())), FirstPublic},
+		{"IPv4 alone, asked for both", nat, "", debian(CoturnConf(FirstPublic.String())), FirstPublic},
+		{"IPv6 alone", ipv6Only, "families = [\"ipv6\"]", debian(CoturnConf() + keepFamily), Public6},
+		{"IPv6 alone, asked for both", ipv6Only, "", debian(CoturnConf() + keepFamily), Public6},
+		{"both", dualStack, "", debian(CoturnConf(pair(FirstPublic, Private), pair(Public6, Public6))), FirstPublic},
+		{"its own address", own(FirstPublic), four, debian(CoturnConf()), FirstPublic},
+		{"in a container", bridge, four, contained(CoturnConf(pair(FirstPublic, container)) + onBridge), FirstPublic},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			alone(t, c.network, c.families, c.coturn)
@@ -302,7 +303,7 @@ func TestDoctorHealthy(t *testing.T) {
 // DS-Lite has no way in by IPv4: callers who come by IPv6 are right, as the remedy says. It
 // is seen by the address of the provider's router, or, as with 464XLAT, by one's own.
 func TestDoctorFindsDSLite(t *testing.T) {
-	alone(t, dsLite, "", CoturnConf(pair(Public6, Public6)))
+	alone(t, dsLite, "", debian(CoturnConf(pair(Public6, Public6))))
 	idle(t, Public6)
 	each(t, world.Router, "addr del 192.168.50.1/24 dev lan\naddr add 192.0.0.1/29 dev lan\n"+
 		"route add 192.168.50.0/24 dev lan\n")
@@ -360,7 +361,7 @@ table ip nat {
 // A machine with a public address of its own keeps others from an open relay by its
 // firewall, or by nothing.
 func TestDoctorFindsOpenRelayInPublic(t *testing.T) {
-	alone(t, own(FirstPublic), "families = [\"ipv4\"]", CoturnConf())
+	alone(t, own(FirstPublic), "families = [\"ipv4\"]", debian(CoturnConf()))
 	must(t, server.writeCoturn(t.Context(), YunoHost, strings.Replace(CoturnConf(), "3478", "3480", 1)))
 	configured(t, sourceStun("1h", false)+"families = [\"ipv4\"]\n"+ruleCoturn(YunoHost.File, YunoHost.Unit))
 	must(t, server.WriteFile(Debian.File, "syslog\n", 0o644))
@@ -394,8 +395,8 @@ func TestDoctorFindsOpenRelayInPublic(t *testing.T) {
 func TestDoctorWhileStopping(t *testing.T) {
 	allWell(t)
 	dir := "/etc/systemd/system/" + YunoHost.Unit + ".d"
-	must(t, server.WriteFile(dir+"/slow.conf", "[Service]\nExecStop=/bin/sleep 8\n", 0o644))
-	undo(t, "rm "+dir+"/slow.conf; systemctl daemon-reload; systemctl stop "+YunoHost.Unit)
+	must(t, server.WriteFile(dir+"/slow.conf", "[Service]\nExecStop=/bin/sleep 60\n", 0o644))
+	undo(t, "rm "+dir+"/slow.conf; systemctl daemon-reload; systemctl kill -s KILL "+YunoHost.Unit)
 	shell(t, "systemctl daemon-reload; systemctl restart "+YunoHost.Unit+"; systemctl stop --no-block "+YunoHost.Unit)
 	finds(t, finding{})
 	among(t, finding{"unknown", YunoHost.Unit, "deactivating", ""})
