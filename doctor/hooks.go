@@ -86,26 +86,33 @@ func (s *scene) watched() (all []string) {
 
 // judgeHook looks for the hook that tells of a certificate.
 func (s *scene) judgeHook(file string, r renewer) Finding {
-	for _, pattern := range r.hooks {
-		for _, hook := range slices.DeleteFunc(s.Tree.Glob(pattern), func(f string) bool { return !s.tellsUs(f) }) {
-			if r.programs && !s.runs(hook) {
-				return Finding{
-					Warning, file, fmt.Sprintf("%s, which tells of its renewal, is no program: %s passes it over", hook, r.name),
-					"chmod 755 " + netwatch.ShellPath(hook),
-				}
-			}
-			return Finding{OK, file, hook + " tells of its renewal", ""}
-		}
-	}
-	for _, pattern := range r.settings {
-		if i := slices.IndexFunc(s.Tree.Glob(pattern), s.tellsUs); i >= 0 {
-			return Finding{OK, file, s.Tree.Glob(pattern)[i] + " tells of its renewal", ""}
+	hooks, settings := s.tell(r.hooks), s.tell(r.settings)
+	run := slices.DeleteFunc(slices.Clone(hooks), func(hook string) bool { return r.programs && !s.runs(hook) })
+	switch tell := append(run, settings...); {
+	case len(tell) > 0:
+		return Finding{OK, file, tell[0] + " tells of its renewal", ""}
+	case len(hooks) > 0:
+		return Finding{
+			Warning, file, fmt.Sprintf("%s, which tells of its renewal, is no program: %s passes it over", hooks[0], r.name),
+			"chmod 755 " + netwatch.ShellPath(hooks[0]),
 		}
 	}
 	return Finding{
-		Warning, file, fmt.Sprintf("no hook of %s tells netwatch when it is renewed, and a rule waits for cert-renewed", r.name),
+		Warning, file, fmt.Sprintf("no hook of %s tells netwatch when it is renewed, for which a rule waits", r.name),
 		"netwatch init puts the hook in place",
 	}
+}
+
+// tell are the files of these patterns that have netwatch told of a renewal.
+func (s *scene) tell(patterns []string) (all []string) {
+	for _, pattern := range patterns {
+		for _, file := range s.Tree.Glob(pattern) {
+			if s.tellsUs(file) {
+				all = append(all, file)
+			}
+		}
+	}
+	return all
 }
 
 // tellsUs says whether a script, or a setting, has netwatch told of a renewal. Copies that

@@ -154,6 +154,6 @@ func (t coturn) lendsAt(port uint16) bool {
 
 // secure is how a coturn comes to want credentials.
 func secure(file, unit string) string {
-	return fmt.Sprintf("write use-auth-secret, static-auth-secret=SECRET, with a secret of your own, and realm= with its name "+
-		"into %s, and take no-auth out of it; then %s", file, restart(unit))
+	return fmt.Sprintf("write use-auth-secret, static-auth-secret=SECRET, with a secret of your own, and realm= with its "+
+		"name into %s, and take no-auth out of it; then %s", file, restart(unit))
 }

@@ -86,8 +86,8 @@ func judgeShared(t, o coturn, l servers.Listener, free uint16) Finding {
 		hint = "systemctl disable --now " + debianUnit
 	}
 	return Finding{
-		Warning, fmt.Sprintf("port %d", l.Port), fmt.Sprintf("%s and %s share it (%s): which of them answers a caller is chance",
-			o.Unit, t.Unit, l.Over), hint,
+		Warning, fmt.Sprintf("port %d", l.Port),
+		fmt.Sprintf("%s and %s share it (%s): which of them answers a caller is chance", o.Unit, t.Unit, l.Over), hint,
 	}
 }
 

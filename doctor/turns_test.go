@@ -25,7 +25,8 @@ import (
 func sceneOf(t *testing.T, files machinetest.Files, toml string, units map[string]systemd.UnitLook) *scene {
 	t.Helper()
 	tree := files.Build(t)
-	s := &scene{Doctor: Doctor{Tree: tree, Config: "/etc/netwatch/netwatch.toml"}, found: machine.Find(tree, "/usr/bin/netwatch")}
+	d := Doctor{Tree: tree, Config: "/etc/netwatch/netwatch.toml", Program: "/usr/bin/netwatch"}
+	s := &scene{Doctor: d, found: machine.Find(tree, d.Program)}
 	s.lookUnit = func(_ context.Context, name string) (systemd.UnitLook, error) {
 		if look, ok := units[name]; ok {
 			return look, nil
@@ -101,7 +102,7 @@ func TestBound(t *testing.T) {
 		{"none", "", ""},
 		{"all", "listening-ip=0.0.0.0\nrelay-ip=::\n", ""},
 		{"loopback", "listening-ip=127.0.0.1\nlistening-ip=::1\n", ""},
-		{"gone", "listening-ip=192.0.2.77\n", "listening-ip=192.0.2.77 is no address of this machine: coturn started with it listens nowhere"},
+		{"gone", "listening-ip=192.0.2.77\n", "listening-ip=192.0.2.77 is no address of this machine: coturn started"},
 		{"gone beside one that is here", "listening-ip=192.0.2.77\nlistening-ip=127.0.0.1\n", "listening-ip=192.0.2.77"},
 		{"relay", "relay-ip=192.0.2.77\n", "coturn lends no relay by it"},
 	} {
@@ -125,7 +126,7 @@ func TestPorts(t *testing.T) {
 	const otherFile, otherUnit = "/etc/matrix-synapse__2/coturn.conf", "synapse__2-coturn.service"
 	const tls = "no-udp\nno-tcp\ncert=/c\npkey=/k\ntls-listening-port="
 	idle := machinetest.Files{
-		"/lib/systemd/system/coturn.service":                         "[Service]\nExecStart=/usr/bin/turnserver -c /etc/turnserver.conf\n",
+		"/lib/systemd/system/coturn.service":                         "[Service]\nExecStart=turnserver -c /etc/turnserver.conf\n",
 		"/etc/turnserver.conf":                                       "syslog\n",
 		"/etc/systemd/system/multi-user.target.wants/coturn.service": "-> /lib/systemd/system/coturn.service",
 		"/etc/systemd/system/multi-user.target.wants/" + turnUnit:    "-> /etc/systemd/system/" + turnUnit,
@@ -138,8 +139,14 @@ func TestPorts(t *testing.T) {
 		words, hint       string
 	}{
 		{"TLS alone, each its own", tls + "5349\n", tls + "5351\n", nil, noDebian, "", ""},
-		{"TLS alone, one", tls + "5349\n", tls + "5349\n", nil, noDebian, "(tls): which", "tls-listening-port=5351 into " + otherFile},
-		{"plain", "", "", nil, noDebian, turnUnit + " and " + otherUnit + " share it (udp)", "listening-port=3480 into " + otherFile},
+		{
+			"TLS alone, one", tls + "5349\n", tls + "5349\n", nil, noDebian, "(tls): which",
+			"tls-listening-port=5351 into " + otherFile,
+		},
+		{
+			"plain", "", "", nil, noDebian, turnUnit + " and " + otherUnit + " share it (udp)",
+			"listening-port=3480 into " + otherFile,
+		},
 		{"each its address", "listening-ip=192.0.2.1\n", "listening-ip=192.0.2.2\n", nil, noDebian, "", ""},
 		{"one of them everywhere", "listening-ip=192.0.2.1\n", "", nil, noDebian, "(udp)", "listening-port"},
 		{"UDP here, TCP there", "no-tcp\n", "no-udp\n", nil, noDebian, "", ""},

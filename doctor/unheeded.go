@@ -20,7 +20,8 @@ func judgeUnheeded(server servers.Server, r servers.Rotation, text []byte, well 
 		return well
 	}
 	well.Level = Note
-	well.Found += fmt.Sprintf(" for every caller: %s heeds no other line, and nobody gets %s", server.Name, addresses(lost))
+	well.Found += fmt.Sprintf(" for every caller: %s heeds no other line, and nobody gets %s", server.Name,
+		addresses(lost))
 	well.Hint = fmt.Sprintf("take the lines with %s out of it", addresses(lost))
 	for _, options := range mendings(r.Public) {
 		r.Options = options

@@ -171,7 +171,8 @@ func TestDoctorFindsTwoPlainLines(t *testing.T) {
 	if got, err := six(); got == Public6.String() {
 		t.Fatalf("callers for IPv6 get %s, %v before", got, err)
 	}
-	configured(t, source+strings.Replace(ruleCoturn(YunoHost.File, YunoHost.Unit), "rotate coturn "+YunoHost.File, step, 1))
+	rule := strings.Replace(ruleCoturn(YunoHost.File, YunoHost.Unit), "rotate coturn "+YunoHost.File, step, 1)
+	configured(t, source+rule)
 	shell(t, "netwatch fire ip-changed")
 	notAmong(t, f)
 	finds(t, finding{})
@@ -234,9 +235,10 @@ func TestDoctorFindsHeld(t *testing.T) {
 	}
 	held := damped(t)[0]
 	must(t, world.SetPublic(ctx, held.Seen))
-	f := among(t, finding{"warning", "address, ipv4", fmt.Sprintf("%s is held while %s comes and goes", held.Held, held.Seen), ""})
+	words := fmt.Sprintf("%s is held while %s comes and goes", held.Held, held.Seen)
+	f := among(t, finding{"warning", "address, ipv4", words, ""})
 	notAmong(t, finding{"", YunoHost.File, "and the public address", ""})
-	must(t, server.WriteFile("/etc/hosts", shell(t, "cat /run/hosts")+"\n"+held.Seen.String()+" "+doctorDomain+"\n", 0o644))
+	shell(t, "cp /run/hosts /etc/hosts && echo "+held.Seen.String()+" "+doctorDomain+" >>/etc/hosts")
 	shell(t, remedy(t, f.Hint, "netwatch fire ip-changed")[:len("netwatch fire ip-changed")])
 	notAmong(t, f)
 	right(t, held.Seen, held.Seen, 5*time.Second)
@@ -251,7 +253,7 @@ func alone(t *testing.T, network func(t *testing.T), families string, coturn fun
 	entrance, entrance6 = FirstPublic, Public6
 	network(t)
 	coturn(t)
-	begin(t, sourceStun("1h", true)+families+"\n"+ruleCoturn(Debian.File, Debian.Unit))
+	begin(t, sourceStun("1s", true)+families+"\n"+ruleCoturn(Debian.File, Debian.Unit))
 }
 
 // quick wants nothing wrong, and that soon.
@@ -316,7 +318,8 @@ func TestDoctorFindsDSLite(t *testing.T) {
 		t.Error("callers by IPv6 get", got)
 	}
 	each(t, world.Router, "route add 192.0.0.4 dev lan\n")
-	each(t, world.Net, "addr add 192.0.0.4/32 dev eth0\nroute replace default via 192.0.0.1 dev eth0 onlink src 192.0.0.4\n")
+	each(t, world.Net, "addr add 192.0.0.4/32 dev eth0\n"+
+		"route replace default via 192.0.0.1 dev eth0 onlink src 192.0.0.4\n")
 	among(t, finding{"warning", "address, ipv4", "192.0.0.4 on the way", ""})
 }
 
@@ -324,8 +327,10 @@ func TestDoctorFindsDSLite(t *testing.T) {
 // it that is a problem; the remedy is the same.
 func TestDoctorFindsOpenRelay(t *testing.T) {
 	onYunoHost(t)
-	config := sourceStun("1h", false) + "families = [\"ipv4\"]\n" +
-		ruleCoturn(FirstApp.Coturn().File, FirstApp.Coturn().Unit) + ruleCoturn(SecondApp.Coturn().File, SecondApp.Coturn().Unit)
+	config := sourceStun("1h", false) + "families = [\"ipv4\"]\n"
+	for _, c := range []Coturn{FirstApp.Coturn(), SecondApp.Coturn()} {
+		config += ruleCoturn(c.File, c.Unit)
+	}
 	watching(t, config, FirstPublic)
 	relay := finding{"warning", "port 3478", "an open relay", ""}
 	behind := among(t, relay)
