@@ -97,8 +97,9 @@ func TestJudgeNAT(t *testing.T) {
 	providers := []netip.Addr{addr("192.168.1.1"), addr("100.127.255.1")}
 	wants(t, "provider's router", judgeNAT("", public, addr("192.168.1.2"), providers, addr("")), Warning, "100.127.255.1")
 	lite := []netip.Addr{addr("192.168.1.1"), addr("192.0.0.1")}
-	wants(t, "DS-Lite", judgeNAT("", public, addr("192.168.1.2"), lite, addr("2001:db8::1")), Warning, "192.0.0.1 on the way")
-	xlat := judgeNAT("", public, addr("192.0.0.4"), nil, addr("2001:db8::1"))
+	six := addr("2001:db8::1")
+	wants(t, "DS-Lite", judgeNAT("", public, addr("192.168.1.2"), lite, six), Warning, "192.0.0.1 on the way")
+	xlat := judgeNAT("", public, addr("192.0.0.4"), nil, six)
 	wants(t, "464XLAT", xlat, Warning, "192.0.0.4 on the way")
 	if !strings.Contains(xlat.Hint, "AAAA record of coturn's name with 2001:db8::1") {
 		t.Errorf("the remedy: %+v", xlat)
@@ -301,7 +302,12 @@ func TestUnanswered(t *testing.T) {
 		level    Level
 		words    string
 	}{
-		{"not started yet", unreachable, systemd.UnitLook{State: "inactive (dead)", File: "disabled"}, nil, Warning, "not started"},
+		{
+			"not started yet", unreachable,
+			systemd.UnitLook{State: "inactive (dead)", File: "disabled"},
+			nil,
+			Warning, "not started",
+		},
 		{
 			"not started yet, with a mistake", unreachable,
 			systemd.UnitLook{State: "inactive (dead)", File: "disabled"},

@@ -88,7 +88,7 @@ func (s *scene) watched() (all []string) {
 func (s *scene) judgeHook(file string, r renewer) Finding {
 	hooks, settings := s.tell(r.hooks), s.tell(r.settings)
 	run := slices.DeleteFunc(slices.Clone(hooks), func(hook string) bool { return r.programs && !s.runs(hook) })
-	switch tell := append(run, settings...); {
+	switch tell := slices.Concat(run, settings); {
 	case len(tell) > 0:
 		return Finding{OK, file, tell[0] + " tells of its renewal", ""}
 	case len(hooks) > 0:

@@ -125,11 +125,12 @@ func TestBound(t *testing.T) {
 func TestPorts(t *testing.T) {
 	const otherFile, otherUnit = "/etc/matrix-synapse__2/coturn.conf", "synapse__2-coturn.service"
 	const tls = "no-udp\nno-tcp\ncert=/c\npkey=/k\ntls-listening-port="
+	const enabled = "/etc/systemd/system/multi-user.target.wants/"
 	idle := machinetest.Files{
-		"/lib/systemd/system/coturn.service":                         "[Service]\nExecStart=turnserver -c /etc/turnserver.conf\n",
-		"/etc/turnserver.conf":                                       "syslog\n",
-		"/etc/systemd/system/multi-user.target.wants/coturn.service": "-> /lib/systemd/system/coturn.service",
-		"/etc/systemd/system/multi-user.target.wants/" + turnUnit:    "-> /etc/systemd/system/" + turnUnit,
+		"/lib/systemd/system/coturn.service": "[Service]\nExecStart=turnserver -c /etc/turnserver.conf\n",
+		"/etc/turnserver.conf":               "syslog\n",
+		enabled + "coturn.service":           "-> /lib/systemd/system/coturn.service",
+		enabled + turnUnit:                   "-> /etc/systemd/system/" + turnUnit,
 	}
 	noDebian := map[string]systemd.UnitLook{debianUnit: {State: "inactive (dead)"}}
 	for _, c := range []struct {
