@@ -9,8 +9,9 @@ import (
 	"netwatch/servers"
 )
 
-// judgeUnheeded says what of a file that is right nobody gets, and by which step they would,
-// if that is sure.
+// judgeUnheeded says which lines of a file that is right are not heeded, and by which step
+// they would be, if that is sure. Callers of the other family get the first line's address
+// too (measured, 4.6.1) or one that nothing stands for (4.18).
 func judgeUnheeded(server servers.Server, r servers.Rotation, text []byte, well Finding) Finding {
 	if server.Unheeded == nil {
 		return well
@@ -20,8 +21,7 @@ func judgeUnheeded(server servers.Server, r servers.Rotation, text []byte, well 
 		return well
 	}
 	well.Level = Note
-	well.Found += fmt.Sprintf(" for every caller: %s heeds no other line, and nobody gets %s", server.Name,
-		addresses(lost))
+	well.Found += fmt.Sprintf(": %s heeds that alone, and no line with %s", server.Name, addresses(lost))
 	well.Hint = fmt.Sprintf("take the lines with %s out of it", addresses(lost))
 	for _, options := range mendings(r.Public) {
 		r.Options = options

@@ -145,7 +145,7 @@ func TestDoctorFindsAddressGone(t *testing.T) {
 	}
 }
 
-// coturn gives callers of both families what its first plain line says. The step that is
+// coturn heeds the first of two plain lines, for callers of both families. The step that is
 // named mends it.
 func TestDoctorFindsTwoPlainLines(t *testing.T) {
 	allWell(t)
@@ -156,7 +156,7 @@ func TestDoctorFindsTwoPlainLines(t *testing.T) {
 	idle(t, FirstPublic)
 	idle(t, Public6)
 	finds(t, finding{})
-	f := among(t, finding{"note", YunoHost.File, "heeds no other line, and nobody gets " + Public6.String(), ""})
+	f := among(t, finding{"note", YunoHost.File, "coturn heeds that alone, and no line with " + Public6.String(), ""})
 	step := strings.Split(f.Hint, "`")[1]
 	if step != "rotate coturn "+YunoHost.File+" private=auto families=ipv4,ipv6" {
 		t.Fatal("the step:", f.Hint)
@@ -168,7 +168,7 @@ func TestDoctorFindsTwoPlainLines(t *testing.T) {
 		}
 		return a.Relayed.Addr().String(), a.Close()
 	}
-	if got, err := six(); got == Public6.String() {
+	if got, err := six(); got != FirstPublic.String() && *release == "" { // 4.18 does not translate IPv6 then
 		t.Fatalf("callers for IPv6 get %s, %v before", got, err)
 	}
 	rule := strings.Replace(ruleCoturn(YunoHost.File, YunoHost.Unit), "rotate coturn "+YunoHost.File, step, 1)
