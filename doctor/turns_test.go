@@ -187,19 +187,19 @@ func TestUnheeded(t *testing.T) {
 		hint       string
 	}{
 		{
-			"two families", "external-ip=203.0.113.1\nexternal-ip=2001:db8::1\n", both, Note, "heeds that alone, and no line with 2001:db8::1",
+			"two families", "external-ip=203.0.113.1\nexternal-ip=2001:db8::1\n", both, Note, "and no line with 2001:db8::1",
 			"have the step be `rotate coturn '/etc/a b' private=auto families=ipv4,ipv6`; " +
 				"callers may then reach 192.168.1.2 as a peer",
 		},
 		{
 			"one of them not known", "external-ip=203.0.113.1\nexternal-ip=2001:db8::1\n",
 			netwatch.Addresses{netwatch.IPv4: four},
-			Note, "heeds that alone, and no line with 2001:db8::1", "private=none`",
+			Note, "and no line with 2001:db8::1", "private=none`",
 		},
 		{
 			"a pair beside a plain line", "external-ip=203.0.113.1\nexternal-ip=203.0.113.9/10.0.0.1\n",
 			netwatch.Addresses{netwatch.IPv4: four},
-			Note, "heeds that alone, and no line with 203.0.113.9", "private=none`",
+			Note, "and no line with 203.0.113.9", "private=none`",
 		},
 		{"pairs", "external-ip=203.0.113.1/192.168.1.2\nexternal-ip=2001:db8::1/2001:db8::1\n", both, OK, "", ""},
 		{"twice the same", "external-ip=203.0.113.1\nexternal-ip=203.0.113.1\n", both, OK, "", ""},
