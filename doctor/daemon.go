@@ -40,6 +40,20 @@ func checkDaemon(ctx context.Context, s *scene) []Finding {
 	return found
 }
 
+// askDaemon asks the daemon how it stands. Behind the socket of one that cannot start,
+// callers wait in vain: that one is not waited for so long.
+func (s *scene) askDaemon(ctx context.Context) (control.Status, error) {
+	span := addressTime
+	if s.mistakes != nil {
+		if unit, err := s.lookUnit(ctx, ourUnit); err == nil && !unit.Running {
+			span = shortTime
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, span)
+	defer cancel()
+	return s.Daemon(ctx)
+}
+
 // ourUnit is the unit of the daemon.
 const ourUnit = "netwatch.service"
 

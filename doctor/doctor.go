@@ -64,10 +64,12 @@ type Doctor struct {
 }
 
 // checkTime is the deadline of each check, and addressTime that of what several
-// wait for: what the servers and the daemon say.
+// wait for: what the servers and the daemon say. shortTime is that of the daemon where
+// nobody expects it to answer.
 const (
 	checkTime   = 5 * time.Second
 	addressTime = 4 * time.Second
+	shortTime   = time.Second
 )
 
 // A check looks at one link of the chain.
@@ -122,11 +124,7 @@ type scene struct {
 func (d Doctor) Examine(ctx context.Context, each func(Finding)) {
 	s := &scene{Doctor: d, found: machine.Find(d.Tree, d.Program), lookUnit: systemd.LookUnit}
 	s.told = sync.OnceValue(func() []told { return s.ask(ctx) })
-	s.daemon = sync.OnceValues(func() (control.Status, error) {
-		ctx, cancel := context.WithTimeout(ctx, addressTime)
-		defer cancel()
-		return d.Daemon(ctx)
-	})
+	s.daemon = sync.OnceValues(func() (control.Status, error) { return s.askDaemon(ctx) })
 	s.turns = sync.OnceValue(func() []coturn { return s.lookAtTurns(ctx) })
 	first := s.configuration()
 	ends := make([]chan []Finding, len(checks))

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/godbus/dbus/v5"
+
 	"netwatch"
 	"netwatch/systemd/systemdtest"
 )
@@ -149,6 +151,17 @@ func TestLookUnit(t *testing.T) {
 			t.Errorf("%+v, %v", look, err)
 		}
 	}
+	f.Set("ActiveState", "inactive", "Job", struct {
+		ID   uint32
+		Path dbus.ObjectPath
+	}{7, "/org/freedesktop/systemd1/job/7"})
+	if look, err = LookUnit(t.Context(), "t.service"); !look.Moving || look.Running || err != nil {
+		t.Errorf("it waits for its start, and %+v, %v", look, err)
+	}
+	f.Set("Job", struct {
+		ID   uint32
+		Path dbus.ObjectPath
+	}{0, "/"})
 	f.Set("ActiveState", "failed", "SubState", "failed", "MainPID", uint32(0))
 	f.Set("Result", "start-limit-hit", "StartLimitBurst", uint32(0))
 	look, err = LookUnit(t.Context(), "t.service")
