@@ -45,7 +45,8 @@ func LookUnit(ctx context.Context, unit string) (UnitLook, error) {
 		return UnitLook{}, fmt.Errorf("looking at %s: %w", unit, err)
 	}
 	look := UnitLook{
-		State: st.String(), Running: st.Running() || st.Ended(), Moving: st.Moving() || st.queued, AtLimit: st.Result == "start-limit-hit",
+		State: st.String(), Running: st.Running() || st.Ended(), Moving: st.Moving() || st.queued,
+		AtLimit: st.Result == "start-limit-hit",
 		PID: st.MainPID,
 	}
 	if !st.Limit.none() {
