@@ -47,7 +47,7 @@ func LookUnit(ctx context.Context, unit string) (UnitLook, error) {
 	look := UnitLook{
 		State: st.String(), Running: st.Running() || st.Ended(), Moving: st.Moving() || st.queued,
 		AtLimit: st.Result == "start-limit-hit",
-		PID: st.MainPID,
+		PID:     st.MainPID,
 	}
 	if !st.Limit.none() {
 		look.Limit = st.Limit.String()
