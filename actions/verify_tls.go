@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -109,6 +110,17 @@ func (s *servedCertificate) serves(ctx context.Context) (*x509.Certificate, erro
 	return conn.(*tls.Conn).ConnectionState().PeerCertificates[0], nil
 }
 
+// ErrAnotherServed says that a server serves another certificate than it should.
+var ErrAnotherServed = errors.New("it serves another one")
+
+// VerifyTLS asks a server for its certificate, as the step `verify tls HOST:PORT FILE` does.
+func VerifyTLS(ctx context.Context, at netip.AddrPort, file netwatch.Path) netwatch.Result {
+	s := servedCertificate{
+		host: at.Addr().String(), port: strconv.Itoa(int(at.Port())), file: file, time: tlsTime,
+	}
+	return s.Do(ctx, netwatch.Job{})
+}
+
 // right says whether a leaf is the one that is to be served: the new one of each event of
 // the run that is about this host, else that of the file, else any that is good for it.
 func (s *servedCertificate) right(events []netwatch.Event) (func(*x509.Certificate) error, error) {
@@ -127,7 +139,7 @@ func (s *servedCertificate) right(events []netwatch.Event) (func(*x509.Certifica
 		if slices.Contains(renewed, netwatch.Fingerprint(leaf.Raw)) {
 			return nil
 		}
-		return netwatch.WithHint(fmt.Errorf("it serves another one, of %s, good until %s",
+		return netwatch.WithHint(fmt.Errorf("%w, of %s, good until %s", ErrAnotherServed,
 			netwatch.Printable(leaf.Subject.CommonName), leaf.NotAfter.Format(time.DateOnly)),
 			"have a step before this one that has it read its certificate again, as `signal USR2` for coturn; "+
 				"if there is one, see its log for why it did not")

@@ -8,10 +8,12 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -118,6 +120,9 @@ func TestVerifyTLS(t *testing.T) {
 		r := s.Do(t.Context(), netwatch.Job{Events: c.events})
 		t.Log(name)
 		wantResult(t, r, c.want, c.says)
+		if errors.Is(r.Err, ErrAnotherServed) != strings.HasPrefix(c.says, "it serves another one") {
+			t.Errorf("%s: it is told apart wrongly: %v", name, r.Err)
+		}
 		if c.want == netwatch.Failed && netwatch.Hint(r.Err) == "" {
 			t.Errorf("%s: no hint with %v", name, r.Err)
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"netwatch"
 	"netwatch/control"
@@ -40,27 +41,58 @@ func checkDaemon(ctx context.Context, s *scene) []Finding {
 	return found
 }
 
+// askDaemon asks the daemon how it stands. Behind the socket of one that cannot start,
+// callers wait in vain: that one is not waited for so long.
+func (s *scene) askDaemon(ctx context.Context) (control.Status, error) {
+	span := addressTime
+	if s.mistakes != nil {
+		if unit, err := s.lookUnit(ctx, ourUnit); err == nil && !unit.Running {
+			span = shortTime
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, span)
+	defer cancel()
+	return s.Daemon(ctx)
+}
+
 // ourUnit is the unit of the daemon.
 const ourUnit = "netwatch.service"
 
 // unanswered says why the daemon does not answer, and what to do. One that nobody has
-// had start yet is no fault of the machine's.
+// had start yet is no fault of the machine's. systemd's socket takes callers also while the
+// daemon cannot start: they wait in vain.
 func (s *scene) unanswered(ctx context.Context, err error) Finding {
-	if !errors.Is(err, control.ErrUnreachable) {
+	if !errors.Is(err, control.ErrUnreachable) && !errors.Is(err, context.DeadlineExceeded) {
 		return wrong(Problem, "daemon", err)
 	}
-	switch unit, errUnit := s.lookUnit(ctx, ourUnit); {
+	unit, errUnit := s.lookUnit(ctx, ourUnit)
+	tried := unit.File != "disabled" || unit.Moving || strings.HasPrefix(unit.State, "failed")
+	switch {
 	case errUnit != nil:
-	case !unit.Running && unit.File == "disabled":
+	case !unit.Running && !tried:
 		return Finding{
 			Warning, "daemon", "it is not started, and will not be at the next boot",
 			"systemctl enable --now netwatch.socket netwatch.service",
 		}
-	case !unit.Running && s.cfg == nil:
+	case !unit.Running && s.mistakes != nil:
 		return Finding{
-			Problem, "daemon", "it is " + unit.State + ", and cannot start with this configuration",
-			"netwatch check prints its mistakes; then systemctl restart netwatch.service",
+			Problem, "daemon", fmt.Sprintf("it is %s, and cannot start with this configuration:\n%s", unit.State, s.mistakes),
+			"mend that until netwatch check finds no more; then systemctl restart netwatch.service",
 		}
+	case strings.Contains(unit.State, "auto-restart"):
+		return Finding{
+			Problem, "daemon", "it is " + unit.State + ": it ends whenever it is started",
+			"journalctl -u netwatch.service says why",
+		}
+	case unit.Moving:
+		return Finding{
+			Unknown, "daemon", "it is " + unit.State,
+			"run netwatch doctor again when it has started or stopped",
+		}
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = netwatch.WithHint(fmt.Errorf("%w: it does not answer within %s", control.ErrUnreachable, addressTime),
+			"it hangs: systemctl restart netwatch.service; what it has accepted it then does")
 	}
 	return wrong(Problem, "daemon", err)
 }

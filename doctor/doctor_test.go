@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"netwatch"
-	"netwatch/config"
 	"netwatch/control"
 	"netwatch/machine"
 	"netwatch/servers"
@@ -36,7 +35,7 @@ func isWrong(f Finding) bool { return f.Level == Warning || f.Level == Problem }
 // wants wants a finding of a level with these words, and a remedy where it is wrong.
 func wants(t *testing.T, what string, f Finding, level Level, words string) {
 	t.Helper()
-	if f.Level != level || !strings.Contains(f.Found, words) || isWrong(f) && f.Hint == "" {
+	if f.Level != level || !strings.Contains(f.Found, words) || (isWrong(f) || f.Level == Note) && f.Hint == "" {
 		t.Errorf("%s: %+v, and not %s with %q and, if it is wrong, a hint", what, f, level, words)
 	}
 }
@@ -56,23 +55,26 @@ func TestJudgeServers(t *testing.T) {
 		name   string
 		said   []sources.Answer
 		some   bool
+		here   string
 		levels []Level
 		words  string // Of the last
 	}{
-		{"all agree", said("203.0.113.1", "203.0.113.1", "203.0.113.1"), true, []Level{OK}, "said by 3 of 3"},
-		{"one is silent", said("203.0.113.1", "", "203.0.113.1"), true, []Level{OK}, "said by 2 of 3"},
+		{"all agree", said("203.0.113.1", "203.0.113.1", "203.0.113.1"), true, "", []Level{OK}, "said by 3 of 3"},
+		{"one is silent", said("203.0.113.1", "", "203.0.113.1"), true, "", []Level{OK}, "said by 2 of 3"},
 		{
-			"one lies", said("203.0.113.1", "203.0.113.9", "203.0.113.1"), true,
+			"one lies", said("203.0.113.1", "203.0.113.9", "203.0.113.1"), true, "",
 			[]Level{OK, Problem},
 			"s1:3478 says 203.0.113.9",
 		},
-		{"none agree", said("203.0.113.1", "203.0.113.2", "203.0.113.3"), true, []Level{Problem}, ""},
-		{"all silent", said("", "", ""), false, []Level{Problem}, ""},
-		{"a family that is not there", said("", "", ""), true, []Level{OK}, "none here"},
+		{"none agree", said("203.0.113.1", "203.0.113.2", "203.0.113.3"), true, "", []Level{Problem}, ""},
+		{"all silent", said("", "", ""), false, "", []Level{Problem}, ""},
+		{"a family that is not there", said("", "", ""), true, "", []Level{OK}, "none here"},
+		{"a family that leads nowhere", said("", "", ""), true, "2001:db8::1", []Level{Note}, "this machine has 2001:db8::1"},
+		{"a family of which nobody is asked", said(), true, "2001:db8::1", []Level{Note}, "nobody tells it"},
 	} {
 		v := told{"stun", sources.Told{Family: netwatch.IPv4, Answers: test.said}}
 		v.Address, _, v.Err = sources.Verdict(v.Answers, 2)
-		found := v.judge(test.some)
+		found := v.judge(test.some, addr(test.here))
 		if len(found) != len(test.levels) {
 			t.Errorf("%s: %+v", test.name, found)
 			continue
@@ -90,10 +92,18 @@ func TestJudgeServers(t *testing.T) {
 func TestJudgeNAT(t *testing.T) {
 	public := addr("203.0.113.1")
 	homeRouter := []netip.Addr{addr("192.168.1.1"), {}, addr("198.51.100.1")}
-	wants(t, "home router", judgeNAT("", public, addr("192.168.1.2"), homeRouter), OK, "forward")
-	wants(t, "own is shared", judgeNAT("", public, addr("100.64.0.2"), nil), Warning, "100.64.0.2")
+	wants(t, "home router", judgeNAT("", public, addr("192.168.1.2"), homeRouter, addr("")), OK, "forward")
+	wants(t, "own is shared", judgeNAT("", public, addr("100.64.0.2"), nil, addr("")), Warning, "100.64.0.2")
 	providers := []netip.Addr{addr("192.168.1.1"), addr("100.127.255.1")}
-	wants(t, "provider's router", judgeNAT("", public, addr("192.168.1.2"), providers), Warning, "100.127.255.1")
+	wants(t, "provider's router", judgeNAT("", public, addr("192.168.1.2"), providers, addr("")), Warning, "100.127.255.1")
+	lite := []netip.Addr{addr("192.168.1.1"), addr("192.0.0.1")}
+	six := addr("2001:db8::1")
+	wants(t, "DS-Lite", judgeNAT("", public, addr("192.168.1.2"), lite, six), Warning, "192.0.0.1 on the way")
+	xlat := judgeNAT("", public, addr("192.0.0.4"), nil, six)
+	wants(t, "464XLAT", xlat, Warning, "192.0.0.4 on the way")
+	if !strings.Contains(xlat.Hint, "AAAA record of coturn's name with 2001:db8::1") {
+		t.Errorf("the remedy: %+v", xlat)
+	}
 }
 
 func TestJudgeExternal(t *testing.T) {
@@ -287,14 +297,14 @@ func TestWithoutConfiguration(t *testing.T) {
 // Of a daemon that does not answer it is said why, as far as its unit tells.
 func TestUnanswered(t *testing.T) {
 	unreachable := netwatch.WithHint(fmt.Errorf("asking: %w", control.ErrUnreachable), "start it")
-	refused := netwatch.WithHint(control.ErrNotPermitted, "be root")
+	mistakes := errors.New("netwatch.toml:1:1: x: unknown")
 	for _, c := range []struct {
-		name  string
-		err   error
-		unit  systemd.UnitLook
-		cfg   *config.Config
-		level Level
-		words string
+		name     string
+		err      error
+		unit     systemd.UnitLook
+		mistakes error
+		level    Level
+		words    string
 	}{
 		{
 			"not started yet", unreachable,
@@ -303,21 +313,54 @@ func TestUnanswered(t *testing.T) {
 			Warning, "not started",
 		},
 		{
+			"not started yet, with a mistake", unreachable,
+			systemd.UnitLook{State: "inactive (dead)", File: "disabled"},
+			mistakes, Warning, "not started",
+		},
+		{
 			"a mistake in the configuration", unreachable,
 			systemd.UnitLook{State: "failed (failed)", File: "enabled"},
-			nil,
-			Problem, "cannot start with this configuration",
+			mistakes, Problem, "cannot start with this configuration:\nnetwatch.toml:1:1: x: unknown",
+		},
+		{
+			"a mistake, and the socket waits", context.DeadlineExceeded,
+			systemd.UnitLook{State: "activating (auto-restart)", Moving: true, File: "disabled"},
+			mistakes, Problem, "cannot start with this configuration:\nnetwatch.toml:1:1: x: unknown",
+		},
+		{
+			"it ends again and again", context.DeadlineExceeded,
+			systemd.UnitLook{State: "activating (auto-restart)", Moving: true, File: "enabled"},
+			nil, Problem, "it ends whenever it is started",
+		},
+		{
+			"it is being stopped", context.DeadlineExceeded,
+			systemd.UnitLook{State: "deactivating (stop-sigterm)", Moving: true, File: "enabled"},
+			nil, Unknown, "deactivating",
 		},
 		{
 			"stopped", unreachable,
 			systemd.UnitLook{State: "inactive (dead)", File: "enabled"},
-			new(config.Config),
+			nil,
 			Problem, "cannot be reached",
 		},
-		{"it hangs", unreachable, systemd.UnitLook{Running: true, File: "disabled"}, nil, Problem, "cannot be reached"},
-		{"not permitted", refused, systemd.UnitLook{File: "disabled"}, nil, Problem, "not permitted"},
+		{"nobody listens", unreachable, systemd.UnitLook{Running: true, File: "disabled"}, nil, Problem, "cannot be reached"},
+		{
+			"it hangs", context.DeadlineExceeded,
+			systemd.UnitLook{Running: true, File: "enabled"},
+			nil,
+			Problem, "does not answer within 4s",
+		},
+		{
+			"not permitted", netwatch.WithHint(control.ErrNotPermitted, "be root"),
+			systemd.UnitLook{File: "disabled"},
+			nil,
+			Problem, "not permitted",
+		},
 	} {
-		s := &scene{cfg: c.cfg, lookUnit: func(context.Context, string) (systemd.UnitLook, error) { return c.unit, nil }}
+		s := &scene{
+			mistakes: c.mistakes,
+			lookUnit: func(context.Context, string) (systemd.UnitLook, error) { return c.unit, nil },
+		}
 		wants(t, c.name, s.unanswered(t.Context(), c.err), c.level, c.words)
 	}
 }

@@ -15,8 +15,9 @@ import (
 var coturn = Server{
 	Name: "coturn", Usage: "[private=keep|auto|none] [families=ipv4|ipv6|ipv4,ipv6]",
 	Options: []string{"private", "families"}, Default: Options{Private: PrivateKeep},
-	Rewrite: newCoturn, Key: "external-ip", Advertised: coturnAdvertised, Bound: coturnBound, Relays: coturnRelays,
-	Offer: coturnOffer, Blind: "it would start as an open relay", Named: "turnserver -c FILE",
+	Rewrite: newCoturn, Key: "external-ip", Advertised: coturnAdvertised, Unheeded: coturnUnheeded,
+	Bound: coturnBound, Relays: coturnRelays, Offer: coturnOffer,
+	Blind: "it would start as an open relay", Named: "turnserver -c FILE",
 }
 
 // A Private says what becomes of the private part of coturn's

@@ -31,6 +31,16 @@ func TestLeastChange(t *testing.T) {
 			Options{PrivateAuto, both},
 			"external-ip=198.51.100.7/192.168.50.10\nexternal-ip=2001:db8::7/fd50::10\n", "",
 		},
+		"two families as pairs, IPv6 is this machine's own": { // They kept their form, and callers got IPv4's for both
+			"external-ip=203.0.113.5\nexternal-ip=2001:db8::5\n", six, "192.168.50.10 2001:db8::7",
+			Options{PrivateAuto, both},
+			"external-ip=198.51.100.7/192.168.50.10\nexternal-ip=2001:db8::7/2001:db8::7\n", "",
+		},
+		"auto, this machine's own alone": {
+			"external-ip=203.0.113.5\n", four, four,
+			Options{Private: PrivateAuto},
+			"external-ip=198.51.100.7\n", "keep their form",
+		},
 		"auto, IPv6 is gone": { // The new IPv4 was not written until it was back
 			"external-ip=203.0.113.5/192.168.50.10\nexternal-ip=2001:db8::5/fd50::10\n", four, own4,
 			Options{PrivateAuto, both},

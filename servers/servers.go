@@ -33,6 +33,9 @@ type Server struct {
 	// Advertised are the addresses that callers get once the server is started with
 	// conf, at most one of each family. It leaves out what only the server can tell.
 	Advertised func(conf []byte) []netip.Addr
+	// Unheeded are the addresses that conf names and the server does not heed; nil where
+	// it heeds all.
+	Unheeded func(conf []byte) []netip.Addr
 	// Bound are the addresses of its machine that conf names to listen at or to relay
 	// from; nil if it never names any.
 	Bound func(conf []byte) []netip.Addr

@@ -35,6 +35,7 @@ type State struct {
 	kind       string // Type
 	restarts   uint32 // automatic ones since the last start by hand
 	canReload  bool
+	queued     bool          // that a job for it waits or runs
 	started    time.Time     // by the clock of the wall, InactiveExitTimestamp
 	startedAgo time.Duration // by the monotonic clock, as systemd reckons; -1 is never
 	loadError  string
@@ -91,6 +92,9 @@ func stateOf(p map[string]dbus.Variant) State {
 	if commands := value[[][]any](p, "ExecStart"); len(commands) > 0 && len(commands[0]) > 1 {
 		st.Program, _ = commands[0][0].(string)
 		st.Words, _ = commands[0][1].([]string)
+	}
+	if job := value[[]any](p, "Job"); len(job) > 0 {
+		st.queued = job[0] != uint32(0)
 	}
 	if e := value[[]any](p, "LoadError"); len(e) == 2 {
 		st.loadError, _ = e[1].(string)
