@@ -66,13 +66,6 @@ func Find(tree Tree, program string) Machine {
 	return s.find(s.installed())
 }
 
-// Running looks at a machine whose systemd says that it has these services.
-func Running(tree Tree, program string, services []systemd.Service) Machine {
-	s := &search{tree: tree, program: program, asked: true}
-	s.processes()
-	return s.find(services)
-}
-
 func (s *search) find(services []systemd.Service) Machine {
 	s.all = s.units(services)
 	s.turns()
