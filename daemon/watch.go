@@ -46,7 +46,7 @@ type watcher struct {
 
 func newWatchers(emit func(netwatch.Event) error, report func(netwatch.Entry), env sources.Env) *watchers {
 	ws := &watchers{emit: emit, report: report, env: env}
-	ws.env.Asked = ws.asked
+	ws.env.Asked, ws.env.Look, ws.env.Vouched = ws.asked, ws.look, ws.vouched
 	ws.live.Store(&[]netwatch.Source{})
 	return ws
 }

@@ -36,6 +36,12 @@ type Env struct {
 	// Bound are the addresses of this machine that the files of the rules' rotate
 	// steps name to listen at or to relay from, as far as they can be read now.
 	Bound func() []netip.Addr
+	// Look has those sources look at once that find out our address, whatever they are
+	// at, and returns when they have or when ctx is done.
+	Look func(ctx context.Context)
+	// Vouched is closed when no router says that address any more which can be relied
+	// upon. It is nil if none says it now.
+	Vouched func(address netip.Addr) <-chan struct{}
 	// Log takes what an administrator should know and no event says.
 	Log zerolog.Logger
 }
@@ -139,6 +145,7 @@ type Mistake struct {
 // Kinds is every kind of source.
 var Kinds = []Kind{
 	{"stun", newSTUN},
+	{"router", newRouter},
 	{"openvpn", newOpenVPN},
 	{"netlink", newNetlink},
 	{"cert", newCert},

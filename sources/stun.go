@@ -228,8 +228,9 @@ type stunSource struct {
 	mu      sync.Mutex // guards what follows
 	ended   bool
 	waiting []probe
-	// interrupt ends a poll that serves no probe.
+	// interrupt ends the poll that is going on, and serving says that probes wait for it.
 	interrupt context.CancelFunc
+	serving   bool
 	// looking is when the poll that is going on began, or zero.
 	looking time.Time
 }
@@ -239,6 +240,8 @@ type probe struct {
 	reply chan<- netwatch.Result
 	// insists says that what the poll finds is to be believed although it is damped.
 	insists bool
+	// hurries says that no other poll is waited for, not even one that serves a probe.
+	hurries bool
 }
 
 // String is the name in the configuration.
@@ -274,14 +277,25 @@ func (s *stunSource) Run(ctx context.Context, emit func(netwatch.Event) error) e
 // Probe has all servers asked now, and returns once what they said is emitted.
 // Waiting probes share a poll that began after all of them, and are served as
 // well by a Run that begins later. It fails when ctx ends or Run has ended.
-func (s *stunSource) Probe(ctx context.Context) netwatch.Result { return s.await(ctx, false) }
+func (s *stunSource) Probe(ctx context.Context) netwatch.Result {
+	return s.await(ctx, probe{})
+}
 
 // Insist is Probe, and what is found is believed also where it would be damped.
-func (s *stunSource) Insist(ctx context.Context) netwatch.Result { return s.await(ctx, true) }
+func (s *stunSource) Insist(ctx context.Context) netwatch.Result {
+	return s.await(ctx, probe{insists: true})
+}
 
-func (s *stunSource) await(ctx context.Context, insists bool) netwatch.Result {
+// Hurry is Probe, and breaks off a poll that is going on: it began before there was
+// reason to look, and may wait for answers that went astray. Whom that served, the
+// next one serves.
+func (s *stunSource) Hurry(ctx context.Context) netwatch.Result {
+	return s.await(ctx, probe{hurries: true})
+}
+
+func (s *stunSource) await(ctx context.Context, p probe) netwatch.Result {
 	reply := make(chan netwatch.Result, 1)
-	if !s.enqueue(probe{reply, insists}) {
+	if p.reply = reply; !s.enqueue(p) {
 		return netwatch.Failure(fmt.Errorf("asking %s: it is not running", s.name))
 	}
 	select {
@@ -341,7 +355,8 @@ func (s *stunSource) close() {
 	s.waiting = nil
 }
 
-// enqueue puts a probe in line. A poll that serves no probe makes way for it.
+// enqueue puts a probe in line. A poll that serves no probe makes way for it, and any
+// poll for one that hurries.
 func (s *stunSource) enqueue(p probe) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -353,24 +368,28 @@ func (s *stunSource) enqueue(p probe) bool {
 	case s.asked <- struct{}{}:
 	default: // Run will wake already
 	}
-	if s.interrupt != nil {
+	if s.interrupt != nil && (p.hurries || !s.serving) {
 		s.interrupt()
 	}
 	return true
 }
 
-// begin takes the probes that the poll about to begin will serve; if none, the
-// context returned is the one that a probe can end.
+// begin takes the probes that the poll about to begin will serve. The context returned
+// is the one that another probe can end.
 func (s *stunSource) begin(ctx context.Context) (context.Context, context.CancelFunc, []probe) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	probes := s.waiting
-	s.waiting, s.interrupt, s.looking = nil, nil, time.Now()
 	ctx, cancel := context.WithCancel(ctx)
-	if len(probes) == 0 {
-		s.interrupt = cancel
-	}
+	s.waiting, s.interrupt, s.serving, s.looking = nil, cancel, len(probes) > 0, time.Now()
 	return ctx, cancel, probes
+}
+
+// again puts probes back in line whose poll was broken off.
+func (s *stunSource) again(probes []probe) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting = append(probes, s.waiting...)
 }
 
 // rest notes that no poll is going on.
@@ -389,11 +408,15 @@ func (s *stunSource) Looking() (since time.Time) {
 
 // look polls once and answers the probes that waited for it.
 func (s *stunSource) look(ctx context.Context, emit func(netwatch.Event) error) {
-	ctx, cancel, probes := s.begin(ctx)
+	polling, cancel, probes := s.begin(ctx)
 	defer s.rest()
 	defer cancel()
 	insists := slices.ContainsFunc(probes, func(p probe) bool { return p.insists })
-	result := s.poll(ctx, emit, len(probes) > 0, insists)
+	result := s.poll(polling, emit, len(probes) > 0, insists)
+	if polling.Err() != nil && ctx.Err() == nil {
+		s.again(probes)
+		return
+	}
 	for _, p := range probes {
 		p.reply <- result
 	}
