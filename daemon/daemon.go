@@ -35,6 +35,9 @@ type Daemon struct {
 	watch   *watchers
 	history *control.History
 	metrics *control.Metrics
+	// begun says that started has been emitted. What was noticed before it belongs to the
+	// same run, and waits for it.
+	begun atomic.Bool
 }
 
 // New reads the configuration and the state, and starts nothing. Of env it takes only
@@ -82,6 +85,9 @@ func (s starts) Record(unit string, at time.Time) error { return s.d.store.Recor
 // emit accepts an event of a source. If it is refused, it says why, and the source
 // notices it again.
 func (d *Daemon) emit(ev netwatch.Event) error {
+	if !d.begun.Load() {
+		ev.Heard = nil
+	}
 	_, err := d.rules.Accept(ev, nil)
 	if err != nil && !errors.Is(err, hooks.ErrOutdated) {
 		d.note(err)

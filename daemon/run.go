@@ -132,6 +132,7 @@ func (d *Daemon) started(ctx context.Context) {
 	cancel()
 	if ctx.Err() == nil {
 		_ = d.emit(netwatch.NewEvent(netwatch.Started, "netwatch", nil)) // Refused only while netwatch ends
+		d.begun.Store(true)
 	}
 }
 

@@ -90,9 +90,9 @@ type contact interface {
 	// Find is the router now: the zero value when there is none.
 	Find(asked []Asked) (uplink, error)
 	// Ask asks it once.
-	Ask(ctx context.Context, to uplink) (word, error)
+	Ask(ctx context.Context, to uplink) (saying, error)
 	// Listen hears what it announces until the next Listen or Close.
-	Listen(ctx context.Context, to uplink) (<-chan word, error)
+	Listen(ctx context.Context, to uplink) (<-chan saying, error)
 	Close()
 }
 

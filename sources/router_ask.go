@@ -18,7 +18,7 @@ type correspondence struct {
 
 	hints
 	to    uplink
-	words <-chan word // what it announces
+	words <-chan saying // what it announces
 	// answers says whether the last question was answered, ever whether any was, and
 	// silent since when none is. heard says that announcements arrive.
 	answers, ever, announces bool

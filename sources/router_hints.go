@@ -25,7 +25,7 @@ const (
 
 // lookAgain is when the servers are asked again after a hint, as long as they and the
 // router disagree: a line that has just come up may need a while, and the router's first
-// word may have been about what went before.
+// saying may have been about what went before.
 var lookAgain = []time.Duration{time.Second, 3 * time.Second}
 
 // hints is what a router said, and what follows. It has no clock and asks nobody.
@@ -45,6 +45,8 @@ type hints struct {
 	pause time.Duration
 	last  time.Time
 	late  bool
+	// proven says that the servers bore the last hint out.
+	proven bool
 	// open says that the servers may still bear out the last hint: before was what they
 	// had said until then, and looks are when they are to be asked again.
 	open   bool
@@ -53,9 +55,9 @@ type hints struct {
 	extra  int
 }
 
-// hear takes a word. It says whether the router says something new: another address,
-// or that it has begun anew. Its first word is never new: nothing is known before.
-func (h *hints) hear(w word, now time.Time) (news bool) {
+// hear takes a saying. It says whether the router says something new: another address,
+// or that it has begun anew. Its first saying is never new: nothing is known before.
+func (h *hints) hear(w saying, now time.Time) (news bool) {
 	first := h.since.IsZero()
 	news = w.bare || h.restarted(w, now)
 	h.heard, h.epoch = now, w.epoch
@@ -75,7 +77,7 @@ func (h *hints) hear(w word, now time.Time) (news bool) {
 func (h *hints) moved() { h.heard = time.Time{} }
 
 // restarted says whether a router counts less than it would had it gone on counting.
-func (h *hints) restarted(w word, now time.Time) bool {
+func (h *hints) restarted(w saying, now time.Time) bool {
 	if h.heard.IsZero() {
 		return false
 	}
@@ -98,6 +100,7 @@ func (h *hints) hint(known netip.Addr, now time.Time) bool {
 			h.extra, h.looks = h.extra+1, append(h.looks, now)
 		}
 		return false
+	case h.proven && h.address.IsValid() && !h.agree(known): // True once, and goes on changing
 	case now.Before(h.last.Add(h.pause)):
 		h.late = true
 		return false
@@ -108,7 +111,8 @@ func (h *hints) hint(known netip.Addr, now time.Time) bool {
 
 // begin opens a hint.
 func (h *hints) begin(known netip.Addr, now time.Time) {
-	h.last, h.late, h.open, h.before, h.extra, h.looks = now, false, true, known, 0, h.looks[:0]
+	h.last, h.late, h.open, h.proven, h.before = now, false, true, false, known
+	h.extra, h.looks = 0, h.looks[:0]
 	if h.doubted() {
 		return
 	}
@@ -138,6 +142,7 @@ func (h *hints) judge(known netip.Addr, now time.Time) (borneOut bool) {
 	switch {
 	case known != h.before && (h.open || h.agree(known)):
 		borneOut = h.open
+		h.proven = borneOut
 		h.open, h.pause, h.before, h.looks = false, firstHintPause, known, h.looks[:0]
 	case h.open && len(h.looks) == 0 && !now.Before(h.judged()):
 		h.open, h.pause = false, min(2*h.pause, longestHintPause)

@@ -30,12 +30,12 @@ type ear struct {
 	conn  net.Conn
 	ended chan struct{}
 	// words has room for one. What nobody has taken is outdone by a newer one.
-	words chan word
+	words chan saying
 }
 
-// listenTo hears what a gateway announces. Closing the ear ends it. The kernel
+// openEar hears what a gateway announces. Closing the ear ends it. The kernel
 // drops what is not from the gateway's address and port, or came over another interface.
-func listenTo(ctx context.Context, to uplink) (*ear, error) {
+func openEar(ctx context.Context, to uplink) (*ear, error) {
 	d := net.Dialer{
 		LocalAddr: net.UDPAddrFromAddrPort(netip.AddrPortFrom(allHosts, announcePort)), Control: to.join,
 	}
@@ -43,7 +43,7 @@ func listenTo(ctx context.Context, to uplink) (*ear, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listening for what %s announces: %w", to.gateway, stunmsg.Bare(err))
 	}
-	e := &ear{conn, make(chan struct{}), make(chan word, 1)}
+	e := &ear{conn, make(chan struct{}), make(chan saying, 1)}
 	go e.listen() // Ends when the ear is closed
 	return e, nil
 }
@@ -87,9 +87,9 @@ func (e *ear) rest(d time.Duration) bool {
 	}
 }
 
-// tell puts a word in the place of one that nobody has taken. One with an address
+// tell puts a saying in the place of one that nobody has taken. One with an address
 // is not outdone by one without.
-func (e *ear) tell(w word) {
+func (e *ear) tell(w saying) {
 	select {
 	case was := <-e.words:
 		if w.bare && !was.bare {

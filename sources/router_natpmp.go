@@ -29,12 +29,12 @@ const routerPatience = 250 * time.Millisecond
 // natpmp is what the protocol is called where netwatch speaks of it.
 const natpmp = "nat-pmp"
 
-// A word is what a router said once.
-type word struct {
+// A saying is what a router said once.
+type saying struct {
 	// address is what it says its own is; invalid if it said that it has none, or
 	// nothing about it.
 	address netip.Addr
-	// bare says that the word is about no address at all: a PCP ANNOUNCE.
+	// bare says that the saying is about no address at all: a PCP ANNOUNCE.
 	bare bool
 	// epoch is how many seconds ago the router began to count, which it does anew when
 	// it restarts.
@@ -68,11 +68,11 @@ const (
 
 // readAnswer reads the answer to externalAddress, which is also what is announced.
 // Anything that is not one to the byte is errNoWord.
-func readAnswer(b []byte) (word, error) {
+func readAnswer(b []byte) (saying, error) {
 	if len(b) != natpmpAnswer || b[0] != 0 || b[1] != 128 {
-		return word{}, errNoWord
+		return saying{}, errNoWord
 	}
-	w := word{epoch: binary.BigEndian.Uint32(b[4:])}
+	w := saying{epoch: binary.BigEndian.Uint32(b[4:])}
 	switch binary.BigEndian.Uint16(b[2:]) {
 	case natpmpSuccess:
 		if a := netip.AddrFrom4([4]byte(b[8:])); !a.IsUnspecified() {
@@ -82,40 +82,40 @@ func readAnswer(b []byte) (word, error) {
 	case natpmpNetworkFailure:
 		return w, nil
 	case natpmpUnsupported, natpmpRefused, natpmpOutOfResources, natpmpNoSuchOpcode:
-		return word{}, errUnwilling
+		return saying{}, errUnwilling
 	}
-	return word{}, errNoWord
+	return saying{}, errNoWord
 }
 
 // readAnnouncement reads what a router announces: its address by NAT-PMP, or by PCP
 // that it has begun anew (RFC 6887, 14.1), which has no address.
-func readAnnouncement(b []byte) (word, error) {
+func readAnnouncement(b []byte) (saying, error) {
 	if len(b) == pcpHeader && b[0] == 2 && b[1] == 0x80 && b[3] == 0 {
-		return word{bare: true, epoch: binary.BigEndian.Uint32(b[8:])}, nil
+		return saying{bare: true, epoch: binary.BigEndian.Uint32(b[8:])}, nil
 	}
 	return readAnswer(b)
 }
 
 // askNATPMP asks a gateway for its address, once. Each question has a socket of its
 // own, connected to the gateway: what others send is not heard.
-func askNATPMP(ctx context.Context, to uplink) (word, error) {
+func askNATPMP(ctx context.Context, to uplink) (saying, error) {
 	d := net.Dialer{Timeout: routerPatience, Control: to.bind}
 	conn, err := d.DialContext(ctx, "udp4", netip.AddrPortFrom(to.gateway, natpmpPort).String())
 	if err != nil {
-		return word{}, fmt.Errorf("asking %s: %w", to.gateway, stunmsg.Bare(err))
+		return saying{}, fmt.Errorf("asking %s: %w", to.gateway, stunmsg.Bare(err))
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 	if err := conn.SetDeadline(time.Now().Add(routerPatience)); err != nil {
-		return word{}, fmt.Errorf("asking %s: %w", to.gateway, stunmsg.Bare(err))
+		return saying{}, fmt.Errorf("asking %s: %w", to.gateway, stunmsg.Bare(err))
 	}
 	if _, err := conn.Write(externalAddress); err != nil {
-		return word{}, fmt.Errorf("asking %s: %w", to.gateway, stunmsg.Bare(err))
+		return saying{}, fmt.Errorf("asking %s: %w", to.gateway, stunmsg.Bare(err))
 	}
 	b := make([]byte, natpmpAnswer+1)
 	n, err := conn.Read(b)
 	if err != nil {
-		return word{}, fmt.Errorf("asking %s: %w", to.gateway, stunmsg.Bare(err))
+		return saying{}, fmt.Errorf("asking %s: %w", to.gateway, stunmsg.Bare(err))
 	}
 	return readAnswer(b[:n])
 }

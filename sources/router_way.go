@@ -46,16 +46,16 @@ func (l *netContact) Find(asked []Asked) (uplink, error) {
 }
 
 // Ask asks it by NAT-PMP.
-func (l *netContact) Ask(ctx context.Context, to uplink) (word, error) { return askNATPMP(ctx, to) }
+func (l *netContact) Ask(ctx context.Context, to uplink) (saying, error) { return askNATPMP(ctx, to) }
 
 // Listen hears another router from now on, or none.
-func (l *netContact) Listen(ctx context.Context, to uplink) (<-chan word, error) {
+func (l *netContact) Listen(ctx context.Context, to uplink) (<-chan saying, error) {
 	l.ear.close()
 	if l.ear = nil; !to.gateway.IsValid() {
 		return nil, nil
 	}
 	var err error
-	if l.ear, err = listenTo(ctx, to); err != nil {
+	if l.ear, err = openEar(ctx, to); err != nil {
 		return nil, err
 	}
 	return l.ear.words, nil

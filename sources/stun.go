@@ -432,6 +432,12 @@ func (s *stunSource) poll(
 		answers []Answer
 	}
 	ends := make(chan heard, len(s.views))
+	all, over := context.WithCancel(context.Background())
+	defer over()
+	heardBy := func(ev netwatch.Event) error {
+		ev.Heard = all
+		return emit(ev)
+	}
 	known := s.env.Known()
 	for i, v := range s.views {
 		go func() { ends <- heard{i, v.gather(ctx, known[v.family].Address, everyone)} }()
@@ -444,7 +450,7 @@ func (s *stunSource) poll(
 			continue
 		}
 		v := s.views[h.view]
-		results[h.view] = s.conclude(v, known[v.family].Address, h.answers, insists, emit)
+		results[h.view] = s.conclude(v, known[v.family].Address, h.answers, insists, heardBy)
 	}
 	return oneOf(results)
 }
