@@ -81,7 +81,7 @@ func (r *Router) Claims() (key string, values []string) {
 // Source makes the source.
 func (r *Router) Source(name string, env Env) netwatch.Source {
 	return &routerSource{
-		name: name, every: time.Duration(r.Every), env: env, open: r.contact, lost: make(chan struct{}),
+		name: name, every: time.Duration(r.Every), env: env, dial: r.contact, lost: make(chan struct{}),
 	}
 }
 
@@ -101,7 +101,7 @@ type routerSource struct {
 	name  string
 	every time.Duration
 	env   Env
-	open  func() (contact, error)
+	dial  func() (contact, error)
 
 	mu     sync.Mutex // guards what follows
 	status netwatch.Router
@@ -118,7 +118,7 @@ func (s *routerSource) String() string { return s.name }
 // Run asks and listens until ctx is done, and then returns nil. It returns an error
 // when the kernel cannot be asked for the way out.
 func (s *routerSource) Run(ctx context.Context, emit func(netwatch.Event) error) error {
-	l, err := s.open()
+	l, err := s.dial()
 	if err != nil {
 		return err
 	}

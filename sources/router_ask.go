@@ -65,14 +65,17 @@ func (c *correspondence) step() error {
 	known, now := c.known(), time.Now()
 	counts := c.news && c.hint(known, now)
 	c.news = false
-	if counts || c.catchUp(known, now) {
-		c.hurry(now)
+	switch {
+	case counts, c.catchUp(known, now):
 		c.untold = true
 		if !c.doubted() {
 			c.tell()
 		}
-		c.look()
-	} else if c.due(known, now) {
+		if c.open {
+			c.hurry(now)
+			c.look()
+		}
+	case c.due(known, now):
 		c.look()
 	}
 	if c.judge(c.known(), now) && c.untold {

@@ -30,9 +30,10 @@ var lookAgain = []time.Duration{time.Second, 3 * time.Second}
 
 // hints is what a router said, and what follows. It has no clock and asks nobody.
 type hints struct {
-	// address is what the router says, since when; was is what it said before.
-	address, was netip.Addr
-	since        time.Time
+	// address is what the router says, since when. told is what it said at the last hint,
+	// and was at the one before.
+	address, told, was netip.Addr
+	since              time.Time
 	// heard is when it last said anything, and epoch what it counted then; zero if it
 	// never did.
 	heard time.Time
@@ -66,8 +67,11 @@ func (h *hints) hear(w saying, now time.Time) (news bool) {
 		return news
 	}
 	if h.unsure = false; w.address != h.address || first {
-		h.was, h.address, h.since = h.address, w.address, now
+		h.address, h.since = w.address, now
 		news = !first
+	}
+	if first {
+		h.told = w.address
 	}
 	return news
 }
@@ -96,7 +100,7 @@ func (h *hints) agree(known netip.Addr) bool {
 func (h *hints) hint(known netip.Addr, now time.Time) bool {
 	switch {
 	case h.open:
-		if h.extra < mostExtra && h.address.IsValid() && !h.agree(known) {
+		if h.extra < mostExtra && h.address.IsValid() && !h.agree(known) && !h.doubted() {
 			h.extra, h.looks = h.extra+1, append(h.looks, now)
 		}
 		return false
@@ -109,11 +113,13 @@ func (h *hints) hint(known netip.Addr, now time.Time) bool {
 	return true
 }
 
-// begin opens a hint.
+// begin opens a hint. One that says what the servers have said already needs no look.
 func (h *hints) begin(known netip.Addr, now time.Time) {
-	h.last, h.late, h.open, h.proven, h.before = now, false, true, false, known
+	h.open = !h.agree(known) || h.address == h.told
+	h.was, h.told = h.told, h.address
+	h.last, h.late, h.proven, h.before = now, false, false, known
 	h.extra, h.looks = 0, h.looks[:0]
-	if h.doubted() {
+	if !h.open || h.doubted() {
 		return
 	}
 	for _, after := range lookAgain {

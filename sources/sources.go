@@ -70,6 +70,12 @@ type Claimed interface {
 	Claims() (key string, values []string)
 }
 
+// Written are settings to which it matters which keys are written, and not only their
+// values.
+type Written interface {
+	Written(keys []string)
+}
+
 // SpokenFor are settings of a source that others speak for, over the control socket.
 type SpokenFor interface {
 	// Fires is the one event that it tells of.

@@ -36,6 +36,9 @@ type STUN struct {
 	Damp bool `toml:"damp"`
 	// Accept are prefixes that count as public although they are not.
 	Accept []netip.Prefix `toml:"accept"`
+	// Kept says that Every was written: then no poll is left out because a router
+	// vouches for our address.
+	Kept bool
 }
 
 // The bounds of the settings' durations. A timeout longer than every does no
@@ -87,6 +90,9 @@ func (s *STUN) Check() []Mistake {
 	}
 	return all
 }
+
+// Written is told which keys are written.
+func (s *STUN) Written(keys []string) { s.Kept = slices.Contains(keys, "every") }
 
 // Claims are the families: each has one public address, and two sources that see
 // different ones would contradict each other.
@@ -194,7 +200,8 @@ func (s *STUN) source(name string, env Env, ask question,
 	jumps func(context.Context) (<-chan struct{}, error),
 ) *stunSource {
 	source := &stunSource{
-		name: name, every: time.Duration(s.Every), over: s.Interface, env: env, jumps: jumps, asked: make(chan struct{}, 1),
+		name: name, pace: pace{every: time.Duration(s.Every), rare: !s.Kept}, over: s.Interface, own6: s.own6,
+		env: env, jumps: jumps, asked: make(chan struct{}, 1),
 	}
 	log := env.Log.With().Str("source", name).Logger()
 	for _, f := range s.Families {
@@ -217,8 +224,9 @@ type question func(ctx context.Context, server Server, family netwatch.Family) A
 // say with what was accepted.
 type stunSource struct {
 	name  string
-	every time.Duration
+	pace  pace
 	over  string // the interface that it keeps to
+	own6  func([]Asked) netip.Addr
 	env   Env
 	jumps func(context.Context) (<-chan struct{}, error)
 	views []*view
@@ -248,7 +256,8 @@ type probe struct {
 func (s *stunSource) String() string { return s.name }
 
 // Run polls at once, after each period, when the wall clock is set, and for each
-// probe. It returns nil when ctx is done. It has no errors: if a server cannot be
+// probe; rarer while a router vouches for our address, and often for a while after a
+// poll that heard nobody. It returns nil when ctx is done. It has no errors: if a server cannot be
 // asked, the next may.
 func (s *stunSource) Run(ctx context.Context, emit func(netwatch.Event) error) error {
 	ctx, cancel := context.WithCancel(ctx)
@@ -261,16 +270,26 @@ func (s *stunSource) Run(ctx context.Context, emit func(netwatch.Event) error) e
 	defer s.close()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for {
+	for lost := (<-chan struct{})(nil); ; {
 		select {
 		case <-timer.C:
+			var spare time.Duration
+			if spare, lost = s.rest(); spare > 0 {
+				timer.Reset(spare)
+				continue
+			}
+		case <-lost:
+			lost = nil
+			timer.Reset(time.Until(s.pace.polled.Add(s.pace.every)))
+			continue
 		case <-jumps:
 		case <-s.asked:
 		case <-ctx.Done():
 			return nil
 		}
-		timer.Reset(s.every)
+		s.pace.polled = time.Now()
 		s.look(ctx, emit)
+		timer.Reset(s.pace.after(s.heardAny()))
 	}
 }
 
@@ -392,8 +411,8 @@ func (s *stunSource) again(probes []probe) {
 	s.waiting = append(probes, s.waiting...)
 }
 
-// rest notes that no poll is going on.
-func (s *stunSource) rest() {
+// pollEnded notes that no poll is going on.
+func (s *stunSource) pollEnded() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.looking = time.Time{}
@@ -409,7 +428,7 @@ func (s *stunSource) Looking() (since time.Time) {
 // look polls once and answers the probes that waited for it.
 func (s *stunSource) look(ctx context.Context, emit func(netwatch.Event) error) {
 	polling, cancel, probes := s.begin(ctx)
-	defer s.rest()
+	defer s.pollEnded()
 	defer cancel()
 	insists := slices.ContainsFunc(probes, func(p probe) bool { return p.insists })
 	result := s.poll(polling, emit, len(probes) > 0, insists)

@@ -1,0 +1,164 @@
+package sources
+
+import (
+	"context"
+	"net/netip"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"netwatch"
+)
+
+// polledAt runs a source for a while and returns when servers were asked.
+func polledAt(t *testing.T, s *stunSource, w *world, span time.Duration, meanwhile func()) (at []time.Duration) {
+	t.Helper()
+	began, ask := time.Now(), s.views[0].ask
+	for _, v := range s.views {
+		v.ask = func(ctx context.Context, server Server, family netwatch.Family) Answer {
+			w.mu.Lock()
+			at = append(at, time.Since(began))
+			w.mu.Unlock()
+			return ask(ctx, server, family)
+		}
+	}
+	run(t, s, w, span, meanwhile)
+	return at
+}
+
+// A line that is down for a while is found within two seconds after it comes back,
+// however long the pause between polls is; one that stays down is not asked for for ever.
+func TestOutageEndsSoon(t *testing.T) {
+	for _, outage := range []time.Duration{3 * time.Second, 20 * time.Second, 100 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			w := &world{}
+			w.know(first)
+			var down atomic.Bool
+			server := func() (netip.Addr, time.Duration, error) {
+				if down.Load() {
+					return dead()
+				}
+				return second, 20 * ms, nil
+			}
+			s := w.source(2, server, server, server)
+			s.pace.every = 15 * time.Minute
+			down.Store(true)
+			run(t, s, w, 2*time.Second, func() {
+				time.Sleep(outage)
+				down.Store(false)
+			})
+			if len(w.events) != 1 {
+				t.Errorf("after %s: %v", outage, w.changes())
+			}
+		})
+	}
+}
+
+// A network that is not there at all is tried often for a while only.
+func TestNoNetworkIsLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{}
+		w.know(first)
+		unreachable := func() (netip.Addr, time.Duration, error) { return netip.Addr{}, 0, errSilent }
+		s := w.source(1, unreachable)
+		s.pace.every = time.Hour
+		at := polledAt(t, s, w, 24*time.Hour, nil)
+		if n := len(at); n > 200 {
+			t.Errorf("%d questions in a day", n)
+		}
+		if last := at[len(at)-1] - at[len(at)-2]; last != time.Hour {
+			t.Errorf("the last pause was %s", last)
+		}
+	})
+}
+
+// vouching is a router that vouches for an address until told otherwise.
+func vouching(a netip.Addr) (vouched func(netip.Addr) <-chan struct{}, end func()) {
+	lost := make(chan struct{})
+	return func(asked netip.Addr) <-chan struct{} {
+		select {
+		case <-lost:
+			return nil
+		default:
+		}
+		if asked == a {
+			return lost
+		}
+		return nil
+	}, func() { close(lost) }
+}
+
+// While a router says what is believed, the servers are asked rarely, and again as soon
+// as it no longer does. A pace that the user wrote is kept.
+func TestRarePolls(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		says netip.Addr
+		kept bool
+		want int
+	}{
+		{"vouched for", first, false, 1 + 5 + 60},
+		{"another address", second, false, 60 + 60},
+		{"a pace of the user", first, true, 60 + 60},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := &world{}
+			w.know(first)
+			s := w.source(1, honest(first, 0))
+			s.pace = pace{every: 15 * time.Second, rare: !c.kept}
+			vouched, end := vouching(c.says)
+			s.env.Vouched = vouched
+			at := polledAt(t, s, w, 15*time.Minute+time.Second, func() {
+				time.Sleep(15 * time.Minute)
+				end()
+			})
+			if n := len(at); n < c.want || n > c.want+3 {
+				t.Errorf("%s: %d polls, want %d", c.name, n, c.want)
+			}
+		})
+	}
+}
+
+// The poll that was left out is made up for at once.
+func TestVouchingEndsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{}
+		w.know(first)
+		s := w.source(1, honest(first, 0))
+		s.pace = pace{every: 15 * time.Second, rare: true}
+		vouched, end := vouching(first)
+		s.env.Vouched = vouched
+		at := polledAt(t, s, w, time.Second, func() {
+			time.Sleep(75 * time.Second)
+			end()
+		})
+		if len(at) != 2 || at[1] != 75*time.Second {
+			t.Errorf("polls at %s", at)
+		}
+	})
+}
+
+// IPv6 is vouched for by the kernel alone, as long as the address is its own and packets
+// go out from it.
+func TestRarePollsOfIPv6(t *testing.T) {
+	six := netip.MustParseAddr("2001:db8::7")
+	for _, c := range []struct {
+		name       string
+		own, sends netip.Addr
+		rare       bool
+	}{
+		{"its own", six, six, true},
+		{"translated", netip.MustParseAddr("fd00::7"), six, false},
+		{"another by now", six, netip.MustParseAddr("2001:db8::8"), false},
+	} {
+		w := &world{known: netwatch.Addresses{netwatch.IPv4: {Address: first}, netwatch.IPv6: {Address: six, Own: c.own}}}
+		s := w.source(1, honest(first, 0))
+		s.views = append(s.views, &view{family: netwatch.IPv6})
+		s.own6 = func([]Asked) netip.Addr { return c.sends }
+		s.env.Vouched, _ = vouching(first)
+		if lost := s.vouched(); (lost != nil) != c.rare {
+			t.Errorf("%s: vouched for is %t", c.name, lost != nil)
+		}
+	}
+}
