@@ -17,4 +17,30 @@ type Router struct {
 	Since   time.Time  `json:"since,omitzero"`
 	// Healthy says that it answers now.
 	Healthy bool `json:"healthy"`
+	// Announces says that what it announces arrives here, and Unheard how often it said
+	// something new that nothing had announced.
+	Announces bool `json:"announces"`
+	Unheard   int  `json:"unheard,omitempty"`
+}
+
+// Word is what it means that the router says this, while the public address is known; it
+// is empty if that is as it should be.
+func (r Router) Word(known netip.Addr) string {
+	switch {
+	case !r.Healthy && r.Protocol == "":
+		return "it answers neither NAT-PMP nor UPnP"
+	case !r.Healthy:
+		return "it does not answer now"
+	case !r.Address.IsValid():
+		return "it says that it has no address on the internet now"
+	case r.Address == known:
+		return ""
+	case CGNAT.Contains(r.Address):
+		return "its own address is one of the provider's, who has a NAT before it (CGNAT)"
+	case CheckPublic(r.Address, nil) != nil:
+		return "its own address is a private one: there is another router before it (double NAT)"
+	case known.IsValid():
+		return "the servers see another address: a VPN is on it, or another router before it"
+	}
+	return ""
 }

@@ -243,6 +243,9 @@ func (ws *watchers) status() []control.SourceStatus {
 				all[i].Trouble = err.Error()
 			}
 		}
+		if n, ok := w.source.(interface{ Note() string }); ok {
+			all[i].Note = n.Note()
+		}
 	}
 	return all
 }

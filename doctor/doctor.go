@@ -26,6 +26,8 @@ type Level string
 // The levels.
 const (
 	OK Level = "ok"
+	// Note is what is worth knowing, and harms nobody as it is.
+	Note Level = "note"
 	// Warning is what should be seen to, and is not known to keep anything from working.
 	Warning Level = "warning"
 	// Problem is what does; for one of them doctor exits with 1.
@@ -81,6 +83,7 @@ type check struct {
 var checks = []check{
 	{"servers", true, checkServers},
 	{"address", true, checkAddress},
+	{"router", true, checkRouter},
 	{"domains", true, checkDomains},
 	{"external-ip", true, checkExternal},
 	{"units", true, checkUnits},

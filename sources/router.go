@@ -22,31 +22,25 @@ type Router struct {
 	Every netwatch.Duration `toml:"every"`
 }
 
-// A Gateway is the IPv4 address of a router, or none for that of the way out.
-type Gateway struct{ netip.Addr }
+// A Gateway is the IPv4 address of a router, or auto.
+type Gateway string
 
 // auto stands for the gateway of the way out.
-const auto = "auto"
+const auto Gateway = "auto"
 
 // UnmarshalText takes auto or an IPv4 address.
 func (g *Gateway) UnmarshalText(text []byte) error {
-	if string(text) == auto {
-		g.Addr = netip.Addr{}
-		return nil
-	}
-	a, err := netip.ParseAddr(string(text))
-	if err != nil || !a.Is4() || a.IsUnspecified() || a.IsMulticast() || a.IsLoopback() {
+	*g = Gateway(text)
+	if a := g.addr(); *g != auto && (!a.Is4() || a.IsUnspecified() || a.IsMulticast() || a.IsLoopback()) {
 		return fmt.Errorf("%q is not a router: auto, or its IPv4 address, as in \"192.168.1.1\"", text)
 	}
-	g.Addr = a
 	return nil
 }
 
-func (g Gateway) String() string {
-	if !g.IsValid() {
-		return auto
-	}
-	return g.Addr.String()
+// addr is the address; invalid for auto.
+func (g Gateway) addr() netip.Addr {
+	a, _ := netip.ParseAddr(string(g)) // Of auto there is none
+	return a
 }
 
 // The pace of the questions.
@@ -57,13 +51,15 @@ const (
 	hastyTime  = 10 * time.Second
 	// heardFactor is how many times rarer a router is asked whose announcements arrive.
 	heardFactor = 4
+	// mostTries is how often a router is asked at once that was never heard.
+	mostTries = 3
 	// givenUp is after how long a silence there seems to be no router that answers, and
 	// silentEvery how often one that does not is asked at most.
 	givenUp     = 10 * time.Minute
 	silentEvery = 30 * time.Second
 )
 
-func newRouter() Settings { return &Router{Every: netwatch.Duration(2 * time.Second)} }
+func newRouter() Settings { return &Router{auto, netwatch.Duration(2 * time.Second)} }
 
 // Check lists what is wrong beyond the types of single values.
 func (r *Router) Check() (all []Mistake) {
@@ -75,7 +71,7 @@ func (r *Router) Check() (all []Mistake) {
 
 // Claims is the router: two sources would hear everything twice.
 func (r *Router) Claims() (key string, values []string) {
-	return "gateway", []string{r.Gateway.String()}
+	return "gateway", []string{string(r.Gateway)}
 }
 
 // Source makes the source.

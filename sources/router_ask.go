@@ -28,6 +28,10 @@ type correspondence struct {
 	// hasty is until when it is asked often, and asked when it was asked last.
 	hasty, asked time.Time
 	tries        int // without an answer, since the last or since it is our router
+	// lately is when it announced anything last, and unheard how often it did not although
+	// it had something to say.
+	lately  time.Time
+	unheard int
 	// news says that something new was announced, and untold that a hint was not told of.
 	news, untold bool
 
@@ -43,7 +47,7 @@ func (c *correspondence) run() error {
 		select {
 		case <-timer.C:
 		case w := <-c.words:
-			c.announces = true
+			c.announces, c.lately = true, time.Now()
 			c.news = c.hear(w, time.Now()) || c.news
 		case <-c.ctx.Done():
 			return nil
@@ -68,6 +72,9 @@ func (c *correspondence) step() error {
 	switch {
 	case counts, c.catchUp(known, now):
 		c.untold = true
+		if now.Sub(c.lately) > hastyTime {
+			c.unheard++
+		}
 		if !c.doubted() {
 			c.tell()
 		}
@@ -123,6 +130,7 @@ func (c *correspondence) move(to uplink) {
 		c.hurry(c.asked)
 	}
 	c.to, c.answers, c.ever, c.announces, c.tries, c.silent = to, false, false, false, 0, c.asked
+	c.unheard = 0
 	c.moved()
 	words, err := c.contact.Listen(c.ctx, to)
 	c.words = words
@@ -156,7 +164,7 @@ func (c *correspondence) pace(now time.Time) time.Duration {
 		return heardFactor * c.every
 	case c.answers, c.ever && silence < givenUp:
 		return c.every
-	case c.to.gateway.IsValid() && c.tries < 3:
+	case c.to.gateway.IsValid() && c.tries < mostTries:
 		return min(hastyEvery, c.every)
 	}
 	return max(c.every, min(silence, silentEvery))
@@ -189,9 +197,37 @@ func (c *correspondence) look() {
 
 // state is how the router stands.
 func (c *correspondence) state() netwatch.Router {
-	r := netwatch.Router{Gateway: c.to.gateway, Healthy: c.answers}
+	r := netwatch.Router{Gateway: c.to.gateway, Healthy: c.answers, Announces: c.announces, Unheard: c.unheard}
 	if c.ever {
 		r.Protocol, r.Address, r.Since = natpmp, c.address, c.since
 	}
 	return r
+}
+
+// AskRouter asks the router of the way to those who are asked, a few times if it is
+// silent.
+func (r *Router) AskRouter(ctx context.Context, asked []Asked) (netwatch.Router, error) {
+	c, err := r.contact()
+	if err != nil {
+		return netwatch.Router{}, err
+	}
+	defer c.Close()
+	to, err := c.Find(asked)
+	is := netwatch.Router{Gateway: to.gateway}
+	if err != nil || !to.gateway.IsValid() {
+		return is, err
+	}
+	for range mostTries {
+		var said saying
+		if said, err = c.Ask(ctx, to); err == nil {
+			is.Protocol, is.Address, is.Healthy = natpmp, said.address, true
+			break
+		}
+	}
+	return is, err
+}
+
+// AskRouter asks the router of the way out for init, which has no configuration yet.
+func AskRouter(ctx context.Context) (netwatch.Router, error) {
+	return (&Router{Gateway: auto}).AskRouter(ctx, nil)
 }

@@ -519,11 +519,11 @@ func TestRouterSettings(t *testing.T) {
 		"224.0.0.1": "is not a router", "127.0.0.1": "is not a router",
 	} {
 		var g Gateway
-		got := g.String()
+		got := ""
 		if err := g.UnmarshalText([]byte(text)); err != nil {
 			got = err.Error()
 		} else {
-			got = g.String()
+			got = string(g)
 		}
 		if !strings.Contains(got, want) {
 			t.Errorf("%q is %s", text, got)

@@ -23,15 +23,15 @@ type uplink struct {
 // A netContact is a contact to a router over the network.
 type netContact struct {
 	// fixed is the router's address, if it is given, and way finds it otherwise.
-	fixed Gateway
+	fixed netip.Addr
 	way   *wayfinder
 	ear   *ear
 }
 
 // contact opens a contact by the settings.
 func (r *Router) contact() (contact, error) {
-	if r.Gateway.IsValid() {
-		return &netContact{fixed: r.Gateway}, nil
+	if r.Gateway != auto {
+		return &netContact{fixed: r.Gateway.addr()}, nil
 	}
 	way, err := openWayfinder()
 	return &netContact{way: way}, err
@@ -40,7 +40,7 @@ func (r *Router) contact() (contact, error) {
 // Find is the router of the way out, or the one that is given.
 func (l *netContact) Find(asked []Asked) (uplink, error) {
 	if l.way == nil {
-		return uplink{gateway: l.fixed.Addr}, nil
+		return uplink{gateway: l.fixed}, nil
 	}
 	return l.way.find(asked)
 }

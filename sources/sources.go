@@ -117,10 +117,32 @@ type Asking interface {
 	Ask(ctx context.Context) []Told
 }
 
+// Routed are settings of a source that asks a router.
+type Routed interface {
+	// AskRouter asks the router of the way to those who are asked, once and without the
+	// source. The error says why it did not answer; where there is no router, it has no
+	// gateway.
+	AskRouter(ctx context.Context, asked []Asked) (netwatch.Router, error)
+}
+
+// AskedOf are those who answered, over the interface of their source.
+func AskedOf(all []Told) (asked []Asked) {
+	for _, told := range all {
+		for _, a := range told.Answers {
+			if a.Err == nil {
+				asked = append(asked, Asked{a.Family, told.Interface, a.Asked.Addr()})
+			}
+		}
+	}
+	return asked
+}
+
 // Told is what the servers of a source said for one family.
 type Told struct {
 	Family  netwatch.Family
 	Answers []Answer
+	// Interface is the one over which they were asked; empty is any.
+	Interface string
 	// Agree is how many had to say the same.
 	Agree int
 	// Address is what follows; with Err nothing does.

@@ -157,7 +157,7 @@ func (s *STUN) Ask(ctx context.Context) []Told {
 	answers := s.all(ctx)
 	told := make([]Told, len(s.Families))
 	for i, family := range s.Families {
-		t := Told{Family: family, Agree: s.Agree}
+		t := Told{Family: family, Agree: s.Agree, Interface: s.Interface}
 		for _, a := range answers {
 			if a.Family == family {
 				t.Answers = append(t.Answers, a)

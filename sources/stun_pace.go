@@ -2,6 +2,7 @@ package sources
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -57,8 +58,11 @@ func (p *pace) spare() time.Duration {
 	if !p.rare || !p.out.IsZero() {
 		return 0
 	}
-	return time.Until(p.polled.Add(min(rareFactor*p.every, max(mostRare, p.every))))
+	return time.Until(p.polled.Add(p.longest()))
 }
+
+// longest is the time between two polls while the address is vouched for.
+func (p *pace) longest() time.Duration { return min(rareFactor*p.every, max(mostRare, p.every)) }
 
 // rest is what to wait for until the next poll, whose time has come, if it can wait: it
 // returns how long, and what ends that. IPv6 is looked after at the usual pace.
@@ -88,6 +92,14 @@ func (s *stunSource) vouched() <-chan struct{} {
 		return nil
 	}
 	return s.env.Vouched(known[netwatch.IPv4].Address)
+}
+
+// Note says at which pace the servers are asked, where that is not the usual one.
+func (s *stunSource) Note() string {
+	if !s.pace.rare || s.vouched() == nil {
+		return ""
+	}
+	return fmt.Sprintf("the servers are asked every %s while the router says the same", s.pace.longest())
 }
 
 // asks says whether a family is asked for.

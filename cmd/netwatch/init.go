@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -13,6 +15,7 @@ import (
 	"netwatch/config"
 	"netwatch/machine"
 	"netwatch/setup"
+	"netwatch/sources"
 )
 
 // An initialization is one call of netwatch init.
@@ -30,14 +33,14 @@ func (c *command) initCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "init [DIR]", Short: "Find what depends on the network, write the configuration, show what it replaces",
 		Args: cobra.MaximumNArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case i.restore:
 				return i.putBack(append(args, "")[0])
 			case len(args) > 0:
 				return usageError{errors.New("a directory is named with --restore only")}
 			}
-			return i.run()
+			return i.run(cmd.Context())
 		},
 	}
 	cmd.Flags().BoolVar(&i.dryRun, "dry-run", false, "print what would be done, and do nothing")
@@ -54,13 +57,14 @@ func (c *command) initCommand() *cobra.Command {
 }
 
 // run looks, plans, shows the plan and then carries it out.
-func (i *initialization) run() error {
+func (i *initialization) run(ctx context.Context) error {
 	file, err := filepath.Abs(i.config)
 	if err != nil {
 		return fmt.Errorf("finding the configuration: %w", err)
 	}
 	tree := machine.Tree(i.tree)
 	found := machine.Find(tree, i.program)
+	found.Router = i.router(ctx)
 	plan, err := setup.NewPlan(tree, file, found, i.Wish)
 	if err != nil {
 		return fmt.Errorf("planning: %w", err)
@@ -83,6 +87,18 @@ func (i *initialization) run() error {
 		i.advise(found)
 	}
 	return nil
+}
+
+// router is the gateway that answers here; none where another machine is looked at.
+func (i *initialization) router(ctx context.Context) netip.Addr {
+	if i.tree != "/" {
+		return netip.Addr{}
+	}
+	r, err := sources.AskRouter(ctx)
+	if err != nil || !r.Healthy {
+		return netip.Addr{} // Then there is nothing to write about it
+	}
+	return r.Gateway
 }
 
 // nothing says that nothing was done.
