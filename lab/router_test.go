@@ -54,3 +54,16 @@ func TestRouterKnowsFirst(t *testing.T) {
 		t.Logf("%s: %s", c.Name, all)
 	}
 }
+
+// A router that speaks UPnP alone is asked over that.
+func TestRouterWithUPnPAlone(t *testing.T) {
+	behindRouter(t, false)
+	config := strings.Replace(routed("1h"), "families", "damp = false\nfamilies", 1)
+	watching(t, config, RouterPublic(0))
+	says(t, "netwatch status", "router", "192.168.50.1 says 192.0.1.10 since", "by upnp")
+	n := 0
+	for _, c := range RouterChanges {
+		all := followsRouter(t, c, &n, 5, 20*time.Second)
+		t.Logf("%s: %s", c.Name, all)
+	}
+}

@@ -51,6 +51,8 @@ const (
 	hastyTime  = 10 * time.Second
 	// heardFactor is how many times rarer a router is asked whose announcements arrive.
 	heardFactor = 4
+	// upnpFactor is the same for one that is asked over UPnP, at fifty times the bytes.
+	upnpFactor = 2
 	// mostTries is how often a router is asked at once that was never heard.
 	mostTries = 3
 	// givenUp is after how long a silence there seems to be no router that answers, and

@@ -22,6 +22,7 @@ type correspondence struct {
 	// answers says whether the last question was answered, ever whether any was, and
 	// silent since when none is. heard says that announcements arrive.
 	answers, ever, announces bool
+	protocol                 string
 	silent                   time.Time
 	// doubt says that the servers did not confirm our address when last looked.
 	doubt bool
@@ -118,7 +119,7 @@ func (c *correspondence) question() error {
 		c.unanswered()
 		return nil
 	}
-	c.answers, c.ever, c.tries = true, true, 0
+	c.answers, c.ever, c.tries, c.protocol = true, true, 0, w.protocol
 	c.news = c.hear(w, time.Now()) || c.news
 	return nil
 }
@@ -162,6 +163,8 @@ func (c *correspondence) pace(now time.Time) time.Duration {
 		return min(hastyEvery, c.every)
 	case c.answers && c.announces && c.address.IsValid():
 		return heardFactor * c.every
+	case c.answers && c.protocol == upnp:
+		return upnpFactor * c.every
 	case c.answers, c.ever && silence < givenUp:
 		return c.every
 	case c.to.gateway.IsValid() && c.tries < mostTries:
@@ -199,7 +202,7 @@ func (c *correspondence) look() {
 func (c *correspondence) state() netwatch.Router {
 	r := netwatch.Router{Gateway: c.to.gateway, Healthy: c.answers, Announces: c.announces, Unheard: c.unheard}
 	if c.ever {
-		r.Protocol, r.Address, r.Since = natpmp, c.address, c.since
+		r.Protocol, r.Address, r.Since = c.protocol, c.address, c.since
 	}
 	return r
 }
@@ -220,7 +223,7 @@ func (r *Router) AskRouter(ctx context.Context, asked []Asked) (netwatch.Router,
 	for range mostTries {
 		var said saying
 		if said, err = c.Ask(ctx, to); err == nil {
-			is.Protocol, is.Address, is.Healthy = natpmp, said.address, true
+			is.Protocol, is.Address, is.Healthy = said.protocol, said.address, true
 			break
 		}
 	}

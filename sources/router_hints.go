@@ -60,6 +60,9 @@ type hints struct {
 // or that it has begun anew. Its first saying is never new: nothing is known before.
 func (h *hints) hear(w saying, now time.Time) (news bool) {
 	first := h.since.IsZero()
+	if w.ageless { // As if it had gone on
+		w.epoch = h.epoch + uint32(max(0, min(now.Sub(h.heard), time.Hour))/time.Second)
+	}
 	news = w.bare || h.restarted(w, now)
 	h.heard, h.epoch = now, w.epoch
 	if w.bare {

@@ -39,6 +39,10 @@ type saying struct {
 	// epoch is how many seconds ago the router began to count, which it does anew when
 	// it restarts.
 	epoch uint32
+	// ageless says that it told nothing about that.
+	ageless bool
+	// protocol is that of an answer.
+	protocol string
 }
 
 // The lengths of what is sent and heard.

@@ -62,7 +62,7 @@ func (h *home) Ask(context.Context, uplink) (saying, error) {
 	defer h.mu.Unlock()
 	h.questions++
 	a, err := h.says()
-	return saying{address: a, epoch: uint32(time.Since(h.began) / time.Second)}, err
+	return saying{address: a, epoch: uint32(time.Since(h.began) / time.Second), protocol: natpmp}, err
 }
 
 func (h *home) Listen(context.Context, uplink) (<-chan saying, error) {

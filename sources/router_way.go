@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -26,6 +27,13 @@ type netContact struct {
 	fixed netip.Addr
 	way   *wayfinder
 	ear   *ear
+	// at is whom it asked last, natpmp says that it answered by that, and misses how often
+	// it did not. igd is the same router, if it speaks UPnP alone.
+	at       uplink
+	natpmp   bool
+	misses   int
+	igd      *igd
+	searched time.Time
 }
 
 // contact opens a contact by the settings.
@@ -45,8 +53,40 @@ func (l *netContact) Find(asked []Asked) (uplink, error) {
 	return l.way.find(asked)
 }
 
-// Ask asks it by NAT-PMP.
-func (l *netContact) Ask(ctx context.Context, to uplink) (saying, error) { return askNATPMP(ctx, to) }
+// Ask asks it by NAT-PMP, or by UPnP if it was never heard by that.
+func (l *netContact) Ask(ctx context.Context, to uplink) (saying, error) {
+	if to != l.at {
+		l.leave()
+		l.at = to
+	}
+	if l.igd == nil {
+		w, err := askNATPMP(ctx, to)
+		if w.protocol = natpmp; err == nil {
+			l.natpmp, l.misses = true, 0
+			return w, nil
+		}
+		if l.misses++; l.natpmp || l.misses < mostTries || time.Since(l.searched) < searchPause {
+			return saying{}, err
+		}
+		l.searched = time.Now()
+		if l.igd, _ = findIGD(ctx, to); l.igd == nil { // What NAT-PMP says of it is nearer
+			return saying{}, err
+		}
+	}
+	w, err := l.igd.ask(ctx)
+	if err != nil {
+		l.leave()
+	}
+	return w, err
+}
+
+// leave forgets how the router was asked.
+func (l *netContact) leave() {
+	if l.igd != nil {
+		l.igd.client.CloseIdleConnections()
+	}
+	l.natpmp, l.misses, l.igd, l.searched = false, 0, nil, time.Time{}
+}
 
 // Listen hears another router from now on, or none.
 func (l *netContact) Listen(ctx context.Context, to uplink) (<-chan saying, error) {
@@ -63,6 +103,7 @@ func (l *netContact) Listen(ctx context.Context, to uplink) (<-chan saying, erro
 
 // Close ends what it has open.
 func (l *netContact) Close() {
+	l.leave()
 	l.ear.close()
 	if l.way != nil {
 		l.way.close()
