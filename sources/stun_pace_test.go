@@ -162,3 +162,61 @@ func TestRarePollsOfIPv6(t *testing.T) {
 		}
 	}
 }
+
+// An event says when its poll has heard both families.
+func TestHeardIsWhenBothFamiliesAre(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{}
+		s := w.source(1, honest(first, 20*ms))
+		slow := *s.views[0]
+		six := &view{
+			family: netwatch.IPv6, servers: slow.servers, agree: 1, every: slow.every, log: slow.log,
+			failing: map[Server]bool{}, claims: map[Server]netip.Addr{}, asked: map[Server]Answer{},
+			ask: func(_ context.Context, server Server, family netwatch.Family) Answer {
+				<-time.After(80 * ms)
+				return Answer{Server: server, Family: family, Err: errSilent}
+			},
+		}
+		s.views = append(s.views, six)
+		began := time.Now()
+		var heard []time.Duration
+		s.poll(t.Context(), func(ev netwatch.Event) error {
+			context.AfterFunc(ev.Heard, func() { heard = append(heard, time.Since(began)) })
+			return w.emit(ev)
+		}, true, false)
+		synctest.Wait()
+		if len(heard) != 1 || heard[0] != 80*ms {
+			t.Errorf("all was heard at %s", heard)
+		}
+	})
+}
+
+// A look that is in a hurry waits for none that began before, and whom that served is
+// served all the same.
+func TestHurry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{}
+		w.know(first)
+		var up atomic.Bool
+		s := w.source(1, func() (netip.Addr, time.Duration, error) {
+			if up.Load() {
+				return second, 20 * ms, nil
+			}
+			return dead()
+		})
+		run(t, s, w, time.Second, func() {
+			time.Sleep(5 * time.Second)
+			probed := make(chan netwatch.Result, 1)
+			go func() { probed <- s.Probe(t.Context()) }()
+			time.Sleep(300 * ms)
+			up.Store(true)
+			began := time.Now()
+			if r := s.Hurry(t.Context()); r.Outcome != netwatch.Changed || time.Since(began) != 20*ms {
+				t.Errorf("%+v after %s", r, time.Since(began))
+			}
+			if r := <-probed; r.Err != nil || time.Since(began) != 20*ms {
+				t.Errorf("who waited before: %+v after %s", r, time.Since(began))
+			}
+		})
+	})
+}
