@@ -77,7 +77,7 @@ func (b *bench) wire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = m.Stop() }() // The lab stops it too
+	defer func() { _ = m.Stop() }()                                  // The lab stops it too
 	if err := b.checkOnce(ctx, "https://203.0.113.1/"); err != nil { // It also notes the address
 		return err
 	}

@@ -86,6 +86,7 @@ var checks = []check{
 	{"router", true, checkRouter},
 	{"domains", true, checkDomains},
 	{"external-ip", true, checkExternal},
+	{"ports", true, checkPorts},
 	{"units", true, checkUnits},
 	{"relays", true, checkRelays},
 	{"permissions", true, checkPermissions},

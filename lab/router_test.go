@@ -223,3 +223,30 @@ func TestRouterWithUPnPAlone(t *testing.T) {
 		promised(t, all, 6*time.Second)
 	}
 }
+
+// An address that several lines share has relay ports of others: doctor says which are
+// ours.
+func TestSharedAddress(t *testing.T) {
+	fresh(t, YunoHost)
+	watching(t, configuration(YunoHost, "1h"), FirstPublic)
+	if text := shell(t, "netwatch doctor || true"); strings.Contains(text, "shared") {
+		t.Errorf("doctor finds an address shared that is not:\n%s", text)
+	}
+	must(t, world.nft(t.Context(), "flush chain ip nat out\n"+
+		"add rule ip nat out oifname \"wan\" meta l4proto { tcp, udp } masquerade to :16384-32767\n"))
+	t.Cleanup(func() { must(t, world.Masquerade(context.Background())) })
+	says(t, "netwatch doctor", YunoHost.File+": 203.0.113.10 seems to be shared with other lines: "+
+		"ours are the ports 16384 to 32767, and coturn relays from 49", "hint: set min-port and max-port within 16384 to 32767")
+}
+
+// init writes the section where the router answers, and only there.
+func TestInitFindsTheRouter(t *testing.T) {
+	m := behindRouter(t, true)
+	must(t, install())
+	shell(t, "rm -f /etc/netwatch/netwatch.toml")
+	says(t, "netwatch init --dry-run", "router: 192.168.50.1, which says its address", "[source.router]")
+	must(t, m.Stop())
+	if text := shell(t, "netwatch init --dry-run"); strings.Contains(text, "[source.router]") {
+		t.Errorf("init writes of a router that does not answer:\n%s", text)
+	}
+}

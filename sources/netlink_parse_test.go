@@ -274,7 +274,7 @@ func TestDestinations(t *testing.T) {
 			{netwatch.IPv4, "eth0", anyone[netwatch.IPv4]}, {netwatch.IPv6, "tun0", anyone[netwatch.IPv6]},
 		}},
 	} {
-		if diff := cmp.Diff(c.want, destinations(c.asked),
+		if diff := cmp.Diff(c.want, destinations(c.asked, netwatch.Families...),
 			cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 			t.Errorf("%s: %s", c.name, diff)
 		}

@@ -60,7 +60,7 @@ func (l *netContact) Ask(ctx context.Context, to uplink) (saying, error) {
 		l.at = to
 	}
 	if l.igd == nil {
-		w, err := askNATPMP(ctx, to)
+		w, err := askNATPMP(to)
 		if w.protocol = natpmp; err == nil {
 			l.natpmp, l.misses = true, 0
 			return w, nil
@@ -157,9 +157,12 @@ func (f *wayfinder) find(asked []Asked) (uplink, error) {
 
 // way is the way out of IPv4.
 func (f *wayfinder) way(asked []Asked) (wayOut, error) {
-	asked = slices.DeleteFunc(slices.Clone(asked), func(a Asked) bool { return a.Family != netwatch.IPv4 })
-	ways, err := f.kernel.ways(f.links, asked)
-	return ways[netwatch.IPv4], err
+	for _, to := range destinations(asked, netwatch.IPv4) {
+		if w, err := f.kernel.way(f.links, to); err != nil || w.link != "" {
+			return w, err
+		}
+	}
+	return wayOut{}, nil
 }
 
 // read reads the interfaces.

@@ -168,7 +168,7 @@ func TestHeardIsWhenBothFamiliesAre(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{}
 		s := w.source(1, honest(first, 20*ms))
-		slow := *s.views[0]
+		slow := s.views[0]
 		six := &view{
 			family: netwatch.IPv6, servers: slow.servers, agree: 1, every: slow.every, log: slow.log,
 			failing: map[Server]bool{}, claims: map[Server]netip.Addr{}, asked: map[Server]Answer{},
