@@ -61,6 +61,7 @@ const quiet = 11 * time.Second
 func TestRouterKnowsFirst(t *testing.T) {
 	behindRouter(t, true)
 	atLeisure(t)
+	wait(t, time.Second) // The log is asked for by the second
 	began, n := time.Now(), 0
 	for _, c := range RouterChanges {
 		wait(t, quiet)
@@ -75,8 +76,7 @@ func TestRouterKnowsFirst(t *testing.T) {
 	says(t, "netwatch status", "router", "192.168.50.1 says "+RouterPublic(n).String()+" since", "by nat-pmp")
 	says(t, "netwatch status --json", `"router":{"gateway":"192.168.50.1","protocol":"nat-pmp"`, `"announces":true`)
 	says(t, "netwatch probe", "router 192.168.50.1", "nat-pmp", RouterPublic(n).String())
-	says(t, "netwatch history", "router-changed from router gateway=192.168.50.1 new="+RouterPublic(n).String()+
-		" old="+RouterPublic(n-1).String())
+	says(t, "netwatch history", "router-changed from router gateway=192.168.50.1")
 	if text := shell(t, "runuser -u nobody -- netwatch status --json"); strings.Contains(text, `"router":{`) {
 		t.Errorf("everybody may see what the router says: %s", text)
 	}

@@ -3,6 +3,7 @@ package sources
 import (
 	"context"
 	"encoding/binary"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"sync"
@@ -44,8 +45,8 @@ func MappedPorts(ctx context.Context, server netip.AddrPort) (ports []uint16) {
 func mappedPort(ctx context.Context, server netip.AddrPort, block int) uint16 {
 	const size = 1 << 16 / portBlocks
 	var conn net.Conn
-	for try := range 8 { // Some may be in use
-		local := &net.UDPAddr{Port: block*size + size/2 + 97*try}
+	for range 8 { // Some may be in use, and a router may still have those of before
+		local := &net.UDPAddr{Port: block*size + size/2 + rand.N(size/2)} //nolint:gosec // Any will do
 		var err error
 		if conn, err = (&net.Dialer{LocalAddr: local}).DialContext(ctx, "udp4", server.String()); err == nil {
 			break
