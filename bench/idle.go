@@ -189,7 +189,8 @@ func (b *bench) startRouted(ctx context.Context) (all []idler, err error) {
 	}
 	r := &routed{bench: b}
 	for _, name := range []string{"bench-hears", "bench-asks"} {
-		file, text := "/etc/netwatch/"+name+".toml", fmt.Sprintf(routedConf, name, r.config("[source.router]\n[source.netlink]\n"))
+		file := "/etc/netwatch/" + name + ".toml"
+		text := fmt.Sprintf(routedConf, name, r.config("[source.router]\n[source.netlink]\n"))
 		if err := b.server.WriteFile(file, text, 0o644); err != nil {
 			return nil, err
 		}

@@ -69,7 +69,8 @@ func (b *bench) router(ctx context.Context) error {
 		return err
 	}
 	s.row("by hand at that instant, sed and systemctl: the floor", "", hand.Median(), quantile(hand, 1), len(hand))
-	s.row("polling every 15 s: half of it, computed, and the floor", "", every/2+hand.Median(), every+quantile(hand, 1), "")
+	s.row("polling every 15 s: half of it, computed, and the floor", "", every/2+hand.Median(),
+		every+quantile(hand, 1), "")
 	s.row("*/15 cron job: half its period, computed, and the floor", "", cron+hand.Median(), 2*cron, "")
 	return s.end()
 }
@@ -77,7 +78,8 @@ func (b *bench) router(ctx context.Context) error {
 // config is netwatch's own with its defaults, and a source more. Nobody's line changes so
 // often, and who does is damped.
 func (r *routed) config(more string) string {
-	return strings.Replace(r.source(every.String()), fmt.Sprintf("every = %q\n", every), "damp = false\n", 1) + more + ruleCoturn
+	source := strings.Replace(r.source(every.String()), fmt.Sprintf("every = %q\n", every), "damp = false\n", 1)
+	return source + more + ruleCoturn
 }
 
 // measure measures one way of hearing, for each way of changing.
@@ -99,7 +101,7 @@ func (r *routed) measure(ctx context.Context, s sheet, name, config string, natp
 	for _, way := range lab.RouterChanges {
 		var times lab.Times
 		for range routerRounds {
-			if err := wait(ctx, routerRest+rand.N(routerRest)); err != nil { //nolint:gosec // No secret
+			if err := wait(ctx, routerRest+rand.N(routerRest)); err != nil {
 				return err
 			}
 			passes, err := r.change(ctx, way)

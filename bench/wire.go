@@ -103,12 +103,17 @@ func (b *bench) wire(ctx context.Context) error {
 		n := bytes[scheme] / wireTimes
 		s.row("ddclient, "+scheme+" check, every 300 s", n, theirs, n*theirs/1000, ratio(stun, n), ratio(stun*ours, n*theirs))
 	}
+	withRouter(s, stun, bytes["router"]/wireTimes)
+	return s.end()
+}
+
+// withRouter adds what is reckoned where a router vouches for the address, of the bytes of
+// a question to a server and to the router.
+func withRouter(s sheet, stun, lan int64) {
 	const rare, asks, hears = int64(24 * time.Hour / (8 * every)), int64(24 * time.Hour / (2 * time.Second)), 4
 	s.row("netwatch, one STUN server, every 2 min, with a router", stun, rare, stun*rare/1000, "1", "")
-	lan := bytes["router"] / wireTimes
 	s.row("the router itself, on the LAN, every 2 s", lan, asks, lan*asks/1000, "", "")
 	s.row("the router itself, on the LAN, where it announces", lan, asks/hears, lan*asks/hears/1000, "", "")
-	return s.end()
 }
 
 // askAll has each ask wireTimes.

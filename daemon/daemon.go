@@ -85,14 +85,19 @@ func (s starts) Record(unit string, at time.Time) error { return s.d.store.Recor
 // emit accepts an event of a source. If it is refused, it says why, and the source
 // notices it again.
 func (d *Daemon) emit(ev netwatch.Event) error {
-	if !d.begun.Load() {
-		ev.Heard = nil
-	}
-	_, err := d.rules.Accept(ev, nil)
+	_, err := d.rules.Accept(d.timed(ev), nil)
 	if err != nil && !errors.Is(err, hooks.ErrOutdated) {
 		d.note(err)
 	}
 	return err
+}
+
+// timed is an event as it has a window end. Before started is emitted, none ends sooner.
+func (d *Daemon) timed(ev netwatch.Event) netwatch.Event {
+	if !d.begun.Load() {
+		ev.Heard = nil
+	}
+	return ev
 }
 
 // reload puts the configuration file in force. If the file has mistakes, the old

@@ -84,7 +84,7 @@ func judgePorts(file string, public netip.Addr, ours, relays portRange) []Findin
 	return []Finding{{
 		Problem, file, fmt.Sprintf("%s seems to be shared with other lines: ours are the ports %s, and coturn relays from %s",
 			public, ours, relays),
-		fmt.Sprintf("set min-port and max-port within %s there and forward those; or ask the provider for an address of your own",
-			ours),
+		fmt.Sprintf("set min-port and max-port within %s there and forward those; or ask the provider for an address "+
+			"of your own", ours),
 	}}
 }

@@ -70,9 +70,11 @@ func remedyOf(a netip.Addr) string {
 	case !a.IsValid():
 		return "see whether its line is up"
 	case netwatch.CGNAT.Contains(a):
-		return "callers reach coturn only if the provider gives this line a public address of its own, or over a VPN that has one"
+		return "callers reach coturn only if the provider gives this line a public address of its own, or over a VPN that " +
+			"has one"
 	case netwatch.CheckPublic(a, nil) != nil:
-		return "forward the ports of coturn on the router before it as well, or have one of the two pass everything on (bridge mode)"
+		return "forward the ports of coturn on the router before it as well, or have one of the two pass everything on " +
+			"(bridge mode)"
 	}
 	return "see which way its packets take; callers must be able to come in by that address"
 }

@@ -26,14 +26,24 @@ func TestJudgeRouter(t *testing.T) {
 			nil, OK,
 			"192.168.1.1 says 203.0.113.1, by nat-pmp", "",
 		},
-		{"silent", netwatch.Router{}, errors.New("no answer in time"), Note, "answers neither NAT-PMP nor UPnP", "switch NAT-PMP"},
+		{
+			"silent",
+			netwatch.Router{},
+			errors.New("no answer in time"), Note, "answers neither NAT-PMP nor UPnP",
+			"switch NAT-PMP",
+		},
 		{
 			"double NAT",
 			netwatch.Router{Address: addr("192.168.178.20"), Healthy: true},
 			nil, Warning, "double NAT",
 			"router before it",
 		},
-		{"CGNAT", netwatch.Router{Address: addr("100.70.1.2"), Healthy: true}, nil, Warning, "CGNAT", "public address of its own"},
+		{
+			"CGNAT",
+			netwatch.Router{Address: addr("100.70.1.2"), Healthy: true},
+			nil, Warning, "CGNAT",
+			"public address of its own",
+		},
 		{"its line is down", netwatch.Router{Healthy: true}, nil, Warning, "no address on the internet", "line is up"},
 		{
 			"a VPN on it",

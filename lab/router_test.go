@@ -151,7 +151,8 @@ func TestNoRouterThatAnswers(t *testing.T) {
 func processor(t *testing.T) time.Duration {
 	t.Helper()
 	var ns int64
-	for _, text := range strings.Fields(shell(t, "cut -d ' ' -f 1 /proc/$(systemctl show --value -p MainPID netwatch.service)/task/*/schedstat")) {
+	const line = "cut -d ' ' -f 1 /proc/$(systemctl show --value -p MainPID netwatch.service)/task/*/schedstat"
+	for _, text := range strings.Fields(shell(t, line)) {
 		n, err := strconv.ParseInt(text, 10, 64)
 		must(t, err)
 		ns += n
@@ -168,7 +169,8 @@ func TestLyingRouter(t *testing.T) {
 	t.Cleanup(func() { must(t, liar.Stop()) })
 	watching(t, routed("1h"), FirstPublic)
 	check := untouched(t, YunoHost)
-	must(t, world.nft(t.Context(), "table inet asked { counter stun { }\nchain pass { type filter hook forward priority 0; "+
+	must(t, world.nft(t.Context(), "table inet asked { counter stun { }\n"+
+		"chain pass { type filter hook forward priority 0; "+
 		"udp dport 3478 counter name stun\n}\n}\n"))
 	t.Cleanup(func() { must(t, world.nft(context.Background(), "delete table inet asked\n")) })
 	const span = 40 * time.Second
@@ -181,9 +183,10 @@ func TestLyingRouter(t *testing.T) {
 	text, err := run(t.Context(), inNet(world.Router, "nft", "list", "counter", "inet", "asked", "stun")...)
 	must(t, err)
 	var packets int
-	_, err = fmt.Sscanf(text[strings.Index(text, "packets"):], "packets %d", &packets)
+	_, counted, _ := strings.Cut(text, "packets")
+	_, err = fmt.Sscan(counted, &packets)
 	must(t, err)
-	// At 0, 10 and 30 s a hint: five polls of three servers each at most
+	// At 0, 10 and 30 s a hint, which has five polls of three servers each at most.
 	if packets == 0 || packets > 3*5*3 {
 		t.Errorf("%d questions to the servers in %s", packets, span)
 	}
@@ -236,7 +239,8 @@ func TestSharedAddress(t *testing.T) {
 		"add rule ip nat out oifname \"wan\" meta l4proto { tcp, udp } masquerade to :16384-32767\n"))
 	t.Cleanup(func() { must(t, world.Masquerade(context.Background())) })
 	says(t, "netwatch doctor", YunoHost.File+": 203.0.113.10 seems to be shared with other lines: "+
-		"ours are the ports 16384 to 32767, and coturn relays from 49", "hint: set min-port and max-port within 16384 to 32767")
+		"ours are the ports 16384 to 32767, and coturn relays from 49",
+		"hint: set min-port and max-port within 16384 to 32767")
 }
 
 // init writes the section where the router answers, and only there.

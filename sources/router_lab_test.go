@@ -72,7 +72,7 @@ func TestEarHearsTheGatewayAlone(t *testing.T) {
 	h := newHomeNet(t)
 	e := h.ear(t)
 	h.router.ip(t, "route add 224.0.0.0/4 dev lan")
-	lie, truth := answer(0, 7, "198.51.100.99"), answer(0, 7, "198.51.100.7")
+	lie, truth := answer(0, "198.51.100.99"), answer(0, "198.51.100.7")
 	for _, c := range []struct{ from, to string }{
 		{"192.168.1.7:5351", "224.0.0.1:5350"},
 		{"192.168.1.1:5352", "224.0.0.1:5350"},
@@ -96,7 +96,7 @@ func TestTwoEars(t *testing.T) {
 	h := newHomeNet(t)
 	one, two := h.ear(t), h.ear(t)
 	h.router.ip(t, "route add 224.0.0.0/4 dev lan")
-	h.send(t, "192.168.1.1:5351", "224.0.0.1:5350", 1, answer(0, 7, "198.51.100.7"))
+	h.send(t, "192.168.1.1:5351", "224.0.0.1:5350", 1, answer(0, "198.51.100.7"))
 	for _, e := range []*ear{one, two} {
 		if w, _ := listens(e, 3*time.Second); w.address != second {
 			t.Errorf("it heard %+v", w)
@@ -123,7 +123,7 @@ func TestFloodedEar(t *testing.T) {
 	}()
 	began := time.Now()
 	for time.Since(began) < 3*time.Second {
-		h.send(t, "192.168.1.1:5351", "224.0.0.1:5350", 1000, answer(0, 7, "198.51.100.7"))
+		h.send(t, "192.168.1.1:5351", "224.0.0.1:5350", 1000, answer(0, "198.51.100.7"))
 	}
 	close(stop)
 	if n := <-heard; n < earful || n > 5*earful {

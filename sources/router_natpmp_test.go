@@ -8,10 +8,10 @@ import (
 	"testing"
 )
 
-// answer is an answer of NAT-PMP.
-func answer(result uint16, epoch uint32, a string) []byte {
+// answer is an answer of NAT-PMP, at 7 s of the router's.
+func answer(result uint16, a string) []byte {
 	b := binary.BigEndian.AppendUint16([]byte{0, 128}, result)
-	return append(binary.BigEndian.AppendUint32(b, epoch), netip.MustParseAddr(a).AsSlice()...)
+	return append(binary.BigEndian.AppendUint32(b, 7), netip.MustParseAddr(a).AsSlice()...)
 }
 
 func TestReadAnnouncement(t *testing.T) {
@@ -24,19 +24,19 @@ func TestReadAnnouncement(t *testing.T) {
 		want saying
 		err  error
 	}{
-		"an address":          {answer(0, 7, "198.51.100.7"), saying{address: second, epoch: 7}, nil},
-		"none":                {answer(0, 7, "0.0.0.0"), saying{epoch: 7}, nil},
-		"no network":          {answer(3, 7, "0.0.0.0"), saying{epoch: 7}, nil},
-		"refused":             {answer(2, 7, "0.0.0.0"), saying{}, errUnwilling},
-		"no such result":      {answer(6, 7, "198.51.100.7"), saying{}, errNoWord},
+		"an address":          {answer(0, "198.51.100.7"), saying{address: second, epoch: 7}, nil},
+		"none":                {answer(0, "0.0.0.0"), saying{epoch: 7}, nil},
+		"no network":          {answer(3, "0.0.0.0"), saying{epoch: 7}, nil},
+		"refused":             {answer(2, "0.0.0.0"), saying{}, errUnwilling},
+		"no such result":      {answer(6, "198.51.100.7"), saying{}, errNoWord},
 		"PCP ANNOUNCE":        {pcp, saying{bare: true, epoch: 9}, nil},
 		"PCP with an error":   {refused, saying{}, errNoWord},
-		"a byte too many":     {append(answer(0, 7, "198.51.100.7"), 0), saying{}, errNoWord},
-		"a byte too few":      {answer(0, 7, "198.51.100.7")[:11], saying{}, errNoWord},
+		"a byte too many":     {append(answer(0, "198.51.100.7"), 0), saying{}, errNoWord},
+		"a byte too few":      {answer(0, "198.51.100.7")[:11], saying{}, errNoWord},
 		"our own question":    {externalAddress, saying{}, errNoWord},
 		"nothing":             {nil, saying{}, errNoWord},
-		"another version":     {append([]byte{1}, answer(0, 7, "198.51.100.7")[1:]...), saying{}, errNoWord},
-		"another question":    {append([]byte{0, 129}, answer(0, 7, "198.51.100.7")[2:]...), saying{}, errNoWord},
+		"another version":     {append([]byte{1}, answer(0, "198.51.100.7")[1:]...), saying{}, errNoWord},
+		"another question":    {append([]byte{0, 129}, answer(0, "198.51.100.7")[2:]...), saying{}, errNoWord},
 		"PCP of another kind": {append([]byte{2, 0x81}, pcp[2:]...), saying{}, errNoWord},
 	} {
 		if w, err := readAnnouncement(c.b); w != c.want || !errors.Is(err, c.err) {
@@ -48,7 +48,7 @@ func TestReadAnnouncement(t *testing.T) {
 // FuzzReadAnnouncement holds that only packets of the two lengths say anything, and that
 // what they say is in them.
 func FuzzReadAnnouncement(f *testing.F) {
-	f.Add(answer(0, 7, "198.51.100.7"))
+	f.Add(answer(0, "198.51.100.7"))
 	f.Add(append([]byte{2, 0x80}, make([]byte, 22)...))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		w, err := readAnnouncement(b)

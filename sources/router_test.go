@@ -519,7 +519,7 @@ func TestRouterSettings(t *testing.T) {
 		"224.0.0.1": "is not a router", "127.0.0.1": "is not a router",
 	} {
 		var g Gateway
-		got := ""
+		var got string
 		if err := g.UnmarshalText([]byte(text)); err != nil {
 			got = err.Error()
 		} else {

@@ -189,7 +189,8 @@ func (g *igd) fetch(
 
 // askAddress asks a service for the router's address. It has its type.
 const askAddress = `<?xml version="1.0"?>
-<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/" s:encodingStyle="http://schemas.xmlsoap.org/soap/encoding/">
+<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"
+s:encodingStyle="http://schemas.xmlsoap.org/soap/encoding/">
 <s:Body><u:GetExternalIPAddress xmlns:u="%s"/></s:Body></s:Envelope>`
 
 // ask asks the router for its address.

@@ -15,7 +15,8 @@ import (
 // service.
 const description = `<?xml version="1.0"?>
 <root xmlns="urn:schemas-upnp-org:device-1-0"><device><deviceList><device><serviceList>
-<service><serviceType>urn:schemas-upnp-org:service:WANCommonInterfaceConfig:1</serviceType><controlURL>/no</controlURL></service>
+<service><serviceType>urn:schemas-upnp-org:service:WANCommonInterfaceConfig:1</serviceType>
+<controlURL>/no</controlURL></service>
 <service><serviceType>%s</serviceType><serviceId>x</serviceId><controlURL>%s</controlURL></service>
 </serviceList></device></deviceList></device></root>`
 

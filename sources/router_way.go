@@ -195,7 +195,8 @@ func tunnel(m netlink.Message) (name string) {
 		return ""
 	}
 	is := binary.NativeEndian.Uint16(m.Data[2:]) != unix.ARPHRD_ETHER
-	_ = attributes(m.Data[unix.SizeofIfInfomsg:], func(kind uint16, value []byte) { // Read once more by who says what is wrong
+	// What is wrong in it is said by who reads the links.
+	_ = attributes(m.Data[unix.SizeofIfInfomsg:], func(kind uint16, value []byte) {
 		switch kind {
 		case unix.IFLA_IFNAME:
 			name = unix.ByteSliceToString(value)

@@ -73,6 +73,7 @@ type Claimed interface {
 // Written are settings to which it matters which keys are written, and not only their
 // values.
 type Written interface {
+	// Written is told the keys, before Check.
 	Written(keys []string)
 }
 

@@ -466,7 +466,7 @@ func TestUnreachableForHours(t *testing.T) {
 			time.Sleep(hours)
 			w.mu.Lock()
 			defer w.mu.Unlock()
-			// More often at first, while the line may come back soon
+			// More often at first, while the line may come back soon.
 			polls, soon := int(hours/(10*time.Second)), int(outageTime/outagePause)
 			if n := len(w.questions); n < polls || n > 3*(polls+soon)+3 {
 				t.Errorf("%d questions in %d polls of 3 servers", n, polls)
