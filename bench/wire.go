@@ -110,7 +110,7 @@ func (b *bench) wire(ctx context.Context) error {
 // withRouter adds what is reckoned where a router vouches for the address, of the bytes of
 // a question to a server and to the router.
 func withRouter(s sheet, stun, lan int64) {
-	const rare, asks, hears = int64(24 * time.Hour / (8 * every)), int64(24 * time.Hour / (2 * time.Second)), 4
+	const rare, asks, hears = int64(24 * time.Hour / (8 * every)), int64(24 * time.Hour / (2 * time.Second)), 8
 	s.row("netwatch, one STUN server, every 2 min, with a router", stun, rare, stun*rare/1000, "1", "")
 	s.row("the router itself, on the LAN, every 2 s", lan, asks, lan*asks/1000, "", "")
 	s.row("the router itself, on the LAN, where it announces", lan, asks/hears, lan*asks/hears/1000, "", "")

@@ -244,6 +244,20 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
+// TestPaceOfTheUser wants a pace that is written to be told from the default.
+func TestPaceOfTheUser(t *testing.T) {
+	for keys, want := range map[string]bool{"": false, "agree = 1": false, "every = \"15s\"": true} {
+		cfg, err := config.Parse("f", []byte("[source.stun]\n"+keys+
+			"\n[[rule]]\non = [\"started\"]\ndo = [\"restart coturn.service\"]\n"), actions.Env{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if stun := cfg.Sources[0].Settings.(*sources.STUN); stun.Kept != want {
+			t.Errorf("with %q: %t", keys, stun.Kept)
+		}
+	}
+}
+
 // TestPackaged reads the configurations that are shipped.
 func TestPackaged(t *testing.T) {
 	for _, file := range []string{"../packaging/netwatch.toml", "../packaging/reference.toml"} {

@@ -18,7 +18,7 @@ type Router struct {
 	// unless a VPN is.
 	Gateway Gateway `toml:"gateway"`
 	// Every is the time from one question to the next, at least 250ms. Where
-	// announcements arrive it is four times as long.
+	// announcements arrive it is eight times as long.
 	Every netwatch.Duration `toml:"every"`
 }
 
@@ -50,9 +50,11 @@ const (
 	hastyEvery = 250 * time.Millisecond
 	hastyTime  = 10 * time.Second
 	// heardFactor is how many times rarer a router is asked whose announcements arrive.
-	heardFactor = 4
+	heardFactor = 8
 	// upnpFactor is the same for one that is asked over UPnP, at fifty times the bytes.
 	upnpFactor = 2
+	// wayTime is how long a router that answers is taken for that of the way out.
+	wayTime = 10 * time.Second
 	// mostTries is how often a router is asked at once that was never heard.
 	mostTries = 3
 	// givenUp is after how long a silence there seems to be no router that answers, and

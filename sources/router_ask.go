@@ -26,9 +26,10 @@ type correspondence struct {
 	silent                   time.Time
 	// doubt says that the servers did not confirm our address when last looked.
 	doubt bool
-	// hasty is until when it is asked often, and asked when it was asked last.
-	hasty, asked time.Time
-	tries        int // without an answer, since the last or since it is our router
+	// hasty is until when it is asked often, asked when it was asked last, and found when
+	// the way to it was.
+	hasty, asked, found time.Time
+	tries               int // without an answer, since the last or since it is our router
 	// lately is when it announced anything last, and unheard how often it did not although
 	// it had something to say.
 	lately  time.Time
@@ -98,23 +99,25 @@ func (c *correspondence) known() netip.Addr { return c.env.Known()[netwatch.IPv4
 
 // question finds the router and asks it.
 func (c *correspondence) question() error {
-	to, err := c.contact.Find(c.env.Asked())
-	if err != nil {
-		return err
-	}
 	c.asked = time.Now()
-	if to != c.to {
-		c.move(to)
+	if !c.answers || c.asked.Sub(c.found) >= wayTime {
+		to, err := c.contact.Find(c.env.Asked())
+		if err != nil {
+			return err
+		}
+		if c.found = c.asked; to != c.to {
+			c.move(to)
+		}
 	}
 	if unsure := !c.env.Known()[netwatch.IPv4].Unconfirmed.IsZero(); unsure != c.doubt {
 		if c.doubt = unsure; unsure {
 			c.hurry(c.asked)
 		}
 	}
-	if !to.gateway.IsValid() {
+	if !c.to.gateway.IsValid() {
 		return nil
 	}
-	w, err := c.contact.Ask(c.ctx, to)
+	w, err := c.contact.Ask(c.ctx, c.to)
 	if err != nil {
 		c.unanswered()
 		return nil

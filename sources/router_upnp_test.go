@@ -3,6 +3,7 @@ package sources
 import (
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -30,11 +31,17 @@ const external = `<?xml version="1.0"?><s:Envelope xmlns:s="http://schemas.xmlso
 // A router that speaks UPnP says its address, and nothing that it says leads elsewhere or
 // is read without end.
 func TestUPnP(t *testing.T) {
-	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+	other := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		t.Error("somebody else was asked")
 	}))
+	_ = other.Listener.Close() // Another address is another host
+	var err error
+	if other.Listener, err = net.Listen("tcp", "127.0.0.2:0"); err != nil {
+		t.Fatal(err)
+	}
+	other.Start()
 	defer other.Close()
-	elsewhere := strings.Replace(other.URL, "127.0.0.1", "127.0.0.2", 1)
+	elsewhere := other.URL
 	say := func(text string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) }
 	}
@@ -53,6 +60,7 @@ func TestUPnP(t *testing.T) {
 		"no address":            {usual, at("me"), ""},
 		"two addresses":         {usual, say(strings.Repeat(strings.Replace(bare, "&a;", "198.51.100.7", 1), 2)), ""},
 		"entities":              {usual, say(`<!DOCTYPE x [<!ENTITY a "198.51.100.7">]>` + bare), ""},
+		"a document type":       {usual, say("<!DOCTYPE x>" + strings.Replace(bare, "&a;", "198.51.100.7", 1)), ""},
 		"too long":              {usual, say(fmt.Sprintf(external, "198.51.100.7") + strings.Repeat(" ", mostUPnP)), ""},
 		"an error":              {usual, http.NotFound, ""},
 		"a redirect":            {usual, http.RedirectHandler(elsewhere, http.StatusTemporaryRedirect).ServeHTTP, ""},

@@ -12,14 +12,14 @@ import (
 )
 
 // printed is what a function prints.
-func printed(t *testing.T, print func(c *command)) string {
+func printed(t *testing.T, write func(c *command)) string {
 	t.Helper()
 	file, err := os.CreateTemp(t.TempDir(), "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	print(&command{stdout: &output{file: file}})
+	write(&command{stdout: &output{file: file}})
 	text, err := os.ReadFile(file.Name())
 	if err != nil {
 		t.Fatal(err)
@@ -69,7 +69,8 @@ func TestProbeOfRouter(t *testing.T) {
 		word, want string
 	}{
 		{
-			routerProbed{Gateway: gateway, Protocol: "nat-pmp", Address: a, Seconds: 0.0012}, "double NAT",
+			routerProbed{Gateway: gateway, Protocol: "nat-pmp", Address: a, Seconds: 0.0012},
+			"double NAT",
 			"router 192.168.1.1 nat-pmp 192.168.178.2 1.2ms → router double NAT",
 		},
 		{routerProbed{Gateway: gateway, Protocol: "upnp", Seconds: 0.1}, "", "router 192.168.1.1 upnp no address 100ms"},
