@@ -254,3 +254,18 @@ func TestInitFindsTheRouter(t *testing.T) {
 		t.Errorf("init writes of a router that does not answer:\n%s", text)
 	}
 }
+
+// A line that was down is asked for again soon and often: callers are right soon after it
+// comes back, however rarely the servers are asked.
+func TestLineThatComesBack(t *testing.T) {
+	fresh(t, YunoHost)
+	unlimited(t, YunoHost.Unit)
+	watching(t, configuration(YunoHost, "8s"), FirstPublic)
+	must(t, ip(t.Context(), world.Router, "link set wan down\n"))
+	t.Cleanup(func() { must(t, ip(context.Background(), world.Router, "link set wan up\n")) })
+	wait(t, 13*time.Second) // One poll at least has heard nobody.
+	must(t, ip(t.Context(), world.Router, "link set wan up\n"))
+	must(t, world.SetPublic(t.Context(), Public(141)))
+	back := time.Now()
+	promised(t, Times{right(t, Public(141), Public(141), 20*time.Second).Sub(back)}, 2500*time.Millisecond)
+}
