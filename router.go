@@ -23,6 +23,13 @@ type Router struct {
 	Unheard   int  `json:"unheard,omitempty"`
 }
 
+// dsLite are the addresses at both ends of a tunnel of DS-Lite (RFC 6333, 5.7).
+var dsLite = netip.MustParsePrefix("192.0.0.0/29")
+
+// Shares says whether an address of a router's own is one that only its provider knows,
+// who shares a public one among his customers.
+func Shares(own netip.Addr) bool { return CGNAT.Contains(own) || dsLite.Contains(own) }
+
 // Word is what it means that the router says this, while the public address is known; it
 // is empty if that is as it should be.
 func (r Router) Word(known netip.Addr) string {
@@ -35,6 +42,8 @@ func (r Router) Word(known netip.Addr) string {
 		return "it says that it has no address on the internet now"
 	case r.Address == known:
 		return ""
+	case dsLite.Contains(r.Address):
+		return "its IPv4 is a tunnel of the provider's, who has a NAT at its end (DS-Lite)"
 	case CGNAT.Contains(r.Address):
 		return "its own address is one of the provider's, who has a NAT before it (CGNAT)"
 	case CheckPublic(r.Address, nil) != nil:

@@ -15,18 +15,37 @@ import (
 // checkRouter looks what the router says that the configuration has asked, and whether
 // what it announces can arrive here.
 func checkRouter(ctx context.Context, s *scene) (found []Finding) {
+	asked := false
 	for _, source := range s.cfg.Sources {
 		routed, ok := source.Settings.(sources.Routed)
 		if !ok {
 			continue
 		}
+		asked = true
 		r, err := routed.AskRouter(ctx, sources.AskedOf(s.allTold()))
 		found = append(found, judgeRouter(r, err, s.known()[netwatch.IPv4]))
 		if r.Healthy {
 			found = append(found, s.deaf(ctx, r.Gateway)...)
 		}
 	}
+	if asked {
+		return found
+	}
+	if r, err := sources.AskRouter(ctx, sources.AskedOf(s.allTold())); err == nil {
+		found = unasked(r)
+	}
 	return found
+}
+
+// unasked says that a router would answer whom nobody asks.
+func unasked(r netwatch.Router) []Finding {
+	if !r.Healthy {
+		return nil
+	}
+	return []Finding{{
+		Note, "router", fmt.Sprintf("%s says its address, by %s, and nobody asks it", r.Gateway, r.Protocol),
+		"add a section [source.router]: a new address is then found within a second, and not at the next poll",
+	}}
 }
 
 // allTold is what the servers of all sources say.
@@ -69,7 +88,7 @@ func remedyOf(a netip.Addr) string {
 	switch {
 	case !a.IsValid():
 		return "see whether its line is up"
-	case netwatch.CGNAT.Contains(a):
+	case netwatch.Shares(a):
 		return "callers reach coturn only if the provider gives this line a public address of its own, or over a VPN that " +
 			"has one"
 	case netwatch.CheckPublic(a, nil) != nil:

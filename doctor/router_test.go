@@ -44,6 +44,10 @@ func TestJudgeRouter(t *testing.T) {
 			nil, Warning, "CGNAT",
 			"public address of its own",
 		},
+		{
+			"DS-Lite", netwatch.Router{Address: addr("192.0.0.2"), Healthy: true}, nil, Warning, "DS-Lite",
+			"public address of its own",
+		},
 		{"its line is down", netwatch.Router{Healthy: true}, nil, Warning, "no address on the internet", "line is up"},
 		{
 			"a VPN on it",
@@ -57,6 +61,11 @@ func TestJudgeRouter(t *testing.T) {
 		wants(t, test.name, f, test.level, test.words)
 		if !strings.Contains(f.Hint, test.hint) {
 			t.Errorf("%s: the hint is %q", test.name, f.Hint)
+		}
+	}
+	for healthy, notes := range map[bool]int{true: 1, false: 0} {
+		if found := unasked(netwatch.Router{Gateway: gateway, Healthy: healthy}); len(found) != notes {
+			t.Errorf("nobody asks it, and healthy is %t: %+v", healthy, found)
 		}
 	}
 	wants(t, "none", judgeRouter(netwatch.Router{}, nil, known), OK, "there is none on the way out")

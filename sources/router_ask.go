@@ -233,7 +233,7 @@ func (r *Router) AskRouter(ctx context.Context, asked []Asked) (netwatch.Router,
 	return is, err
 }
 
-// AskRouter asks the router of the way out for init, which has no configuration yet.
-func AskRouter(ctx context.Context) (netwatch.Router, error) {
-	return (&Router{Gateway: auto}).AskRouter(ctx, nil)
+// AskRouter asks the router of the way out, where no configuration says to.
+func AskRouter(ctx context.Context, asked []Asked) (netwatch.Router, error) {
+	return (&Router{Gateway: auto}).AskRouter(ctx, asked)
 }

@@ -94,7 +94,7 @@ func (i *initialization) router(ctx context.Context) netip.Addr {
 	if i.tree != "/" {
 		return netip.Addr{}
 	}
-	r, err := sources.AskRouter(ctx)
+	r, err := sources.AskRouter(ctx, nil)
 	if err != nil || !r.Healthy {
 		return netip.Addr{} // Then there is nothing to write about it
 	}
