@@ -13,7 +13,7 @@ import (
 
 const (
 	// routerRounds is how often each way of changing is tried.
-	routerRounds = 10
+	routerRounds = 5
 	// routerRest is the least time from one change to the next: longer than netwatch asks
 	// the router often after a hint. Up to as much again is added by chance, so that
 	// changes meet the questions at all moments.

@@ -1,14 +1,19 @@
 package sources
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
+	"os"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"netwatch/stunmsg"
 )
 
 // The ports of NAT-PMP and PCP (RFC 6886, 3; RFC 6887, 19.2): routers listen at one and
@@ -97,53 +102,30 @@ func readAnnouncement(b []byte) (saying, error) {
 }
 
 // askNATPMP asks a gateway for its address, once. Each question has a socket of its
-// own, connected to the gateway: what others send is not heard. It is asked thirty times
-// a minute, and so without what Go does for sockets that are waited for long: the answer
-// is there in a millisecond or so.
-func askNATPMP(to uplink) (saying, error) {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+// own, connected to the gateway: what others send is not heard.
+func askNATPMP(ctx context.Context, to uplink) (saying, error) {
+	d := net.Dialer{Timeout: routerPatience, Control: to.bind}
+	conn, err := d.DialContext(ctx, "udp4", netip.AddrPortFrom(to.gateway, natpmpPort).String())
 	if err != nil {
-		return saying{}, fmt.Errorf("asking %s: %w", to.gateway, err)
+		return saying{}, fmt.Errorf("asking %s: %w", to.gateway, stunmsg.Bare(err))
 	}
-	defer func() { _ = unix.Close(fd) }() // Nothing is lost
-	if to.link != "" {
-		err = unix.BindToDevice(fd, to.link)
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+	if err := conn.SetDeadline(time.Now().Add(routerPatience)); err != nil {
+		return saying{}, fmt.Errorf("asking %s: %w", to.gateway, stunmsg.Bare(err))
 	}
-	if err == nil {
-		err = unix.Connect(fd, &unix.SockaddrInet4{Port: natpmpPort, Addr: to.gateway.As4()})
-	}
-	if err == nil {
-		_, err = unix.Write(fd, externalAddress)
+	if _, err := conn.Write(externalAddress); err != nil {
+		return saying{}, fmt.Errorf("asking %s: %w", to.gateway, stunmsg.Bare(err))
 	}
 	b := make([]byte, natpmpAnswer+1)
-	n := 0
-	if err == nil {
-		n, err = readWithin(fd, b, routerPatience)
+	n, err := conn.Read(b)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = errors.New("no answer in time")
 	}
 	if err != nil {
-		return saying{}, fmt.Errorf("asking %s: %w", to.gateway, err)
+		return saying{}, fmt.Errorf("asking %s: %w", to.gateway, stunmsg.Bare(err))
 	}
 	return readAnswer(b[:n])
-}
-
-var errNoAnswerInTime = errors.New("no answer in time")
-
-// readWithin reads a packet if one comes in time.
-func readWithin(fd int, b []byte, patience time.Duration) (int, error) {
-	for end := time.Now().Add(patience); ; {
-		left := time.Until(end)
-		if left <= 0 {
-			return 0, errNoAnswerInTime
-		}
-		wait := unix.NsecToTimespec(left.Nanoseconds())
-		ready, err := unix.Ppoll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, &wait, nil) //nolint:gosec // Small
-		switch {
-		case err != nil && !errors.Is(err, unix.EINTR):
-			return 0, err
-		case ready > 0:
-			return unix.Read(fd, b)
-		}
-	}
 }
 
 // bind keeps a socket to the interface at which the gateway is.

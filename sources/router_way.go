@@ -60,7 +60,7 @@ func (l *netContact) Ask(ctx context.Context, to uplink) (saying, error) {
 		l.at = to
 	}
 	if l.igd == nil {
-		w, err := askNATPMP(to)
+		w, err := askNATPMP(ctx, to)
 		if w.protocol = natpmp; err == nil {
 			l.natpmp, l.misses = true, 0
 			return w, nil
