@@ -45,7 +45,9 @@ func TestJudgeRouter(t *testing.T) {
 			"public address of its own",
 		},
 		{
-			"DS-Lite", netwatch.Router{Address: addr("192.0.0.2"), Healthy: true}, nil, Warning, "DS-Lite",
+			"DS-Lite",
+			netwatch.Router{Address: addr("192.0.0.2"), Healthy: true},
+			nil, Warning, "DS-Lite",
 			"public address of its own",
 		},
 		{"its line is down", netwatch.Router{Healthy: true}, nil, Warning, "no address on the internet", "line is up"},
