@@ -72,8 +72,8 @@ func New(file, version string, log zerolog.Logger, env actions.Env) (*Daemon, er
 }
 
 // probe lends the watchers to actions, which are made before there are watchers.
-func (d *Daemon) probe(ctx context.Context, name string) netwatch.Result {
-	return d.watch.probe(ctx, name)
+func (d *Daemon) probe(ctx context.Context, name string, followed bool) netwatch.Result {
+	return d.watch.probe(ctx, name, followed)
 }
 
 // starts lends the store to actions, which are made before the store is open.

@@ -159,9 +159,16 @@ func (ws *watchers) damped() []netwatch.Damped {
 }
 
 // probe asks the named source, or all that can be asked when name is empty, to
-// look now.
-func (ws *watchers) probe(ctx context.Context, name string) netwatch.Result {
-	return ws.ask(name, func(p netwatch.Prober) netwatch.Result { return p.Probe(ctx) })
+// look now. Followed says that who asks acts on what is found.
+func (ws *watchers) probe(ctx context.Context, name string, followed bool) netwatch.Result {
+	return ws.ask(name, func(p netwatch.Prober) netwatch.Result {
+		if a, ok := p.(interface {
+			Alone(ctx context.Context) netwatch.Result
+		}); ok && !followed {
+			return a.Alone(ctx)
+		}
+		return p.Probe(ctx)
+	})
 }
 
 // insist asks all that can be asked, and has them believe also what they would damp.

@@ -250,6 +250,8 @@ type probe struct {
 	insists bool
 	// hurries says that no other poll is waited for, not even one that serves a probe.
 	hurries bool
+	// alone says that who waits does nothing about what is found.
+	alone bool
 }
 
 // String is the name in the configuration.
@@ -300,6 +302,12 @@ func (s *stunSource) Probe(ctx context.Context) netwatch.Result {
 	return s.await(ctx, probe{})
 }
 
+// Alone is Probe for who does nothing about what is found: then nobody need wait for him
+// who does.
+func (s *stunSource) Alone(ctx context.Context) netwatch.Result {
+	return s.await(ctx, probe{alone: true})
+}
+
 // Insist is Probe, and what is found is believed also where it would be damped.
 func (s *stunSource) Insist(ctx context.Context) netwatch.Result {
 	return s.await(ctx, probe{insists: true})
@@ -309,7 +317,7 @@ func (s *stunSource) Insist(ctx context.Context) netwatch.Result {
 // reason to look, and may wait for answers that went astray. Whom that served, the
 // next one serves.
 func (s *stunSource) Hurry(ctx context.Context) netwatch.Result {
-	return s.await(ctx, probe{hurries: true})
+	return s.await(ctx, probe{hurries: true, alone: true})
 }
 
 func (s *stunSource) await(ctx context.Context, p probe) netwatch.Result {
@@ -404,6 +412,15 @@ func (s *stunSource) begin(ctx context.Context) (context.Context, context.Cancel
 	return ctx, cancel, probes
 }
 
+// inTime emits events whose windows do not end sooner: who waits for the poll acts on
+// it too, and is to be part of the run.
+func inTime(emit func(netwatch.Event) error) func(netwatch.Event) error {
+	return func(ev netwatch.Event) error {
+		ev.Heard = nil
+		return emit(ev)
+	}
+}
+
 // again puts probes back in line whose poll was broken off.
 func (s *stunSource) again(probes []probe) {
 	s.mu.Lock()
@@ -431,6 +448,9 @@ func (s *stunSource) look(ctx context.Context, emit func(netwatch.Event) error) 
 	defer s.pollEnded()
 	defer cancel()
 	insists := slices.ContainsFunc(probes, func(p probe) bool { return p.insists })
+	if slices.ContainsFunc(probes, func(p probe) bool { return !p.alone }) {
+		emit = inTime(emit)
+	}
 	result := s.poll(polling, emit, len(probes) > 0, insists)
 	if polling.Err() != nil && ctx.Err() == nil {
 		s.again(probes)

@@ -220,3 +220,43 @@ func TestHurry(t *testing.T) {
 		})
 	})
 }
+
+// A window ends sooner only where nobody waits for the poll who acts on it himself.
+func TestWhoActsIsPartOfTheRun(t *testing.T) {
+	for name, c := range map[string]struct {
+		probe  func(*stunSource, context.Context) netwatch.Result
+		sooner bool
+	}{
+		"a poll of its own": {nil, true}, "a hint": {(*stunSource).Hurry, true}, "alone": {(*stunSource).Alone, true},
+		"a rule goes on": {(*stunSource).Probe, false}, "by hand": {(*stunSource).Insist, false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := &world{}
+			s := w.source(1, func() (netip.Addr, time.Duration, error) {
+				if c.probe == nil || len(w.questions) > 1 {
+					return second, 20 * ms, nil
+				}
+				return first, 20 * ms, nil
+			})
+			w.know(first)
+			var sooner []bool
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error, 1)
+			go func() {
+				done <- s.Run(ctx, func(ev netwatch.Event) error {
+					sooner = append(sooner, ev.Heard != nil)
+					return w.emit(ev)
+				})
+			}()
+			time.Sleep(time.Second)
+			if c.probe != nil {
+				c.probe(s, ctx)
+			}
+			cancel()
+			<-done
+			if len(sooner) != 1 || sooner[0] != c.sooner {
+				t.Errorf("%s: %t", name, sooner)
+			}
+		})
+	}
+}
