@@ -52,7 +52,7 @@ lab: build ## tests on real systemd, coturn, OpenVPN and networks, some on newer
 	$(PROGRESS) -count=1 -timeout 40m -tags lab $(EXEC_ROOT) -run '^$(RUN)$$' \
 		. ./lab/... ./access/... ./actions/... ./rewrite/... ./sources/... ./state/...
 
-worlds: build ## what callers get in every world that the lab knows, as a table (root; about 15 minutes)
+worlds: build ## what callers get in every world that the lab knows, as a table (root; about half an hour)
 	go test -count=1 -timeout 1h -v -tags lab $(EXEC_ROOT) -run 'TestWorlds/$(RUN)' ./lab -worlds
 
 chaos: build ## netwatch killed CHAOS=500 times while it works, and flooded (root; about 25 minutes)

@@ -35,6 +35,9 @@ type Event struct {
 	// has them as text. Own is this machine's address by which they were asked.
 	By  []string   `json:"-"`
 	Own netip.Addr `json:"-"`
+	// Heard ends when the look that found this out has heard all that it asked for: a
+	// rule without a window of its own then waits for nothing more. It may be nil.
+	Heard context.Context `json:"-"`
 }
 
 // About is what the event tells of.

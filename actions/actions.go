@@ -13,8 +13,8 @@ import (
 // An Env is what the daemon lends to actions.
 type Env struct {
 	// Probe has the named source look at once, or, if name is empty, all sources that
-	// can.
-	Probe func(ctx context.Context, name string) netwatch.Result
+	// can. Followed says that steps follow which act on what it finds.
+	Probe func(ctx context.Context, name string, followed bool) netwatch.Result
 	// Starts remembers when units were started, across restarts of netwatch.
 	Starts systemd.Starts
 	// Files rewrites the files that this process may not; nil if it does so itself.

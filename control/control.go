@@ -68,7 +68,9 @@ type Status struct {
 	// Addresses are the public addresses believed now.
 	Addresses netwatch.Addresses `json:"addresses"`
 	// Damped are those that are held while another comes and goes.
-	Damped  []netwatch.Damped  `json:"damped"`
+	Damped []netwatch.Damped `json:"damped"`
+	// Router is what the gateway of the way out says, if it is asked.
+	Router  *netwatch.Router   `json:"router,omitempty"`
 	Sources []SourceStatus     `json:"sources"`
 	Rules   []hooks.RuleStatus `json:"rules"`
 }
@@ -76,9 +78,10 @@ type Status struct {
 // hidden stands in place of what is not for everyone.
 const hidden = "only root and the group " + group + " may read why"
 
-// public is a status without what programs printed and what events hold: that can be
-// secret.
+// public is a status without what programs printed, what events hold and what the router
+// says: that can be secret.
 func (s Status) public() Status {
+	s.Router = nil
 	rules := make([]hooks.RuleStatus, len(s.Rules))
 	for i, r := range s.Rules {
 		r.Last = publicEntry(r.Last)
@@ -127,6 +130,8 @@ type SourceStatus struct {
 	Hint  string `json:"hint,omitempty"`
 	// Trouble is what it cannot find out, or which server it does not believe.
 	Trouble Troubles `json:"trouble,omitempty"`
+	// Note is what else is to be said of how it watches.
+	Note string `json:"note,omitempty"`
 }
 
 // A Trouble is one thing that a source cannot find out, and its remedy.
@@ -180,6 +185,8 @@ func (s SourceStatus) String() string {
 		return "not watching: " + Trouble{s.Error, s.Hint}.String()
 	case len(s.Trouble) > 0:
 		return "watching, but " + s.Trouble.String()
+	case s.Note != "":
+		return "watching; " + s.Note
 	}
 	return "watching"
 }

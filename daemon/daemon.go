@@ -35,6 +35,9 @@ type Daemon struct {
 	watch   *watchers
 	history *control.History
 	metrics *control.Metrics
+	// begun says that started has been emitted. What was noticed before it belongs to the
+	// same run, and waits for it.
+	begun atomic.Bool
 }
 
 // New reads the configuration and the state, and starts nothing. Of env it takes only
@@ -70,8 +73,8 @@ func New(file, version string, log zerolog.Logger, env actions.Env) (*Daemon, er
 }
 
 // probe lends the watchers to actions, which are made before there are watchers.
-func (d *Daemon) probe(ctx context.Context, name string) netwatch.Result {
-	return d.watch.probe(ctx, name)
+func (d *Daemon) probe(ctx context.Context, name string, followed bool) netwatch.Result {
+	return d.watch.probe(ctx, name, followed)
 }
 
 // reopened logs how root was asked to open files again, when that is news.
@@ -92,11 +95,19 @@ func (s starts) Record(unit string, at time.Time) error { return s.d.store.Recor
 // emit accepts an event of a source. If it is refused, it says why, and the source
 // notices it again.
 func (d *Daemon) emit(ev netwatch.Event) error {
-	_, err := d.rules.Accept(ev, nil)
+	_, err := d.rules.Accept(d.timed(ev), nil)
 	if err != nil && !errors.Is(err, hooks.ErrOutdated) {
 		d.note(err)
 	}
 	return err
+}
+
+// timed is an event as it has a window end. Before started is emitted, none ends sooner.
+func (d *Daemon) timed(ev netwatch.Event) netwatch.Event {
+	if !d.begun.Load() {
+		ev.Heard = nil
+	}
+	return ev
 }
 
 // reload puts the configuration file in force. If the file has mistakes, the old

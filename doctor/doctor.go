@@ -85,8 +85,10 @@ type check struct {
 var checks = []check{
 	{"servers", true, checkServers},
 	{"address", true, checkAddress},
+	{"router", true, checkRouter},
 	{"domains", true, checkDomains},
 	{"external-ip", true, checkExternal},
+	{"shared address", true, checkSharedAddress},
 	{"rules", true, checkRules},
 	{"bound addresses", true, checkBound},
 	{"units", true, checkUnits},

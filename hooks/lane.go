@@ -61,6 +61,9 @@ type run struct {
 	next int
 	// due is when it may start: when the window ends, or when it is tried again.
 	due time.Time
+	// hearing is how many of its events may end the window sooner and have not; it is
+	// negative when one of them cannot.
+	hearing int
 	// tried is how the last try ended; nil before the first.
 	tried *netwatch.Entry
 	// giveUp is when it is no longer tried again, set by the first failure.
@@ -82,9 +85,9 @@ func newLane(d *Dispatcher, r *Rule) *lane {
 func (l *lane) accept(ev netwatch.Event, watch func(netwatch.Entry)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	w := l.waiting
+	w, prompt := l.waiting, l.rule.Prompt && ev.Heard != nil
 	if w == nil || w.tried != nil {
-		l.prepare()
+		l.prepare(prompt)
 	}
 	switch {
 	case w == nil:
@@ -102,7 +105,26 @@ func (l *lane) accept(ev netwatch.Event, watch func(netwatch.Entry)) {
 		w.watches = append(w.watches, watch)
 	}
 	l.waiting = w
+	l.hear(w, ev, prompt)
 	l.schedule()
+}
+
+// hear has the window of a run end when the looks have heard all that found its events
+// out. One event that no look found has it last. l.mu is held.
+func (l *lane) hear(w *run, ev netwatch.Event, prompt bool) {
+	if !prompt || w.hearing < 0 {
+		w.hearing = -1
+		return
+	}
+	w.hearing++
+	context.AfterFunc(ev.Heard, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if w.hearing--; w.hearing == 0 && l.waiting == w {
+			w.due = time.Now()
+			l.schedule()
+		}
+	})
 }
 
 // preparation is how long before the end of a window steps are told to prepare. To
@@ -113,10 +135,14 @@ const preparation = 400 * time.Millisecond
 // prepare is called when a window opens. Shortly before the window ends, it tells the
 // steps that take time to start that their run is near. If it told them at once, what
 // they start would have to wait for the whole of a long window.
-func (l *lane) prepare() {
+func (l *lane) prepare(prompt bool) {
+	after := l.rule.Settle - preparation
+	if prompt {
+		after = 0
+	}
 	for _, step := range l.rule.Do {
 		if p, ok := step.Action.(netwatch.Preparer); ok {
-			time.AfterFunc(l.rule.Settle-preparation, p.Prepare)
+			time.AfterFunc(after, p.Prepare)
 		}
 	}
 }
@@ -127,10 +153,10 @@ func (l *lane) prepare() {
 func (l *lane) resume(r state.Run) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.prepare()
+	l.prepare(false)
 	l.waiting = &run{
 		events: r.Events, changed: r.Changed, owes: r.Changed, touched: time.Now(), next: l.rule.after(r.Done),
-		due: time.Now().Add(l.rule.Settle),
+		due: time.Now().Add(l.rule.Settle), hearing: -1,
 	}
 	l.schedule()
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"path"
 	"strings"
 	"time"
@@ -31,6 +32,9 @@ type Machine struct {
 	VPNs []VPN
 	// Unused are certificates that nothing found here serves.
 	Unused []Certificate
+	// Router is the gateway that says its address when it is asked, if there is one. Who
+	// asks it is who looks: Find asks nobody.
+	Router netip.Addr
 	// Old are the scripts and lines that netwatch replaces.
 	Old []Old
 	// Unread are the files that could not be looked into.

@@ -31,6 +31,9 @@ func (m Machine) Print(w io.Writer) {
 	for _, v := range m.VPNs {
 		fmt.Fprintf(w, "OpenVPN client: %s\n", netwatch.Printable(v.File))
 	}
+	if m.Router.IsValid() {
+		fmt.Fprintf(w, "router: %s, which says its address\n", m.Router)
+	}
 	for _, c := range m.Unused {
 		fmt.Fprintf(w, "certificate that none of these serves: %s\n", netwatch.Printable(c.File))
 	}

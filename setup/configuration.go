@@ -22,7 +22,6 @@ const forTurns = `
 # The public address, asked of STUN servers of which two must say the same.
 [source.stun]
 servers = ["stun.cloudflare.com:3478", "stun.nextcloud.com:3478", "stun.sipgate.net:3478"]
-every   = "15s"
 agree   = 2
 
 # This machine's own addresses, which coturn listens on as they were at its start, and
@@ -38,6 +37,7 @@ func Text(m machine.Machine) string {
 	}
 	d := &draft{Machine: m}
 	fmt.Fprint(d, heading, forTurns)
+	d.routerSource()
 	d.fileSource()
 	d.certSource()
 	d.vpnSource()

@@ -277,7 +277,7 @@ func TestDestinations(t *testing.T) {
 			to(netwatch.IPv4, "eth0", anyone[netwatch.IPv4]), to(netwatch.IPv6, "tun0", anyone[netwatch.IPv6]),
 		}},
 	} {
-		if diff := cmp.Diff(c.want, destinations(c.asked),
+		if diff := cmp.Diff(c.want, destinations(c.asked, netwatch.Families...),
 			cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 			t.Errorf("%s: %s", c.name, diff)
 		}

@@ -33,10 +33,10 @@ var anyone = map[netwatch.Family]netip.Addr{
 	netwatch.IPv6: netip.MustParseAddr("2001:1::1"),
 }
 
-// destinations are those to which the way is asked for, each family's in order: who
-// is asked, and anyone where that is not known.
-func destinations(asked []Asked) (all []Asked) {
-	for _, family := range netwatch.Families {
+// destinations are those to which the way of these families is asked for, each family's
+// in order: who is asked, and anyone where that is not known.
+func destinations(asked []Asked, of ...netwatch.Family) (all []Asked) {
+	for _, family := range of {
 		own := slices.DeleteFunc(slices.Clone(asked), func(a Asked) bool { return a.Family != family })
 		if len(own) == 0 {
 			own = []Asked{{Family: family}}
@@ -68,7 +68,7 @@ func (w wayOut) String() string {
 // that can be used.
 func (k *rtnetlink) ways(r *reading, asked []Asked) (map[netwatch.Family]wayOut, error) {
 	all := map[netwatch.Family]wayOut{}
-	for _, to := range destinations(asked) {
+	for _, to := range destinations(asked, netwatch.Families...) {
 		if _, found := all[to.Family]; found {
 			continue
 		}

@@ -41,9 +41,10 @@ type view struct {
 	failing map[Server]bool
 
 	mu sync.Mutex // guards what follows
-	// trouble is why too few servers could tell, or nil; absent says that none answered,
-	// and that no address of the family was known.
+	// trouble is why too few servers could tell, or nil; silent says that none answered,
+	// absent that no address of the family was known either.
 	trouble error
+	silent  bool
 	absent  bool
 	// claims are addresses that single servers say and the others do not.
 	claims map[Server]netip.Addr
@@ -128,7 +129,7 @@ func (v *view) note(answers []Answer, known, believed netip.Addr, err error) {
 		err = nil // The claims say it
 	}
 	was := v.trouble
-	v.trouble, v.absent = err, silent && !known.IsValid()
+	v.trouble, v.silent, v.absent = err, silent, silent && !known.IsValid()
 	switch {
 	case err == nil && was != nil:
 		v.log.Info().Msg("the public address can be found out again")
@@ -159,6 +160,13 @@ func (v *view) well() bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.trouble == nil
+}
+
+// hears says whether the last poll heard anybody, and whether somebody is missed.
+func (v *view) hears() (anybody, missed bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return !v.silent, v.silent && !v.absent
 }
 
 // complaints are the trouble and the claims as they are now. spare says that the family

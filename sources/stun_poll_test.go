@@ -154,7 +154,7 @@ func TestSlowServerDoesNotPutOffPolls(t *testing.T) {
 		w := &world{}
 		w.know(first)
 		s := w.source(1, dead, honest(first, 0))
-		s.every, s.views[0].every = 200*ms, 200*ms
+		s.pace.every, s.views[0].every = 200*ms, 200*ms
 		run(t, s, w, 1050*ms, nil)
 		if n := len(w.confirmed); n != 6 {
 			t.Errorf("%d polls ended in 1.05 s", n)

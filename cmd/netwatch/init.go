@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"netwatch/config"
 	"netwatch/machine"
 	"netwatch/setup"
+	"netwatch/sources"
 )
 
 // An initialization is one call of netwatch init.
@@ -76,6 +78,7 @@ func (i *initialization) run(ctx context.Context) error {
 	}
 	tree := machine.Tree(i.tree)
 	found := machine.Look(ctx, tree, i.Program)
+	found.Router = i.router(ctx)
 	found.Print(i.stdout)
 	plan, err := setup.NewPlan(tree, file, found, i.Wish)
 	if err != nil {
@@ -93,6 +96,18 @@ func (i *initialization) run(ctx context.Context) error {
 	}
 	i.advise(plan, found, file)
 	return nil
+}
+
+// router is the gateway that answers here; none where another machine is looked at.
+func (i *initialization) router(ctx context.Context) netip.Addr {
+	if i.tree != "/" {
+		return netip.Addr{}
+	}
+	r, err := sources.AskRouter(ctx, nil)
+	if err != nil || !r.Healthy {
+		return netip.Addr{} // Then there is nothing to write about it
+	}
+	return r.Gateway
 }
 
 // again is the command that does this once more, with other flags and the same files.

@@ -76,6 +76,7 @@ func (c *command) printStatus(s control.Status) error {
 			"\tpenalty %d, until %s at the earliest\n", d.Family, d.Held, d.Seen, d.Penalty,
 			d.Until.Local().Format(time.DateTime))
 	}
+	printRouter(w, s)
 	for _, source := range s.Sources {
 		fmt.Fprintf(w, "source %s\t%s\n", shown(source.Name), lines(source.String(), "\t"))
 	}
