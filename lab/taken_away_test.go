@@ -91,7 +91,7 @@ func setUp(t *testing.T) {
 		t.Errorf("done again, it says\n%s", again)
 	}
 	wantFile(t, renewalHook, "755 root:root")
-	shell(t, `sed -i 's/^every .*=.*/every = "500ms"/' /etc/netwatch/netwatch.toml`)
+	shell(t, `sed -i 's/^agree .*/&\nevery = "500ms"/' /etc/netwatch/netwatch.toml`)
 	shell(t, "systemctl enable --now netwatch.service")
 	idle(t, FirstPublic)
 	restarted(t)

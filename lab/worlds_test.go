@@ -342,7 +342,7 @@ func (s *story) install(pack []byte) {
 	shell(s.T, "rm -f /usr/sbin/policy-rc.d")
 	dpkg(s.T, "-i /opt/netwatch.deb")
 	s.Log(shell(s.T, "netwatch init 2>&1"))
-	shell(s.T, `sed -i 's/^every .*=.*/every = "500ms"/;`+s.world.edit+`' /etc/netwatch/netwatch.toml && netwatch check`)
+	shell(s.T, `sed -i 's/^agree .*/&\nevery = "500ms"/;`+s.world.edit+`' /etc/netwatch/netwatch.toml && netwatch check`)
 	s.Cleanup(func() {
 		if s.Failed() && world != nil {
 			log, _ := server.Exec(context.Background(), "journalctl", "-b", "-o", "cat", "-n", "60", "-u", "netwatch.service")
