@@ -118,6 +118,10 @@ func (s *search) turnUnits() (found []turnUnit) {
 				s.notSeen(u, fmt.Errorf("a coturn whose file %s is not there: anyone may relay through it", file))
 			}
 		default:
+			if err := s.byRoot(u, file); err != nil {
+				s.notSeen(u, err)
+				continue
+			}
 			found = append(found, turnUnit{u, file})
 		}
 	}

@@ -29,26 +29,16 @@ type spot struct {
 func (p *Plan) lies(file string) (host string, err error) {
 	others := false
 	return p.tree.Follow(file, func(h netwatch.Hop) error {
-		others = others || ofOthers(p.tree.Host(h.Dir))
-		var st unix.Stat_t
-		err := unix.Lstat(p.tree.Host(h.Path()), &st)
-		if err != nil || st.Mode&unix.S_IFMT != unix.S_IFLNK || !others && (st.Uid == 0 || os.Geteuid() != 0) {
+		at := p.tree.Host(h.Path())
+		others = others || machine.OfOthers(p.tree.Host(h.Dir))
+		info, err := os.Lstat(at)
+		if err != nil || info.Mode().Type() != fs.ModeSymlink || !others && !machine.OfOthers(at) {
 			return nil // What is not there is no link
 		}
 		err = fmt.Errorf("%s is a link that others than root can put there", h.Path())
 		return netwatch.WithHint(err, "namei -l "+netwatch.ShellPath(file)+
 			" shows whose it is: have a file or a directory in its place")
 	})
-}
-
-// ofOthers says whether others than root may put something into a directory in the place
-// of what is there. A user who is not root goes by his own rights, wherever it leads.
-func ofOthers(host string) bool {
-	var st unix.Stat_t
-	if os.Geteuid() != 0 || unix.Lstat(host, &st) != nil {
-		return false
-	}
-	return st.Uid != 0 || st.Mode&0o022 != 0 && st.Mode&unix.S_ISVTX == 0
 }
 
 // spot finds the place of a file, and holds it.
