@@ -104,6 +104,8 @@ func (s *search) turnUnits() (found []turnUnit) {
 			words = s.turnProcess(u)
 		}
 		switch file, err := turnFile(words, s.tree.Has); {
+		case netwatch.CheckPlain(file) != nil: // It goes into netwatch.toml
+			s.notSeen(u, netwatch.CheckPlain(file))
 		case words == nil && u.err != nil && mentions(u.Commands, "turnserver"):
 			s.notSeen(u, u.err)
 		case words == nil:

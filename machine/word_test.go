@@ -64,3 +64,15 @@ func TestProcessNamesAnything(t *testing.T) {
 		}
 	}
 }
+
+// A name that netwatch.toml cannot have is said, and keeps nothing else from it.
+func TestTurnOfAnOddName(t *testing.T) {
+	const odd = "/home/x/a\nb.conf"
+	tree := machinetest.Files{odd: ownConf, "/etc/own.conf": ownConf}.And(
+		processFiles("42", "/system.slice/odd.service", "turnserver -c "+odd)).Build(t)
+	own := service("own.service", "turnserver", "-c", "/etc/own.conf")
+	m := machine.Running(tree, program, []systemd.Service{service("odd.service", "/usr/local/bin/start"), own})
+	if got := turnsOf(m); got != "own.service /etc/own.conf" || len(m.Unread) != 1 {
+		t.Errorf("found %q, and says %v", got, m.Unread)
+	}
+}

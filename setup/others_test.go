@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"netwatch"
+	"netwatch/actions"
+	"netwatch/config"
 	"netwatch/machine"
 	"netwatch/machine/machinetest"
 	"netwatch/setup"
@@ -105,5 +107,15 @@ func TestNoLaterLinkIsFollowed(t *testing.T) {
 	}
 	if diff := snapshot(t, tree)["/etc/cron.d/90-netwatch"] != before["/etc/cron.d/90-netwatch"]; diff {
 		t.Error("what his link leads to is another")
+	}
+}
+
+// That OpenVPN's file names a user who is not there makes no configuration that is wrong.
+func TestUserWhoIsNotThere(t *testing.T) {
+	tree := withVPN("client\nuser no-such-user\n").Build(t)
+	carryOut(t, tree, setup.Wish{})
+	text := snapshot(t, tree)[conf].Content
+	if _, err := config.Parse(conf, []byte(text), actions.Env{}); err != nil {
+		t.Error(err)
 	}
 }
