@@ -76,3 +76,32 @@ func TestTurnOfAnOddName(t *testing.T) {
 		t.Errorf("found %q, and says %v", got, m.Unread)
 	}
 }
+
+// Files of OpenVPN that take each other in by ever longer names are read once each.
+func TestCallersEnd(t *testing.T) {
+	const file = "/etc/openvpn/c.conf"
+	tree := machinetest.Files{
+		file: "config d/c.conf\nconfig e/c.conf\nup \"/usr/bin/netwatch hook openvpn\"\n",
+		"/etc/openvpn/d": "-> .", "/etc/openvpn/e": "-> .", program: "",
+	}.Build(t)
+	reads := 0
+	all := machine.Callers(tree, program, func(name string) []byte {
+		if reads++; reads > 100 {
+			return nil
+		}
+		text, _ := tree.Read(name)
+		return text
+	})
+	if len(all) != 1 || reads > 100 {
+		t.Errorf("after %d reads: %v", reads, all)
+	}
+}
+
+// What a container has of its own below its cgroup is no unit of this machine.
+func TestContainerNamesNoUnit(t *testing.T) {
+	tree := processFiles("42", "/system.slice/docker-"+dockerID+".scope/ssh.service", "turnserver").Build(t)
+	m := machine.Running(tree, program, []systemd.Service{service("ssh.service", "/usr/sbin/sshd")})
+	if len(m.Contained) != 1 || m.Contained[0].Unit != "" {
+		t.Errorf("it is %+v", m.Contained)
+	}
+}
