@@ -76,6 +76,10 @@ const (
 // credentialTime is for how long a credential made of a secret is good.
 const credentialTime = time.Minute
 
+// maxSecrets is how many secrets are heeded: while one gives way to another, there are
+// two.
+const maxSecrets = 16
+
 // coturnOffer is what conf, a configuration of coturn, says at a time. Of a key that
 // is given again coturn heeds the last, or all of them where several make sense.
 func coturnOffer(conf []byte, now time.Time) (*Offer, error) {
@@ -108,7 +112,9 @@ func coturnOffer(conf []byte, now time.Time) (*Offer, error) {
 				turn.Private = append(turn.Private, e.private)
 			}
 		case "static-auth-secret":
-			turn.Credentials = append(turn.Credentials, byExpiry(value, now.Add(credentialTime)))
+			if len(turn.Credentials) < maxSecrets {
+				turn.Credentials = append(turn.Credentials, byExpiry(value, now.Add(credentialTime)))
+			}
 		case "user":
 			users = append(users, byPassword(value))
 		}

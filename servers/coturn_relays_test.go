@@ -2,7 +2,9 @@ package servers
 
 import (
 	"fmt"
+	"strings"
 	"testing"
+	"time"
 )
 
 // Who names no address to relay from relays from any, and says so.
@@ -17,5 +19,14 @@ func TestRelaysOfCoturn(t *testing.T) {
 		if got := fmt.Sprint(coturnRelays([]byte(conf))); got != want {
 			t.Errorf("%q: %s, want %s", conf, got, want)
 		}
+	}
+}
+
+// Whoever owns the file does not have a proof ask without end, in the name of one secret
+// after the other.
+func TestSecretsAreBounded(t *testing.T) {
+	offer, err := coturnOffer([]byte(strings.Repeat("static-auth-secret=s\n", 100000)), time.Now())
+	if err != nil || len(offer.Credentials) != maxSecrets {
+		t.Errorf("%d credentials, %v", len(offer.Credentials), err)
 	}
 }
