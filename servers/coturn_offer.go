@@ -1,6 +1,7 @@
 package servers
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"crypto/sha1" //nolint:gosec // what coturn makes its credentials with
 	"encoding/base64"
@@ -83,13 +84,14 @@ const maxSecrets = 16
 // coturnOffer is what conf, a configuration of coturn, says at a time. Of a key that
 // is given again coturn heeds the last, or all of them where several make sense.
 func coturnOffer(conf []byte, now time.Time) (*Offer, error) {
-	if err := checkCoturn(conf); err != nil {
+	pieces := split(conf)
+	if err := cmp.Or(checkCoturn(conf), checkNamed(pieces)); err != nil {
 		return nil, err
 	}
 	turn := &Offer{Advertised: coturnAdvertised(conf), Promised: promised(conf)}
 	ports := ports{plain: DefaultPort, tls: defaultTLSPort}
 	var users []*Credential
-	for _, p := range split(conf) {
+	for _, p := range pieces {
 		value := p.value()
 		if err := ports.heed(p.key, value); err != nil {
 			return nil, err
