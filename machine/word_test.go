@@ -81,7 +81,7 @@ func TestTurnOfAnOddName(t *testing.T) {
 func TestCallersEnd(t *testing.T) {
 	const file = "/etc/openvpn/c.conf"
 	tree := machinetest.Files{
-		file: "config d/c.conf\nconfig e/c.conf\nup \"/usr/bin/netwatch hook openvpn\"\n",
+		file:             "config d/c.conf\nconfig e/c.conf\nup \"/usr/bin/netwatch hook openvpn\"\n",
 		"/etc/openvpn/d": "-> .", "/etc/openvpn/e": "-> .", program: "",
 	}.Build(t)
 	reads := 0

@@ -40,7 +40,8 @@ const elsewhere = "/etc/cron.d/elsewhere"
 func vpnApp(t *testing.T) machine.Tree {
 	t.Helper()
 	tree := machinetest.Machines["yunohost-since-2024"].And(machinetest.Files{
-		"/etc/openvpn/client.conf":       "tls-client\nscript-security 2\nroute-up \"" + scriptsDir + "run-parts.sh route-up\"\n",
+		"/etc/openvpn/client.conf": "tls-client\nscript-security 2\n" +
+			"route-up \"" + scriptsDir + "run-parts.sh route-up\"\n",
 		scriptsDir + "route-up.d/10-app": "#!/bin/sh\n", "/etc/cron.d/system": "",
 	}).Build(t)
 	ofAnother(t, tree, "/etc/openvpn")
