@@ -146,7 +146,11 @@ func (p *Plan) place(file string, text []byte, mode uint32, example string) {
 	if slices.ContainsFunc(p.Changes, func(c Change) bool { return c.File == file }) {
 		return
 	}
-	before, err := p.tree.Read(file)
+	_, err := p.lies(file)
+	var before []byte
+	if err == nil {
+		before, err = p.tree.Read(file)
+	}
 	switch {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		p.leave("%s is not written: %v", file, netwatch.WithoutPath(err))
@@ -176,6 +180,7 @@ const scripts = "/etc/openvpn/scripts/"
 // of its own stays: there may be one of each kind.
 func (p *Plan) vpn(v machine.VPN) {
 	text, err := p.tree.Read(v.File)
+	_, led := p.lies(v.File)
 	security := slices.ContainsFunc(strings.Split(string(text), "\n"), func(line string) bool {
 		return strings.HasPrefix(strings.TrimSpace(line), "script-security")
 	})
@@ -193,6 +198,8 @@ func (p *Plan) vpn(v machine.VPN) {
 	case security && v.Silent():
 		p.leave("%s stays, since it forbids OpenVPN to call programs (script-security %s): "+
 			"write `script-security 2` and what %sopenvpn/client.conf has", v.File, v.Security, examples)
+	case led != nil:
+		p.leave("%s is not written: %v", v.File, led)
 	default:
 		p.insert(v.File, text, p.clientLines(security))
 		p.raiseLimit(v.File)

@@ -148,7 +148,7 @@ func (r *Restore) set(file string, text []byte, as *attributes) error {
 		}
 		e := entry{File: file}
 		if now != nil {
-			if e.attributes, err = r.attributes(file); err != nil {
+			if e.attributes, err = r.unmoved(Change{File: file, Before: now}); err != nil {
 				return err
 			}
 		}
@@ -173,11 +173,7 @@ func (r *Restore) Callers(program string) []machine.Caller {
 // each.
 func (r *Restore) Apply(done func(Change)) error {
 	for i, c := range r.Changes {
-		err := r.unmoved(c)
-		if err == nil {
-			err = r.change(c, r.entries[i])
-		}
-		if err != nil {
+		if err := r.change(c, r.entries[i].attributes); err != nil {
 			return explain("restoring", c.File, err)
 		}
 		done(c)
