@@ -76,8 +76,8 @@ func (s *scene) unanswered(ctx context.Context, err error) Finding {
 		}
 	case !unit.Running && s.mistakes != nil:
 		return Finding{
-			Problem, "daemon", fmt.Sprintf("it is %s, and cannot start with this configuration:\n%s", unit.State, s.mistakes),
-			"mend that until netwatch check finds no more; then systemctl restart netwatch.service",
+			Problem, "daemon", fmt.Sprintf("it is %s, and cannot start with the mistakes in the configuration", unit.State),
+			"mend them until netwatch check finds no more; then systemctl restart netwatch.service",
 		}
 	case strings.Contains(unit.State, "auto-restart"):
 		return Finding{

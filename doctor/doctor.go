@@ -148,7 +148,7 @@ func (s *scene) configuration() Finding {
 		return wrong(Unknown, "configuration", err)
 	case errors.As(err, new(config.Mistakes)):
 		s.mistakes = err
-		return Finding{Problem, "configuration", err.Error(), "netwatch check prints them until there is none"}
+		return Finding{Problem, "configuration", err.Error(), "mend them until netwatch check finds no more"}
 	case err != nil:
 		s.mistakes = err
 		return wrong(Problem, "configuration", netwatch.WithHint(err, "netwatch init writes one"))

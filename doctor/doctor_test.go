@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"netwatch"
+	"netwatch/config"
 	"netwatch/control"
 	"netwatch/machine"
 	"netwatch/servers"
@@ -175,7 +176,7 @@ func TestJudgeCertificate(t *testing.T) {
 }
 
 func TestJudgeVPN(t *testing.T) {
-	s := &scene{Doctor: Doctor{Tree: machine.Tree(t.TempDir()), Program: "/usr/bin/netwatch"}}
+	s := &scene{Doctor: Doctor{Tree: machine.Tree(t.TempDir()), Program: "/usr/bin/netwatch"}, cfg: new(config.Config)}
 	client := filepath.Join(string(s.Tree), "etc/openvpn/client")
 	if err := os.MkdirAll(client, 0o755); err != nil {
 		t.Fatal(err)
@@ -196,6 +197,26 @@ func TestJudgeVPN(t *testing.T) {
 	wants(t, "no level", judge("client\n"+hook, true), Problem, "script-security is 1")
 	wants(t, "in a comment", judge("client\nscript-security 2\n;"+hook, true), Warning, "nothing in it calls netwatch")
 	wants(t, "not wanted", judge("remote x\n", false), OK, "nobody")
+	unheard := judge("client\nscript-security 2\n"+hook, false)
+	wants(t, "no rule", unheard, Note, "no rule waits for vpn-changed")
+	if !strings.Contains(unheard.Hint, "netwatch init") {
+		t.Errorf("the remedy: %+v", unheard)
+	}
+	for _, text := range []string{"", "script-security 1\n", "script-security 2\nup /etc/openvpn/own\n"} {
+		if f := judge("client\n"+text, true); f.Hint != "netwatch init has it call netwatch, or says what keeps it from that" {
+			t.Errorf("the remedy for %q: %+v", text, f)
+		}
+	}
+	own := filepath.Join(string(s.Tree), "etc/openvpn/own")
+	const calls = "client\nscript-security 2\nipchange \"/etc/openvpn/own more\"\n"
+	for line, level := range map[string]Level{
+		"GOMAXPROCS=1 netwatch hook openvpn || :": OK, "# netwatch hook openvpn": Warning, "echo": Warning,
+	} {
+		if err := os.WriteFile(own, []byte("#!/bin/sh\n"+line+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		wants(t, "a script with "+line, judge(calls, true), level, "")
+	}
 	script := filepath.Join(string(s.Tree), "etc/openvpn/scripts/route-up.d")
 	err := errors.Join(os.MkdirAll(script, 0o755), os.WriteFile(script+"/90-netwatch",
 		[]byte("GOMAXPROCS=1 /usr/bin/netwatch hook openvpn || :\n"), 0o755))
@@ -320,12 +341,12 @@ func TestUnanswered(t *testing.T) {
 		{
 			"a mistake in the configuration", unreachable,
 			systemd.UnitLook{State: "failed (failed)", File: "enabled"},
-			mistakes, Problem, "cannot start with this configuration:\nnetwatch.toml:1:1: x: unknown",
+			mistakes, Problem, "cannot start with the mistakes in the configuration",
 		},
 		{
 			"a mistake, and the socket waits", context.DeadlineExceeded,
 			systemd.UnitLook{State: "activating (auto-restart)", Moving: true, File: "disabled"},
-			mistakes, Problem, "cannot start with this configuration:\nnetwatch.toml:1:1: x: unknown",
+			mistakes, Problem, "cannot start with the mistakes in the configuration",
 		},
 		{
 			"it ends again and again", context.DeadlineExceeded,
