@@ -117,8 +117,9 @@ func TestDoctorFindsNoHook(t *testing.T) {
 	f := finding{"warning", crt, "no hook of yunohost tells netwatch", ""}
 	finds(t, f)
 	f = among(t, f)
-	undo(t, "netwatch init --restore --hooks")
-	shell(t, strings.TrimSuffix(remedy(t, f.Hint, "netwatch init"), " puts the hook in place"))
+	said := shell(t, strings.TrimSuffix(remedy(t, f.Hint, "netwatch init"), " puts the hook in place"))
+	backup, _, _ := strings.Cut(said[strings.Index(said, "as it was: ")+len("as it was: "):], " ")
+	undo(t, "netwatch init --restore "+backup)
 	finds(t, finding{})
 }
 

@@ -348,6 +348,41 @@ func TestMigrateRaisesTheLimit(t *testing.T) {
 	}
 }
 
+// Where no rule waits for what OpenVPN then tells, that is said; and OpenVPN has to read its
+// file again all the same, for the script that it knows is gone.
+func TestMigrateWithoutRule(t *testing.T) {
+	tree := machinetest.Machines["yunohost-before-2024"].Build(t)
+	carryOut(t, tree, setup.Wish{})
+	text := strings.ReplaceAll(snapshot(t, tree)[conf].Content, `, "vpn-changed"`, "")
+	write(t, tree, conf, text)
+	plan, _ := carryOut(t, tree, setup.Wish{Migrate: true})
+	advice := strings.Join(plan.Advice, "\n")
+	if !strings.Contains(advice, "try-restart openvpn-client@vpn.service") || !strings.Contains(advice, "add the [source.openvpn]") {
+		t.Errorf("it says %q", advice)
+	}
+	if !strings.Contains(string(plan.Differs), "vpn-changed") {
+		t.Errorf("above is not shown what to add: %s", plan.Differs)
+	}
+}
+
+// Whoever reads a file that is put back has to read it again.
+func TestRestoreSaysNext(t *testing.T) {
+	tree := withVPN(vpnText).Build(t)
+	_, first := carryOut(t, tree, setup.Wish{})
+	one, err := setup.NewRestore(tree, first, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := strings.Join(one.Next(conf), "\n")
+	for _, want := range []string{
+		"systemctl daemon-reload\n", "systemctl try-restart openvpn-client@home.service ", "systemctl stop netwatch.socket",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("it says %q, without %q", got, want)
+		}
+	}
+}
+
 // What --migrate took out stays out, and is kept in its backup; the lines that it put in
 // the place of the old ones go.
 func TestAwayAfterMigrate(t *testing.T) {

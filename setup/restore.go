@@ -8,6 +8,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"netwatch"
 	"netwatch/machine"
@@ -60,6 +61,25 @@ func NewAway(tree machine.Tree) (r *Restore, err error) {
 		return nil, err
 	}
 	return r, r.plan(func(e entry) bool { return e.Calls && !e.Undone })
+}
+
+// Next are the commands that have everybody go by what was put back; file is the
+// configuration.
+func (r *Restore) Next(file string) (all []string) {
+	for _, c := range r.Changes {
+		switch name := c.File; {
+		case strings.HasPrefix(name, "/etc/systemd/"):
+			all = append([]string{"systemctl daemon-reload"}, all...)
+		case isVPN(name):
+			all = append(all, "systemctl try-restart "+netwatch.ShellPath(vpnUnit(name))+
+				" has OpenVPN go by its file (the tunnel is down for a moment)")
+		case name == file && c.After != nil:
+			all = append(all, "systemctl reload netwatch.service, if it runs")
+		case name == file:
+			all = append(all, "systemctl stop netwatch.socket netwatch.service, if they run: there is no configuration any more")
+		}
+	}
+	return slices.Compact(all)
 }
 
 // plan plans to undo the entries that are wanted, the newest first.
