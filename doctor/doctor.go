@@ -5,6 +5,7 @@
 package doctor
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"netwatch/config"
 	"netwatch/control"
 	"netwatch/machine"
+	"netwatch/packaging"
 	"netwatch/systemd"
 )
 
@@ -140,6 +142,9 @@ func (d Doctor) Examine(ctx context.Context, each func(Finding)) {
 	}
 }
 
+// maxExample is more than the package's configuration has, in bytes.
+const maxExample = 1 << 20
+
 // configuration reads the configuration.
 func (s *scene) configuration() Finding {
 	cfg, err := config.Load(s.Config, actions.Env{})
@@ -154,6 +159,9 @@ func (s *scene) configuration() Finding {
 		return wrong(Problem, "configuration", netwatch.WithHint(err, "netwatch init writes one"))
 	}
 	s.cfg = cfg
+	if text, err := netwatch.ReadRegular(s.Config, maxExample); err == nil && bytes.Equal(text, packaging.Configuration) {
+		return Finding{Note, "configuration", s.Config + " is the example that the package brings", "netwatch init writes one that fits"}
+	}
 	return Finding{OK, "configuration", s.Config, ""}
 }
 

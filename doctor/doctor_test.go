@@ -18,6 +18,7 @@ import (
 	"netwatch/config"
 	"netwatch/control"
 	"netwatch/machine"
+	"netwatch/packaging"
 	"netwatch/servers"
 	"netwatch/sources"
 	"netwatch/systemd"
@@ -313,6 +314,19 @@ func TestWithoutConfiguration(t *testing.T) {
 			t.Errorf("%s: %+v", c.name, all[i+1])
 		}
 	}
+}
+
+// The configuration that the package brings is nobody's: init writes one that fits.
+func TestExample(t *testing.T) {
+	s := &scene{Doctor: Doctor{Config: filepath.Join(t.TempDir(), "netwatch.toml")}}
+	if err := os.WriteFile(s.Config, packaging.Configuration, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wants(t, "the example", s.configuration(), Note, "is the example that the package brings")
+	if err := os.WriteFile(s.Config, append(packaging.Configuration, '\n'), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wants(t, "one's own", s.configuration(), OK, "netwatch.toml")
 }
 
 // Of a daemon that does not answer it is said why, as far as its unit tells.
