@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"netwatch"
+	"netwatch/actions"
 	"netwatch/config"
 	"netwatch/control"
 	"netwatch/machine"
@@ -282,6 +283,37 @@ func TestDaemon(t *testing.T) {
 	wants(t, "down", look("{}", netwatch.WithHint(errors.New("nobody listens"), "start it"))[0],
 		Problem, "nobody listens")
 	wants(t, "not to be asked", look("{}", fs.ErrPermission)[0], Unknown, "")
+}
+
+// A file that was changed and not put in force yet is another than the daemon goes by.
+func TestNotReloaded(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "netwatch.toml")
+	const text = "[[rule]]\non = [\"started\"]\ndo = [\"restart a.service\"]\n"
+	const status = `{"version":"2","config":"FILE","rules":[{"name":"started","on":["started"],"do":["restart a.service"]}]}`
+	var d control.Status
+	if err := json.Unmarshal([]byte(strings.ReplaceAll(status, "FILE", file)), &d); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name, text, config string
+		level              Level
+	}{
+		{"as it is", text, file, OK},
+		{"another step", strings.ReplaceAll(text, "a.service", "b.service"), file, Warning},
+		{"another event", strings.ReplaceAll(text, "on = [\"started\"]", "name = \"started\"\non = [\"ip-changed\"]"), file, Warning},
+		{"one rule more", text + strings.ReplaceAll(text, "started", "ip-changed"), file, Warning},
+		{"another file", text + strings.ReplaceAll(text, "started", "ip-changed"), "other.toml", OK},
+	} {
+		cfg, err := config.Parse("", []byte(c.text), actions.Env{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &scene{
+			Doctor: Doctor{Version: "2", Config: c.config}, cfg: cfg,
+			daemon: func() (control.Status, error) { return d, nil },
+		}
+		wants(t, c.name, checkDaemon(t.Context(), s)[0], c.level, "")
+	}
 }
 
 // A check that does not end is left behind at its deadline.
