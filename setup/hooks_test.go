@@ -3,6 +3,7 @@ package setup_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -362,6 +363,21 @@ func TestMigrateWithoutRule(t *testing.T) {
 	}
 	if !strings.Contains(string(plan.Differs), "vpn-changed") {
 		t.Errorf("above is not shown what to add: %s", plan.Differs)
+	}
+}
+
+// Whom rights kept from seeing is not told to start the coturn that he does see: it may be
+// Debian's, beside those that are used.
+func TestUnseenIsNotIdle(t *testing.T) {
+	m := machine.Machine{
+		Idle: []machine.Idle{{
+			Turn: machine.Turn{Unit: "coturn.service"}, Why: "it neither runs", Remedy: "systemctl enable --now coturn.service",
+		}},
+		Unread: []error{fmt.Errorf("looking into /etc/x: %w", fs.ErrPermission)},
+	}
+	_, err := setup.NewPlan(machine.Tree(t.TempDir()), conf, m, setup.Wish{})
+	if hint := netwatch.Hint(err); !strings.Contains(hint, "root sees all") || strings.Contains(hint, "enable") {
+		t.Errorf("%v: the remedy is %q", err, hint)
 	}
 }
 

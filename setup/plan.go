@@ -101,11 +101,12 @@ func NewPlan(tree machine.Tree, file string, m machine.Machine, wish Wish) (*Pla
 // noTurn says that there is no coturn to write a configuration for, and what to do.
 func noTurn(m machine.Machine, file string) error {
 	const looking = "looking for what depends on the network: "
+	forbidden := slices.ContainsFunc(m.Unread, func(err error) bool { return errors.Is(err, fs.ErrPermission) })
 	switch {
 	case len(m.Contained) > 0:
 		return netwatch.WithHint(errors.New(looking+"coturn is here in a container alone"),
 			strings.Join(Contained(m, file), "; "))
-	case len(m.Idle) > 0:
+	case len(m.Idle) > 0 && !forbidden: // Else it may be one beside those in use
 		i := m.Idle[0]
 		err := fmt.Errorf("%s%s is left alone: %s", looking, i.Unit, i.Why)
 		return netwatch.WithHint(err, i.Remedy+", then run this again")

@@ -2,8 +2,10 @@ package setup
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -47,6 +49,9 @@ func NewRestore(tree machine.Tree, dir string, force bool) (r *Restore, err erro
 		return nil, err
 	}
 	if len(r.records) == 0 {
+		if _, err := os.ReadDir(tree.Host(backups)); errors.Is(err, fs.ErrPermission) {
+			return nil, netwatch.WithHint(fmt.Errorf("restoring: %w", err), "run it as root")
+		}
 		return nil, netwatch.WithHint(fmt.Errorf("restoring: there is no backup in %s", backups),
 			"name its directory: netwatch init --restore DIR")
 	}
