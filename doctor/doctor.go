@@ -160,7 +160,10 @@ func (s *scene) configuration() Finding {
 	}
 	s.cfg = cfg
 	if text, err := netwatch.ReadRegular(s.Config, maxExample); err == nil && bytes.Equal(text, packaging.Configuration) {
-		return Finding{Note, "configuration", s.Config + " is the example that the package brings", "netwatch init writes one that fits"}
+		return Finding{
+			Note, "configuration", s.Config + " is the example that the package brings",
+			"netwatch init writes one that fits, or says why not",
+		}
 	}
 	return Finding{OK, "configuration", s.Config, ""}
 }

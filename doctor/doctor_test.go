@@ -205,7 +205,8 @@ func TestJudgeVPN(t *testing.T) {
 		t.Errorf("the remedy: %+v", unheard)
 	}
 	for _, text := range []string{"", "script-security 1\n", "script-security 2\nup /etc/openvpn/own\n"} {
-		if f := judge("client\n"+text, true); f.Hint != "netwatch init has it call netwatch, or says what keeps it from that" {
+		f := judge("client\n"+text, true)
+		if f.Hint != "netwatch init has it call netwatch, or says what keeps it from that" {
 			t.Errorf("the remedy for %q: %+v", text, f)
 		}
 	}
@@ -289,7 +290,8 @@ func TestDaemon(t *testing.T) {
 func TestNotReloaded(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "netwatch.toml")
 	const text = "[[rule]]\non = [\"started\"]\ndo = [\"restart a.service\"]\n"
-	const status = `{"version":"2","config":"FILE","rules":[{"name":"started","on":["started"],"do":["restart a.service"]}]}`
+	const status = `{"version":"2","config":"FILE","rules":[` +
+		`{"name":"started","on":["started"],"do":["restart a.service"]}]}`
 	var d control.Status
 	if err := json.Unmarshal([]byte(strings.ReplaceAll(status, "FILE", file)), &d); err != nil {
 		t.Fatal(err)
@@ -300,7 +302,10 @@ func TestNotReloaded(t *testing.T) {
 	}{
 		{"as it is", text, file, OK},
 		{"another step", strings.ReplaceAll(text, "a.service", "b.service"), file, Warning},
-		{"another event", strings.ReplaceAll(text, "on = [\"started\"]", "name = \"started\"\non = [\"ip-changed\"]"), file, Warning},
+		{
+			"another event", strings.ReplaceAll(text, "on = [\"started\"]", "name = \"started\"\non = [\"ip-changed\"]"), file,
+			Warning,
+		},
 		{"one rule more", text + strings.ReplaceAll(text, "started", "ip-changed"), file, Warning},
 		{"another file", text + strings.ReplaceAll(text, "started", "ip-changed"), "other.toml", OK},
 	} {

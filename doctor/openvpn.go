@@ -46,7 +46,8 @@ func (s *scene) judgeVPN(v machine.VPN, wanted bool) Finding {
 	case s.cfg != nil && !wanted && len(v.Hooked) > 0:
 		return Finding{
 			Note, v.File, "it calls netwatch, and no rule waits for vpn-changed: nothing follows from that",
-			fmt.Sprintf("netwatch init shows [source.openvpn] and a rule for that, to be added to %s", netwatch.ShellPath(s.Config)),
+			fmt.Sprintf("netwatch init shows [source.openvpn] and a rule for that, to be added to %s",
+				netwatch.ShellPath(s.Config)),
 		}
 	}
 	return Finding{OK, v.File, "it calls " + orNone(v.Scripts), ""}

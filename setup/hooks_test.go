@@ -358,7 +358,8 @@ func TestMigrateWithoutRule(t *testing.T) {
 	write(t, tree, conf, text)
 	plan, _ := carryOut(t, tree, setup.Wish{Migrate: true})
 	advice := strings.Join(plan.Advice, "\n")
-	if !strings.Contains(advice, "try-restart openvpn-client@vpn.service") || !strings.Contains(advice, "add the [source.openvpn]") {
+	if !strings.Contains(advice, "try-restart openvpn-client@vpn.service") ||
+		!strings.Contains(advice, "add the [source.openvpn]") {
 		t.Errorf("it says %q", advice)
 	}
 	if !strings.Contains(string(plan.Differs), "vpn-changed") {
