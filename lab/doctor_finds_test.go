@@ -112,6 +112,7 @@ func TestDoctorFindsNoHook(t *testing.T) {
 	configured(t, configuration(YunoHost, "1h"))
 	shell(t, "sed -i '/^no-tls/d' "+YunoHost.File+" && systemctl restart "+YunoHost.Unit)
 	crt := certificates(doctorDomain) + "/crt.pem"
+	shell(t, "rm -f "+hooksDir+"/50-netwatch") // That of another test's init
 	among(t, finding{"note", crt, "no rule waits for cert-renewed", ""})
 	configured(t, configuration(YunoHost, "1h")+readsAgain(YunoHost.Unit))
 	f := finding{"warning", crt, "no hook of yunohost tells netwatch", ""}
