@@ -42,7 +42,10 @@ var mayImport = map[string][]string{
 	// says of them.
 	"machine": {".", "servers", "systemd"},
 	"setup":   {".", "access", "config", "sources", "actions", "machine", "packaging", "contrib"},
-	"doctor":  {".", "config", "actions", "control", "servers", "sources", "systemd", "turn", "machine"},
+	"doctor": {
+		".", "config", "actions", "control", "servers", "sources", "systemd", "turn", "machine",
+		"packaging",
+	},
 	// What an installation brings.
 	"packaging": {},
 	"contrib":   {},

@@ -103,11 +103,31 @@ func (s *servedCertificate) serves(ctx context.Context) (*x509.Certificate, erro
 	}}
 	conn, err := d.DialContext(ctx, "tcp", s.String())
 	if err != nil {
+		conn = s.here(ctx, d)
+	}
+	if conn == nil {
 		return nil, netwatch.WithHint(fmt.Errorf("nobody serves one there: %w", err),
 			"see whether its unit runs (systemctl status), and whether it listens there with TLS")
 	}
 	defer conn.Close()
 	return conn.(*tls.Conn).ConnectionState().PeerCertificates[0], nil
+}
+
+// here is a connection to the server at an address of this machine, for a name that leads
+// to its loopback alone, or nil: Debian's installer gives the machine's own name 127.0.1.1,
+// where nobody listens who listens at the machine's addresses.
+func (s *servedCertificate) here(ctx context.Context, d tls.Dialer) net.Conn {
+	leads, err := net.DefaultResolver.LookupNetIP(ctx, "ip", s.host)
+	elsewhere := func(a netip.Addr) bool { return !a.Unmap().IsLoopback() }
+	if _, isAddress := netip.ParseAddr(s.host); err != nil || isAddress == nil || slices.ContainsFunc(leads, elsewhere) {
+		return nil
+	}
+	for _, a := range slices.DeleteFunc(netwatch.OwnAddresses(), netip.Addr.IsLinkLocalUnicast) {
+		if conn, err := d.DialContext(ctx, "tcp", net.JoinHostPort(a.String(), s.port)); err == nil {
+			return conn
+		}
+	}
+	return nil
 }
 
 // ErrAnotherServed says that a server serves another certificate than it should.

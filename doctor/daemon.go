@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"netwatch"
@@ -31,6 +32,11 @@ func checkDaemon(ctx context.Context, s *scene) []Finding {
 			"netwatch check, then systemctl reload netwatch.service",
 		})
 	}
+	if d.Refused == "" && s.notReloaded(d) {
+		found = append(found, Finding{
+			Warning, what, "its rules are not those of the configuration as it is now", "systemctl reload netwatch.service",
+		})
+	}
 	if u := d.Unwritten; u != nil {
 		found = append(found, Finding{Problem, "state", u.Error + "; " + u.Risk(), u.Hint})
 	}
@@ -39,6 +45,24 @@ func checkDaemon(ctx context.Context, s *scene) []Finding {
 		found = []Finding{{OK, what, fmt.Sprintf("version %s, process %d", d.Version, d.PID), ""}}
 	}
 	return found
+}
+
+// notReloaded says whether the daemon has other rules than the configuration, if that is the
+// daemon's at all.
+func (s *scene) notReloaded(d control.Status) bool {
+	if s.cfg == nil || d.Config != s.Config {
+		return false
+	}
+	if len(d.Rules) != len(s.cfg.Rules) {
+		return true
+	}
+	for i, r := range s.cfg.Rules {
+		is := d.Rules[i]
+		if is.Name != r.Name || !slices.Equal(is.On, r.On) || !slices.Equal(is.Do, r.Texts()) {
+			return true
+		}
+	}
+	return false
 }
 
 // askDaemon asks the daemon how it stands. Behind the socket of one that cannot start,
@@ -76,8 +100,8 @@ func (s *scene) unanswered(ctx context.Context, err error) Finding {
 		}
 	case !unit.Running && s.mistakes != nil:
 		return Finding{
-			Problem, "daemon", fmt.Sprintf("it is %s, and cannot start with this configuration:\n%s", unit.State, s.mistakes),
-			"mend that until netwatch check finds no more; then systemctl restart netwatch.service",
+			Problem, "daemon", fmt.Sprintf("it is %s, and cannot start with the mistakes in the configuration", unit.State),
+			"mend them until netwatch check finds no more; then systemctl restart netwatch.service",
 		}
 	case strings.Contains(unit.State, "auto-restart"):
 		return Finding{

@@ -5,6 +5,7 @@
 package doctor
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"netwatch/config"
 	"netwatch/control"
 	"netwatch/machine"
+	"netwatch/packaging"
 	"netwatch/systemd"
 )
 
@@ -142,6 +144,9 @@ func (d Doctor) Examine(ctx context.Context, each func(Finding)) {
 	}
 }
 
+// maxExample is more than the package's configuration has, in bytes.
+const maxExample = 1 << 20
+
 // configuration reads the configuration.
 func (s *scene) configuration() Finding {
 	cfg, err := config.Load(s.Config, actions.Env{})
@@ -150,12 +155,18 @@ func (s *scene) configuration() Finding {
 		return wrong(Unknown, "configuration", err)
 	case errors.As(err, new(config.Mistakes)):
 		s.mistakes = err
-		return Finding{Problem, "configuration", err.Error(), "netwatch check prints them until there is none"}
+		return Finding{Problem, "configuration", err.Error(), "mend them until netwatch check finds no more"}
 	case err != nil:
 		s.mistakes = err
 		return wrong(Problem, "configuration", netwatch.WithHint(err, "netwatch init writes one"))
 	}
 	s.cfg = cfg
+	if text, err := netwatch.ReadRegular(s.Config, maxExample); err == nil && bytes.Equal(text, packaging.Configuration) {
+		return Finding{
+			Note, "configuration", s.Config + " is the example that the package brings",
+			"netwatch init writes one that fits, or says why not",
+		}
+	}
 	return Finding{OK, "configuration", s.Config, ""}
 }
 

@@ -15,8 +15,11 @@ import (
 	"time"
 
 	"netwatch"
+	"netwatch/actions"
+	"netwatch/config"
 	"netwatch/control"
 	"netwatch/machine"
+	"netwatch/packaging"
 	"netwatch/servers"
 	"netwatch/sources"
 	"netwatch/systemd"
@@ -175,7 +178,7 @@ func TestJudgeCertificate(t *testing.T) {
 }
 
 func TestJudgeVPN(t *testing.T) {
-	s := &scene{Doctor: Doctor{Tree: machine.Tree(t.TempDir()), Program: "/usr/bin/netwatch"}}
+	s := &scene{Doctor: Doctor{Tree: machine.Tree(t.TempDir()), Program: "/usr/bin/netwatch"}, cfg: new(config.Config)}
 	client := filepath.Join(string(s.Tree), "etc/openvpn/client")
 	if err := os.MkdirAll(client, 0o755); err != nil {
 		t.Fatal(err)
@@ -196,6 +199,27 @@ func TestJudgeVPN(t *testing.T) {
 	wants(t, "no level", judge("client\n"+hook, true), Problem, "script-security is 1")
 	wants(t, "in a comment", judge("client\nscript-security 2\n;"+hook, true), Warning, "nothing in it calls netwatch")
 	wants(t, "not wanted", judge("remote x\n", false), OK, "nobody")
+	unheard := judge("client\nscript-security 2\n"+hook, false)
+	wants(t, "no rule", unheard, Note, "no rule waits for vpn-changed")
+	if !strings.Contains(unheard.Hint, "netwatch init") {
+		t.Errorf("the remedy: %+v", unheard)
+	}
+	for _, text := range []string{"", "script-security 1\n", "script-security 2\nup /etc/openvpn/own\n"} {
+		f := judge("client\n"+text, true)
+		if f.Hint != "netwatch init has it call netwatch, or says what keeps it from that" {
+			t.Errorf("the remedy for %q: %+v", text, f)
+		}
+	}
+	own := filepath.Join(string(s.Tree), "etc/openvpn/own")
+	const calls = "client\nscript-security 2\nipchange \"/etc/openvpn/own more\"\n"
+	for line, level := range map[string]Level{
+		"GOMAXPROCS=1 netwatch hook openvpn || :": OK, "# netwatch hook openvpn": Warning, "echo": Warning,
+	} {
+		if err := os.WriteFile(own, []byte("#!/bin/sh\n"+line+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		wants(t, "a script with "+line, judge(calls, true), level, "")
+	}
 	script := filepath.Join(string(s.Tree), "etc/openvpn/scripts/route-up.d")
 	err := errors.Join(os.MkdirAll(script, 0o755), os.WriteFile(script+"/90-netwatch",
 		[]byte("GOMAXPROCS=1 /usr/bin/netwatch hook openvpn || :\n"), 0o755))
@@ -262,6 +286,41 @@ func TestDaemon(t *testing.T) {
 	wants(t, "not to be asked", look("{}", fs.ErrPermission)[0], Unknown, "")
 }
 
+// A file that was changed and not put in force yet is another than the daemon goes by.
+func TestNotReloaded(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "netwatch.toml")
+	const text = "[[rule]]\non = [\"started\"]\ndo = [\"restart a.service\"]\n"
+	const status = `{"version":"2","config":"FILE","rules":[` +
+		`{"name":"started","on":["started"],"do":["restart a.service"]}]}`
+	var d control.Status
+	if err := json.Unmarshal([]byte(strings.ReplaceAll(status, "FILE", file)), &d); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name, text, config string
+		level              Level
+	}{
+		{"as it is", text, file, OK},
+		{"another step", strings.ReplaceAll(text, "a.service", "b.service"), file, Warning},
+		{
+			"another event", strings.ReplaceAll(text, "on = [\"started\"]", "name = \"started\"\non = [\"ip-changed\"]"), file,
+			Warning,
+		},
+		{"one rule more", text + strings.ReplaceAll(text, "started", "ip-changed"), file, Warning},
+		{"another file", text + strings.ReplaceAll(text, "started", "ip-changed"), "other.toml", OK},
+	} {
+		cfg, err := config.Parse("", []byte(c.text), actions.Env{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &scene{
+			Doctor: Doctor{Version: "2", Config: c.config}, cfg: cfg,
+			daemon: func() (control.Status, error) { return d, nil },
+		}
+		wants(t, c.name, checkDaemon(t.Context(), s)[0], c.level, "")
+	}
+}
+
 // A check that does not end is left behind at its deadline.
 func TestDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -294,6 +353,19 @@ func TestWithoutConfiguration(t *testing.T) {
 	}
 }
 
+// The configuration that the package brings is nobody's: init writes one that fits.
+func TestExample(t *testing.T) {
+	s := &scene{Doctor: Doctor{Config: filepath.Join(t.TempDir(), "netwatch.toml")}}
+	if err := os.WriteFile(s.Config, packaging.Configuration, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wants(t, "the example", s.configuration(), Note, "is the example that the package brings")
+	if err := os.WriteFile(s.Config, append(packaging.Configuration, '\n'), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wants(t, "one's own", s.configuration(), OK, "netwatch.toml")
+}
+
 // Of a daemon that does not answer it is said why, as far as its unit tells.
 func TestUnanswered(t *testing.T) {
 	unreachable := netwatch.WithHint(fmt.Errorf("asking: %w", control.ErrUnreachable), "start it")
@@ -320,12 +392,12 @@ func TestUnanswered(t *testing.T) {
 		{
 			"a mistake in the configuration", unreachable,
 			systemd.UnitLook{State: "failed (failed)", File: "enabled"},
-			mistakes, Problem, "cannot start with this configuration:\nnetwatch.toml:1:1: x: unknown",
+			mistakes, Problem, "cannot start with the mistakes in the configuration",
 		},
 		{
 			"a mistake, and the socket waits", context.DeadlineExceeded,
 			systemd.UnitLook{State: "activating (auto-restart)", Moving: true, File: "disabled"},
-			mistakes, Problem, "cannot start with this configuration:\nnetwatch.toml:1:1: x: unknown",
+			mistakes, Problem, "cannot start with the mistakes in the configuration",
 		},
 		{
 			"it ends again and again", context.DeadlineExceeded,

@@ -24,7 +24,7 @@ func checkOld(_ context.Context, s *scene) (found []Finding) {
 		found = append(found, notSeen(err))
 	}
 	if found == nil {
-		found = []Finding{{OK, "old scripts", "there is none", ""}}
+		found = []Finding{{OK, "old scripts", "there are none", ""}}
 	}
 	return found
 }

@@ -97,16 +97,21 @@ func lendsToAll(ctx context.Context, at netip.Addr, p packet) bool {
 func (s *scene) judgeOpen(ctx context.Context, port uint16, open []packet) Finding {
 	f := Finding{Warning, fmt.Sprintf("port %d", port), "", s.closing(ctx, port)}
 	var ways []string
+	by := map[string][]string{}
 	for _, p := range open {
 		reached, way := s.reach(ctx, p)
 		if reached {
 			f.Level = Problem
 		}
-		if !slices.Contains(ways, way) {
+		if by[way] == nil {
 			ways = append(ways, way)
 		}
+		by[way] = append(by[way], string(p.over))
 	}
-	f.Found = "an open relay: it lends relays to everyone who asks, without credentials; " + strings.Join(ways, ", ")
+	for i, way := range ways {
+		ways[i] = fmt.Sprintf("%s (%s)", way, strings.Join(by[way], ", "))
+	}
+	f.Found = "an open relay: it lends relays to everyone who asks, without credentials; " + strings.Join(ways, "; ")
 	return f
 }
 
@@ -116,17 +121,17 @@ func (s *scene) reach(ctx context.Context, p packet) (reached bool, how string) 
 	own := s.ownOf(p.family)
 	if netwatch.CheckPublic(own, nil) != nil {
 		if public.IsValid() && lendsToAll(ctx, public, p) {
-			return true, fmt.Sprintf("it is reached at %s (%s)", public, p.over)
+			return true, fmt.Sprintf("it is reached at %s", public)
 		}
 		return false, fmt.Sprintf("%s is behind a NAT, which must not hand the port on", own)
 	}
 	switch open, err := lets(ctx, p); {
 	case err != nil:
-		return false, fmt.Sprintf("whether the firewall keeps others from %s (%s) is not known: %s", own, p.over, err)
+		return false, fmt.Sprintf("whether the firewall keeps others from %s is not known: %s", own, err)
 	case open:
-		return true, fmt.Sprintf("no firewall on this machine keeps others from %s (%s)", own, p.over)
+		return true, fmt.Sprintf("no firewall on this machine keeps others from %s", own)
 	}
-	return false, fmt.Sprintf("the firewall keeps others from %s (%s)", own, p.over)
+	return false, fmt.Sprintf("the firewall keeps others from %s", own)
 }
 
 // closing is how to end an open relay.

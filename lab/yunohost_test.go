@@ -5,6 +5,7 @@
 package lab
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -118,5 +119,24 @@ func leavesOthersAlone(t *testing.T) {
 	}
 	if show(t, SecondApp.Coturn().Unit, "InvocationID") != before {
 		t.Error("the other's coturn was restarted")
+	}
+}
+
+// A renewal by YunoHost is proven at the domain, also where that is the machine's own name,
+// which Debian's installer has lead to 127.0.1.1, where no coturn listens.
+func TestYunoHostRenews(t *testing.T) {
+	onYunoHost(t)
+	must(t, install())
+	if own := shell(t, "getent ahostsv4 "+FirstApp.Domain); !strings.HasPrefix(own, "127.0.1.1 ") {
+		t.Fatalf("%s leads to %s", FirstApp.Domain, own)
+	}
+	shell(t, "rm -rf /etc/netwatch && netwatch init && sed -i 's/^servers .*/"+
+		strings.Split(sourceStun("1h", false), "\n")[1]+"/' /etc/netwatch/netwatch.toml")
+	shell(t, "systemctl start netwatch.socket netwatch.service")
+	idle(t, FirstPublic)
+	for _, a := range []App{FirstApp, SecondApp} {
+		_, err := server.InstallCertificate(t.Context(), a.Domain)
+		must(t, err)
+		says(t, "netwatch history", fmt.Sprintf("verify tls %s:%d: unchanged: ", a.Domain, a.TLS))
 	}
 }

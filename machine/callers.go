@@ -51,8 +51,16 @@ func Callers(tree Tree, program string, read func(file string) []byte) (all []Ca
 // vpnTexts are the configurations of OpenVPN, and those that they take in by `config`,
 // whose names are as seen from the directory in which Debian's units start it.
 func vpnTexts(tree Tree, read func(file string) []byte) (all []string) {
+	seen := map[string]bool{} // By where they lie: a link can give one file names without end
+	add := func(name string) {
+		if host, err := tree.Resolve(name); err == nil && !seen[host] && tree.Has(name) {
+			seen[host], all = true, append(all, name)
+		}
+	}
 	for _, pattern := range vpnFiles {
-		all = append(all, tree.Glob(pattern)...)
+		for _, name := range tree.Glob(pattern) {
+			add(name)
+		}
 	}
 	for i := 0; i < len(all); i++ { // It grows meanwhile
 		for line := range strings.Lines(string(read(all[i]))) {
@@ -60,8 +68,8 @@ func vpnTexts(tree Tree, read func(file string) []byte) (all []string) {
 			if !path.IsAbs(value) {
 				value = path.Join(path.Dir(all[i]), value)
 			}
-			if key == "config" && !slices.Contains(all, value) {
-				all = append(all, value)
+			if key == "config" {
+				add(value)
 			}
 		}
 	}

@@ -104,6 +104,8 @@ func (s *search) turnUnits() (found []turnUnit) {
 			words = s.turnProcess(u)
 		}
 		switch file, err := turnFile(words, s.tree.Has); {
+		case netwatch.CheckPlain(file) != nil: // It goes into netwatch.toml
+			s.notSeen(u, netwatch.CheckPlain(file))
 		case words == nil && u.err != nil && mentions(u.Commands, "turnserver"):
 			s.notSeen(u, u.err)
 		case words == nil:
@@ -118,6 +120,10 @@ func (s *search) turnUnits() (found []turnUnit) {
 				s.notSeen(u, fmt.Errorf("a coturn whose file %s is not there: anyone may relay through it", file))
 			}
 		default:
+			if err := s.byRoot(u, file); err != nil {
+				s.notSeen(u, err)
+				continue
+			}
 			found = append(found, turnUnit{u, file})
 		}
 	}

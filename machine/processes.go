@@ -61,11 +61,15 @@ func cgroupOf(groups []byte) (found string) {
 	return found
 }
 
-// unit is the service of this machine's systemd that has the process, or empty.
+// unit is the service of this machine's systemd that has the process, or empty. What is
+// below the cgroup of a container, the container has made.
 func (p process) unit() (name string) {
 	for part := range strings.SplitSeq(p.cgroup, "/") {
 		if strings.HasPrefix(part, "user@") || strings.HasPrefix(part, "lxc.payload") {
 			return ""
+		}
+		if containerCgroup().MatchString(part) {
+			break
 		}
 		if strings.HasSuffix(part, ".service") && name == "" {
 			name = part

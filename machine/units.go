@@ -60,11 +60,7 @@ func (s *search) variables(service systemd.Service) (systemd.Variables, error) {
 	vars := systemd.Variables{}
 	vars.Set(service.Environment...)
 	for _, f := range service.Files {
-		names := []string{f.Path}
-		if strings.ContainsAny(f.Path, "*?[") {
-			names = s.tree.Glob(f.Path)
-		}
-		for _, name := range names {
+		for _, name := range s.filesOf(f) {
 			text, err := s.tree.Read(name)
 			if errors.Is(err, fs.ErrNotExist) && f.Optional {
 				continue
@@ -77,6 +73,14 @@ func (s *search) variables(service systemd.Service) (systemd.Variables, error) {
 	}
 	vars.Unset(service.Unset...)
 	return vars, nil
+}
+
+// filesOf are the files that a pattern stands for.
+func (s *search) filesOf(f systemd.EnvironmentFile) []string {
+	if strings.ContainsAny(f.Path, "*?[") {
+		return s.tree.Glob(f.Path)
+	}
+	return []string{f.Path}
 }
 
 // run are the words of the command that fits; nil if none does.

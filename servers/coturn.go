@@ -159,10 +159,17 @@ func coturnBound(conf []byte) (all []netip.Addr) {
 }
 
 // coturnRelays are every relay-ip of conf, or else every listening-ip, of each family.
+// Without any, it relays from all that the machine has; of more than are compared with
+// each other, nobody knows.
 func coturnRelays(conf []byte) (all []netip.Addr) {
 	pieces := split(conf)
-	for _, family := range netwatch.Families {
-		all = append(all, relays(pieces, family)...)
+	if checkNamed(pieces) == nil {
+		for _, family := range netwatch.Families {
+			all = append(all, relays(pieces, family)...)
+		}
+	}
+	if len(all) == 0 {
+		return []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()}
 	}
 	return all
 }

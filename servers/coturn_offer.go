@@ -1,6 +1,7 @@
 package servers
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"crypto/sha1" //nolint:gosec // what coturn makes its credentials with
 	"encoding/base64"
@@ -76,16 +77,21 @@ const (
 // credentialTime is for how long a credential made of a secret is good.
 const credentialTime = time.Minute
 
+// maxSecrets is how many secrets are heeded: while one gives way to another, there are
+// two.
+const maxSecrets = 16
+
 // coturnOffer is what conf, a configuration of coturn, says at a time. Of a key that
 // is given again coturn heeds the last, or all of them where several make sense.
 func coturnOffer(conf []byte, now time.Time) (*Offer, error) {
-	if err := checkCoturn(conf); err != nil {
+	pieces := split(conf)
+	if err := cmp.Or(checkCoturn(conf), checkNamed(pieces)); err != nil {
 		return nil, err
 	}
 	turn := &Offer{Advertised: coturnAdvertised(conf), Promised: promised(conf)}
 	ports := ports{plain: DefaultPort, tls: defaultTLSPort}
 	var users []*Credential
-	for _, p := range split(conf) {
+	for _, p := range pieces {
 		value := p.value()
 		if err := ports.heed(p.key, value); err != nil {
 			return nil, err
@@ -108,7 +114,9 @@ func coturnOffer(conf []byte, now time.Time) (*Offer, error) {
 				turn.Private = append(turn.Private, e.private)
 			}
 		case "static-auth-secret":
-			turn.Credentials = append(turn.Credentials, byExpiry(value, now.Add(credentialTime)))
+			if len(turn.Credentials) < maxSecrets {
+				turn.Credentials = append(turn.Credentials, byExpiry(value, now.Add(credentialTime)))
+			}
 		case "user":
 			users = append(users, byPassword(value))
 		}

@@ -39,7 +39,8 @@ type Server struct {
 	// Bound are the addresses of its machine that conf names to listen at or to relay
 	// from; nil if it never names any.
 	Bound func(conf []byte) []netip.Addr
-	// Relays are those of Bound that it relays from; nil if it never names any.
+	// Relays are those of Bound that it relays from, and an unspecified one for any; nil
+	// if it never names any.
 	Relays func(conf []byte) []netip.Addr
 	// Offer is what conf offers to callers at this time, and how they are to ask; nil
 	// where nobody can ask for that.

@@ -5,12 +5,10 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
 	"strconv"
-	"syscall"
 	"time"
 
 	"github.com/google/renameio/v2"
@@ -32,11 +30,6 @@ type attributes struct {
 // backup, which is empty if there was nothing to do. At any time each file is
 // the old one or the new one, whole. done is called after each change.
 func (p *Plan) Apply(done func(Change)) (backup string, err error) {
-	for _, c := range p.Changes {
-		if err := p.unmoved(c); err != nil {
-			return "", err
-		}
-	}
 	m, err := p.manifest()
 	if err != nil {
 		return "", err
@@ -45,24 +38,12 @@ func (p *Plan) Apply(done func(Change)) (backup string, err error) {
 		return "", fmt.Errorf("backing up: %w", err)
 	}
 	for i, c := range p.Changes {
-		if err := p.change(c, m.Entries[i]); err != nil {
+		if err := p.change(c, m.Entries[i].attributes); err != nil {
 			return backup, explain("changing", c.File, err)
 		}
 		done(c)
 	}
 	return backup, nil
-}
-
-// unmoved says whether somebody changed a file after the plan was shown.
-func (p *Plan) unmoved(c Change) error {
-	now, err := p.tree.Read(c.File)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("reading %s: %w", c.File, netwatch.WithoutPath(err))
-	}
-	if (now == nil) != (c.Before == nil) || !bytes.Equal(now, c.Before) {
-		return netwatch.WithHint(fmt.Errorf("changing %s: somebody else just did", c.File), "run it again")
-	}
-	return nil
 }
 
 // manifest is how all files are now.
@@ -72,6 +53,11 @@ func (p *Plan) manifest() (m manifest, err error) {
 		if c.After != nil {
 			e.After = netwatch.Fingerprint(c.After)
 		}
+		is, err := p.unmoved(c)
+		if err != nil {
+			return m, explain("changing", c.File, err)
+		}
+		e.attributes = is
 		if c.Before == nil {
 			e.Mode, e.UID, e.GID = cmp.Or(c.mode, newMode), os.Geteuid(), os.Getegid()
 			for dir := path.Dir(c.File); !p.tree.Has(dir); dir = path.Dir(dir) {
@@ -79,34 +65,16 @@ func (p *Plan) manifest() (m manifest, err error) {
 			}
 		} else {
 			e.Copy = strconv.Itoa(i)
-			if e.attributes, err = p.attributes(c.File); err != nil {
-				return m, fmt.Errorf("looking at %s: %w", c.File, netwatch.WithoutPath(err))
-			}
 		}
 		m.Entries = append(m.Entries, e)
 	}
 	return m, nil
 }
 
-func (p *Plan) attributes(file string) (a attributes, err error) {
-	host, err := p.tree.Resolve(file)
-	if err != nil {
-		return a, err
-	}
-	info, err := os.Lstat(host)
-	if err != nil {
-		return a, err
-	}
-	st := info.Sys().(*syscall.Stat_t) // It is one on Linux
-	a = attributes{Mode: st.Mode & 0o7777, UID: int(st.Uid), GID: int(st.Gid)}
-	a.Xattrs, err = xattrs(host)
-	return a, err
-}
-
 // xattrs are all extended attributes of a file.
-func xattrs(host string) (map[string][]byte, error) {
+func xattrs(f *os.File) (map[string][]byte, error) {
 	list := make([]byte, 64<<10) // XATTR_LIST_MAX, xattr(7)
-	n, err := unix.Llistxattr(host, list)
+	n, err := unix.Flistxattr(int(f.Fd()), list)
 	if n == 0 || errors.Is(err, unix.ENOTSUP) {
 		return nil, nil
 	}
@@ -116,7 +84,7 @@ func xattrs(host string) (map[string][]byte, error) {
 	all := map[string][]byte{}
 	for _, name := range bytes.Split(bytes.TrimSuffix(list[:n], []byte{0}), []byte{0}) {
 		value := make([]byte, 64<<10) // XATTR_SIZE_MAX
-		n, err := unix.Lgetxattr(host, string(name), value)
+		n, err := unix.Fgetxattr(int(f.Fd()), string(name), value)
 		if err != nil {
 			return nil, err
 		}
@@ -152,34 +120,39 @@ func (p *Plan) backUp(m manifest) (dir string, err error) {
 	return dir, errors.Join(m.write(host), syncDir(host))
 }
 
-// change makes one change.
-func (p *Plan) change(c Change, e entry) error {
-	host, err := p.tree.Resolve(c.File)
+// change makes one change of a file that is still as the plan knows it.
+func (p *Plan) change(c Change, a attributes) error {
+	if c.Before == nil {
+		if err := p.makeDir(c.File); err != nil {
+			return err
+		}
+	}
+	s, err := p.spot(c.File)
 	if err != nil {
 		return err
 	}
-	if c.After == nil {
-		return remove(host)
-	}
-	//nolint:gosec // Of a configuration that everyone may read.
-	if err := os.MkdirAll(filepath.Dir(host), 0o755); err != nil {
+	defer s.close()
+	if _, err := s.unmoved(c); err != nil {
 		return err
 	}
-	return put(host, c.After, e.attributes)
+	if c.After == nil {
+		return errors.Join(os.Remove(s.path()), syncDir(s.held()))
+	}
+	return s.put(c.After, a)
 }
 
-// remove removes a file for good.
-func remove(host string) error {
-	if err := os.Remove(host); err != nil {
+// makeDir makes the directories for a file of ours that are missing.
+func (p *Plan) makeDir(file string) error {
+	host, err := p.lies(file)
+	if err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(host))
+	return os.MkdirAll(filepath.Dir(host), 0o755) //nolint:gosec // Of a configuration that everyone may read.
 }
 
 // put writes a whole file with its attributes, or leaves the old one.
-func put(host string, text []byte, a attributes) error {
-	dir := filepath.Dir(host)
-	f, err := renameio.NewPendingFile(host, renameio.WithTempDir(dir), renameio.WithStaticPermissions(0o600))
+func (s *spot) put(text []byte, a attributes) error {
+	f, err := renameio.NewPendingFile(s.path(), renameio.WithTempDir(s.held()), renameio.WithStaticPermissions(0o600))
 	if err != nil {
 		return err
 	}
@@ -193,7 +166,7 @@ func put(host string, text []byte, a attributes) error {
 	if err := f.CloseAtomicallyReplace(); err != nil {
 		return err
 	}
-	return syncDir(dir)
+	return syncDir(s.held())
 }
 
 // give gives the attributes to a file: the owner first, because a change of owner

@@ -2,6 +2,7 @@ package setup
 
 import (
 	"fmt"
+	"os/user"
 	"path"
 	"slices"
 	"strings"
@@ -123,7 +124,8 @@ func (d *draft) vpnSource() {
 	}
 	users := []string{"root"}
 	for _, v := range d.VPNs {
-		if v.User != "" && !slices.Contains(users, v.User) {
+		_, err := user.Lookup(v.User) // The file may be a sample, or another's
+		if err == nil && !slices.Contains(users, v.User) {
 			users = append(users, v.User)
 		}
 	}

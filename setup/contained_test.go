@@ -11,6 +11,7 @@ import (
 	"netwatch/config"
 	"netwatch/machine"
 	"netwatch/machine/machinetest"
+	"netwatch/packaging"
 	"netwatch/setup"
 )
 
@@ -71,6 +72,16 @@ func TestNoCoturn(t *testing.T) {
 				t.Errorf("the remedy is not %q but %q", hint, netwatch.Hint(err))
 			}
 		}
+	}
+}
+
+// The example of the package has a rule for a coturn that is not here.
+func TestExampleBesideContainer(t *testing.T) {
+	m := machine.Machine{Contained: []machine.Container{{Engine: "docker", ID: "0123456789abcdef"}}}
+	tree := machinetest.Files{conf: string(packaging.Configuration)}.Build(t)
+	_, err := setup.NewPlan(tree, conf, m, setup.Wish{})
+	if want := "; and take the [[rule]] of the example out of " + conf; !strings.HasSuffix(netwatch.Hint(err), want) {
+		t.Errorf("the remedy is %q", netwatch.Hint(err))
 	}
 }
 

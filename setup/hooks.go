@@ -76,9 +76,7 @@ func (p *Plan) callers(m machine.Machine, conf []byte, w Wish) {
 	if slices.Contains(on, netwatch.CertRenewed) {
 		p.certHooks(m, cfg)
 	}
-	if slices.Contains(on, netwatch.VPNChanged) {
-		p.vpnHooks(m)
-	}
+	p.vpnHooks(m, slices.Contains(on, netwatch.VPNChanged))
 }
 
 // certHooks are for certificates that netwatch does not watch itself: a renewal would be
@@ -110,8 +108,8 @@ func watched(cfg *config.Config, file string) bool {
 }
 
 // vpnHooks leaves a client alone that calls netwatch already, or the old script, for
-// which --migrate puts netwatch.
-func (p *Plan) vpnHooks(m machine.Machine) {
+// which --migrate puts netwatch. waits says that a rule waits for what OpenVPN tells.
+func (p *Plan) vpnHooks(m machine.Machine, waits bool) {
 	for _, v := range m.VPNs {
 		old := slices.ContainsFunc(m.Old, func(o machine.Old) bool { return o.File == v.File })
 		migrated := slices.ContainsFunc(p.Changes, func(c Change) bool { return c.File == v.File })
@@ -119,7 +117,11 @@ func (p *Plan) vpnHooks(m machine.Machine) {
 		case migrated:
 			p.raiseLimit(v.File)
 			p.restartVPN(v.File)
-		case len(v.Hooked) == 0 && !old:
+			if !waits {
+				p.leave("add the [source.openvpn] and the vpn-changed that are shown above: until a rule waits for it, " +
+					"nothing follows when a tunnel comes or goes")
+			}
+		case waits && len(v.Hooked) == 0 && !old:
 			p.vpn(v)
 		}
 	}
@@ -146,7 +148,11 @@ func (p *Plan) place(file string, text []byte, mode uint32, example string) {
 	if slices.ContainsFunc(p.Changes, func(c Change) bool { return c.File == file }) {
 		return
 	}
-	before, err := p.tree.Read(file)
+	_, err := p.lies(file)
+	var before []byte
+	if err == nil {
+		before, err = p.tree.Read(file)
+	}
 	switch {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		p.leave("%s is not written: %v", file, netwatch.WithoutPath(err))
@@ -176,6 +182,7 @@ const scripts = "/etc/openvpn/scripts/"
 // of its own stays: there may be one of each kind.
 func (p *Plan) vpn(v machine.VPN) {
 	text, err := p.tree.Read(v.File)
+	_, led := p.lies(v.File)
 	security := slices.ContainsFunc(strings.Split(string(text), "\n"), func(line string) bool {
 		return strings.HasPrefix(strings.TrimSpace(line), "script-security")
 	})
@@ -193,6 +200,8 @@ func (p *Plan) vpn(v machine.VPN) {
 	case security && v.Silent():
 		p.leave("%s stays, since it forbids OpenVPN to call programs (script-security %s): "+
 			"write `script-security 2` and what %sopenvpn/client.conf has", v.File, v.Security, examples)
+	case led != nil:
+		p.leave("%s is not written: %v", v.File, led)
 	default:
 		p.insert(v.File, text, p.clientLines(security))
 		p.raiseLimit(v.File)
@@ -253,6 +262,14 @@ func vpnUnit(file string) string {
 		return "openvpn-client@" + name
 	}
 	return "openvpn@" + name
+}
+
+// isVPN says whether a file is the configuration of one of Debian's units for OpenVPN.
+func isVPN(file string) bool {
+	return slices.ContainsFunc([]string{"/etc/openvpn/*.conf", "/etc/openvpn/client/*.conf"}, func(pattern string) bool {
+		fits, _ := path.Match(pattern, file) // The patterns are well-formed.
+		return fits
+	})
 }
 
 // limit is the number of tasks that a unit's file lets its user have, if it says one.

@@ -3,6 +3,7 @@ package setup_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -345,6 +346,57 @@ func TestMigrateRaisesTheLimit(t *testing.T) {
 	plan, _ := carryOut(t, tree, setup.Wish{Migrate: true})
 	if _, ok := snapshot(t, tree)[dropIn]; !ok || !strings.Contains(strings.Join(plan.Advice, "\n"), "vpn.service") {
 		t.Errorf("there is no %s, or nothing is said of it: %v", dropIn, plan.Advice)
+	}
+}
+
+// Where no rule waits for what OpenVPN then tells, that is said; and OpenVPN has to read its
+// file again all the same, for the script that it knows is gone.
+func TestMigrateWithoutRule(t *testing.T) {
+	tree := machinetest.Machines["yunohost-before-2024"].Build(t)
+	carryOut(t, tree, setup.Wish{})
+	text := strings.ReplaceAll(snapshot(t, tree)[conf].Content, `, "vpn-changed"`, "")
+	write(t, tree, conf, text)
+	plan, _ := carryOut(t, tree, setup.Wish{Migrate: true})
+	advice := strings.Join(plan.Advice, "\n")
+	if !strings.Contains(advice, "try-restart openvpn-client@vpn.service") ||
+		!strings.Contains(advice, "add the [source.openvpn]") {
+		t.Errorf("it says %q", advice)
+	}
+	if !strings.Contains(string(plan.Differs), "vpn-changed") {
+		t.Errorf("above is not shown what to add: %s", plan.Differs)
+	}
+}
+
+// Whom rights kept from seeing is not told to start the coturn that he does see: it may be
+// Debian's, beside those that are used.
+func TestUnseenIsNotIdle(t *testing.T) {
+	m := machine.Machine{
+		Idle: []machine.Idle{{
+			Turn: machine.Turn{Unit: "coturn.service"}, Why: "it neither runs", Remedy: "systemctl enable --now coturn.service",
+		}},
+		Unread: []error{fmt.Errorf("looking into /etc/x: %w", fs.ErrPermission)},
+	}
+	_, err := setup.NewPlan(machine.Tree(t.TempDir()), conf, m, setup.Wish{})
+	if hint := netwatch.Hint(err); !strings.Contains(hint, "root sees all") || strings.Contains(hint, "enable") {
+		t.Errorf("%v: the remedy is %q", err, hint)
+	}
+}
+
+// Whoever reads a file that is put back has to read it again.
+func TestRestoreSaysNext(t *testing.T) {
+	tree := withVPN(vpnText).Build(t)
+	_, first := carryOut(t, tree, setup.Wish{})
+	one, err := setup.NewRestore(tree, first, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := strings.Join(one.Next(conf), "\n")
+	for _, want := range []string{
+		"systemctl daemon-reload\n", "systemctl try-restart openvpn-client@home.service ", "systemctl stop netwatch.socket",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("it says %q, without %q", got, want)
+		}
 	}
 }
 

@@ -79,7 +79,7 @@ func NewPlan(tree machine.Tree, file string, m machine.Machine, wish Wish) (*Pla
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("reading the configuration: %w", err)
 	case len(text) == 0:
-		return nil, noTurn(m, file)
+		return nil, noTurn(m, file, bytes.Equal(old, packaging.Configuration))
 	}
 	inForce, anew := old, wish.Force || bytes.Equal(old, packaging.Configuration)
 	switch {
@@ -98,14 +98,19 @@ func NewPlan(tree machine.Tree, file string, m machine.Machine, wish Wish) (*Pla
 	return p, p.checkSudoers()
 }
 
-// noTurn says that there is no coturn to write a configuration for, and what to do.
-func noTurn(m machine.Machine, file string) error {
+// noTurn says that there is no coturn to write a configuration for, and what to do. example
+// says that the configuration is the package's, whose rule is for a coturn that is not here.
+func noTurn(m machine.Machine, file string, example bool) error {
 	const looking = "looking for what depends on the network: "
+	forbidden := slices.ContainsFunc(m.Unread, func(err error) bool { return errors.Is(err, fs.ErrPermission) })
 	switch {
 	case len(m.Contained) > 0:
-		return netwatch.WithHint(errors.New(looking+"coturn is here in a container alone"),
-			strings.Join(Contained(m, file), "; "))
-	case len(m.Idle) > 0:
+		lines := Contained(m, file)
+		if example {
+			lines = append(lines, "and take the [[rule]] of the example out of "+file)
+		}
+		return netwatch.WithHint(errors.New(looking+"coturn is here in a container alone"), strings.Join(lines, "; "))
+	case len(m.Idle) > 0 && !forbidden: // Else it may be one beside those in use
 		i := m.Idle[0]
 		err := fmt.Errorf("%s%s is left alone: %s", looking, i.Unit, i.Why)
 		return netwatch.WithHint(err, i.Remedy+", then run this again")

@@ -2,12 +2,15 @@ package setup
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"netwatch"
 	"netwatch/machine"
@@ -46,6 +49,9 @@ func NewRestore(tree machine.Tree, dir string, force bool) (r *Restore, err erro
 		return nil, err
 	}
 	if len(r.records) == 0 {
+		if _, err := os.ReadDir(tree.Host(backups)); errors.Is(err, fs.ErrPermission) {
+			return nil, netwatch.WithHint(fmt.Errorf("restoring: %w", err), "run it as root")
+		}
 		return nil, netwatch.WithHint(fmt.Errorf("restoring: there is no backup in %s", backups),
 			"name its directory: netwatch init --restore DIR")
 	}
@@ -60,6 +66,25 @@ func NewAway(tree machine.Tree) (r *Restore, err error) {
 		return nil, err
 	}
 	return r, r.plan(func(e entry) bool { return e.Calls && !e.Undone })
+}
+
+// Next are the commands that have everybody go by what was put back; file is the
+// configuration.
+func (r *Restore) Next(file string) (all []string) {
+	for _, c := range r.Changes {
+		switch name := c.File; {
+		case strings.HasPrefix(name, "/etc/systemd/"):
+			all = append([]string{"systemctl daemon-reload"}, all...)
+		case isVPN(name):
+			all = append(all, "systemctl try-restart "+netwatch.ShellPath(vpnUnit(name))+
+				" has OpenVPN go by its file (the tunnel is down for a moment)")
+		case name == file && c.After != nil:
+			all = append(all, "systemctl reload netwatch.service, if it runs")
+		case name == file:
+			all = append(all, "systemctl stop netwatch.socket netwatch.service, if they run: there is no configuration any more")
+		}
+	}
+	return slices.Compact(all)
 }
 
 // plan plans to undo the entries that are wanted, the newest first.
@@ -148,7 +173,7 @@ func (r *Restore) set(file string, text []byte, as *attributes) error {
 		}
 		e := entry{File: file}
 		if now != nil {
-			if e.attributes, err = r.attributes(file); err != nil {
+			if e.attributes, err = r.unmoved(Change{File: file, Before: now}); err != nil {
 				return err
 			}
 		}
@@ -173,11 +198,7 @@ func (r *Restore) Callers(program string) []machine.Caller {
 // each.
 func (r *Restore) Apply(done func(Change)) error {
 	for i, c := range r.Changes {
-		err := r.unmoved(c)
-		if err == nil {
-			err = r.change(c, r.entries[i])
-		}
-		if err != nil {
+		if err := r.change(c, r.entries[i].attributes); err != nil {
 			return explain("restoring", c.File, err)
 		}
 		done(c)

@@ -28,7 +28,12 @@ func (s *STUN) from(family netwatch.Family, before netip.Addr, relays func() ([]
 // there is no other. What they relay leaves from it, by whatever rule and route the
 // kernel has for it: another way, as a VPN's, may come out at another public address. One
 // that is gone for a while stays: what others see then is not what callers are to get.
+// Where the file of one names any address, that of another is not its own: its owner
+// would decide from where is asked for both.
 func onlyOne(before netip.Addr, named, here []netip.Addr) (one netip.Addr) {
+	if slices.ContainsFunc(named, netip.Addr.IsUnspecified) {
+		return netip.Addr{}
+	}
 	if slices.Contains(named, before) && !slices.Contains(here, before) {
 		return before
 	}

@@ -203,8 +203,10 @@ func (i *initialization) putBack(dir string) error {
 	if err := i.carryOut(r); err != nil {
 		return err
 	}
-	if slices.ContainsFunc(r.Changes, func(c setup.Change) bool { return strings.HasPrefix(c.File, "/etc/systemd/") }) {
-		fmt.Fprintln(i.stdout, "next: systemctl daemon-reload")
+	if !i.dryRun && i.tree == "/" {
+		for _, line := range r.Next(config.DefaultFile) {
+			fmt.Fprintln(i.stdout, "next:", line)
+		}
 	}
 	if len(r.Moved) > 0 {
 		return errFailed
