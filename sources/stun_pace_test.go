@@ -253,7 +253,9 @@ func TestWhoActsIsPartOfTheRun(t *testing.T) {
 				c.probe(s, ctx)
 			}
 			cancel()
-			<-done
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
 			if len(sooner) != 1 || sooner[0] != c.sooner {
 				t.Errorf("%s: %t", name, sooner)
 			}
