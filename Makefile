@@ -52,7 +52,7 @@ lab: build ## tests on real systemd, coturn, OpenVPN and networks, some on newer
 	$(PROGRESS) -count=1 -timeout 40m -tags lab $(EXEC_ROOT) -run '^$(RUN)$$' \
 		. ./lab/... ./access/... ./actions/... ./rewrite/... ./sources/... ./state/...
 
-worlds: build ## what callers get in every world that the lab knows, as a table (root; about 15 minutes)
+worlds: build ## what callers get in every world that the lab knows, as a table (root; about half an hour)
 	go test -count=1 -timeout 1h -v -tags lab $(EXEC_ROOT) -run 'TestWorlds/$(RUN)' ./lab -worlds
 
 chaos: build ## netwatch killed CHAOS=500 times while it works, and flooded (root; about 25 minutes)
@@ -93,18 +93,21 @@ deb: build ## Debian packages in dist/ (VERSION=, ARCHES=, MAINTAINER=)
 install: ## put what "make build" made into place (PREFIX=/usr, DESTDIR=)
 	PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" packaging/install
 
-uninstall: ## remove what "make install" and "netwatch grant" put into place, less the configuration
+uninstall: ## remove what "make install", "netwatch grant" and "netwatch init" put into place, less the configuration
+	[ -n "$(DESTDIR)" ] || [ ! -x "$(PREFIX)/bin/netwatch" ] || "$(PREFIX)/bin/netwatch" init --restore --hooks
 	@! grep -rls 'netwatch hook' "$(DESTDIR)/etc/openvpn" || \
 		{ echo "OpenVPN does not start when a script of its is missing: take netwatch out of these files first" >&2; exit 1; }
 	[ -n "$(DESTDIR)" ] || [ ! -x "$(PREFIX)/bin/netwatch" ] || "$(PREFIX)/bin/netwatch" grant --revoke
 	rm -f "$(DESTDIR)$(PREFIX)/bin/netwatch" "$(DESTDIR)$(PREFIX)"/lib/systemd/system/netwatch.* \
 		"$(DESTDIR)$(PREFIX)"/lib/systemd/system/netwatch-file* \
 		"$(DESTDIR)$(PREFIX)"/lib/systemd/system/netwatch-open.service \
+		"$(DESTDIR)$(PREFIX)"/lib/systemd/system/netwatch-reopen.service \
 		"$(DESTDIR)$(PREFIX)/lib/sysusers.d/netwatch.conf" "$(DESTDIR)$(PREFIX)"/share/man/man[58]/netwatch*.[58] \
 		"$(DESTDIR)$(PREFIX)/share/bash-completion/completions/netwatch" "$(DESTDIR)$(PREFIX)"/share/zsh/*/_netwatch \
 		"$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/netwatch.fish"
 	rm -rf "$(DESTDIR)/etc/polkit-1/rules.d/50-netwatch.rules" \
-		"$(DESTDIR)/etc/systemd/system/netwatch-file@.service.d" "$(DESTDIR)/var/lib/netwatch-grant"
+		"$(DESTDIR)/etc/systemd/system/netwatch-file@.service.d" "$(DESTDIR)/var/lib/netwatch-grant" \
+		"$(DESTDIR)/var/lib/netwatch-file"
 
 clean: ## remove what was built
 	rm -rf bin dist

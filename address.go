@@ -72,6 +72,10 @@ type Damped struct {
 // Address Space (RFC 6598).
 var CGNAT = netip.MustParsePrefix("100.64.0.0/10")
 
+// Translated is what IPv4 has on a machine or router that reaches it by a translator or a
+// tunnel of its provider's (464XLAT, DS-Lite; RFC 7335).
+var Translated = netip.MustParsePrefix("192.0.0.0/29")
+
 // special are the ranges of the IANA special-purpose registries (RFC 6890 and
 // its successors) that no peer on the internet can reach. Documentation ranges
 // (RFC 5737, RFC 3849, RFC 9637) are left out on purpose: nobody is harmed by

@@ -42,17 +42,22 @@ var mayImport = map[string][]string{
 	"hooks":   {".", "state"},
 	"control": {".", "access", "hooks", "state"},
 	"config":  {".", "sources", "actions", "hooks", "servers"},
-	// What is installed here is files, whatever the configuration says of them.
-	"machine": {".", "servers"},
-	"setup":   {".", "config", "actions", "machine", "packaging"},
-	"doctor":  {".", "config", "actions", "control", "servers", "sources", "systemd", "machine"},
+	// What is installed here is files, and what systemd runs, whatever the configuration
+	// says of them.
+	"machine": {".", "servers", "systemd"},
+	"setup":   {".", "access", "config", "sources", "actions", "machine", "packaging", "contrib"},
+	"doctor": {
+		".", "config", "actions", "control", "servers", "sources", "systemd", "turn", "machine",
+		"packaging",
+	},
 	// What an installation brings.
 	"packaging": {},
+	"contrib":   {},
 	"daemon":    {".", "sources", "actions", "state", "hooks", "control", "config"},
 	"grant":     {".", "sources", "actions", "config", "helper", "access", "rewrite", "servers", "systemd"},
 	"cmd": {
 		".", "sources", "actions", "hooks", "control", "config", "daemon", "grant", "helper", "setup", "doctor", "machine",
-		"access",
+		"access", "servers",
 	},
 	// The lab uses the command as a program only, and so do what shows and what
 	// measures; nothing imports these two.

@@ -8,14 +8,15 @@ import (
 
 // The names of the events that code of ours speaks of.
 const (
-	Started      = "started"
-	IPChanged    = "ip-changed"
-	AddrChanged  = "addr-changed"
-	LinkChanged  = "link-changed"
-	RouteChanged = "route-changed"
-	VPNChanged   = "vpn-changed"
-	CertRenewed  = "cert-renewed"
-	FileChanged  = "file-changed"
+	Started       = "started"
+	IPChanged     = "ip-changed"
+	RouterChanged = "router-changed"
+	AddrChanged   = "addr-changed"
+	LinkChanged   = "link-changed"
+	RouteChanged  = "route-changed"
+	VPNChanged    = "vpn-changed"
+	CertRenewed   = "cert-renewed"
+	FileChanged   = "file-changed"
 )
 
 // Events is every event that netwatch itself knows. One more line is one more
@@ -27,6 +28,8 @@ var Events = []EventKind{
 	// The public address is another than the last one acted on. Fired by hand it
 	// means "look again and act".
 	{Name: IPChanged, Fields: []string{"family", "old", "new", "by"}, About: AboutAddress},
+	// The router says another address than before, or has restarted: a reason to look.
+	{Name: RouterChanged, Fields: []string{"gateway", "old", "new"}},
 	// An address came or went; use is `callers` where they can have to do with it.
 	{Name: AddrChanged, Fields: []string{"interface", "family", "old", "new", "use"}},
 	// A link went up or down.

@@ -211,8 +211,8 @@ printf 'Id=%s\nFragmentPath=/x\nUser=me\nExecStart=/bin/acme DIR/acme.conf\n' "$
 	}
 	test := h.goes("test", "-count=1", "-run", "^TestHouse$", "./grant")
 	test.Env = append(test.Env, "HOUSE_CONFIG="+file, fmt.Sprintf(
-		"HOUSE_NEEDS=[{x.service restart} {y.service restart}] [{%s/calendar true} {%[1]s/words false}] "+
-			"[{{acme %[1]s/acme.conf map[mood:well]} [y.service]}]", dir))
+		"HOUSE_NEEDS=[{x.service restart} {y.service restart} {netwatch-reopen.service start}] "+
+			"[{%s/calendar true} {%[1]s/words false}] [{{acme %[1]s/acme.conf map[mood:well]} [y.service]}]", dir))
 	if out, err := test.CombinedOutput(); err != nil || strings.Contains(string(out), "no tests") {
 		t.Errorf("what is granted: %v\n%s", err, out)
 	}

@@ -35,6 +35,9 @@ type Event struct {
 	// has them as text. Own is this machine's address by which they were asked.
 	By  []string   `json:"-"`
 	Own netip.Addr `json:"-"`
+	// Heard ends when the look that found this out has heard all that it asked for: a
+	// rule without a window of its own then waits for nothing more. It may be nil.
+	Heard context.Context `json:"-"`
 }
 
 // About is what the event tells of.
@@ -133,6 +136,9 @@ type Job struct {
 	Event Event
 	// Events are all that led to it, oldest first, at most MaxCoalesced of them.
 	Events []Event
+	// Since is when the world was last made another, as far as the run knows: by its
+	// newest event, or by a step of it. Who was started after that knows it all.
+	Since time.Time
 	// Steps are all steps of its rule, itself among them.
 	Steps []Step
 	// Confirmed are the public addresses that servers have said since netwatch

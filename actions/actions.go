@@ -4,6 +4,7 @@ package actions
 
 import (
 	"context"
+	"time"
 
 	"netwatch"
 	"netwatch/systemd"
@@ -12,12 +13,15 @@ import (
 // An Env is what the daemon lends to actions.
 type Env struct {
 	// Probe has the named source look at once, or, if name is empty, all sources that
-	// can.
-	Probe func(ctx context.Context, name string) netwatch.Result
+	// can. Followed says that steps follow which act on what it finds.
+	Probe func(ctx context.Context, name string, followed bool) netwatch.Result
 	// Starts remembers when units were started, across restarts of netwatch.
 	Starts systemd.Starts
 	// Files rewrites the files that this process may not; nil if it does so itself.
 	Files Helper
+	// Reopen has root open a file again that may not be read, and returns how soon to
+	// look at it anew; 0 is not before it changes.
+	Reopen func(file string) time.Duration
 	// AnyField says that the rule is on an event that a user made up, which may have
 	// fields of any name.
 	AnyField bool

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"netwatch"
@@ -15,7 +16,7 @@ const probeUsage = "[SOURCE]"
 // A probeAction has a source look at once.
 type probeAction struct {
 	source string // empty is every source that can be asked
-	probe  func(ctx context.Context, name string) netwatch.Result
+	probe  func(ctx context.Context, name string, followed bool) netwatch.Result
 }
 
 // newProbe makes the step `probe [SOURCE]`. It is no gate: what it finds
@@ -31,9 +32,15 @@ func newProbe(env Env, verb string, words []string) (netwatch.Step, error) {
 func (p *probeAction) Needs() Needs { return Needs{Sources: []string{p.source}} }
 
 // Do returns once the source has answered and what it found is emitted.
-func (p *probeAction) Do(ctx context.Context, _ netwatch.Job) netwatch.Result {
+func (p *probeAction) Do(ctx context.Context, job netwatch.Job) netwatch.Result {
 	if p.probe == nil {
 		return netwatch.Failure(errors.New("asking the sources: there are none here"))
 	}
-	return p.probe(ctx, p.source)
+	return p.probe(ctx, p.source, slices.ContainsFunc(job.Steps, actsOnIt))
+}
+
+// actsOnIt says whether a step of the same rule does more than to look or to tell.
+func actsOnIt(s netwatch.Step) bool {
+	_, looks := s.Action.(*probeAction)
+	return !looks && !s.Notice
 }

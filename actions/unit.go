@@ -111,6 +111,9 @@ func (a *unitAction) do(ctx context.Context, job netwatch.Job) (netwatch.Result,
 	if job.Revives && before.Active == "inactive" {
 		return netwatch.Result{Outcome: netwatch.Skipped, Detail: "somebody has stopped it, and so it stays"}, nil
 	}
+	if a.verb.WillStart(before) && !job.Revives && before.StartedAfter(job.Since) {
+		return netwatch.Result{Outcome: netwatch.Skipped, Detail: "it was started since: " + before.String()}, nil
+	}
 	if held, err := a.account(u, before); err != nil || held.Outcome == netwatch.Held {
 		return held, err
 	}

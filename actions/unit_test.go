@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"netwatch"
 	"netwatch/systemd/systemdtest"
@@ -110,6 +111,51 @@ func TestUnitStartLimitHit(t *testing.T) {
 	})
 	wantResult(t, do(t, Env{}, "restart t.service", 5*time.Second), netwatch.Failed, "start-limit-hit",
 		"started too often (systemd allows 5 starts in 10s)")
+}
+
+// A unit that was started since the last change knows it: it is not started again,
+// unless it is dead. Both clocks count, for one of them may have been set.
+func TestUnitStartedSince(t *testing.T) {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+		t.Fatal(err)
+	}
+	ago := func(wall, monotonic time.Duration) []any {
+		return []any{
+			"InactiveExitTimestamp", uint64(time.Now().Add(-wall).UnixMicro()),
+			"InactiveExitTimestampMonotonic", uint64((time.Duration(now.Nano()) - monotonic).Microseconds()),
+		}
+	}
+	const job, soon, hour = time.Minute, time.Minute / 2, time.Hour
+	for name, c := range map[string]struct {
+		line    string
+		started []any
+		revives bool
+		outcome netwatch.Outcome
+	}{
+		"since":                  {"restart t.service always", ago(soon, soon), false, netwatch.Skipped},
+		"before":                 {"restart t.service always", ago(hour, hour), false, netwatch.Changed},
+		"the clock went ahead":   {"restart t.service always", ago(hour, soon), false, netwatch.Changed},
+		"the clock was set back": {"restart t.service always", ago(soon, hour), false, netwatch.Changed},
+		"since, and dead":        {"restart t.service always", ago(soon, soon), true, netwatch.Changed},
+		"a reload":               {"reload t.service", ago(soon, soon), false, netwatch.Changed},
+		"stopped": {
+			"restart t.service", append(ago(soon, soon), "ActiveState", "failed"), false, netwatch.Changed,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := systemdtest.New(t)
+			f.Set(c.started...)
+			f.Does(func(f *systemdtest.Fake, call string) string {
+				if f.Set("ActiveState", "active"); !strings.HasPrefix(call, "Reload") {
+					f.Set("InvocationID", []byte{2})
+				}
+				return "done"
+			})
+			r := step(t, Env{}, c.line).Do(t.Context(), netwatch.Job{Since: time.Now().Add(-job), Revives: c.revives})
+			wantResult(t, r, c.outcome)
+		})
+	}
 }
 
 // What a unit looks like after a job that is done decides.

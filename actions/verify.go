@@ -41,13 +41,15 @@ type verification struct {
 	local func(family netwatch.Family, public netip.Addr) netip.Addr
 	// units are how those stand that run the server, as far as that is known.
 	units func(ctx context.Context, job netwatch.Job) []systemd.State
+	// reopen is Env.Reopen, or nil.
+	reopen func(file string) time.Duration
 	// time and moving are verifyTime and movingTime, or less in a test.
 	time, moving time.Duration
 }
 
 // newVerify makes the step. It is done even if nothing changed before it: what coturn
 // gives to its callers depends on when it was started.
-func newVerify(_ Env, verb string, words []string) (netwatch.Step, error) {
+func newVerify(env Env, verb string, words []string) (netwatch.Step, error) {
 	var action netwatch.Action
 	var err error
 	usage := turnUsage
@@ -60,10 +62,10 @@ func newVerify(_ Env, verb string, words []string) (netwatch.Step, error) {
 		action, err = newTLS(rest)
 		usage = tlsUsage
 	case "livekit":
-		action, err = parseLiveKit(rest)
+		action, err = parseLiveKit(env, rest)
 		usage = livekitUsage
 	default:
-		action, err = parseVerify(words)
+		action, err = parseVerify(env, words)
 	}
 	if err != nil {
 		return netwatch.Step{}, fmt.Errorf("%w: %s %s", err, verb, usage)
@@ -72,7 +74,7 @@ func newVerify(_ Env, verb string, words []string) (netwatch.Step, error) {
 }
 
 // parseVerify reads what follows the verb. turn stands for coturn.
-func parseVerify(words []string) (*verification, error) {
+func parseVerify(env Env, words []string) (*verification, error) {
 	switch {
 	case len(words) == 0:
 		return nil, errors.New("what to verify is missing, it can be coturn, livekit or tls")
@@ -87,7 +89,9 @@ func parseVerify(words []string) (*verification, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &verification{file: file, local: netwatch.OwnAddress, time: verifyTime, moving: movingTime}
+	v := &verification{
+		file: file, local: netwatch.OwnAddress, reopen: env.Reopen, time: verifyTime, moving: movingTime,
+	}
 	v.units = unitsBefore(v, file)
 	for _, word := range words[2:] {
 		v.families, err = parseFamilies(word)
@@ -159,14 +163,11 @@ func VerifyTurn(ctx context.Context, file netwatch.Path, known netwatch.Addresse
 // asks are what the server is asked, first of all what every caller does. Each of its
 // listeners is asked once; the first of them in the name of everyone whom it knows, and
 // often where there are several addresses to relay from.
-func (v *verification) asks(offer *servers.Offer, confirmed netwatch.Addresses) (all []turn.Ask, err error) {
+func (v *verification) asks(p *proof, confirmed netwatch.Addresses) (all []turn.Ask, err error) {
+	offer := p.offer
 	if len(offer.Listeners) == 0 {
 		return nil, netwatch.WithHint(fmt.Errorf("%s has it listen nowhere", v.file),
 			"no-udp and no-tcp leave TLS alone, which needs cert and pkey, and no no-tls")
-	}
-	at, err := v.at(offer, confirmed, netwatch.Families...)
-	if err != nil {
-		return nil, err
 	}
 	ask := func(l servers.Listener, who *servers.Credential, family netwatch.Family, at netip.Addr) {
 		to := netip.AddrPortFrom(at, l.Port)
@@ -174,18 +175,23 @@ func (v *verification) asks(offer *servers.Offer, confirmed netwatch.Addresses) 
 	}
 	first, who := offer.Listeners[0], offer.Credentials
 	if v.families == (servers.Families{}) || v.families.IPv4 {
-		for i := range max(len(who), times(offer.Lends(netwatch.FamilyOf(at)))) {
-			ask(first, who[i%len(who)], "", at)
+		by, err := v.approach(p, confirmed)
+		if err != nil || !by.at.IsValid() {
+			return nil, err
+		}
+		for i := range max(len(who), times(offer.Lends(netwatch.FamilyOf(by.at)))) {
+			ask(first, who[i%len(who)], by.family, by.at)
 		}
 		for _, l := range offer.Listeners[1:] {
-			ask(l, who[0], "", at)
+			ask(l, who[0], by.family, by.at)
 		}
 	}
 	if _, known := confirmed[netwatch.IPv6]; known && v.families.IPv6 {
-		if at, err = v.at(offer, confirmed, netwatch.IPv6, netwatch.IPv4); err != nil {
+		at, err := v.at(offer, confirmed, netwatch.IPv6, netwatch.IPv4)
+		if err != nil {
 			return nil, err
 		}
-		for range times(offer.Lends(netwatch.IPv6)) {
+		for range v.times6(offer) {
 			ask(first, who[0], netwatch.IPv6, at)
 		}
 	}

@@ -33,7 +33,7 @@ const (
 type livekitProof struct{ verification }
 
 // parseLiveKit reads what follows the verb.
-func parseLiveKit(words []string) (*livekitProof, error) {
+func parseLiveKit(env Env, words []string) (*livekitProof, error) {
 	switch {
 	case len(words) == 0:
 		return nil, errors.New("the file of livekit is missing")
@@ -44,7 +44,7 @@ func parseLiveKit(words []string) (*livekitProof, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &livekitProof{verification{file: file, time: livekitTime, moving: movingTime}}
+	l := &livekitProof{verification{file: file, reopen: env.Reopen, time: livekitTime, moving: movingTime}}
 	l.units = unitsBefore(l, file)
 	return l, nil
 }
@@ -66,11 +66,11 @@ func (l *livekitProof) Do(ctx context.Context, job netwatch.Job) netwatch.Result
 func (l *livekitProof) prove(ctx context.Context, job netwatch.Job, end time.Time) *proof {
 	p := &proof{server: "livekit", file: l.file, known: job.Confirmed}
 	var calls *servers.Calls
-	p.err = p.readAs(func(server servers.Server, text []byte) (err error) {
+	take := func(server servers.Server, text []byte) (err error) {
 		calls, err = server.Calls(text)
 		return err
-	})
-	if p.err != nil {
+	}
+	if p.err = l.await(ctx, func() error { return p.readAs(take) }); p.err != nil {
 		return p
 	}
 	p.offer = &servers.Offer{Advertised: calls.Advertised}

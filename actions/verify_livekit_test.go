@@ -25,7 +25,7 @@ func verifyLiveKit(
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	l, err := parseLiveKit([]string{file})
+	l, err := parseLiveKit(Env{}, []string{file})
 	if err != nil {
 		t.Fatal(err)
 	}

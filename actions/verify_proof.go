@@ -37,8 +37,10 @@ type proof struct {
 	words []string
 	// err is the first thing that is wrong.
 	err error
-	// strange are the listeners at which another server seems to answer.
+	// strange are the listeners at which another server seems to answer, and mine the
+	// ports at which this one has.
 	strange []stranger
+	mine    map[uint16]bool
 	// refused says that nobody listens at a port, and answered that the server has
 	// answered at one.
 	refused, answered bool
@@ -58,16 +60,16 @@ type gotten struct {
 
 // prove asks the server all that there is to ask, in about the time until end.
 func (v *verification) prove(ctx context.Context, job netwatch.Job, end time.Time) *proof {
-	p := &proof{server: "coturn", file: v.file, known: job.Confirmed}
-	if p.err = p.read(); p.err != nil {
+	p := &proof{server: "coturn", file: v.file, known: job.Confirmed, mine: map[uint16]bool{}}
+	if p.err = v.await(ctx, p.read); p.err != nil {
 		return p
 	}
-	asks, err := v.asks(p.offer, job.Confirmed)
+	asks, err := v.asks(p, job.Confirmed)
 	if err != nil {
 		p.err = err
 		return p
 	}
-	if v.families.IPv6 && len(p.offer.Lends(netwatch.IPv6)) == 0 {
+	if v.families.IPv6 && v.times6(p.offer) == 0 {
 		p.words = append(p.words, "no ipv6 relay: neither relay-ip nor listening-ip names such an address")
 	}
 	for _, a := range asks {
@@ -78,13 +80,12 @@ func (v *verification) prove(ctx context.Context, job netwatch.Job, end time.Tim
 		}
 		p.hear(a, got)
 	}
+	if p.err == nil {
+		v.knock(ctx, p, asks, end)
+	}
 	p.conclude()
 	return p
 }
-
-// sharers is how often a port is asked at which another server answers. Two coturns of
-// one user share a port, and each caller reaches one of them by chance (measured).
-const sharers = 8
 
 // An answer is what came of an ask.
 type answer struct {
@@ -145,7 +146,9 @@ func (p *proof) hear(a turn.Ask, got answer) {
 		p.strange = append(p.strange, stranger{a, got.err})
 		return
 	}
-	p.answered = p.answered || got.err == nil || answers(got.err)
+	if got.err == nil || answers(got.err) {
+		p.answered, p.mine[a.To.Port()] = true, true
+	}
 	p.refused = p.refused || errors.Is(got.err, syscall.ECONNREFUSED)
 	at, err := place(a), got.err
 	switch {
@@ -202,22 +205,6 @@ func (p *proof) got(address, over string) {
 	}
 }
 
-// conclude says what it is that another server answers at a port: no fault of the
-// server if it was reached at another one, and callers do reach it there.
-func (p *proof) conclude() {
-	for _, s := range p.strange {
-		err := p.explain(place(s.ask), s.ask, s.err)
-		switch {
-		case p.answered:
-			if word := err.Error(); !slices.Contains(p.words, word) {
-				p.words = append(p.words, word)
-			}
-		case p.err == nil:
-			p.err = err
-		}
-	}
-}
-
 // detail is what is right, and what else is to be said.
 func (p *proof) detail() string {
 	var all []string
@@ -263,6 +250,10 @@ func (p *proof) refusal(a turn.Ask, err error) error {
 	case stun.CodeInsufficientCapacity:
 		return netwatch.WithHint(err, "no port is free between min-port and max-port, or its bandwidth is used up")
 	case stun.CodeAddrFamilyNotSupported:
+		if a.Family != "" && len(p.offer.Lends(a.Family)) == 0 {
+			return netwatch.WithHint(err, fmt.Sprintf("it has no %s relay: restart it, if this machine had no such "+
+				"address when it was started, and see relay-ip and listening-ip in %s", a.Family, p.file))
+		}
 		if a.Family != "" {
 			return netwatch.WithHint(err, fmt.Sprintf("it has no %s relay, though relay-ip or listening-ip in %s names "+
 				"an address for it: restart it", a.Family, p.file))
@@ -301,7 +292,7 @@ func (p *proof) open(at string, a turn.Ask) error {
 func (p *proof) wrong(at string, got, public netip.Addr) error {
 	err := fmt.Errorf("%s relays over %s, and the public address is %s", at, got, public)
 	hint := fmt.Sprintf("external-ip in %s does not have it: have a step `rotate coturn %[1]s` and a restart before "+
-		"this one", p.file)
+		"this one; if there is one, netwatch history has why it left the file as it was", p.file)
 	switch {
 	case slices.Contains(p.offer.Advertised, public):
 		hint = fmt.Sprintf("%s has the right external-ip, which coturn reads only when it starts: restart it; if it was, "+

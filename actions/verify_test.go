@@ -31,6 +31,7 @@ const turnConfig = "realm=" + turntest.Realm + "\nuse-auth-secret\nstatic-auth-s
 type fakeTurn struct {
 	*turntest.Server
 	own      netip.Addr
+	no4      bool // that there is no way out over IPv4
 	units    func() []systemd.State
 	families servers.Families
 }
@@ -39,7 +40,7 @@ type fakeTurn struct {
 func startTurn(t *testing.T, answer turntest.Answer) *fakeTurn {
 	t.Helper()
 	none := func() []systemd.State { return nil }
-	return &fakeTurn{turntest.New(t, answer), netip.MustParseAddr("127.0.0.1"), none, servers.Families{}}
+	return &fakeTurn{Server: turntest.New(t, answer), own: netip.MustParseAddr("127.0.0.1"), units: none}
 }
 
 // verify runs the step against the fake over UDP, with conf as the rest of the file.
@@ -53,7 +54,12 @@ func (f *fakeTurn) verify(t *testing.T, conf string, known ...string) netwatch.R
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	own := func(netwatch.Family, netip.Addr) netip.Addr { return f.own }
+	own := func(family netwatch.Family, _ netip.Addr) netip.Addr {
+		if f.no4 && family == netwatch.IPv4 {
+			return netip.Addr{}
+		}
+		return f.own
+	}
 	job := netwatch.Job{Confirmed: netwatch.Addresses{}}
 	for _, text := range known {
 		a := netip.MustParseAddr(text)
@@ -61,7 +67,7 @@ func (f *fakeTurn) verify(t *testing.T, conf string, known ...string) netwatch.R
 	}
 	return (&verification{
 		netwatch.Path(file), f.families, own,
-		func(context.Context, netwatch.Job) []systemd.State { return f.units() }, 800 * time.Millisecond, time.Second,
+		func(context.Context, netwatch.Job) []systemd.State { return f.units() }, nil, 800 * time.Millisecond, time.Second,
 	}).Do(t.Context(), job)
 }
 
@@ -93,7 +99,8 @@ func TestVerify(t *testing.T) {
 	if r.Outcome != netwatch.Unchanged {
 		t.Errorf("%+v", r)
 	}
-	want := []string{"Allocate", "Allocate signed", "Refresh signed"}
+	want := append([]string{"Allocate", "Allocate signed", "Refresh signed"},
+		slices.Repeat([]string{"Allocate"}, sharers-1)...) // Another one might have the port too
 	if diff := cmp.Diff(want, f.Asked()); diff != "" {
 		t.Error(diff)
 	}
@@ -113,7 +120,7 @@ func TestVerifyAsksAtThePrivatePart(t *testing.T) {
 // Where the public address was asked from counts more than what the file says: that may
 // be of a tunnel, which callers do not come by. A listening-ip counts more than both.
 func TestVerifyAsksWhereCallersCome(t *testing.T) {
-	v, err := parseVerify([]string{"coturn", "/etc/turnserver.conf"})
+	v, err := parseVerify(Env{}, []string{"coturn", "/etc/turnserver.conf"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -286,7 +293,7 @@ func TestVerifyFamilies(t *testing.T) {
 			}
 			return turntest.Lends(request, c.six)
 		}))
-		if v, err := parseVerify([]string{"turn", "/f", "families=" + c.families}); err == nil {
+		if v, err := parseVerify(Env{}, []string{"turn", "/f", "families=" + c.families}); err == nil {
 			f.families = v.families
 		}
 		got := f.verify(t, c.conf, "203.0.113.7", "2001:db8::7")
@@ -388,18 +395,38 @@ func TestVerifyAnother(t *testing.T) {
 	}
 }
 
-// Two servers that share a port answer by chance: the one of the file is found.
+// Two servers that share a port answer by chance, whichever is the first: it is said, and
+// it is a fault unless callers of the one in the file have a port of its own.
 func TestVerifySharedPort(t *testing.T) {
-	f := startTurn(t, nil)
-	proper, asked := turntest.Proper(t, "203.0.113.7", nil), 0
-	f.Server = turntest.New(t, func(r *stun.Message, signed bool) []stun.Setter {
-		if asked++; asked <= 8 { // An allocation and its end, of each
-			return turntest.Lends(r, "192.0.2.1")
-		}
-		return proper(r, signed)
-	})
-	wantTurn(t, f.verify(t, turnConfig, "203.0.113.7"), "ipv4 203.0.113.7 (udp), asking 127.0.0.1:",
-		"another server answers there")
+	for name, others := range map[string]func(asked int) bool{
+		"the other first": func(asked int) bool { return asked <= 8 }, // An allocation and its end, of each
+		"the other later": func(asked int) bool { return asked == 7 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var mu sync.Mutex // Guards asked: the server answers in goroutines of its own
+			f := startTurn(t, nil)
+			proper, asked := turntest.Proper(t, "203.0.113.7", nil), 0
+			f.Server = turntest.New(t, func(r *stun.Message, signed bool) []stun.Setter {
+				mu.Lock()
+				defer mu.Unlock()
+				if asked++; others(asked) {
+					return turntest.Lends(r, "192.0.2.1")
+				}
+				return proper(r, signed)
+			})
+			r := f.verify(t, turnConfig, "203.0.113.7")
+			wantTurn(t, r, "two servers share a port, and callers reach one by chance: asking 127.0.0.1:", "HINT ss -lpn")
+			if r.Outcome != netwatch.Failed {
+				t.Errorf("%+v", r)
+			}
+			mu.Lock()
+			asked = 0
+			mu.Unlock()
+			tls := f.Over(t, turntest.Certificate(t, time.Now().Add(time.Hour))).Port()
+			wantTurn(t, f.verify(t, offering(f.Addr.Port(), 0, tls), "203.0.113.7"),
+				"ipv4 203.0.113.7 (udp, tls), two servers share a port")
+		})
+	}
 }
 
 // unit is one that runs the server.
@@ -544,7 +571,7 @@ func TestVerifyWords(t *testing.T) {
 }
 
 func TestVerifyWithoutAddressOrFile(t *testing.T) {
-	v, err := parseVerify([]string{"coturn", "/nonexistent/coturn.conf"})
+	v, err := parseVerify(Env{}, []string{"coturn", "/nonexistent/coturn.conf"})
 	if err != nil {
 		t.Fatal(err)
 	}

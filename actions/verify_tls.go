@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -74,12 +75,15 @@ func (s *servedCertificate) Do(ctx context.Context, job netwatch.Job) netwatch.R
 	ctx, cancel := context.WithTimeout(ctx, s.time)
 	defer cancel()
 	for {
-		leaf, err := s.serves(ctx)
-		if err == nil {
-			if err = right(leaf); err == nil {
+		leaf, got := s.serves(ctx)
+		if got == nil {
+			if got = right(leaf); got == nil {
 				until := leaf.NotAfter.Format(time.DateOnly)
 				return netwatch.Result{Outcome: netwatch.Unchanged, Detail: s.String() + " serves it, good until " + until}
 			}
+		}
+		if err == nil || ctx.Err() == nil { // Else it was broken off, and the one before tells
+			err = got
 		}
 		select {
 		case <-time.After(againPause):
@@ -99,11 +103,42 @@ func (s *servedCertificate) serves(ctx context.Context) (*x509.Certificate, erro
 	}}
 	conn, err := d.DialContext(ctx, "tcp", s.String())
 	if err != nil {
+		conn = s.here(ctx, d)
+	}
+	if conn == nil {
 		return nil, netwatch.WithHint(fmt.Errorf("nobody serves one there: %w", err),
 			"see whether its unit runs (systemctl status), and whether it listens there with TLS")
 	}
 	defer conn.Close()
 	return conn.(*tls.Conn).ConnectionState().PeerCertificates[0], nil
+}
+
+// here is a connection to the server at an address of this machine, for a name that leads
+// to its loopback alone, or nil: Debian's installer gives the machine's own name 127.0.1.1,
+// where nobody listens who listens at the machine's addresses.
+func (s *servedCertificate) here(ctx context.Context, d tls.Dialer) net.Conn {
+	leads, err := net.DefaultResolver.LookupNetIP(ctx, "ip", s.host)
+	elsewhere := func(a netip.Addr) bool { return !a.Unmap().IsLoopback() }
+	if _, isAddress := netip.ParseAddr(s.host); err != nil || isAddress == nil || slices.ContainsFunc(leads, elsewhere) {
+		return nil
+	}
+	for _, a := range slices.DeleteFunc(netwatch.OwnAddresses(), netip.Addr.IsLinkLocalUnicast) {
+		if conn, err := d.DialContext(ctx, "tcp", net.JoinHostPort(a.String(), s.port)); err == nil {
+			return conn
+		}
+	}
+	return nil
+}
+
+// ErrAnotherServed says that a server serves another certificate than it should.
+var ErrAnotherServed = errors.New("it serves another one")
+
+// VerifyTLS asks a server for its certificate, as the step `verify tls HOST:PORT FILE` does.
+func VerifyTLS(ctx context.Context, at netip.AddrPort, file netwatch.Path) netwatch.Result {
+	s := servedCertificate{
+		host: at.Addr().String(), port: strconv.Itoa(int(at.Port())), file: file, time: tlsTime,
+	}
+	return s.Do(ctx, netwatch.Job{})
 }
 
 // right says whether a leaf is the one that is to be served: the new one of each event of
@@ -124,7 +159,7 @@ func (s *servedCertificate) right(events []netwatch.Event) (func(*x509.Certifica
 		if slices.Contains(renewed, netwatch.Fingerprint(leaf.Raw)) {
 			return nil
 		}
-		return netwatch.WithHint(fmt.Errorf("it serves another one, of %s, good until %s",
+		return netwatch.WithHint(fmt.Errorf("%w, of %s, good until %s", ErrAnotherServed,
 			netwatch.Printable(leaf.Subject.CommonName), leaf.NotAfter.Format(time.DateOnly)),
 			"have a step before this one that has it read its certificate again, as `signal USR2` for coturn; "+
 				"if there is one, see its log for why it did not")

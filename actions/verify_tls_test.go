@@ -8,10 +8,12 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -37,10 +39,15 @@ func issue(t *testing.T, name string, life time.Duration) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-// serveTLS serves what is stored, until the test ends, and returns its port.
+// serveTLS serves what is stored at 127.0.0.1, until the test ends, and returns its port.
 func serveTLS(t *testing.T, now *atomic.Pointer[tls.Certificate]) (port string) {
 	t.Helper()
-	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{
+	return serveTLSAt(t, "127.0.0.1", now)
+}
+
+func serveTLSAt(t *testing.T, address string, now *atomic.Pointer[tls.Certificate]) (port string) {
+	t.Helper()
+	l, err := tls.Listen("tcp", net.JoinHostPort(address, "0"), &tls.Config{
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return now.Load(), nil },
 	})
 	if err != nil {
@@ -118,6 +125,9 @@ func TestVerifyTLS(t *testing.T) {
 		r := s.Do(t.Context(), netwatch.Job{Events: c.events})
 		t.Log(name)
 		wantResult(t, r, c.want, c.says)
+		if errors.Is(r.Err, ErrAnotherServed) != strings.HasPrefix(c.says, "it serves another one") {
+			t.Errorf("%s: it is told apart wrongly: %v", name, r.Err)
+		}
 		if c.want == netwatch.Failed && netwatch.Hint(r.Err) == "" {
 			t.Errorf("%s: no hint with %v", name, r.Err)
 		}
@@ -136,6 +146,22 @@ func TestVerifyTLSWaits(t *testing.T) {
 	wantResult(t, s.Do(t.Context(), job), netwatch.Unchanged, "serves it")
 	nobody := servedCertificate{host: "127.0.0.1", port: "9", time: 100 * time.Millisecond}
 	wantResult(t, nobody.Do(t.Context(), job), netwatch.Failed, "nobody serves one there", "systemctl status")
+}
+
+// A name that leads to this machine's loopback alone, as Debian's installer gives the name of
+// the machine itself, is also asked for at the machine's addresses.
+func TestVerifyTLSHere(t *testing.T) {
+	at := "127.0.0.1"
+	for _, a := range netwatch.OwnAddresses() {
+		if a.IsGlobalUnicast() {
+			at = a.String()
+		}
+	}
+	leaf := issue(t, "localhost", time.Hour)
+	var now atomic.Pointer[tls.Certificate]
+	now.Store(&leaf)
+	s := servedCertificate{host: "localhost", port: serveTLSAt(t, at, &now), time: time.Second}
+	wantResult(t, s.Do(t.Context(), netwatch.Job{}), netwatch.Unchanged, "serves it")
 }
 
 // The names of certificates are compared as callers do.

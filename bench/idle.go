@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -52,6 +53,11 @@ func (b *bench) idle(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	routed, err := b.startRouted(ctx)
+	if err != nil {
+		return err
+	}
+	all = append(all, routed...)
 	if err := wait(ctx, idleBefore); err != nil {
 		return err
 	}
@@ -165,6 +171,43 @@ func (b *bench) startIdlers(ctx context.Context) ([]idler, error) {
 	}
 	_, err := b.server.Exec(ctx, "systemctl", "restart", "netwatch.service") // And nobody asks it anything
 	return all, err
+}
+
+// routedConf is with the router, and netwatch's defaults; it has the name of its own,
+// and its sources.
+const routedConf = "[daemon]\nsocket = \"/run/%[1]s.sock\"\nstate = \"/var/lib/%[1]s\"\n%[2]s"
+
+// startRouted starts netwatch with a router that answers, once so that it has heard that
+// announce something, and once so that it has not.
+func (b *bench) startRouted(ctx context.Context) (all []idler, err error) {
+	if err := b.world.RouterWorld(ctx); err != nil {
+		return nil, err
+	}
+	m, err := b.world.StartMiniupnpd(ctx, true)
+	if err != nil {
+		return nil, err
+	}
+	r := &routed{bench: b}
+	for _, name := range []string{"bench-hears", "bench-asks"} {
+		file := "/etc/netwatch/" + name + ".toml"
+		text := fmt.Sprintf(routedConf, name, r.config("[source.router]\n[source.netlink]\n"))
+		if err := b.server.WriteFile(file, text, 0o644); err != nil {
+			return nil, err
+		}
+		if _, err := b.server.Exec(ctx, "systemd-run", "-q", "--unit="+name+".service", "-p", "Type=notify", "-p",
+			"WatchdogSec=30", "-p", "Environment="+asUnit, "netwatch", "-c", file, "run"); err != nil {
+			return nil, err
+		}
+		if name == "bench-asks" {
+			break // It begins after what is announced
+		}
+		if err := errors.Join(wait(ctx, time.Second), m.Stop(), m.Start(ctx), wait(ctx, time.Second)); err != nil {
+			return nil, err // That it starts is announced
+		}
+	}
+	return []idler{
+		{"netwatch, hearing the router", "bench-hears.service"}, {"netwatch, asking the router", "bench-asks.service"},
+	}, nil
 }
 
 // pids are the processes that the units began with.

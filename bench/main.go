@@ -28,6 +28,7 @@ type table struct {
 // tables are all tables, in the order in which they are made.
 var tables = []table{
 	{"follow", "From a new address to a right TURN allocation", (*bench).follow},
+	{"router", "From the router's new address to a right TURN allocation", (*bench).router},
 	{"hook", "How long OpenVPN stands still for its script", (*bench).hook},
 	{"kernel", "From an address on an interface to a program that runs", (*bench).kernel},
 	{"idle", "Doing nothing", (*bench).idle},

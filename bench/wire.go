@@ -29,6 +29,7 @@ const counters = `table inet bench {
 	counter stun { }
 	counter http { }
 	counter https { }
+	counter router { }
 	chain pass {
 		type filter hook forward priority 0;
 		udp sport 3478 counter name stun
@@ -37,6 +38,14 @@ const counters = `table inet bench {
 		tcp dport 80 counter name http
 		tcp sport 443 counter name https
 		tcp dport 443 counter name https
+	}
+	chain asked {
+		type filter hook input priority 0;
+		udp dport 5351 counter name router
+	}
+	chain answers {
+		type filter hook output priority 0;
+		udp sport 5351 ip daddr != 224.0.0.1 counter name router
 	}
 }
 `
@@ -61,6 +70,14 @@ func (b *bench) wire(ctx context.Context) error {
 	if err := b.stop(ctx); err != nil {
 		return err
 	}
+	if err := b.world.RouterWorld(ctx); err != nil {
+		return err
+	}
+	m, err := b.world.StartMiniupnpd(ctx, true)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = m.Stop() }()                                  // The lab stops it too
 	if err := b.checkOnce(ctx, "https://203.0.113.1/"); err != nil { // It also notes the address
 		return err
 	}
@@ -86,7 +103,17 @@ func (b *bench) wire(ctx context.Context) error {
 		n := bytes[scheme] / wireTimes
 		s.row("ddclient, "+scheme+" check, every 300 s", n, theirs, n*theirs/1000, ratio(stun, n), ratio(stun*ours, n*theirs))
 	}
+	withRouter(s, stun, bytes["router"]/wireTimes)
 	return s.end()
+}
+
+// withRouter adds what is reckoned where a router vouches for the address, of the bytes of
+// a question to a server and to the router.
+func withRouter(s sheet, stun, lan int64) {
+	const rare, asks, hears = int64(24 * time.Hour / (8 * every)), int64(24 * time.Hour / (2 * time.Second)), 8
+	s.row("netwatch, one STUN server, every 2 min, with a router", stun, rare, stun*rare/1000, "1", "")
+	s.row("the router itself, on the LAN, every 2 s", lan, asks, lan*asks/1000, "", "")
+	s.row("the router itself, on the LAN, where it announces", lan, asks/hears, lan*asks/hears/1000, "", "")
 }
 
 // askAll has each ask wireTimes.
@@ -99,7 +126,7 @@ func (b *bench) askAll(ctx context.Context) error {
 		}
 		// A daemon that starts asks once, as with each poll: one server, one family.
 		first, _, _ := strings.Cut(b.stun, ",")
-		config := "[source.stun]\nservers = [" + first + "]\nagree = 1\nfamilies = [\"ipv4\"]\n" + ruleCoturn
+		config := "[source.stun]\nservers = [" + first + "]\nagree = 1\nfamilies = [\"ipv4\"]\n[source.router]\n" + ruleCoturn
 		if err := b.server.WriteFile("/etc/netwatch/wire.toml", config, 0o644); err != nil {
 			return err
 		}

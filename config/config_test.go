@@ -202,17 +202,17 @@ func TestRight(t *testing.T) {
 	want := []*hooks.Rule{
 		{
 			Name: "started+ip-changed", On: []string{"started", "ip-changed"}, Settle: 500 * time.Millisecond,
-			Timeout: 2 * time.Minute, Retry: time.Hour,
+			Prompt: true, Timeout: 2 * time.Minute, Retry: time.Hour,
 		},
 		{Name: "started+ip-changed#3", On: []string{"started", "ip-changed"}, Settle: 0, Timeout: time.Second, Retry: 0},
 		{
 			Name: "started+ip-changed#2", On: []string{"ip-changed", "cert-renewed"}, From: []string{"stun", "home-2", "fire"},
 			Match:  map[string]string{"family": "ipv[46]", "not-after": "*"},
-			Settle: 500 * time.Millisecond, Timeout: 2 * time.Minute, Retry: time.Hour,
+			Settle: 500 * time.Millisecond, Prompt: true, Timeout: 2 * time.Minute, Retry: time.Hour,
 		},
 		{
 			Name: "backup-done", On: []string{"backup-done"}, Match: map[string]string{"size": "?*"},
-			Settle: 500 * time.Millisecond, Timeout: 2 * time.Minute, Retry: time.Hour,
+			Settle: 500 * time.Millisecond, Prompt: true, Timeout: 2 * time.Minute, Retry: time.Hour,
 		},
 	}
 	for i, r := range cfg.Rules {
@@ -241,6 +241,20 @@ func TestDefaults(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, cfg.Daemon); diff != "" {
 		t.Errorf("wanted (-) and found (+):\n%s", diff)
+	}
+}
+
+// TestPaceOfTheUser wants a pace that is written to be told from the default.
+func TestPaceOfTheUser(t *testing.T) {
+	for keys, want := range map[string]bool{"": false, "agree = 1": false, "every = \"15s\"": true} {
+		cfg, err := config.Parse("f", []byte("[source.stun]\n"+keys+
+			"\n[[rule]]\non = [\"started\"]\ndo = [\"restart coturn.service\"]\n"), actions.Env{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if stun := cfg.Sources[0].Settings.(*sources.STUN); stun.Kept != want {
+			t.Errorf("with %q: %t", keys, stun.Kept)
+		}
 	}
 }
 
@@ -320,7 +334,7 @@ func TestReferenceIsWhole(t *testing.T) {
 }
 
 // withoutDefault leaves out of a comparison what must be written because it has
-// no default: what is a mistake when nothing is.
+// no default: what is a mistake when nothing is. What is no key has none either.
 func withoutDefault(kind sources.Kind) cmp.Option {
 	bare := kind.Settings().Check()
 	return cmp.FilterPath(func(path cmp.Path) bool {
@@ -329,7 +343,7 @@ func withoutDefault(kind sources.Kind) cmp.Option {
 			return false
 		}
 		settings := reflect.TypeOf(kind.Settings()).Elem()
-		return slices.ContainsFunc(bare,
+		return settings.Field(field.Index()).Tag.Get("toml") == "" || slices.ContainsFunc(bare,
 			func(m sources.Mistake) bool { return settings.Field(field.Index()).Tag.Get("toml") == m.Key })
 	}, cmp.Ignore())
 }

@@ -120,12 +120,12 @@ func TestEnvReachesVerbs(t *testing.T) {
 	asked := ""
 	r := deafReader()
 	r.kinds = nil
-	r.env.Probe = func(_ context.Context, name string) netwatch.Result {
+	r.env.Probe = func(_ context.Context, name string, _ bool) netwatch.Result {
 		asked = name
 		return netwatch.Result{}
 	}
 	r.verbs = []actions.Verb{{Name: "ask", New: func(env actions.Env, verb string, words []string) (netwatch.Step, error) {
-		env.Probe(t.Context(), verb+" "+strings.Join(words, "+"))
+		env.Probe(t.Context(), verb+" "+strings.Join(words, "+"), false)
 		return netwatch.Step{Gate: true, Text: "not the line"}, nil
 	}}}
 	cfg, err := r.read("f", []byte("[[rule]]\non = ['started']\ndo = [\" ask 'a b' c \"]"))

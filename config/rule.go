@@ -123,7 +123,7 @@ func (r *reader) rule(n *node) *hooks.Rule {
 	r.env.AnyField = slices.ContainsFunc(w.On, eventName.custom)
 	r.match(n.member("match"), w.On)
 	return &hooks.Rule{
-		Name: string(w.Name), On: texts(w.On), From: w.From, Match: patterns(w.Match),
+		Name: string(w.Name), On: texts(w.On), From: w.From, Match: patterns(w.Match), Prompt: n.member("settle") == nil,
 		Settle: time.Duration(w.Settle), Timeout: time.Duration(w.Timeout), Retry: time.Duration(w.Retry),
 		Do: r.steps(n.member("do")),
 	}

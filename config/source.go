@@ -84,6 +84,9 @@ func (r *reader) source(name string, n *node) section {
 	}
 	s.Settings = kind.Settings()
 	r.decode(n.without("kind"), s.Settings)
+	if w, ok := s.Settings.(sources.Written); ok {
+		w.Written(n.names)
+	}
 	r.check(n, s.Settings, r.mistakes[before:])
 	s.wrong = len(r.mistakes) > before
 	return s

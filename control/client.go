@@ -208,7 +208,8 @@ func (c *Client) unreached(ctx context.Context, err error) error {
 		return overrun(errBroken)
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return netwatch.WithHint(fmt.Errorf("%w: it does not answer", ErrUnreachable),
-			"it hangs: systemctl restart netwatch; what it has accepted it then does")
+			"netwatch doctor says whether it cannot start; if it hangs, systemctl restart netwatch: what it has accepted it "+
+				"then does")
 	case errors.Is(err, unix.EACCES):
 		return netwatch.WithHint(fmt.Errorf("%w: connecting to %s: %w", ErrNotPermitted, c.path, unix.EACCES),
 			"see that every directory above the socket may be entered")

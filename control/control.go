@@ -5,6 +5,7 @@ package control
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"netwatch"
@@ -67,7 +68,9 @@ type Status struct {
 	// Addresses are the public addresses believed now.
 	Addresses netwatch.Addresses `json:"addresses"`
 	// Damped are those that are held while another comes and goes.
-	Damped  []netwatch.Damped  `json:"damped"`
+	Damped []netwatch.Damped `json:"damped"`
+	// Router is what the gateway of the way out says, if it is asked.
+	Router  *netwatch.Router   `json:"router,omitempty"`
 	Sources []SourceStatus     `json:"sources"`
 	Rules   []hooks.RuleStatus `json:"rules"`
 }
@@ -75,9 +78,10 @@ type Status struct {
 // hidden stands in place of what is not for everyone.
 const hidden = "only root and the group " + group + " may read why"
 
-// public is a status without what programs printed and what events hold: that can be
-// secret.
+// public is a status without what programs printed, what events hold and what the router
+// says: that can be secret.
 func (s Status) public() Status {
+	s.Router = nil
 	rules := make([]hooks.RuleStatus, len(s.Rules))
 	for i, r := range s.Rules {
 		r.Last = publicEntry(r.Last)
@@ -121,19 +125,68 @@ func publicEvents(events []netwatch.Event) (public []netwatch.Event) {
 type SourceStatus struct {
 	Name string `json:"name"`
 	Kind string `json:"kind"`
-	// Error is why it does not watch at the moment.
+	// Error is why it does not watch at the moment, and Hint the remedy.
 	Error string `json:"error,omitempty"`
+	Hint  string `json:"hint,omitempty"`
 	// Trouble is what it cannot find out, or which server it does not believe.
-	Trouble string `json:"trouble,omitempty"`
+	Trouble Troubles `json:"trouble,omitempty"`
+	// Note is what else is to be said of how it watches.
+	Note string `json:"note,omitempty"`
+}
+
+// A Trouble is one thing that a source cannot find out, and its remedy.
+type Trouble struct{ Error, Hint string }
+
+// Troubles are all of a source. In JSON they are one text, a line for each error and
+// each hint.
+type Troubles []Trouble
+
+// MarshalText gives the lines.
+func (t Troubles) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
+// UnmarshalText takes the lines.
+func (t *Troubles) UnmarshalText(text []byte) error {
+	*t = nil
+	for line := range strings.SplitSeq(string(text), "\n") {
+		hint, is := strings.CutPrefix(line, hintLine)
+		if is && len(*t) > 0 {
+			(*t)[len(*t)-1].Hint = hint
+			continue
+		}
+		*t = append(*t, Trouble{Error: line})
+	}
+	return nil
+}
+
+// String is the lines, for a person.
+func (t Troubles) String() string {
+	lines := make([]string, len(t))
+	for i, one := range t {
+		lines[i] = one.String()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// hintLine is how the line of a remedy begins.
+const hintLine = "hint: "
+
+// String is a line for each of the two.
+func (t Trouble) String() string {
+	if t.Hint == "" {
+		return t.Error
+	}
+	return t.Error + "\n" + hintLine + t.Hint
 }
 
 // String says how it stands, for a person.
 func (s SourceStatus) String() string {
 	switch {
 	case s.Error != "":
-		return "not watching: " + s.Error
-	case s.Trouble != "":
-		return "watching, but " + s.Trouble
+		return "not watching: " + Trouble{s.Error, s.Hint}.String()
+	case len(s.Trouble) > 0:
+		return "watching, but " + s.Trouble.String()
+	case s.Note != "":
+		return "watching; " + s.Note
 	}
 	return "watching"
 }

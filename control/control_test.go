@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -880,5 +881,24 @@ func TestCallersWhoAreGone(t *testing.T) {
 	}
 	for _, watch := range watches {
 		watch(netwatch.Entry{}) // The run still tells them, in vain.
+	}
+}
+
+// In JSON the troubles of a source are one text, which is read back as what it was.
+func TestTroublesAreOneText(t *testing.T) {
+	is := SourceStatus{Trouble: Troubles{{"one", "do this"}, {Error: "two"}, {"three", "do that"}}}
+	text, err := json.Marshal(is)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := `"trouble":"one\nhint: do this\ntwo\nthree\nhint: do that"`; !strings.Contains(string(text), want) {
+		t.Errorf("%s, not %s", text, want)
+	}
+	var got SourceStatus
+	if err := json.Unmarshal(text, &got); err != nil || !slices.Equal(got.Trouble, is.Trouble) {
+		t.Errorf("%+v, %v", got.Trouble, err)
+	}
+	if text, err := json.Marshal(SourceStatus{}); err != nil || strings.Contains(string(text), "trouble") {
+		t.Errorf("%s, %v", text, err)
 	}
 }

@@ -111,7 +111,7 @@ func (x *exposition) standing(s Status) {
 	}
 	x.family("source_troubled", "gauge", "1 while a source watches and cannot find out all, or does not believe somebody.")
 	for _, source := range s.Sources {
-		x.sample("source_troubled", one(source.Trouble != ""), "source", source.Name, "kind", source.Kind)
+		x.sample("source_troubled", one(len(source.Trouble) > 0), "source", source.Name, "kind", source.Kind)
 	}
 	x.family("runs_pending", "gauge", "Runs of a rule that go, or wait for their time, a limit or another try.")
 	for _, rule := range s.Rules {

@@ -46,7 +46,9 @@ func full() stub {
 	return stub{metrics: m, status: Status{
 		Version: "1.2", Since: time.UnixMilli(1_800_000_000_250), Refused: "no", Unwritten: &state.Unwritten{},
 		Addresses: netwatch.Addresses{netwatch.IPv6: {Confirmed: time.UnixMilli(1_800_000_001_500)}},
-		Sources:   []SourceStatus{{Name: "home", Kind: "stun", Error: "x"}, {Name: "b", Kind: "stun", Trouble: "y"}},
+		Sources: []SourceStatus{
+			{Name: "home", Kind: "stun", Error: "x"}, {Name: "b", Kind: "stun", Trouble: []Trouble{{Error: "y"}}},
+		},
 		Rules: []hooks.RuleStatus{
 			{Name: odd, Waiting: &hooks.Waiting{Tried: &failed}, Running: []netwatch.Event{{}}},
 			{Name: "held", Waiting: &hooks.Waiting{Tried: &held}},

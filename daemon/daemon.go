@@ -35,6 +35,9 @@ type Daemon struct {
 	watch   *watchers
 	history *control.History
 	metrics *control.Metrics
+	// begun says that started has been emitted. What was noticed before it belongs to the
+	// same run, and waits for it.
+	begun atomic.Bool
 }
 
 // New reads the configuration and the state, and starts nothing. Of env it takes only
@@ -45,7 +48,7 @@ func New(file, version string, log zerolog.Logger, env actions.Env) (*Daemon, er
 		version: version, since: time.Now(), env: env,
 		history: control.NewHistory(), metrics: control.NewMetrics(),
 	}
-	d.env.Probe, d.env.Starts = d.probe, starts{d}
+	d.env.Probe, d.env.Starts, d.env.Reopen = d.probe, starts{d}, actions.NewReopener(d.reopened).Ask
 	cfg, err := config.Load(file, d.env)
 	if err != nil {
 		return nil, err
@@ -60,7 +63,8 @@ func New(file, version string, log zerolog.Logger, env actions.Env) (*Daemon, er
 	d.rules = hooks.New(hooks.NewTable(cfg.Rules), d.store, d.report)
 	d.watch = newWatchers(d.emit, d.report, sources.Env{
 		Known: d.store.Known, Confirm: d.store.Confirm, Doubt: d.store.Doubt, Seen: d.store.Seen, See: d.store.See,
-		Wrote: d.store.Wrote, Log: d.log, Bound: func() []netip.Addr { return d.config.Load().Bound() },
+		Wrote: d.store.Wrote, Reopen: d.env.Reopen, Log: d.log, Bound: func() []netip.Addr { return d.config.Load().Bound() },
+		Relays: func() ([]netip.Addr, error) { return d.config.Load().Relays() },
 	})
 	if damage != nil {
 		d.note(damage)
@@ -69,8 +73,17 @@ func New(file, version string, log zerolog.Logger, env actions.Env) (*Daemon, er
 }
 
 // probe lends the watchers to actions, which are made before there are watchers.
-func (d *Daemon) probe(ctx context.Context, name string) netwatch.Result {
-	return d.watch.probe(ctx, name)
+func (d *Daemon) probe(ctx context.Context, name string, followed bool) netwatch.Result {
+	return d.watch.probe(ctx, name, followed)
+}
+
+// reopened logs how root was asked to open files again, when that is news.
+func (d *Daemon) reopened(err error) {
+	if err != nil {
+		d.log.Warn().Err(err).Str("hint", netwatch.Hint(err)).Msg("root cannot be asked to open files again")
+		return
+	}
+	d.log.Info().Msg("root opens files again")
 }
 
 // starts lends the store to actions, which are made before the store is open.
@@ -82,11 +95,19 @@ func (s starts) Record(unit string, at time.Time) error { return s.d.store.Recor
 // emit accepts an event of a source. If it is refused, it says why, and the source
 // notices it again.
 func (d *Daemon) emit(ev netwatch.Event) error {
-	_, err := d.rules.Accept(ev, nil)
+	_, err := d.rules.Accept(d.timed(ev), nil)
 	if err != nil && !errors.Is(err, hooks.ErrOutdated) {
 		d.note(err)
 	}
 	return err
+}
+
+// timed is an event as it has a window end. Before started is emitted, none ends sooner.
+func (d *Daemon) timed(ev netwatch.Event) netwatch.Event {
+	if !d.begun.Load() {
+		ev.Heard = nil
+	}
+	return ev
 }
 
 // reload puts the configuration file in force. If the file has mistakes, the old

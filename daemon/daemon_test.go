@@ -194,7 +194,7 @@ func TestWhatSourcesAreLent(t *testing.T) {
 	r := started(t, "[source.netlink]\n[source.stun]\nservers = [\"127.0.0.1:9\", \"127.0.0.2:9\"]\ninterface = \"lo\"\n"+
 		fmt.Sprintf(rule, conf))
 	defer r.stop()
-	if got := fmt.Sprint(r.watch.env.Asked()); got != "[{ipv4 lo 127.0.0.1} {ipv4 lo 127.0.0.2}]" {
+	if got := fmt.Sprint(r.watch.env.Asked()); got != "[{ipv4 lo 127.0.0.1 invalid IP} {ipv4 lo 127.0.0.2 invalid IP}]" {
 		t.Errorf("asked are %s", got)
 	}
 	for text, want := range map[string]string{
@@ -207,9 +207,27 @@ func TestWhatSourcesAreLent(t *testing.T) {
 		if got := fmt.Sprint(r.watch.env.Bound()); got != want {
 			t.Errorf("with %q bound are %s", text, got)
 		}
+		text += "\nlistening-ip=192.0.2.3"
+		if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := r.watch.env.Relays()
+		if err != nil || fmt.Sprint(got) != want && (want != "[]" || fmt.Sprint(got) != "[192.0.2.3]") {
+			t.Errorf("with %q it relays from %s, %v", text, got, err)
+		}
 	}
 	if err := os.WriteFile(conf, []byte("relay-ip=192.0.2.1"), 0o600); err != nil {
 		t.Fatal(err)
+	}
+	for _, gone := range []func() error{
+		func() error { return os.Truncate(conf, 0) }, func() error { return os.Remove(conf) },
+	} {
+		if err := gone(); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := r.watch.env.Relays(); err == nil {
+			t.Errorf("a file that says nothing names %v", got)
+		}
 	}
 	r.reload("[source.netlink]\n" + fmt.Sprintf(rule, "/nowhere/coturn.conf"))
 	if asked, bound := r.watch.env.Asked(), r.watch.env.Bound(); len(asked) > 0 || len(bound) > 0 {

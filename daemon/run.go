@@ -128,10 +128,11 @@ func (d *Daemon) start(ctx context.Context) (stop func()) {
 // then emits started.
 func (d *Daemon) started(ctx context.Context) {
 	looking, cancel := context.WithTimeout(ctx, lookTime)
-	d.probe(looking, "")
+	d.probe(looking, "", true)
 	cancel()
 	if ctx.Err() == nil {
 		_ = d.emit(netwatch.NewEvent(netwatch.Started, "netwatch", nil)) // Refused only while netwatch ends
+		d.begun.Store(true)
 	}
 }
 

@@ -46,7 +46,7 @@ type watcher struct {
 
 func newWatchers(emit func(netwatch.Event) error, report func(netwatch.Entry), env sources.Env) *watchers {
 	ws := &watchers{emit: emit, report: report, env: env}
-	ws.env.Asked = ws.asked
+	ws.env.Asked, ws.env.Look, ws.env.Vouched = ws.asked, ws.look, ws.vouched
 	ws.live.Store(&[]netwatch.Source{})
 	return ws
 }
@@ -159,9 +159,16 @@ func (ws *watchers) damped() []netwatch.Damped {
 }
 
 // probe asks the named source, or all that can be asked when name is empty, to
-// look now.
-func (ws *watchers) probe(ctx context.Context, name string) netwatch.Result {
-	return ws.ask(name, func(p netwatch.Prober) netwatch.Result { return p.Probe(ctx) })
+// look now. Followed says that who asks acts on what is found.
+func (ws *watchers) probe(ctx context.Context, name string, followed bool) netwatch.Result {
+	return ws.ask(name, func(p netwatch.Prober) netwatch.Result {
+		if a, ok := p.(interface {
+			Alone(ctx context.Context) netwatch.Result
+		}); ok && !followed {
+			return a.Alone(ctx)
+		}
+		return p.Probe(ctx)
+	})
 }
 
 // insist asks all that can be asked, and has them believe also what they would damp.
@@ -235,13 +242,18 @@ func (ws *watchers) status() []control.SourceStatus {
 		all[i] = control.SourceStatus{Name: w.Name, Kind: w.Kind}
 		w.mu.Lock()
 		if w.err != nil {
-			all[i].Error = w.err.Error()
+			all[i].Error, all[i].Hint = w.err.Error(), netwatch.Hint(w.err)
 		}
 		w.mu.Unlock()
 		if t, ok := w.source.(troubled); ok {
 			if err := t.Trouble(); err != nil {
-				all[i].Trouble = err.Error()
+				for _, part := range netwatch.Parts(err) {
+					all[i].Trouble = append(all[i].Trouble, control.Trouble{Error: part.Error(), Hint: netwatch.Hint(part)})
+				}
 			}
+		}
+		if n, ok := w.source.(interface{ Note() string }); ok {
+			all[i].Note = n.Note()
 		}
 	}
 	return all

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"netwatch"
 	"netwatch/actions"
@@ -36,10 +37,28 @@ func checkAddress(ctx context.Context, s *scene) (found []Finding) {
 		if family == netwatch.IPv4 {
 			on = hops(ctx, s.server(family))
 		}
-		found = append(found, judgeNAT(what, public, netwatch.OwnAddress(family, public), on))
+		found = append(found, judgeNAT(what, public, netwatch.OwnAddress(family, public), on, known[netwatch.IPv6]))
 	}
+	found = append(found, s.damped()...)
 	if len(known) == 0 {
 		return []Finding{{Unknown, "address", "not known", ""}}
+	}
+	return found
+}
+
+// damped are the addresses that the daemon holds while another comes and goes.
+func (s *scene) damped() (found []Finding) {
+	d, err := s.daemon()
+	if err != nil {
+		return nil // Which is a finding of its own
+	}
+	for _, a := range d.Damped {
+		found = append(found, Finding{
+			Warning, "address, " + string(a.Family), fmt.Sprintf("%s is held while %s comes and goes, until %s at the earliest",
+				a.Held, a.Seen, a.Until.Local().Format(time.TimeOnly)),
+			"where two lines take turns, have the router send this machine's packets over one of them; " +
+				"netwatch fire ip-changed takes what the servers say now",
+		})
 	}
 	return found
 }
@@ -56,10 +75,25 @@ func (s *scene) server(family netwatch.Family) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
+// continuity is what machines have beside IPv6 alone where their IPv4 is translated or goes
+// through a tunnel (RFC 7335): 464XLAT and DS-Lite.
+var continuity = netip.MustParsePrefix("192.0.0.0/29")
+
 // judgeNAT says what it means that there is a NAT. own is this machine's address, and
-// on are the first routers on the way to the internet, invalid where one keeps silent.
-func judgeNAT(what string, public, own netip.Addr, on []netip.Addr) Finding {
+// on are the first routers on the way to the internet, invalid where one keeps silent. six
+// is the public IPv6 address, if there is one.
+func judgeNAT(what string, public, own netip.Addr, on []netip.Addr, six netip.Addr) Finding {
 	way := append([]netip.Addr{own}, on...)
+	if i := slices.IndexFunc(way, continuity.Contains); i >= 0 {
+		hint := "ask the provider for a public IPv4 address, or for IPv6"
+		if six.IsValid() {
+			hint = fmt.Sprintf("have calls come in by IPv6: an AAAA record of coturn's name with %s, and what lets that in", six)
+		}
+		return Finding{
+			Warning, what, fmt.Sprintf("no call can come in by %s, which many share: %s on the way is of DS-Lite or 464XLAT",
+				public, way[i]), hint,
+		}
+	}
 	if i := slices.IndexFunc(way, netwatch.CGNAT.Contains); i >= 0 {
 		return Finding{
 			Warning, what, fmt.Sprintf("%s is behind a NAT of the provider: %s is on the way", public, way[i]),
@@ -116,7 +150,7 @@ func judgeExternal(r servers.Rotation, text []byte) Finding {
 		is = fmt.Sprintf("%s is %s; %s", r.Key(), is, word)
 		return Finding{Warning, file, is, "see what may follow rotate in netwatch.toml(5)"}
 	}
-	return Finding{OK, file, r.Key() + " is " + is, ""}
+	return judgeUnheeded(server, r, text, Finding{OK, file, r.Key() + " is " + is, ""})
 }
 
 // listed are the addresses alone, for a person.
@@ -144,18 +178,31 @@ func addresses(all []netip.Addr) string {
 // checkDomains looks whether the names that callers reach coturn by lead to the
 // public address.
 func checkDomains(ctx context.Context, s *scene) (found []Finding) {
-	known := s.known()
-	for _, t := range s.found.Turns {
-		for _, domain := range t.Domains {
-			all, err := net.DefaultResolver.LookupNetIP(ctx, "ip", domain)
-			if missing := new(net.DNSError); errors.As(err, &missing) && missing.IsNotFound && len(t.Domains) > 1 {
-				continue // A realm need not be a host
-			}
-			f := judgeDomain(domain, all, err, known)
-			if !slices.Contains(found, f) {
-				found = append(found, f)
-			}
+	ctx, cancel := context.WithTimeout(ctx, addressTime)
+	defer cancel()
+	turns := s.turns()
+	all := make([][]Finding, len(turns))
+	var wg sync.WaitGroup
+	for i, t := range turns {
+		wg.Go(func() { all[i] = s.lookUp(ctx, t) })
+	}
+	wg.Wait()
+	for _, f := range slices.Concat(all...) {
+		if !slices.Contains(found, f) {
+			found = append(found, f)
 		}
+	}
+	return found
+}
+
+// lookUp looks where the names of a coturn lead to.
+func (s *scene) lookUp(ctx context.Context, t coturn) (found []Finding) {
+	for _, domain := range t.Domains {
+		all, err := net.DefaultResolver.LookupNetIP(ctx, "ip", domain)
+		if missing := new(net.DNSError); errors.As(err, &missing) && missing.IsNotFound && len(t.Domains) > 1 {
+			continue // A realm need not be a host
+		}
+		found = append(found, judgeDomain(domain, all, err, s.known()))
 	}
 	return found
 }

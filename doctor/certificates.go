@@ -14,7 +14,7 @@ import (
 // YunoHost does so 15 days before, certbot 30.
 const certSoon = 7 * 24 * time.Hour
 
-// checkCertificates looks whether the certificates that are watched or served are
+// checkCertificates looks whether the certificates that are watched, or named by who runs, are
 // still good for a while, and fit their keys. If they do not, coturn starts without
 // TLS and does not say so (measured).
 func checkCertificates(_ context.Context, s *scene) (found []Finding) {
@@ -26,7 +26,7 @@ func checkCertificates(_ context.Context, s *scene) (found []Finding) {
 			}
 		}
 	}
-	for _, c := range s.found.Served() {
+	for _, c := range s.certificates(func(coturn) bool { return true }) {
 		if !slices.ContainsFunc(all, func(o machine.Certificate) bool { return o.File == c.File }) {
 			all = append(all, c)
 		}

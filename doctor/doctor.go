@@ -5,6 +5,7 @@
 package doctor
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"netwatch/config"
 	"netwatch/control"
 	"netwatch/machine"
+	"netwatch/packaging"
 	"netwatch/systemd"
 )
 
@@ -26,6 +28,8 @@ type Level string
 // The levels.
 const (
 	OK Level = "ok"
+	// Note is what is worth knowing, and harms nobody as it is.
+	Note Level = "note"
 	// Warning is what should be seen to, and is not known to keep anything from working.
 	Warning Level = "warning"
 	// Problem is what does; for one of them doctor exits with 1.
@@ -62,10 +66,12 @@ type Doctor struct {
 }
 
 // checkTime is the deadline of each check, and addressTime that of what several
-// wait for: what the servers and the daemon say.
+// wait for: what the servers and the daemon say. shortTime is that of the daemon where
+// nobody expects it to answer.
 const (
 	checkTime   = 5 * time.Second
 	addressTime = 4 * time.Second
+	shortTime   = time.Second
 )
 
 // A check looks at one link of the chain.
@@ -81,13 +87,21 @@ type check struct {
 var checks = []check{
 	{"servers", true, checkServers},
 	{"address", true, checkAddress},
+	{"router", true, checkRouter},
 	{"domains", true, checkDomains},
 	{"external-ip", true, checkExternal},
+	{"shared address", true, checkSharedAddress},
+	{"rules", true, checkRules},
+	{"bound addresses", true, checkBound},
 	{"units", true, checkUnits},
 	{"relays", true, checkRelays},
 	{"calls", true, checkCalls},
+	{"open relay", true, checkOpen},
 	{"permissions", true, checkPermissions},
 	{"certificates", true, checkCertificates},
+	{"served certificates", true, checkServed},
+	{"hooks", true, checkHooks},
+	{"ports", false, checkPorts},
 	{"OpenVPN", false, checkVPN},
 	{"old scripts", false, checkOld},
 	{"daemon", false, checkDaemon},
@@ -96,26 +110,27 @@ var checks = []check{
 // A scene is what the checks look at.
 type scene struct {
 	Doctor
-	cfg   *config.Config
-	found machine.Machine
+	cfg *config.Config
+	// mistakes is why there is no configuration, if that keeps the daemon from starting.
+	mistakes error
+	found    machine.Machine
 	// told is what the STUN servers say, asked once for all.
 	told func() []told
 	// lookUnit is systemd.LookUnit, or what stands for it in a test.
 	lookUnit func(ctx context.Context, unit string) (systemd.UnitLook, error)
 	// daemon is what the daemon says, asked once for all.
 	daemon func() (control.Status, error)
+	// turns are the coturns in use, looked at once for all.
+	turns func() []coturn
 }
 
 // Examine makes all checks at the same time, each with a deadline of its own. It calls
 // each with one finding after the other, in the order of the checks.
 func (d Doctor) Examine(ctx context.Context, each func(Finding)) {
-	s := &scene{Doctor: d, found: machine.Find(d.Tree, d.Program), lookUnit: systemd.LookUnit}
+	s := &scene{Doctor: d, found: machine.Look(ctx, d.Tree, d.Program), lookUnit: systemd.LookUnit}
 	s.told = sync.OnceValue(func() []told { return s.ask(ctx) })
-	s.daemon = sync.OnceValues(func() (control.Status, error) {
-		ctx, cancel := context.WithTimeout(ctx, addressTime)
-		defer cancel()
-		return d.Daemon(ctx)
-	})
+	s.daemon = sync.OnceValues(func() (control.Status, error) { return s.askDaemon(ctx) })
+	s.turns = sync.OnceValue(func() []coturn { return s.lookAtTurns(ctx) })
 	first := s.configuration()
 	ends := make([]chan []Finding, len(checks))
 	for i, c := range checks {
@@ -130,6 +145,9 @@ func (d Doctor) Examine(ctx context.Context, each func(Finding)) {
 	}
 }
 
+// maxExample is more than the package's configuration has, in bytes.
+const maxExample = 1 << 20
+
 // configuration reads the configuration.
 func (s *scene) configuration() Finding {
 	cfg, err := config.Load(s.Config, actions.Env{})
@@ -137,11 +155,19 @@ func (s *scene) configuration() Finding {
 	case errors.Is(err, fs.ErrPermission):
 		return wrong(Unknown, "configuration", err)
 	case errors.As(err, new(config.Mistakes)):
-		return Finding{Problem, "configuration", err.Error(), "netwatch check prints them until there is none"}
+		s.mistakes = err
+		return Finding{Problem, "configuration", err.Error(), "mend them until netwatch check finds no more"}
 	case err != nil:
+		s.mistakes = err
 		return wrong(Problem, "configuration", netwatch.WithHint(err, "netwatch init writes one"))
 	}
 	s.cfg = cfg
+	if text, err := netwatch.ReadRegular(s.Config, maxExample); err == nil && bytes.Equal(text, packaging.Configuration) {
+		return Finding{
+			Note, "configuration", s.Config + " is the example that the package brings",
+			"netwatch init writes one that fits, or says why not",
+		}
+	}
 	return Finding{OK, "configuration", s.Config, ""}
 }
 

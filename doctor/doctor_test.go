@@ -15,9 +15,11 @@ import (
 	"time"
 
 	"netwatch"
+	"netwatch/actions"
 	"netwatch/config"
 	"netwatch/control"
 	"netwatch/machine"
+	"netwatch/packaging"
 	"netwatch/servers"
 	"netwatch/sources"
 	"netwatch/systemd"
@@ -36,7 +38,7 @@ func isWrong(f Finding) bool { return f.Level == Warning || f.Level == Problem }
 // wants wants a finding of a level with these words, and a remedy where it is wrong.
 func wants(t *testing.T, what string, f Finding, level Level, words string) {
 	t.Helper()
-	if f.Level != level || !strings.Contains(f.Found, words) || isWrong(f) && f.Hint == "" {
+	if f.Level != level || !strings.Contains(f.Found, words) || (isWrong(f) || f.Level == Note) && f.Hint == "" {
 		t.Errorf("%s: %+v, and not %s with %q and, if it is wrong, a hint", what, f, level, words)
 	}
 }
@@ -56,23 +58,26 @@ func TestJudgeServers(t *testing.T) {
 		name   string
 		said   []sources.Answer
 		some   bool
+		here   string
 		levels []Level
 		words  string // Of the last
 	}{
-		{"all agree", said("203.0.113.1", "203.0.113.1", "203.0.113.1"), true, []Level{OK}, "said by 3 of 3"},
-		{"one is silent", said("203.0.113.1", "", "203.0.113.1"), true, []Level{OK}, "said by 2 of 3"},
+		{"all agree", said("203.0.113.1", "203.0.113.1", "203.0.113.1"), true, "", []Level{OK}, "said by 3 of 3"},
+		{"one is silent", said("203.0.113.1", "", "203.0.113.1"), true, "", []Level{OK}, "said by 2 of 3"},
 		{
-			"one lies", said("203.0.113.1", "203.0.113.9", "203.0.113.1"), true,
+			"one lies", said("203.0.113.1", "203.0.113.9", "203.0.113.1"), true, "",
 			[]Level{OK, Problem},
 			"s1:3478 says 203.0.113.9",
 		},
-		{"none agree", said("203.0.113.1", "203.0.113.2", "203.0.113.3"), true, []Level{Problem}, ""},
-		{"all silent", said("", "", ""), false, []Level{Problem}, ""},
-		{"a family that is not there", said("", "", ""), true, []Level{OK}, "none here"},
+		{"none agree", said("203.0.113.1", "203.0.113.2", "203.0.113.3"), true, "", []Level{Problem}, ""},
+		{"all silent", said("", "", ""), false, "", []Level{Problem}, ""},
+		{"a family that is not there", said("", "", ""), true, "", []Level{OK}, "none here"},
+		{"a family that leads nowhere", said("", "", ""), true, "2001:db8::1", []Level{Note}, "this machine has 2001:db8::1"},
+		{"a family of which nobody is asked", said(), true, "2001:db8::1", []Level{Note}, "nobody tells it"},
 	} {
 		v := told{"stun", sources.Told{Family: netwatch.IPv4, Answers: test.said}}
 		v.Address, _, v.Err = sources.Verdict(v.Answers, 2)
-		found := v.judge(test.some)
+		found := v.judge(test.some, addr(test.here))
 		if len(found) != len(test.levels) {
 			t.Errorf("%s: %+v", test.name, found)
 			continue
@@ -90,10 +95,18 @@ func TestJudgeServers(t *testing.T) {
 func TestJudgeNAT(t *testing.T) {
 	public := addr("203.0.113.1")
 	homeRouter := []netip.Addr{addr("192.168.1.1"), {}, addr("198.51.100.1")}
-	wants(t, "home router", judgeNAT("", public, addr("192.168.1.2"), homeRouter), OK, "forward")
-	wants(t, "own is shared", judgeNAT("", public, addr("100.64.0.2"), nil), Warning, "100.64.0.2")
+	wants(t, "home router", judgeNAT("", public, addr("192.168.1.2"), homeRouter, addr("")), OK, "forward")
+	wants(t, "own is shared", judgeNAT("", public, addr("100.64.0.2"), nil, addr("")), Warning, "100.64.0.2")
 	providers := []netip.Addr{addr("192.168.1.1"), addr("100.127.255.1")}
-	wants(t, "provider's router", judgeNAT("", public, addr("192.168.1.2"), providers), Warning, "100.127.255.1")
+	wants(t, "provider's router", judgeNAT("", public, addr("192.168.1.2"), providers, addr("")), Warning, "100.127.255.1")
+	lite := []netip.Addr{addr("192.168.1.1"), addr("192.0.0.1")}
+	six := addr("2001:db8::1")
+	wants(t, "DS-Lite", judgeNAT("", public, addr("192.168.1.2"), lite, six), Warning, "192.0.0.1 on the way")
+	xlat := judgeNAT("", public, addr("192.0.0.4"), nil, six)
+	wants(t, "464XLAT", xlat, Warning, "192.0.0.4 on the way")
+	if !strings.Contains(xlat.Hint, "AAAA record of coturn's name with 2001:db8::1") {
+		t.Errorf("the remedy: %+v", xlat)
+	}
 }
 
 func TestJudgeExternal(t *testing.T) {
@@ -165,7 +178,7 @@ func TestJudgeCertificate(t *testing.T) {
 }
 
 func TestJudgeVPN(t *testing.T) {
-	s := &scene{Doctor: Doctor{Tree: machine.Tree(t.TempDir()), Program: "/usr/bin/netwatch"}}
+	s := &scene{Doctor: Doctor{Tree: machine.Tree(t.TempDir()), Program: "/usr/bin/netwatch"}, cfg: new(config.Config)}
 	client := filepath.Join(string(s.Tree), "etc/openvpn/client")
 	if err := os.MkdirAll(client, 0o755); err != nil {
 		t.Fatal(err)
@@ -186,6 +199,27 @@ func TestJudgeVPN(t *testing.T) {
 	wants(t, "no level", judge("client\n"+hook, true), Problem, "script-security is 1")
 	wants(t, "in a comment", judge("client\nscript-security 2\n;"+hook, true), Warning, "nothing in it calls netwatch")
 	wants(t, "not wanted", judge("remote x\n", false), OK, "nobody")
+	unheard := judge("client\nscript-security 2\n"+hook, false)
+	wants(t, "no rule", unheard, Note, "no rule waits for vpn-changed")
+	if !strings.Contains(unheard.Hint, "netwatch init") {
+		t.Errorf("the remedy: %+v", unheard)
+	}
+	for _, text := range []string{"", "script-security 1\n", "script-security 2\nup /etc/openvpn/own\n"} {
+		f := judge("client\n"+text, true)
+		if f.Hint != "netwatch init has it call netwatch, or says what keeps it from that" {
+			t.Errorf("the remedy for %q: %+v", text, f)
+		}
+	}
+	own := filepath.Join(string(s.Tree), "etc/openvpn/own")
+	const calls = "client\nscript-security 2\nipchange \"/etc/openvpn/own more\"\n"
+	for line, level := range map[string]Level{
+		"GOMAXPROCS=1 netwatch hook openvpn || :": OK, "# netwatch hook openvpn": Warning, "echo": Warning,
+	} {
+		if err := os.WriteFile(own, []byte("#!/bin/sh\n"+line+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		wants(t, "a script with "+line, judge(calls, true), level, "")
+	}
 	script := filepath.Join(string(s.Tree), "etc/openvpn/scripts/route-up.d")
 	err := errors.Join(os.MkdirAll(script, 0o755), os.WriteFile(script+"/90-netwatch",
 		[]byte("GOMAXPROCS=1 /usr/bin/netwatch hook openvpn || :\n"), 0o755))
@@ -222,6 +256,10 @@ func TestDaemon(t *testing.T) {
 			Problem, "source stun", "watching, but one lies",
 		},
 		{
+			"a remedy", `,"sources":[{"name":"file","trouble":"denied\nhint: make room"}]`,
+			Problem, "source file", "watching, but denied",
+		},
+		{
 			"gave up", `,"rules":[{"name":"a"},{"name":"r","failed":{"step":"s","error":"e"}}]`,
 			Problem, "rule r", "gave up: s: e",
 		},
@@ -239,13 +277,48 @@ func TestDaemon(t *testing.T) {
 		if wants(t, test.name, found[0], test.level, test.words); len(found) != 1 || found[0].What != test.what {
 			t.Errorf("%s: %+v", test.name, found)
 		}
-		if f := found[0]; test.name == "state" && f.Hint != "make room" {
+		if f := found[0]; strings.Contains(test.status, "make room") != (f.Hint == "make room") {
 			t.Errorf("the remedy: %+v", f)
 		}
 	}
 	wants(t, "down", look("{}", netwatch.WithHint(errors.New("nobody listens"), "start it"))[0],
 		Problem, "nobody listens")
 	wants(t, "not to be asked", look("{}", fs.ErrPermission)[0], Unknown, "")
+}
+
+// A file that was changed and not put in force yet is another than the daemon goes by.
+func TestNotReloaded(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "netwatch.toml")
+	const text = "[[rule]]\non = [\"started\"]\ndo = [\"restart a.service\"]\n"
+	const status = `{"version":"2","config":"FILE","rules":[` +
+		`{"name":"started","on":["started"],"do":["restart a.service"]}]}`
+	var d control.Status
+	if err := json.Unmarshal([]byte(strings.ReplaceAll(status, "FILE", file)), &d); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name, text, config string
+		level              Level
+	}{
+		{"as it is", text, file, OK},
+		{"another step", strings.ReplaceAll(text, "a.service", "b.service"), file, Warning},
+		{
+			"another event", strings.ReplaceAll(text, "on = [\"started\"]", "name = \"started\"\non = [\"ip-changed\"]"), file,
+			Warning,
+		},
+		{"one rule more", text + strings.ReplaceAll(text, "started", "ip-changed"), file, Warning},
+		{"another file", text + strings.ReplaceAll(text, "started", "ip-changed"), "other.toml", OK},
+	} {
+		cfg, err := config.Parse("", []byte(c.text), actions.Env{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &scene{
+			Doctor: Doctor{Version: "2", Config: c.config}, cfg: cfg,
+			daemon: func() (control.Status, error) { return d, nil },
+		}
+		wants(t, c.name, checkDaemon(t.Context(), s)[0], c.level, "")
+	}
 }
 
 // A check that does not end is left behind at its deadline.
@@ -280,17 +353,30 @@ func TestWithoutConfiguration(t *testing.T) {
 	}
 }
 
+// The configuration that the package brings is nobody's: init writes one that fits.
+func TestExample(t *testing.T) {
+	s := &scene{Doctor: Doctor{Config: filepath.Join(t.TempDir(), "netwatch.toml")}}
+	if err := os.WriteFile(s.Config, packaging.Configuration, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wants(t, "the example", s.configuration(), Note, "is the example that the package brings")
+	if err := os.WriteFile(s.Config, append(packaging.Configuration, '\n'), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wants(t, "one's own", s.configuration(), OK, "netwatch.toml")
+}
+
 // Of a daemon that does not answer it is said why, as far as its unit tells.
 func TestUnanswered(t *testing.T) {
 	unreachable := netwatch.WithHint(fmt.Errorf("asking: %w", control.ErrUnreachable), "start it")
-	refused := netwatch.WithHint(control.ErrNotPermitted, "be root")
+	mistakes := errors.New("netwatch.toml:1:1: x: unknown")
 	for _, c := range []struct {
-		name  string
-		err   error
-		unit  systemd.UnitLook
-		cfg   *config.Config
-		level Level
-		words string
+		name     string
+		err      error
+		unit     systemd.UnitLook
+		mistakes error
+		level    Level
+		words    string
 	}{
 		{
 			"not started yet", unreachable,
@@ -299,21 +385,54 @@ func TestUnanswered(t *testing.T) {
 			Warning, "not started",
 		},
 		{
+			"not started yet, with a mistake", unreachable,
+			systemd.UnitLook{State: "inactive (dead)", File: "disabled"},
+			mistakes, Warning, "not started",
+		},
+		{
 			"a mistake in the configuration", unreachable,
 			systemd.UnitLook{State: "failed (failed)", File: "enabled"},
-			nil,
-			Problem, "cannot start with this configuration",
+			mistakes, Problem, "cannot start with the mistakes in the configuration",
+		},
+		{
+			"a mistake, and the socket waits", context.DeadlineExceeded,
+			systemd.UnitLook{State: "activating (auto-restart)", Moving: true, File: "disabled"},
+			mistakes, Problem, "cannot start with the mistakes in the configuration",
+		},
+		{
+			"it ends again and again", context.DeadlineExceeded,
+			systemd.UnitLook{State: "activating (auto-restart)", Moving: true, File: "enabled"},
+			nil, Problem, "it ends whenever it is started",
+		},
+		{
+			"it is being stopped", context.DeadlineExceeded,
+			systemd.UnitLook{State: "deactivating (stop-sigterm)", Moving: true, File: "enabled"},
+			nil, Unknown, "deactivating",
 		},
 		{
 			"stopped", unreachable,
 			systemd.UnitLook{State: "inactive (dead)", File: "enabled"},
-			new(config.Config),
+			nil,
 			Problem, "cannot be reached",
 		},
-		{"it hangs", unreachable, systemd.UnitLook{Running: true, File: "disabled"}, nil, Problem, "cannot be reached"},
-		{"not permitted", refused, systemd.UnitLook{File: "disabled"}, nil, Problem, "not permitted"},
+		{"nobody listens", unreachable, systemd.UnitLook{Running: true, File: "disabled"}, nil, Problem, "cannot be reached"},
+		{
+			"it hangs", context.DeadlineExceeded,
+			systemd.UnitLook{Running: true, File: "enabled"},
+			nil,
+			Problem, "does not answer within 4s",
+		},
+		{
+			"not permitted", netwatch.WithHint(control.ErrNotPermitted, "be root"),
+			systemd.UnitLook{File: "disabled"},
+			nil,
+			Problem, "not permitted",
+		},
 	} {
-		s := &scene{cfg: c.cfg, lookUnit: func(context.Context, string) (systemd.UnitLook, error) { return c.unit, nil }}
+		s := &scene{
+			mistakes: c.mistakes,
+			lookUnit: func(context.Context, string) (systemd.UnitLook, error) { return c.unit, nil },
+		}
 		wants(t, c.name, s.unanswered(t.Context(), c.err), c.level, c.words)
 	}
 }

@@ -41,7 +41,13 @@ func (s *scene) judgeVPN(v machine.VPN, wanted bool) Finding {
 	case wanted && len(v.Hooked) == 0 && !machine.ScriptsCallUs(s.Tree):
 		return Finding{
 			Warning, v.File, "nothing in it calls netwatch, and a rule waits for vpn-changed",
-			fmt.Sprintf("write `ipchange \"%s hook openvpn\"` and `script-security 2` into it, and restart OpenVPN", s.Program),
+			"netwatch init has it call netwatch, or says what keeps it from that",
+		}
+	case s.cfg != nil && !wanted && len(v.Hooked) > 0:
+		return Finding{
+			Note, v.File, "it calls netwatch, and no rule waits for vpn-changed: nothing follows from that",
+			fmt.Sprintf("netwatch init shows [source.openvpn] and a rule for that, to be added to %s",
+				netwatch.ShellPath(s.Config)),
 		}
 	}
 	return Finding{OK, v.File, "it calls " + orNone(v.Scripts), ""}

@@ -21,7 +21,7 @@ func (s *scene) ask(ctx context.Context) (all []told) {
 	defer cancel()
 	for _, source := range s.cfg.Sources {
 		if asking, ok := source.Settings.(sources.Asking); ok {
-			for _, t := range asking.Ask(ctx) {
+			for _, t := range asking.Ask(ctx, s.cfg.Relays) {
 				all = append(all, told{source.Name, t})
 			}
 		}
@@ -38,12 +38,21 @@ func (s *scene) known() map[netwatch.Family]netip.Addr {
 	return all
 }
 
-// confirmed are the same as a job gets them.
+// confirmed are the same as a job gets them: where the daemon holds an address while
+// another comes and goes, that is the one.
 func (s *scene) confirmed() netwatch.Addresses {
 	all := netwatch.Addresses{}
 	for _, t := range s.told() {
 		if t.Err == nil {
 			all[t.Family] = netwatch.Address{Address: t.Address, Own: sources.OwnBy(t.Answers, t.Address)}
+		}
+	}
+	d, err := s.daemon()
+	for i := 0; err == nil && i < len(d.Damped); i++ {
+		a := all[d.Damped[i].Family]
+		if a.Address == d.Damped[i].Seen {
+			a.Address = d.Damped[i].Held
+			all[d.Damped[i].Family] = a
 		}
 	}
 	return all
@@ -53,7 +62,7 @@ func (s *scene) confirmed() netwatch.Addresses {
 func checkServers(_ context.Context, s *scene) (found []Finding) {
 	some := len(s.known()) > 0
 	for _, t := range s.told() {
-		found = append(found, t.judge(some)...)
+		found = append(found, t.judge(some, publicHere(t.Family))...)
 	}
 	if len(found) == 0 {
 		return []Finding{{Problem, "servers", "no source asks for the public address", "add a section [source.stun]"}}
@@ -61,10 +70,21 @@ func checkServers(_ context.Context, s *scene) (found []Finding) {
 	return found
 }
 
+// publicHere is the address of this machine by which packets of a family go out, if others
+// can reach it.
+func publicHere(family netwatch.Family) netip.Addr {
+	a := netwatch.OwnAddress(family, netip.Addr{})
+	if netwatch.CheckPublic(a, nil) != nil {
+		return netip.Addr{}
+	}
+	return a
+}
+
 // judge says what is to be thought of the answers for a family. If no server answers
 // for it, and some is true, which says that another family has an address, this machine
-// just has none of it. A silent server is no finding as long as the others agree.
-func (t told) judge(some bool) (found []Finding) {
+// just has none of it, unless here says that it has. A silent server is no finding as long
+// as the others agree.
+func (t told) judge(some bool, here netip.Addr) (found []Finding) {
 	what := fmt.Sprintf("servers of %s, %s", t.source, t.Family)
 	silent := 0
 	for _, a := range t.Answers {
@@ -82,6 +102,11 @@ func (t told) judge(some bool) (found []Finding) {
 	case t.Err == nil:
 		text := fmt.Sprintf("%s, said by %d of %d", t.Address, len(t.Answers)-silent-len(found), len(t.Answers))
 		return append([]Finding{{OK, what, text, ""}}, found...)
+	case silent == len(t.Answers) && some && here.IsValid():
+		return []Finding{{
+			Note, what, fmt.Sprintf("nobody tells it, though this machine has %s", here),
+			"netwatch probe shows why; calls come in by it only where packets come and go by it",
+		}}
 	case silent == len(t.Answers) && some:
 		return []Finding{{OK, what, "there is none here", ""}}
 	}

@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"netwatch"
+	"netwatch/actions"
+	"netwatch/sources"
 	"netwatch/systemd"
 )
 
@@ -83,7 +85,7 @@ func checkPermissions(ctx context.Context, s *scene) []Finding {
 		return []Finding{{Unknown, what, "only root may ask polkit about others", "run netwatch doctor as root"}}
 	}
 	found := s.checkHelper(ctx)
-	for _, n := range s.cfg.Needs().Units {
+	for _, n := range append(s.cfg.Needs().Units, s.reopening()...) {
 		if err := systemd.Permitted(ctx, uid, n.Unit, n.Verb); err != nil {
 			found = append(found, wrong(Problem, what, err))
 		}
@@ -92,6 +94,18 @@ func checkPermissions(ctx context.Context, s *scene) []Finding {
 		found = []Finding{{OK, what, "the daemon may do all that the rules say", ""}}
 	}
 	return found
+}
+
+// reopening is that root opens files to the daemon again, where it reads some.
+func (s *scene) reopening() []actions.UnitNeed {
+	reads := len(s.cfg.Needs().Reads)
+	for _, source := range s.cfg.Sources {
+		reads += len(sources.NeedsOf(source.Settings).Watches)
+	}
+	if reads == 0 {
+		return nil
+	}
+	return []actions.UnitNeed{actions.Reopening}
 }
 
 // errAsked ends a rewriting that was only to be asked for.

@@ -2,11 +2,13 @@ package grant
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 
 	"github.com/google/renameio/v2"
+	"golang.org/x/sys/unix"
 
 	"netwatch"
 )
@@ -14,22 +16,33 @@ import (
 // A File grants something; without text there is to be none.
 type File struct{ Path, Text string }
 
-// Put makes the file as it should be, whole or not at all.
+// Put makes the file as it should be, whole or not at all. What is as it should be
+// needs no place that can be written.
 func (f File) Put() (netwatch.Outcome, error) {
-	if f.Text == "" {
-		err := os.Remove(f.Path)
-		if errors.Is(err, fs.ErrNotExist) {
-			return netwatch.Unchanged, nil
-		}
-		return netwatch.Changed, err
-	}
 	if f.stands() {
 		return netwatch.Unchanged, nil
 	}
-	if err := f.makeDir(); err != nil {
+	err := f.put()
+	switch {
+	case errors.Is(err, unix.EROFS):
+		err = fmt.Errorf("writing %s: %w", f.Path, unix.EROFS)
+		return "", netwatch.WithHint(err, "mount it for writing and run netwatch grant; "+
+			"netwatch grant --dry-run shows what belongs there")
+	case err != nil:
 		return "", err
 	}
-	return netwatch.Changed, f.write()
+	return netwatch.Changed, nil
+}
+
+// put makes it anew, or removes it.
+func (f File) put() error {
+	if f.Text == "" {
+		return os.Remove(f.Path)
+	}
+	if err := f.makeDir(); err != nil {
+		return err
+	}
+	return f.write()
 }
 
 // makeDir makes the directory if it is not there. Who may read a directory can hold
@@ -65,6 +78,9 @@ func (f File) write() error {
 // stands says that the file is as it should be.
 func (f File) stands() bool {
 	info, err := os.Lstat(f.Path)
+	if f.Text == "" {
+		return errors.Is(err, fs.ErrNotExist)
+	}
 	if err != nil || info.Mode() != 0o644 {
 		return false
 	}

@@ -8,6 +8,8 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"reflect"
+	"slices"
 
 	"netwatch"
 	"netwatch/access"
@@ -61,6 +63,9 @@ func needsOf(cfg *config.Config) (n Needs) {
 	for _, rule := range cfg.Rules {
 		n.add(actions.NeedsOf(rule.Do...))
 	}
+	if len(n.reads) > 0 { // What is made anew is to be opened again
+		n.units = append(n.units, actions.Reopening)
+	}
 	return n
 }
 
@@ -68,7 +73,10 @@ func needsOf(cfg *config.Config) (n Needs) {
 func (n *Needs) add(rule actions.Needs) {
 	n.units = append(n.units, rule.Units...)
 	for _, target := range rule.Rewrites {
-		n.rotations = append(n.rotations, rotation{target, rule.UnitNames()})
+		r := rotation{target, rule.UnitNames()}
+		if !slices.ContainsFunc(n.rotations, func(o rotation) bool { return reflect.DeepEqual(o, r) }) {
+			n.rotations = append(n.rotations, r)
+		}
 	}
 	for _, file := range rule.Reads {
 		n.reads = append(n.reads, access.Need{File: string(file)})

@@ -85,6 +85,23 @@ Environment="NETWATCH_GRANTED={\"granted\":[` +
 	}
 }
 
+// What several rules need alike stands there once.
+func TestHelperDropInOnce(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "x.conf")
+	const rule = "[[rule]]\non = [\"started\"]\ndo = [\"rotate coturn FILE\"]\n"
+	cfg, err := config.Parse("", []byte(strings.ReplaceAll(rule+rule, "FILE", file)), actions.Env{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := needsOf(cfg).Files(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(files[1].Text, `\"file\"`); n != 1 {
+		t.Errorf("the file is there %d times:\n%s", n, files[1].Text)
+	}
+}
+
 // No text that is not plain comes into a unit, whoever chose it: what JSON does not
 // escape is refused.
 func TestHelperDropInPlain(t *testing.T) {

@@ -54,8 +54,8 @@ func lookUp(ctx context.Context, unit string) (id string, installed bool, err er
 // asks by the verb start for a transient unit too, with a program of the caller's
 // that runs as root (from 257 on), and for a thaw, by stop for a freeze, and by
 // kill for a part of a unit. What tells them apart is the message that polkit would
-// show (measured with 252, 257 and 262); other words of a later systemd grant
-// nothing. The other verbs have one meaning, and stay granted whatever it says.
+// show (systemd.Shown); other words of a later systemd grant nothing. The other verbs
+// have one meaning, and stay granted whatever it says.
 func polkitRules(units []actions.UnitNeed) string {
 	if len(units) == 0 {
 		return ""
@@ -65,17 +65,14 @@ func polkitRules(units []actions.UnitNeed) string {
 		pair, _ := json.Marshal([]string{g.Unit, g.Verb}) // Strings always can; JSON is JavaScript.
 		pairs[i] = "\t\t" + string(pair)
 	}
+	shown, _ := json.MarshalIndent(systemd.Shown, "\t", "\t")
 	return fmt.Sprintf(`// Written by netwatch grant, which writes it anew; see netwatch(8).
 polkit.addRule(function(action, subject) {
 	var granted = [
 %s
 	];
 	// Other methods of systemd, as that for transient units, ask by the same verbs.
-	var shown = {
-		"start": "Authentication is required to start '$(unit)'.",
-		"stop": "Authentication is required to stop '$(unit)'.",
-		"kill": "Authentication is required to send a UNIX signal to the processes of '$(unit)'."
-	};
+	var shown = %s;
 	if (action.id !== "org.freedesktop.systemd1.manage-units" || subject.user !== "%s") {
 		return polkit.Result.NOT_HANDLED;
 	}
@@ -90,5 +87,5 @@ polkit.addRule(function(action, subject) {
 	}
 	return polkit.Result.NOT_HANDLED;
 });
-`, strings.Join(pairs, ",\n"), helper.User)
+`, strings.Join(pairs, ",\n"), shown, helper.User)
 }

@@ -50,6 +50,8 @@ type run struct {
 	// changed says that a gate changed something, and owes that not all steps which
 	// wait for that have succeeded since.
 	changed, owes bool
+	// touched is when a step of it last changed something, or may have.
+	touched time.Time
 	// failed says that a notice has told of a failure. Another one then tells how
 	// the run ended, even if nothing changed.
 	failed bool
@@ -59,6 +61,9 @@ type run struct {
 	next int
 	// due is when it may start: when the window ends, or when it is tried again.
 	due time.Time
+	// hearing is how many of its events may end the window sooner and have not; it is
+	// negative when one of them cannot.
+	hearing int
 	// tried is how the last try ended; nil before the first.
 	tried *netwatch.Entry
 	// giveUp is when it is no longer tried again, set by the first failure.
@@ -80,9 +85,9 @@ func newLane(d *Dispatcher, r *Rule) *lane {
 func (l *lane) accept(ev netwatch.Event, watch func(netwatch.Entry)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	w := l.waiting
+	w, prompt := l.waiting, l.rule.Prompt && ev.Heard != nil
 	if w == nil || w.tried != nil {
-		l.prepare()
+		l.prepare(prompt)
 	}
 	switch {
 	case w == nil:
@@ -90,7 +95,7 @@ func (l *lane) accept(ev netwatch.Event, watch func(netwatch.Entry)) {
 	case w.tried != nil:
 		w = &run{
 			due: time.Now().Add(l.rule.Settle), events: w.events, changed: w.changed, owes: w.owes, failed: w.failed,
-			watches: w.watches,
+			touched: w.touched, watches: w.watches,
 		}
 	default:
 		w.next = 0 // The event wants all steps
@@ -100,7 +105,26 @@ func (l *lane) accept(ev netwatch.Event, watch func(netwatch.Entry)) {
 		w.watches = append(w.watches, watch)
 	}
 	l.waiting = w
+	l.hear(w, ev, prompt)
 	l.schedule()
+}
+
+// hear has the window of a run end when the looks have heard all that found its events
+// out. One event that no look found has it last. l.mu is held.
+func (l *lane) hear(w *run, ev netwatch.Event, prompt bool) {
+	if !prompt || w.hearing < 0 {
+		w.hearing = -1
+		return
+	}
+	w.hearing++
+	context.AfterFunc(ev.Heard, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if w.hearing--; w.hearing == 0 && l.waiting == w {
+			w.due = time.Now()
+			l.schedule()
+		}
+	})
 }
 
 // preparation is how long before the end of a window steps are told to prepare. To
@@ -111,10 +135,14 @@ const preparation = 400 * time.Millisecond
 // prepare is called when a window opens. Shortly before the window ends, it tells the
 // steps that take time to start that their run is near. If it told them at once, what
 // they start would have to wait for the whole of a long window.
-func (l *lane) prepare() {
+func (l *lane) prepare(prompt bool) {
+	after := l.rule.Settle - preparation
+	if prompt {
+		after = 0
+	}
 	for _, step := range l.rule.Do {
 		if p, ok := step.Action.(netwatch.Preparer); ok {
-			time.AfterFunc(l.rule.Settle-preparation, p.Prepare)
+			time.AfterFunc(after, p.Prepare)
 		}
 	}
 }
@@ -125,9 +153,10 @@ func (l *lane) prepare() {
 func (l *lane) resume(r state.Run) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.prepare()
+	l.prepare(false)
 	l.waiting = &run{
-		events: r.Events, changed: r.Changed, owes: r.Changed, next: l.rule.after(r.Done), due: time.Now().Add(l.rule.Settle),
+		events: r.Events, changed: r.Changed, owes: r.Changed, touched: time.Now(), next: l.rule.after(r.Done),
+		due: time.Now().Add(l.rule.Settle), hearing: -1,
 	}
 	l.schedule()
 }
@@ -176,6 +205,7 @@ func (l *lane) requeue(r *run) {
 		l.waiting = r
 	default:
 		w.changed, w.owes, w.failed = w.changed || r.changed, w.owes || r.owes, w.failed || r.failed
+		w.touched = later(r.touched, w.touched)
 		w.watches = append(r.watches, w.watches...)
 		w.events = slices.Concat(r.events, w.events)
 		w.events = w.events[max(0, len(w.events)-netwatch.MaxCoalesced):]
@@ -188,6 +218,9 @@ func (l *lane) execute(rule *Rule, r *run) *run {
 	ctx, cancel := context.WithTimeoutCause(l.d.ctx, rule.Timeout, overtime(rule.Timeout))
 	defer cancel()
 	failure, failed := l.d.store.Get().Failures[rule.Name]
+	if failure.Changed && !r.changed {
+		r.touched = time.Now() // By an earlier run, nobody knows when
+	}
 	r.changed, r.owes, r.failed = r.changed || failure.Changed, r.owes || failure.Changed, r.failed || failed
 	outcome := netwatch.Unchanged
 	for end := rule.notices(); r.next < end; r.next++ {
@@ -213,6 +246,9 @@ func (l *lane) step(ctx context.Context, rule *Rule, r *run) netwatch.Result {
 		l.does(step.Text, "")
 		result = l.do(ctx, step, r, l.job(rule, r, step))
 		r.heed(rule, result)
+	}
+	if result.Outcome == netwatch.Changed {
+		r.touched = time.Now()
 	}
 	l.did(rule, r, step, result, began)
 	return result
@@ -262,7 +298,7 @@ func (l *lane) does(step, waits string) {
 // job is what a step is told.
 func (l *lane) job(rule *Rule, r *run, step netwatch.Step) netwatch.Job {
 	changing := func(w netwatch.Replacement) error {
-		r.changed, r.owes = true, true
+		r.changed, r.owes, r.touched = true, true, time.Now()
 		return l.d.store.Update(func(s *state.State) {
 			s.Change(rule.Name)
 			s.Replace(w)
@@ -271,8 +307,16 @@ func (l *lane) job(rule *Rule, r *run, step netwatch.Step) netwatch.Job {
 	waiting := func(what string) { l.does(step.Text, what) }
 	return netwatch.Job{
 		Event: r.newest(), Events: r.events, Steps: rule.Do, Confirmed: l.d.store.Confirmed(), Changing: changing,
-		Waiting: waiting,
+		Waiting: waiting, Since: later(r.newest().Time, r.touched),
 	}
+}
+
+// later is the later of two times.
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // again says when a run that failed or was held is tried again, and returns it; or

@@ -28,6 +28,9 @@ type Rule struct {
 	// Settle is a window opened by the first event and not prolonged by later
 	// ones: all events within it are one run.
 	Settle time.Duration
+	// Prompt says that the window ends sooner, when the looks that found its events out
+	// have heard all that they asked for.
+	Prompt bool
 	// Timeout is the deadline of one run.
 	Timeout time.Duration
 	// Retry is how long a failing run is tried again before it is given up.

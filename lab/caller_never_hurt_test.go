@@ -7,6 +7,7 @@ package lab
 import (
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -268,24 +269,40 @@ func TestOpenVPNWithFourTasksLeft(t *testing.T) {
 }
 
 // With contrib's drop-in the script runs when nobody has all that Debian's unit
-// allows, and more.
+// allows, and more: it lowers no limit, also where OpenVPN 2.7 has others than 2.6.
 func TestOpenVPNWithoutTheLimit(t *testing.T) {
 	text, err := os.ReadFile("../contrib/openvpn/limit.conf")
 	must(t, err)
-	const dir = "/etc/systemd/system/openvpn-client@.service.d"
-	must(t, server.WriteFile(dir+"/netwatch.conf", string(text), 0o644))
-	shell(t, "systemctl daemon-reload")
-	t.Cleanup(func() {
-		if _, err := server.Exec(context.Background(), "sh", "-c", "rm -r "+dir+"; systemctl daemon-reload"); err != nil {
-			t.Error(err)
+	onReleases(t, func(t *testing.T) {
+		const dir = "/etc/systemd/system/openvpn-client@.service.d"
+		before := [2]uint64{limit(t, "LimitNPROC"), limit(t, "TasksMax")}
+		must(t, server.WriteFile(dir+"/netwatch.conf", string(text), 0o644))
+		shell(t, "systemctl daemon-reload")
+		undo(t, "rm -r "+dir+"; systemctl daemon-reload")
+		after := [2]uint64{limit(t, "LimitNPROC"), limit(t, "TasksMax")}
+		if t.Logf("%s: LimitNPROC and TasksMax were %d, and are %d", shell(t, "openvpn --version | head -n 1 || true"),
+			before, after); after[0] < before[0] || after[1] < before[1] && before[1] < 1000 {
+			t.Error("that is lower")
+		}
+		connected(t, vpnRule(YunoHost))
+		fill(t, 80)
+		for n := range 3 {
+			reconnect(t)
+			hears(t, ofIPChange, n+2)
 		}
 	})
-	connected(t, vpnRule(YunoHost))
-	fill(t, 20)
-	for n := range 3 {
-		reconnect(t)
-		hears(t, ofIPChange, n+2)
+}
+
+// limit is a limit of OpenVPN's unit.
+func limit(t *testing.T, name string) uint64 {
+	t.Helper()
+	text := show(t, VPNClient, name)
+	if text == "infinity" {
+		return math.MaxUint64
 	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	must(t, err)
+	return n
 }
 
 // commands are the blocks of shell commands of a text.

@@ -117,10 +117,12 @@ func TestCorpus(t *testing.T) {
 	}
 	for i, lines := range corpus {
 		t.Run(strconv.Quote(lines), func(t *testing.T) {
-			conf := fmt.Sprintf(corpusConf, 20000+i) + lines
+			t.Parallel()                // Each waits for coturns of its own.
+			port := uint16(20000 + 2*i) // The next one is coturn's other port.
+			conf := fmt.Sprintf(corpusConf, port) + lines
 			var heard []map[int]netip.Addr
 			for _, root := range roots {
-				heard = append(heard, announced(t, root, conf, uint16(20000+i)))
+				heard = append(heard, announced(t, root, conf, port))
 			}
 			if err := agrees(coturn.Advertised([]byte(conf), nil), heard); err != nil {
 				t.Error(err)

@@ -4,7 +4,7 @@
 // coturn for relayed addresses as a caller does.
 //
 // It needs root and, of Debian's packages, systemd-container, coturn,
-// nftables, conntrack, dbus, polkitd, iproute2, acl, attr, certbot and pebble,
+// nftables, conntrack, dbus, polkitd, iproute2, acl, attr, certbot, pebble and miniupnpd,
 // for other releases of Debian debootstrap, for Synapse python3-venv and for
 // netwatch's own packages lintian. Everything it makes bears the name nwPIDxN,
 // for the N-th lab of a process; all traffic stays in network namespaces of that

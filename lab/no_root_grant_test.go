@@ -383,3 +383,44 @@ func mayConnect(t *testing.T, ofSource, stranger string) {
 		}
 	}
 }
+
+// Where /etc cannot be written, what is granted in there cannot be; that is said, the
+// rest is done, and the daemon does what it may. What needs nothing lacks nothing.
+func TestGrantReadOnly(t *testing.T) {
+	leave, err := moveIn(t.Context(), Here)
+	must(t, err)
+	t.Cleanup(func() { must(t, leave()) })
+	fresh(t, YunoHost)
+	must(t, install())
+	shell(t, "install -d -m 700 /opt/lab-read; cp "+YunoHost.File+" /opt/lab-read/; chmod 600 /opt/lab-read/coturn.conf")
+	const needsNothing = "\n[[rule]]\non = [\"go\"]\nsettle = \"0s\"\nretry = \"0s\"\ndo = [\"probe\"]\n"
+	for _, c := range []struct {
+		config string
+		code   string
+		says   []string
+	}{
+		{"", "code 0", []string{"50-netwatch.rules: unchanged", "netwatch-grant.conf: unchanged"}},
+		{
+			ruleCoturn(YunoHost.File, YunoHost.Unit) + "[source.file]\nfiles = [\"/opt/lab-read/coturn.conf\"]\n", "code 1",
+			[]string{
+				"granting: writing /etc/polkit-1/rules.d/50-netwatch.rules: read-only file system\nhint: mount it for writing",
+				"granting: writing /etc/systemd/system/netwatch-file@.service.d/netwatch-grant.conf: read-only file system\nhint: ",
+				"/opt/lab-read/coturn.conf: user:netwatch:r--: changed",
+			},
+		},
+	} {
+		shell(t, "systemctl stop netwatch.service; while mountpoint -q /etc; do umount -l /etc; done")
+		must(t, server.WriteFile("/etc/netwatch/netwatch.toml", sourceAddress()+needsNothing+c.config, 0o644))
+		shell(t, "mount --bind /etc /etc && mount -o remount,ro,bind /etc")
+		out := shell(t, "netwatch grant 2>&1; echo code $?")
+		for _, want := range append(c.says, c.code) {
+			if !strings.Contains(out, want) {
+				t.Errorf("it does not say %q:\n%s", want, out)
+			}
+		}
+		shell(t, "systemctl start netwatch.service")
+		if out, code := fire(t, "go"); code != 0 {
+			t.Errorf("with a read-only /etc netwatch ends with %d:\n%s", code, out)
+		}
+	}
+}

@@ -39,7 +39,8 @@ func bare(t *testing.T) {
 	t.Helper()
 	must(t, install())
 	shell(t, "systemctl stop netwatch.socket netwatch-file.socket netwatch.service; "+
-		"find /etc/systemd -type l -name 'netwatch*' -delete") // What other tests have enabled.
+		"find /etc/systemd -type l -name 'netwatch*' -delete; "+ // What other tests have enabled.
+		"rm -f "+vpnFile) // And whose line would keep it from being removed.
 	makes(t, "make -s uninstall DESTDIR="+server.Root())
 	shell(t, "userdel netwatch; rm -rf /etc/netwatch /var/lib/netwatch /run/netwatch /run/netwatch-file; "+
 		"systemctl daemon-reload")
@@ -318,6 +319,7 @@ var documents = []string{
 	"/usr/lib/sysusers.d/netwatch.conf",
 	"/usr/lib/systemd/system/netwatch-file@.service",
 	"/usr/lib/systemd/system/netwatch-open.service",
+	"/usr/lib/systemd/system/netwatch-reopen.service",
 	"/usr/share/bash-completion/completions/netwatch",
 	"/usr/share/doc/netwatch/changelog.Debian.gz",
 	"/usr/share/doc/netwatch/copyright",

@@ -20,7 +20,16 @@ const (
 	Trixie Release = "trixie"
 	// Sid is the Debian that is to be: systemd 262. It is as old as the cache.
 	Sid Release = "sid"
+	// Broker is Debian 13 with dbus-broker in the place of dbus-daemon.
+	Broker Release = "trixie-dbus-broker"
 )
+
+// suite is what debootstrap calls the release, and more a package that it has beside
+// those of every release.
+func (r Release) suite() (suite, more string) {
+	suite, more, _ = strings.Cut(string(r), "-")
+	return suite, more
+}
 
 // releasePackages are what a server of another release has beside the packages
 // that no Debian is without.
@@ -49,8 +58,9 @@ func (r Release) install(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
+	suite, more := r.suite()
 	_, err = run(ctx, "unshare", "--mount", "--propagation=private", "--",
-		"debootstrap", "--variant=minbase", "--include="+releasePackages, string(r), dir, from)
+		"debootstrap", "--variant=minbase", "--include="+strings.Trim(releasePackages+","+more, ","), suite, dir, from)
 	if err != nil {
 		return netwatch.WithHint(err, "make deps installs debootstrap; "+dir+"/debootstrap/debootstrap.log says more")
 	}

@@ -85,7 +85,12 @@ func (s *Server) clean(context.Context) error {
 			return err
 		}
 	}
-	return s.mask("console-getty.service", "getty.target", "systemd-networkd.service", "systemd-resolved.service")
+	err := s.mask("console-getty.service", "getty.target", "systemd-networkd.service", "systemd-resolved.service")
+	if err != nil || s.release != Broker {
+		return err
+	}
+	// As its package enables it.
+	return os.Symlink("/usr/lib/systemd/system/dbus-broker.service", s.path("/etc/systemd/system/dbus.service"))
 }
 
 // hosts are the names that Debian's installer writes: a program that asks for

@@ -315,11 +315,14 @@ func testNoReload(t *testing.T) {
 }
 
 // testMismatch is about a Synapse that cannot read what it is to serve: it says
-// that it reloads and never that it has, and reads it when told again.
+// that it reloads and never that it has, and reads it when told again. systemd 262 loses
+// that it reloads if it says so before the command of ExecReload= has ended, and no
+// property of the unit is another then (measured): what is served tells.
 func testMismatch(t *testing.T) {
 	again(t)
 	i := SecondSynapse
-	reload := strings.ReplaceAll(onEvent("cert-renewed", "reload "+i.Unit()), "10s", "3s")
+	proof := "verify tls " + at(i.HTTPS).String() + " " + certificates(i.Domain) + "/crt.pem"
+	reload := strings.ReplaceAll(onEvent("cert-renewed", "reload "+i.Unit(), proof), "10s", "5s")
 	begin(t, sourceStun("1h", false)+reload+onEvent("mended", "signal HUP "+i.Unit()))
 	before, err := Served(t.Context(), world.Net, at(i.HTTPS))
 	must(t, err)
@@ -327,7 +330,11 @@ func testMismatch(t *testing.T) {
 	must(t, err)
 	key := certificates(i.Domain) + "/key.pem"
 	shell(t, "cp "+key+" /root/key; openssl genpkey -quiet -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "+key)
-	answersWith(t, `failed: .*no end in time.*\n.*hint: it said RELOADING=1 and never READY=1`, 1, "cert-renewed")
+	says := `failed: .*no end in time.*\n.*hint: it said RELOADING=1 and never READY=1`
+	if Release(*release) == Sid {
+		says += `|reload ` + i.Unit() + `: changed(.|\n)*verify tls .*: failed: .*it serves another one`
+	}
+	answersWith(t, says, 1, "cert-renewed")
 	serves(t, at(i.HTTPS), before)
 	shell(t, "cp /root/key "+key)
 	answersWith(t, `signal HUP `+i.Unit()+`: changed: active`, 0, "mended")

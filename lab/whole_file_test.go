@@ -65,3 +65,33 @@ func refusesStrangers(t *testing.T, at netip.Addr) {
 		t.Errorf("a stranger is not refused with 401: %v", err)
 	}
 }
+
+// A file that is mounted alone, as a container is given one, cannot be replaced where
+// it is mounted. That is said with what helps, also by the helper, and it helps.
+func TestMountedAlone(t *testing.T) {
+	fresh(t, YunoHost)
+	watching(t, configuration(YunoHost, "1h"), FirstPublic)
+	dir := "/etc/matrix-synapse"
+	shell(t, "cp -a "+dir+" /etc/lab-outside && mount --bind /etc/lab-outside/coturn.conf "+YunoHost.File)
+	undo(t, "while mountpoint -q "+YunoHost.File+"; do umount "+YunoHost.File+"; done; "+
+		"while mountpoint -q "+dir+"; do umount "+dir+"; done; rm -r /etc/lab-outside")
+	must(t, world.SetPublic(t.Context(), Public(96)))
+	before := shell(t, "cat "+YunoHost.File)
+	out, code := fire(t, "ip-changed")
+	if code != 1 || !strings.Contains(out, "device or resource busy") || !strings.Contains(out,
+		"hint: it is a bind mount, as of a container that was given this file alone, and cannot be replaced: "+
+			"mount its directory "+dir+" instead") {
+		t.Errorf("of a file that is mounted it says (%d)\n%s", code, out)
+	}
+	if after := shell(t, "cat "+YunoHost.File+"; ls -A "+dir+" | grep -v '^coturn' || true"); after != before {
+		t.Errorf("it was\n%s\nand is\n%s", before, after)
+	}
+	shell(t, "umount "+YunoHost.File+" && mount --bind /etc/lab-outside "+dir)
+	if out, code := fire(t, "ip-changed"); code != 0 {
+		t.Errorf("with its directory mounted it says (%d)\n%s", code, out)
+	}
+	right(t, Public(96), Public(96), 5*time.Second)
+	if outside := shell(t, "cat /etc/lab-outside/coturn.conf"); !strings.Contains(outside, Public(96).String()) {
+		t.Errorf("outside it is\n%s", outside)
+	}
+}

@@ -114,6 +114,30 @@ func dsLite(t *testing.T) {
 	carrier(t, "192.0.0.0/29", "192.0.0.1/29", "192.0.0.2/29")
 }
 
+// xlat has native IPv6, and IPv4 through a translator on this machine and one of the
+// provider's (464XLAT, RFC 6877). Nothing comes in over that.
+func xlat(t *testing.T) {
+	t.Helper()
+	without4(t, world.Net, "eth0")
+	each(t, "", fmt.Sprintf("link add %[1]s-v type veth peer name %[1]s-w\n"+
+		"link set %[1]s-v netns %[2]s name nat64\nlink set %[1]s-w netns %[3]s name clat\n",
+		world.name, world.Inet, world.Net))
+	each(t, world.Inet, "link set nat64 up\naddr add 192.0.0.1/29 dev nat64\n")
+	each(t, world.Net, "link set clat up\naddr add 192.0.0.2/29 dev clat\nroute add default via 192.0.0.1 dev clat\n")
+	rules(t, world.Inet, carrierRules("192.0.0.0/29", carrierPublic))
+}
+
+// dockerFirst is NAT, and the bridge of a Docker without containers is before eth0 in
+// every list of interfaces.
+func dockerFirst(t *testing.T) {
+	t.Helper()
+	nat(t)
+	each(t, world.Net, "link add docker0 index 2 type bridge\nlink set docker0 up\naddr add 172.17.0.1/16 dev docker0\n")
+	if all := strings.Fields(shell(t, "ip -br -4 addr show up")); len(all) < 4 || all[3] != "docker0" {
+		t.Fatalf("docker0 is not the first: %q", all)
+	}
+}
+
 // twoUplinks has a router that takes its two addresses in turn for what goes out,
 // and hands on what comes in at either.
 func twoUplinks(t *testing.T) {

@@ -22,11 +22,20 @@ func worlds() []World {
 		{
 			name:    "YunoHost by default, all well",
 			network: yunohostNetwork, coturn: appsOn(FirstPublic), units: bothApps, doors: appDoors(),
-			changes: []change{{"what doctor says", wellOnYunoHost}},
+			changes: []change{
+				{"the app makes its file anew", madeAnew},
+				{"what doctor says", wellOnYunoHost},
+				{"somebody rewrites the file of one", leavesOthersAlone},
+			},
 		},
 		{
 			name: "YunoHost by default, Debian 13", system: Trixie, often: true,
 			network: yunohostNetwork, coturn: appsOn(FirstPublic), units: bothApps, doors: appDoors(),
+			changes: []change{move},
+		},
+		{
+			name: "YunoHost by default, dbus-broker", system: Broker,
+			network: yunohostNetwork, coturn: onBroker(appsOn(FirstPublic)), units: bothApps, doors: appDoors(),
 			changes: []change{move},
 		},
 		{
@@ -68,6 +77,23 @@ func worlds() []World {
 			doors: []door{denying(udp), denying(tcp)}, changes: []change{move},
 		},
 		{
+			name: "docker0 is the first interface, plain", often: true,
+			network: dockerFirst, coturn: debian(CoturnConf(FirstPublic.String())), units: []string{Debian.Unit},
+			doors: []door{udp, tcp}, changes: []change{{"nothing", keeps("external-ip=203.0.113.10")}, move},
+		},
+		{
+			name: "docker0 is the first interface, a true pair", network: dockerFirst,
+			coturn: debian(CoturnConf(pair(FirstPublic, Private))), units: []string{Debian.Unit},
+			doors:   []door{udp, tcp},
+			changes: []change{{"nothing", keeps("external-ip=203.0.113.10/192.168.50.2")}, move},
+		},
+		{
+			name: "docker0 is the first interface, private=auto", network: dockerFirst,
+			coturn: debian(CoturnConf(FirstPublic.String())), units: []string{Debian.Unit},
+			edit: `s/"rotate [^"]*/& private=auto/`, doors: []door{udp, tcp}, restarts: 1,
+			changes: []change{{"nothing", keeps("external-ip=203.0.113.10/192.168.50.2")}, move},
+		},
+		{
 			// A thread of coturn whose first caller asks for IPv6 is lost for IPv4: each start is
 			// a chance to hurt one.
 			name: "0.0.0.0, dual stack", often: true,
@@ -101,8 +127,25 @@ func worlds() []World {
 			doors: wrong([]door{udp}), changes: []change{move},
 		},
 		{
+			// A plain line would be what callers get who name IPv6.
+			name: "nothing written, dual stack", often: true, network: dualStack, coturn: debian(CoturnConf()),
+			units: []string{Debian.Unit},
+			doors: append(wrong([]door{udp}), six), changes: []change{move, {"another IPv6 address", renumber}},
+		},
+		{
+			// A pair would open the machine's own address: nothing can be written.
+			name: "nothing written, dual stack, private peers denied", network: dualStack,
+			coturn: debian(CoturnConf() + deniedPeers), units: []string{Debian.Unit}, fails: true,
+			doors: []door{never(denying(udp)), six}, changes: []change{move},
+		},
+		{
+			name: "nothing written, DS-Lite", network: dsLite, coturn: debian(CoturnConf()), units: []string{Debian.Unit},
+			doors: []door{six, closedTo(carrierPublic)}, restarts: 1,
+			changes: []change{{"another address of the provider's", share("192.0.0.0/29")}},
+		},
+		{
 			name: "IPv6 only", network: ipv6Only, coturn: debian(CoturnConf()), units: []string{Debian.Unit},
-			doors: []door{six}, changes: []change{{"another IPv6 address", renumber}},
+			doors: []door{six}, changes: []change{{"what doctor says", wellByDoctor}, {"another IPv6 address", renumber}},
 		},
 		{
 			name: "IPv6 goes, dual stack", network: dualStack,
@@ -111,6 +154,19 @@ func worlds() []World {
 		},
 		{
 			name: "DS-Lite", network: dsLite, coturn: debian(CoturnConf(pair(Public6, Public6))), units: []string{Debian.Unit},
+			doors: []door{six, closedTo(carrierPublic)},
+			changes: []change{
+				{"what doctor says", wellByDoctor}, {"another address of the provider's", share("192.0.0.0/29")},
+			},
+		},
+		{
+			name: "464XLAT, nothing written", network: xlat, coturn: debian(CoturnConf()), units: []string{Debian.Unit},
+			doors:   []door{six, closedTo(carrierPublic)},
+			changes: []change{{"another IPv6 address", renumber}, {"another address of the provider's", share("192.0.0.0/29")}},
+		},
+		{
+			name: "464XLAT, a pair", network: xlat, coturn: debian(CoturnConf(pair(Public6, Public6))),
+			units:   []string{Debian.Unit},
 			doors:   []door{six, closedTo(carrierPublic)},
 			changes: []change{{"another address of the provider's", share("192.0.0.0/29")}},
 		},
@@ -141,7 +197,16 @@ func worlds() []World {
 			name: "a VPN takes the way out, one listening-ip", network: vpnBeside,
 			coturn: debian(CoturnConf(FirstPublic.String()) + "\nlistening-ip=" + Private.String() + "\n"),
 			units:  []string{Debian.Unit},
-			doors:  []door{udp}, changes: []change{takesOver, leaves},
+			doors:  []door{udp}, changes: []change{takesOver, move, leaves, move},
+		},
+		{
+			name: "a VPN is the way in, one relay-ip", network: vpnIn,
+			coturn: debian(CoturnConf(vpnPublic.String()) + "\nrelay-ip=" + inVPN.String() + "\n"),
+			units:  []string{Debian.Unit},
+			doors:  []door{udp}, changes: []change{{"another address of the VPN", func(t *testing.T) {
+				t.Helper()
+				comesIn(t, Public(120))
+			}}},
 		},
 		{
 			name: "a VPN is the way in", network: vpnIn, coturn: debian(CoturnConf(vpnPublic.String())),
@@ -221,6 +286,12 @@ func wrong(doors []door) []door {
 	return doors
 }
 
+// never is a door at which nobody is ever right.
+func never(d door) door {
+	d.wrong, d.never = true, true
+	return d
+}
+
 // denying is a door whose callers may not reach the server's own network.
 func denying(d door) door {
 	d.denied = Private
@@ -241,7 +312,7 @@ func through(d door, a netip.Addr) door {
 
 // closedTo is a door through which nobody can ever come.
 func closedTo(a netip.Addr) door {
-	return door{at: a, port: Port, secret: Secret, wrong: true, never: true}
+	return never(door{at: a, port: Port, secret: Secret})
 }
 
 func pair(public, private netip.Addr) string { return public.String() + "/" + private.String() }
@@ -272,6 +343,18 @@ func appsOn(externalIP ...netip.Addr) func(t *testing.T) {
 	return func(t *testing.T) {
 		t.Helper()
 		must(t, server.InstallYunoHost(t.Context(), externalIP, FirstApp, SecondApp))
+	}
+}
+
+// onBroker is coturn on a machine whose bus is dbus-broker's.
+func onBroker(coturn func(t *testing.T)) func(t *testing.T) {
+	return func(t *testing.T) {
+		t.Helper()
+		if bus := shell(t, "cat /proc/$(systemctl show -P MainPID dbus.service)/comm; pgrep -l dbus-"); !strings.Contains(bus,
+			"dbus-broker") || strings.Contains(bus, "dbus-daemon") {
+			t.Fatalf("the bus is %s", bus)
+		}
+		coturn(t)
 	}
 }
 
@@ -318,6 +401,24 @@ func share(network string) func(t *testing.T) {
 	return func(t *testing.T) {
 		t.Helper()
 		rules(t, world.Inet, carrierRules(network, Public(122)))
+	}
+}
+
+// wellByDoctor is no change, and wants doctor to find no problem.
+func wellByDoctor(t *testing.T) {
+	t.Helper()
+	if all, code := doctor(t); code != 0 {
+		t.Errorf("doctor exits %d: %+v", code, all)
+	}
+}
+
+// keeps is no change, and wants coturn's file to say what it says.
+func keeps(line string) func(t *testing.T) {
+	return func(t *testing.T) {
+		t.Helper()
+		if got := shell(t, "grep external-ip "+Debian.File); got != line {
+			t.Errorf("in %s stands %s, want %s", Debian.File, got, line)
+		}
 	}
 }
 

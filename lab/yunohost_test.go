@@ -5,9 +5,13 @@
 package lab
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
+
+	"netwatch"
 )
 
 // onYunoHost makes a lab of its own a YunoHost with two instances of the app.
@@ -67,6 +71,24 @@ func wantFile(t *testing.T, name, want string) {
 	}
 }
 
+// madeAnew is what an upgrade of each app does to its file: netwatch sees what is in it,
+// and proves it.
+func madeAnew(t *testing.T) {
+	t.Helper()
+	for _, a := range []App{FirstApp, SecondApp} {
+		news := follow(t)
+		_, err := server.Exec(t.Context(), "sh", "-c", renderedAnew, "sh", a.Coturn().File, "# of an upgrade")
+		must(t, err)
+		_, err = news.wait(t.Context(), 1, aboutFile(netwatch.FileChanged, a.Coturn().File))
+		must(t, err)
+		runs, err := news.wait(t.Context(), 1, ended(netwatch.FileChanged))
+		must(t, err)
+		if runs[0].Outcome == netwatch.Failed {
+			t.Errorf("the run that follows fails: %s", runs[0].Error)
+		}
+	}
+}
+
 // wellOnYunoHost holds that who does what netwatch says on a YunoHost as it is
 // installed by default has no problem left, and a proof over TLS of each instance.
 func wellOnYunoHost(t *testing.T) {
@@ -75,5 +97,46 @@ func wellOnYunoHost(t *testing.T) {
 	}
 	if all, code := doctor(t); code != 0 {
 		t.Errorf("doctor exits %d: %+v", code, all)
+	}
+}
+
+// leavesOthersAlone holds that what init writes does not take Debian's coturn for one to
+// keep right, and that who rewrites the file of one instance has the rules of the other
+// do nothing.
+func leavesOthersAlone(t *testing.T) {
+	t.Helper()
+	if written := shell(t, "cat /etc/netwatch/netwatch.toml"); strings.Contains(written, Debian.File) {
+		t.Errorf("init has adopted Debian's coturn:\n%s", written)
+	}
+	before := show(t, SecondApp.Coturn().Unit, "InvocationID")
+	shell(t, "sed -i s/^external-ip=.*/external-ip=203.0.113.99/ "+FirstApp.Coturn().File)
+	says(t, "netwatch history --json | grep file-changed", `"rule":"synapse-coturn rewritten"`)
+	wait(t, 2*time.Second) // In which the other's rules could run.
+	for line := range strings.Lines(shell(t, "netwatch history --json | grep file-changed")) {
+		if strings.Contains(line, `"rule":"synapse__2`) {
+			t.Error("the other's rule runs:", line)
+		}
+	}
+	if show(t, SecondApp.Coturn().Unit, "InvocationID") != before {
+		t.Error("the other's coturn was restarted")
+	}
+}
+
+// A renewal by YunoHost is proven at the domain, also where that is the machine's own name,
+// which Debian's installer has lead to 127.0.1.1, where no coturn listens.
+func TestYunoHostRenews(t *testing.T) {
+	onYunoHost(t)
+	must(t, install())
+	if own := shell(t, "getent ahostsv4 "+FirstApp.Domain); !strings.HasPrefix(own, "127.0.1.1 ") {
+		t.Fatalf("%s leads to %s", FirstApp.Domain, own)
+	}
+	shell(t, "rm -rf /etc/netwatch && netwatch init && sed -i 's/^servers .*/"+
+		strings.Split(sourceStun("1h", false), "\n")[1]+"/' /etc/netwatch/netwatch.toml")
+	shell(t, "systemctl start netwatch.socket netwatch.service")
+	idle(t, FirstPublic)
+	for _, a := range []App{FirstApp, SecondApp} {
+		_, err := server.InstallCertificate(t.Context(), a.Domain)
+		must(t, err)
+		says(t, "netwatch history", fmt.Sprintf("verify tls %s:%d: unchanged: ", a.Domain, a.TLS))
 	}
 }

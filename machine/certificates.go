@@ -9,7 +9,11 @@ import (
 
 // A Certificate is the file of a certificate and that of its key, which may be
 // unknown.
-type Certificate struct{ File, Key string }
+type Certificate struct {
+	File, Key string
+	// Open says that everyone may read the file.
+	Open bool
+}
 
 // named is a certificate that somebody's file names. The name goes into
 // netwatch.toml, so it has to be plain text.
@@ -18,7 +22,7 @@ func (s *search) named(file, key string) Certificate {
 		s.Unread = append(s.Unread, fmt.Errorf("looking at a certificate: %w", err))
 		return Certificate{}
 	}
-	return Certificate{file, key}
+	return Certificate{file, key, s.tree.open(file)}
 }
 
 // unused finds the certificates of YunoHost and certbot whose domain nothing found
@@ -30,7 +34,7 @@ func (s *search) unused() {
 		{"/etc/letsencrypt/live/*", "/fullchain.pem", "/privkey.pem"},
 	} {
 		for _, dir := range s.tree.Glob(kind.dirs) {
-			c := Certificate{dir + kind.file, dir + kind.key}
+			c := Certificate{File: dir + kind.file, Key: dir + kind.key}
 			if s.tree.Has(c.File) && !slices.ContainsFunc(used, func(u Certificate) bool { return u.File == c.File }) {
 				s.Unused = append(s.Unused, c)
 			}

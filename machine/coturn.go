@@ -1,6 +1,8 @@
 package machine
 
 import (
+	"errors"
+	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -26,6 +28,8 @@ type Turn struct {
 	// Domains are the names that callers reach it by, as far as its realm and
 	// YunoHost's settings tell.
 	Domains []string
+	// Passing says that the unit will not be there after the next boot.
+	Passing bool
 }
 
 // debianConf is the file of a coturn that is started without the name of one.
@@ -35,55 +39,152 @@ const debianConf = "/etc/turnserver.conf"
 // program is used.
 const debianUnit = "coturn.service"
 
-// turns are the coturns among the units, at most one for each file. Debian's own
-// counts only if there is no other, or if it is enabled and somebody has set it up.
-func (s *search) turns(all []unit) {
-	var found []unit
-	for _, u := range all {
-		if len(u.words) > 0 && path.Base(u.words[0]) == "turnserver" {
-			found = append(found, u)
-		}
-	}
+// An Idle is a coturn that is left alone, and why.
+type Idle struct {
+	Turn
+	// Why says what it lacks, and Remedy what to do first where it is wanted.
+	Why, Remedy string
+}
+
+// turns are the coturns among the units, at most one for each file.
+func (s *search) turns() {
+	found := s.turnUnits()
 	for _, u := range found {
-		file := turnFile(u)
-		debians := u.name == debianUnit && len(found) > 1
-		if debians && (!u.enabled || s.nobodys(file)) || !s.tree.Has(file) {
-			continue
-		}
-		rival := func(o unit) bool { return turnFile(o) == file && better(o, u) }
-		twin := func(t Turn) bool { return t.File == file }
+		rival := func(o turnUnit) bool { return o.file == u.file && better(o, u) }
+		twin := func(t Turn) bool { return t.File == u.file }
 		if slices.ContainsFunc(found, rival) || slices.ContainsFunc(s.Turns, twin) {
 			continue
 		}
-		s.Turns = append(s.Turns, s.turn(u.name, file))
+		t := s.turn(u.Name, u.file)
+		t.Passing = u.Passing
+		why, remedy := s.idle(u, len(found) > 1)
+		switch {
+		case why == "":
+			s.Turns = append(s.Turns, t)
+		case u.Name != debianUnit || len(found) == 1: // Else it is not worth a word
+			s.Idle = append(s.Idle, Idle{t, why, remedy})
+		}
 	}
 }
+
+// idle says why nobody can call by a coturn, or nothing. Files do not tell what runs:
+// where systemd is not asked, only Debian's counts as idle that does not start at boot
+// and is beside another.
+func (s *search) idle(u turnUnit, beside bool) (why, remedy string) {
+	name := netwatch.ShellPath(u.Name)
+	switch {
+	case !u.Enabled && !u.Running && (s.asked || beside && u.Name == debianUnit):
+		return "it neither runs nor starts at boot", "systemctl enable --now " + name
+	case u.Name != debianUnit:
+		return "", ""
+	}
+	text, err := s.tree.Read(u.file)
+	switch {
+	case err != nil:
+		return "whether anybody has set it up may not be read", "run netwatch init as root"
+	case nobodys(text):
+		return "nobody has set it up: anyone may relay through it",
+			"write realm= and static-auth-secret= into " + u.file + ", and systemctl restart " + name
+	}
+	return "", ""
+}
+
+// A turnUnit is a unit that starts coturn with a file.
+type turnUnit struct {
+	unit
+	file string
+}
+
+// turnUnits are the units that start coturn. What a unit's command does not tell, its
+// main process does while it runs.
+func (s *search) turnUnits() (found []turnUnit) {
+	for _, u := range s.all {
+		words := u.run(isTurn)
+		if words == nil {
+			words = s.turnProcess(u)
+		}
+		switch file, err := turnFile(words, s.tree.Has); {
+		case netwatch.CheckPlain(file) != nil: // It goes into netwatch.toml
+			s.notSeen(u, netwatch.CheckPlain(file))
+		case words == nil && u.err != nil && mentions(u.Commands, "turnserver"):
+			s.notSeen(u, u.err)
+		case words == nil:
+		case err != nil:
+			s.notSeen(u, err)
+		case u.Root != "":
+			s.notSeen(u, fmt.Errorf("a coturn whose / is %s", u.Root))
+		case u.Directory != "" && !slices.Contains(words, file):
+			s.notSeen(u, fmt.Errorf("a coturn that looks for its file from %s on: have -c name its full path", u.Directory))
+		case !s.tree.Has(file):
+			if u.Enabled || u.Running {
+				s.notSeen(u, fmt.Errorf("a coturn whose file %s is not there: anyone may relay through it", file))
+			}
+		default:
+			if err := s.byRoot(u, file); err != nil {
+				s.notSeen(u, err)
+				continue
+			}
+			found = append(found, turnUnit{u, file})
+		}
+	}
+	return found
+}
+
+func isTurn(words []string) bool { return isProgram(words, "turnserver") }
 
 // nobodys says whether nobody has written anything into a configuration by which callers
 // could be served: on YunoHost Debian's coturn runs with such a one beside the app's, an
 // open relay behind the firewall (measured).
-func (s *search) nobodys(file string) bool {
-	text := s.read(file)
+func nobodys(text []byte) bool {
 	return !slices.ContainsFunc([]string{
 		"static-auth-secret", "user", "realm", "external-ip", "listening-ip", "relay-ip", "userdb", "psql-userdb",
 		"mysql-userdb", "mongo-userdb", "redis-userdb",
 	}, func(key string) bool { return servers.Setting(text, key) != "" })
 }
 
-func turnFile(u unit) string {
-	if file := option(u.words[1:], "-c", "--config"); path.IsAbs(file) {
-		return path.Clean(file)
+// turnDirs are where coturn looks for its file unless it is given a full path, in their
+// order, with / as the directory in which it is started (seen with 4.6.1).
+var turnDirs = []string{
+	"/", "/turnserver", "/coturn", "/etc", "/etc/turnserver", "/etc/coturn", "/usr/local/etc", "/usr/local/etc/turnserver",
+	"/usr/local/etc/coturn", "/usr/etc", "/usr/etc/turnserver", "/usr/etc/coturn",
+}
+
+// turnFile is the file that coturn is started with: the word behind the last -c. Of -n,
+// of -cFILE and of --config it was seen what they come to (4.6.1). has says whether a
+// file is there for it.
+func turnFile(words []string, has func(name string) bool) (string, error) {
+	file := path.Base(debianConf)
+	for i, word := range words {
+		switch {
+		case word == "-n":
+			return "", errors.New("a coturn without a file, for which netwatch can do nothing: have -c name one instead of -n")
+		case strings.HasPrefix(word, "--config"):
+			return "", errors.New("coturn has no --config, and does not start with it: write -c")
+		case word == "-c" && i+1 < len(words):
+			file = words[i+1]
+		}
 	}
-	return debianConf
+	if path.IsAbs(file) {
+		return path.Clean(file), nil
+	}
+	for _, dir := range turnDirs {
+		if name := path.Join(dir, file); has(name) {
+			return name, nil
+		}
+	}
+	return path.Join(path.Dir(debianConf), file), nil
 }
 
 // better says whether a, of two units with the same file, is the one in use: the one
-// that starts at boot, or else the one with YunoHost's newer name.
-func better(a, b unit) bool {
-	if a.enabled != b.enabled {
-		return a.enabled
+// that runs, or starts at boot, or else the one with YunoHost's newer name.
+func better(a, b turnUnit) bool {
+	switch {
+	case a.Running != b.Running:
+		return a.Running
+	case a.Enabled != b.Enabled:
+		return a.Enabled
 	}
-	return strings.HasSuffix(a.name, "-coturn.service") && strings.HasPrefix(b.name, "coturn-")
+	return strings.HasSuffix(a.Name, "-coturn.service") && strings.HasPrefix(b.Name, "coturn-")
 }
 
 func (s *search) turn(unit, file string) Turn {

@@ -52,7 +52,7 @@ func TestNotOld(t *testing.T) {
 func TestEnabledUnitIsInUse(t *testing.T) {
 	tree := machinetest.YunoHost("synapse", "coturn-synapse.service", "matrix.example.org").And(machinetest.Files{
 		"/etc/systemd/system/synapse-coturn.service": "[Service]\n" +
-			"ExecStart=/usr/bin/turnserver --config=/etc/matrix-synapse/coturn.conf\n",
+			"ExecStart=/usr/bin/turnserver -c /etc/matrix-synapse/coturn.conf\n",
 	}).Build(t)
 	turns := machine.Find(tree, program).Turns
 	if len(turns) != 1 || turns[0].Unit != "coturn-synapse.service" {

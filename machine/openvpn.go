@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"bytes"
 	"path"
 	"slices"
 	"strings"
@@ -14,7 +15,8 @@ type VPN struct {
 	File string
 	// User is the user that OpenVPN becomes after its start; empty if it stays root.
 	User string
-	// Hooked are the directives that call `netwatch hook openvpn`.
+	// Hooked are the directives that call `netwatch hook openvpn`, or a script that has
+	// netwatch told.
 	Hooked []string
 	// Scripts are the directives that call any program.
 	Scripts []string
@@ -33,7 +35,7 @@ var scriptKeys = []string{"ipchange", "up", "down", "route-up", "route-pre-down"
 func (s *search) vpns() {
 	for _, file := range append(s.tree.Glob("/etc/openvpn/*.conf"), s.tree.Glob("/etc/openvpn/client/*.conf")...) {
 		text := s.read(file)
-		if v, client := parseVPN(text); client {
+		if v, client := s.parseVPN(text); client {
 			v.File = file
 			s.VPNs = append(s.VPNs, v)
 		}
@@ -42,7 +44,7 @@ func (s *search) vpns() {
 
 // parseVPN reads a file of OpenVPN: a directive on each line, comments after # or ;.
 // A file with a remote, or with client, is that of a client.
-func parseVPN(text []byte) (v VPN, client bool) {
+func (s *search) parseVPN(text []byte) (v VPN, client bool) {
 	v.Security = "1"
 	for line := range strings.Lines(string(text)) {
 		key, value := directive(line)
@@ -55,7 +57,7 @@ func parseVPN(text []byte) (v VPN, client bool) {
 			v.Security = value
 		case slices.Contains(scriptKeys, key) && value != "":
 			v.Scripts = append(v.Scripts, key)
-			if callsUs(value) {
+			if callsUs(value) || s.scriptCallsUs(value) {
 				v.Hooked = append(v.Hooked, key)
 			}
 		}
@@ -82,6 +84,17 @@ func callsUs(command string) bool {
 	i := slices.Index(words, "hook")
 	ours := func(word string) bool { return path.Base(word) == "netwatch" }
 	return i > 0 && slices.ContainsFunc(words[:i], ours) && i+1 < len(words) && words[i+1] == "openvpn"
+}
+
+// scriptCallsUs says whether a command is a script that calls netwatch. A program that is
+// none tells nothing by its text.
+func (s *search) scriptCallsUs(command string) bool {
+	words := strings.Fields(command)
+	if len(words) == 0 || !path.IsAbs(words[0]) {
+		return false
+	}
+	text, _ := s.tree.Read(words[0]) // What cannot be read calls nobody that we know of.
+	return bytes.HasPrefix(text, []byte("#!")) && Calling(text) != ""
 }
 
 // ScriptsCallUs says whether one of the scripts that YunoHost's VPN client runs

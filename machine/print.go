@@ -14,12 +14,25 @@ func (m Machine) Print(w io.Writer) {
 	for _, t := range m.Turns {
 		fmt.Fprintf(w, "coturn: %s with %s%s\n",
 			netwatch.Printable(t.Unit), netwatch.Printable(t.File), serving(t.Certificate))
+		if t.Passing {
+			fmt.Fprintf(w, "    it will not be there after the next boot: give it a file below /etc/systemd/system\n")
+		}
+	}
+	for _, i := range m.Idle {
+		fmt.Fprintf(w, "coturn left alone: %s with %s: %s\n    to use it: %s\n", netwatch.Printable(i.Unit),
+			netwatch.Printable(i.File), i.Why, netwatch.Printable(i.Remedy))
+	}
+	for _, c := range m.Contained {
+		c.print(w)
 	}
 	for _, s := range m.Synapses {
 		fmt.Fprintf(w, "Synapse: %s%s\n", netwatch.Printable(s.Unit), serving(s.Certificate))
 	}
 	for _, v := range m.VPNs {
 		fmt.Fprintf(w, "OpenVPN client: %s\n", netwatch.Printable(v.File))
+	}
+	if m.Router.IsValid() {
+		fmt.Fprintf(w, "router: %s, which says its address\n", m.Router)
 	}
 	for _, c := range m.Unused {
 		fmt.Fprintf(w, "certificate that none of these serves: %s\n", netwatch.Printable(c.File))
@@ -29,7 +42,23 @@ func (m Machine) Print(w io.Writer) {
 	}
 	for _, err := range m.Unread {
 		fmt.Fprintf(w, "not seen: %s\n", netwatch.Printable(err.Error()))
+		if hint := netwatch.Hint(err); hint != "" {
+			fmt.Fprintf(w, "    %s\n", netwatch.Printable(hint))
+		}
 	}
+}
+
+// print says which container it is, and what it is made of.
+func (c Container) print(w io.Writer) {
+	line := "coturn in a container: " + strings.TrimSpace(c.Engine+" "+c.ID[:12])
+	for _, part := range []struct{ word, what string }{
+		{"called ", c.Name}, {"run by ", c.Unit}, {"made of ", c.Source}, {"with ", c.Inside}, {"which is ", c.File},
+	} {
+		if part.what != "" {
+			line += ", " + part.word + part.what
+		}
+	}
+	fmt.Fprintln(w, netwatch.Printable(line))
 }
 
 func serving(c Certificate) string {

@@ -18,13 +18,18 @@ import (
 // copy of a machine. All names in it are absolute, and symlinks in it stay in it.
 type Tree string
 
-// maxFile is the size of the largest file that is read: 1 MiB.
-const maxFile = 1 << 20
+// MaxFile is the size of the largest file that is read: 1 MiB.
+const MaxFile = 1 << 20
 
 // Resolve is the name of a file in the tree after all symlinks. A file that does not
 // exist has one too.
 func (t Tree) Resolve(name string) (string, error) {
-	place, left, err := netwatch.Hops(string(t), name, func(netwatch.Hop) error { return nil })
+	return t.Follow(name, func(netwatch.Hop) error { return nil })
+}
+
+// Follow is Resolve that tells look of each hop first; an error of look ends it.
+func (t Tree) Follow(name string, look func(netwatch.Hop) error) (string, error) {
+	place, left, err := netwatch.Hops(string(t), name, look)
 	missing := errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR)
 	if missing && !slices.Contains(left, "..") { // Nobody knows what that is above
 		place, err = path.Join(place, path.Join(left...)), nil
@@ -47,7 +52,7 @@ func (t Tree) Read(name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return netwatch.ReadRegular(host, maxFile)
+	return netwatch.ReadRegular(host, MaxFile)
 }
 
 // Has says whether a name leads to a file that exists.
@@ -68,4 +73,31 @@ func (t Tree) Glob(pattern string) []string {
 		found[i] = t.name(found[i])
 	}
 	return found
+}
+
+// isDir says whether a name leads to a directory.
+func (t Tree) isDir(name string) bool {
+	host, err := t.Resolve(name)
+	if err != nil {
+		return false
+	}
+	info, err := os.Lstat(host)
+	return err == nil && info.IsDir()
+}
+
+// open says whether everyone may read a file: search all directories on the way to it,
+// through all links, and read itself.
+func (t Tree) open(name string) bool {
+	host, _, err := netwatch.Hops(string(t), name, func(h netwatch.Hop) error {
+		dir, err := os.Lstat(t.Host(h.Dir))
+		if err == nil && dir.Mode()&0o001 == 0 && h.Dir != "/" {
+			err = fs.ErrPermission
+		}
+		return err
+	})
+	if err != nil {
+		return false
+	}
+	info, err := os.Lstat(t.Host(host))
+	return err == nil && info.Mode().IsRegular() && info.Mode()&0o004 != 0
 }

@@ -93,7 +93,8 @@ func (f *File) hint(err error) string {
 	case errors.Is(err, unix.EROFS):
 		return f.hintReadOnly()
 	case errors.Is(err, unix.EBUSY):
-		return "it is a bind mount, which cannot be replaced: mount its directory instead"
+		return "it is a bind mount, as of a container that was given this file alone, and cannot be replaced: " +
+			"mount its directory " + f.dir() + " instead"
 	case errors.Is(err, fs.ErrPermission):
 		return f.hintPermission()
 	}

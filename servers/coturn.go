@@ -14,7 +14,8 @@ import (
 // coturn is the server of the TURN protocol that Matrix servers have beside them.
 var coturn = Server{
 	Name: "coturn", Options: []Option{privateOption, familiesOption},
-	Rewrite: newCoturn, Key: "external-ip", Advertised: coturnAdvertised, Bound: coturnBound, Offer: coturnOffer,
+	Rewrite: newCoturn, Key: "external-ip", Advertised: coturnAdvertised, Unheeded: coturnUnheeded,
+	Bound: coturnBound, Relays: coturnRelays, Offer: coturnOffer,
 	Blind: "it would start as an open relay", Named: "turnserver -c FILE",
 }
 
@@ -138,6 +139,22 @@ func coturnBound(conf []byte) (all []netip.Addr) {
 		if a := parseAddress(p.value()); a.IsValid() && (p.key == "relay-ip" || p.key == "listening-ip") {
 			all = append(all, a)
 		}
+	}
+	return all
+}
+
+// coturnRelays are every relay-ip of conf, or else every listening-ip, of each family.
+// Without any, it relays from all that the machine has; of more than are compared with
+// each other, nobody knows.
+func coturnRelays(conf []byte) (all []netip.Addr) {
+	pieces := split(conf)
+	if checkNamed(pieces) == nil {
+		for _, family := range netwatch.Families {
+			all = append(all, relays(pieces, family)...)
+		}
+	}
+	if len(all) == 0 {
+		return []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()}
 	}
 	return all
 }

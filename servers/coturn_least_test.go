@@ -8,6 +8,7 @@ import (
 // What is not certain, or was not asked for, stays as it is; each case is one that
 // somebody had.
 func TestLeastChange(t *testing.T) {
+	const here6 = "192.168.50.10 2001:db8::7" // The public IPv6 address is this machine's
 	for name, c := range map[string]struct {
 		in, public, own string
 		options         Options
@@ -27,6 +28,16 @@ func TestLeastChange(t *testing.T) {
 			"external-ip=203.0.113.5\nexternal-ip=2001:db8::5\n", six, own46,
 			Options{"private": "auto", "families": "ipv4,ipv6"},
 			"external-ip=198.51.100.7/192.168.50.10\nexternal-ip=2001:db8::7/fd50::10\n", "",
+		},
+		"two families as pairs, IPv6 is this machine's own": { // They kept their form, and callers got IPv4's for both
+			"external-ip=203.0.113.5\nexternal-ip=2001:db8::5\n", six, "192.168.50.10 2001:db8::7",
+			Options{"private": "auto", "families": "ipv4,ipv6"},
+			"external-ip=198.51.100.7/192.168.50.10\nexternal-ip=2001:db8::7/2001:db8::7\n", "",
+		},
+		"auto, this machine's own alone": {
+			"external-ip=203.0.113.5\n", four, four,
+			Options{"private": "auto"},
+			"external-ip=198.51.100.7\n", "keep their form",
 		},
 		"auto, IPv6 is gone": { // The new IPv4 was not written until it was back
 			"external-ip=203.0.113.5/192.168.50.10\nexternal-ip=2001:db8::5/fd50::10\n", four, own4,
@@ -80,6 +91,37 @@ func TestLeastChange(t *testing.T) {
 		},
 		"the public address is this machine's own": {
 			"realm=r\n", four, four, Options{"private": "keep"}, "realm=r\n", "",
+		},
+		"a plain line where nobody has IPv6": {
+			"realm=r\n", six, own46, Options{"private": "keep"}, "realm=r\nexternal-ip=198.51.100.7\n", "",
+		},
+		"a plain line would take IPv6": { // Of those who got it by its name
+			"realm=r\ndenied-peer-ip=0.0.0.0-0.255.255.255\ndenied-peer-ip=10.0.0.1\ndenied-peer-ip=::-fe80::\n", six,
+			here6,
+			Options{"private": "keep"},
+			"realm=r\ndenied-peer-ip=0.0.0.0-0.255.255.255\ndenied-peer-ip=10.0.0.1\ndenied-peer-ip=::-fe80::\n" +
+				"external-ip=198.51.100.7/192.168.50.10\n", "",
+		},
+		"IPv6 is here and not known yet": {
+			"realm=r\n", four, here6,
+			Options{"private": "keep"},
+			"realm=r\nexternal-ip=198.51.100.7/192.168.50.10\n", "",
+		},
+		"a pair would open what is closed": {
+			"denied-peer-ip=192.168.0.0 - 192.168.255.255\n", six, here6,
+			Options{"private": "keep"},
+			"denied-peer-ip=192.168.0.0 - 192.168.255.255\n", "a pair opens 192.168.50.10",
+		},
+		"what is closed is not understood": {
+			"denied-peer-ip=home\n", six, here6, Options{"private": "keep"}, "denied-peer-ip=home\n", "a pair opens",
+		},
+		"a pair is asked for": {
+			"denied-peer-ip=192.168.50.10\n", six, here6,
+			Options{"private": "auto"},
+			"denied-peer-ip=192.168.50.10\nexternal-ip=198.51.100.7/192.168.50.10\n", "",
+		},
+		"464XLAT": { // Nobody comes in by it
+			"realm=r\n", six, "192.0.0.2 2001:db8::7", Options{"private": "keep"}, "realm=r\n", "464XLAT",
 		},
 		"IPv6 alone": {"realm=r\n", "2001:db8::7", "2001:db8::7", Options{"private": "keep"}, "realm=r\n", ""},
 		"an empty line of a template beside the other family": {

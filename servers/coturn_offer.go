@@ -1,6 +1,7 @@
 package servers
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"crypto/sha1" //nolint:gosec // what coturn makes its credentials with
 	"encoding/base64"
@@ -34,6 +35,12 @@ type Offer struct {
 	Private []netip.Addr
 	// Advertised are the addresses that callers get once it is started with it.
 	Advertised []netip.Addr
+	// Promised are the families of which callers get such an address: both by a plain
+	// external-ip, those of the pairs else, and none without any.
+	Promised []netwatch.Family
+	// ByDefault is what coturn lends to those who name no family: "ipv4" unless it is
+	// "ipv6", or "keep", which is the family that they come over.
+	ByDefault string
 }
 
 // A Transport is what callers reach a server over.
@@ -70,16 +77,21 @@ const (
 // credentialTime is for how long a credential made of a secret is good.
 const credentialTime = time.Minute
 
+// maxSecrets is how many secrets are heeded: while one gives way to another, there are
+// two.
+const maxSecrets = 16
+
 // coturnOffer is what conf, a configuration of coturn, says at a time. Of a key that
 // is given again coturn heeds the last, or all of them where several make sense.
 func coturnOffer(conf []byte, now time.Time) (*Offer, error) {
-	if err := checkCoturn(conf); err != nil {
+	pieces := split(conf)
+	if err := cmp.Or(checkCoturn(conf), checkNamed(pieces)); err != nil {
 		return nil, err
 	}
-	turn := &Offer{Advertised: coturnAdvertised(conf, nil)}
+	turn := &Offer{Advertised: coturnAdvertised(conf, nil), Promised: promised(conf)}
 	ports := ports{plain: DefaultPort, tls: defaultTLSPort}
 	var users []*Credential
-	for _, p := range split(conf) {
+	for _, p := range pieces {
 		value := p.value()
 		if err := ports.heed(p.key, value); err != nil {
 			return nil, err
@@ -91,12 +103,20 @@ func coturnOffer(conf []byte, now time.Time) (*Offer, error) {
 			turn.Relays = named(turn.Relays, value)
 		case "realm":
 			turn.Realm = value
+		case "allocation-default-address-family":
+			turn.ByDefault = value
+		case "keep-address-family":
+			if is, err := isTrue(value); is && err == nil {
+				turn.ByDefault = keepFamily
+			}
 		case externalKey:
 			if e := parseExternal(value); e.private.IsValid() {
 				turn.Private = append(turn.Private, e.private)
 			}
 		case "static-auth-secret":
-			turn.Credentials = append(turn.Credentials, byExpiry(value, now.Add(credentialTime)))
+			if len(turn.Credentials) < maxSecrets {
+				turn.Credentials = append(turn.Credentials, byExpiry(value, now.Add(credentialTime)))
+			}
 		case "user":
 			users = append(users, byPassword(value))
 		}
@@ -107,6 +127,19 @@ func coturnOffer(conf []byte, now time.Time) (*Offer, error) {
 	}
 	turn.Listeners = ports.listeners()
 	return turn, nil
+}
+
+// promised are the families of which external-ip names an address to callers.
+func promised(conf []byte) (all []netwatch.Family) {
+	lines := externals(split(conf))
+	plain := func(e external) bool { return e.isPlain() || e.useless.IsValid() }
+	for _, family := range netwatch.Families {
+		paired := func(e external) bool { return e.family == family && e.public.IsValid() }
+		if slices.ContainsFunc(lines, plain) || slices.ContainsFunc(lines, paired) {
+			all = append(all, family)
+		}
+	}
+	return all
 }
 
 // named are addresses and the one in value, if it is one.
@@ -258,19 +291,42 @@ func Reaches(a netip.Addr) bool {
 	return a.IsValid() && !a.IsUnspecified() && !a.IsLinkLocalUnicast()
 }
 
+// keepFamily has coturn lend the family that a caller comes over.
+const keepFamily = "keep"
+
+// Unnamed is the family that a caller is lent who comes over one and names none: IPv4
+// (RFC 8656, 7.2) unless the configuration says another. What coturn does not
+// understand there it passes over (measured, 4.6.1 and 4.18).
+func (t Offer) Unnamed(over netwatch.Family) netwatch.Family {
+	switch t.ByDefault {
+	case keepFamily:
+		return over
+	case string(netwatch.IPv6):
+		return netwatch.IPv6
+	}
+	return netwatch.IPv4
+}
+
+// from are the addresses that the configuration names to relay from.
+func (t Offer) from() []netip.Addr {
+	if len(t.Relays) > 0 {
+		return t.Relays
+	}
+	return t.Listening
+}
+
+// Everywhere says that it names one that stands for all.
+func (t Offer) Everywhere() bool { return slices.ContainsFunc(t.from(), netip.Addr.IsUnspecified) }
+
 // Lends are the addresses of a family that the configuration names to relay from. It
 // names none where one is unspecified. coturn with such a file must not be asked for
 // IPv6: the first request turns a thread's relays to IPv6 for good, and callers for IPv4
 // are refused by it from then on (measured, 4.6.1: 14 of 30 are).
 func (t Offer) Lends(family netwatch.Family) (all []netip.Addr) {
-	from := t.Relays
-	if len(from) == 0 {
-		from = t.Listening
-	}
-	if slices.ContainsFunc(from, netip.Addr.IsUnspecified) {
+	if t.Everywhere() {
 		return nil
 	}
-	for _, a := range from {
+	for _, a := range t.from() {
 		if netwatch.FamilyOf(a) == family && Reaches(a) && !a.IsLoopback() && !slices.Contains(all, a) {
 			all = append(all, a)
 		}

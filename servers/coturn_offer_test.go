@@ -167,3 +167,47 @@ func TestOfferLends(t *testing.T) {
 		}
 	}
 }
+
+// What callers are lent who name no family and come over IPv4 and over IPv6, as seen of
+// 4.6.1 and 4.18.
+func TestUnnamed(t *testing.T) {
+	for conf, want := range map[string]string{
+		"x\n":                                    "ipv4 ipv4",
+		"allocation-default-address-family=keep": "ipv4 ipv6",
+		"allocation-default-address-family=\"keep\"": "ipv4 ipv6",
+		"allocation-default-address-family=KEEP":     "ipv4 ipv4",
+		"allocation-default-address-family=ipv6":     "ipv6 ipv6",
+		"allocation-default-address-family=ipv6 #":   "ipv4 ipv4",
+		"keep-address-family":                        "ipv4 ipv6",
+		"keep-address-family=0":                      "ipv4 ipv4",
+		"allocation-default-address-family=keep\nallocation-default-address-family=ipv4": "ipv4 ipv4",
+	} {
+		offer, err := coturnOffer([]byte(conf), time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprint(offer.Unnamed(netwatch.IPv4), " ", offer.Unnamed(netwatch.IPv6)); got != want {
+			t.Errorf("%q: %s, want %s", conf, got, want)
+		}
+	}
+}
+
+// A plain line is for callers of both families, and a pair for those of its own.
+func TestPromised(t *testing.T) {
+	for conf, want := range map[string]string{
+		"x\n":                                 "[]",
+		"external-ip=203.0.113.5":             "[ipv4 ipv6]",
+		"external-ip=2001:db8::5":             "[ipv4 ipv6]",
+		"external-ip=":                        "[ipv4 ipv6]",
+		"external-ip=garbage.invalid":         "[]",
+		"external-ip=203.0.113.5/192.0.2.1":   "[ipv4]",
+		"external-ip=2001:db8::5/2001:db8::1": "[ipv6]",
+		"external-ip=2001:db8::5/2001:db8::1\nexternal-ip=203.0.113.5/192.0.2.1": "[ipv4 ipv6]",
+		"external-ip=2001:db8::5/2001:db8::1\nexternal-ip=203.0.113.5":           "[ipv4 ipv6]",
+		"external-ip=/192.0.2.1": "[]",
+	} {
+		if got := fmt.Sprint(promised([]byte(conf))); got != want {
+			t.Errorf("%q: %s, want %s", conf, got, want)
+		}
+	}
+}

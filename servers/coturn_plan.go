@@ -204,7 +204,7 @@ func (p *plan) names() bool {
 func (p *plan) add() {
 	if !p.names() {
 		if to := p.to(netwatch.IPv4); to.IsValid() && !p.here(to) {
-			p.write(external{family: netwatch.IPv4, public: to})
+			p.begin(to)
 		}
 		return
 	}
@@ -259,10 +259,13 @@ func (p *plan) pairUp() {
 	p.fill()
 }
 
-// pairable says whether a line can be made a pair, or says nothing to coturn.
+// pairable says whether a line can be made a pair, or says nothing to coturn. One of an
+// address of this machine's own need not be, but beside another family: as a plain line it
+// would be what callers get for that too.
 func (p *plan) pairable(e external) bool {
 	to := p.to(e.family)
-	return e.family == "" || to.IsValid() && !p.here(to) && len(p.own(e.family)) > 0
+	both := p.has(netwatch.IPv4) && p.has(netwatch.IPv6)
+	return e.family == "" || to.IsValid() && (!p.here(to) || both) && len(p.own(e.family)) > 0
 }
 
 // toPair are the families that have lines or are asked for, else the one that a file

@@ -394,6 +394,23 @@ func TestAdvertised(t *testing.T) {
 	}
 }
 
+// What nobody gets is what stands beside a plain line, and the later pairs of one private
+// part.
+func TestUnheeded(t *testing.T) {
+	for in, want := range map[string]string{
+		"": "none", "external-ip=203.0.113.5\nexternal-ip=203.0.113.5\n": "none",
+		"external-ip=203.0.113.5\nexternal-ip=2001:db8::5\n":                                   "2001:db8::5",
+		"external-ip=203.0.113.5/10.0.0.1\nexternal-ip=203.0.113.6":                            "203.0.113.5",
+		"external-ip=203.0.113.5/10.0.0.1\nexternal-ip=203.0.113.6/10.0.0.2":                   "none",
+		"external-ip=203.0.113.5/10.0.0.1\nexternal-ip=203.0.113.6/10.0.0.1":                   "203.0.113.6",
+		"external-ip=203.0.113.5/10.0.0.1\nexternal-ip=2001:db8::5/fd00::9\nexternal-ip=x/y\n": "none",
+	} {
+		if got := list(coturnUnheeded([]byte(in))); got != want {
+			t.Errorf("%q: %s, want %s", in, got, want)
+		}
+	}
+}
+
 func BenchmarkRewrite(b *testing.B) {
 	conf := []byte(strings.Repeat("# a line of comment as Debian's turnserver.conf has many\n", 800) +
 		"external-ip=203.0.113.5\nrealm=r\n")

@@ -48,7 +48,7 @@ func (k keyed) rewrite(conf []byte, w Wanted) (text []byte, word string, err err
 		}
 	}
 	text, err = k.add(text, w, bare, names)
-	return text, "", err
+	return text, w.foreign(names), err
 }
 
 // get is the address at a key, invalid if it is empty, and whether the key is there.

@@ -32,6 +32,9 @@ var leastCases = []leastCase{
 	{"an empty key", "livekit", "rtc:\n  node_ip: \"\"\n", six, own46, nil, "rtc:\n  node_ip: \"198.51.100.7\"\n", ""},
 	{"the address is this machine's", "livekit", "rtc:\n  tcp_port: 7881\n", four, four, nil, "", ""},
 	{"no IPv4", "livekit", "rtc:\n  tcp_port: 7881\n", "2001:db8::7", "2001:db8::7", nil, "", ""},
+	{"464XLAT", "livekit", "rtc:\n  tcp_port: 7881\n", six, "192.0.0.2 2001:db8::7", nil, "", "464XLAT"},
+	{"464XLAT", "eturnal", "eturnal:\n  secret: x\n", six, "192.0.0.2 2001:db8::7", nil, "", "464XLAT"},
+	{"464XLAT", "rtpengine", "[rtpengine]\ninterface=192.0.0.2\n", six, "192.0.0.2 2001:db8::7", nil, "", "464XLAT"},
 	{"no IPv4 now", "livekit", "rtc:\n  node_ip: 203.0.113.5\n", "2001:db8::7", "2001:db8::7", nil, "", ""},
 	{"IPv6", "livekit", "rtc: {node_ip: '2001:db8::5'}\n", six, own46, nil, "rtc: {node_ip: '2001:db8::7'}\n", ""},
 	{

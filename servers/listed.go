@@ -46,8 +46,11 @@ func (l listed) rewrite(conf []byte, w Wanted) (text []byte, word string, err er
 
 // renewed are the addresses that are to be there instead of some.
 func renewed(is []netip.Addr, w Wanted) (now []netip.Addr, word string) {
-	if len(is) == 0 && w.lacks(netwatch.IPv4, false) {
+	switch {
+	case len(is) == 0 && w.lacks(netwatch.IPv4, false):
 		return []netip.Addr{w.to(netwatch.IPv4)}, ""
+	case len(is) == 0:
+		return nil, w.foreign(false)
 	}
 	now = slices.Clone(is)
 	for i, a := range now {

@@ -78,6 +78,7 @@ func newRTPEngine(conf []byte, w Wanted) (text []byte, word string, err error) {
 		return nil, "", notAddress(value)
 	}
 	names := slices.ContainsFunc(all, func(i iface) bool { return i.public.IsValid() })
+	word = w.foreign(names)
 	for _, family := range netwatch.Families {
 		word = renew(all, family, w) + word
 		paired := slices.ContainsFunc(all, func(i iface) bool { return i.pair && i.family() == family })

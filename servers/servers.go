@@ -31,9 +31,15 @@ type Server struct {
 	// Advertised are the addresses that callers get once the server is started with
 	// conf, at most one of each family. It leaves out what only the server can tell.
 	Advertised func(conf []byte, o Options) []netip.Addr
+	// Unheeded are the addresses that conf names and the server does not heed; nil where
+	// it heeds all.
+	Unheeded func(conf []byte) []netip.Addr
 	// Bound are the addresses of its machine that conf names to listen at or to relay
 	// from; nil if it never names any.
 	Bound func(conf []byte) []netip.Addr
+	// Relays are those of Bound that it relays from, and an unspecified one for any; nil
+	// if it never names any.
+	Relays func(conf []byte) []netip.Addr
 	// Offer is what conf offers to callers at this time, and how they are to ask; nil
 	// where nobody can ask for that.
 	Offer func(conf []byte, now time.Time) (*Offer, error)
@@ -114,12 +120,22 @@ func (w Wanted) to(family netwatch.Family) netip.Addr {
 func (w Wanted) here(a netip.Addr) bool { return slices.Contains(w.Here, a) }
 
 // lacks says whether a family is to be written into a file that does not have it: IPv4
-// into one that names no address, unless this machine has that itself, and what the
-// step asks for by name.
+// into one that names no address, unless this machine has that itself or nobody comes in
+// by it, and what the step asks for by name.
 func (w Wanted) lacks(family netwatch.Family, names bool) bool {
 	to := w.to(family)
-	first := !names && family == netwatch.IPv4 && !w.here(to)
+	first := !names && family == netwatch.IPv4 && !w.here(to) && w.foreign(names) == ""
 	return to.IsValid() && (first || names && w.families().has(family))
+}
+
+// foreign says why a file that names no address gets none: nobody comes in by that of a
+// translator.
+func (w Wanted) foreign(names bool) (word string) {
+	to := w.to(netwatch.IPv4)
+	if names || !to.IsValid() || !netwatch.Translated.Contains(w.Public[netwatch.IPv4].Own) {
+		return ""
+	}
+	return fmt.Sprintf("%s is not added: it is a translator's of the provider (464XLAT), and nobody comes in by it", to)
 }
 
 // Families are those whose address is written; none of them stands for those that the

@@ -2,15 +2,13 @@ package setup
 
 import (
 	"bytes"
-	"encoding/json"
+	"cmp"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
 	"strconv"
-	"syscall"
 	"time"
 
 	"github.com/google/renameio/v2"
@@ -18,30 +16,6 @@ import (
 
 	"netwatch"
 )
-
-// backups is the directory of the backups. Each has a directory of its own there.
-const backups = "/var/backups/netwatch"
-
-// manifestFile is the name of the manifest in a backup.
-const manifestFile = "manifest.json"
-
-// A manifest says how all files were before a plan was carried out.
-type manifest struct {
-	Entries []entry `json:"files"`
-}
-
-// An entry is one file as it was.
-type entry struct {
-	File string `json:"file"`
-	// Copy is the file in the backup that has its content; empty if the file did not
-	// exist.
-	Copy string `json:"copy,omitempty"`
-	attributes
-	// After is the fingerprint of its new content; empty if it was removed.
-	After string `json:"after,omitempty"`
-	// Made is the directory that was made for it, if one was.
-	Made string `json:"made,omitempty"`
-}
 
 // attributes are what is kept of a file beside its content.
 type attributes struct {
@@ -53,14 +27,9 @@ type attributes struct {
 }
 
 // Apply backs up the files and makes the changes. It returns the directory of the
-// backup, which is empty if there was nothing to back up. At any time each file is
+// backup, which is empty if there was nothing to do. At any time each file is
 // the old one or the new one, whole. done is called after each change.
 func (p *Plan) Apply(done func(Change)) (backup string, err error) {
-	for _, c := range p.Changes {
-		if err := p.unmoved(c); err != nil {
-			return "", err
-		}
-	}
 	m, err := p.manifest()
 	if err != nil {
 		return "", err
@@ -69,68 +38,43 @@ func (p *Plan) Apply(done func(Change)) (backup string, err error) {
 		return "", fmt.Errorf("backing up: %w", err)
 	}
 	for i, c := range p.Changes {
-		if err := p.change(c, m.Entries[i]); err != nil {
-			return backup, fmt.Errorf("changing %s: %w", c.File, netwatch.WithoutPath(err))
+		if err := p.change(c, m.Entries[i].attributes); err != nil {
+			return backup, explain("changing", c.File, err)
 		}
 		done(c)
 	}
 	return backup, nil
 }
 
-// unmoved says whether somebody changed a file after the plan was shown.
-func (p *Plan) unmoved(c Change) error {
-	now, err := p.tree.Read(c.File)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("reading %s: %w", c.File, netwatch.WithoutPath(err))
-	}
-	if (now == nil) != (c.Before == nil) || !bytes.Equal(now, c.Before) {
-		return netwatch.WithHint(fmt.Errorf("changing %s: somebody else just did", c.File), "run it again")
-	}
-	return nil
-}
-
 // manifest is how all files are now.
 func (p *Plan) manifest() (m manifest, err error) {
 	for i, c := range p.Changes {
-		e := entry{File: c.File}
+		e := entry{File: c.File, Calls: c.calls, Lines: c.lines}
 		if c.After != nil {
 			e.After = netwatch.Fingerprint(c.After)
 		}
+		is, err := p.unmoved(c)
+		if err != nil {
+			return m, explain("changing", c.File, err)
+		}
+		e.attributes = is
 		if c.Before == nil {
-			e.Mode, e.UID, e.GID = newMode, os.Geteuid(), os.Getegid()
-			if dir := path.Dir(c.File); !p.tree.Has(dir) {
-				e.Made = dir
+			e.Mode, e.UID, e.GID = cmp.Or(c.mode, newMode), os.Geteuid(), os.Getegid()
+			for dir := path.Dir(c.File); !p.tree.Has(dir); dir = path.Dir(dir) {
+				e.Made = append(e.Made, dir)
 			}
 		} else {
 			e.Copy = strconv.Itoa(i)
-			if e.attributes, err = p.attributes(c.File); err != nil {
-				return m, fmt.Errorf("looking at %s: %w", c.File, netwatch.WithoutPath(err))
-			}
 		}
 		m.Entries = append(m.Entries, e)
 	}
 	return m, nil
 }
 
-func (p *Plan) attributes(file string) (a attributes, err error) {
-	host, err := p.tree.Resolve(file)
-	if err != nil {
-		return a, err
-	}
-	info, err := os.Lstat(host)
-	if err != nil {
-		return a, err
-	}
-	st := info.Sys().(*syscall.Stat_t) // It is one on Linux
-	a = attributes{Mode: st.Mode & 0o7777, UID: int(st.Uid), GID: int(st.Gid)}
-	a.Xattrs, err = xattrs(host)
-	return a, err
-}
-
 // xattrs are all extended attributes of a file.
-func xattrs(host string) (map[string][]byte, error) {
+func xattrs(f *os.File) (map[string][]byte, error) {
 	list := make([]byte, 64<<10) // XATTR_LIST_MAX, xattr(7)
-	n, err := unix.Llistxattr(host, list)
+	n, err := unix.Flistxattr(int(f.Fd()), list)
 	if n == 0 || errors.Is(err, unix.ENOTSUP) {
 		return nil, nil
 	}
@@ -140,7 +84,7 @@ func xattrs(host string) (map[string][]byte, error) {
 	all := map[string][]byte{}
 	for _, name := range bytes.Split(bytes.TrimSuffix(list[:n], []byte{0}), []byte{0}) {
 		value := make([]byte, 64<<10) // XATTR_SIZE_MAX
-		n, err := unix.Lgetxattr(host, string(name), value)
+		n, err := unix.Fgetxattr(int(f.Fd()), string(name), value)
 		if err != nil {
 			return nil, err
 		}
@@ -150,13 +94,9 @@ func xattrs(host string) (map[string][]byte, error) {
 }
 
 // backUp writes the copies and then the manifest, and returns when the disk has all
-// of it. A plan that replaces nothing needs no backup.
+// of it. Also of a plan that only makes new files the manifest says which.
 func (p *Plan) backUp(m manifest) (dir string, err error) {
-	some := false
-	for _, e := range m.Entries {
-		some = some || e.Copy != ""
-	}
-	if !some {
+	if len(m.Entries) == 0 {
 		return "", nil
 	}
 	dir = path.Join(backups, time.Now().UTC().Format("20060102T150405.000"))
@@ -167,6 +107,9 @@ func (p *Plan) backUp(m manifest) (dir string, err error) {
 	if err := os.MkdirAll(host, 0o700); err != nil { // sudoers is not for everyone
 		return "", err
 	}
+	if err := rootsOwn(host); err != nil {
+		return "", err
+	}
 	for i, e := range m.Entries {
 		if e.Copy != "" {
 			if err := renameio.WriteFile(filepath.Join(host, e.Copy), p.Changes[i].Before, 0o600); err != nil {
@@ -174,44 +117,42 @@ func (p *Plan) backUp(m manifest) (dir string, err error) {
 			}
 		}
 	}
-	text, err := json.MarshalIndent(m, "", "  ")
-	if err != nil {
-		return "", err
-	}
-	if err := renameio.WriteFile(filepath.Join(host, manifestFile), append(text, '\n'), 0o600); err != nil {
-		return "", err
-	}
-	return dir, syncDir(host)
+	return dir, errors.Join(m.write(host), syncDir(host))
 }
 
-// change makes one change.
-func (p *Plan) change(c Change, e entry) error {
-	host, err := p.tree.Resolve(c.File)
+// change makes one change of a file that is still as the plan knows it.
+func (p *Plan) change(c Change, a attributes) error {
+	if c.Before == nil {
+		if err := p.makeDir(c.File); err != nil {
+			return err
+		}
+	}
+	s, err := p.spot(c.File)
 	if err != nil {
+		return err
+	}
+	defer s.close()
+	if _, err := s.unmoved(c); err != nil {
 		return err
 	}
 	if c.After == nil {
-		return remove(host)
+		return errors.Join(os.Remove(s.path()), syncDir(s.held()))
 	}
-	//nolint:gosec // Of a configuration that everyone may read.
-	if err := os.MkdirAll(filepath.Dir(host), 0o755); err != nil {
-		return err
-	}
-	return put(host, c.After, e.attributes)
+	return s.put(c.After, a)
 }
 
-// remove removes a file for good.
-func remove(host string) error {
-	if err := os.Remove(host); err != nil {
+// makeDir makes the directories for a file of ours that are missing.
+func (p *Plan) makeDir(file string) error {
+	host, err := p.lies(file)
+	if err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(host))
+	return os.MkdirAll(filepath.Dir(host), 0o755) //nolint:gosec // Of a configuration that everyone may read.
 }
 
 // put writes a whole file with its attributes, or leaves the old one.
-func put(host string, text []byte, a attributes) error {
-	dir := filepath.Dir(host)
-	f, err := renameio.NewPendingFile(host, renameio.WithTempDir(dir), renameio.WithStaticPermissions(0o600))
+func (s *spot) put(text []byte, a attributes) error {
+	f, err := renameio.NewPendingFile(s.path(), renameio.WithTempDir(s.held()), renameio.WithStaticPermissions(0o600))
 	if err != nil {
 		return err
 	}
@@ -225,7 +166,7 @@ func put(host string, text []byte, a attributes) error {
 	if err := f.CloseAtomicallyReplace(); err != nil {
 		return err
 	}
-	return syncDir(dir)
+	return syncDir(s.held())
 }
 
 // give gives the attributes to a file: the owner first, because a change of owner

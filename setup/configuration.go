@@ -2,6 +2,7 @@ package setup
 
 import (
 	"fmt"
+	"os/user"
 	"path"
 	"slices"
 	"strings"
@@ -22,7 +23,6 @@ const forTurns = `
 # The public address, asked of STUN servers of which two must say the same.
 [source.stun]
 servers = ["stun.cloudflare.com:3478", "stun.nextcloud.com:3478", "stun.sipgate.net:3478"]
-every   = "15s"
 agree   = 2
 
 # This machine's own addresses, which coturn listens on as they were at its start, and
@@ -31,25 +31,21 @@ agree   = 2
 `
 
 // Text writes the configuration for what was found, with a comment on each part. It
-// is empty if there is nothing that netwatch could keep right.
+// is empty if there is no coturn that netwatch could keep right.
 func Text(m machine.Machine) string {
-	if len(m.Turns) == 0 && len(m.Served()) == 0 {
+	if len(m.Turns) == 0 {
 		return ""
 	}
 	d := &draft{Machine: m}
-	fmt.Fprint(d, heading)
-	if len(d.Turns) > 0 {
-		fmt.Fprint(d, forTurns)
-		d.fileSource()
-	}
+	fmt.Fprint(d, heading, forTurns)
+	d.routerSource()
+	d.fileSource()
 	d.certSource()
 	d.vpnSource()
 	for _, t := range d.Turns {
 		d.turnRules(t)
 	}
-	if len(d.Turns) > 0 {
-		d.wayRule()
-	}
+	d.wayRule()
 	d.certRules()
 	return d.String()
 }
@@ -71,38 +67,30 @@ func (d *draft) fileSource() {
 		"# coturn with them, as a caller does.\n[source.file]\nfiles = %s\n", list(files))
 }
 
-// hooks are the directories whose certificates have keys that not everyone may read,
-// and the hook of contrib/ that tells of their renewal.
-var hooks = []struct{ dir, hook string }{
-	{"/etc/yunohost/certs/", "contrib/yunohost/50-netwatch"},
-	{"/etc/letsencrypt/", "contrib/certbot/netwatch"},
-}
-
-// hookOf is the hook that tells of a certificate, or empty.
-func hookOf(file string) string {
-	for _, h := range hooks {
-		if strings.HasPrefix(file, h.dir) {
-			return h.hook
-		}
-	}
-	return ""
+// tell is the command that tells of a certificate's renewal.
+func tell(c machine.Certificate) string {
+	return "netwatch fire cert-renewed --no-wait --timeout 5s file=" + netwatch.ShellPath(c.File)
 }
 
 // certSource watches the certificates that coturn and Synapse serve, except those
-// that a hook tells of.
+// that a hook tells of, and those that the daemon could not read.
 func (d *draft) certSource() {
 	var files []string
 	for _, c := range d.Served() {
-		if hook := hookOf(c.File); hook != "" {
-			fmt.Fprintf(d, "\n# %s is for few to read:\n# cert-renewed comes from the hook %s, once that is in place.\n",
-				netwatch.Printable(c.File), hook)
-			continue
+		h := hookOf(c.File)
+		switch {
+		case h != nil:
+			fmt.Fprintf(d, "\n# %s is for few to read:\n# cert-renewed comes from %s.\n",
+				netwatch.Printable(c.File), h.file)
+		case !c.Open:
+			fmt.Fprintf(d, "\n# The user netwatch cannot read %s:\n# have what renews it run, as root,\n# %s\n",
+				netwatch.Printable(c.File), netwatch.Printable(tell(c)))
+		default:
+			files = append(files, c.File)
 		}
-		files = append(files, c.File)
 	}
 	if len(files) > 0 {
-		fmt.Fprintf(d, "\n# The certificates that are served here. The user netwatch must be able to read them\n"+
-			"# and their keys; else have what renews them run netwatch fire cert-renewed.\n"+
+		fmt.Fprintf(d, "\n# The certificates that are served here, and that everyone may read.\n"+
 			"[source.cert]\nfiles = %s\n", list(files))
 		if keys := d.keys(files); keys != nil {
 			fmt.Fprintf(d, "key   = %s\n", list(keys))
@@ -136,7 +124,8 @@ func (d *draft) vpnSource() {
 	}
 	users := []string{"root"}
 	for _, v := range d.VPNs {
-		if v.User != "" && !slices.Contains(users, v.User) {
+		_, err := user.Lookup(v.User) // The file may be a sample, or another's
+		if err == nil && !slices.Contains(users, v.User) {
 			users = append(users, v.User)
 		}
 	}
@@ -144,18 +133,36 @@ func (d *draft) vpnSource() {
 		"# as root first, and later as the user that it becomes.\n[source.openvpn]\nusers = %s\n", list(users))
 }
 
-// turnRules writes the rules for one coturn.
+// turnRules writes the rules for one coturn. Where there are several, that somebody
+// rewrote the file of one is no reason to touch another: only an event that has a file
+// can fit a match that names one, so that it needs a rule of its own.
 func (d *draft) turnRules(t machine.Turn) {
 	stem := strings.TrimSuffix(t.Unit, ".service")
 	rotate, restart, verify := "rotate coturn "+word(t.File), "restart "+t.Unit, "verify turn "+word(t.File)
-	fmt.Fprintf(d, "\n# The address is another, or somebody rewrote the file of %s: put it right.\n"+
-		"# The restart is skipped when the file was right. A caller's way in proves it.\n[[rule]]\nname = %s\n"+
-		"on   = [\"started\", \"ip-changed\", \"file-changed\"]\n"+
-		"do   = %s\n", netwatch.Printable(stem), quote(stem), steps(rotate, restart, verify))
+	all := steps(rotate, restart, verify)
+	if len(d.Turns) == 1 {
+		fmt.Fprintf(d, "\n# The address is another, or somebody rewrote the file of %s: put it right.\n"+skipped+
+			"[[rule]]\nname = %s\non   = [\"started\", \"ip-changed\", \"file-changed\"]\ndo   = %s\n",
+			netwatch.Printable(stem), quote(stem), all)
+	} else {
+		fmt.Fprintf(d, "\n# The address is another: put the file of %s right.\n"+skipped+
+			"[[rule]]\nname = %s\non   = [\"started\", \"ip-changed\"]\ndo   = %s\n", netwatch.Printable(stem), quote(stem), all)
+		fmt.Fprintf(d, "\n# Somebody rewrote that file, and not that of another coturn.\n"+
+			"[[rule]]\nname  = %s\non    = [\"file-changed\"]\nmatch = { file = %s }\ndo    = %s\n",
+			quote(stem+" rewritten"), quote(exactly(t.File)), all)
+	}
 	fmt.Fprintf(d, "\n# This machine has other addresses by which callers come in: coturn must be started to\n"+
 		"# listen on them, also where the public one is the same. Those of containers are none.\n"+
 		"[[rule]]\nname   = %s\non     = [\"addr-changed\"]\nmatch  = { use = \"callers\" }\nsettle = \"5s\"\n"+
 		"do     = %s\n", quote(stem+" moves"), steps("probe stun", rotate, restart+" always", verify))
+}
+
+// skipped is said of each rule that puts a file right.
+const skipped = "# The restart is skipped when the file was right. A caller's way in proves it.\n"
+
+// exactly is the glob that a name alone fits.
+func exactly(name string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(name)
 }
 
 // wayRule asks where packets take another way, as over a VPN.
@@ -179,28 +186,48 @@ func steps(lines ...string) string {
 
 // certRules writes the rules by which those that serve a certificate read it again.
 func (d *draft) certRules() {
-	all := d.Served()
-	for _, c := range all {
-		var steps, proofs []string
+	for _, c := range d.Served() {
+		var steps, proofs, words []string
 		for _, t := range d.Turns {
 			if t.Certificate.File == c.File {
 				steps = append(steps, quote("signal USR2 "+t.Unit))
 				proofs = append(proofs, served(t)...)
+				words = append(words, "coturn keeps its calls.")
 			}
 		}
 		for _, s := range d.Synapses {
-			if s.Certificate.File == c.File {
+			switch {
+			case s.Certificate.File != c.File:
+			case s.Hook != "":
+				words = append(words, s.Unit+" is left to\n# "+s.Hook+
+					",\n# which restarts it: a second restart would kill the first.")
+			default:
 				steps = append(steps, quote("reload-or-restart "+s.Unit))
 			}
 		}
-		match := ""
-		if len(all) > 1 {
-			match = fmt.Sprintf("match = { file = %s }\n", quote(c.File))
-		}
-		fmt.Fprintf(d, "\n# The certificate is another: have it read again. coturn keeps its calls.\n[[rule]]\nname = %s\n"+
-			"on   = [\"cert-renewed\"]\n%sdo   = [%s]\n",
-			quote("certificate "+netwatch.Printable(c.File)), match, strings.Join(append(steps, proofs...), ", "))
+		d.certRule(c, strings.Join(slices.Compact(words), "\n# "), append(steps, proofs...))
 	}
+}
+
+// certRule writes the rule for a certificate. Where nothing is to be done it only says
+// why. YunoHost and certbot tell of renewals by the directory: coturn may name another
+// file in it.
+func (d *draft) certRule(c machine.Certificate, words string, steps []string) {
+	name := netwatch.Printable(c.File)
+	if len(steps) == 0 {
+		fmt.Fprintf(d, "\n# %s is another sometimes:\n# %s\n", name, words)
+		return
+	}
+	match := exactly(c.File)
+	if hookOf(c.File) != nil {
+		match = exactly(path.Dir(c.File)) + "/*"
+	}
+	if words != "" {
+		words = " " + words
+	}
+	fmt.Fprintf(d, "\n# The certificate is another: have it read again.%s\n[[rule]]\nname  = %s\n"+
+		"on    = [\"cert-renewed\"]\nmatch = { file = %s }\ndo    = [%s]\n",
+		words, quote("certificate "+name), quote(match), strings.Join(steps, ", "))
 }
 
 // served is the step that proves that a coturn serves its certificate, where it is said

@@ -1,7 +1,8 @@
 // Package setup changes the machine, as netwatch init does: it writes the
-// configuration for what was found (configuration.go), and takes out what netwatch
-// replaces. It first plans everything (plan.go), then does it after a backup
-// (apply.go), and can undo it (restore.go).
+// configuration for what was found (configuration.go), has others call netwatch
+// (hooks.go), and takes out what netwatch replaces. It first plans everything (plan.go),
+// then does it after a backup (apply.go), which says what was done (record.go), and can
+// undo it (restore.go).
 package setup
 
 import (
@@ -30,6 +31,9 @@ type Wish struct {
 	Migrate bool
 	// Force replaces a configuration that somebody has written already.
 	Force bool
+	// Program is the path by which others are to call netwatch; empty is that of a
+	// package.
+	Program string
 }
 
 // A Change is one file that is to have another content.
@@ -40,6 +44,13 @@ type Change struct {
 	Before, After []byte
 	// shown is what is said of it to the user.
 	shown string
+	// mode is that of a new file; 0 is newMode.
+	mode uint32
+	// calls says that by this change others call netwatch.
+	calls bool
+	// lines are what was put into a file of others so that it calls netwatch; none is
+	// the whole file.
+	lines []string
 }
 
 // A Plan is what is to be done to a machine, all of it to be shown first.
@@ -50,6 +61,9 @@ type Plan struct {
 	// Differs is how the existing configuration, which stays, differs from what would
 	// be written now: a unified diff.
 	Differs []byte
+	// Advice is what is left to do by hand, one thing on a line.
+	Advice  []string
+	program string
 }
 
 // newMode is that of a new configuration, which holds no secret.
@@ -64,12 +78,8 @@ func NewPlan(tree machine.Tree, file string, m machine.Machine, wish Wish) (*Pla
 	switch {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("reading the configuration: %w", err)
-	case len(text) == 0 && err != nil:
-		return nil, netwatch.WithHint(errors.New("looking for what depends on the network: "+
-			"there is neither a coturn nor a certificate that one or a Synapse serves"),
-			"run it where they are installed, and as root; or write a configuration by hand, netwatch.toml(5) says how")
 	case len(text) == 0:
-		text = old
+		return nil, noTurn(m, file, bytes.Equal(old, packaging.Configuration))
 	}
 	inForce, anew := old, wish.Force || bytes.Equal(old, packaging.Configuration)
 	switch {
@@ -78,14 +88,38 @@ func NewPlan(tree machine.Tree, file string, m machine.Machine, wish Wish) (*Pla
 	case !bytes.Equal(old, text):
 		p.Differs = diff.Diff(file, old, "what netwatch init would write", text)
 	}
-	if !wish.Migrate {
-		return p, nil
+	if wish.Migrate {
+		if err := covered(file, inForce, m); err != nil {
+			return nil, err
+		}
+		p.migrate(m)
 	}
-	if err := covered(file, inForce, m); err != nil {
-		return nil, err
-	}
-	p.migrate(m)
+	p.callers(m, inForce, wish)
 	return p, p.checkSudoers()
+}
+
+// noTurn says that there is no coturn to write a configuration for, and what to do. example
+// says that the configuration is the package's, whose rule is for a coturn that is not here.
+func noTurn(m machine.Machine, file string, example bool) error {
+	const looking = "looking for what depends on the network: "
+	forbidden := slices.ContainsFunc(m.Unread, func(err error) bool { return errors.Is(err, fs.ErrPermission) })
+	switch {
+	case len(m.Contained) > 0:
+		lines := Contained(m, file)
+		if example {
+			lines = append(lines, "and take the [[rule]] of the example out of "+file)
+		}
+		return netwatch.WithHint(errors.New(looking+"coturn is here in a container alone"), strings.Join(lines, "; "))
+	case len(m.Idle) > 0 && !forbidden: // Else it may be one beside those in use
+		i := m.Idle[0]
+		err := fmt.Errorf("%s%s is left alone: %s", looking, i.Unit, i.Why)
+		return netwatch.WithHint(err, i.Remedy+", then run this again")
+	case len(m.Unread) > 0:
+		return netwatch.WithHint(errors.New(looking+"there is no coturn, as far as could be seen"),
+			"see above what was not seen, and why; root sees all")
+	}
+	return netwatch.WithHint(errors.New(looking+"there is no coturn"),
+		"run it where one is installed; for what else changes, write "+netwatch.ShellPath(file)+" by hand: netwatch.toml(5)")
 }
 
 // newConfig is the change that writes a configuration.
@@ -120,13 +154,34 @@ func covered(file string, text []byte, m machine.Machine) error {
 	return nil
 }
 
+// now is the content of a file as far as it is planned; nil is no file.
+func (p *Plan) now(file string) ([]byte, error) {
+	for _, c := range p.Changes {
+		if c.File == file {
+			return c.After, nil
+		}
+	}
+	text, err := p.tree.Read(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return text, err
+}
+
 // migrate plans to take out what is old: first what calls, then what is called.
 func (p *Plan) migrate(m machine.Machine) {
 	for _, o := range m.Old {
 		if o.Kept != "" {
 			continue
 		}
-		p.Changes = append(p.Changes, Change{File: o.File, Before: o.Text, After: o.Rest, shown: o.Shown()})
+		c := Change{File: o.File, Before: o.Text, After: o.Rest, shown: o.Shown()}
+		for _, instead := range o.Instead {
+			c.calls = c.calls || instead != ""
+			if instead != "" && strings.TrimSpace(string(o.Rest)) != instead {
+				c.lines = append(c.lines, instead+"\n")
+			}
+		}
+		p.Changes = append(p.Changes, c)
 	}
 }
 

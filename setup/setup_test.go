@@ -43,8 +43,14 @@ func TestConfiguration(t *testing.T) {
 func TestAdvice(t *testing.T) {
 	for name, m := range machinetest.Machines {
 		t.Run(name, func(t *testing.T) {
-			advice := setup.Advice(machine.Find(m.Build(t), program), program)
-			machinetest.Golden(t, name+".advice", strings.Join(advice, "\n"))
+			tree := m.Build(t)
+			plan, err := setup.NewPlan(tree, conf, machine.Find(tree, program), setup.Wish{})
+			if name == "nothing" {
+				plan = &setup.Plan{}
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			machinetest.Golden(t, name+".advice", strings.Join(plan.Advice, "\n"))
 		})
 	}
 }
@@ -159,6 +165,11 @@ func migrated(t *testing.T, before, after map[string]file) {
 	}
 	delete(want, "/etc/cron.d/coturn_config_rotate")
 	delete(want, "/usr/local/bin/openvpn_up_script.sh")
+	for _, name := range []string{
+		"/etc/yunohost/hooks.d", "/etc/yunohost/hooks.d/post_cert_update", yunohostHook,
+	} {
+		want[name] = after[name]
+	}
 	edit := func(name string, pairs ...string) {
 		f := want[name]
 		f.Content = strings.NewReplacer(pairs...).Replace(f.Content)
@@ -237,13 +248,18 @@ func TestTwiceChangesNothing(t *testing.T) {
 			continue
 		}
 		tree := m.Build(t)
-		if _, backup := carryOut(t, tree, setup.Wish{}); backup != "" {
-			t.Errorf("%s: there was nothing to back up, but there is %s", name, backup)
+		before := snapshot(t, tree)
+		if _, backup := carryOut(t, tree, setup.Wish{}); backup == "" {
+			t.Errorf("%s: nothing says what was done", name)
 		}
 		once := snapshot(t, tree)
 		plan, _ := carryOut(t, tree, setup.Wish{})
 		if diff := cmp.Diff(once, snapshot(t, tree)); diff != "" || len(plan.Changes)+len(plan.Differs) > 0 {
 			t.Error(name, diff, plan)
+		}
+		restore(t, tree, nil)
+		if diff := cmp.Diff(before, snapshot(t, tree)); diff != "" {
+			t.Errorf("%s: restored, there is a difference: %s", name, diff)
 		}
 	}
 }

@@ -211,7 +211,7 @@ func TestBrokenPair(t *testing.T) {
 		want := "comparing " + dir + "/a.crt with its key " + dir +
 			"/a.key: tls: private key does not match public key\nhint: put certificate and key of one issue there, " +
 			"the leaf certificate first"
-		if f.Trouble() == nil || f.Trouble().Error() != want || l.log.lines() != 1 {
+		if f.Trouble() == nil || said(f.Trouble()) != want || l.log.lines() != 1 {
 			t.Errorf("too late: %v %s", f.Trouble(), l.log.String())
 		}
 		write(t, dir+"/a.key", pairs()[0].key)
@@ -283,7 +283,7 @@ func TestCertNotPermitted(t *testing.T) {
 			f := newFollower("cert", netwatch.CertRenewed, newLedger().env(), []netwatch.Path{netwatch.Path(file)}, nil,
 				func(string) (sight, error) { return sight{}, err })
 			f.look(f.files[0], nil)
-			if trouble := f.Trouble(); trouble == nil || trouble.Error() != want+"\nhint: "+hookHint {
+			if trouble := f.Trouble(); trouble == nil || said(trouble) != want+"\nhint: "+hookHint {
 				t.Errorf("not said at once: %v", trouble)
 			}
 		}

@@ -284,7 +284,7 @@ func TestAskedServers(t *testing.T) {
 	s.Servers, s.Families, s.Interface = []Server{"stun.example.org:3478", "203.0.113.5:3478"}, netwatch.Families, "tun0"
 	source := s.source("stun", Env{}, nil, nil)
 	same := cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
-	want := []Asked{{netwatch.IPv4, "tun0", first}, {netwatch.IPv6, "tun0", netip.Addr{}}}
+	want := []Asked{{Family: netwatch.IPv4, Interface: "tun0", Address: first}, {Family: netwatch.IPv6, Interface: "tun0"}}
 	if diff := cmp.Diff(want, source.Asked(), same); diff != "" {
 		t.Error(diff)
 	}

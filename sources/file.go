@@ -50,7 +50,7 @@ func (s *File) Needs() Needs { return Needs{Watches: s.Files} }
 // Source makes the source.
 func (s *File) Source(name string, env Env) netwatch.Source {
 	f := newFollower(name, netwatch.FileChanged, env, s.Files, nil, readContent)
-	f.wrote = env.Wrote
+	f.wrote, f.reopen = env.Wrote, env.Reopen
 	return f
 }
 

@@ -1,9 +1,11 @@
 package sources
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -60,7 +62,7 @@ func TestNoFile(t *testing.T) {
 			l := newLedger()
 			f := l.follower(&File{Files: []netwatch.Path{netwatch.Path(file)}}, "file")
 			f.look(f.files[0], l.emit)
-			if got := f.Trouble(); got == nil || got.Error() != "reading "+file+": "+want {
+			if got := f.Trouble(); got == nil || said(got) != "reading "+file+": "+want {
 				t.Errorf("%v", got)
 			}
 			f.look(f.files[0], l.emit)
@@ -242,4 +244,34 @@ func TestOwnWriteElsewhere(t *testing.T) {
 		t.Errorf("told was %s", got)
 	}
 	l.none(t)
+}
+
+// A file that may not be read is one for root to open again, and is looked at when he
+// has; of a certificate, whose key is never opened, he is not asked.
+func TestFileIsReopened(t *testing.T) {
+	l := newLedger()
+	env := l.env()
+	var asked []string
+	env.Reopen = func(file string) time.Duration {
+		asked = append(asked, file)
+		return time.Millisecond
+	}
+	files := []netwatch.Path{"/etc/x.conf"}
+	denied := func(string) (sight, error) { return sight{}, netwatch.WithHint(fs.ErrPermission, "x") }
+	for _, c := range []struct {
+		source netwatch.Source
+		want   time.Duration
+	}{
+		{(&File{Files: files}).Source("file", env), time.Millisecond},
+		{(&Cert{Files: files}).Source("cert", env), 0},
+	} {
+		f := c.source.(*follower)
+		f.read = denied
+		if got := f.look(f.files[0], nil); got != c.want {
+			t.Errorf("%s is looked at again in %v, want %v", f.name, got, c.want)
+		}
+	}
+	if !slices.Equal(asked, []string{"/etc/x.conf"}) {
+		t.Errorf("root is asked for %v", asked)
+	}
 }

@@ -63,8 +63,11 @@ type follower struct {
 	// wrote says whether netwatch made a file what it is, which is no event then. It
 	// is nil if netwatch writes none of the files.
 	wrote func(netwatch.Replacement) bool
-	files []*followed
-	watch *pathWatch
+	// reopen has root open again a file that may not be read. It is nil if root opens
+	// none of the files.
+	reopen func(file string) time.Duration
+	files  []*followed
+	watch  *pathWatch
 
 	mu    sync.Mutex // guards what follows, and the troubles of files
 	blind error      // why changes are seen late
@@ -211,6 +214,9 @@ func (f *follower) see(file *followed, fingerprint string) time.Duration {
 // never read because it does not exist is noted as none: its coming will be an event.
 func (f *follower) unread(file *followed, seen string, err error) time.Duration {
 	file.since = time.Time{}
+	if f.reopen != nil && errors.Is(err, fs.ErrPermission) {
+		return f.reopen(file.name)
+	}
 	if !errors.As(err, &passing{}) {
 		return 0
 	}
@@ -257,11 +263,6 @@ func (f *follower) Trouble() error {
 	for _, file := range f.files {
 		if file.troubled() {
 			all = append(all, file.trouble)
-		}
-	}
-	for i, err := range all {
-		if hint := netwatch.Hint(err); hint != "" {
-			all[i] = fmt.Errorf("%w\nhint: %s", err, hint)
 		}
 	}
 	return errors.Join(all...)

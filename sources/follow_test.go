@@ -536,3 +536,15 @@ func tree(t *testing.T, dir string) {
 	check(t, os.MkdirAll(filepath.Join(dir, "a/b/c"), 0o700))
 	write(t, dir+"/a/b/c/file", "old")
 }
+
+// said is a trouble as it is told, each part with its remedy.
+func said(err error) string {
+	var all []string
+	for _, part := range netwatch.Parts(err) {
+		all = append(all, part.Error())
+		if hint := netwatch.Hint(part); hint != "" {
+			all = append(all, "hint: "+hint)
+		}
+	}
+	return strings.Join(all, "\n")
+}

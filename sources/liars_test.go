@@ -144,7 +144,7 @@ func pollOfLiars(t *testing.T, random *rand.Rand, servers []*stuntest.Server) (e
 		Doubt:   func(netwatch.Family) {},
 		Log:     zerolog.New(io.Discard),
 	}
-	s := settings.source("stun", env, settings.query, clockJumps)
+	s := settings.Prober("stun", env).(*stunSource)
 	for _, everyone := range []bool{true, false} {
 		s.poll(t.Context(), w.emit, everyone, false)
 	}

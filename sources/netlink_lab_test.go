@@ -491,7 +491,7 @@ func TestNetlinkWayOverAnInterface(t *testing.T) {
 	n.ip(t, "link add tun0 type veth peer name p1", "link set p1 up", "link set tun0 up", "addr add 10.8.0.2/24 dev tun0")
 	w := n.newWatch(t, only("nothing"))
 	server := netip.MustParseAddr("203.0.113.53")
-	w.source.env.Asked = func() []Asked { return []Asked{{netwatch.IPv4, "eth0", server}} }
+	w.source.env.Asked = func() []Asked { return []Asked{{netwatch.IPv4, "eth0", server, netip.Addr{}}} }
 	w.begin(t)
 	w.play(t, []move{
 		{"a VPN", []string{"route add 0.0.0.0/1 dev tun0", "route add 128.0.0.0/1 dev tun0"}, nil},
@@ -499,6 +499,33 @@ func TestNetlinkWayOverAnInterface(t *testing.T) {
 			"another gateway",
 			[]string{"route replace default via 192.168.50.254"},
 			[]string{"route-changed eth0 ipv4 eth0 192.168.50.1 192.168.50.2>eth0 192.168.50.254 192.168.50.2"},
+		},
+	})
+}
+
+// One that asks from an address of this machine has the way that packets from that take.
+func TestNetlinkWayFromAnAddress(t *testing.T) {
+	n := newNetns(t)
+	n.ip(t, cable...)
+	n.ip(t, "link add tun0 type veth peer name p1", "link set p1 up", "link set tun0 up", "addr add 10.8.0.2/24 dev tun0",
+		"rule add from 192.168.50.2 lookup 100", "route add default via 192.168.50.1 table 100")
+	w := n.newWatch(t, only("nothing"))
+	server := netip.MustParseAddr("203.0.113.53")
+	own := netip.MustParseAddr("192.168.50.2")
+	w.source.env.Asked = func() []Asked { return []Asked{{netwatch.IPv4, "", server, own}} }
+	w.begin(t)
+	w.play(t, []move{
+		{"a VPN", []string{"route add 0.0.0.0/1 dev tun0", "route add 128.0.0.0/1 dev tun0"}, nil},
+		{"no other way", []string{"route del default"}, nil},
+		{
+			"another gateway",
+			[]string{"route replace default via 192.168.50.254 table 100"},
+			[]string{"route-changed eth0 ipv4 eth0 192.168.50.1 192.168.50.2>eth0 192.168.50.254 192.168.50.2"},
+		},
+		{
+			"not ours any more",
+			[]string{"addr del 192.168.50.2/24 dev eth0"},
+			[]string{"route-changed eth0 ipv4 eth0 192.168.50.254 192.168.50.2>"},
 		},
 	})
 }

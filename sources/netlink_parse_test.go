@@ -260,21 +260,24 @@ func TestReadWay(t *testing.T) {
 // no address is known; over an interface that is kept to even then.
 func TestDestinations(t *testing.T) {
 	server := netip.MustParseAddr("203.0.113.53")
+	to := func(family netwatch.Family, over string, address netip.Addr) Asked {
+		return Asked{Family: family, Interface: over, Address: address}
+	}
 	for _, c := range []struct {
 		name        string
 		asked, want []Asked
 	}{
-		{"nobody", nil, []Asked{{netwatch.IPv4, "", anyone[netwatch.IPv4]}, {netwatch.IPv6, "", anyone[netwatch.IPv6]}}},
+		{"nobody", nil, []Asked{to(netwatch.IPv4, "", anyone[netwatch.IPv4]), to(netwatch.IPv6, "", anyone[netwatch.IPv6])}},
 		{
 			"a server",
-			[]Asked{{netwatch.IPv4, "", server}},
-			[]Asked{{netwatch.IPv4, "", server}, {netwatch.IPv6, "", anyone[netwatch.IPv6]}},
+			[]Asked{to(netwatch.IPv4, "", server)},
+			[]Asked{to(netwatch.IPv4, "", server), to(netwatch.IPv6, "", anyone[netwatch.IPv6])},
 		},
-		{"not known yet", []Asked{{netwatch.IPv6, "tun0", netip.Addr{}}, {netwatch.IPv4, "eth0", netip.Addr{}}}, []Asked{
-			{netwatch.IPv4, "eth0", anyone[netwatch.IPv4]}, {netwatch.IPv6, "tun0", anyone[netwatch.IPv6]},
+		{"not known yet", []Asked{to(netwatch.IPv6, "tun0", netip.Addr{}), to(netwatch.IPv4, "eth0", netip.Addr{})}, []Asked{
+			to(netwatch.IPv4, "eth0", anyone[netwatch.IPv4]), to(netwatch.IPv6, "tun0", anyone[netwatch.IPv6]),
 		}},
 	} {
-		if diff := cmp.Diff(c.want, destinations(c.asked),
+		if diff := cmp.Diff(c.want, destinations(c.asked, netwatch.Families...),
 			cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 			t.Errorf("%s: %s", c.name, diff)
 		}

@@ -21,6 +21,8 @@ type Asked struct {
 	Interface string
 	// Address is the server's; invalid while none is known.
 	Address netip.Addr
+	// Own is the address of ours that is asked from; invalid is any.
+	Own netip.Addr
 }
 
 // anyone stands for the internet where no server's address is known: the anycast
@@ -31,10 +33,10 @@ var anyone = map[netwatch.Family]netip.Addr{
 	netwatch.IPv6: netip.MustParseAddr("2001:1::1"),
 }
 
-// destinations are those to which the way is asked for, each family's in order: who
-// is asked, and anyone where that is not known.
-func destinations(asked []Asked) (all []Asked) {
-	for _, family := range netwatch.Families {
+// destinations are those to which the way of these families is asked for, each family's
+// in order: who is asked, and anyone where that is not known.
+func destinations(asked []Asked, of ...netwatch.Family) (all []Asked) {
+	for _, family := range of {
 		own := slices.DeleteFunc(slices.Clone(asked), func(a Asked) bool { return a.Family != family })
 		if len(own) == 0 {
 			own = []Asked{{Family: family}}
@@ -66,7 +68,7 @@ func (w wayOut) String() string {
 // that can be used.
 func (k *rtnetlink) ways(r *reading, asked []Asked) (map[netwatch.Family]wayOut, error) {
 	all := map[netwatch.Family]wayOut{}
-	for _, to := range destinations(asked) {
+	for _, to := range destinations(asked, netwatch.Families...) {
 		if _, found := all[to.Family]; found {
 			continue
 		}
@@ -115,6 +117,10 @@ func (r *reading) request(to Asked) (m netlink.Message, ok bool) {
 		over := binary.NativeEndian.AppendUint32(nil, index)
 		attributes = append(attributes, netlink.Attribute{Type: unix.RTA_OIF, Data: over})
 	}
+	if to.Own.IsValid() {
+		head[2] = head[1]
+		attributes = append(attributes, netlink.Attribute{Type: unix.RTA_SRC, Data: to.Own.AsSlice()})
+	}
 	tail, err := netlink.MarshalAttributes(attributes)
 	m.Header = netlink.Header{Type: unix.RTM_GETROUTE, Flags: netlink.Request}
 	m.Data = slices.Concat(head, tail)
@@ -147,7 +153,7 @@ func (r *reading) way(m netlink.Message) (wayOut, error) {
 			w.gateway = ip(value)
 		case unix.RTA_VIA: // A family of two bytes and an address of that family
 			w.gateway = ip(value[min(2, len(value)):])
-		case unix.RTA_PREFSRC:
+		case unix.RTA_PREFSRC, unix.RTA_SRC: // The latter is what was asked with
 			source, _ = netip.AddrFromSlice(value)
 		}
 	})

@@ -77,7 +77,7 @@ func TestPoll(t *testing.T) {
 				l.none(t)
 				trouble := ""
 				if err := f.Trouble(); err != nil {
-					trouble = strings.ReplaceAll(err.Error(), filepath.Dir(file), "DIR")
+					trouble = strings.ReplaceAll(said(err), filepath.Dir(file), "DIR")
 				}
 				if trouble != test.trouble {
 					t.Error(trouble)

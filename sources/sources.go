@@ -5,6 +5,7 @@ package sources
 import (
 	"context"
 	"net/netip"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -36,6 +37,18 @@ type Env struct {
 	// Bound are the addresses of this machine that the files of the rules' rotate
 	// steps name to listen at or to relay from, as far as they can be read now.
 	Bound func() []netip.Addr
+	// Reopen has root open a file again that may not be read, and returns how soon to
+	// look at it anew; 0 is not before it changes.
+	Reopen func(file string) time.Duration
+	// Relays are those of them that the servers relay from: what their callers get is to
+	// be the public address of these. It is an error if a file cannot be read now.
+	Relays func() ([]netip.Addr, error)
+	// Look has those sources look at once that find out our address, whatever they are
+	// at, and returns when they have or when ctx is done.
+	Look func(ctx context.Context)
+	// Vouched is closed when no router says that address any more which can be relied
+	// upon. It is nil if none says it now.
+	Vouched func(address netip.Addr) <-chan struct{}
 	// Log takes what an administrator should know and no event says.
 	Log zerolog.Logger
 }
@@ -62,6 +75,13 @@ type Settings interface {
 type Claimed interface {
 	// Claims are the key and its values.
 	Claims() (key string, values []string)
+}
+
+// Written are settings to which it matters which keys are written, and not only their
+// values.
+type Written interface {
+	// Written is told the keys, before Check.
+	Written(keys []string)
 }
 
 // SpokenFor are settings of a source that others speak for, over the control socket.
@@ -101,14 +121,37 @@ type Probed interface {
 
 // Asking are settings of a source that asks servers for our public address.
 type Asking interface {
-	// Ask asks all of them at once, without the source, for each family.
-	Ask(ctx context.Context) []Told
+	// Ask asks all of them at once, without the source, for each family. relays is as in
+	// Env.
+	Ask(ctx context.Context, relays func() ([]netip.Addr, error)) []Told
+}
+
+// Routed are settings of a source that asks a router.
+type Routed interface {
+	// AskRouter asks the router of the way to those who are asked, once and without the
+	// source. The error says why it did not answer; where there is no router, it has no
+	// gateway.
+	AskRouter(ctx context.Context, asked []Asked) (netwatch.Router, error)
+}
+
+// AskedOf are those who answered, over the interface of their source.
+func AskedOf(all []Told) (asked []Asked) {
+	for _, told := range all {
+		for _, a := range told.Answers {
+			if a.Err == nil {
+				asked = append(asked, Asked{a.Family, told.Interface, a.Asked.Addr(), a.Own})
+			}
+		}
+	}
+	return asked
 }
 
 // Told is what the servers of a source said for one family.
 type Told struct {
 	Family  netwatch.Family
 	Answers []Answer
+	// Interface is the one over which they were asked; empty is any.
+	Interface string
 	// Agree is how many had to say the same.
 	Agree int
 	// Address is what follows; with Err nothing does.
@@ -139,6 +182,7 @@ type Mistake struct {
 // Kinds is every kind of source.
 var Kinds = []Kind{
 	{"stun", newSTUN},
+	{"router", newRouter},
 	{"openvpn", newOpenVPN},
 	{"netlink", newNetlink},
 	{"cert", newCert},

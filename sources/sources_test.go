@@ -61,7 +61,7 @@ func TestCertificates(t *testing.T) {
 func TestAsk(t *testing.T) {
 	s := settings(t, startServer(t), startServer(t))
 	s.Families = []netwatch.Family{netwatch.IPv6, netwatch.IPv4}
-	told := s.Ask(t.Context())
+	told := s.Ask(t.Context(), nil)
 	if len(told) != 2 || told[0].Family != netwatch.IPv6 || told[0].Err == nil || len(told[0].Answers) != 0 {
 		t.Fatalf("%+v", told)
 	}

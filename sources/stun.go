@@ -36,6 +36,9 @@ type STUN struct {
 	Damp bool `toml:"damp"`
 	// Accept are prefixes that count as public although they are not.
 	Accept []netip.Prefix `toml:"accept"`
+	// Kept says that Every was written: then no poll is left out because a router
+	// vouches for our address.
+	Kept bool
 }
 
 // The bounds of the settings' durations. A timeout longer than every does no
@@ -87,6 +90,9 @@ func (s *STUN) Check() []Mistake {
 	}
 	return all
 }
+
+// Written is told which keys are written.
+func (s *STUN) Written(keys []string) { s.Kept = slices.Contains(keys, "every") }
 
 // Claims are the families: each has one public address, and two sources that see
 // different ones would contradict each other.
@@ -147,11 +153,11 @@ func (s *STUN) tooFew(servers []Server) string {
 func (s *STUN) Needs() Needs { return Needs{Accepts: s.Accept} }
 
 // Ask asks all servers and says for each family what follows.
-func (s *STUN) Ask(ctx context.Context) []Told {
-	answers := s.all(ctx)
+func (s *STUN) Ask(ctx context.Context, relays func() ([]netip.Addr, error)) []Told {
+	answers := s.all(ctx, relays)
 	told := make([]Told, len(s.Families))
 	for i, family := range s.Families {
-		t := Told{Family: family, Agree: s.Agree}
+		t := Told{Family: family, Agree: s.Agree, Interface: s.Interface}
 		for _, a := range answers {
 			if a.Family == family {
 				t.Answers = append(t.Answers, a)
@@ -165,7 +171,7 @@ func (s *STUN) Ask(ctx context.Context) []Told {
 
 // all asks every server for every family at once, and returns the answers in the
 // order of the settings, family by family.
-func (s *STUN) all(ctx context.Context) []Answer {
+func (s *STUN) all(ctx context.Context, relays func() ([]netip.Addr, error)) []Answer {
 	var all []Answer
 	for _, family := range s.Families {
 		for _, server := range s.serversOf(family) {
@@ -174,7 +180,7 @@ func (s *STUN) all(ctx context.Context) []Answer {
 	}
 	var wg sync.WaitGroup
 	for i, a := range all {
-		wg.Go(func() { all[i] = s.query(ctx, a.Server, a.Family) })
+		wg.Go(func() { all[i] = s.query(ctx, a.Server, a.Family, s.from(a.Family, netip.Addr{}, relays)) })
 	}
 	wg.Wait()
 	return all
@@ -185,7 +191,14 @@ func (s *STUN) Source(name string, env Env) netwatch.Source { return s.Prober(na
 
 // Prober makes the source, which can be asked to look at once.
 func (s *STUN) Prober(name string, env Env) netwatch.Prober {
-	return s.source(name, env, s.query, clockJumps)
+	source := s.source(name, env, nil, clockJumps)
+	for _, v := range source.views {
+		v.from = func(before netip.Addr) netip.Addr { return s.from(v.family, before, env.Relays) }
+		v.ask = func(ctx context.Context, server Server, family netwatch.Family) Answer {
+			return s.query(ctx, server, family, v.asksFrom())
+		}
+	}
+	return source
 }
 
 // source makes the source with other ways to ask a server and to notice that the
@@ -194,7 +207,8 @@ func (s *STUN) source(name string, env Env, ask question,
 	jumps func(context.Context) (<-chan struct{}, error),
 ) *stunSource {
 	source := &stunSource{
-		name: name, every: time.Duration(s.Every), over: s.Interface, env: env, jumps: jumps, asked: make(chan struct{}, 1),
+		name: name, pace: pace{every: time.Duration(s.Every), rare: !s.Kept}, over: s.Interface, own6: s.own6,
+		env: env, jumps: jumps, asked: make(chan struct{}, 1),
 	}
 	log := env.Log.With().Str("source", name).Logger()
 	for _, f := range s.Families {
@@ -217,8 +231,9 @@ type question func(ctx context.Context, server Server, family netwatch.Family) A
 // say with what was accepted.
 type stunSource struct {
 	name  string
-	every time.Duration
+	pace  pace
 	over  string // the interface that it keeps to
+	own6  func([]Asked) netip.Addr
 	env   Env
 	jumps func(context.Context) (<-chan struct{}, error)
 	views []*view
@@ -228,8 +243,9 @@ type stunSource struct {
 	mu      sync.Mutex // guards what follows
 	ended   bool
 	waiting []probe
-	// interrupt ends a poll that serves no probe.
+	// interrupt ends the poll that is going on, and serving says that probes wait for it.
 	interrupt context.CancelFunc
+	serving   bool
 	// looking is when the poll that is going on began, or zero.
 	looking time.Time
 }
@@ -239,13 +255,18 @@ type probe struct {
 	reply chan<- netwatch.Result
 	// insists says that what the poll finds is to be believed although it is damped.
 	insists bool
+	// hurries says that no other poll is waited for, not even one that serves a probe.
+	hurries bool
+	// alone says that who waits does nothing about what is found.
+	alone bool
 }
 
 // String is the name in the configuration.
 func (s *stunSource) String() string { return s.name }
 
 // Run polls at once, after each period, when the wall clock is set, and for each
-// probe. It returns nil when ctx is done. It has no errors: if a server cannot be
+// probe; rarer while a router vouches for our address, and often for a while after a
+// poll that heard nobody. It returns nil when ctx is done. It has no errors: if a server cannot be
 // asked, the next may.
 func (s *stunSource) Run(ctx context.Context, emit func(netwatch.Event) error) error {
 	ctx, cancel := context.WithCancel(ctx)
@@ -258,30 +279,57 @@ func (s *stunSource) Run(ctx context.Context, emit func(netwatch.Event) error) e
 	defer s.close()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for {
+	for lost := (<-chan struct{})(nil); ; {
 		select {
 		case <-timer.C:
+			var spare time.Duration
+			if spare, lost = s.rest(); spare > 0 {
+				timer.Reset(spare)
+				continue
+			}
+		case <-lost:
+			lost = nil
+			timer.Reset(time.Until(s.pace.polled.Add(s.pace.every)))
+			continue
 		case <-jumps:
 		case <-s.asked:
 		case <-ctx.Done():
 			return nil
 		}
-		timer.Reset(s.every)
+		s.pace.polled = time.Now()
 		s.look(ctx, emit)
+		timer.Reset(s.pace.after(s.heardAny()))
 	}
 }
 
 // Probe has all servers asked now, and returns once what they said is emitted.
 // Waiting probes share a poll that began after all of them, and are served as
 // well by a Run that begins later. It fails when ctx ends or Run has ended.
-func (s *stunSource) Probe(ctx context.Context) netwatch.Result { return s.await(ctx, false) }
+func (s *stunSource) Probe(ctx context.Context) netwatch.Result {
+	return s.await(ctx, probe{})
+}
+
+// Alone is Probe for who does nothing about what is found: then nobody need wait for him
+// who does.
+func (s *stunSource) Alone(ctx context.Context) netwatch.Result {
+	return s.await(ctx, probe{alone: true})
+}
 
 // Insist is Probe, and what is found is believed also where it would be damped.
-func (s *stunSource) Insist(ctx context.Context) netwatch.Result { return s.await(ctx, true) }
+func (s *stunSource) Insist(ctx context.Context) netwatch.Result {
+	return s.await(ctx, probe{insists: true})
+}
 
-func (s *stunSource) await(ctx context.Context, insists bool) netwatch.Result {
+// Hurry is Probe, and breaks off a poll that is going on: it began before there was
+// reason to look, and may wait for answers that went astray. Whom that served, the
+// next one serves.
+func (s *stunSource) Hurry(ctx context.Context) netwatch.Result {
+	return s.await(ctx, probe{hurries: true, alone: true})
+}
+
+func (s *stunSource) await(ctx context.Context, p probe) netwatch.Result {
 	reply := make(chan netwatch.Result, 1)
-	if !s.enqueue(probe{reply, insists}) {
+	if p.reply = reply; !s.enqueue(p) {
 		return netwatch.Failure(fmt.Errorf("asking %s: it is not running", s.name))
 	}
 	select {
@@ -341,7 +389,8 @@ func (s *stunSource) close() {
 	s.waiting = nil
 }
 
-// enqueue puts a probe in line. A poll that serves no probe makes way for it.
+// enqueue puts a probe in line. A poll that serves no probe makes way for it, and any
+// poll for one that hurries.
 func (s *stunSource) enqueue(p probe) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -353,28 +402,41 @@ func (s *stunSource) enqueue(p probe) bool {
 	case s.asked <- struct{}{}:
 	default: // Run will wake already
 	}
-	if s.interrupt != nil {
+	if s.interrupt != nil && (p.hurries || !s.serving) {
 		s.interrupt()
 	}
 	return true
 }
 
-// begin takes the probes that the poll about to begin will serve; if none, the
-// context returned is the one that a probe can end.
+// begin takes the probes that the poll about to begin will serve. The context returned
+// is the one that another probe can end.
 func (s *stunSource) begin(ctx context.Context) (context.Context, context.CancelFunc, []probe) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	probes := s.waiting
-	s.waiting, s.interrupt, s.looking = nil, nil, time.Now()
 	ctx, cancel := context.WithCancel(ctx)
-	if len(probes) == 0 {
-		s.interrupt = cancel
-	}
+	s.waiting, s.interrupt, s.serving, s.looking = nil, cancel, len(probes) > 0, time.Now()
 	return ctx, cancel, probes
 }
 
-// rest notes that no poll is going on.
-func (s *stunSource) rest() {
+// inTime emits events whose windows do not end sooner: who waits for the poll acts on
+// it too, and is to be part of the run.
+func inTime(emit func(netwatch.Event) error) func(netwatch.Event) error {
+	return func(ev netwatch.Event) error {
+		ev.Heard = nil
+		return emit(ev)
+	}
+}
+
+// again puts probes back in line whose poll was broken off.
+func (s *stunSource) again(probes []probe) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting = append(probes, s.waiting...)
+}
+
+// pollEnded notes that no poll is going on.
+func (s *stunSource) pollEnded() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.looking = time.Time{}
@@ -389,11 +451,18 @@ func (s *stunSource) Looking() (since time.Time) {
 
 // look polls once and answers the probes that waited for it.
 func (s *stunSource) look(ctx context.Context, emit func(netwatch.Event) error) {
-	ctx, cancel, probes := s.begin(ctx)
-	defer s.rest()
+	polling, cancel, probes := s.begin(ctx)
+	defer s.pollEnded()
 	defer cancel()
 	insists := slices.ContainsFunc(probes, func(p probe) bool { return p.insists })
-	result := s.poll(ctx, emit, len(probes) > 0, insists)
+	if slices.ContainsFunc(probes, func(p probe) bool { return !p.alone }) {
+		emit = inTime(emit)
+	}
+	result := s.poll(polling, emit, len(probes) > 0, insists)
+	if polling.Err() != nil && ctx.Err() == nil {
+		s.again(probes)
+		return
+	}
 	for _, p := range probes {
 		p.reply <- result
 	}
@@ -409,6 +478,12 @@ func (s *stunSource) poll(
 		answers []Answer
 	}
 	ends := make(chan heard, len(s.views))
+	all, over := context.WithCancel(context.Background())
+	defer over()
+	heardBy := func(ev netwatch.Event) error {
+		ev.Heard = all
+		return emit(ev)
+	}
 	known := s.env.Known()
 	for i, v := range s.views {
 		go func() { ends <- heard{i, v.gather(ctx, known[v.family].Address, everyone)} }()
@@ -421,7 +496,7 @@ func (s *stunSource) poll(
 			continue
 		}
 		v := s.views[h.view]
-		results[h.view] = s.conclude(v, known[v.family].Address, h.answers, insists, emit)
+		results[h.view] = s.conclude(v, known[v.family].Address, h.answers, insists, heardBy)
 	}
 	return oneOf(results)
 }

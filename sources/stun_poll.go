@@ -31,19 +31,25 @@ type view struct {
 	// every is the time from one poll to the next.
 	every time.Duration
 	ask   question
-	log   zerolog.Logger
+	// from is the address of this machine to ask from, given the one so far; nil, or an
+	// invalid one, is any.
+	from func(before netip.Addr) netip.Addr
+	log  zerolog.Logger
 	// turn is the index of the server that is asked first.
 	turn int
 	// failing are the servers that did not answer in time when last asked.
 	failing map[Server]bool
 
 	mu sync.Mutex // guards what follows
-	// trouble is why too few servers could tell, or nil; absent says that none answered,
-	// and that no address of the family was known.
+	// trouble is why too few servers could tell, or nil; silent says that none answered,
+	// absent that no address of the family was known either.
 	trouble error
+	silent  bool
 	absent  bool
 	// claims are addresses that single servers say and the others do not.
 	claims map[Server]netip.Addr
+	// asking is the address that was asked from last, if not any.
+	asking netip.Addr
 	// asked are the last answers of the servers. They show which servers are one host.
 	asked map[Server]Answer
 	// damping is of the addresses that were agreed on, and holding whether one of
@@ -123,7 +129,7 @@ func (v *view) note(answers []Answer, known, believed netip.Addr, err error) {
 		err = nil // The claims say it
 	}
 	was := v.trouble
-	v.trouble, v.absent = err, silent && !known.IsValid()
+	v.trouble, v.silent, v.absent = err, silent, silent && !known.IsValid()
 	switch {
 	case err == nil && was != nil:
 		v.log.Info().Msg("the public address can be found out again")
@@ -156,6 +162,13 @@ func (v *view) well() bool {
 	return v.trouble == nil
 }
 
+// hears says whether the last poll heard anybody, and whether somebody is missed.
+func (v *view) hears() (anybody, missed bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return !v.silent, v.silent && !v.absent
+}
+
 // complaints are the trouble and the claims as they are now. spare says that the family
 // need not be there: then it is no trouble if it is absent.
 func (v *view) complaints(spare bool) (all []error) {
@@ -176,6 +189,7 @@ func (v *view) complaints(spare bool) (all []error) {
 // whereabouts are the servers' addresses, given or looked up; one without an address
 // while none is known.
 func (v *view) whereabouts(over string) (all []Asked) {
+	own := v.asksFrom()
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, server := range v.servers {
@@ -184,11 +198,11 @@ func (v *view) whereabouts(over string) (all []Asked) {
 			at = literal
 		}
 		if at.IsValid() {
-			all = append(all, Asked{v.family, over, at.Addr()})
+			all = append(all, Asked{v.family, over, at.Addr(), own})
 		}
 	}
 	if all == nil {
-		all = []Asked{{Family: v.family, Interface: over}}
+		all = []Asked{{Family: v.family, Interface: over, Own: own}}
 	}
 	return all
 }

@@ -154,7 +154,7 @@ func TestSlowServerDoesNotPutOffPolls(t *testing.T) {
 		w := &world{}
 		w.know(first)
 		s := w.source(1, dead, honest(first, 0))
-		s.every, s.views[0].every = 200*ms, 200*ms
+		s.pace.every, s.views[0].every = 200*ms, 200*ms
 		run(t, s, w, 1050*ms, nil)
 		if n := len(w.confirmed); n != 6 {
 			t.Errorf("%d polls ended in 1.05 s", n)
@@ -498,7 +498,7 @@ func TestAll(t *testing.T) {
 	refusing.Behave(stuntest.Refuse)
 	s := settings(t, good, refusing)
 	s.Families = slices.Clone(netwatch.Families)
-	answers := s.all(t.Context())
+	answers := s.all(t.Context(), nil)
 	if len(answers) != 2 || answers[0].Address != first || answers[0].Err != nil || answers[1].Server != s.Servers[1] {
 		t.Fatalf("%+v", answers)
 	}
@@ -554,7 +554,7 @@ func TestCanceledQueryEnds(t *testing.T) {
 	asked := make(chan bool, 10)
 	server.Behave(func(*stun.Message, netip.Addr) [][]byte { asked <- true; return nil })
 	ended := make(chan Answer)
-	go func() { ended <- s.query(ctx, s.Servers[0], netwatch.IPv4) }()
+	go func() { ended <- s.query(ctx, s.Servers[0], netwatch.IPv4, netip.Addr{}) }()
 	<-asked
 	cancel()
 	select {
@@ -574,7 +574,7 @@ func TestIPv6PrefersTheLastingAddress(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer server.Close()
-	conn, err := settings(t, server).dial(t.Context(), netip.MustParseAddrPort(server.Addr()))
+	conn, err := settings(t, server).dial(t.Context(), netip.Addr{}, netip.MustParseAddrPort(server.Addr()))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -129,14 +129,14 @@ type Answer struct {
 // query asks one server, from a new socket and so from a new port. Where a router
 // rewrites to a fixed address, a port that stays in use keeps its mapping, and with
 // it the old public address, for ever.
-func (s *STUN) query(ctx context.Context, server Server, family netwatch.Family) Answer {
+func (s *STUN) query(ctx context.Context, server Server, family netwatch.Family, from netip.Addr) Answer {
 	a := Answer{Server: server, Family: family}
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(s.Timeout))
 	defer cancel()
 	if a.Asked, a.Err = server.lookup(ctx, family); a.Err != nil {
 		return a
 	}
-	conn, err := s.dial(ctx, a.Asked)
+	conn, err := s.dial(ctx, from, a.Asked)
 	if err != nil {
 		a.Err = err
 		return a
@@ -154,8 +154,11 @@ func (s *STUN) query(ctx context.Context, server Server, family netwatch.Family)
 
 // dial makes a socket and has the kernel connect it to the server. So it gets packets
 // from nobody else, and hears at once if nobody listens on the port.
-func (s *STUN) dial(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+func (s *STUN) dial(ctx context.Context, from netip.Addr, to netip.AddrPort) (net.Conn, error) {
 	d := net.Dialer{Control: s.prepare}
+	if from.IsValid() {
+		d.LocalAddr = net.UDPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
+	}
 	conn, err := d.DialContext(ctx, "udp", to.String())
 	switch {
 	case errors.Is(err, unix.ENODEV):

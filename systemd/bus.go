@@ -52,6 +52,8 @@ type Unit struct {
 	conn    *dbus.Conn
 	signals chan *dbus.Signal // closed with the connection
 	awaits  string            // what the step waits for
+	// bears is how long the bus or systemd may be away.
+	bears time.Duration
 	// unmet says that, by the last signal about the unit, one of its conditions is not
 	// met. Only signals tell that: once the job is done, systemd may forget a unit
 	// that does not run, and its conditions with it.
@@ -61,8 +63,12 @@ type Unit struct {
 // Open connects to the bus, and asks to be told of changes of the unit, for a job.
 // The caller closes what it returns.
 func Open(ctx context.Context, unit string, job netwatch.Job) (*Unit, error) {
-	u := &Unit{name: unit, job: job}
-	err := u.dial(ctx)
+	u := &Unit{name: unit, job: job, bears: awayTime}
+	err := u.through(ctx, func() error {
+		u.Close()
+		u.conn = nil
+		return u.dial(ctx)
+	})
 	if err == nil {
 		return u, nil
 	}
@@ -80,7 +86,7 @@ func (u *Unit) dial(ctx context.Context) error {
 	u.waitsFor(theBus)
 	conn, err := dbus.ConnectSystemBus(dbus.WithContext(ctx), dbus.WithSignalHandler(dbus.NewSequentialSignalHandler()))
 	if err != nil {
-		return orCause(ctx, err)
+		return unconnected{orCause(ctx, err)}
 	}
 	u.conn, u.signals = conn, make(chan *dbus.Signal)
 	conn.Signal(u.signals)
@@ -109,7 +115,8 @@ func (u *Unit) subscribe(ctx context.Context) error {
 	if err := u.call(ctx, "LoadUnit", u.name).Store(&u.path); err != nil {
 		return err
 	}
-	if err := u.call(ctx, "Subscribe").Err; err != nil {
+	// A new bus may give us a name that another had on the old one.
+	if err := u.call(ctx, "Subscribe").Err; err != nil && !isBusError(err, systemd+".AlreadySubscribed") {
 		return err
 	}
 	err := u.conn.AddMatchSignalContext(ctx, dbus.WithMatchSender(systemd), dbus.WithMatchObjectPath(managerPath),
@@ -161,6 +168,6 @@ func (u *Unit) redial(ctx context.Context) {
 		return
 	}
 	u.Close()
-	fresh.id, fresh.job, fresh.awaits, fresh.unmet = u.id, u.job, u.awaits, u.unmet
+	fresh.id, fresh.job, fresh.awaits, fresh.unmet, fresh.bears = u.id, u.job, u.awaits, u.unmet, u.bears
 	*u = *fresh
 }

@@ -66,6 +66,9 @@ func (u *Unit) Do(ctx context.Context, v Verb) (result string, err error) {
 	if err != nil {
 		return "", u.explain(ctx, string(v), orCause(ctx, err))
 	}
+	if job == noJob {
+		return Lost, nil // It was done while nobody heard of it
+	}
 	result, err = u.await(ctx, job)
 	if err != nil {
 		return "", u.overdue(ctx, err)
@@ -75,8 +78,9 @@ func (u *Unit) Do(ctx context.Context, v Verb) (result string, err error) {
 
 // Signal has systemd send a signal to the unit's main process.
 func (u *Unit) Signal(ctx context.Context, sig syscall.Signal) error {
-	u.waitsFor(thePolkit)
-	err := u.call(ctx, "KillUnit", u.name, "main", int32(sig)).Err //nolint:gosec // A signal number.
+	_, err := u.once(ctx, func() error {
+		return u.call(ctx, "KillUnit", u.name, "main", int32(sig)).Err //nolint:gosec // A signal number.
+	})
 	if err != nil {
 		return u.explain(ctx, Kill, orCause(ctx, err))
 	}
@@ -87,12 +91,14 @@ func (u *Unit) Signal(ctx context.Context, sig syscall.Signal) error {
 // met.
 func (u *Unit) Unmet() bool { return u.unmet }
 
-// queue asks for a job and returns its object path. By the mode "replace" the job
-// takes the place of jobs that contradict it, as those of systemctl do.
-func (u *Unit) queue(ctx context.Context, method string) (dbus.ObjectPath, error) {
-	u.waitsFor(thePolkit)
-	var job dbus.ObjectPath
-	err := u.call(ctx, method, u.name, "replace").Store(&job)
+// queue asks for a job and returns its object path, or noJob if it has ended already.
+// By the mode "replace" the job takes the place of jobs that contradict it, as those of
+// systemctl do.
+func (u *Unit) queue(ctx context.Context, method string) (job dbus.ObjectPath, err error) {
+	moved, err := u.once(ctx, func() error { return u.call(ctx, method, u.name, "replace").Store(&job) })
+	if moved != nil {
+		job = moved.mark.job
+	}
 	return job, err
 }
 

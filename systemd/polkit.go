@@ -14,6 +14,15 @@ import (
 	"netwatch/access"
 )
 
+// Shown is what polkit would show for a verb that systemd asks by for several methods,
+// where it asks for the ordinary job (measured with 252, 257 and 262). The other verbs
+// have one meaning.
+var Shown = map[string]string{
+	"start": "Authentication is required to start '$(unit)'.",
+	"stop":  "Authentication is required to stop '$(unit)'.",
+	Kill:    "Authentication is required to send a UNIX signal to the processes of '$(unit)'.",
+}
+
 // A subject is whom polkit is asked about, and of what kind that is.
 type subject struct {
 	Kind    string
@@ -42,7 +51,7 @@ func Permitted(ctx context.Context, uid int, unit, verb string) error {
 		Details               map[string]string
 	}
 	who := subject{"system-bus-name", map[string]dbus.Variant{"name": dbus.MakeVariant(him.Names()[0])}}
-	details := map[string]string{"unit": cmp.Or(u.id, unit), "verb": verb}
+	details := map[string]string{"unit": cmp.Or(u.id, unit), "verb": verb, "polkit.message": Shown[verb]}
 	u.waitsFor(thePolkit)
 	authority := u.conn.Object(polkit, "/org/freedesktop/PolicyKit1/Authority")
 	method := polkit + ".Authority.CheckAuthorization"
@@ -73,6 +82,28 @@ func (u *Unit) grant(verb string) string {
 	return fmt.Sprintf("user %s needs a polkit rule for action %s with unit %s and verb %s; "+
 		"run as root, netwatch grant writes those of the user netwatch",
 		access.NameOf(os.Geteuid()), polkitAction, cmp.Or(u.id, u.name), verb)
+}
+
+// polkitUnit is the unit that runs polkit, and polkitMasked the remedy where that is
+// masked.
+const (
+	polkitUnit   = "polkit.service"
+	polkitMasked = "polkit is masked and cannot permit it: systemctl unmask " + polkitUnit
+)
+
+// denied is the hint where systemd says no more than that: there is nobody to permit it,
+// or nobody does. dbus-daemon would tell a polkit that is masked; dbus-broker does not.
+func (u *Unit) denied(ctx context.Context, verb string) string {
+	if !u.hasPolkit(ctx) {
+		return "polkit is not there to permit it: install polkitd"
+	}
+	asked := &Unit{name: polkitUnit, conn: u.conn}
+	if u.call(ctx, "LoadUnit", polkitUnit).Store(&asked.path) == nil {
+		if st, err := asked.state(ctx); err == nil && st.Load == "masked" {
+			return polkitMasked
+		}
+	}
+	return u.grant(verb)
 }
 
 // hasPolkit says whether polkit runs or can be started by the bus.

@@ -84,14 +84,11 @@ func (u *Unit) explain(ctx context.Context, verb string, err error) error {
 	case isBusError(err, busError+"InteractiveAuthorizationRequired"):
 		hint = u.grant(verb)
 	case isBusError(err, busError+"AccessDenied"):
-		hint = "polkit is not there to permit it: install polkitd"
-		if u.hasPolkit(ctx) {
-			hint = u.grant(verb)
-		}
+		hint = u.denied(ctx, verb)
 	case isBusError(err, systemd+".UnitMasked"):
 		hint = "systemctl unmask " + u.name
-		if strings.Contains(err.Error(), "polkit.service") && u.name != "polkit.service" {
-			hint = "polkit is masked and cannot permit it: systemctl unmask polkit.service"
+		if strings.Contains(err.Error(), polkitUnit) && u.name != polkitUnit {
+			hint = polkitMasked
 		}
 	case isBusError(err, systemd+".NoSuchUnit"):
 		return u.NoSuchUnit(ctx)

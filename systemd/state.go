@@ -31,17 +31,19 @@ type State struct {
 	// Limit is its start limit.
 	Limit Limit
 
+	mark       mark
 	kind       string // Type
 	restarts   uint32 // automatic ones since the last start by hand
 	canReload  bool
+	queued     bool          // that a job for it waits or runs
 	started    time.Time     // by the clock of the wall, InactiveExitTimestamp
 	startedAgo time.Duration // by the monotonic clock, as systemd reckons; -1 is never
 	loadError  string
 }
 
 // State reads how the unit is now; it needs no privilege.
-func (u *Unit) State(ctx context.Context) (State, error) {
-	st, err := u.state(ctx)
+func (u *Unit) State(ctx context.Context) (st State, err error) {
+	err = u.through(ctx, func() (err error) { st, err = u.state(ctx); return err })
 	if err != nil {
 		return st, u.explain(ctx, "", err)
 	}
@@ -72,7 +74,8 @@ func (u *Unit) state(ctx context.Context) (State, error) {
 
 func stateOf(p map[string]dbus.Variant) State {
 	st := State{
-		ID: value[string](p, "Id"), Load: value[string](p, "LoadState"),
+		mark: markOf(p),
+		ID:   value[string](p, "Id"), Load: value[string](p, "LoadState"),
 		Active: value[string](p, "ActiveState"), Sub: value[string](p, "SubState"),
 		Result: value[string](p, "Result"), ReloadResult: value[string](p, "ReloadResult"), kind: value[string](p, "Type"),
 		Invocation: hex.EncodeToString(value[[]byte](p, "InvocationID")),
@@ -89,6 +92,9 @@ func stateOf(p map[string]dbus.Variant) State {
 	if commands := value[[][]any](p, "ExecStart"); len(commands) > 0 && len(commands[0]) > 1 {
 		st.Program, _ = commands[0][0].(string)
 		st.Words, _ = commands[0][1].([]string)
+	}
+	if job := value[[]any](p, "Job"); len(job) > 0 {
+		st.queued = job[0] != uint32(0)
 	}
 	if e := value[[]any](p, "LoadError"); len(e) == 2 {
 		st.loadError, _ = e[1].(string)
@@ -125,6 +131,12 @@ func ago(us uint64) time.Duration {
 // Running says whether the unit is up, as far as systemd knows.
 func (st State) Running() bool {
 	return st.Active == "active" || st.Active == "reloading" || st.Active == "refreshing"
+}
+
+// StartedAfter says whether the unit runs and was started after a time. Both clocks must
+// say so: the one of the wall may have been set meanwhile.
+func (st State) StartedAfter(at time.Time) bool {
+	return st.Running() && !at.IsZero() && st.startedAgo >= 0 && st.started.After(at) && st.startedAgo < time.Since(at)
 }
 
 // Moving says that the unit is being started or stopped, and will soon be another.

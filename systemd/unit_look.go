@@ -15,7 +15,8 @@ type UnitLook struct {
 	State string
 	// Running says that it is up, or that it ran through and had only that to do.
 	Running bool
-	// Moving says that it is being started or stopped, and will soon be another.
+	// Moving says that it is being started or stopped, or waits for that behind others, and
+	// will soon be another.
 	Moving bool
 	// AtLimit says that it hit its start limit, and stays down.
 	AtLimit bool
@@ -24,6 +25,8 @@ type UnitLook struct {
 	// File is the state of its file: enabled, disabled, static and so on; empty
 	// without one (systemctl(1), is-enabled).
 	File string
+	// PID is its main process, 0 if there is none.
+	PID uint32
 }
 
 // LookUnit reads how a unit is. A unit that does not exist or cannot be loaded is an
@@ -42,7 +45,9 @@ func LookUnit(ctx context.Context, unit string) (UnitLook, error) {
 		return UnitLook{}, fmt.Errorf("looking at %s: %w", unit, err)
 	}
 	look := UnitLook{
-		State: st.String(), Running: st.Running() || st.Ended(), Moving: st.Moving(), AtLimit: st.Result == "start-limit-hit",
+		State: st.String(), Running: st.Running() || st.Ended(), Moving: st.Moving() || st.queued,
+		AtLimit: st.Result == "start-limit-hit",
+		PID:     st.MainPID,
 	}
 	if !st.Limit.none() {
 		look.Limit = st.Limit.String()

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/godbus/dbus/v5"
+
 	"netwatch"
 	"netwatch/systemd/systemdtest"
 )
@@ -21,6 +23,7 @@ func ask(t *testing.T, verb Verb, deadline time.Duration) (string, error) {
 		t.Fatal(err)
 	}
 	defer u.Close()
+	u.bears = 300 * time.Millisecond
 	if _, err := u.State(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +142,7 @@ func TestLookUnit(t *testing.T) {
 	f := systemdtest.New(t)
 	f.SetUntold("UnitFileState", "disabled")
 	look, err := LookUnit(t.Context(), "t.service")
-	want := UnitLook{"active (running), main process 100", true, false, false, "5 starts in 10s", "disabled"}
+	want := UnitLook{"active (running), main process 100", true, false, false, "5 starts in 10s", "disabled", 100}
 	if look != want || err != nil {
 		t.Errorf("%+v, %v, want %+v", look, err, want)
 	}
@@ -149,10 +152,21 @@ func TestLookUnit(t *testing.T) {
 			t.Errorf("%+v, %v", look, err)
 		}
 	}
+	f.Set("ActiveState", "inactive", "Job", struct {
+		ID   uint32
+		Path dbus.ObjectPath
+	}{7, "/org/freedesktop/systemd1/job/7"})
+	if look, err = LookUnit(t.Context(), "t.service"); !look.Moving || look.Running || err != nil {
+		t.Errorf("it waits for its start, and %+v, %v", look, err)
+	}
+	f.Set("Job", struct {
+		ID   uint32
+		Path dbus.ObjectPath
+	}{0, "/"})
 	f.Set("ActiveState", "failed", "SubState", "failed", "MainPID", uint32(0))
 	f.Set("Result", "start-limit-hit", "StartLimitBurst", uint32(0))
 	look, err = LookUnit(t.Context(), "t.service")
-	want = UnitLook{"failed (failed), result start-limit-hit", false, false, true, "", "disabled"}
+	want = UnitLook{"failed (failed), result start-limit-hit", false, false, true, "", "disabled", 0}
 	if look != want || err != nil {
 		t.Errorf("%+v, %v, want %+v", look, err, want)
 	}

@@ -19,7 +19,7 @@ func (c *command) fireCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "fire EVENT [KEY=VALUE...]",
 		Short:             "Hand the daemon an event, wait, print each step's result",
-		Args:              cobra.MinimumNArgs(1),
+		Args:              anEvent,
 		ValidArgsFunction: completeEvent,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			fields, err := parseFields(args[1:])
@@ -42,6 +42,15 @@ func (c *command) fireCommand() *cobra.Command {
 	cmd.Flags().BoolVar(&req.NoWait, "no-wait", false, "return once the event is accepted")
 	cmd.Flags().DurationVar(&timeout, "timeout", 2*time.Minute, "how long to wait; the runs go on without the waiting")
 	return c.jsonFlag(cmd)
+}
+
+// anEvent wants the name of an event.
+func anEvent(_ *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return netwatch.WithHint(errors.New("firing an event: which one is missing"),
+			"netwatch fire ip-changed has netwatch look again and act")
+	}
+	return nil
 }
 
 // completeEvent completes the name of an event, and then its fields.

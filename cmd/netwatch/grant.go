@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"netwatch/access"
 	"netwatch/grant"
 	"netwatch/helper"
+	"netwatch/servers"
 )
 
 // A granting is one call of netwatch grant.
@@ -85,27 +87,35 @@ func (g *granting) preview(needs grant.Needs, files []grant.File) error {
 	return nil
 }
 
-// grant writes the files and opens others, and prints what it did.
+// grant writes the files and opens others, and prints what it did. What cannot be done
+// keeps nothing else from being done.
 func (g *granting) grant(ctx context.Context, needs grant.Needs, files []grant.File, flags grant.Flags) error {
 	if os.Geteuid() != 0 {
 		err := fmt.Errorf("granting: %w", fs.ErrPermission)
 		return netwatch.WithHint(err, "run it as root; --dry-run shows what it would write")
 	}
+	var failed []error
 	for _, f := range files {
 		did, err := f.Put()
 		if err != nil {
-			return fmt.Errorf("granting: %w", err)
+			failed = append(failed, fmt.Errorf("granting: %w", err))
+			continue
 		}
 		fmt.Fprintf(g.stdout, "%s: %s\n", f.Path, did)
 	}
-	done, failed := flags.Put(ctx)
+	done, left := flags.Put(ctx)
 	for _, line := range done {
 		fmt.Fprintln(g.stdout, line)
 	}
-	g.complain(failed)
-	if g.part == partRules {
-		return nil
+	g.complain(left)
+	if g.part != partRules {
+		failed = append(failed, g.open(ctx, needs))
 	}
+	return errors.Join(failed...)
+}
+
+// open opens files to the daemon's user, and prints which.
+func (g *granting) open(ctx context.Context, needs grant.Needs) error {
 	opened, err := needs.Open(ctx)
 	if err != nil {
 		return fmt.Errorf("granting: %w", err)
@@ -114,6 +124,12 @@ func (g *granting) grant(ctx context.Context, needs grant.Needs, files []grant.F
 		fmt.Fprintf(g.stdout, "%s: %s: %s\n", r.Path, rightText(r), r.Outcome)
 	}
 	g.complain(opened.Closed)
+	if g.revoke {
+		g.complain(servers.TakeBack(ctx, func(file, lines string) {
+			fmt.Fprintf(g.stdout, "%s: without %q, which was not there before netwatch; "+
+				"its server heeds that from its next start on\n", shown(file), lines)
+		}))
+	}
 	return nil
 }
 

@@ -172,8 +172,10 @@ func report(w io.Writer, err error) {
 	if errors.Is(err, context.Canceled) {
 		err = errors.New("interrupted")
 	}
-	_, _ = fmt.Fprintln(w, "netwatch:", lines(err.Error(), "    "))
-	if hint := netwatch.Hint(err); hint != "" {
-		_, _ = fmt.Fprintln(w, "hint:", shown(strings.TrimSuffix(hint, ".")))
+	for _, part := range netwatch.Parts(err) {
+		_, _ = fmt.Fprintln(w, "netwatch:", lines(part.Error(), "    "))
+		if hint := netwatch.Hint(part); hint != "" {
+			_, _ = fmt.Fprintln(w, "hint:", shown(strings.TrimSuffix(hint, ".")))
+		}
 	}
 }

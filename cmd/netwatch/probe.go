@@ -17,7 +17,7 @@ import (
 
 func (c *command) probeCommand() *cobra.Command {
 	return c.jsonFlag(&cobra.Command{
-		Use: "probe", Short: "Print what every STUN server says right now", Args: cobra.NoArgs,
+		Use: "probe", Short: "Print what every STUN server and the router say right now", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := config.Load(c.config, actions.Env{})
 			if err != nil {
@@ -31,6 +31,7 @@ func (c *command) probeCommand() *cobra.Command {
 // probe asks the servers of every STUN source; it is well if each source could
 // find out some address.
 func (c *command) probe(ctx context.Context, cfg *config.Config) error {
+	var all []sources.Told
 	asked, failed := false, false
 	for _, source := range cfg.Sources {
 		asking, ok := source.Settings.(sources.Asking)
@@ -38,7 +39,9 @@ func (c *command) probe(ctx context.Context, cfg *config.Config) error {
 			continue
 		}
 		asked = true
-		found, err := c.printAnswers(source.Name, asking.Ask(ctx))
+		told := asking.Ask(ctx, cfg.Relays)
+		all = append(all, told...)
+		found, err := c.printAnswers(source.Name, told)
 		if err != nil {
 			return err
 		}
@@ -47,6 +50,9 @@ func (c *command) probe(ctx context.Context, cfg *config.Config) error {
 	if !asked {
 		return netwatch.WithHint(errors.New("probing: the configuration has no source that can be asked"),
 			"add a section [source.stun]")
+	}
+	if err := c.probeRouters(ctx, cfg, all); err != nil {
+		return err
 	}
 	if failed {
 		return errFailed

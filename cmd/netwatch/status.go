@@ -64,9 +64,9 @@ func (c *command) printStatus(s control.Status) error {
 	}
 	for _, family := range netwatch.Families {
 		if a, ok := s.Addresses[family]; ok {
-			fmt.Fprintf(w, "%s\t%s since %s, confirmed %s by %s%s\n",
+			fmt.Fprintf(w, "%s\t%s since %s, confirmed %s by %s%s%s\n",
 				family, a.Address, a.Since.Local().Format(time.DateTime), ago(a.Confirmed),
-				shown(strings.Join(a.By, ", ")), doubt(a))
+				shown(strings.Join(a.By, ", ")), askedFrom(a), doubt(a))
 		} else {
 			fmt.Fprintf(w, "%s\tnot known\n", family)
 		}
@@ -76,6 +76,7 @@ func (c *command) printStatus(s control.Status) error {
 			"\tpenalty %d, until %s at the earliest\n", d.Family, d.Held, d.Seen, d.Penalty,
 			d.Until.Local().Format(time.DateTime))
 	}
+	printRouter(w, s)
 	for _, source := range s.Sources {
 		fmt.Fprintf(w, "source %s\t%s\n", shown(source.Name), lines(source.String(), "\t"))
 	}
@@ -139,6 +140,14 @@ func waitingText(w *hooks.Waiting) []string {
 		all = append(all, "hint: "+w.Tried.Hint)
 	}
 	return all
+}
+
+// askedFrom says by which address of this machine an address was found out, if another.
+func askedFrom(a netwatch.Address) string {
+	if !a.Own.IsValid() || a.Own == a.Address {
+		return ""
+	}
+	return ", asked from " + a.Own.String()
 }
 
 // doubt says since when nobody confirms an address any more, if so.

@@ -39,6 +39,7 @@ func YunoHost(app, unit, domain string) Files {
 		dir + "/coturn.conf": "use-auth-secret\nstatic-auth-secret=hidden\nrealm=" + domain + "\n" +
 			"cert=/etc/yunohost/certs/" + domain +
 			"/crt.pem\npkey=/etc/yunohost/certs/" + domain + "/key.pem\nexternal-ip=203.0.113.5\n",
+		dir + "/coturn_env": "EXTRA_OPTIONS=\n",
 		dir + "/homeserver.yaml": "server_name: " + domain + "\nlisteners:\n" +
 			"  - port: 8008\n    tls: false\n",
 		"/etc/systemd/system/" + unit: "[Service]\nUser=turnserver\nType=notify\n" +
@@ -54,6 +55,19 @@ func YunoHost(app, unit, domain string) Files {
 		"/etc/systemd/system/multi-user.target.wants/" + app + ".service": "-> /etc/systemd/system/" + app + ".service",
 	}
 }
+
+// ServesTLS is a YunoHost whose Synapse has no proxy before it. It says so in the second
+// of its files, and the app restarts it itself when the certificate was renewed.
+var ServesTLS = YunoHost("synapse", "synapse-coturn.service", "matrix.example.org").And(Files{
+	"/etc/systemd/system/synapse.service": "[Service]\nType=simple\n" +
+		"ExecStart=/opt/yunohost/matrix-synapse/bin/python -m synapse.app.homeserver" +
+		" --config-path=/etc/matrix-synapse/homeserver.yaml --config-path=/etc/matrix-synapse/conf.d/\n",
+	"/etc/matrix-synapse/conf.d/listeners.yaml": "listeners:\n  - {port: 8448, tls: true}\n" +
+		"tls_certificate_path: /etc/yunohost/certs/matrix.example.org/crt.pem\n" +
+		"tls_private_key_path: /etc/yunohost/certs/matrix.example.org/key.pem\n",
+	"/etc/yunohost/hooks.d/post_cert_update/50-synapse": "#!/bin/bash\n" +
+		"if [ \"$1\" = matrix.example.org ]; then systemctl restart synapse; fi\n",
+})
 
 // And is this machine with more files.
 func (f Files) And(more Files) Files {
@@ -86,6 +100,7 @@ var Machines = map[string]Files{
 	}).And(old("synapse", "coturn-synapse.service")),
 	"yunohost-two": YunoHost("synapse", "synapse-coturn.service", "matrix.example.org").
 		And(YunoHost("synapse__2", "synapse__2-coturn.service", "chat.example.net")),
+	"yunohost-serves-tls": ServesTLS,
 	"debian": {
 		"/usr/lib/systemd/system/coturn.service": debianTurnUnit,
 		"/etc/turnserver.conf": "realm=turn.example.org\n" +
@@ -93,6 +108,7 @@ var Machines = map[string]Files{
 			"pkey=/etc/letsencrypt/live/turn.example.org/privkey.pem\n",
 		"/etc/letsencrypt/live/turn.example.org/fullchain.pem": "the certificate",
 		"/etc/letsencrypt/live/www.example.org/fullchain.pem":  "another",
+		"/etc/ssl/matrix.crt": "Synapse's",
 		"/usr/lib/systemd/system/matrix-synapse.service": "[Service]\nType=notify\n" +
 			"ExecStart=/usr/bin/python3 -m synapse.app.homeserver" +
 			" --config-path=/etc/matrix-synapse/homeserver.yaml --config-path=/etc/matrix-synapse/homeserver.yaml\n",
@@ -111,11 +127,11 @@ func (f Files) Build(t *testing.T) machine.Tree {
 	root := t.TempDir()
 	for name, content := range f {
 		host := filepath.Join(root, name)
-		err := os.MkdirAll(filepath.Dir(host), 0o750)
+		err := os.MkdirAll(filepath.Dir(host), 0o755) //nolint:gosec // What everyone may read there, everyone may here.
 		if target, link := strings.CutPrefix(content, "-> "); link && err == nil {
 			err = os.Symlink(target, host)
 		} else if err == nil {
-			err = os.WriteFile(host, []byte(content), 0o600)
+			err = os.WriteFile(host, []byte(content), 0o644) //nolint:gosec // See above.
 		}
 		if err != nil {
 			t.Fatal(err)

@@ -43,6 +43,7 @@ type Fake struct {
 	silent bool
 	loses  bool
 	holds  chan struct{}
+	again  []func() // what is done in calls whose answers are lost
 	calls  []string
 	work   Work
 }
@@ -169,10 +170,17 @@ func (f *Fake) property(_, name string) (dbus.Variant, *dbus.Error) {
 // called notes a call, and is the error that it is refused with.
 func (f *Fake) called(call string) (uint32, *dbus.Error) {
 	f.mu.Lock()
-	holds := f.holds
+	holds, again := f.holds, f.again
+	f.again = again[min(1, len(again)):]
 	f.mu.Unlock()
 	if holds != nil {
 		<-holds
+	}
+	if len(again) > 0 {
+		again[0]()
+		f.be(func() { f.calls = append(f.calls, call) })
+		return 0, dbus.NewError("org.freedesktop.DBus.Error.NoReply",
+			[]any{"Message recipient disconnected from message bus without replying"})
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -244,6 +252,28 @@ func (f *Fake) setJob(path dbus.ObjectPath, there bool) {
 	_ = f.conn.ExportMethodTable(methods, path, properties)
 }
 
+// A queued is a unit's property Job.
+type queued struct {
+	ID   uint32
+	Path Job
+}
+
+// Queue makes a job that the unit says is queued for it.
+func (f *Fake) Queue(path Job) {
+	f.setJob(path, true)
+	f.SetUntold("Job", queued{77, path})
+}
+
+// End ends such a job, with a result.
+func (f *Fake) End(t testing.TB, path Job, result string) {
+	t.Helper()
+	f.setJob(path, false)
+	f.SetUntold("Job", queued{0, "/"})
+	if err := f.conn.Emit(managerPath, manager+".JobRemoved", uint32(77), path, "t.service", result); err != nil {
+		t.Error(err)
+	}
+}
+
 // Set changes properties, pairs of name and value, and tells of all that there
 // are, as systemd does.
 func (f *Fake) Set(pairs ...any) {
@@ -291,6 +321,10 @@ func (f *Fake) Silences() { f.be(func() { f.silent = true }) }
 
 // LosesBus has the bus end before the next call is answered.
 func (f *Fake) LosesBus() { f.be(func() { f.loses = true }) }
+
+// BeginsAnew has systemd execute itself anew in as many calls as there are functions,
+// after it has done what each of them does: nobody gets their answers.
+func (f *Fake) BeginsAnew(meanwhile ...func()) { f.be(func() { f.again = meanwhile }) }
 
 // Holds leaves what queues jobs and kills without an answer until the channel is closed.
 func (f *Fake) Holds(until chan struct{}) { f.be(func() { f.holds = until }) }

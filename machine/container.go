@@ -1,0 +1,205 @@
+package machine
+
+import (
+	"encoding/json"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"netwatch"
+)
+
+// A Container is a coturn in a container of Docker, Podman or another engine.
+type Container struct {
+	// Engine is docker or podman; empty is another.
+	Engine string
+	// ID is the engine's number for it, and Name what it is called there, if that is
+	// known.
+	ID, Name string
+	// Unit is the service of systemd that runs it, or empty.
+	Unit string
+	// Source is the file that says what the container is made of, as a quadlet or that
+	// of compose, if that is known.
+	Source string
+	// Inside is coturn's file as the container has it, and File the one of this machine
+	// that is mounted there; empty if none is.
+	Inside, File string
+	// Replaced says that File was replaced since: the container still has the old one.
+	Replaced bool
+	// HostNetwork says that it has this machine's network, and none of its own.
+	HostNetwork bool
+	// Users says that it is a user's own, and not of the system.
+	Users bool
+}
+
+// containerCgroup is what engines call a container's cgroup. Its first group is theirs,
+// its second the number.
+var containerCgroup = netwatch.Pattern(`^(?:(.*)-)?([0-9a-f]{64})(?:\.scope)?$`)
+
+// container says in which container a process is.
+func (p process) container() (engine, id string, ok bool) {
+	parts := strings.Split(p.cgroup, "/")
+	for i, part := range parts {
+		m := containerCgroup().FindStringSubmatch(part)
+		if m == nil {
+			continue
+		}
+		switch {
+		case strings.HasPrefix(m[1], "libpod"):
+			return "podman", m[2], true
+		case m[1] == "docker", m[1] == "" && i > 0 && parts[i-1] == "docker":
+			return "docker", m[2], true
+		}
+		return "", m[2], true
+	}
+	return "", "", false
+}
+
+// contained notes a coturn in a container. Of one with several processes, the first
+// counts.
+func (s *search) contained(p process, engine, id string) {
+	if slices.ContainsFunc(s.Contained, func(c Container) bool { return c.ID == id }) {
+		return
+	}
+	c := Container{Engine: engine, ID: id, Unit: s.runsContainer(p), Users: strings.HasPrefix(p.cgroup, "/user.slice/")}
+	if i := slices.IndexFunc(s.all, func(u unit) bool { return u.Name == c.Unit }); i >= 0 {
+		c.Source = s.all[i].Source
+	}
+	dir := "/proc/" + strconv.Itoa(int(p.pid))
+	c.HostNetwork = s.sameFile(dir+"/ns/net", "/proc/1/ns/net")
+	inside, err := turnFile(p.words, func(name string) bool {
+		if c.Users { // Who could have what is mounted there never answer
+			return false
+		}
+		_, err := os.Stat(s.tree.Host(dir + "/root" + name))
+		return err == nil
+	})
+	if err == nil {
+		c.Inside = inside
+	}
+	if err == nil && !c.Users { // See above
+		file, same := s.mountedFrom(dir, inside)
+		c.File, c.Replaced = file, file != "" && !same
+	}
+	switch engine {
+	case "docker":
+		s.docker(&c)
+	case "podman":
+		s.podman(&c)
+	}
+	s.Contained = append(s.Contained, c)
+}
+
+// sameFile says whether two names are one file, as the kernel follows them.
+func (s *search) sameFile(a, b string) bool {
+	one, err := os.Stat(s.tree.Host(a))
+	if err != nil {
+		return false
+	}
+	other, err := os.Stat(s.tree.Host(b))
+	return err == nil && os.SameFile(one, other)
+}
+
+// runsContainer is the service that runs the container of a process: the one whose
+// cgroup it is in, or else that of the process by which podman watches over it.
+func (s *search) runsContainer(p process) string {
+	if unit := p.unit(); unit != "" {
+		return unit
+	}
+	_, id, _ := p.container()
+	for _, monitor := range s.monitors {
+		if id != "" && slices.Contains(monitor.words, id) {
+			return monitor.unit()
+		}
+	}
+	return ""
+}
+
+// A mount is a line of mountinfo (proc(5)).
+type mount struct{ device, root, point string }
+
+func (s *search) mounts(dir string) (all []mount) {
+	for line := range strings.Lines(string(s.read(dir + "/mountinfo"))) {
+		if f := strings.Fields(line); len(f) > 4 {
+			all = append(all, mount{f[2], unescape(f[3]), unescape(f[4])})
+		}
+	}
+	return all
+}
+
+// unescape puts blanks and backslashes back, which mountinfo has in octal.
+func unescape(name string) string {
+	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(name)
+}
+
+// mountedFrom is the file of this machine that a process has under a name; empty where
+// that is in the image of its container. Of several names here that one counts by which
+// it is the same file now, or else the first.
+func (s *search) mountedFrom(dir, name string) (file string, same bool) {
+	var in mount // The longest above the name, and of several the last
+	for _, m := range s.mounts(dir) {
+		if _, ok := below(m.point, name); ok && len(m.point) >= len(in.point) {
+			in = m
+		}
+	}
+	if in.point == "" || in.point == "/" {
+		return "", false
+	}
+	rest, _ := below(in.point, name)
+	lies := path.Join(strings.TrimSuffix(in.root, "//deleted"), rest)
+	for _, m := range s.mounts("/proc/1") {
+		rest, ok := below(m.root, lies)
+		here := path.Join(m.point, rest)
+		if m.device != in.device || !ok || !s.tree.Has(here) {
+			continue
+		}
+		if s.sameFile(dir+"/root"+name, here) {
+			return here, true
+		}
+		if file == "" {
+			file = here
+		}
+	}
+	return file, false
+}
+
+// below is the rest of a name that is a directory or below it.
+func below(dir, name string) (rest string, ok bool) {
+	rest, ok = strings.CutPrefix(name, strings.TrimSuffix(dir, "/"))
+	return rest, ok && (rest == "" || rest[0] == '/')
+}
+
+// docker adds what Docker keeps about a container in a file.
+func (s *search) docker(c *Container) {
+	var kept struct {
+		Name   string
+		Config struct{ Labels map[string]string }
+	}
+	text, err := s.tree.Read("/var/lib/docker/containers/" + c.ID + "/config.v2.json")
+	if err == nil && json.Unmarshal(text, &kept) == nil {
+		c.Name = strings.TrimPrefix(kept.Name, "/")
+		c.Source = kept.Config.Labels["com.docker.compose.project.config_files"]
+	}
+}
+
+// podman adds what Podman keeps about all containers in files: those that go with their end in
+// one of their own.
+func (s *search) podman(c *Container) {
+	var kept []struct {
+		ID    string
+		Names []string
+	}
+	for _, file := range s.tree.Glob("/var/lib/containers/storage/*-containers/*containers.json") {
+		text, err := s.tree.Read(file)
+		if err != nil || json.Unmarshal(text, &kept) != nil {
+			continue
+		}
+		for _, k := range kept {
+			if k.ID == c.ID && len(k.Names) > 0 {
+				c.Name = k.Names[0]
+			}
+		}
+	}
+}
