@@ -224,6 +224,7 @@ func (f flag) move(ctx context.Context) (netwatch.Result, error) {
 	if err != nil || named {
 		return netwatch.Result{}, err
 	}
+	_ = os.MkdirAll(servers.AddedDir, 0o700) // Before the helper's first start; else the line only stays
 	moved := f.target.To(public, nil).Do(ctx, nil)
 	if moved.Err != nil {
 		return moved, moved.Err

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"netwatch/servers"
 )
 
 // calls installs LiveKit with a line for node_ip, has the router hand on its ports, and
@@ -136,6 +138,8 @@ func TestCallsFlag(t *testing.T) {
 	flagged := Calls
 	flagged.Flags = "--node-ip " + FirstPublic.String()
 	calls(t, flagged, "", FirstPublic)
+	shell(t, "rm -rf "+servers.AddedDir) // As before the first start
+	before := shell(t, "cat "+Calls.File)
 	t.Cleanup(func() {
 		_, _ = server.Exec(context.Background(), "netwatch", "grant", "--revoke")
 	})
@@ -161,6 +165,9 @@ func TestCallsFlag(t *testing.T) {
 	shell(t, "! test -e "+dropIn+" && test \"$(systemctl show -P NeedDaemonReload "+Calls.Unit+")\" = no")
 	upgrade("s/livekit.yml.*/& --node-ip 203.0.113.99/")
 	shell(t, "test -e "+dropIn+" && netwatch grant --revoke && ! test -e "+dropIn)
+	if after := shell(t, "cat "+Calls.File); after != before {
+		t.Errorf("without netwatch the file is another:\n%s", after)
+	}
 }
 
 // TestCallsOnYunoHost holds that on a YunoHost with two instances of the app, as it is

@@ -16,10 +16,10 @@ import (
 	"netwatch/rewrite"
 )
 
-// addedDir has a file for each file of a server that root has added lines to. It is
+// AddedDir has a file for each file of a server that root has added lines to. It is
 // root's alone; systemd makes it for the helper (packaging/netwatch-file@.service), and
 // where there has been none nothing is recorded.
-const addedDir = "/var/lib/netwatch-file"
+const AddedDir = "/var/lib/netwatch-file"
 
 // An addition is what a rotation added to a file, as it stands there now: a line with
 // our address in a file that had none grows stale once netwatch is gone.
@@ -34,7 +34,7 @@ func (r Rotation) note(before, after []byte) {
 	if os.Geteuid() != 0 || bytes.Equal(before, after) {
 		return
 	}
-	name := filepath.Join(addedDir, netwatch.Fingerprint([]byte(r.File)))
+	name := filepath.Join(AddedDir, netwatch.Fingerprint([]byte(r.File)))
 	was, _ := readAddition(name)
 	text := added(before, after, []byte(was.Text))
 	switch {
@@ -94,7 +94,7 @@ func commonLines(a, b []byte) (n int) {
 // changed since. done is called with each file and the lines. It is for root, once
 // nobody rotates any more.
 func TakeBack(ctx context.Context, done func(file, lines string)) (errs []error) {
-	names, _ := filepath.Glob(addedDir + "/*") // The pattern is right
+	names, _ := filepath.Glob(AddedDir + "/*") // The pattern is right
 	for _, name := range names {
 		a, err := readAddition(name)
 		if err == nil {
