@@ -318,6 +318,31 @@ func TestRouterCorrectsItself(t *testing.T) {
 	})
 }
 
+// What it says while a hint is open counts later, if it has said so much that there is no
+// look for it now.
+func TestRouterSaysMuch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHome()
+		h.live(t, func(*routerSource) {
+			pass(time.Minute)
+			for i := range byte(3) {
+				a := netip.AddrFrom4([4]byte{192, 0, 2, 10 + i})
+				h.becomes(a, first)
+				h.announce(saying{address: a, epoch: 3661})
+				pass(500 * ms)
+			}
+			pass(2 * time.Second)
+			h.becomes(second, second)
+			pass(10 * time.Second)
+			h.set(func() {
+				if h.known != second {
+					t.Errorf("it is still %s, with looks at %s", h.known, h.looks)
+				}
+			})
+		})
+	})
+}
+
 // Two changes in a row are both followed at once: the first was borne out.
 func TestRouterChangesTwice(t *testing.T) {
 	third := netip.MustParseAddr("192.0.2.3")
