@@ -20,7 +20,7 @@ TOOL      = go tool -modfile=tools/tools.mod
 SHEBANG   = FNR == 1 && /^\#!.*[\/ ](ba|da)?sh( |$$)/ { print FILENAME } { nextfile }
 
 .NOTPARALLEL:
-.PHONY: help build unit lint fmt lab worlds chaos lab-demo demo test deps go
+.PHONY: help build unit lint fmt lab worlds releases chaos lab-demo demo test deps go
 .PHONY: bench bench-micro bench-compare fuzz vuln deb install uninstall clean
 
 help: ## this list
@@ -54,6 +54,10 @@ lab: build ## tests on real systemd, coturn, OpenVPN and networks, some on newer
 
 worlds: build ## what callers get in every world that the lab knows, as a table (root; about half an hour)
 	go test -count=1 -timeout 1h -v -tags lab $(EXEC_ROOT) -run 'TestWorlds/$(RUN)' ./lab -worlds
+
+releases: build ## the tests that go through releases of Debian, on sid too (root; about 10 minutes)
+	go test -count=1 -timeout 1h -v -tags lab $(EXEC_ROOT) -run "^($$(grep -B3 'onReleases(t' lab/*_test.go | \
+		sed -n 's/.*func \(Test[A-Za-z]*\)(.*/\1/p' | paste -sd'|'))$$" ./lab -worlds
 
 chaos: build ## netwatch killed CHAOS=500 times while it works, and flooded (root; about 25 minutes)
 	CGO_ENABLED=1 go test -race -count=1 -timeout 2h -v -tags lab $(EXEC_ROOT) \

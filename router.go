@@ -35,7 +35,7 @@ func Shares(own netip.Addr) bool { return CGNAT.Contains(own) || dsLite.Contains
 func (r Router) Word(known netip.Addr) string {
 	switch {
 	case !r.Healthy && r.Protocol == "":
-		return "it answers neither NAT-PMP nor UPnP"
+		return "it tells its address neither by NAT-PMP nor by UPnP"
 	case !r.Healthy:
 		return "it does not answer now"
 	case !r.Address.IsValid():

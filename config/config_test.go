@@ -258,6 +258,18 @@ func TestPaceOfTheUser(t *testing.T) {
 	}
 }
 
+// TestRuleOfTheRouter wants a rule on what the router says to go by each of its fields, and
+// by no other.
+func TestRuleOfTheRouter(t *testing.T) {
+	for field, want := range map[string]bool{"gateway": true, "old": true, "new": true, "family": false} {
+		_, err := config.Parse("f", []byte("[source.stun]\n[source.router]\n[[rule]]\non = [\"router-changed\"]\n"+
+			"match = { "+field+" = \"192.0.2.1\" }\ndo = [\"probe stun\"]\n"), actions.Env{})
+		if (err == nil) != want {
+			t.Errorf("%s: %v", field, err)
+		}
+	}
+}
+
 // TestPackaged reads the configurations that are shipped.
 func TestPackaged(t *testing.T) {
 	for _, file := range []string{"../packaging/netwatch.toml", "../packaging/reference.toml"} {

@@ -44,7 +44,7 @@ func unasked(r netwatch.Router) []Finding {
 	}
 	return []Finding{{
 		Note, "router", fmt.Sprintf("%s says its address, by %s, and nobody asks it", r.Gateway, r.Protocol),
-		"add a section [source.router]: a new address is then found within a second, and not at the next poll",
+		"add a section [source.router]: a new address is then found within seconds, and not at the next poll",
 	}}
 }
 
@@ -66,7 +66,7 @@ func judgeRouter(r netwatch.Router, err error, known netip.Addr) Finding {
 	case err != nil:
 		return Finding{
 			Note, what, fmt.Sprintf("%s: %s: %v", r.Gateway, word, err),
-			"switch NAT-PMP, PCP or UPnP on in the router, so that a new address is found within a second and not at the " +
+			"switch NAT-PMP, PCP or UPnP on in the router, so that a new address is found within seconds and not at the " +
 				"next poll; or take [source.router] out of the configuration",
 		}
 	case word == "":

@@ -29,7 +29,7 @@ func TestJudgeRouter(t *testing.T) {
 		{
 			"silent",
 			netwatch.Router{},
-			errors.New("no answer in time"), Note, "answers neither NAT-PMP nor UPnP",
+			errors.New("no answer in time"), Note, "tells its address neither by NAT-PMP nor by UPnP",
 			"switch NAT-PMP",
 		},
 		{

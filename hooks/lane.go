@@ -120,7 +120,7 @@ func (l *lane) hear(w *run, ev netwatch.Event, prompt bool) {
 	context.AfterFunc(ev.Heard, func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		if w.hearing--; w.hearing == 0 && l.waiting == w {
+		if w.hearing--; w.hearing == 0 && l.waiting == w && w.tried == nil {
 			w.due = time.Now()
 			l.schedule()
 		}

@@ -78,6 +78,35 @@ func TestWindowEndsWhenAllIsHeard(t *testing.T) {
 	}
 }
 
+// A run that is to be tried again waits for that, although the look that found its event
+// goes on until after its window and its failure.
+func TestHeardAfterAFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ran []time.Duration
+		began := time.Now()
+		r := rule(plain(do(func(context.Context, netwatch.Job) netwatch.Result {
+			ran = append(ran, time.Since(began))
+			if len(ran) == 1 {
+				return netwatch.Result{Outcome: netwatch.Held, Until: time.Now().Add(time.Minute)}
+			}
+			return netwatch.Result{Outcome: netwatch.Unchanged}
+		})))
+		r.Prompt = true
+		b := open(t, t.TempDir(), r)
+		defer b.close(t)
+		ev := netwatch.NewEvent("x", "stun", nil)
+		ev.Heard = heardAfter(time.Second)
+		if _, err := b.Accept(ev, nil); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if len(ran) != 2 || ran[1]-ran[0] != time.Minute {
+			t.Errorf("it ran after %s", ran)
+		}
+	})
+}
+
 // What takes time to start is told at once then, and not as late as for a whole window.
 func TestPrepareForAPromptRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -239,8 +239,8 @@ func refuses(t *testing.T, line string) {
 func TestWhoMayFire(t *testing.T) {
 	fresh(t, YunoHost)
 	watching(t, configuration(YunoHost, "1h"), FirstPublic)
-	shell(t, "getent group netwatch || groupadd netwatch; id alice 2>/dev/null || useradd alice; "+
-		"usermod -aG netwatch alice")
+	shell(t, "getent group netwatch || groupadd netwatch; useradd -G netwatch alice")
+	undo(t, "userdel alice")
 	for user, may := range map[string]bool{"root": true, "alice": true, "nobody": false} {
 		out := shell(t, "runuser -u "+user+" -- netwatch fire ip-changed 2>&1; echo code $?")
 		if strings.Contains(out, "code 0") != may || strings.Contains(out, "code 4") == may {
@@ -334,7 +334,8 @@ func TestHelperSocketRemoved(t *testing.T) {
 func TestWhoMayConnect(t *testing.T) {
 	fresh(t, YunoHost)
 	must(t, install())
-	shell(t, "id alice 2>/dev/null || useradd alice; usermod -aG netwatch alice")
+	shell(t, "useradd -G netwatch alice")
+	undo(t, "userdel alice")
 	watching(t, configuration(YunoHost, "1h")+vpnRule(YunoHost), FirstPublic)
 	mayConnect(t, "nobody", "synapse")
 	changed := strings.Replace(vpnRule(YunoHost), "[source.openvpn]", "[source.openvpn]\nusers = [\"synapse\"]", 1)

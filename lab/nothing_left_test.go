@@ -355,9 +355,10 @@ func TestPackages(t *testing.T) {
 			if got := outside(t, "dpkg-deb", "--info", file, "conffiles"); got != "/etc/netwatch/netwatch.toml" {
 				t.Errorf("the configuration files are %q", got)
 			}
-			// It exits 0 whatever it finds, when all that is has an override.
+			// It exits 0 whatever it finds, when all that is has an override. Bytes of a program
+			// happen to be words.
 			if found := outside(t, "lintian", "--allow-root", "--display-info", "--pedantic", "--fail-on", "none",
-				file); found != "" {
+				"--suppress-tags", "spelling-error-in-binary", file); found != "" {
 				t.Error(found)
 			}
 		})

@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -65,6 +66,7 @@ func beside(t *testing.T) {
 // twice starts the coturns of two instances that listen for TLS alone.
 func twice(t *testing.T, external netip.Addr) {
 	t.Helper()
+	undo(t, "rm -rf /etc/systemd/system/"+secondTLS.Unit+" "+filepath.Dir(secondTLS.File)+" && systemctl daemon-reload")
 	for i, c := range []Coturn{firstTLS, secondTLS} {
 		realm := []string{"matrix.example.org", "matrix.example.com"}[i]
 		dir := "/etc/yunohost/certs/" + realm

@@ -25,7 +25,7 @@ import (
 )
 
 // every world is tried by make worlds; make lab tries those that catch most.
-var everyWorld = flag.Bool("worlds", false, "go through all worlds, not only those that catch most")
+var everyWorld = flag.Bool("worlds", false, "go through all worlds and releases, not only those that catch most")
 
 // A World is a network, a configuration and a system, and what callers from outside
 // can get in it.

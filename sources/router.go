@@ -18,7 +18,7 @@ type Router struct {
 	// unless a VPN is.
 	Gateway Gateway `toml:"gateway"`
 	// Every is the time from one question to the next, at least 250ms. Where
-	// announcements arrive it is eight times as long.
+	// announcements arrive it is eight times as long, until one is missed.
 	Every netwatch.Duration `toml:"every"`
 }
 

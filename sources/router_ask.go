@@ -31,9 +31,10 @@ type correspondence struct {
 	hasty, asked, found time.Time
 	tries               int // without an answer, since the last or since it is our router
 	// lately is when it announced anything last, and unheard how often it did not although
-	// it had something to say.
+	// it had something to say; missed says that it did not the last time.
 	lately  time.Time
 	unheard int
+	missed  bool
 	// news says that something new was announced, and untold that a hint was not told of.
 	news, untold bool
 
@@ -49,7 +50,7 @@ func (c *correspondence) run() error {
 		select {
 		case <-timer.C:
 		case w := <-c.words:
-			c.announces, c.lately = true, time.Now()
+			c.announces, c.missed, c.lately = true, false, time.Now()
 			c.news = c.hear(w, time.Now()) || c.news
 		case <-c.ctx.Done():
 			return nil
@@ -75,7 +76,7 @@ func (c *correspondence) step() error {
 	case counts, c.catchUp(known, now):
 		c.untold = true
 		if now.Sub(c.lately) > hastyTime {
-			c.unheard++
+			c.unheard, c.missed = c.unheard+1, true
 		}
 		if !c.doubted() {
 			c.tell()
@@ -107,6 +108,8 @@ func (c *correspondence) question() error {
 		}
 		if c.found = c.asked; to != c.to {
 			c.move(to)
+		} else if c.Trouble() != nil { // What stood in the way may be gone
+			c.listen()
 		}
 	}
 	if unsure := !c.env.Known()[netwatch.IPv4].Unconfirmed.IsZero(); unsure != c.doubt {
@@ -136,7 +139,12 @@ func (c *correspondence) move(to uplink) {
 	c.to, c.answers, c.ever, c.announces, c.tries, c.silent = to, false, false, false, 0, c.asked
 	c.unheard = 0
 	c.moved()
-	words, err := c.contact.Listen(c.ctx, to)
+	c.listen()
+}
+
+// listen hears from now on what the router announces.
+func (c *correspondence) listen() {
+	words, err := c.contact.Listen(c.ctx, c.to)
 	c.words = words
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -164,7 +172,7 @@ func (c *correspondence) pace(now time.Time) time.Duration {
 	switch {
 	case now.Before(c.hasty):
 		return min(hastyEvery, c.every)
-	case c.answers && c.announces && c.address.IsValid():
+	case c.answers && c.announces && !c.missed && c.address.IsValid():
 		return heardFactor * c.every
 	case c.answers && c.protocol == upnp:
 		return upnpFactor * c.every

@@ -103,9 +103,7 @@ func (h *hints) agree(known netip.Addr) bool {
 func (h *hints) hint(known netip.Addr, now time.Time) bool {
 	switch {
 	case h.open:
-		if h.extra < mostExtra && h.address.IsValid() && !h.agree(known) && !h.doubted() {
-			h.extra, h.looks = h.extra+1, append(h.looks, now)
-		}
+		h.further(known, now)
 		return false
 	case h.proven && h.address.IsValid() && !h.agree(known): // True once, and goes on changing
 	case now.Before(h.last.Add(h.pause)):
@@ -114,6 +112,17 @@ func (h *hints) hint(known netip.Addr, now time.Time) bool {
 	}
 	h.begin(known, now)
 	return true
+}
+
+// further takes news while a hint is open: that is looked at too, or counts later.
+func (h *hints) further(known netip.Addr, now time.Time) {
+	switch {
+	case !h.address.IsValid() || h.agree(known):
+	case h.extra < mostExtra && !h.doubted():
+		h.extra, h.looks = h.extra+1, append(h.looks, now)
+	default:
+		h.late = true
+	}
 }
 
 // begin opens a hint. One that says what the servers have said already needs no look.

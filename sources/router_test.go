@@ -34,11 +34,12 @@ type home struct {
 	start        time.Time
 	refuse       int
 	broken       error
+	deaf         int // so often it cannot be listened
 }
 
 var (
-	gateway = uplink{"eth0", netip.MustParseAddr("192.168.1.1")}
-	other   = uplink{"eth1", netip.MustParseAddr("192.168.2.1")}
+	gateway = uplink{link: "eth0", gateway: netip.MustParseAddr("192.168.1.1")}
+	other   = uplink{link: "eth1", gateway: netip.MustParseAddr("192.168.2.1")}
 )
 
 // newHome is one in which the router says the first address, as the servers do.
@@ -71,6 +72,9 @@ func (h *home) Ask(_ context.Context, to uplink) (saying, error) {
 func (h *home) Listen(context.Context, uplink) (<-chan saying, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.deaf--; h.deaf >= 0 {
+		return nil, errSilent
+	}
 	h.words = make(chan saying, 1)
 	return h.words, nil
 }
@@ -189,6 +193,64 @@ func TestRouterThatAnnounces(t *testing.T) {
 	})
 }
 
+// One that has announced is asked as often as any other once something new of it was not
+// announced, until it is heard again: a firewall may be closed by now.
+func TestRouterThatAnnouncesNoMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHome()
+		h.live(t, func(s *routerSource) {
+			in := func(d time.Duration) (n int) {
+				h.set(func() { n = -h.questions })
+				pass(d)
+				h.set(func() { n += h.questions })
+				return n
+			}
+			pass(time.Second)
+			h.announce(saying{address: first, epoch: 3601})
+			pass(time.Minute)
+			h.becomes(second, second)
+			pass(time.Minute)
+			if n := in(time.Minute); n < 29 {
+				t.Errorf("%d questions in a minute after an announcement that did not arrive", n)
+			}
+			if r, _ := s.Router(); !r.Announces || r.Unheard != 1 {
+				t.Errorf("it is %+v", r)
+			}
+			h.announce(saying{address: second, epoch: 3781})
+			if n := in(time.Minute); n > 5 {
+				t.Errorf("%d questions in a minute after one that did", n)
+			}
+		})
+	})
+}
+
+// What keeps its announcements from being heard, as another program at the port, may pass.
+func TestRouterIsHeardLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHome()
+		h.deaf = 3
+		h.live(t, func(s *routerSource) {
+			pass(time.Second)
+			if s.Trouble() == nil {
+				t.Error("nobody says that it is not heard")
+			}
+			pass(time.Minute)
+			if err := s.Trouble(); err != nil {
+				t.Errorf("a minute later: %v", err)
+				return
+			}
+			h.becomes(second, second)
+			h.announce(saying{address: second, epoch: 3661})
+			pass(100 * ms)
+			h.set(func() {
+				if h.known != second {
+					t.Errorf("it is still %s", h.known)
+				}
+			})
+		})
+	})
+}
+
 // The servers are asked within the pace of the questions, and at once by an announcement.
 func TestRouterHint(t *testing.T) {
 	for _, announced := range []bool{false, true} {
@@ -253,6 +315,31 @@ func TestRouterCorrectsItself(t *testing.T) {
 		if diff := cmp.Diff([]time.Duration{time.Minute, time.Minute + 100*ms}, h.looks); diff != "" {
 			t.Errorf("looks not at (-) but at (+):\n%s", diff)
 		}
+	})
+}
+
+// What it says while a hint is open counts later, if it has said so much that there is no
+// look for it now.
+func TestRouterSaysMuch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHome()
+		h.live(t, func(*routerSource) {
+			pass(time.Minute)
+			for i := range byte(3) {
+				a := netip.AddrFrom4([4]byte{192, 0, 2, 10 + i})
+				h.becomes(a, first)
+				h.announce(saying{address: a, epoch: 3661})
+				pass(500 * ms)
+			}
+			pass(2 * time.Second)
+			h.becomes(second, second)
+			pass(10 * time.Second)
+			h.set(func() {
+				if h.known != second {
+					t.Errorf("it is still %s, with looks at %s", h.known, h.looks)
+				}
+			})
+		})
 	})
 }
 
@@ -496,7 +583,7 @@ func TestRouterMoves(t *testing.T) {
 func TestStrangerDoesNotVouch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHome()
-		h.at = uplink{"eth0", netip.MustParseAddr("192.0.2.254")}
+		h.at = uplink{link: "eth0", gateway: netip.MustParseAddr("192.0.2.254")}
 		h.live(t, func(s *routerSource) {
 			pass(time.Minute)
 			if s.Vouched(first) != nil {

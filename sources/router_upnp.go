@@ -34,6 +34,10 @@ const (
 	// may have.
 	upnpTime = 2 * time.Second
 	mostUPnP = 64 << 10
+	// mostAnswers is how many packets are read after a search, whoever sends them, and
+	// mostServices how many services of a router are asked whether they tell its address.
+	mostAnswers  = 256
+	mostServices = 4
 )
 
 // search asks for gateways (UPnP Device Architecture, 1.3.2).
@@ -70,13 +74,19 @@ func findIGD(ctx context.Context, to uplink) (*igd, error) {
 }
 
 // describe finds the service by what the router says of itself there.
-func (u uplink) describe(ctx context.Context, location *url.URL) (*igd, error) {
+func (u uplink) describe(ctx context.Context, location *url.URL) (found *igd, err error) {
 	g := &igd{to: u, client: u.client()}
+	defer func() {
+		if err != nil {
+			g.client.CloseIdleConnections()
+		}
+	}()
 	text, err := g.fetch(ctx, http.MethodGet, location, nil, nil)
 	if err != nil {
 		return nil, fmt.Errorf("asking %s what it is: %w", u.gateway, err)
 	}
-	for _, s := range readServices(text) {
+	services := readServices(text)
+	for _, s := range services[:min(len(services), mostServices)] {
 		at, err := url.Parse(s.Control)
 		if err != nil {
 			continue
@@ -106,10 +116,20 @@ func (u uplink) search(ctx context.Context) (*url.URL, error) {
 	if err := conn.SetReadDeadline(time.Now().Add(searchTime)); err != nil {
 		return nil, err
 	}
-	for b := make([]byte, stunmsg.MaxPacket); ; {
+	location, err := u.located(conn)
+	if err != nil {
+		err = errors.Join(err, sent)
+	}
+	return location, err
+}
+
+// located hears where the gateway describes itself.
+func (u uplink) located(conn net.PacketConn) (*url.URL, error) {
+	b := make([]byte, stunmsg.MaxPacket)
+	for range mostAnswers {
 		n, from, err := conn.ReadFrom(b)
 		if err != nil {
-			return nil, errors.Join(err, sent)
+			return nil, err
 		}
 		if at, ok := from.(*net.UDPAddr); !ok || at.AddrPort().Addr().Unmap() != u.gateway {
 			continue
@@ -118,6 +138,7 @@ func (u uplink) search(ctx context.Context) (*url.URL, error) {
 			return location, nil
 		}
 	}
+	return nil, errors.New("too many answers")
 }
 
 // readLocation reads the answer to a search.

@@ -9,7 +9,9 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // description is what a router says of itself; it has the type and the place of the
@@ -90,6 +92,66 @@ func TestUPnP(t *testing.T) {
 			t.Errorf("%s: it is %q", name, got)
 		}
 		server.Close()
+	}
+}
+
+// What a router says of itself costs a few questions, however many services it names, and
+// one that tells no address keeps no connection.
+func TestManyServices(t *testing.T) {
+	var asked atomic.Int64
+	closed := make(chan struct{}, 1)
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /root", func(w http.ResponseWriter, _ *http.Request) {
+		service := "<service><serviceType>" + wanIP + "</serviceType><controlURL>/ctl</controlURL></service>"
+		_, _ = io.WriteString(w, "<root>"+strings.Repeat(service, 400)+"</root>")
+	})
+	mux.HandleFunc("POST /ctl", func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		http.NotFound(w, r)
+	})
+	server := httptest.NewUnstartedServer(mux)
+	server.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateClosed {
+			closed <- struct{}{}
+		}
+	}
+	server.Start()
+	defer server.Close()
+	place, err := url.Parse(server.URL + "/root")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (uplink{gateway: netip.MustParseAddr("127.0.0.1")}).describe(t.Context(), place); err == nil {
+		t.Error("it tells an address")
+	}
+	if n := asked.Load(); n == 0 || n > mostServices {
+		t.Errorf("it was asked %d times", n)
+	}
+	select {
+	case <-closed:
+	case <-time.After(10 * time.Second):
+		t.Error("its connection was kept")
+	}
+}
+
+// A babble is a socket at which others than the router answer without end.
+type babble struct {
+	net.PacketConn
+	read int
+}
+
+func (b *babble) ReadFrom(p []byte) (int, net.Addr, error) {
+	if b.read++; b.read > 1<<16 {
+		return 0, nil, net.ErrClosed
+	}
+	return copy(p, "x"), &net.UDPAddr{IP: net.IPv4(192, 168, 1, 66)}, nil
+}
+
+// Who answers a search in the router's place costs some packets, and not a second of a processor.
+func TestSearchHearsSome(t *testing.T) {
+	b := &babble{}
+	if _, err := gateway.located(b); err == nil || b.read > mostAnswers {
+		t.Errorf("%d packets were read: %v", b.read, err)
 	}
 }
 

@@ -19,6 +19,8 @@ import (
 type uplink struct {
 	link    string
 	gateway netip.Addr
+	// index is the interface's; one that is made anew by the same name has another.
+	index uint32
 }
 
 // A netContact is a contact to a router over the network.
@@ -152,7 +154,7 @@ func (f *wayfinder) find(asked []Asked) (uplink, error) {
 	if unknown != nil || !gateway.Is4() {
 		return uplink{}, nil
 	}
-	return uplink{way.link, gateway}, nil
+	return uplink{way.link, gateway, f.links.index(way.link)}, nil
 }
 
 // way is the way out of IPv4.

@@ -42,7 +42,7 @@ func TestStatusOfRouter(t *testing.T) {
 			netwatch.Router{Protocol: "upnp", Address: netip.MustParseAddr("100.64.1.2"), Since: since, Healthy: true},
 			"by upnp: its own address is one of the provider's, who has a NAT before it (CGNAT) source",
 		},
-		{netwatch.Router{}, "router 192.168.1.1: it answers neither NAT-PMP nor UPnP source"},
+		{netwatch.Router{}, "router 192.168.1.1: it tells its address neither by NAT-PMP nor by UPnP source"},
 		{
 			netwatch.Router{Protocol: "nat-pmp", Address: known, Since: since},
 			"by nat-pmp: it does not answer now source",
