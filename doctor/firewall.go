@@ -58,6 +58,11 @@ var (
 	errLegacy  = errors.New("it has rules of iptables-legacy, which nft does not show")
 )
 
+// firewall is what nft(8) says of this machine's rules, in JSON.
+func firewall(ctx context.Context) ([]byte, error) {
+	return exec.CommandContext(ctx, "nft", "-j", "list", "ruleset").Output()
+}
+
 // lets says whether this machine's firewall lets a packet in. An error says why that is not
 // known.
 func lets(ctx context.Context, p packet) (bool, error) {
@@ -69,7 +74,7 @@ func lets(ctx context.Context, p packet) (bool, error) {
 			return false, errLegacy
 		}
 	}
-	text, err := exec.CommandContext(ctx, "nft", "-j", "list", "ruleset").Output()
+	text, err := firewall(ctx)
 	if err != nil {
 		return false, fmt.Errorf("asking nft(8) for its rules: %w", err)
 	}

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
-	"os/exec"
 
 	"netwatch"
 	"netwatch/sources"
@@ -117,14 +116,9 @@ func (s *scene) deaf(ctx context.Context, gateway netip.Addr) []Finding {
 	}}
 }
 
-// An inputChain is a chain of nftables that drops what comes in and that none of its
-// rules accepts.
-type inputChain struct {
-	Family, Table, Name, Hook, Policy string
-}
-
-// open is the command by which the router's announcements may come in.
-func (c *inputChain) open(gateway netip.Addr) string {
+// open is the command by which the router's announcements may come in to a chain that
+// drops them.
+func (c *chain) open(gateway netip.Addr) string {
 	rule := fmt.Sprintf("ip saddr %s udp sport 5351 udp dport 5350 accept", gateway)
 	switch {
 	case c == nil:
@@ -137,8 +131,8 @@ func (c *inputChain) open(gateway netip.Addr) string {
 
 // closedChain is a chain that drops what comes in, and that has no rule about the port
 // of announcements; nil if there is none or if it may not be looked at.
-func closedChain(ctx context.Context) *inputChain {
-	rules, err := exec.CommandContext(ctx, "nft", "-j", "list", "ruleset").Output()
+func closedChain(ctx context.Context) *chain {
+	rules, err := firewall(ctx)
 	if err != nil {
 		return nil
 	}
@@ -146,10 +140,8 @@ func closedChain(ctx context.Context) *inputChain {
 }
 
 // readRuleset finds such a chain in what nft prints.
-func readRuleset(rules []byte) *inputChain {
-	var set struct {
-		Nftables []struct{ Chain *inputChain }
-	}
+func readRuleset(rules []byte) *chain {
+	var set ruleset
 	if json.Unmarshal(rules, &set) != nil || bytes.Contains(rules, []byte("5350")) {
 		return nil
 	}

@@ -96,7 +96,7 @@ func TestReadRuleset(t *testing.T) {
 			t.Errorf("%s: %+v", name, chain)
 		}
 	}
-	if hint := (*inputChain)(nil).open(gateway); !strings.HasSuffix(hint, rule) {
+	if hint := (*chain)(nil).open(gateway); !strings.HasSuffix(hint, rule) {
 		t.Error(hint)
 	}
 }

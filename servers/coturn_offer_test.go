@@ -180,6 +180,7 @@ func TestUnnamed(t *testing.T) {
 		"allocation-default-address-family=ipv6 #":   "ipv4 ipv4",
 		"keep-address-family":                        "ipv4 ipv6",
 		"keep-address-family=0":                      "ipv4 ipv4",
+		// Of several the last counts.
 		"allocation-default-address-family=keep\nallocation-default-address-family=ipv4": "ipv4 ipv4",
 	} {
 		offer, err := coturnOffer([]byte(conf), time.Now())
