@@ -14,8 +14,7 @@ import (
 // sharers is how often a port is asked at which another server may answer too. Two coturns
 // of one user share a port (SO_REUSEPORT), and each caller reaches one of them by chance
 // (measured: 14 of 30 were right). Of two that share evenly both are met but once in half a
-// million proofs, and where one gets three callers of four, but once in 300. The 20 together
-// took 3 ms.
+// million proofs, and where one gets three callers of four, but once in 300.
 const sharers = 20
 
 // knock asks as callers begin, in nobody's name, at the ports for UDP where the server has
