@@ -17,7 +17,7 @@ import (
 
 // What follows the verb.
 const (
-	turnUsage   = "coturn FILE [families=ipv4,ipv6]"
+	turnUsage   = "coturn|eturnal|ejabberd FILE [families=ipv4,ipv6]"
 	verifyUsage = turnUsage + " | " + livekitUsage + " | " + tlsUsage
 )
 
@@ -30,10 +30,13 @@ const (
 	movingTime = 15 * time.Second
 )
 
-// A verification asks coturn for relayed transport addresses, as callers do, and
-// compares them with the public addresses. It is the step `verify coturn FILE`.
+// A verification asks a server that lends relays for relayed transport addresses, as
+// callers do, and compares them with the public addresses. It is the step `verify coturn
+// FILE`, and of the others of its kind.
 type verification struct {
-	file netwatch.Path
+	// server is its name in the table.
+	server string
+	file   netwatch.Path
 	// families are those that it asks for by name; without any it asks as callers do,
 	// who name none.
 	families servers.Families
@@ -47,7 +50,7 @@ type verification struct {
 	time, moving time.Duration
 }
 
-// newVerify makes the step. It is done even if nothing changed before it: what coturn
+// newVerify makes the step. It is done even if nothing changed before it: what a server
 // gives to its callers depends on when it was started.
 func newVerify(env Env, verb string, words []string) (netwatch.Step, error) {
 	var action netwatch.Action
@@ -75,13 +78,18 @@ func newVerify(env Env, verb string, words []string) (netwatch.Step, error) {
 
 // parseVerify reads what follows the verb. turn stands for coturn.
 func parseVerify(env Env, words []string) (*verification, error) {
+	name := strings.Join(words[:min(len(words), 1)], "")
+	if name == "turn" {
+		name = "coturn"
+	}
+	server, err := servers.Named(name)
 	switch {
 	case len(words) == 0:
-		return nil, errors.New("what to verify is missing, it can be coturn, livekit or tls")
-	case words[0] != "coturn" && words[0] != "turn":
-		return nil, fmt.Errorf("%q cannot be verified, only coturn, livekit and tls", words[0])
+		return nil, errors.New("what to verify is missing, it can be coturn, eturnal, ejabberd, livekit or tls")
+	case err != nil || server.Offer == nil:
+		return nil, fmt.Errorf("%q cannot be verified, only coturn, eturnal, ejabberd, livekit and tls", words[0])
 	case len(words) == 1:
-		return nil, errors.New("the file of coturn is missing")
+		return nil, fmt.Errorf("the file of %s is missing", server.Name)
 	case len(words) > 3:
 		return nil, fmt.Errorf("%q is not understood after the families", words[3])
 	}
@@ -90,7 +98,8 @@ func parseVerify(env Env, words []string) (*verification, error) {
 		return nil, err
 	}
 	v := &verification{
-		file: file, local: netwatch.OwnAddress, reopen: env.Reopen, time: verifyTime, moving: movingTime,
+		server: server.Name, file: file, local: netwatch.OwnAddress, reopen: env.Reopen,
+		time: verifyTime, moving: movingTime,
 	}
 	v.units = unitsBefore(v, file)
 	for _, word := range words[2:] {
@@ -152,10 +161,10 @@ func (v *verification) settle(
 // againPause is the pause before a server is asked again that did not answer right.
 const againPause = 50 * time.Millisecond
 
-// VerifyTurn asks coturn for relayed addresses, as the step `verify coturn FILE` does, and
+// VerifyTurn asks a server for relayed addresses, as the step `verify SERVER FILE` does, and
 // waits for nothing. unit is the one that runs it, if that is known.
-func VerifyTurn(ctx context.Context, file netwatch.Path, known netwatch.Addresses, unit string) netwatch.Result {
-	v := verification{file: file, local: netwatch.OwnAddress, time: verifyTime}
+func VerifyTurn(ctx context.Context, server, file string, known netwatch.Addresses, unit string) netwatch.Result {
+	v := verification{server: server, file: netwatch.Path(file), local: netwatch.OwnAddress, time: verifyTime}
 	v.units = func(ctx context.Context, job netwatch.Job) []systemd.State { return unitsNamed(ctx, job, unit) }
 	return v.Do(ctx, netwatch.Job{Confirmed: known})
 }
@@ -167,9 +176,12 @@ func (v *verification) asks(p *proof, confirmed netwatch.Addresses) (all []turn.
 	offer := p.offer
 	if len(offer.Listeners) == 0 {
 		return nil, netwatch.WithHint(fmt.Errorf("%s has it listen nowhere", v.file),
-			"no-udp and no-tcp leave TLS alone, which needs cert and pkey, and no no-tls")
+			p.say().Nowhere)
 	}
 	ask := func(l servers.Listener, who *servers.Credential, family netwatch.Family, at netip.Addr) {
+		if l.IP.IsValid() {
+			at = l.IP
+		}
 		to := netip.AddrPortFrom(at, l.Port)
 		all = append(all, turn.Ask{To: to, Over: l.Over, Realm: offer.Realm, Who: who, Family: family})
 	}

@@ -39,8 +39,10 @@ func (v *verification) approach(p *proof, confirmed netwatch.Addresses) (a appro
 			"listening-ip names all addresses")
 		return a, nil
 	}
-	p.words = append(p.words, fmt.Sprintf("%s (allocation-default-address-family=keep in %s gives those IPv6 who come "+
-		"over it)", word, v.file))
+	if keep := p.say().Keep; keep != "" {
+		word = fmt.Sprintf("%s (%s in %s gives those IPv6 who come over it)", word, keep, v.file)
+	}
+	p.words = append(p.words, word)
 	a.family = netwatch.IPv6
 	a.at, err = v.at(p.offer, confirmed, netwatch.IPv6)
 	return a, err
@@ -58,12 +60,15 @@ func (v *verification) without4(offer *servers.Offer, confirmed netwatch.Address
 	case netwatch.Translated.Contains(public.Own):
 		return "over IPv4 nobody comes in here (464XLAT)"
 	case !known:
-		return fmt.Sprintf("external-ip in %s names no IPv4 address, and none is known", v.file)
+		return fmt.Sprintf("%s in %s names no IPv4 address, and none is known", v.key(), v.file)
 	case len(offer.Promised) > 0 && !netwatch.IsOwn(public.Address):
-		return fmt.Sprintf("external-ip in %s names IPv6 alone", v.file)
+		return fmt.Sprintf("%s in %s names IPv6 alone", v.key(), v.file)
 	}
 	return ""
 }
+
+// key is what names an address in the file.
+func (v *verification) key() string { return servers.Target{Server: v.server}.Key() }
 
 // way4 says whether packets can leave over IPv4.
 func (v *verification) way4() bool { return v.local(netwatch.IPv4, netip.Addr{}).IsValid() }

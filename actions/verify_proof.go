@@ -60,7 +60,7 @@ type gotten struct {
 
 // prove asks the server all that there is to ask, in about the time until end.
 func (v *verification) prove(ctx context.Context, job netwatch.Job, end time.Time) *proof {
-	p := &proof{server: "coturn", file: v.file, known: job.Confirmed, mine: map[uint16]bool{}}
+	p := &proof{server: v.server, file: v.file, known: job.Confirmed, mine: map[uint16]bool{}}
 	if p.err = v.await(ctx, p.read); p.err != nil {
 		return p
 	}
@@ -70,7 +70,7 @@ func (v *verification) prove(ctx context.Context, job netwatch.Job, end time.Tim
 		return p
 	}
 	if v.families.IPv6 && v.times6(p.offer) == 0 {
-		p.words = append(p.words, "no ipv6 relay: neither relay-ip nor listening-ip names such an address")
+		p.words = append(p.words, "no ipv6 relay: "+p.say().NoIPv6)
 	}
 	for _, a := range asks {
 		got := v.ask(ctx, a, end)
@@ -157,7 +157,7 @@ func (p *proof) hear(a turn.Ask, got answer) {
 	case got.leaf != nil && time.Now().After(got.leaf.NotAfter):
 		err = netwatch.WithHint(
 			fmt.Errorf("the certificate that %s shows is good until %s", at, got.leaf.NotAfter.Format(time.DateTime)),
-			"renew it, and have coturn read it: signal USR2 of its unit, or restart it")
+			fmt.Sprintf("renew it, and have %s read it: %s", p.server, p.say().Renewed))
 	default:
 		err = p.compare(at, a, got.relayed)
 	}
@@ -178,8 +178,7 @@ func (p *proof) compare(at string, a turn.Ask, got netip.Addr) error {
 	public, known := p.known[family]
 	switch {
 	case !known && netwatch.CheckPublic(got, nil) != nil:
-		return netwatch.WithHint(fmt.Errorf("%s relays over %s, where no caller reaches it", at, got),
-			fmt.Sprintf("have external-ip in %s say the public address, or relay-ip name one", p.file))
+		return netwatch.WithHint(fmt.Errorf("%s relays over %s, where no caller reaches it", at, got), p.say().Private)
 	case !known:
 		word := fmt.Sprintf("unknown: it relays over %s, and the public %s address is not known", got, family)
 		if !slices.Contains(p.words, word) {
@@ -216,53 +215,72 @@ func (p *proof) detail() string {
 
 // explain says what a refusal or silence means, and what to do.
 func (p *proof) explain(at string, a turn.Ask, err error) error {
+	say := p.say()
 	switch another := new(turn.Another); {
 	case errors.Is(err, turn.ErrOpen):
 		return p.open(at, a)
 	case errors.As(err, &another):
 		return netwatch.WithHint(fmt.Errorf("asking %s: %w, and not the one of %s (realm %s)", at, err, p.file, a.Realm),
-			otherPort(a.To.Port())+"; or it is the same, and runs with another realm than is in the file now: restart it")
+			otherPort(a.To.Port())+"; or it is the same, and runs with another realm than is in the file now: "+say.Again)
 	case errors.Is(err, turn.ErrNobody):
-		return netwatch.WithHint(fmt.Errorf("asking %s: %w: it has neither static-auth-secret nor user", at, err),
-			"whom coturn's database knows cannot be seen from here: add a user=NAME:PASSWORD to the file, "+
-				"or leave this step out")
+		return netwatch.WithHint(fmt.Errorf("asking %s: %w: %s", at, err, say.Nobody), say.Whom)
 	case !answers(err) && a.Over == servers.TLS && errors.Is(err, syscall.ECONNREFUSED):
-		return netwatch.WithHint(fmt.Errorf("nobody answers at %s: %w", at, err), fmt.Sprintf("see whether its unit runs "+
-			"(systemctl status), and whether its user can read cert and pkey in %s: without them coturn starts "+
-			"all the same", p.file))
+		return netwatch.WithHint(fmt.Errorf("nobody answers at %s: %w", at, err), "see whether its unit runs "+
+			"(systemctl status), and "+say.Certificate)
 	case !answers(err):
 		return netwatch.WithHint(fmt.Errorf("nobody answers at %s: %w", at, err), "see whether its unit runs "+
-			"(systemctl status), and whether it listens there: listening-ip and the ports in "+string(p.file))
+			fmt.Sprintf("(systemctl status), and whether it listens there: %s in %s", say.Listens, p.file))
 	}
 	return p.refusal(a, fmt.Errorf("asking %s: %w", at, err))
 }
+
+// say are the words for the server, about its file.
+func (p *proof) say() servers.Words {
+	server, _ := servers.Named(p.server) // It is in the table
+	return server.Words.Of(string(p.file))
+}
+
+// codeNotAllowed is that of a request which a server does not serve at all.
+const codeNotAllowed stun.ErrorCode = 405
 
 // refusal says what to do about an error response.
 func (p *proof) refusal(a turn.Ask, err error) error {
 	refused := new(turn.Error)
 	errors.As(err, &refused)
+	say := p.say()
 	switch refused.Code {
 	case stun.CodeUnauthorized, stun.CodeWrongCredentials:
 		return netwatch.WithHint(fmt.Errorf("%w to the credentials of %s", err, p.file),
-			"it runs with others than are in the file now: restart it")
+			"it runs with others than are in the file now: "+say.Again)
+	case codeNotAllowed:
+		if say.Off != "" {
+			err = netwatch.WithHint(err, "see that "+say.Off+", and "+say.Again)
+		}
 	case stun.CodeAllocQuotaReached:
-		return netwatch.WithHint(err, "its user-quota or total-quota is used up")
+		return netwatch.WithHint(err, "its "+say.Quota+" is used up")
 	case stun.CodeInsufficientCapacity:
-		return netwatch.WithHint(err, "no port is free between min-port and max-port, or its bandwidth is used up")
+		return netwatch.WithHint(err, "no port is free between "+say.Ports+", or its bandwidth is used up")
 	case stun.CodeAddrFamilyNotSupported:
-		if a.Family != "" && len(p.offer.Lends(a.Family)) == 0 {
-			return netwatch.WithHint(err, fmt.Sprintf("it has no %s relay: restart it, if this machine had no such "+
-				"address when it was started, and see relay-ip and listening-ip in %s", a.Family, p.file))
-		}
-		if a.Family != "" {
-			return netwatch.WithHint(err, fmt.Sprintf("it has no %s relay, though relay-ip or listening-ip in %s names "+
-				"an address for it: restart it", a.Family, p.file))
-		}
-		return netwatch.WithHint(err, fmt.Sprintf("a caller who names no family gets no relay: see relay-ip and "+
-			"listening-ip in %s; with 0.0.0.0 or :: there, one request for IPv6 is enough to bring that about: "+
-			"restart it", p.file))
+		return p.noFamily(a, err)
 	}
 	return err
+}
+
+// noFamily says what to do about a family that is not lent.
+func (p *proof) noFamily(a turn.Ask, err error) error {
+	switch say := p.say(); {
+	case say.Family != "":
+		return netwatch.WithHint(err, say.Family+", and "+say.Again)
+	case a.Family != "" && len(p.offer.Lends(a.Family)) == 0:
+		return netwatch.WithHint(err, fmt.Sprintf("it has no %s relay: restart it, if this machine had no such "+
+			"address when it was started, and see relay-ip and listening-ip in %s", a.Family, p.file))
+	case a.Family != "":
+		return netwatch.WithHint(err, fmt.Sprintf("it has no %s relay, though relay-ip or listening-ip in %s names "+
+			"an address for it: restart it", a.Family, p.file))
+	}
+	return netwatch.WithHint(err, fmt.Sprintf("a caller who names no family gets no relay: see relay-ip and "+
+		"listening-ip in %s; with 0.0.0.0 or :: there, one request for IPv6 is enough to bring that about: "+
+		"restart it", p.file))
 }
 
 // otherPort is how one finds out who has a port.
@@ -275,35 +293,38 @@ func otherPort(port uint16) string {
 // port that nobody named, and not for TLS.
 func (p *proof) open(at string, a turn.Ask) error {
 	err := fmt.Errorf("asking %s: %w", at, turn.ErrOpen)
+	say, other := p.say(), otherPort(a.To.Port())
 	switch {
 	case p.answered:
-		return netwatch.WithHint(fmt.Errorf("%w: another server answers there, and not the one of %s", err, p.file),
-			otherPort(a.To.Port()))
-	case a.Over == servers.TLS || a.To.Port() != servers.DefaultPort:
-		return netwatch.WithHint(err, fmt.Sprintf("see that no-auth is not in %s and credentials are, and restart it; or %s",
-			p.file, otherPort(a.To.Port())))
+		return netwatch.WithHint(fmt.Errorf("%w: another server answers there, and not the one of %s", err, p.file), other)
+	case !say.Unread || a.Over == servers.TLS || a.To.Port() != servers.DefaultPort:
+		return netwatch.WithHint(err, fmt.Sprintf("see that %s, and %s; or %s", say.Open, say.Again, other))
 	}
 	return netwatch.WithHint(fmt.Errorf("%w: another server answers there, or it runs without its configuration", err),
-		fmt.Sprintf("%s; or see that its user can read %s and that no-auth is not in it, and restart it",
-			otherPort(a.To.Port()), p.file))
+		fmt.Sprintf("%s; or see that its user can read %s and that no-auth is not in it, and restart it", other, p.file))
 }
 
-// wrong says why coturn gives its callers another address than the public one.
+// wrong says why a server gives its callers another address than the public one.
 func (p *proof) wrong(at string, got, public netip.Addr) error {
 	err := fmt.Errorf("%s relays over %s, and the public address is %s", at, got, public)
-	hint := fmt.Sprintf("external-ip in %s does not have it: have a step `rotate coturn %[1]s` and a restart before "+
-		"this one; if there is one, netwatch history has why it left the file as it was", p.file)
+	say, key := p.say(), servers.Target{Server: p.server}.Key()
+	if netwatch.FamilyOf(public) == netwatch.IPv6 {
+		key = strings.Replace(key, "ipv4", "ipv6", 1)
+	}
+	does, _, _ := strings.Cut(say.Again, " ")
+	rotate := fmt.Sprintf("have a step `rotate %s %s`", p.server, p.file)
+	hint := fmt.Sprintf("%s in %s does not have it: %s and a %s before this one; if there is one, netwatch history has why "+
+		"it left the file as it was", key, p.file, rotate, does)
 	switch {
 	case slices.Contains(p.offer.Advertised, public):
-		hint = fmt.Sprintf("%s has the right external-ip, which coturn reads only when it starts: restart it; if it was, "+
-			"the private part is not the address that it relays from (private=auto)", p.file)
+		hint = fmt.Sprintf("%s has the right %s, %s", p.file, key, say.Heeds)
 	case got.IsUnspecified():
-		hint = fmt.Sprintf("external-ip in %s is empty: have a step `rotate coturn %[1]s` before this one", p.file)
+		hint = fmt.Sprintf("%s in %s is empty: %s before this one", key, p.file, rotate)
 	}
 	return netwatch.WithHint(err, hint)
 }
 
-// read reads the configuration of coturn.
+// read reads what the configuration of the server offers.
 func (p *proof) read() error {
 	return p.readAs(func(server servers.Server, text []byte) (err error) {
 		p.offer, err = server.Offer(text, time.Now())

@@ -66,7 +66,7 @@ func (f *fakeTurn) verify(t *testing.T, conf string, known ...string) netwatch.R
 		job.Confirmed[netwatch.FamilyOf(a)] = netwatch.Address{Address: a}
 	}
 	return (&verification{
-		netwatch.Path(file), f.families, own,
+		"coturn", netwatch.Path(file), f.families, own,
 		func(context.Context, netwatch.Job) []systemd.State { return f.units() }, nil, 800 * time.Millisecond, time.Second,
 	}).Do(t.Context(), job)
 }

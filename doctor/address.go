@@ -250,16 +250,16 @@ func checkRelays(ctx context.Context, s *scene) []Finding {
 	found := make([]Finding, len(targets))
 	var wg sync.WaitGroup
 	for i, r := range targets {
-		wg.Go(func() { found[i] = askRelays(ctx, r.File, s.unitOf(r.File), s.confirmed()) })
+		wg.Go(func() { found[i] = askRelays(ctx, r, s.unitOf(r.File), s.confirmed()) })
 	}
 	wg.Wait()
 	return found
 }
 
-// askRelays asks the coturn of a file, which a unit runs if one was found. Of one that is
+// askRelays asks the server of a file, which a unit runs if one was found. Of one that is
 // being started or stopped, what answers now may soon be another.
-func askRelays(ctx context.Context, file, unit string, known netwatch.Addresses) Finding {
-	what := "relays by " + file
+func askRelays(ctx context.Context, t servers.Target, unit string, known netwatch.Addresses) Finding {
+	what := "relays by " + t.File
 	if len(known) == 0 {
 		return Finding{Unknown, what, "the public address is not known", ""}
 	}
@@ -271,7 +271,7 @@ func askRelays(ctx context.Context, file, unit string, known netwatch.Addresses)
 			return Finding{Unknown, what, unit + " does not run", ""}
 		}
 	}
-	return judgeRelays(what, actions.VerifyTurn(ctx, netwatch.Path(file), known, unit))
+	return judgeRelays(what, actions.VerifyTurn(ctx, t.Server, t.File, known, unit))
 }
 
 // judgeRelays says what a proof means.

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"go.yaml.in/yaml/v3"
-
 	"netwatch"
 )
 
@@ -35,8 +33,8 @@ func livekitCalls(conf []byte) (*Calls, error) {
 		Addresses []string          `yaml:"bind_addresses"`
 		Keys      map[string]string `yaml:"keys"`
 	}
-	if err := yaml.Unmarshal(conf, &said); err != nil {
-		return nil, errors.New("it is not YAML as LiveKit has it") // Whose words may have some of the text
+	if err := understand(conf, "LiveKit", &said); err != nil {
+		return nil, err
 	}
 	c := &Calls{Port: said.Port, Advertised: livekitAdvertised(conf, nil), Itself: asksItself(conf)}
 	if c.Port == 0 {

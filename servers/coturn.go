@@ -15,7 +15,7 @@ import (
 var coturn = Server{
 	Name: "coturn", Options: []Option{privateOption, familiesOption},
 	Rewrite: newCoturn, Key: "external-ip", Advertised: coturnAdvertised, Unheeded: coturnUnheeded,
-	Bound: coturnBound, Relays: coturnRelays, Offer: coturnOffer,
+	Bound: coturnBound, Relays: coturnRelays, Offer: coturnOffer, Words: coturnWords,
 	Blind: "it would start as an open relay", Named: "turnserver -c FILE",
 }
 

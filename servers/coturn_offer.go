@@ -58,6 +58,9 @@ const (
 type Listener struct {
 	Over Transport
 	Port uint16
+	// IP is the one address that it is at, where each has its own; invalid where
+	// Listening says it.
+	IP netip.Addr
 }
 
 // A Credential is a user and its password, or the key made of them (RFC 8489,
@@ -115,7 +118,7 @@ func coturnOffer(conf []byte, now time.Time) (*Offer, error) {
 			}
 		case "static-auth-secret":
 			if len(turn.Credentials) < maxSecrets {
-				turn.Credentials = append(turn.Credentials, byExpiry(value, now.Add(credentialTime)))
+				turn.Credentials = append(turn.Credentials, byExpiry(value, now.Add(credentialTime), ""))
 			}
 		case "user":
 			users = append(users, byPassword(value))
@@ -188,13 +191,13 @@ func (p *ports) heed(key, value string) (err error) {
 // are for finding out about NATs (RFC 5780): no caller is sent there.
 func (p *ports) listeners() (all []Listener) {
 	if !p.noUDP {
-		all = append(all, Listener{UDP, p.plain})
+		all = append(all, Listener{Over: UDP, Port: p.plain})
 	}
 	if !p.noTCP {
-		all = append(all, Listener{TCP, p.plain})
+		all = append(all, Listener{Over: TCP, Port: p.plain})
 	}
 	if !p.noTLS && p.cert && p.key {
-		all = append(all, Listener{TLS, p.tls})
+		all = append(all, Listener{Over: TLS, Port: p.tls})
 	}
 	return all
 }
@@ -224,11 +227,12 @@ func isTrue(value string) (bool, error) {
 		"a comment stands on a line of its own")
 }
 
-// byExpiry is who has a secret: a name that is the time, in Unix seconds, up to
+// byExpiry is who has a secret: a name that begins with the time, in Unix seconds, up to
 // which it is good, and a keyed hash of it as the password (turnserver(1),
-// use-auth-secret). Without a name behind it, rest-api-separator does not matter.
-func byExpiry(secret string, until time.Time) *Credential {
-	name := strconv.FormatInt(until.Unix(), 10)
+// use-auth-secret). For coturn nothing need stand behind the time, so that
+// rest-api-separator does not matter.
+func byExpiry(secret string, until time.Time, behind string) *Credential {
+	name := strconv.FormatInt(until.Unix(), 10) + behind
 	mac := hmac.New(sha1.New, []byte(secret))
 	mac.Write([]byte(name)) // Never fails
 	return &Credential{Name: name, Password: base64.StdEncoding.EncodeToString(mac.Sum(nil))}

@@ -13,7 +13,9 @@ import (
 )
 
 // plain are the listeners of a file that says nothing but the port.
-func plain(port uint16) []Listener { return []Listener{{UDP, port}, {TCP, port}} }
+func plain(port uint16) []Listener {
+	return []Listener{{Over: UDP, Port: port}, {Over: TCP, Port: port}}
+}
 
 // What coturn opens with a file, as seen of 4.6.1 and 4.18 (ss -lntu).
 func TestListeners(t *testing.T) {

@@ -43,6 +43,8 @@ type Server struct {
 	// Offer is what conf offers to callers at this time, and how they are to ask; nil
 	// where nobody can ask for that.
 	Offer func(conf []byte, now time.Time) (*Offer, error)
+	// Words are what is said of that which it offers, and is not right.
+	Words Words
 	// Calls are what conf offers to those who call by WebRTC; nil where nobody can ask for
 	// that.
 	Calls func(conf []byte) (*Calls, error)
