@@ -33,6 +33,10 @@ type proof struct {
 	// right are the addresses that callers get and should, as in "ipv4 203.0.113.5",
 	// and over what they got them.
 	right []gotten
+	// before is what stands before an address that is lent, where others are told too.
+	before string
+	// over is what of the file something else may go before, if err is about that.
+	over servers.Over
 	// words are what is to be said beside them.
 	words []string
 	// err is the first thing that is wrong.
@@ -188,7 +192,7 @@ func (p *proof) compare(at string, a turn.Ask, got netip.Addr) error {
 	case got != public.Address:
 		return p.wrong(at, got, public.Address)
 	}
-	p.got(fmt.Sprintf("%s %s", family, got), string(a.Over))
+	p.got(fmt.Sprintf("%s%s %s", p.before, family, got), string(a.Over))
 	return nil
 }
 
@@ -316,6 +320,8 @@ func (p *proof) wrong(at string, got, public netip.Addr) error {
 	hint := fmt.Sprintf("%s in %s does not have it: %s and a %s before this one; if there is one, netwatch history has why "+
 		"it left the file as it was", key, p.file, rotate, does)
 	switch {
+	case p.offer.Itself:
+		hint = itselfHint
 	case slices.Contains(p.offer.Advertised, public):
 		hint = fmt.Sprintf("%s has the right %s, %s", p.file, key, say.Heeds)
 	case got.IsUnspecified():
@@ -335,11 +341,8 @@ func (p *proof) read() error {
 // readAs reads the configuration of the server.
 func (p *proof) readAs(take func(server servers.Server, text []byte) error) error {
 	f, err := rewrite.Open(string(p.file))
-	if errors.Is(err, fs.ErrPermission) {
-		err = netwatch.WithHint(err, netwatch.GrantHint)
-	}
 	if err != nil {
-		return err
+		return granted(err)
 	}
 	defer f.Close()
 	server, _ := servers.Named(p.server) // It is in the table
@@ -348,4 +351,12 @@ func (p *proof) readAs(take func(server servers.Server, text []byte) error) erro
 		return fmt.Errorf("reading %s: %w", p.file, err)
 	}
 	return nil
+}
+
+// granted says what to do about a file that may not be read.
+func granted(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return netwatch.WithHint(err, netwatch.GrantHint)
+	}
+	return err
 }

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"netwatch"
@@ -21,17 +22,25 @@ func checkCalls(ctx context.Context, s *scene) []Finding {
 	found := make([]Finding, len(files))
 	var wg sync.WaitGroup
 	for i, file := range files {
-		wg.Go(func() { found[i] = askCalls(ctx, file, s.confirmed()) })
+		wg.Go(func() { found[i] = s.askCalls(ctx, file) })
 	}
 	wg.Wait()
 	return found
 }
 
 // askCalls asks the LiveKit of a file.
-func askCalls(ctx context.Context, file string, known netwatch.Addresses) Finding {
-	what := "calls by " + file
+func (s *scene) askCalls(ctx context.Context, file string) Finding {
+	what, known := "calls by "+file, s.confirmed()
 	if len(known) == 0 {
 		return Finding{Unknown, what, "the public address is not known", ""}
 	}
-	return judgeRelays(what, actions.VerifyLiveKit(ctx, netwatch.Path(file), known))
+	var steps []netwatch.Step
+	for _, r := range s.cfg.Rules {
+		steps = append(steps, r.Do...)
+	}
+	result := actions.VerifyLiveKit(ctx, netwatch.Path(file), steps, known)
+	if errors.Is(result.Err, servers.ErrNoKeys) {
+		return wrong(Unknown, what, result.Err)
+	}
+	return judgeRelays(what, result)
 }

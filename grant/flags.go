@@ -78,7 +78,7 @@ func flagOf(ctx context.Context, target servers.Target, unit string) (f flag, fo
 		return f, false, err
 	}
 	shown, err := systemd.Show(ctx, unit, "Id", "FragmentPath", "DropInPaths", "ExecStart")
-	if err != nil || !systemd.StartedWith(shown["ExecStart"], target.File) {
+	if err != nil || !systemd.StartedWith(shown["ExecStart"], target.File) || target.Itself() { // Then neither counts
 		return f, false, err
 	}
 	line, err := commandOf(append([]string{shown["FragmentPath"]}, strings.Fields(shown["DropInPaths"])...))

@@ -35,6 +35,8 @@ type Offer struct {
 	Private []netip.Addr
 	// Advertised are the addresses that callers get once it is started with it.
 	Advertised []netip.Addr
+	// Itself says that it asks others for its address when it starts.
+	Itself bool
 	// Promised are the families of which callers get such an address: both by a plain
 	// external-ip, those of the pairs else, and none without any.
 	Promised []netwatch.Family

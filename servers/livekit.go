@@ -2,6 +2,7 @@ package servers
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 
 	"netwatch/edit"
@@ -14,9 +15,20 @@ import (
 // candidate at all. So IPv4 alone is written unless the file has such a list already.
 var livekit = Server{
 	Name: "livekit", Key: "node_ip",
-	Rewrite: newLiveKit, Advertised: livekitAdvertised, Calls: livekitCalls,
+	Rewrite: newLiveKit, Advertised: livekitAdvertised, Calls: livekitCalls, Words: livekitWords,
 	Blind: "it would not start", Named: "livekit-server --config FILE",
-	Flag: "--node-ip", // Which wins in 1.9, and loses in 1.13 (measured)
+	Itself: asksItself,
+	Flag:   "--node-ip", // Which wins in 1.9, and loses in 1.13 (measured)
+}
+
+// livekitWords are about its TURN server.
+var livekitWords = Words{
+	Again: "restart it", Renewed: "restart it", Listens: "udp_port and tls_port below turn:",
+	Heeds:       "which LiveKit reads only when it starts: restart it",
+	Certificate: "whether its user can read cert_file and key_file below turn: in FILE",
+	Open:        "enabled: true is below turn: in FILE",
+	Quota:       "per_user_relay_allocation_limit", Ports: "relay_range_start and relay_range_end",
+	Private: "have a step `rotate livekit FILE` and a restart", Family: "see rtc.node_ip in FILE",
 }
 
 var livekitFile = listed{edit.YAML, "rtc.node_ip"}
@@ -31,7 +43,7 @@ func newLiveKit(conf []byte, w Wanted) (text []byte, word string, err error) {
 }
 
 // asksItself says whether LiveKit asks a STUN server for its address, which overrides
-// what stands in the file (measured).
+// what stands in the file and in its flag (measured, 1.9.11; read, 1.13.5).
 func asksItself(conf []byte) bool {
 	asks, err := edit.YAML.Get(conf, "rtc.use_external_ip")
 	return err == nil && isYes(asks.Text)
@@ -51,4 +63,34 @@ func livekitAdvertised(conf []byte, o Options) []netip.Addr {
 		return nil
 	}
 	return livekitFile.advertised(conf, o)
+}
+
+// An Over is what of a file something else may go before.
+type Over string
+
+// The whole of it, the address in it (up to 1.9), and its keys.
+const (
+	OverAll     Over = ""
+	OverAddress Over = "address"
+	OverKeys    Over = "keys"
+)
+
+// goesBefore are the options and variables that go before the file (read in its source,
+// 1.9.11 and 1.13.5).
+var goesBefore = map[Over][]string{
+	OverAll:     {"--config-body", "LIVEKIT_CONFIG"},
+	OverAddress: {"--node-ip", "--rtc.node_ip", "NODE_IP", "LIVEKIT_RTC_NODE_IP"},
+	OverKeys:    {"--keys", "LIVEKIT_KEYS", "--key-file", "--key_file", "LIVEKIT_KEY_FILE"},
+}
+
+// LiveKitOverrides are those among the words of a command line, and among variables, that
+// go before the whole file or before that of it.
+func LiveKitOverrides(of Over, words, variables []string) (all []string) {
+	for _, word := range slices.Concat(words, variables) {
+		name, _, _ := strings.Cut(word, "=")
+		if slices.Contains(goesBefore[OverAll], name) || slices.Contains(goesBefore[of], name) {
+			all = append(all, name)
+		}
+	}
+	return all
 }

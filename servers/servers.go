@@ -46,8 +46,8 @@ type Server struct {
 	// Words are what is said of that which it offers, and is not right.
 	Words Words
 	// Calls are what conf offers to those who call by WebRTC; nil where nobody can ask for
-	// that.
-	Calls func(conf []byte) (*Calls, error)
+	// that. keys is the text of a file with its keys, nil where conf has them.
+	Calls func(conf, keys []byte) (*Calls, error)
 	// Blind says what the server does when it cannot read its file, as "it would …".
 	Blind string
 	// Named is how the server is told its file, as in "turnserver -c FILE".
@@ -55,6 +55,9 @@ type Server struct {
 	// Flag is an option of its command line that says our address too, and may go before
 	// what its file says.
 	Flag string
+	// Itself says whether conf has it find its address out for itself, which goes before
+	// both; nil if it never does.
+	Itself func(conf []byte) bool
 }
 
 // All is every server that netwatch knows.

@@ -175,3 +175,18 @@ func (t Target) Names() (bool, error) {
 	defer f.Close()
 	return len(server.Advertised(f.Text, t.Options)) > 0, nil
 }
+
+// Itself says whether the file has the server find its address out for itself, as far as
+// the file can be read.
+func (t Target) Itself() bool {
+	server, err := Named(t.Server)
+	if err != nil || server.Itself == nil {
+		return false
+	}
+	f, err := rewrite.Open(t.File)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return server.Itself(f.Text)
+}

@@ -26,6 +26,8 @@ type State struct {
 	// name being the first.
 	Program string
 	Words   []string
+	// Environ are the names of the variables that the unit sets itself, not in a file.
+	Environ []string
 	// MainPID is the main process, 0 if there is none.
 	MainPID uint32
 	// Limit is its start limit.
@@ -92,6 +94,10 @@ func stateOf(p map[string]dbus.Variant) State {
 	if commands := value[[][]any](p, "ExecStart"); len(commands) > 0 && len(commands[0]) > 1 {
 		st.Program, _ = commands[0][0].(string)
 		st.Words, _ = commands[0][1].([]string)
+	}
+	for _, text := range value[[]string](p, "Environment") {
+		name, _, _ := strings.Cut(text, "=")
+		st.Environ = append(st.Environ, name)
 	}
 	if job := value[[]any](p, "Job"); len(job) > 0 {
 		st.queued = job[0] != uint32(0)

@@ -18,6 +18,8 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -69,29 +71,26 @@ var client = &http.Client{
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
 
-// Candidates asks for the candidates that a caller gets, in their order.
-func Candidates(ctx context.Context, a Ask) ([]Candidate, error) {
-	call, err := Open(ctx, a)
-	if err != nil {
-		return nil, err
-	}
-	call.Close()
-	return candidates(call.answer)
-}
+// A Relay is a TURN server that a caller is told of, and who he is there.
+type Relay struct{ Name, Password string }
 
 // A Call is an offer that a server has answered. To the server somebody is there until it
 // is closed.
 type Call struct {
-	ask    Ask
-	room   string
-	answer string
+	// Candidates are those that a caller gets, in their order.
+	Candidates []Candidate
+	// Relays are the TURN servers that he is told of, in their order.
+	Relays []Relay
+
+	ask  Ask
+	room string
 }
 
 // Open makes an offer, and returns once it is answered.
 func Open(ctx context.Context, a Ask) (*Call, error) {
 	c := &Call{ask: a, room: "netwatch-" + random(8)}
-	var err error
-	if c.answer, err = c.open(ctx); err != nil && !errors.Is(err, syscall.ECONNREFUSED) {
+	err := c.open(ctx)
+	if err != nil && !errors.Is(err, syscall.ECONNREFUSED) {
 		c.Close() // A server that failed counts the caller for a minute (measured, 1.9.11)
 	}
 	if err != nil {
@@ -100,21 +99,44 @@ func Open(ctx context.Context, a Ask) (*Call, error) {
 	return c, nil
 }
 
-// open sends an offer and returns the answer.
-func (c *Call) open(ctx context.Context) (string, error) {
+// open sends an offer and reads the answer.
+func (c *Call) open(ctx context.Context) error {
 	response, err := c.send(ctx, path, "application/sdp", offer())
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusCreated {
-		return "", &Refused{response.StatusCode}
+		return &Refused{response.StatusCode}
 	}
 	answer, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 	if err != nil {
-		return "", fmt.Errorf("reading its answer: %w", err)
+		return fmt.Errorf("reading its answer: %w", err)
 	}
-	return string(answer), nil
+	c.Relays = relays(response.Header.Values("Link"))
+	c.Candidates, err = candidates(string(answer))
+	return err
+}
+
+// The links of an answer that are TURN servers (RFC 9725, 4.6), as LiveKit writes them.
+var (
+	turnLink = regexp.MustCompile(`^<turns?(?::|%3A)`)
+	userIn   = regexp.MustCompile(`; *username="([^"]*)"`)
+	secretIn = regexp.MustCompile(`; *credential="([^"]*)"`)
+)
+
+// relays are those of links, each once: a server has one for each of its transports.
+func relays(links []string) (all []Relay) {
+	for _, link := range links {
+		user, secret := userIn.FindStringSubmatch(link), secretIn.FindStringSubmatch(link)
+		if !turnLink.MatchString(link) || user == nil || secret == nil {
+			continue
+		}
+		if r := (Relay{user[1], secret[1]}); !slices.Contains(all, r) {
+			all = append(all, r)
+		}
+	}
+	return all
 }
 
 // Close has the server forget the caller. If that fails, it does so by itself, as nobody

@@ -20,27 +20,42 @@ import (
 
 func ask(to netip.AddrPort) Ask { return Ask{to, whiptest.Key, whiptest.Secret} }
 
+// told is what a caller is told who takes his offer back at once.
+func told(ctx context.Context, a Ask) ([]Candidate, []Relay, error) {
+	c, err := Open(ctx, a)
+	if err != nil {
+		return nil, nil, err
+	}
+	c.Close()
+	return c.Candidates, c.Relays, nil
+}
+
 // A caller gets the candidates, and takes his offer back.
 func TestCandidates(t *testing.T) {
 	s := whiptest.New(t, "udp 203.0.113.7 7882", "TCP 203.0.113.7 7881", "udp 203.0.113.7 7882", "udp 2001:db8::7 7882",
 		"udp host.local 1")
-	got, err := Candidates(t.Context(), ask(s.Addr))
+	got, relays, err := told(t.Context(), ask(s.Addr))
 	want := []Candidate{
 		{netip.MustParseAddr("203.0.113.7"), 7882, "udp"},
 		{netip.MustParseAddr("203.0.113.7"), 7881, "tcp"},
 		{netip.MustParseAddr("2001:db8::7"), 7882, "udp"},
 	}
 	same := cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
-	if diff := cmp.Diff(want, got, same); err != nil || diff != "" {
-		t.Error(err, diff)
+	if diff := cmp.Diff(want, got, same); err != nil || diff != "" || relays != nil {
+		t.Error(err, diff, relays)
 	}
 	asked := []string{"POST /whip/v1 201", "POST /twirp/livekit.RoomService/RemoveParticipant 200"}
 	if diff := cmp.Diff(asked, s.Asked()); diff != "" {
 		t.Error(diff)
 	}
 	s.Say()
-	if got, err := Candidates(t.Context(), ask(s.Addr)); err != nil || len(got) != 0 {
-		t.Error(got, err)
+	s.Link(`<stun%3Astun.example>; rel="ice-server"`,
+		`<turn%3A203.0.113.7%3A3478%3Ftransport=udp>; username="u1"; rel="ice-server"; credential="p1"`,
+		`<turns%3Aturn.example.org%3A443%3Ftransport=tcp>; credential="p1"; rel="ice-server"; username="u1"`,
+		`<turn:other.example>; rel="ice-server"; username="u2"; credential="p2"`, `<https://turn.example>; username="x"`)
+	got, relays, err = told(t.Context(), ask(s.Addr))
+	if diff := cmp.Diff([]Relay{{"u1", "p1"}, {"u2", "p2"}}, relays); err != nil || len(got) != 0 || diff != "" {
+		t.Error(got, err, diff)
 	}
 }
 
@@ -48,7 +63,7 @@ func TestCandidates(t *testing.T) {
 func TestRefused(t *testing.T) {
 	s := whiptest.New(t)
 	for _, a := range []Ask{{s.Addr, whiptest.Key, "x"}, {s.Addr, "x", whiptest.Secret}} {
-		_, err := Candidates(t.Context(), a)
+		_, err := Open(t.Context(), a)
 		refused, is := errors.AsType[*Refused](err)
 		if !is || refused.Code != http.StatusUnauthorized || err.Error() != "it answers 401 Unauthorized" {
 			t.Error(err)
@@ -68,7 +83,7 @@ func TestHostile(t *testing.T) {
 		"reading a candidate: EOF": func(w http.ResponseWriter, _ *http.Request) { created(w, "a=candidate:") },
 	} {
 		http := httptest.NewServer(answer)
-		_, err := Candidates(t.Context(), ask(netip.MustParseAddrPort(http.Listener.Addr().String())))
+		_, err := Open(t.Context(), ask(netip.MustParseAddrPort(http.Listener.Addr().String())))
 		if err == nil || !strings.Contains(err.Error(), said) {
 			t.Errorf("%v, and should say %q", err, said)
 		}
@@ -80,7 +95,7 @@ func TestHostile(t *testing.T) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}))
 	defer broken.Close()
-	_, err := Candidates(t.Context(), ask(netip.MustParseAddrPort(broken.Listener.Addr().String())))
+	_, err := Open(t.Context(), ask(netip.MustParseAddrPort(broken.Listener.Addr().String())))
 	if err == nil || err.Error() != "it answers 503 Service Unavailable" || asked.Load() != 2 {
 		t.Errorf("%v, asked %d times: the caller was not taken back", err, asked.Load())
 	}
@@ -88,7 +103,7 @@ func TestHostile(t *testing.T) {
 		created(w, strings.Repeat("a=x\r\n", maxAnswer)+"a=candidate:1 1 udp 1 192.0.2.1 1 typ host\r\n")
 	}))
 	defer endless.Close()
-	got, err := Candidates(t.Context(), ask(netip.MustParseAddrPort(endless.Listener.Addr().String())))
+	got, _, err := told(t.Context(), ask(netip.MustParseAddrPort(endless.Listener.Addr().String())))
 	if err != nil || len(got) != 0 {
 		t.Error(got, err)
 	}
@@ -104,7 +119,7 @@ func TestNobody(t *testing.T) {
 	s := httptest.NewServer(nil)
 	at := netip.MustParseAddrPort(s.Listener.Addr().String())
 	s.Close()
-	if _, err := Candidates(t.Context(), ask(at)); !errors.Is(err, syscall.ECONNREFUSED) {
+	if _, err := Open(t.Context(), ask(at)); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Error(err)
 	}
 	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -114,7 +129,7 @@ func TestNobody(t *testing.T) {
 	defer silent.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	_, err := Candidates(ctx, ask(netip.MustParseAddrPort(silent.Listener.Addr().String())))
+	_, err := Open(ctx, ask(netip.MustParseAddrPort(silent.Listener.Addr().String())))
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Error(err)
 	}

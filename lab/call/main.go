@@ -37,9 +37,13 @@ func call() error {
 		}
 		return err
 	}
-	all, err := whip.Candidates(ctx, ask)
-	for _, c := range all {
+	call, err := whip.Open(ctx, ask)
+	if err != nil {
+		return err
+	}
+	call.Close()
+	for _, c := range call.Candidates {
 		fmt.Println(c.Over, c.Address, c.Port)
 	}
-	return err
+	return nil
 }

@@ -31,6 +31,7 @@ type Server struct {
 
 	mu         sync.Mutex
 	candidates []string
+	links      []string
 	asked      []string
 }
 
@@ -50,6 +51,13 @@ func (s *Server) Say(candidates ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.candidates = candidates
+}
+
+// Link has it give links from now on.
+func (s *Server) Link(links ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.links = links
 }
 
 // Asked are the requests until now, as "METHOD PATH STATUS".
@@ -82,6 +90,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) (code int) {
 		code = http.StatusBadRequest
 	default:
 		code = http.StatusCreated
+		w.Header()["Link"] = s.links
 	}
 	w.WriteHeader(code)
 	if code == http.StatusCreated {
