@@ -182,7 +182,8 @@ func (p *proof) overridden(units []systemd.State) {
 			continue
 		}
 		p.err = netwatch.WithHint(fmt.Errorf("%w (%s has %s beside the file)", p.err, st.ID, names), fmt.Sprintf(
-			"have %s say what %s says, and take that out: systemctl edit --full %s, then systemctl restart %[3]s",
+			"have %s say what %s says, and take that out of the unit: systemctl cat %s shows where it stands; then "+
+				"systemctl daemon-reload and systemctl restart %[3]s",
 			p.file, names, st.ID))
 	}
 }

@@ -185,6 +185,35 @@ func TestRTPEngineFollows(t *testing.T) {
 	}
 }
 
+// TestRTPEngineAny holds what callers of rtpengine are told by Debian's own file, which
+// names no address, that this stays as it is, and that what the step says would mend it.
+func TestRTPEngineAny(t *testing.T) {
+	others(t, "rtpengine-daemon")
+	const file, unit = "/etc/rtpengine/rtpengine.conf", "rtpengine-daemon.service"
+	shell(t, "sed -i 's/^table = 0/table = -1/' "+file+" && systemctl daemon-reload && systemctl start "+unit)
+	before := shell(t, "cat "+file)
+	if !strings.Contains(before, "\ninterface = any\n") {
+		t.Fatalf("Debian's file is another:\n%s", before)
+	}
+	unlimited(t, unit)
+	tells(t, askRTPEngine, Private)
+	watching(t, ruleOther("rtpengine", file, "restart "+unit), FirstPublic)
+	line := Private.String() + "!" + FirstPublic.String()
+	says(t, "netwatch history", "unchanged: none; "+FirstPublic.String()+" is not added: any stands for addresses of this "+
+		"machine, and callers are told those; write "+line+" in its place")
+	if after := shell(t, "cat "+file); after != before {
+		t.Errorf("the file is\n%s", after)
+	}
+	tells(t, askRTPEngine, Private)
+	shell(t, "sed -i 's/^interface = any/interface = "+line+"/' "+file+" && systemctl restart "+unit)
+	followed(t, askRTPEngine)
+	shell(t, "sed -i 's/^interface = .*/interface = any!203.0.113.77/' "+file+" && systemctl restart "+unit)
+	tells(t, askRTPEngine, netip.MustParseAddr("203.0.113.77"))
+	// For its addresses of IPv6 too, which is why a step writes it for nobody.
+	six := strings.Replace(askRTPEngine, `"ICE": "remove"`, `"ICE": "remove", "address family": "IP6"`, 1)
+	tells(t, strings.Replace(six, `"call-id": "x"`, `"call-id": "six"`, 1), netip.MustParseAddr("203.0.113.77"))
+}
+
 // TestAnyFileFollows holds that one value of a file of any server is written by the helper,
 // under its rules, and that what is no address is not.
 func TestAnyFileFollows(t *testing.T) {

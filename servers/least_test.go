@@ -142,7 +142,19 @@ var leastCases = []leastCase{
 	},
 	{
 		"any", "rtpengine", "[rtpengine]\ninterface = any\n", six, own46, nil, "",
+		"any stands for addresses of this machine, and callers are told those; write 192.168.50.10!198.51.100.7 in its place",
+	},
+	{
+		"an interface by its name", "rtpengine", "[rtpengine]\ninterface = a/10.0.0.1;b/10.0.0.2;c/eth0\n", six, own46, nil, "",
+		"c/eth0 stands for addresses of this machine, and callers are told those; write c/192.168.50.10!198.51.100.7 in",
+	},
+	{
+		"IPv6 alone", "rtpengine", "[rtpengine]\ninterface = fd50::10\n", six, own46, nil, "",
 		"which address of this machine it belongs to is not certain",
+	},
+	{
+		"any, as somebody else's", "rtpengine", "[rtpengine]\ninterface = any!203.0.113.5\n", six, own46, nil,
+		"[rtpengine]\ninterface = any!198.51.100.7\n", "",
 	},
 	{"this machine's", "rtpengine", "[rtpengine]\ninterface = any\n", four, four, nil, "", ""},
 

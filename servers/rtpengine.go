@@ -135,11 +135,34 @@ func addPublic(all []iface, family netwatch.Family, w Wanted) (word string) {
 	if len(at) > 1 {
 		at = slices.DeleteFunc(at, func(i *iface) bool { return i.local != w.Public[family].Own })
 	}
-	if len(at) != 1 {
-		return fmt.Sprintf("%s is not added: which address of this machine it belongs to is not certain", w.to(family))
+	switch own := w.Public[family].Own; {
+	case len(at) == 1:
+		at[0].give(w.to(family))
+		return ""
+	case len(at) == 0 && w.here(own):
+		return unnamed(all, own, w.to(family))
 	}
-	at[0].give(w.to(family))
-	return ""
+	return notCertain(w.to(family))
+}
+
+// unnamed says what callers are told by a place that names no address, as any and eth0:
+// those of this machine (measured, 10.5.3). A public part behind it they would be told for
+// addresses of both families.
+func unnamed(all []iface, own, public netip.Addr) (word string) {
+	for _, i := range all {
+		if i.local.IsValid() || i.head == "" {
+			continue
+		}
+		name := i.head[:strings.LastIndexByte(i.head, '/')+1]
+		return fmt.Sprintf("%s is not added: %s stands for addresses of this machine, and callers are told those; write "+
+			"%s%s!%[1]s in its place, and others that are to be used behind it, with ; between", public, i.head, name, own)
+	}
+	return notCertain(public)
+}
+
+// notCertain says why a public address is not added.
+func notCertain(public netip.Addr) string {
+	return fmt.Sprintf("%s is not added: which address of this machine it belongs to is not certain", public)
 }
 
 // rtpengineAdvertised are the public addresses of interface, the first of each family.
