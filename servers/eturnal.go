@@ -12,14 +12,14 @@ import (
 )
 
 // eturnal is a TURN server. It reads its file again when its unit is reloaded, and then
-// opens its listeners anew if the address is another (read in its source).
+// opens its listeners anew if the address is another (measured, 1.12.2 and later).
 var eturnal = Server{
 	Name: "eturnal", Options: []Option{familiesOption}, Key: "relay_ipv4_addr",
 	Rewrite: eturnalFile.rewrite, Advertised: eturnalFile.advertised, Offer: eturnalOffer, Words: eturnalWords,
 	Blind: "it would not start", Named: "/etc/eturnal.yml, or ETURNAL_ETC_DIR",
 }
 
-var eturnalFile = keyed{form: edit.YAML, keys: func(_ []byte, family netwatch.Family) ([]string, error) {
+var eturnalFile = keyed{form: edit.YAML, off: "none", keys: func(_ []byte, family netwatch.Family) ([]string, error) {
 	return []string{"eturnal.relay_" + string(family) + "_addr"}, nil
 }}
 

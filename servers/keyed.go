@@ -1,8 +1,11 @@
 package servers
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"net/netip"
+	"strings"
 
 	"netwatch"
 	"netwatch/edit"
@@ -14,7 +17,13 @@ type keyed struct {
 	form edit.Form
 	// keys are those of a family.
 	keys func(conf []byte, family netwatch.Family) ([]string, error)
+	// off is what stands at a key in place of an address whose family is not to be lent,
+	// and stays; empty if nothing does.
+	off string
 }
+
+// errOff says that a family is not to be lent.
+var errOff = errors.New("it is off")
 
 // rewrite gives each key that is there the address of its family. A file without an
 // address gets one (Wanted.lacks).
@@ -31,10 +40,15 @@ func (k keyed) rewrite(conf []byte, w Wanted) (text []byte, word string, err err
 		}
 		for _, key := range keys {
 			is, there, err := k.get(text, key)
-			if err != nil {
+			switch {
+			case errors.Is(err, errOff):
+				if w.to(family).IsValid() && family == netwatch.IPv4 {
+					word = fmt.Sprintf("%s is %s, and stays so", lastPart(key), k.off)
+				}
+				continue
+			case err != nil:
 				return nil, "", err
-			}
-			if !there {
+			case !there:
 				bare[family] = append(bare[family], key)
 				continue
 			}
@@ -48,8 +62,11 @@ func (k keyed) rewrite(conf []byte, w Wanted) (text []byte, word string, err err
 		}
 	}
 	text, err = k.add(text, w, bare, names)
-	return text, w.foreign(names), err
+	return text, cmp.Or(word, w.foreign(names)), err
 }
+
+// lastPart is a key without what it is below.
+func lastPart(key string) string { return key[strings.LastIndexByte(key, '.')+1:] }
 
 // get is the address at a key, invalid if it is empty, and whether the key is there.
 func (k keyed) get(text []byte, key string) (is netip.Addr, there bool, err error) {
@@ -57,7 +74,10 @@ func (k keyed) get(text []byte, key string) (is netip.Addr, there bool, err erro
 	if errors.Is(err, edit.ErrMissing) {
 		return is, false, nil
 	}
-	if err == nil && !isAddress(value.Text) {
+	switch {
+	case err == nil && k.off != "" && value.Text == k.off:
+		err = errOff
+	case err == nil && !isAddress(value.Text):
 		err = notAddress(value)
 	}
 	return parseAddress(value.Text), true, err

@@ -69,6 +69,15 @@ var leastCases = []leastCase{
 		"eturnal:\n  relay_ipv4_addr: 203.0.113.5\n  relay_ipv6_addr: 2001:db8::7\n", "",
 	},
 	{
+		"IPv6 is off", "eturnal", "eturnal:\n  relay_ipv4_addr: 203.0.113.5\n  relay_ipv6_addr: none\n", six, own46,
+		Options{"families": "ipv4,ipv6"},
+		"eturnal:\n  relay_ipv4_addr: 198.51.100.7\n  relay_ipv6_addr: none\n", "",
+	},
+	{
+		"relays are off", "eturnal", "eturnal:\n  relay_ipv4_addr: none\n", six, own46, nil, "",
+		"relay_ipv4_addr is none, and stays so",
+	},
+	{
 		"no key", "eturnal", "eturnal:\n  secret: x\n", six, own46, nil,
 		"eturnal:\n  relay_ipv4_addr: 198.51.100.7\n  secret: x\n", "",
 	},
