@@ -15,9 +15,19 @@ import (
 	"netwatch/turn"
 )
 
+// lenders are the servers that lend relays, which are asked in one way.
+var lenders = func() (names []string) {
+	for _, s := range servers.All {
+		if s.Offer != nil {
+			names = append(names, s.Name)
+		}
+	}
+	return names
+}()
+
 // What follows the verb.
-const (
-	turnUsage   = "coturn|eturnal|ejabberd FILE [families=ipv4,ipv6]"
+var (
+	turnUsage   = strings.Join(lenders, "|") + " FILE [families=ipv4,ipv6]"
 	verifyUsage = turnUsage + " | " + livekitUsage + " | " + tlsUsage
 )
 
@@ -85,9 +95,9 @@ func parseVerify(env Env, words []string) (*verification, error) {
 	server, err := servers.Named(name)
 	switch {
 	case len(words) == 0:
-		return nil, errors.New("what to verify is missing, it can be coturn, eturnal, ejabberd, livekit or tls")
+		return nil, fmt.Errorf("what to verify is missing, it can be %s, livekit or tls", strings.Join(lenders, ", "))
 	case err != nil || server.Offer == nil:
-		return nil, fmt.Errorf("%q cannot be verified, only coturn, eturnal, ejabberd, livekit and tls", words[0])
+		return nil, fmt.Errorf("%q cannot be verified, only %s, livekit and tls", words[0], strings.Join(lenders, ", "))
 	case len(words) == 1:
 		return nil, fmt.Errorf("the file of %s is missing", server.Name)
 	case len(words) > 3:
