@@ -21,6 +21,9 @@ import (
 	"netwatch/turn"
 )
 
+// ErrNoCredentials says that a server runs, and nobody can ask it for want of credentials.
+var ErrNoCredentials = turn.ErrNobody
+
 // A proof is what asking a server has shown.
 type proof struct {
 	server string

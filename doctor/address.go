@@ -277,6 +277,8 @@ func askRelays(ctx context.Context, t servers.Target, unit string, known netwatc
 // judgeRelays says what a proof means.
 func judgeRelays(what string, result netwatch.Result) Finding {
 	switch {
+	case errors.Is(result.Err, actions.ErrNoCredentials), errors.Is(result.Err, servers.ErrNoKeys):
+		return wrong(Unknown, what, result.Err)
 	case result.Err != nil:
 		return wrong(Problem, what, result.Err)
 	case result.Outcome == netwatch.Skipped:

@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"context"
-	"errors"
 	"sync"
 
 	"netwatch"
@@ -38,9 +37,5 @@ func (s *scene) askCalls(ctx context.Context, file string) Finding {
 	for _, r := range s.cfg.Rules {
 		steps = append(steps, r.Do...)
 	}
-	result := actions.VerifyLiveKit(ctx, netwatch.Path(file), steps, known)
-	if errors.Is(result.Err, servers.ErrNoKeys) {
-		return wrong(Unknown, what, result.Err)
-	}
-	return judgeRelays(what, result)
+	return judgeRelays(what, actions.VerifyLiveKit(ctx, netwatch.Path(file), steps, known))
 }

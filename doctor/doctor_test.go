@@ -150,6 +150,9 @@ func TestJudgeRelays(t *testing.T) {
 	wants(t, "unknown", judgeRelays("r", netwatch.Result{Outcome: netwatch.Skipped, Detail: "unknown: x"}),
 		Unknown, "unknown: x")
 	wants(t, "wrong", judgeRelays("r", netwatch.Failure(netwatch.WithHint(errors.New("x"), "y"))), Problem, "x")
+	for _, err := range []error{actions.ErrNoCredentials, servers.ErrNoKeys} {
+		wants(t, "not to be asked", judgeRelays("r", netwatch.Failure(fmt.Errorf("x: %w", err))), Unknown, err.Error())
+	}
 }
 
 func TestJudgeUnit(t *testing.T) {

@@ -7,6 +7,7 @@ package lab
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -92,6 +93,12 @@ func TestEjabberdDead(t *testing.T) {
 	idle(t, FirstPublic)
 	shell(t, "timeout 30 ejabberdctl started")
 	fires(t, "look", 0, "unchanged: ipv4 203.0.113.10 (udp, tcp, tls)")
+	all, _ := doctor(t)
+	if !slices.ContainsFunc(all, func(f finding) bool {
+		return f.What == "relays by "+ejabberdFile && f.Level == "ok" && strings.Contains(f.Found, "203.0.113.10 (udp, tcp, tls)")
+	}) {
+		t.Errorf("doctor does not ask it: %+v", all)
+	}
 	was := incarnation(t, ejabberdUnit)
 	shell(t, "mkdir -p /run/systemd/system/"+ejabberdUnit+".d && printf '[Service]\\nRestart=no\\n' > "+
 		"/run/systemd/system/"+ejabberdUnit+".d/lab.conf && systemctl daemon-reload && "+

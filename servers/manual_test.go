@@ -10,10 +10,12 @@ import (
 )
 
 // TestManualServers holds that netwatch.toml(5) has every server that can be rotated,
-// with its options, in words and in its grammar, and so has reference.toml.
+// with its options, in words and in its grammar, and so has reference.toml; and likewise
+// each that can be asked for relays.
 func TestManualServers(t *testing.T) {
 	manual, reference := contents(t, "../docs/netwatch.toml.5"), contents(t, "../packaging/reference.toml")
 	grammar := regexp.MustCompile(`(?m)^rotate +=.*(\n +.*)*`).FindString(manual)
+	verify := regexp.MustCompile(`(?m)^verify +=.*(\n +.*)*`).FindString(manual)
 	for _, s := range servers.All {
 		words := regexp.MustCompile(`(?m)^\.It Cm rotate ` + s.Name + ` Ar file.*$`).FindString(manual)
 		if words == "" || !strings.Contains(grammar, `"`+s.Name+`"`) {
@@ -27,6 +29,11 @@ func TestManualServers(t *testing.T) {
 			if !strings.Contains(words, inWords) || !strings.Contains(grammar, inGrammar) {
 				t.Errorf("netwatch.toml(5) lacks %s= of %s", option.Name, s.Name)
 			}
+		}
+		asked := regexp.MustCompile(`(?m)^\.It Cm verify (\w+ \| )?`+s.Name+` `).MatchString(manual) &&
+			strings.Contains(verify, `"`+s.Name+`"`) && strings.Contains(reference, "\n  # verify "+s.Name+" FILE")
+		if s.Offer != nil && !asked {
+			t.Errorf("netwatch.toml(5) or reference.toml does not say how %s is verified", s.Name)
 		}
 		if !strings.Contains(reference, "\n  # rotate "+s.Name+" FILE"+s.Usage()+"\n") {
 			t.Errorf("reference.toml does not say what follows rotate %s", s.Name)
