@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -120,7 +121,8 @@ func TestVerifyOthersAt(t *testing.T) {
 // lendsTo answers as LiveKit's TURN server does.
 func lendsTo(name, password, at string) turntest.Answer {
 	return func(r *stun.Message, signed bool) []stun.Setter {
-		refusal := append(turntest.Refusal(r, stun.CodeUnauthorized, "n")[:2], stun.NewRealm("livekit"), stun.NewNonce("n"))
+		refusal := slices.Concat(turntest.Refusal(r, stun.CodeUnauthorized, "n")[:2],
+			[]stun.Setter{stun.NewRealm("livekit"), stun.NewNonce("n")})
 		var user stun.Username
 		_ = user.GetFrom(r) // Or it has none
 		if !signed || user.String() != name || stun.NewLongTermIntegrity(name, "livekit", password).Check(r) != nil {
@@ -140,9 +142,9 @@ func TestVerifyLiveKitRelays(t *testing.T) {
 	}{
 		"right": {link, "203.0.113.7", "", []string{"ipv4 203.0.113.7 (udp), relays ipv4 203.0.113.7 (udp)"}},
 		"another address": {
-			link, "203.0.113.9", "", []string{"(udp) relays over 203.0.113.9", "has the right node_ip, which LiveKit reads only"},
+			link, "203.0.113.9", "", []string{"(udp) relays over 203.0.113.9", "has the right node_ip, which LiveKit reads"},
 		},
-		"not told":          {"", "203.0.113.7", "", []string{"turn is enabled in ", "callers are not told of it", "restart it"}},
+		"not told":          {"", "203.0.113.7", "", []string{"turn is enabled in ", "callers are not told of it"}},
 		"other credentials": {strings.Replace(link, `"p"`, `"q"`, 1), "203.0.113.7", "", []string{"401", "restart it"}},
 		"TLS too": {
 			link, "203.0.113.7", "  tls_port: 1\n",
@@ -183,7 +185,8 @@ func TestVerifyLiveKitKeys(t *testing.T) {
 		}
 		l.time, l.moving = 300*time.Millisecond, time.Second
 		l.units = func(context.Context, netwatch.Job) []systemd.State {
-			return []systemd.State{{ID: "l.service", Environ: []string{"NODE_IP", "LIVEKIT_KEYS"}, Words: []string{"--node-ip=x"}}}
+			set := []string{"NODE_IP", "LIVEKIT_KEYS"}
+			return []systemd.State{{ID: "l.service", Environ: set, Words: []string{"--node-ip=x"}}}
 		}
 		public := netwatch.Address{Address: netip.MustParseAddr("203.0.113.7")}
 		return l.Do(t.Context(), netwatch.Job{Confirmed: netwatch.Addresses{netwatch.IPv4: public}}), l
@@ -191,7 +194,7 @@ func TestVerifyLiveKitKeys(t *testing.T) {
 	write(conf, fmt.Sprintf("port: %d\nkey_file: %s\n", s.Addr.Port(), keys))
 	write(keys, whiptest.Key+": "+whiptest.Secret+"\n")
 	r, _ := verify()
-	wantTurn(t, r, "its keys are not in it: key_file is "+keys, "`verify livekit FILE keys="+keys+"`")
+	wantTurn(t, r, "its keys are not in it: key_file is "+keys, "write keys="+keys+" behind the file in the step")
 	r, l := verify("keys=" + keys)
 	wantTurn(t, r, "ipv4 203.0.113.7 (udp)")
 	if n := l.Needs().Reads; len(n) != 2 || string(n[1]) != keys {
@@ -209,7 +212,8 @@ func TestVerifyLiveKitKeys(t *testing.T) {
 	write(keys, whiptest.Key+": "+whiptest.Secret+"\n")
 	write(conf, fmt.Sprintf("port: %d\nrtc: {node_ip: 203.0.113.7}\n", s.Addr.Port()))
 	r, _ = verify("keys=" + keys)
-	wantTurn(t, r, "tells callers 203.0.113.9", "(l.service has --node-ip, NODE_IP beside the file)", "systemctl cat l.service")
+	wantTurn(t, r, "tells callers 203.0.113.9", "(l.service has --node-ip, NODE_IP beside the file)",
+		"systemctl cat l.service")
 	for _, words := range [][]string{{"keys=x"}, {"keys=/a", "keys=/b"}, {"key=/a"}} {
 		if _, err := parseLiveKit(Env{}, append([]string{conf}, words...)); err == nil {
 			t.Errorf("%v is understood", words)

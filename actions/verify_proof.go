@@ -320,8 +320,8 @@ func (p *proof) wrong(at string, got, public netip.Addr) error {
 	}
 	does, _, _ := strings.Cut(say.Again, " ")
 	rotate := fmt.Sprintf("have a step `rotate %s %s`", p.server, p.file)
-	hint := fmt.Sprintf("%s in %s does not have it: %s and a %s before this one; if there is one, netwatch history has why "+
-		"it left the file as it was", key, p.file, rotate, does)
+	hint := fmt.Sprintf("%s in %s does not have it: %s and a %s before this one; if there is one, netwatch history has "+
+		"why it left the file as it was", key, p.file, rotate, does)
 	switch {
 	case p.offer.Itself:
 		hint = itselfHint

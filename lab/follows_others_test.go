@@ -199,8 +199,8 @@ func TestRTPEngineAny(t *testing.T) {
 	tells(t, askRTPEngine, Private)
 	watching(t, ruleOther("rtpengine", file, "restart "+unit), FirstPublic)
 	line := Private.String() + "!" + FirstPublic.String()
-	says(t, "netwatch history", "unchanged: none; "+FirstPublic.String()+" is not added: any stands for addresses of this "+
-		"machine, and callers are told those; write "+line+" in its place")
+	says(t, "netwatch history", "unchanged: none; "+FirstPublic.String()+" is not added: any stands for addresses of "+
+		"this machine, and callers are told those; write "+line+" in its place")
 	if after := shell(t, "cat "+file); after != before {
 		t.Errorf("the file is\n%s", after)
 	}

@@ -73,7 +73,8 @@ func TestCallsRelaysProven(t *testing.T) {
 	writeCalls(t, text)
 	certify(t, -1)
 	restartCalls(t)
-	fires(t, "look", 1, "the certificate that 127.0.0.1:7895 (tls) shows is good until", "have livekit read it: restart it")
+	fires(t, "look", 1, "the certificate that 127.0.0.1:7895 (tls) shows is good until",
+		"have livekit read it: restart it")
 	writeCalls(t, strings.Replace(text, "  tls_port: 7895", "  tls_port: 7895\n  external_tls: true", 1))
 	restartCalls(t)
 	fires(t, "look", 0, "relays ipv4 203.0.113.10 (udp, tcp)")
@@ -97,7 +98,7 @@ func TestCallsKeys(t *testing.T) {
 	begin(t, sourceStun("1h", false)+`families = ["ipv4"]`+lookCalls("")+
 		strings.Replace(lookCalls(" keys="+file), "look", "look-there", 1))
 	idle(t, FirstPublic)
-	fires(t, "look", 1, "its keys are not in it: key_file is "+file, "`verify livekit FILE keys="+file+"`")
+	fires(t, "look", 1, "its keys are not in it: key_file is "+file, "write keys="+file+" behind the file in the step")
 	fires(t, "look-there", 0, "unchanged: ipv4 203.0.113.10 (")
 	if mode := shell(t, "stat -c %a "+file); !strings.HasSuffix(mode, "0") {
 		t.Errorf("others may read it: %s", mode)

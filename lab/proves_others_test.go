@@ -95,7 +95,8 @@ func TestEjabberdDead(t *testing.T) {
 	fires(t, "look", 0, "unchanged: ipv4 203.0.113.10 (udp, tcp, tls)")
 	all, _ := doctor(t)
 	if !slices.ContainsFunc(all, func(f finding) bool {
-		return f.What == "relays by "+ejabberdFile && f.Level == "ok" && strings.Contains(f.Found, "203.0.113.10 (udp, tcp, tls)")
+		return f.What == "relays by "+ejabberdFile && f.Level == "ok" &&
+			strings.Contains(f.Found, "203.0.113.10 (udp, tcp, tls)")
 	}) {
 		t.Errorf("doctor does not ask it: %+v", all)
 	}

@@ -86,16 +86,16 @@ func livekitCalls(conf, keys []byte) (*Calls, error) {
 // before all others, and those of its environment before those of its file (read in its
 // source, 1.9.11 and 1.13.5).
 func (c livekitConfig) keyed() error {
-	const behind = "`verify livekit FILE keys=%s` reads them there; then netwatch grant, which systemctl reload netwatch does"
+	const behind = "write keys=%s behind the file in the step, then systemctl reload netwatch, which opens it to netwatch"
 	switch {
 	case filepath.IsAbs(c.KeyFile):
 		return netwatch.WithHint(fmt.Errorf("%w: key_file is %s", ErrNoKeys, c.KeyFile), fmt.Sprintf(behind, c.KeyFile))
 	case c.KeyFile != "":
 		return netwatch.WithHint(fmt.Errorf("%w: key_file is %s", ErrNoKeys, c.KeyFile),
-			fmt.Sprintf(behind, "PATH")+"; PATH is absolute")
+			fmt.Sprintf(behind, "PATH")+"; PATH begins with /")
 	case len(c.Keys) == 0:
 		return netwatch.WithHint(ErrNoKeys, "those of LIVEKIT_KEYS, --keys and --key-file cannot be seen from here: write "+
-			"one of them into a file of its own that others cannot read, as key: secret; "+fmt.Sprintf(behind, "PATH"))
+			"one of them into a file PATH that others cannot read, as key: secret; "+fmt.Sprintf(behind, "PATH"))
 	}
 	return nil
 }

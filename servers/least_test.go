@@ -154,7 +154,8 @@ var leastCases = []leastCase{
 		"any stands for addresses of this machine, and callers are told those; write 192.168.50.10!198.51.100.7 in its place",
 	},
 	{
-		"an interface by its name", "rtpengine", "[rtpengine]\ninterface = a/10.0.0.1;b/10.0.0.2;c/eth0\n", six, own46, nil, "",
+		"an interface by its name", "rtpengine", "[rtpengine]\ninterface = a/10.0.0.1;b/10.0.0.2;c/eth0\n", six, own46,
+		nil, "",
 		"c/eth0 stands for addresses of this machine, and callers are told those; write c/192.168.50.10!198.51.100.7 in",
 	},
 	{

@@ -21,15 +21,15 @@ func offering(advertised []netip.Addr) *Offer {
 }
 
 // lendTo has those ask who can have credentials, and nobody if there are none.
-func (o *Offer) lendTo(who []*Credential) {
+func (t *Offer) lendTo(who []*Credential) {
 	if len(who) > 0 {
-		o.Credentials = who[:min(len(who), maxSecrets)]
+		t.Credentials = who[:min(len(who), maxSecrets)]
 	}
 }
 
 // listen adds a listener for each transport, at the port and the address that the file
 // has for them.
-func (o *Offer) listen(port, ip string, byDefault uint16, over ...Transport) error {
+func (t *Offer) listen(port, ip string, byDefault uint16, over ...Transport) error {
 	at := Listener{Port: byDefault}
 	if port != "" {
 		n, err := strconv.ParseUint(port, 10, 16)
@@ -42,7 +42,7 @@ func (o *Offer) listen(port, ip string, byDefault uint16, over ...Transport) err
 		at.IP = a
 	}
 	for _, at.Over = range over {
-		o.Listeners = append(o.Listeners, at)
+		t.Listeners = append(t.Listeners, at)
 	}
 	return nil
 }

@@ -33,7 +33,9 @@ func TestStunOffers(t *testing.T) {
 			"1700000060",
 		},
 		"eturnal with nothing": {
-			"eturnal", "eturnal:\n  log_level: info\n", "eturnal.net", []Listener{at(UDP, 3478, ""), at(TCP, 3478, "")}, "nobody",
+			"eturnal", "eturnal:\n  log_level: info\n", "eturnal.net",
+			[]Listener{at(UDP, 3478, ""), at(TCP, 3478, "")},
+			"nobody",
 		},
 		"an empty file": {"eturnal", "", "eturnal.net", []Listener{at(UDP, 3478, ""), at(TCP, 3478, "")}, "nobody"},
 		"auto, and what is not for callers": {
@@ -57,7 +59,8 @@ func TestStunOffers(t *testing.T) {
 			"1700000060:77341ff020116dfd",
 		},
 		"ejabberd, no secret, two realms": {
-			"ejabberd", "hosts: [a]\nmodules:\n  mod_stun_disco: {}\nlisten:\n- auth_realm: x\n" + turn + "- port: 2\n" + turn, "",
+			"ejabberd", "hosts: [a]\nmodules:\n  mod_stun_disco: {}\nlisten:\n- auth_realm: x\n" + turn + "- port: 2\n" +
+				turn, "",
 			[]Listener{at(TCP, 3478, ""), at(TCP, 2, "")},
 			"nobody",
 		},
