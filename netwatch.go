@@ -202,7 +202,7 @@ func Failure(err error) Result { return Result{Outcome: Failed, Err: err} }
 // ended, or a run that ended.
 type Entry struct {
 	Time time.Time `json:"time"`
-	// Kind is EntryEvent, EntryStep, EntryRun or EntryNote.
+	// Kind is EntryEvent, EntryStep, EntryRun, EntryNote or EntryOutage.
 	Kind string `json:"kind"`
 	// ID is the event's id; of a coalesced run, the newest event's.
 	ID string `json:"id,omitempty"`
@@ -223,6 +223,15 @@ type Entry struct {
 	Seconds float64 `json:"seconds,omitempty"`
 	// Retry is when a failed or held run is tried again; absent when it is not.
 	Retry *time.Time `json:"retry,omitempty"`
+	// Noticed says by what a change of our address was noticed (BySTUN and so on), on
+	// the event that tells of it and on each run because of it; empty on all others.
+	Noticed string `json:"noticed,omitempty"`
+	// After is AfterOutage or AfterStop where such a change was seen late because of it.
+	After string `json:"after,omitempty"`
+	// Moments are there on the same entries as Noticed: all that are known by then.
+	Moments *Moments `json:"moments,omitempty"`
+	// Wrong is on a run that made right what callers are told, and was not before.
+	Wrong *Wrong `json:"wrong,omitempty"`
 }
 
 // Brief is e without error, hint and detail, if e tells how a run ended and the entry
@@ -246,4 +255,8 @@ const (
 	EntryRun   = "run"
 	// EntryNote is something about netwatch itself, as a source that failed.
 	EntryNote = "note"
+	// EntryOutage is a time in which no server answered that says our address: one when
+	// it begins, and one when it ends, which has its Seconds. The fields are family, and
+	// address, the last that was known.
+	EntryOutage = "outage"
 )
