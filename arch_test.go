@@ -39,7 +39,7 @@ var mayImport = map[string][]string{
 	"actions": {".", "access", "rewrite", "servers", "systemd", "turn", "whip"},
 	"state":   {"."},
 	// What was.
-	"history": {"."},
+	"history": {".", "access"},
 	"helper":  {".", "access", "servers"},
 	"hooks":   {".", "state"},
 	"control": {".", "access", "history", "hooks", "state"},
