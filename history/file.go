@@ -35,6 +35,9 @@ func (f *file) path() string { return filepath.Join(f.dir, f.name) }
 func (f *file) append(line []byte) error {
 	err := f.ready(int64(len(line)))
 	if err == nil {
+		err = f.roomy()
+	}
+	if err == nil {
 		err = f.write(line)
 	}
 	if err != nil {
@@ -63,6 +66,21 @@ func (f *file) ready(n int64) error {
 	}
 	if f.size > 0 && f.size+n > f.limit {
 		return f.turn()
+	}
+	return nil
+}
+
+// spared is how much room is left on the disk, for the state: that must never be lost.
+const spared = 32 << 10
+
+// roomy says why there is not enough room.
+func (f *file) roomy() error {
+	var disk unix.Statfs_t
+	if err := unix.Fstatfs(int(f.out.Fd()), &disk); err != nil {
+		return err
+	}
+	if free := disk.Bavail * uint64(max(1, disk.Bsize)); free < spared { //nolint:gosec // It is positive
+		return unix.ENOSPC
 	}
 	return nil
 }
@@ -174,12 +192,17 @@ func (f *file) close() {
 // refused explains why history is not kept, and says what helps.
 func (f *file) refused(err error) error {
 	path := netwatch.ShellPath(f.path())
-	hint := "see that " + netwatch.ShellPath(f.dir) + " is writable and that its disk is well: journalctl -k"
+	dir := netwatch.ShellPath(f.dir)
+	hint := "see that " + dir + " is writable and that its disk is well: journalctl -k"
 	switch {
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
-		hint = fmt.Sprintf("make room there: df -h %s; df -i %[1]s", netwatch.ShellPath(f.dir))
-	case errors.Is(err, netwatch.ErrNotRegular), errors.Is(err, errStranger), errors.Is(err, fs.ErrPermission):
+		hint = fmt.Sprintf("make room there: df -h %s; df -i %[1]s", dir)
+	case errors.Is(err, netwatch.ErrNotRegular), errors.Is(err, errStranger):
 		hint = fmt.Sprintf("take away what is not netwatch's: mv %s %[1]s.away", path)
+	case errors.Is(err, fs.ErrPermission):
+		hint = fmt.Sprintf("chown %d:%d %s; chmod 710 %[3]s; if that does not help, lsattr %[3]s", os.Geteuid(), os.Getegid(), dir)
+	case errors.Is(err, fs.ErrNotExist):
+		hint = "if it was removed, systemctl restart netwatch.service, which makes it anew"
 	}
 	return netwatch.WithHint(fmt.Errorf("keeping the history: %s: %w", f.path(), netwatch.WithoutPath(err)), hint)
 }
