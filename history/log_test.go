@@ -169,7 +169,7 @@ func TestHistoryIsBounded(t *testing.T) {
 // A page goes on where the last one ended, also when the file was put away meanwhile.
 func TestPageAfterTurn(t *testing.T) {
 	k := open(t, t.TempDir())
-	k.writer.all.file.limit = 2000
+	k.writer.all.file.limit = 1500
 	k.add("a", "b")
 	page, err := k.Page(t.Context(), Query{}, Position{}, Position{})
 	if err != nil {
@@ -181,6 +181,9 @@ func TestPageAfterTurn(t *testing.T) {
 	page, err = k.Page(t.Context(), Query{}, page.Next, Position{})
 	if first := string(page.Lines[:strings.Index(string(page.Lines), "\n")]); err != nil || !strings.Contains(first, `"detail":"0"`) {
 		t.Errorf("%v, the next page begins with %s", err, first)
+	}
+	if page, err = k.Page(t.Context(), Query{}, page.Next, Position{}); err != nil || len(page.Lines) > 0 {
+		t.Errorf("%v, after the last page is %s", err, page.Lines)
 	}
 }
 
