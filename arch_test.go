@@ -38,9 +38,11 @@ var mayImport = map[string][]string{
 	"whip":    {},
 	"actions": {".", "access", "rewrite", "servers", "systemd", "turn", "whip"},
 	"state":   {"."},
+	// What was.
+	"history": {".", "access"},
 	"helper":  {".", "access", "servers"},
 	"hooks":   {".", "state"},
-	"control": {".", "access", "hooks", "state"},
+	"control": {".", "access", "history", "hooks", "state"},
 	"config":  {".", "sources", "actions", "hooks", "servers"},
 	// What is installed here is files, and what systemd runs, whatever the configuration
 	// says of them.
@@ -53,11 +55,11 @@ var mayImport = map[string][]string{
 	// What an installation brings.
 	"packaging": {},
 	"contrib":   {},
-	"daemon":    {".", "sources", "actions", "state", "hooks", "control", "config"},
+	"daemon":    {".", "sources", "actions", "state", "history", "hooks", "control", "config"},
 	"grant":     {".", "sources", "actions", "config", "helper", "access", "rewrite", "servers", "systemd"},
 	"cmd": {
 		".", "sources", "actions", "hooks", "control", "config", "daemon", "grant", "helper", "setup", "doctor", "machine",
-		"access", "servers",
+		"access", "servers", "history",
 	},
 	// The lab uses the command as a program only, and so do what shows and what
 	// measures; nothing imports these two.

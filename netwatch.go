@@ -31,6 +31,10 @@ type Event struct {
 	// Fields are the particulars, by the names that its line in Events gives:
 	// family, old, new, interface, file and so on. Absent is the same as empty.
 	Fields map[string]string `json:"fields,omitempty"`
+	// Noticed, After and Moments are of a change of our address, as they are on its Entry.
+	Noticed string   `json:"noticed,omitempty"`
+	After   string   `json:"after,omitempty"`
+	Moments *Moments `json:"moments,omitempty"`
 	// By are the servers that say so, of an event about our address. Its field by
 	// has them as text. Own is this machine's address by which they were asked.
 	By  []string   `json:"-"`
@@ -117,6 +121,8 @@ type Step struct {
 	// Gated says that this step is skipped if there are gates before it and none of
 	// them changed anything.
 	Gated bool
+	// Applies says that by it a server goes by what was changed.
+	Applies bool
 	// Starts says that it can bring a dead server to life.
 	Starts bool
 	// Proof says that it changes nothing and looks whether all is as it should be.
@@ -202,7 +208,7 @@ func Failure(err error) Result { return Result{Outcome: Failed, Err: err} }
 // ended, or a run that ended.
 type Entry struct {
 	Time time.Time `json:"time"`
-	// Kind is EntryEvent, EntryStep, EntryRun or EntryNote.
+	// Kind is EntryEvent, EntryStep, EntryRun, EntryNote or EntryOutage.
 	Kind string `json:"kind"`
 	// ID is the event's id; of a coalesced run, the newest event's.
 	ID string `json:"id,omitempty"`
@@ -223,6 +229,15 @@ type Entry struct {
 	Seconds float64 `json:"seconds,omitempty"`
 	// Retry is when a failed or held run is tried again; absent when it is not.
 	Retry *time.Time `json:"retry,omitempty"`
+	// Noticed says by what a change of our address was noticed (BySTUN and so on), on
+	// the event that tells of it and on each run because of it; empty on all others.
+	Noticed string `json:"noticed,omitempty"`
+	// After is AfterOutage or AfterStop where such a change was seen late because of it.
+	After string `json:"after,omitempty"`
+	// Moments are there on the same entries as Noticed: all that are known by then.
+	Moments *Moments `json:"moments,omitempty"`
+	// Wrong is on a run that made right what callers are told, and was not before.
+	Wrong *Wrong `json:"wrong,omitempty"`
 }
 
 // Brief is e without error, hint and detail, if e tells how a run ended and the entry
@@ -246,4 +261,8 @@ const (
 	EntryRun   = "run"
 	// EntryNote is something about netwatch itself, as a source that failed.
 	EntryNote = "note"
+	// EntryOutage is a time in which no server answered that says our address: one when
+	// it begins, and one when it ends, which has its Seconds. The fields are family, and
+	// address, the last that was known.
+	EntryOutage = "outage"
 )
