@@ -257,11 +257,11 @@ func TestTimerEvery(t *testing.T) {
 		{19, []string{"every 6h 2026-01-02 06:00 +0000"}},
 		{19.1, nil},
 		{24, []string{"every 6h 2026-01-02 12:00 +0000"}},
-		{18.5, nil}, // The clock is set back,
-		{24, nil},   // and so that is not told again;
+		{18.5, nil}, // The clock is set back
+		{24, nil},   // So that is not told again
 		{30, []string{"every 6h 2026-01-02 18:00 +0000"}},
 		{1, nil},
-		{6, []string{"every 6h 2026-01-01 18:00 +0000"}}, // by a day, and so others come again
+		{6, []string{"every 6h 2026-01-01 18:00 +0000"}}, // Set back by so much, others come again
 	} {
 		v.look(hours(step.at), v.emit)
 		if diff := cmp.Diff(step.want, v.taken()); diff != "" {
