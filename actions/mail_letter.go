@@ -60,7 +60,7 @@ func (a *mailAction) write(l *letter, job netwatch.Job) (err error) {
 			return fmt.Errorf("the body: %w", err)
 		}
 	}
-	l.body = strings.Trim(body+"\n\n"+l.body, "\n") + "\n"
+	l.body = strings.Trim(body+"\n\n"+strings.Trim(l.body, "\n"), "\n") + "\n"
 	return nil
 }
 

@@ -183,7 +183,9 @@ func TestRight(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	daemon := config.Daemon{Socket: "/run/other/socket", State: "/srv/state", Log: config.Level(zerolog.DebugLevel)}
+	daemon := config.Daemon{
+		Socket: "/run/other/socket", State: "/srv/state", Log: config.Level(zerolog.DebugLevel), SMTP: "mail.example.org:25",
+	}
 	if diff := cmp.Diff(daemon, cfg.Daemon); diff != "" {
 		t.Errorf("daemon: wanted (-) and found (+):\n%s", diff)
 	}
@@ -237,7 +239,7 @@ func TestDefaults(t *testing.T) {
 	}
 	want := config.Daemon{
 		Socket: "/run/netwatch/netwatch.sock", State: "/var/lib/netwatch",
-		Log: config.Level(zerolog.InfoLevel),
+		Log: config.Level(zerolog.InfoLevel), SMTP: "localhost:25",
 	}
 	if diff := cmp.Diff(want, cfg.Daemon); diff != "" {
 		t.Errorf("wanted (-) and found (+):\n%s", diff)
