@@ -121,8 +121,9 @@ func (a *mailAction) text(word string) (*part, error) {
 	return &p, err
 }
 
-// Needs are the files that hold its texts.
+// Needs are the mail server, and the files that hold its texts.
 func (a *mailAction) Needs() (n Needs) {
+	n.Mail = []string{a.server}
 	for _, p := range []*part{a.subject, a.body} {
 		if p != nil && p.file != "" {
 			n.Secrets = append(n.Secrets, p.file)

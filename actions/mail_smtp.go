@@ -22,13 +22,12 @@ const mailAnswers = 256 << 10
 func (a *mailAction) send(ctx context.Context, l letter, text []byte) (said string, again bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, mailTime)
 	defer cancel()
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", a.server)
+	conn, err := dialMail(ctx, a.server)
 	if err != nil {
-		return "", true, netwatch.WithHint(fmt.Errorf("asking %s: %w", a.server, noAnswer(ctx, err)), serverHint(err))
+		return "", true, err
 	}
 	defer conn.Close()
-	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
-	said, err = l.over(bounded{conn, io.LimitReader(conn, mailAnswers)}, text)
+	said, err = l.over(conn, text)
 	refused := new(textproto.Error)
 	switch {
 	case err == nil:
@@ -39,6 +38,36 @@ func (a *mailAction) send(ctx context.Context, l letter, text []byte) (said stri
 	err = fmt.Errorf("%s refused it for %s: %d %s", a.server, a.to, refused.Code, clipped(refused.Msg))
 	return "", refused.Code < 500, netwatch.WithHint(err,
 		"see whether the address is right, and what the mail server logs (journalctl -t postfix/smtpd)")
+}
+
+// dialMail connects to a mail server. The connection is closed when ctx is done.
+func dialMail(ctx context.Context, server string) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", server)
+	if err != nil {
+		return nil, netwatch.WithHint(fmt.Errorf("asking %s: %w", server, noAnswer(ctx, err)), serverHint(err))
+	}
+	context.AfterFunc(ctx, func() { _ = conn.Close() })
+	return bounded{conn, io.LimitReader(conn, mailAnswers)}, nil
+}
+
+// AskMail looks whether a mail server is there, and gives it nothing. It returns what is
+// wrong, with the remedy.
+func AskMail(ctx context.Context, server string) error {
+	ctx, cancel := context.WithTimeout(ctx, mailTime)
+	defer cancel()
+	conn, err := dialMail(ctx, server)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	c, err := smtp.NewClient(conn, "")
+	if err == nil {
+		err = c.Quit()
+	}
+	if err != nil {
+		return netwatch.WithHint(fmt.Errorf("asking %s: %w", server, noAnswer(ctx, err)), serverHint(err))
+	}
+	return nil
 }
 
 // A bounded connection reads only so much.

@@ -495,7 +495,7 @@ func TestNewMail(t *testing.T) {
 		mailStep(t, "", "a@example.org", "report="+since, "always")
 	}
 	needs := mailStep(t, "", "a@example.org", "subject=@/s", "body=@/b").Needs()
-	if diff := cmp.Diff(Needs{Secrets: []netwatch.Path{"/s", "/b"}}, needs); diff != "" {
+	if diff := cmp.Diff(Needs{Secrets: []netwatch.Path{"/s", "/b"}, Mail: []string{""}}, needs); diff != "" {
 		t.Error(diff)
 	}
 	wantFailure(t, mailStep(t, "", "a@example.org", "body=@/nonexistent").Do(t.Context(), endedJob), "the body: reading /nonexistent")

@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -18,7 +19,11 @@ import (
 func TestTimerMissed(t *testing.T) {
 	must(t, install())
 	shell(t, "ln -sf /usr/share/zoneinfo/Australia/Adelaide /etc/localtime; rm -rf /var/lib/netwatch")
-	t.Cleanup(func() { shell(t, "systemctl stop netwatch.socket netwatch.service; ln -sf /usr/share/zoneinfo/UTC /etc/localtime") })
+	t.Cleanup(func() {
+		_, err := server.Exec(context.Background(), "sh", "-c",
+			"systemctl stop netwatch.socket netwatch.service; ln -sf /usr/share/zoneinfo/UTC /etc/localtime")
+		must(t, err)
+	})
 	zone, err := time.LoadLocation("Australia/Adelaide")
 	must(t, err)
 	due := time.Now().In(zone).Add(15 * time.Second).Truncate(time.Minute).Add(time.Minute)

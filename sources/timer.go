@@ -80,16 +80,27 @@ func (t *Timer) Check() (all []Mistake) {
 	return all
 }
 
+// Times are the texts of all its times, as they are in the field at.
+func (t *Timer) Times() (all []string) {
+	for _, each := range t.timings() {
+		all = append(all, each.at)
+	}
+	return all
+}
+
 // Source makes the source.
 func (t *Timer) Source(name string, env Env) netwatch.Source {
-	s := &timer{name: name, env: env}
+	return &timer{name: name, env: env, times: t.timings()}
+}
+
+func (t *Timer) timings() (all []timing) {
 	if every := t.Every.duration(); every > 0 {
-		s.times = append(s.times, timing{"every " + string(t.Every), interval(every)})
+		all = append(all, timing{"every " + string(t.Every), interval(every)})
 	}
 	for _, at := range t.At {
-		s.times = append(s.times, timing{string(at), at.around})
+		all = append(all, timing{string(at), at.around})
 	}
-	return s
+	return all
 }
 
 // The pace of a timer.
