@@ -293,12 +293,12 @@ on = ["started"]
 do = ["rotate coturn /a private=none", "restart a.service"]
 [[rule]]
 on = ["ip-changed"]
-do = ["rotate coturn /b", "rotate coturn /a private=auto", "restart a.service", "verify turn /b"]
+do = ["rotate coturn /b", "rotate coturn /a private=auto", "restart a.service", "verify turn /b", "mail a@example.org"]
 `), actions.Env{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = "{[{a.service restart}] [/b] [] [{coturn /a map[private:none]} {coturn /b map[]}] []}"
+	const want = "{[{a.service restart}] [/b] [] [{coturn /a map[private:none]} {coturn /b map[]}] [] [localhost:25]}"
 	if got := fmt.Sprint(cfg.Needs()); got != want {
 		t.Error(got)
 	}
