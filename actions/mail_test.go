@@ -125,8 +125,8 @@ func (p *postOffice) serve(conn net.Conn) {
 
 // usualAnswers are those of a server that takes everything.
 var usualAnswers = map[string]string{
-	"EHLO": "250-here\r\n250-SMTPUTF8\r\n250 8BITMIME", "MAIL": "250 yes", "RCPT": "250 yes", "DATA": "354 go on", "QUIT": "221 bye",
-	"STARTTLS": "220 go on",
+	"EHLO": "250-here\r\n250-SMTPUTF8\r\n250 8BITMIME", "STARTTLS": "220 go on",
+	"MAIL": "250 yes", "RCPT": "250 yes", "DATA": "354 go on", "QUIT": "221 bye",
 }
 
 // take reads a mail up to the dot.
@@ -185,8 +185,10 @@ func readMail(t testing.TB, text string) (r received) {
 		}
 	}
 	slices.Sort(names)
-	want := []string{"Auto-Submitted", "Content-Transfer-Encoding", "Content-Type", "Date", "From", "Message-Id",
-		"Mime-Version", "Subject", "To"}
+	want := []string{
+		"Auto-Submitted", "Content-Transfer-Encoding", "Content-Type", "Date", "From", "Message-Id",
+		"Mime-Version", "Subject", "To",
+	}
 	kind, params, err := mime.ParseMediaType(m.Header.Get("Content-Type"))
 	if kind == "multipart/mixed" {
 		want = slices.Delete(want, 1, 2)
@@ -197,8 +199,9 @@ func readMail(t testing.TB, text string) (r received) {
 	if r.Subject, err = new(mime.WordDecoder).DecodeHeader(m.Header.Get("Subject")); err != nil {
 		t.Error(err)
 	}
+	foreign := func(c rune) bool { return c > 0x7e }
 	for line := range strings.Lines(text) {
-		if len(line) > 998+2 || !strings.HasSuffix(line, "\r\n") || strings.ContainsFunc(line, func(c rune) bool { return c > 0x7e }) {
+		if len(line) > 998+2 || !strings.HasSuffix(line, "\r\n") || strings.ContainsFunc(line, foreign) {
 			t.Errorf("the line is not for every server: %q", line)
 		}
 	}
@@ -265,7 +268,10 @@ func TestMailSends(t *testing.T) {
 			received{Subject: "ip-changed: failed", Body: "now ä /?&+%,\nwas a\"b\nc\n"},
 		},
 		"foreign": {
-			[]string{"subject=à la une : {new} " + strings.Repeat("é", 150), "body=.\n..\nFrom me\n" + strings.Repeat("ü", 2000)},
+			[]string{
+				"subject=à la une : {new} " + strings.Repeat("é", 150),
+				"body=.\n..\nFrom me\n" + strings.Repeat("ü", 2000),
+			},
 			received{
 				Subject: "à la une : ä /?&+% " + strings.Repeat("é", 150),
 				Body:    ".\n..\nFrom me\n" + strings.Repeat("ü", 2000) + "\n",
@@ -319,13 +325,29 @@ func TestMailTries(t *testing.T) {
 		tries   int
 		words   []string
 	}{
-		"full":     {map[string][]string{"RCPT": {"451 4.3.0 later", "452 4.2.2 later", "250 yes"}}, netwatch.Changed, 3, []string{"took it"}},
-		"busy":     {map[string][]string{"greeting": {"421 4.7.0 busy", "220 here"}}, netwatch.Changed, 1, []string{"took it"}},
-		"grey":     {map[string][]string{"mail": {"451 4.7.1 later", "250 ok"}}, netwatch.Changed, 2, []string{"took it"}},
-		"for long": {map[string][]string{"RCPT": {"450 4.2.0 greylisted"}}, netwatch.Failed, 3, []string{"refused it for me@example.org: 450 4.2.0 greylisted"}},
+		"full": {
+			map[string][]string{"RCPT": {"451 4.3.0 later", "452 4.2.2 later", "250 yes"}},
+			netwatch.Changed, 3,
+			[]string{"took it"},
+		},
+		"busy": {
+			map[string][]string{"greeting": {"421 4.7.0 busy", "220 here"}},
+			netwatch.Changed, 1,
+			[]string{"took it"},
+		},
+		"grey": {map[string][]string{"mail": {"451 4.7.1 later", "250 ok"}}, netwatch.Changed, 2, []string{"took it"}},
+		"for long": {
+			map[string][]string{"RCPT": {"450 4.2.0 greylisted"}},
+			netwatch.Failed, 3,
+			[]string{"refused it for me@example.org: 450 4.2.0 greylisted"},
+		},
 		"unknown": {
-			map[string][]string{"RCPT": {"550-5.1.1 no\r\n550 5.1.1 such \x1b[31muser"}}, netwatch.Failed, 1,
-			[]string{"sending a notice: ", " refused it for me@example.org: 550 5.1.1 no 5.1.1 such  [31muser", "whether the address is right"},
+			map[string][]string{"RCPT": {"550-5.1.1 no\r\n550 5.1.1 such \x1b[31muser"}},
+			netwatch.Failed, 1,
+			[]string{
+				"sending a notice: ", " refused it for me@example.org: 550 5.1.1 no 5.1.1 such  [31muser",
+				"whether the address is right",
+			},
 		},
 		"spam":     {map[string][]string{"mail": {"554 5.7.1 spam"}}, netwatch.Failed, 1, []string{"554 5.7.1 spam"}},
 		"hangs up": {map[string][]string{"MAIL": {""}}, netwatch.Failed, 3, []string{"EOF"}},
@@ -491,14 +513,17 @@ func TestNewMail(t *testing.T) {
 			t.Errorf("mail %s: %v, want %q", line, err, want)
 		}
 	}
-	for _, since := range []string{"7d", "12h", "today", "yesterday", "2026-11-30", "2026-11-30 07:00", "2026-11-30T07:00:00Z"} {
+	for _, since := range []string{
+		"7d", "12h", "today", "yesterday", "2026-11-30", "2026-11-30 07:00", "2026-11-30T07:00:00Z",
+	} {
 		mailStep(t, "", "a@example.org", "report="+since, "always")
 	}
 	needs := mailStep(t, "", "a@example.org", "subject=@/s", "body=@/b").Needs()
 	if diff := cmp.Diff(Needs{Secrets: []netwatch.Path{"/s", "/b"}, Mail: []string{""}}, needs); diff != "" {
 		t.Error(diff)
 	}
-	wantFailure(t, mailStep(t, "", "a@example.org", "body=@/nonexistent").Do(t.Context(), endedJob), "the body: reading /nonexistent")
+	nowhere := mailStep(t, "", "a@example.org", "body=@/nonexistent")
+	wantFailure(t, nowhere.Do(t.Context(), endedJob), "the body: reading /nonexistent")
 }
 
 // FuzzMail has strangers write every value of a run: there is no header, no recipient and
@@ -511,8 +536,9 @@ func FuzzMail(f *testing.F) {
 		f.Add(text, base64.StdEncoding.EncodeToString([]byte(text)))
 	}
 	f.Fuzz(func(t *testing.T, one, two string) {
+		fields := map[string]string{"old": one, "new": two, one: two}
 		job := netwatch.Job{
-			Event:     netwatch.Event{Name: one, Source: two, ID: one, Fields: map[string]string{"old": one, "new": two, one: two}},
+			Event:     netwatch.Event{Name: one, Source: two, ID: one, Fields: fields},
 			Ended:     netwatch.Entry{Rule: one, Error: two, Step: one, Outcome: netwatch.Failed},
 			Confirmed: netwatch.Addresses{netwatch.IPv4: {Address: netip.MustParseAddr("203.0.113.7")}},
 		}

@@ -96,7 +96,9 @@ func (anyField filler) fill(text string, values map[string]string, escape func(s
 
 // deliver sends a notice, and tries again after a pause where send says that this may
 // help.
-func deliver(ctx context.Context, pauses []time.Duration, send func() (said string, again bool, err error)) netwatch.Result {
+func deliver(
+	ctx context.Context, pauses []time.Duration, send func() (said string, again bool, err error),
+) netwatch.Result {
 	for try := 0; ; try++ {
 		said, again, err := send()
 		if err == nil {

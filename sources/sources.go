@@ -167,6 +167,12 @@ type Certified interface {
 	Certificates() []Certificate
 }
 
+// Clocked are settings of a source that waits for times.
+type Clocked interface {
+	// Times are all of them, as they are in the field at of due.
+	Times() []string
+}
+
 // A Certificate is the file of one and that of its key, which is empty if it is to be
 // looked for.
 type Certificate struct{ File, Key netwatch.Path }

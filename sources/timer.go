@@ -80,7 +80,7 @@ func (t *Timer) Check() (all []Mistake) {
 	return all
 }
 
-// Times are the texts of all its times, as they are in the field at.
+// Times are the texts of all its times.
 func (t *Timer) Times() (all []string) {
 	for _, each := range t.timings() {
 		all = append(all, each.at)

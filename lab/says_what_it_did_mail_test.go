@@ -55,7 +55,7 @@ func TestMail(t *testing.T) {
 // that the server made for itself.
 func mailIsTold(t *testing.T) {
 	shell(t, "netwatch fire trouble what='café brûlé'; netwatch fire usual what=x")
-	all := spooled(t, "admin", 2)
+	all := spooled(t, 2)
 	m, body := all[0], textOf(t, all[0])
 	if subject := subjectOf(t, m); subject != "matrix : problème, café brûlé" || body != "Öh: café brûlé\n" {
 		t.Errorf("it says %q: %q", subject, body)
@@ -71,7 +71,8 @@ func mailIsTold(t *testing.T) {
 	if text := textOf(t, all[1]); !strings.Contains(text, "event: usual\n") || !strings.Contains(text, "what: x\n") {
 		t.Errorf("the usual mail says %q", text)
 	}
-	says(t, "netwatch history --json | grep 'mail admin'", `"outcome":"changed","detail":"localhost:25 took it: 2.0.0 Ok: queued as `)
+	says(t, "netwatch history --json | grep 'mail admin'",
+		`"outcome":"changed","detail":"localhost:25 took it: 2.0.0 Ok: queued as `)
 	says(t, "systemctl show -p User --value netwatch.service", "netwatch")
 }
 
@@ -79,7 +80,7 @@ func mailIsTold(t *testing.T) {
 func mailOfStrangers(t *testing.T) {
 	shell(t, `curl -s --unix-socket /run/netwatch/netwatch.sock http://x/v1/fire -H 'Content-Type: application/json' -d `+
 		`'{"event": "trouble", "fields": {"what": "x\r\nBcc: synapse@localhost\r\n\r\n.\r\nRCPT TO:<synapse@localhost>"}}'`)
-	all := spooled(t, "admin", 1)
+	all := spooled(t, 1)
 	if m := all[0]; m.Header.Get("Bcc") != "" || !strings.Contains(subjectOf(t, m), "Bcc: synapse") {
 		t.Errorf("the headers are %v", m.Header)
 	}
@@ -100,10 +101,10 @@ func mailIsRefused(t *testing.T) {
 // mailWithReport has what happened go along as text and as a page, or says why not.
 func mailWithReport(t *testing.T) {
 	shell(t, "netwatch fire week")
-	m := spooled(t, "admin", 1)[0]
+	m := spooled(t, 1)[0]
 	kind, params, err := mime.ParseMediaType(m.Header.Get("Content-Type"))
 	must(t, err)
-	if _, err := server.Exec(t.Context(), "runuser", "-u", "netwatch", "--", "netwatch", "report", "--since", "7d"); err != nil {
+	if _, err := server.ExecAs(t.Context(), "netwatch", "netwatch", "report", "--since", "7d"); err != nil {
 		if text := textOf(t, m); !strings.HasPrefix(text, "Lundi\n\nThe report could not be made whole: ") {
 			t.Errorf("it says %q", text)
 		}
@@ -118,7 +119,8 @@ func mailWithReport(t *testing.T) {
 	must(t, err)
 	html, err := io.ReadAll(page)
 	must(t, err)
-	if kind != "multipart/mixed" || !strings.HasPrefix(string(words), "Lundi") || strings.Contains(string(words), "could not") ||
+	if kind != "multipart/mixed" || !strings.HasPrefix(string(words), "Lundi") ||
+		strings.Contains(string(words), "could not") ||
 		page.FileName() != "report.html" || !strings.Contains(string(html), "</html>") {
 		t.Errorf("%s: %q, then %q: %q", kind, words, page.FileName(), html)
 	}
@@ -127,15 +129,15 @@ func mailWithReport(t *testing.T) {
 // mailServerComesLate wants a mail to wait for a mail server that is just being started.
 func mailServerComesLate(t *testing.T) {
 	shell(t, "systemctl stop postfix; netwatch fire trouble what=late; sleep 2; systemctl start postfix")
-	spooled(t, "admin", 1)
+	spooled(t, 1)
 }
 
 // mailServerIsDown wants it to be said that there is none, and what to do.
 func mailServerIsDown(t *testing.T) {
 	shell(t, "systemctl stop postfix; netwatch fire trouble what=down")
 	e := noticed(t, "trouble", "failed")
-	if !strings.Contains(e.Error, "asking localhost:25: ") || !strings.Contains(e.Error, "connection refused") || e.Seconds < 6 ||
-		!strings.HasPrefix(e.Hint, "apt install postfix") {
+	if !strings.Contains(e.Error, "asking localhost:25: ") || !strings.Contains(e.Error, "connection refused") ||
+		e.Seconds < 6 || !strings.HasPrefix(e.Hint, "apt install postfix") {
 		t.Errorf("%+v", e)
 	}
 }
@@ -166,15 +168,15 @@ func noticed(t *testing.T, rule, outcome string) (e noticeEntry) {
 	return e
 }
 
-// spooled waits until a user has so many mails, and takes them.
-func spooled(t *testing.T, user string, number int) (all []*mail.Message) {
+// spooled waits until the administrator has so many mails, and takes them.
+func spooled(t *testing.T, number int) (all []*mail.Message) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	must(t, until(ctx, 100*time.Millisecond, func() error {
-		box, err := server.Exec(ctx, "cat", "/var/mail/"+user)
+		box, err := server.Exec(ctx, "cat", "/var/mail/admin")
 		if n := strings.Count("\n\n"+box, "\n\nFrom "); err != nil || n != number {
-			return fmt.Errorf("%s has %d mails: %w", user, n, err)
+			return fmt.Errorf("there are %d mails: %w", n, err)
 		}
 		all = nil
 		for _, text := range strings.Split("\n\n"+box, "\n\nFrom ")[1:] {
@@ -187,7 +189,7 @@ func spooled(t *testing.T, user string, number int) (all []*mail.Message) {
 		}
 		return nil
 	}))
-	shell(t, "rm /var/mail/"+user)
+	shell(t, "rm /var/mail/admin")
 	return all
 }
 
