@@ -74,6 +74,7 @@ func mailIsTold(t *testing.T) {
 	says(t, "netwatch history --json | grep 'mail admin'",
 		`"outcome":"changed","detail":"localhost:25 took it: 2.0.0 Ok: queued as `)
 	says(t, "systemctl show -p User --value netwatch.service", "netwatch")
+	says(t, "netwatch doctor", "localhost:25 answers")
 }
 
 // mailOfStrangers has what somebody fires try to be a header, a recipient and another mail.
@@ -140,6 +141,7 @@ func mailServerIsDown(t *testing.T) {
 		e.Seconds < 6 || !strings.HasPrefix(e.Hint, "apt install postfix") {
 		t.Errorf("%+v", e)
 	}
+	says(t, "netwatch doctor", "asking localhost:25: ", "apt install postfix")
 }
 
 // A noticeEntry is what these tests want of the history of a notice.
