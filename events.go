@@ -17,6 +17,7 @@ const (
 	VPNChanged    = "vpn-changed"
 	CertRenewed   = "cert-renewed"
 	FileChanged   = "file-changed"
+	Due           = "due"
 )
 
 // Events is every event that netwatch itself knows. One more line is one more
@@ -42,6 +43,8 @@ var Events = []EventKind{
 	{Name: CertRenewed, Fields: []string{"file", "names", "not-after", "old", "new"}, About: AboutFile, Leads: ByFile},
 	// A watched file has another content, and it was not netwatch who wrote it.
 	{Name: FileChanged, Fields: []string{"file", "old", "new"}, About: AboutFile, Leads: ByFile},
+	// A time of a timer has come; at is its own text in the configuration.
+	{Name: Due, Fields: []string{"at"}},
 }
 
 // An EventKind is what netwatch knows of all events with one name.

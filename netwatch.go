@@ -42,7 +42,13 @@ type Event struct {
 	// Heard ends when the look that found this out has heard all that it asked for: a
 	// rule without a window of its own then waits for nothing more. It may be nil.
 	Heard context.Context `json:"-"`
+	// Due is the time that has come, of an event of a timer. The state has it from when
+	// the event is accepted, as the last of what Timed says.
+	Due time.Time `json:"-"`
 }
+
+// Timed names a time of a timer in the state: by the source and its field at.
+func Timed(source, at string) string { return source + " " + at }
 
 // About is what the event tells of.
 func (ev Event) About() About {

@@ -25,6 +25,10 @@ type Env struct {
 	// AnyField says that the rule is on an event that a user made up, which may have
 	// fields of any name.
 	AnyField bool
+	// SMTP is the mail server, as HOST:PORT.
+	SMTP string
+	// Config is the file that the step stands in.
+	Config string
 }
 
 // A Verb is the first word of a step.
@@ -51,4 +55,5 @@ var Verbs = []Verb{
 	{"rotate", rotateUsage, newRotate},
 	{"verify", verifyUsage, newVerify},
 	{"http", httpUsage, newHTTP},
+	{"mail", mailUsage, newMail},
 }

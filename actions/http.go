@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -26,12 +24,7 @@ const (
 	httpTime = 10 * time.Second
 	// httpAnswer is how many bytes of an answer are read, and thrown away.
 	httpAnswer = 64 << 10
-	// httpFile is how many bytes a file of @FILE may have.
-	httpFile = 64 << 10
 )
-
-// httpPauses are the pauses between tries. There is one more try than pauses.
-var httpPauses = []time.Duration{time.Second, 5 * time.Second}
 
 // methods are the methods of RFC 9110 and RFC 5789 that make sense for a notice.
 var methods = []string{
@@ -45,17 +38,16 @@ type httpAction struct {
 	url     part
 	headers []part
 	body    *part
-	// anyField says that a placeholder may name a field that netwatch does not know.
-	anyField bool
-	client   *http.Client
-	pauses   []time.Duration
+	filler
+	client *http.Client
+	pauses []time.Duration
 }
 
 // newHTTP makes the step. It is a notice, which is sent when the run has ended.
 // Unless `always` is given, it is skipped if nothing changed, as the job of a unit
 // is.
 func newHTTP(env Env, verb string, words []string) (netwatch.Step, error) {
-	a := &httpAction{anyField: env.AnyField, client: newHTTPClient(), pauses: httpPauses}
+	a := &httpAction{filler: filler(env.AnyField), client: newHTTPClient(), pauses: noticePauses}
 	always, err := a.parse(words)
 	if err == nil {
 		_, err = a.draft().request(context.Background(), netwatch.Job{})
@@ -114,21 +106,6 @@ func (a *httpAction) parse(words []string) (always bool, err error) {
 	return always, nil
 }
 
-// A part is a text with placeholders, or a file with such a text in it.
-type part struct {
-	text string
-	file netwatch.Path
-}
-
-// parsePart reads TEXT or @FILE.
-func parsePart(word string) (part, error) {
-	if name, ok := strings.CutPrefix(word, "@"); ok {
-		file, err := netwatch.ParsePath(name)
-		return part{file: file}, err
-	}
-	return part{text: word}, nil
-}
-
 // Needs are the files that hold its texts.
 func (a *httpAction) Needs() (n Needs) {
 	parts := append([]part{a.url}, a.headers...)
@@ -152,7 +129,7 @@ func (a *httpAction) draft() *httpAction {
 		}
 		return p
 	}
-	d := &httpAction{method: a.method, url: or(a.url, "http://localhost/"), anyField: a.anyField}
+	d := &httpAction{method: a.method, url: or(a.url, "http://localhost/"), filler: a.filler}
 	for _, p := range a.headers {
 		d.headers = append(d.headers, or(p, "Accept: */*"))
 	}
@@ -160,62 +137,6 @@ func (a *httpAction) draft() *httpAction {
 		d.body = a.body
 	}
 	return d
-}
-
-// read returns the text; that of a file without the line feeds at its end. Its errors
-// do not show the text, which may be secret.
-func (p part) read() (string, error) {
-	if p.file == "" {
-		return p.text, nil
-	}
-	text, err := readSecret(string(p.file))
-	if err != nil {
-		return "", fmt.Errorf("reading %s: %w", p.file, err)
-	}
-	return strings.TrimRight(text, "\r\n"), nil
-}
-
-// readSecret reads a small file. It refuses one that every user may read or change.
-func readSecret(file string) (string, error) {
-	f, info, err := netwatch.OpenRegular(file, 0)
-	if err != nil {
-		return "", errors.Unwrap(err) // Who calls says which file
-	}
-	defer f.Close()
-	if info.Mode().Perm()&0o007 != 0 {
-		err := errors.New("every user may read or change it, and it may hold a secret")
-		return "", netwatch.WithHint(err, "chmod o= "+netwatch.ShellPath(file))
-	}
-	text, err := netwatch.ReadWhole(f, httpFile)
-	return string(text), err
-}
-
-// placeholders are the values of {name} in a text, by name. What is not known is
-// empty.
-func placeholders(job netwatch.Job) map[string]string {
-	values := told(job)
-	values["host"], _ = os.Hostname()
-	values["rule"], values["outcome"] = job.Ended.Rule, string(job.Ended.Outcome)
-	values["step"], values["error"] = job.Ended.Step, job.Ended.Error
-	return values
-}
-
-// placeholder fits {name}, and never the brace of a JSON object, which a quotation
-// mark follows.
-var placeholder = netwatch.Pattern(`\{[A-Za-z][A-Za-z0-9_-]*\}`)
-
-// fill replaces each {name} in a text by its value, escaped.
-func (a *httpAction) fill(text string, values map[string]string, escape func(string) string) (string, error) {
-	var unknown error
-	filled := placeholder().ReplaceAllStringFunc(text, func(found string) string {
-		value, ok := values[found[1:len(found)-1]]
-		if !ok && !a.anyField {
-			unknown = fmt.Errorf("%s stands for nothing; there are %s", found,
-				strings.Join(slices.Sorted(maps.Keys(values)), ", "))
-		}
-		return escape(value)
-	})
-	return filled, unknown
 }
 
 // The ways to escape a value.
@@ -333,16 +254,7 @@ func (a *httpAction) content(header http.Header, values map[string]string) (stri
 // Do sends the notice, and tries again after a pause where that may help. The result
 // names the host only: the rest of a URL is often a secret.
 func (a *httpAction) Do(ctx context.Context, job netwatch.Job) netwatch.Result {
-	for try := 0; ; try++ {
-		said, again, err := a.send(ctx, job)
-		if err == nil {
-			return netwatch.Result{Outcome: netwatch.Changed, Detail: said}
-		}
-		if !again || try == len(a.pauses) || ctx.Err() != nil {
-			return netwatch.Failure(fmt.Errorf("sending a notice: %w", err))
-		}
-		pause(ctx, a.pauses[try])
-	}
+	return deliver(ctx, a.pauses, func() (string, bool, error) { return a.send(ctx, job) })
 }
 
 // send sends the notice once. again says that another try may help.
@@ -382,12 +294,4 @@ func withoutURL(ctx context.Context, err error) error {
 		return fmt.Errorf("no answer within %s", httpTime)
 	}
 	return failed.Err
-}
-
-// pause waits for d, or until ctx is done.
-func pause(ctx context.Context, d time.Duration) {
-	select {
-	case <-time.After(d):
-	case <-ctx.Done():
-	}
 }

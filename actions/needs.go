@@ -22,6 +22,8 @@ type Needs struct {
 	// Sources are those that are asked to look at once. An empty name is any source
 	// that can be.
 	Sources []string
+	// Mail are mail servers, as HOST:PORT.
+	Mail []string
 }
 
 // A UnitNeed is a unit and what polkit calls that which is done to it. Of a signal,
@@ -45,6 +47,7 @@ func NeedsOf(steps ...netwatch.Step) (all Needs) {
 		all.Secrets = append(all.Secrets, n.Secrets...)
 		all.Rewrites = append(all.Rewrites, n.Rewrites...)
 		all.Sources = append(all.Sources, n.Sources...)
+		all.Mail = append(all.Mail, n.Mail...)
 	}
 	return all
 }

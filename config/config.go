@@ -115,6 +115,8 @@ type Daemon struct {
 	State netwatch.Path `toml:"state"`
 	// Log is the least important level that is logged.
 	Log Level `toml:"log"`
+	// SMTP is the mail server that mail steps give their mail to.
+	SMTP MailServer `toml:"smtp"`
 }
 
 // defaultDaemon is what [daemon] is if the configuration does not have it.
@@ -122,6 +124,7 @@ var defaultDaemon = Daemon{
 	Socket: "/run/netwatch/netwatch.sock",
 	State:  "/var/lib/netwatch",
 	Log:    Level(zerolog.InfoLevel),
+	SMTP:   "localhost:25",
 }
 
 // maxSocket is how many bytes the path of the socket may have. A unix socket may have
@@ -214,6 +217,7 @@ func (r *reader) read(file string, text []byte) (*Config, error) {
 	root := r.tree(text)
 	r.top(root)
 	r.daemon(root.member("daemon"), &c.Daemon)
+	r.env.SMTP, r.env.Config = string(c.Daemon.SMTP), file
 	c.Sources = r.sources(root.member("source"))
 	c.Rules = r.rules(root)
 	if err := r.result(); err != nil {
@@ -262,4 +266,17 @@ func (l *Level) UnmarshalText(text []byte) error {
 		}
 	}
 	return fmt.Errorf("%q is not a level: debug, info, warn or error", text)
+}
+
+// A MailServer is HOST:PORT of a mail server.
+type MailServer string
+
+// UnmarshalText takes HOST or HOST:PORT; the port is 25 unless given.
+func (m *MailServer) UnmarshalText(text []byte) error {
+	server, ok := netwatch.HostPort(string(text), "25")
+	if !ok {
+		return fmt.Errorf("%q is not a mail server: host or host:port, as in \"localhost:25\"", text)
+	}
+	*m = MailServer(server)
+	return nil
 }

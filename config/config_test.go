@@ -183,7 +183,9 @@ func TestRight(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	daemon := config.Daemon{Socket: "/run/other/socket", State: "/srv/state", Log: config.Level(zerolog.DebugLevel)}
+	daemon := config.Daemon{
+		Socket: "/run/other/socket", State: "/srv/state", Log: config.Level(zerolog.DebugLevel), SMTP: "mail.example.org:25",
+	}
 	if diff := cmp.Diff(daemon, cfg.Daemon); diff != "" {
 		t.Errorf("daemon: wanted (-) and found (+):\n%s", diff)
 	}
@@ -237,7 +239,7 @@ func TestDefaults(t *testing.T) {
 	}
 	want := config.Daemon{
 		Socket: "/run/netwatch/netwatch.sock", State: "/var/lib/netwatch",
-		Log: config.Level(zerolog.InfoLevel),
+		Log: config.Level(zerolog.InfoLevel), SMTP: "localhost:25",
 	}
 	if diff := cmp.Diff(want, cfg.Daemon); diff != "" {
 		t.Errorf("wanted (-) and found (+):\n%s", diff)
@@ -291,12 +293,12 @@ on = ["started"]
 do = ["rotate coturn /a private=none", "restart a.service"]
 [[rule]]
 on = ["ip-changed"]
-do = ["rotate coturn /b", "rotate coturn /a private=auto", "restart a.service", "verify turn /b"]
+do = ["rotate coturn /b", "rotate coturn /a private=auto", "restart a.service", "verify turn /b", "mail a@example.org"]
 `), actions.Env{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = "{[{a.service restart}] [/b] [] [{coturn /a map[private:none]} {coturn /b map[]}] []}"
+	const want = "{[{a.service restart}] [/b] [] [{coturn /a map[private:none]} {coturn /b map[]}] [] [localhost:25]}"
 	if got := fmt.Sprint(cfg.Needs()); got != want {
 		t.Error(got)
 	}

@@ -130,7 +130,8 @@ func (d *Daemon) reload() {
 		return
 	}
 	d.refused.Store(nil)
-	if cfg.Daemon != old.Daemon {
+	kept := old.Daemon
+	if kept.SMTP = cfg.Daemon.SMTP; cfg.Daemon != kept { // Steps have the mail server
 		d.log.Warn().Msg("reloading the configuration: [daemon] has changed, which takes effect at the next start")
 	}
 	d.config.Store(cfg)

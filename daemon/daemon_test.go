@@ -155,9 +155,10 @@ func (r *running) parts() (all []string) {
 // once the daemon has ended. Each kind of source is in it.
 func TestWhatRuns(t *testing.T) {
 	settings := map[string]string{
-		"stun": "servers = [\"127.0.0.1:9\", \"127.0.0.2:9\"]\n",
-		"file": "files = [\"/etc/passwd\"]\n",
-		"cert": "files = [\"/nowhere/cert.pem\"]\n",
+		"stun":  "servers = [\"127.0.0.1:9\", \"127.0.0.2:9\"]\n",
+		"file":  "files = [\"/etc/passwd\"]\n",
+		"cert":  "files = [\"/nowhere/cert.pem\"]\n",
+		"timer": "every = \"6h\"\n",
 	}
 	text, kinds := "", []string(nil)
 	for _, k := range sources.Kinds {

@@ -94,6 +94,8 @@ var checks = []check{
 	{"rules", true, checkRules},
 	{"bound addresses", true, checkBound},
 	{"units", true, checkUnits},
+	{"times", true, checkTimes},
+	{"mail", true, checkMail},
 	{"relays", true, checkRelays},
 	{"calls", true, checkCalls},
 	{"open relay", true, checkOpen},

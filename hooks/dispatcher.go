@@ -101,13 +101,13 @@ func eventEntry(ev netwatch.Event) netwatch.Entry {
 	}
 }
 
-// persist writes the event's runs, and the address or the file that it is about,
-// in one change: a crash keeps all of it or nothing. An event says what a file was
+// persist writes the event's runs, and the address, the file or the time that it is
+// about, in one change: a crash keeps all of it or nothing. An event says what a file was
 // before; if the state says otherwise, the event is ErrOutdated, and is not written.
 func (d *Dispatcher) persist(ev netwatch.Event, rules []string) error {
 	address, believed := addressOf(ev)
 	file, seen := fileOf(ev)
-	if len(rules) == 0 && !believed && !seen {
+	if len(rules) == 0 && !believed && !seen && ev.Due.IsZero() {
 		return nil
 	}
 	var outdated error
@@ -122,6 +122,9 @@ func (d *Dispatcher) persist(ev netwatch.Event, rules []string) error {
 		}
 		if seen {
 			s.See(ev.Name, file, ev.Fields["new"])
+		}
+		if !ev.Due.IsZero() {
+			s.See(ev.Name, netwatch.Timed(ev.Source, ev.Fields["at"]), ev.Due.Format(time.RFC3339))
 		}
 	})
 	return cmp.Or(err, outdated)

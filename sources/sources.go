@@ -24,13 +24,15 @@ type Env struct {
 	// Seen is the fingerprint of a file in the last event of that name that was
 	// accepted, or what See noted since; empty when there is none.
 	// An event with a file is accepted only while its field old is still that,
-	// and its field new then takes the place.
+	// and its field new then takes the place. An event with a Due leaves that there,
+	// in RFC 3339, for what netwatch.Timed says.
 	Seen func(event, file string) string
 	// Wrote says whether it was netwatch alone who made a file go from one
 	// content to another.
 	Wrote func(netwatch.Replacement) bool
 	// See notes a fingerprint without an event: how a file is found when it is
-	// watched for the first time, or what netwatch made of it.
+	// watched for the first time, or what netwatch made of it; or from when on a time
+	// of a timer is waited for.
 	See func(event, file, fingerprint string) error
 	// Asked are whom the sources of now ask on the internet, in their order.
 	Asked func() []Asked
@@ -165,6 +167,12 @@ type Certified interface {
 	Certificates() []Certificate
 }
 
+// Clocked are settings of a source that waits for times.
+type Clocked interface {
+	// Times are all of them, as they are in the field at of due.
+	Times() []string
+}
+
 // A Certificate is the file of one and that of its key, which is empty if it is to be
 // looked for.
 type Certificate struct{ File, Key netwatch.Path }
@@ -187,4 +195,5 @@ var Kinds = []Kind{
 	{"netlink", newNetlink},
 	{"cert", newCert},
 	{"file", newFile},
+	{"timer", newTimer},
 }

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -27,43 +26,13 @@ const defaultPort = "3478"
 
 // UnmarshalText takes "host", "host:port", "address" or "[address]:port".
 func (s *Server) UnmarshalText(text []byte) error {
-	host, port := string(text), defaultPort
-	if bare, ok := strings.CutPrefix(host, "["); ok && strings.HasSuffix(bare, "]") {
-		host = strings.TrimSuffix(bare, "]")
-	} else if _, err := netip.ParseAddr(host); err != nil && strings.Contains(host, ":") {
-		if host, port, err = net.SplitHostPort(host); err != nil {
-			host = "" // It cannot be right
-		}
-	}
-	n, err := strconv.ParseUint(port, 10, 16)
-	addr, notLiteral := netip.ParseAddr(host)
-	if err != nil || n == 0 || addr.Zone() != "" || notLiteral != nil && !isHostName(host) {
+	server, ok := netwatch.HostPort(string(text), defaultPort)
+	if !ok {
 		return fmt.Errorf("%q is not a server: host or host:port, "+
 			"as in \"stun.example.org:3478\" or \"[2001:db8::1]:3478\"", text)
 	}
-	host = strings.ToLower(strings.TrimSuffix(host, "."))
-	if notLiteral == nil {
-		host = addr.Unmap().String() // One address, one text
-	}
-	*s = Server(net.JoinHostPort(host, strconv.FormatUint(n, 10)))
+	*s = Server(server)
 	return nil
-}
-
-// isHostName says whether a text can be looked up: labels of letters, digits, hyphens
-// and underscores, the last of which is not a number (RFC 1123, 2.1).
-func isHostName(text string) bool {
-	labels := strings.Split(strings.TrimSuffix(text, "."), ".")
-	for _, label := range labels {
-		if label == "" || len(label) > 63 || strings.Trim(label, "-") != label || strings.ContainsFunc(label, notInLabel) {
-			return false
-		}
-	}
-	return len(text) <= 253 && strings.Trim(labels[len(labels)-1], "0123456789") != ""
-}
-
-func notInLabel(c rune) bool {
-	letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
-	return !letter && (c < '0' || c > '9') && c != '-' && c != '_'
 }
 
 // speaks says whether a server can be asked for a family. One that is given by its

@@ -22,7 +22,8 @@ type State struct {
 	// forgotten when the rule succeeds or somebody dismisses it.
 	Failures map[string]Failure `json:"failures"`
 	// Seen are the fingerprints of files as they were last accepted, by the name of
-	// the event (as file-changed) and by the path of the file.
+	// the event (as file-changed) and by the path of the file; and, of the event due,
+	// the times that came last, by what netwatch.Timed says.
 	Seen map[string]map[string]string `json:"seen"`
 	// Replaced says what netwatch last made of files, by their place.
 	Replaced map[string]Replaced `json:"rewrites"`
