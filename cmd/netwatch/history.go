@@ -121,10 +121,12 @@ func (c *command) history(ctx context.Context, w historyWish) error {
 			}
 		}
 	}
+	c.stdout.gather()
 	client, reading, err := c.readHistory(ctx, w.query, each)
 	for _, e := range newest.all {
 		prints(e)
 	}
+	c.stdout.release()
 	if err == nil && w.follow {
 		err = client.Follow(ctx, w.query, reading, prints)
 	}
@@ -154,15 +156,15 @@ func (c *command) readHistory(
 	if err != nil {
 		return nil, control.Reading{}, err
 	}
-	any := false
+	some := false
 	reading, err := client.History(ctx, q, func(e netwatch.Entry) {
-		any = true
+		some = true
 		each(e)
 	})
 	if reading.Damaged > 0 {
 		fmt.Fprintf(c.stderr, "netwatch: reading the history: damaged lines, which are skipped: %d\n", reading.Damaged)
 	}
-	if errors.Is(err, control.ErrUnreachable) && !any {
+	if errors.Is(err, control.ErrUnreachable) && !some {
 		err = c.readFiles(q, each, err)
 	}
 	return client, reading, err
