@@ -83,8 +83,8 @@ func livekitCalls(conf, keys []byte) (*Calls, error) {
 }
 
 // keyed says what to do where the keys are elsewhere: LiveKit heeds those of key_file
-// before all others, and those of its environment before those of its file (read in its
-// source, 1.9.11 and 1.13.5).
+// before all others (read in its source), and those of its environment before those of its
+// file (measured, 1.9.11 and 1.13.5).
 func (c livekitConfig) keyed() error {
 	const behind = "write keys=%s behind the file in the step, then systemctl reload netwatch, which opens it to netwatch"
 	switch {

@@ -43,7 +43,7 @@ func newLiveKit(conf []byte, w Wanted) (text []byte, word string, err error) {
 }
 
 // asksItself says whether LiveKit asks a STUN server for its address, which overrides
-// what stands in the file and in its flag (measured, 1.9.11; read, 1.13.5).
+// what stands in the file and in its flag (measured, 1.9.11 and 1.13.5).
 func asksItself(conf []byte) bool {
 	asks, err := edit.YAML.Get(conf, "rtc.use_external_ip")
 	return err == nil && isYes(asks.Text)
@@ -75,8 +75,9 @@ const (
 	OverKeys    Over = "keys"
 )
 
-// goesBefore are the options and variables that go before the file (read in its source,
-// 1.9.11 and 1.13.5).
+// goesBefore are the options and variables that go before the file. The variables were
+// measured, 1.9.11 and 1.13.5, in which the file has the address; the options were read in
+// its source, but for --node-ip.
 var goesBefore = map[Over][]string{
 	OverAll:     {"--config-body", "LIVEKIT_CONFIG"},
 	OverAddress: {"--node-ip", "--rtc.node_ip", "NODE_IP", "LIVEKIT_RTC_NODE_IP"},
