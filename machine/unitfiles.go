@@ -116,18 +116,12 @@ type unitText struct {
 // add reads one text: each key adds, and an empty one forgets what was before
 // (systemd.service(5)).
 func (u *unitText) add(text []byte) {
-	section := ""
-	for line := range strings.Lines(strings.ReplaceAll(string(text), "\\\n", " ")) {
-		line = strings.TrimSpace(line)
-		if strings.HasPrefix(line, "[") {
-			section = line
-		}
-		key, value, ok := strings.Cut(line, "=")
-		if section != "[Service]" || !ok || strings.HasPrefix(line, "#") || strings.HasPrefix(line, ";") {
+	for _, a := range systemd.Assignments(text) {
+		if a.Section != "[Service]" {
 			continue
 		}
-		if err := u.set(strings.TrimSpace(key), strings.TrimSpace(value)); err != nil {
-			u.err = fmt.Errorf("reading its %s=: %w", strings.TrimSpace(key), err)
+		if err := u.set(a.Key, a.Value); err != nil {
+			u.err = fmt.Errorf("reading its %s=: %w", a.Key, err)
 		}
 	}
 }
