@@ -14,9 +14,19 @@ var ejabberd = Server{
 	Name: "ejabberd", Options: []Option{familiesOption}, Key: "turn_ipv4_address",
 	Rewrite: ejabberdFile.rewrite, Advertised: ejabberdFile.advertised,
 	Blind: "it would not start", Named: "ejabberd.yml, or EJABBERD_CONFIG_PATH",
+	Start: Start{
+		Programs: []string{"ejabberdctl"}, Package: "ejabberd",
+		Files: []string{"--config", "-f", "EJABBERD_CONFIG_PATH"}, Dirs: []string{"--config-dir", "-d", "CONFIG_DIR"},
+		Base: "ejabberd.yml", Usual: []string{"/etc/ejabberd/ejabberd.yml", "/opt/ejabberd/conf/ejabberd.yml"},
+	},
+	Follow: "reload", Ports: ejabberdPorts,
 }
 
 var ejabberdFile = keyed{form: edit.YAML, keys: ejabberdKeys}
+
+// ErrNoRelays says that a server could lend relays and does not: its file is none of
+// netwatch's concern.
+var ErrNoRelays = errors.New("nothing in it lends relays")
 
 // ejabberdKeys are those of all listeners that lend relays.
 func ejabberdKeys(conf []byte, family netwatch.Family) (keys []string, err error) {
@@ -27,7 +37,7 @@ func ejabberdKeys(conf []byte, family netwatch.Family) (keys []string, err error
 		}
 	}
 	if err == nil && len(keys) == 0 {
-		err = netwatch.WithHint(errors.New("nothing in it lends relays"),
+		err = netwatch.WithHint(ErrNoRelays,
 			"there is no listener with module: ejabberd_stun and use_turn: true; leave this step out, or add one")
 	}
 	return keys, err

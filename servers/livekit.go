@@ -17,6 +17,12 @@ var livekit = Server{
 	Rewrite: newLiveKit, Advertised: livekitAdvertised, Calls: livekitCalls,
 	Blind: "it would not start", Named: "livekit-server --config FILE",
 	Flag: "--node-ip", // Which wins in 1.9, and loses in 1.13 (measured)
+	Start: Start{
+		Programs: []string{"livekit-server"}, Files: []string{"--config", "-config"},
+		Instead: []string{"--config-body", "-config-body", "LIVEKIT_CONFIG", "NODE_IP"},
+	},
+	Follow: "restart", Drain: "5s", Binds: true, Itself: asksItself,
+	Ports: livekitPorts, Certificate: livekitCertificate,
 }
 
 var livekitFile = listed{edit.YAML, "rtc.node_ip"}

@@ -16,6 +16,12 @@ var rtpengine = Server{
 	Name: "rtpengine", Options: []Option{familiesOption}, Key: rtpengineKey,
 	Rewrite: newRTPEngine, Advertised: rtpengineAdvertised,
 	Blind: "it would not start", Named: "rtpengine --config-file FILE",
+	Start: Start{
+		Programs: []string{"rtpengine"}, Package: "rtpengine-daemon", Files: []string{"--config-file"},
+		Usual:   []string{"/etc/rtpengine/rtpengine.conf"},
+		Instead: []string{"--interface", "-i", "--config-section"},
+	},
+	Follow: "restart", Ports: rtpenginePorts,
 }
 
 // rtpengineKey is a list of places to relay from, as internal/10.0.0.1;external/10.0.0.2!PUBLIC.
