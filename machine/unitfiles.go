@@ -73,10 +73,12 @@ func templateOf(name string) string {
 // installedUnit reads the file of a unit, and then its drop-ins.
 func (s *search) installedUnit(name, file string) systemd.Service {
 	u := unitText{Service: systemd.Service{Name: name, Enabled: s.started()[name]}}
-	for _, f := range append([]string{file}, s.dropIns(name)...) {
+	u.Texts = append([]string{file}, s.dropIns(name)...)
+	for _, f := range u.Texts {
 		u.add(s.read(f))
 	}
-	if u.err != nil && strings.Contains(u.all, "turnserver") {
+	mentions := func(program string) bool { return strings.Contains(u.all, program) }
+	if u.err != nil && slices.ContainsFunc(append([]string{"turnserver"}, programs...), mentions) {
 		s.notSeen(unit{Service: u.Service}, u.err)
 	}
 	return u.Service
