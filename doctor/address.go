@@ -276,7 +276,8 @@ func (s *scene) rests(ctx context.Context, what, unit string) (f Finding, rests 
 	}
 	switch look, err := s.lookUnit(ctx, unit); {
 	case err == nil && look.Moving:
-		return Finding{Unknown, what, unit + " is " + look.State, "run netwatch doctor again when it has started or stopped"}, true
+		f = Finding{Unknown, what, unit + " is " + look.State, "run netwatch doctor again when it has started or stopped"}
+		return f, true
 	case err != nil || !look.Running:
 		return Finding{Unknown, what, unit + " does not run", ""}, true
 	}

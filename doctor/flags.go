@@ -35,7 +35,8 @@ func (s *scene) judgeFlag(f machine.Flag, file string) []Finding {
 	case f.InForce && f.Later != "":
 		finding.Found = fmt.Sprintf("it is started with %s, which goes before %s: %s comes after %s, which leaves it out",
 			f.Name, file, f.Later, name)
-		finding.Hint = fmt.Sprintf("mv %s %s && %s", netwatch.ShellPath(f.Later), netwatch.ShellPath(before(f.Later)), finding.Hint)
+		finding.Hint = fmt.Sprintf("mv %s %s && %s", netwatch.ShellPath(f.Later), netwatch.ShellPath(before(f.Later)),
+			finding.Hint)
 	case want == "" && f.InForce:
 		finding.Found = fmt.Sprintf("it is started with %s, which goes before %s, and in a way that no drop-in of "+
 			"netwatch's leaves out", f.Name, file)
@@ -51,7 +52,8 @@ func (s *scene) judgeFlag(f machine.Flag, file string) []Finding {
 	case stands != want:
 		finding.Found = fmt.Sprintf("%s has another command line than the unit itself", name)
 	case f.InForce:
-		finding.Found = fmt.Sprintf("it is started with %s, which goes before %s: systemd has not read %s", f.Name, file, name)
+		finding.Found = fmt.Sprintf("it is started with %s, which goes before %s: systemd has not read %s",
+			f.Name, file, name)
 		finding.Hint = "systemctl daemon-reload && " + restart(f.Unit)
 	default:
 		return []Finding{{OK, f.Unit, fmt.Sprintf("%s leaves %s out, so that %s counts", name, f.Name, file), ""}}

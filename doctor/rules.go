@@ -109,7 +109,8 @@ func (s *scene) follows(ctx context.Context, do steps, u inUse) bool {
 // uncovered says that no rule rotates the file of a server: a problem if it is wrong
 // already.
 func (s *scene) uncovered(u inUse) Finding {
-	what, on := "no rule rotates it: once the public address is another, its callers get the old one", `["started", "ip-changed"]`
+	what, on := "no rule rotates it: once the public address is another, its callers get the old one",
+		`["started", "ip-changed"]`
 	if u.asks() {
 		what, on = "no rule restarts it: it asks for its address only when it starts, and its callers get the old one "+
 			"once that is another", `["ip-changed"]`

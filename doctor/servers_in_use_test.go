@@ -47,17 +47,27 @@ func TestRulesOfEachServer(t *testing.T) {
 		{"kept", named, doing(rotate, "restart "+callUnit+" drain=5s"), "", "", ""},
 		{"by another name", named, doing(rotate, "restart calls.service"), "", "", ""},
 		{"by a program", named, doing(rotate, "exec /usr/bin/true"), "", "", ""},
-		{"not at all", named, stopped, Warning, "no rule rotates it", `"restart ` + callUnit + ` drain=5s", "verify livekit `},
+		{
+			"not at all", named, stopped, Warning, "no rule rotates it",
+			`"restart ` + callUnit + ` drain=5s", "verify livekit `,
+		},
 		{"wrong already", "rtc:\n  node_ip: 203.0.113.9\n", stopped, Problem, "node_ip is 203.0.113.9", "fire ip-changed"},
-		{"not followed", named, doing(rotate), Warning, "has not " + callUnit + " follow", "`restart " + callUnit + " drain=5s`"},
-		{"followed by a reload", named, doing(rotate, "reload "+callUnit), Warning, "has not " + callUnit + " follow", "`restart "},
+		{"not followed", named, doing(rotate), Warning, "has not " + callUnit + " follow", "`restart " + callUnit + " drain"},
+		{
+			"followed by a reload", named, doing(rotate, "reload "+callUnit), Warning, "has not " + callUnit + " follow",
+			"`restart ",
+		},
 		{"another is", named, doing(rotate, "restart x.service"), Warning, "has not " + callUnit + " follow", "`restart "},
 		{"asks itself", "rtc:\n  use_external_ip: true\n", doing("restart " + callUnit + " always"), "", "", ""},
 		{
 			"asks itself, and none restarts it", "rtc:\n  use_external_ip: true\n", doing("restart x.service"),
-			Warning, "asks for its address only when it starts", "'on = [\"ip-changed\"]' 'do = [\"restart " + callUnit + " always drain=5s\"",
+			Warning, "asks for its address only when it starts",
+			"'on = [\"ip-changed\"]' 'do = [\"restart " + callUnit + " always drain=5s\"",
 		},
-		{"no step could", "rtc:\n  node_ip: {{ ip }}\n", stopped, Note, "no step could rotate it: line 2", "netwatch.toml(5)"},
+		{
+			"no step could", "rtc:\n  node_ip: {{ ip }}\n", stopped, Note, "no step could rotate it: line 2",
+			"netwatch.toml(5)",
+		},
 	} {
 		found := checkRules(t.Context(), sceneOf(t, livekit(c.conf), c.toml, alias))
 		if c.words == "" {
@@ -121,15 +131,23 @@ func TestFlags(t *testing.T) {
 		words, hint string
 	}{
 		{"well", machinetest.Files{dropIn: right}, OK, dropIn + " leaves --node-ip out", ""},
-		{"none", machinetest.Files{}, Problem, "no drop-in leaves it out", "netwatch grant -c /etc/netwatch/netwatch.toml && "},
-		{"stale", machinetest.Files{dropIn: ours("/opt/old/livekit-server --config " + callFile)}, Problem, "another command line", "grant"},
+		{"none", nil, Problem, "no drop-in leaves it out", "netwatch grant -c /etc/netwatch/netwatch.toml && "},
+		{
+			"stale",
+			machinetest.Files{dropIn: ours("/opt/old/livekit-server --config " + callFile)},
+			Problem,
+			"another command line", "grant",
+		},
 		{"gone", machinetest.Files{unit: start(""), dropIn: right}, Warning, "it has no --node-ip", "grant"},
 		{
-			"of others behind it", machinetest.Files{dropIn: right, later: start(" --node-ip 203.0.113.7")},
-			Problem, later + " comes after " + dropIn, "mv " + later + " " + filepath.Dir(dropIn) + "/zz-0-zzz.conf && netwatch grant",
+			"of others behind it",
+			machinetest.Files{dropIn: right, later: start(" --node-ip 203.0.113.7")},
+			Problem, later + " comes after " + dropIn,
+			"mv " + later + " " + filepath.Dir(dropIn) + "/zz-0-zzz.conf && netwatch grant",
 		},
 		{
-			"twice", machinetest.Files{unit: start(" --node-ip 203.0.113.5 --node-ip 203.0.113.5")},
+			"twice",
+			machinetest.Files{unit: start(" --node-ip 203.0.113.5 --node-ip 203.0.113.5")},
 			Problem, "in a way that no drop-in", "systemctl edit --full " + callUnit,
 		},
 		{"never", machinetest.Files{unit: start("")}, "", "", ""},

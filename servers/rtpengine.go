@@ -142,7 +142,8 @@ func addPublic(all []iface, family netwatch.Family, w Wanted) (word string) {
 		at = slices.DeleteFunc(at, func(i *iface) bool { return i.local != w.Public[family].Own })
 	}
 	if len(at) != 1 {
-		return fmt.Sprintf("%s is not added: which address of this machine it belongs to is not certain, and interface can name it", w.to(family))
+		return fmt.Sprintf("%s is not added: which address of this machine it belongs to is not certain, and interface "+
+			"can name it", w.to(family))
 	}
 	at[0].give(w.to(family))
 	return ""

@@ -129,7 +129,8 @@ func (s Server) FollowStep(unit string, always bool, drain string) string {
 
 // samples are addresses of nobody.
 var samples = netwatch.Addresses{
-	netwatch.IPv4: {Address: netip.MustParseAddr("192.0.2.1")}, netwatch.IPv6: {Address: netip.MustParseAddr("2001:db8::1")},
+	netwatch.IPv4: {Address: netip.MustParseAddr("192.0.2.1")},
+	netwatch.IPv6: {Address: netip.MustParseAddr("2001:db8::1")},
 }
 
 // Takes says why conf could not be given a public address, if it could not. own is the

@@ -1,7 +1,6 @@
 package setup
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"slices"
@@ -10,7 +9,6 @@ import (
 	"netwatch"
 	"netwatch/config"
 	"netwatch/machine"
-	"netwatch/servers"
 )
 
 // A kept is a server whose file is kept right: what its rules say of it.
@@ -133,12 +131,14 @@ type Later struct {
 
 // later are the drop-ins that the configuration in force will have.
 func later(m machine.Machine, cfg *config.Config) (all []Later) {
-	rotated := cfg.Needs().Rewrites
+	var rotated []string
+	for _, r := range cfg.Needs().Rewrites {
+		rotated = append(rotated, r.Server+" "+r.File)
+	}
 	for _, s := range m.Servers {
-		is := func(r servers.Target) bool { return r.File == s.File && r.Server == s.Name }
 		text := s.Flag.Wanted()
-		if text != "" && slices.ContainsFunc(rotated, is) && text != string(s.Flag.Stands) {
-			all = append(all, Later{s.Flag.DropIn(), string(bytes.TrimSpace(s.Flag.Stands)), text})
+		if text != "" && slices.Contains(rotated, s.Name+" "+s.File) && text != string(s.Flag.Stands) {
+			all = append(all, Later{s.Flag.DropIn(), string(s.Flag.Stands), text})
 		}
 	}
 	return all
@@ -150,7 +150,8 @@ func (l Later) print(w io.Writer) {
 	if l.Is != "" {
 		verb = "change"
 	}
-	fmt.Fprintf(w, "\nnetwatch grant, which each start of netwatch.service does, will %s %s\n", verb, netwatch.Printable(l.File))
+	fmt.Fprintf(w, "\nnetwatch grant, which each start of netwatch.service does, will %s %s\n",
+		verb, netwatch.Printable(l.File))
 	for line := range strings.Lines(l.Text) {
 		fmt.Fprintf(w, "    + %s\n", netwatch.Printable(strings.TrimRight(line, "\n")))
 	}

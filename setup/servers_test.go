@@ -41,10 +41,12 @@ func TestDropInIsShown(t *testing.T) {
 	}
 	m := machine.Find(calls.Build(t), program)
 	stands := calls.And(machinetest.Files{flagDropIn: m.Servers[0].Flag.Wanted()})
-	if said := shown(t, stands); strings.Contains(said, flagDropIn) || !strings.Contains(said, "synapse__2-livekit.service.d/") {
+	said = shown(t, stands)
+	if strings.Contains(said, flagDropIn) || !strings.Contains(said, "synapse__2-livekit.service.d/") {
 		t.Errorf("it shows what stands:\n%s", said)
 	}
-	old := calls.And(machinetest.Files{flagDropIn: "[Service]\nExecStart=\nExecStart=/old --config /etc/matrix-synapse/livekit.yml\n"})
+	const start = "[Service]\nExecStart=\nExecStart=/old --config /etc/matrix-synapse/livekit.yml\n"
+	old := calls.And(machinetest.Files{flagDropIn: start})
 	if said := shown(t, old); strings.Contains(said, "will change "+flagDropIn) {
 		t.Errorf("what an old drop-in starts is none of LiveKit's:\n%s", said)
 	}
@@ -67,7 +69,8 @@ func TestRefusedAlone(t *testing.T) {
 		"/etc/livekit.yml":                    "rtc:\n  node_ip: here\n",
 	}.Build(t)
 	_, err := setup.NewPlan(tree, conf, machine.Find(tree, program), setup.Wish{})
-	if err == nil || !strings.Contains(err.Error(), "livekit.service with /etc/livekit.yml is left alone: line 2, column 12") ||
+	const want = "livekit.service with /etc/livekit.yml is left alone: line 2, column 12"
+	if err == nil || !strings.Contains(err.Error(), want) ||
 		netwatch.Hint(err) == "" {
 		t.Error(err, netwatch.Hint(err))
 	}

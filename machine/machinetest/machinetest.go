@@ -93,13 +93,13 @@ var Servers = Files{
 	"/var/lib/dpkg/status": "Package: ejabberd\nStatus: install ok installed\nVersion: 23.01-1\n\n" +
 		"Package: janus\nStatus: deinstall ok config-files\nVersion: 1.1.2-1\n",
 	"/lib/systemd/system/ejabberd.service": "[Service]\nType=notify\nUser=ejabberd\n" +
-		"ExecStart=/bin/sh -c '/usr/sbin/ejabberdctl foreground'\nExecReload=/bin/sh -c '/usr/sbin/ejabberdctl reload_config'\n",
+		"ExecStart=/bin/sh -c '/usr/sbin/ejabberdctl foreground'\n",
 	"/etc/ejabberd/ejabberd.yml": "listen:\n  -\n    port: 5222\n    module: ejabberd_c2s\n" +
 		"  -\n    port: 3478\n    transport: udp\n    module: ejabberd_stun\n    use_turn: true\n",
 	"/lib/systemd/system/eturnal.service": "[Service]\nExecStart=/usr/sbin/eturnalctl foreground\n",
 	"/etc/eturnal.yml":                    "eturnal:\n  secret: hidden\n",
 	"/lib/systemd/system/janus.service":   "[Service]\nExecStart=/usr/bin/janus --disable-colors --daemon --log-stdout\n",
-	"/etc/janus/janus.jcfg":               "media: {\n\t#rtp_port_range = \"20000-40000\"\n}\nnat: {\n\tnice_debug = false\n}\n",
+	"/etc/janus/janus.jcfg":               "media: {\n\t#rtp_port_range = \"20000-40000\"\n}\nnat: {\n}\n",
 	"/lib/systemd/system/rtpengine-daemon.service": "[Service]\nEnvironmentFile=/etc/default/rtpengine-daemon\n" +
 		"ExecStart=/usr/bin/rtpengine -f -E --config-file /etc/rtpengine/rtpengine.conf\n",
 	"/lib/systemd/system/rtpengine.service": "[Service]\nEnvironmentFile=/etc/default/rtpengine-daemon\n" +
@@ -110,10 +110,10 @@ var Servers = Files{
 
 // Itself is a LiveKit that asks for its address itself, and whose TURN server speaks TLS.
 var Itself = Files{
-	"/etc/livekit.yml": "rtc:\n  use_external_ip: true\n  udp_port: 7882\nturn:\n  enabled: true\n  domain: turn.example.org\n" +
-		"  tls_port: 5349\n  cert_file: /etc/letsencrypt/live/turn.example.org/fullchain.pem\n" +
+	"/etc/livekit.yml": "rtc:\n  use_external_ip: true\n  udp_port: 7882\n" +
+		"turn:\n  enabled: true\n  domain: turn.example.org\n  tls_port: 5349\n  cert_file: /etc/letsencrypt/live/turn.example.org/fullchain.pem\n" +
 		"  key_file: /etc/letsencrypt/live/turn.example.org/privkey.pem\n",
-	"/etc/systemd/system/livekit.service":                  "[Service]\nExecStart=/usr/local/bin/livekit-server --config=/etc/livekit.yml\n",
+	"/etc/systemd/system/livekit.service":                  "[Service]\nExecStart=livekit-server --config=/etc/livekit.yml\n",
 	"/etc/letsencrypt/live/turn.example.org/fullchain.pem": "the certificate",
 }
 
@@ -171,7 +171,7 @@ var Machines = map[string]Files{
 	"servers": Servers,
 	"livekit": Itself,
 	"refused": {
-		"/etc/systemd/system/livekit.service": "[Service]\nExecStart=/usr/local/bin/livekit-server --config /etc/livekit.yml\n",
+		"/etc/systemd/system/livekit.service": "[Service]\nExecStart=livekit-server --config /etc/livekit.yml\n",
 		"/etc/livekit.yml":                    "rtc:\n  node_ip: {{ ip }}\n",
 		"/etc/systemd/system/none.service":    "[Service]\nExecStart=livekit-server --config /etc/none.yml\n",
 		"/etc/systemd/system/env.service": "[Service]\nEnvironment=NODE_IP=203.0.113.5\n" +
