@@ -143,7 +143,7 @@ func TestFlags(t *testing.T) {
 			"of others behind it",
 			machinetest.Files{dropIn: right, later: start(" --node-ip 203.0.113.7")},
 			Problem, later + " comes after " + dropIn,
-			"mv " + later + " " + filepath.Dir(dropIn) + "/zz-0-zzz.conf && netwatch grant",
+			"mv " + later + " " + filepath.Dir(dropIn) + "/zz-0-zzz.conf && systemctl daemon-reload && netwatch grant",
 		},
 		{
 			"twice",

@@ -111,7 +111,8 @@ var Servers = Files{
 // Itself is a LiveKit that asks for its address itself, and whose TURN server speaks TLS.
 var Itself = Files{
 	"/etc/livekit.yml": "rtc:\n  use_external_ip: true\n  udp_port: 7882\n" +
-		"turn:\n  enabled: true\n  domain: turn.example.org\n  tls_port: 5349\n  cert_file: /etc/letsencrypt/live/turn.example.org/fullchain.pem\n" +
+		"turn:\n  enabled: true\n  domain: turn.example.org\n  tls_port: 5349\n" +
+		"  cert_file: /etc/letsencrypt/live/turn.example.org/fullchain.pem\n" +
 		"  key_file: /etc/letsencrypt/live/turn.example.org/privkey.pem\n",
 	"/etc/systemd/system/livekit.service":                  "[Service]\nExecStart=livekit-server --config=/etc/livekit.yml\n",
 	"/etc/letsencrypt/live/turn.example.org/fullchain.pem": "the certificate",
