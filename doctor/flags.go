@@ -35,8 +35,8 @@ func (s *scene) judgeFlag(f machine.Flag, file string) []Finding {
 	case f.InForce && f.Later != "":
 		finding.Found = fmt.Sprintf("it is started with %s, which goes before %s: %s comes after %s, which leaves it out",
 			f.Name, file, f.Later, name)
-		finding.Hint = fmt.Sprintf("mv %s %s && systemctl daemon-reload && %s", netwatch.ShellPath(f.Later), netwatch.ShellPath(before(f.Later)),
-			finding.Hint)
+		finding.Hint = fmt.Sprintf("mv %s %s && systemctl daemon-reload && %s",
+			netwatch.ShellPath(f.Later), netwatch.ShellPath(before(f.Later)), finding.Hint)
 	case want == "" && f.InForce:
 		finding.Found = fmt.Sprintf("it is started with %s, which goes before %s, and in a way that no drop-in of "+
 			"netwatch's leaves out", f.Name, file)

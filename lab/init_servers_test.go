@@ -7,6 +7,8 @@ package lab
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -22,8 +24,8 @@ func initialize(t *testing.T) string {
 	must(t, install())
 	shell(t, "rm -rf /etc/netwatch "+servers.AddedDir)
 	said := shell(t, "netwatch init")
-	shell(t, "sed -i 's/^servers .*/"+strings.Split(sourceStun("1s", false), "\n")[1]+"\\nevery = \"1s\"\\nfamilies = [\"ipv4\"]/' "+
-		"/etc/netwatch/netwatch.toml && netwatch check")
+	stun := strings.Split(sourceStun("1s", false), "\n")[1] + `\nevery = "1s"\nfamilies = ["ipv4"]`
+	shell(t, "sed -i 's/^servers .*/"+stun+"/' /etc/netwatch/netwatch.toml && netwatch check")
 	shell(t, "systemctl reset-failed netwatch.service 2>/dev/null; systemctl start netwatch.socket netwatch.service")
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -37,8 +39,8 @@ func initialize(t *testing.T) string {
 
 // ofOthers lists the files below /etc but netwatch's own and those of coturn, whose line keeps
 // the last address, with owner, mode and list of rights.
-const ofOthers = `cd /etc && find . -path '*/netwatch*' -prune -o -path ./systemd/system/multi-user.target.wants -prune -o ` +
-	`-path ./ld.so.cache -prune -o -name coturn.conf -o -printf '%p %U %G %m %l\n' -type f -exec sha256sum {} + ` +
+const ofOthers = `cd /etc && find . -path '*/netwatch*' -prune -o -path '*/multi-user.target.wants' -prune -o ` +
+	`-name coturn.conf -o -printf '%p %U %G %m %l\n' -type f -exec sha256sum {} + ` +
 	`-exec getfacl -cp {} + | sort`
 
 // goesAway takes netwatch away as its package does, and holds that nothing of it is left.
@@ -147,6 +149,51 @@ func TestInitFindsCalls(t *testing.T) {
 	}
 }
 
+// TestInitFindsOneThatAsks holds that a LiveKit that asks for its address itself is started
+// again when that is another, and one whose TURN server speaks TLS when its certificate is.
+func TestInitFindsOneThatAsks(t *testing.T) {
+	onYunoHost(t)
+	must(t, world.Forward(t.Context(), YunoHostPorts+", "+CallPorts, Private))
+	rules(t, world.Net, "add rule inet firewall in tcp dport { "+CallPorts+" } accept\n") // In place of nginx
+	must(t, install())
+	must(t, server.InstallLiveKit(t.Context(), Calls, ""))
+	certs := certificates(FirstApp.Domain)
+	shell(t, fmt.Sprintf("sed -i 's/use_external_ip: .*/use_external_ip: true\\n  stun_servers: [%q]/' %s && "+
+		"printf 'turn: {enabled: true, domain: %s, tls_port: 7892, cert_file: %s/crt.pem, key_file: %[4]s/key.pem}\\n' >>%[2]s",
+		stuns[0].Addr(), Calls.File, FirstApp.Domain, certs))
+	shell(t, "usermod -aG ssl-cert synapse; systemctl restart "+Calls.Unit)
+	unlimited(t, Calls.Unit)
+	rightCall(t, FirstPublic, FirstPublic)
+	if at := shell(t, "ss -Hlnup 'sport = :7882'"); !strings.Contains(at, Private.String()+":7882") {
+		t.Errorf("it listens at all addresses, and not at those that it has when it starts: %s", at)
+	}
+	said := initialize(t)
+	for _, want := range []string{
+		"+  \"restart " + Calls.Unit + " always drain=5s\",\n", "\"restart " + Calls.Unit + " drain=60s\"",
+	} {
+		if !strings.Contains(said, want) || strings.Contains(said, "rotate livekit") {
+			t.Errorf("init does not say %q, or that its file is rotated", want)
+		}
+	}
+	to := Public(10)
+	entrance = to
+	must(t, world.SetPublic(t.Context(), to))
+	rightCall(t, to, to)
+	idle(t, to)
+	leaf, err := server.InstallCertificate(t.Context(), FirstApp.Domain)
+	must(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	must(t, until(ctx, pause, func() error { // It listens up to 2 s after its start.
+		served, err := Served(ctx, world.Inet, netip.AddrPortFrom(to, 7892))
+		if err == nil && !served.Equal(leaf) {
+			err = errors.New("its TURN server serves the old certificate")
+		}
+		return err
+	}))
+	well(t, finding{"ok", "calls by " + Calls.File, Calls.Unit + ": callers get ipv4 " + to.String(), ""})
+}
+
 // TestDoctorFindsDropIns holds that who does what doctor says about a drop-in, by the letter,
 // has a LiveKit that heeds its file.
 func TestDoctorFindsDropIns(t *testing.T) {
@@ -159,7 +206,7 @@ func TestDoctorFindsDropIns(t *testing.T) {
 		{"stale", "sed -i 's/--node-ip/--region x --node-ip/' " + unit, "problem", "has another command line than"},
 		{"missing", "rm " + ours, "problem", "no drop-in leaves it out"},
 		{
-			"not read", "systemctl stop netwatch; cp " + ours + " /run/x; rm " + ours + "; systemctl daemon-reload; cp /run/x " + ours,
+			"not read", "systemctl stop netwatch; mv " + ours + " /run/x; systemctl daemon-reload; cp /run/x " + ours,
 			"problem", "systemd has not read",
 		},
 		{
@@ -210,7 +257,8 @@ func TestInitFindsPackaged(t *testing.T) {
 	must(t, install())
 	first := shell(t, "rm -rf /etc/netwatch; netwatch init --dry-run")
 	for _, want := range []string{
-		"ejabberd: ejabberd.service with /etc/ejabberd/ejabberd.yml, version ", "janus: janus.service with /etc/janus/janus.jcfg",
+		"ejabberd: ejabberd.service with /etc/ejabberd/ejabberd.yml, version ",
+		"janus: janus.service with /etc/janus/janus.jcfg",
 		"rtpengine: rtpengine-daemon.service with /etc/rtpengine/rtpengine.conf, version ",
 		"    left alone: the public address is not added",
 	} {
@@ -246,8 +294,8 @@ func TestInitFindsPackaged(t *testing.T) {
 // says is enough.
 func TestDoctorFindsServers(t *testing.T) {
 	packaged(t)
-	watching(t, sourceStun(every.String(), false)+"families = [\"ipv4\"]\n\n[[rule]]\non = [\"ip-changed\"]\ndo = [\"probe stun\"]\n",
-		FirstPublic)
+	watching(t, sourceStun(every.String(), false)+"families = [\"ipv4\"]\n"+
+		"\n[[rule]]\non = [\"ip-changed\"]\ndo = [\"probe stun\"]\n", FirstPublic)
 	for _, file := range []string{"/etc/janus/janus.jcfg", "/etc/ejabberd/ejabberd.yml"} {
 		f := among(t, finding{"problem", file, "no rule rotates it", ""})
 		shell(t, f.Hint)
