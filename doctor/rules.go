@@ -110,10 +110,10 @@ func (s *scene) follows(ctx context.Context, do steps, u inUse) bool {
 // already.
 func (s *scene) uncovered(u inUse) Finding {
 	what, on := "no rule rotates it: once the public address is another, its callers get the old one",
-		`["started", "ip-changed"]`
+		[]string{`on = ["started", "ip-changed"]`}
 	if u.asks() {
 		what, on = "no rule restarts it: it asks for its address only when it starts, and its callers get the old one "+
-			"once that is another", `["ip-changed"]`
+			"once that is another", []string{`on = ["ip-changed"]`, `match = { old = "?*" }`}
 	}
 	f := Finding{Warning, u.File, fmt.Sprintf("%s runs with it, and %s", u.Unit, what), s.addRule(on, u)}
 	if len(s.known()) > 0 && !u.asks() {
@@ -128,14 +128,14 @@ func (s *scene) uncovered(u inUse) Finding {
 }
 
 // addRule is the command that adds the rule for a server to the configuration, and has the
-// daemon go by it.
-func (s *scene) addRule(on string, u inUse) string {
+// daemon go by it. on are its lines before its steps.
+func (s *scene) addRule(on []string, u inUse) string {
 	var do []string
 	for _, step := range u.Steps(u.File, u.Unit, u.Text, false) {
 		do = append(do, strconv.Quote(step))
 	}
 	line := `printf '%s\n' ''`
-	for _, text := range []string{"[[rule]]", "on = " + on, "do = [" + strings.Join(do, ", ") + "]"} {
+	for _, text := range slices.Concat([]string{"[[rule]]"}, on, []string{"do = [" + strings.Join(do, ", ") + "]"}) {
 		line += " " + netwatch.ShellPath(text)
 	}
 	file := netwatch.ShellPath(s.Config)

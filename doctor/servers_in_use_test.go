@@ -3,15 +3,18 @@ package doctor
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"netwatch"
 	"netwatch/actions"
 	"netwatch/config"
 	"netwatch/machine/machinetest"
+	"netwatch/sources"
 	"netwatch/systemd"
 )
 
@@ -62,7 +65,7 @@ func TestRulesOfEachServer(t *testing.T) {
 		{
 			"asks itself, and none restarts it", "rtc:\n  use_external_ip: true\n", doing("restart x.service"),
 			Warning, "asks for its address only when it starts",
-			"'on = [\"ip-changed\"]' 'do = [\"restart " + callUnit + " always drain=5s\"",
+			"'on = [\"ip-changed\"]' 'match = { old = \"?*\" }' 'do = [\"restart " + callUnit + " always drain=5s\"",
 		},
 		{
 			"no step could", "rtc:\n  node_ip: {{ ip }}\n", stopped, Note, "no step could rotate it: line 2",
@@ -81,6 +84,29 @@ func TestRulesOfEachServer(t *testing.T) {
 	}
 	off := map[string]systemd.UnitLook{callUnit: {State: "inactive (dead)", File: "disabled"}}
 	none(t, "nobody runs it", checkRules(t.Context(), sceneOf(t, livekit(named), stopped, off)))
+}
+
+// A server that is right by its machine's own address needs no rule, unless it listens at the
+// addresses of its start.
+func TestRuleIsNeedless(t *testing.T) {
+	own := netwatch.OwnAddress(netwatch.IPv4, netip.Addr{})
+	if !own.IsValid() {
+		t.Log("this machine has no way out")
+		return
+	}
+	for conf, found := range map[string]int{"nat: {\n}\n": 0, "nat: {\n\tnat_1_1_mapping = \"203.0.113.5\"\n}\n": 1} {
+		files := machinetest.Files{
+			"/lib/systemd/system/janus.service": "[Service]\nExecStart=/usr/bin/janus\n", "/etc/janus/janus.jcfg": conf,
+		}
+		s := sceneOf(t, files, stopped, nil)
+		s.told = func() []told { return []told{{"stun", sources.Told{Family: netwatch.IPv4, Address: own}}} }
+		if all := checkRules(t.Context(), s); len(all) != found {
+			t.Errorf("with %q: %+v", conf, all)
+		}
+	}
+	s := sceneOf(t, livekit("rtc:\n  udp_port: 7882\n"), stopped, nil)
+	s.told = func() []told { return []told{{"stun", sources.Told{Family: netwatch.IPv4, Address: own}}} }
+	one(t, "it listens at what there was", checkRules(t.Context(), s), Warning, "no rule rotates it")
 }
 
 // Who pastes the remedy for a server without a rule has one that is right.

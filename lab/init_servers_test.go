@@ -159,7 +159,8 @@ func TestInitFindsOneThatAsks(t *testing.T) {
 	must(t, server.InstallLiveKit(t.Context(), Calls, ""))
 	certs := certificates(FirstApp.Domain)
 	shell(t, fmt.Sprintf("sed -i 's/use_external_ip: .*/use_external_ip: true\\n  stun_servers: [%q]/' %s && "+
-		"printf 'turn: {enabled: true, domain: %s, tls_port: 7892, cert_file: %s/crt.pem, key_file: %[4]s/key.pem}\\n' >>%[2]s",
+		"printf 'turn: {enabled: true, domain: %s, tls_port: 7892, cert_file: %s/crt.pem, key_file: %[4]s/key.pem}\\n' "+
+		">>%[2]s",
 		stuns[0].Addr(), Calls.File, FirstApp.Domain, certs))
 	shell(t, "usermod -aG ssl-cert synapse; systemctl restart "+Calls.Unit)
 	unlimited(t, Calls.Unit)
@@ -178,13 +179,17 @@ func TestInitFindsOneThatAsks(t *testing.T) {
 	to := Public(10)
 	entrance = to
 	must(t, world.SetPublic(t.Context(), to))
-	rightCall(t, to, to)
-	idle(t, to)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // Without a way back it waits 5 s for each question.
+	defer cancel()
+	_, err := world.WaitCall(ctx, netip.AddrPortFrom(to, Calls.Port), to)
+	must(t, err)
+	must(t, until(ctx, pause, func() error {
+		text, err := server.Exec(ctx, "netwatch", "status", "--json")
+		return errors.Join(err, atRest(text, to))
+	}))
 	leaf, err := server.InstallCertificate(t.Context(), FirstApp.Domain)
 	must(t, err)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	must(t, until(ctx, pause, func() error { // It listens up to 2 s after its start.
+	must(t, until(ctx, pause, func() error { // It listens some time after its start.
 		served, err := Served(ctx, world.Inet, netip.AddrPortFrom(to, 7892))
 		if err == nil && !served.Equal(leaf) {
 			err = errors.New("its TURN server serves the old certificate")
