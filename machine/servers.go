@@ -41,10 +41,10 @@ func (s *search) servers() {
 			continue
 		}
 		all := s.starters(server)
-		for i, u := range all {
+		for _, u := range all {
 			rival := func(o starter) bool { return o.file == u.file && better(o, u) }
-			twin := func(o starter) bool { return o.file == u.file }
-			if slices.ContainsFunc(all, rival) || slices.ContainsFunc(all[:i], twin) {
+			twin := func(o Server) bool { return o.Name == server.Name && o.File == u.file }
+			if slices.ContainsFunc(all, rival) || slices.ContainsFunc(s.Servers, twin) {
 				continue
 			}
 			if found := s.server(server, u); !errors.Is(found.Refused, servers.ErrNoRelays) {
