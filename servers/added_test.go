@@ -28,7 +28,8 @@ func TestAdded(t *testing.T) {
 		{"a\nexternal-ip=1\n", "a\n", "external-ip=1\n", ""},
 	} {
 		named := func([]byte) bool { return true }
-		if got := added([]byte(c.before), []byte(c.after), addition{Text: c.was}, named); got.Text != c.text || got.Was != "" {
+		got := added([]byte(c.before), []byte(c.after), addition{Text: c.was}, named)
+		if got.Text != c.text || got.Was != "" {
 			t.Errorf("from %q to %q, with %q before, %q was added, not %q", c.before, c.after, c.was, got, c.text)
 		}
 	}

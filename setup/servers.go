@@ -82,7 +82,8 @@ func (d *draft) keep(k kept, alone bool) {
 	case k.itself:
 		fmt.Fprintf(d, "\n# The address is another: %s of %s asks for it itself, and only when it starts.\n"+
 			"# The first address that netwatch learns is no other one.\n"+
-			"[[rule]]\nname  = %s\non    = [\"ip-changed\"]\nmatch = { old = \"?*\" }\ndo    = %s\n", k.name, netwatch.Printable(k.unit), name, all)
+			"[[rule]]\nname  = %s\non    = [\"ip-changed\"]\nmatch = { old = \"?*\" }\ndo    = %s\n",
+			k.name, netwatch.Printable(k.unit), name, all)
 	case alone:
 		fmt.Fprintf(d, "\n# The address is another, or somebody rewrote the file of %s: put it right.\n%s"+
 			"[[rule]]\nname = %s\non   = [\"started\", \"ip-changed\", \"file-changed\"]\ndo   = %s\n",

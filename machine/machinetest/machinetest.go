@@ -114,7 +114,8 @@ var Itself = Files{
 		"turn:\n  enabled: true\n  domain: turn.example.org\n  tls_port: 5349\n" +
 		"  cert_file: /etc/letsencrypt/live/turn.example.org/fullchain.pem\n" +
 		"  key_file: /etc/letsencrypt/live/turn.example.org/privkey.pem\n",
-	"/etc/systemd/system/livekit.service":                  "[Service]\nExecStart=livekit-server --config=/etc/livekit.yml\n",
+	"/etc/systemd/system/livekit.service": "[Service]\n" +
+		"ExecStart=livekit-server --config=/etc/livekit.yml\n",
 	"/etc/letsencrypt/live/turn.example.org/fullchain.pem": "the certificate",
 }
 
