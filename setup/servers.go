@@ -129,6 +129,9 @@ type Later struct {
 	File string
 	// Is and Text are what it says now and then; nothing is no file.
 	Is, Text string
+	// Moves is what it writes into the server's own file first, which names no address; empty
+	// where that names one.
+	Moves string
 }
 
 // later are the drop-ins that the configuration in force will have.
@@ -140,10 +143,18 @@ func later(m machine.Machine, cfg *config.Config) (all []Later) {
 	for _, s := range m.Servers {
 		text := s.Flag.Wanted()
 		if text != "" && slices.Contains(rotated, s.Name+" "+s.File) && text != string(s.Flag.Stands) {
-			all = append(all, Later{s.Flag.DropIn(), string(s.Flag.Stands), text})
+			all = append(all, Later{s.Flag.DropIn(), string(s.Flag.Stands), text, moves(s)})
 		}
 	}
 	return all
+}
+
+// moves is what is to be written into the file of a server before the option is left out.
+func moves(s machine.Server) string {
+	if s.Text == nil || !s.Flag.Address.IsValid() || len(s.Advertised(s.Text, nil)) > 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s %s into %s, which names no address", s.Key, s.Flag.Address, s.File)
 }
 
 // print shows what it will say.
@@ -156,5 +167,8 @@ func (l Later) print(w io.Writer) {
 		verb, netwatch.Printable(l.File))
 	for line := range strings.Lines(l.Text) {
 		fmt.Fprintf(w, "    + %s\n", netwatch.Printable(strings.TrimRight(line, "\n")))
+	}
+	if l.Moves != "" {
+		fmt.Fprintf(w, "and write before that %s\n", netwatch.Printable(l.Moves))
 	}
 }

@@ -33,6 +33,7 @@ func TestDropInIsShown(t *testing.T) {
 	said := shown(t, calls)
 	for _, want := range []string{
 		"netwatch.service does, will write " + flagDropIn + "\n    + # Written by netwatch grant",
+		"and write before that node_ip 203.0.113.5 into /etc/matrix-synapse/livekit.yml, which names no address\n",
 		"\n    + [Service]\n    + ExecStart=\n    + " + without, "/synapse__2-livekit.service.d/zz-netwatch-flag.conf\n",
 	} {
 		if !strings.Contains(said, want) {
