@@ -16,7 +16,6 @@ import (
 	"netwatch"
 	"netwatch/actions"
 	"netwatch/servers"
-	"netwatch/systemd"
 )
 
 // checkAddress looks whether this machine has the public address itself, and
@@ -250,7 +249,7 @@ func checkRelays(ctx context.Context, s *scene) []Finding {
 	found := make([]Finding, len(targets))
 	var wg sync.WaitGroup
 	for i, r := range targets {
-		wg.Go(func() { found[i] = askRelays(ctx, r, s.unitOf(r.File), s.confirmed()) })
+		wg.Go(func() { found[i] = s.askRelays(ctx, r, s.unitOf(r.File), s.confirmed()) })
 	}
 	wg.Wait()
 	return found
@@ -258,20 +257,31 @@ func checkRelays(ctx context.Context, s *scene) []Finding {
 
 // askRelays asks the server of a file, which a unit runs if one was found. Of one that is
 // being started or stopped, what answers now may soon be another.
-func askRelays(ctx context.Context, t servers.Target, unit string, known netwatch.Addresses) Finding {
+func (s *scene) askRelays(ctx context.Context, t servers.Target, unit string, known netwatch.Addresses) Finding {
 	what := "relays by " + t.File
 	if len(known) == 0 {
 		return Finding{Unknown, what, "the public address is not known", ""}
 	}
-	if unit != "" {
-		switch look, err := systemd.LookUnit(ctx, unit); {
-		case err == nil && look.Moving:
-			return Finding{Unknown, what, unit + " is " + look.State, "run netwatch doctor again when it has started or stopped"}
-		case err != nil || !look.Running:
-			return Finding{Unknown, what, unit + " does not run", ""}
-		}
+	if f, rests := s.rests(ctx, what, unit); rests {
+		return f
 	}
 	return judgeRelays(what, actions.VerifyTurn(ctx, t.Server, t.File, known, unit))
+}
+
+// rests says that a unit, if one is known, does not run as it will, so that nobody is to be
+// asked.
+func (s *scene) rests(ctx context.Context, what, unit string) (f Finding, rests bool) {
+	if unit == "" {
+		return f, false
+	}
+	switch look, err := s.lookUnit(ctx, unit); {
+	case err == nil && look.Moving:
+		f = Finding{Unknown, what, unit + " is " + look.State, "run netwatch doctor again when it has started or stopped"}
+		return f, true
+	case err != nil || !look.Running:
+		return Finding{Unknown, what, unit + " does not run", ""}, true
+	}
+	return f, false
 }
 
 // judgeRelays says what a proof means.
@@ -287,11 +297,16 @@ func judgeRelays(what string, result netwatch.Result) Finding {
 	return Finding{OK, what, "callers get " + result.Detail, ""}
 }
 
-// unitOf is the unit that runs coturn with a file, empty if none was found.
+// unitOf is the unit that runs a server with a file, empty if none was found.
 func (s *scene) unitOf(file string) string {
 	for _, t := range s.found.Turns {
-		if t.File == file {
+		if s.sameFile(t.File, file) {
 			return t.Unit
+		}
+	}
+	for _, o := range s.found.Servers {
+		if s.sameFile(o.File, file) {
+			return o.Unit
 		}
 	}
 	return ""

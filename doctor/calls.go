@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"netwatch"
@@ -9,12 +10,18 @@ import (
 	"netwatch/servers"
 )
 
-// checkCalls asks each LiveKit that rules rewrite the file of for candidates, as callers
-// do.
+// checkCalls asks each LiveKit that runs, or that rules rewrite the file of, for candidates,
+// as callers do.
 func checkCalls(ctx context.Context, s *scene) []Finding {
 	var files []string
+	for _, u := range s.inUse() {
+		if u.Calls != nil {
+			files = append(files, u.File)
+		}
+	}
 	for _, r := range s.cfg.Needs().Rewrites {
-		if server, err := servers.Named(r.Server); err == nil && server.Calls != nil {
+		known := func(file string) bool { return s.sameFile(file, r.File) }
+		if server, err := servers.Named(r.Server); err == nil && server.Calls != nil && !slices.ContainsFunc(files, known) {
 			files = append(files, r.File)
 		}
 	}
@@ -27,15 +34,22 @@ func checkCalls(ctx context.Context, s *scene) []Finding {
 	return found
 }
 
-// askCalls asks the LiveKit of a file.
+// askCalls asks the LiveKit of a file, which a unit runs if one was found.
 func (s *scene) askCalls(ctx context.Context, file string) Finding {
-	what, known := "calls by "+file, s.confirmed()
+	what, unit, known := "calls by "+file, s.unitOf(file), s.confirmed()
 	if len(known) == 0 {
 		return Finding{Unknown, what, "the public address is not known", ""}
+	}
+	if f, rests := s.rests(ctx, what, unit); rests {
+		return f
 	}
 	var steps []netwatch.Step
 	for _, r := range s.cfg.Rules {
 		steps = append(steps, r.Do...)
 	}
-	return judgeRelays(what, actions.VerifyLiveKit(ctx, netwatch.Path(file), steps, known))
+	f := judgeRelays(what, actions.VerifyLiveKit(ctx, netwatch.Path(file), steps, known))
+	if unit != "" {
+		f.Found = unit + ": " + f.Found
+	}
+	return f
 }

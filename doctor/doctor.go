@@ -92,6 +92,7 @@ var checks = []check{
 	{"external-ip", true, checkExternal},
 	{"shared address", true, checkSharedAddress},
 	{"rules", true, checkRules},
+	{"command lines", true, checkFlags},
 	{"bound addresses", true, checkBound},
 	{"units", true, checkUnits},
 	{"times", true, checkTimes},
@@ -124,6 +125,8 @@ type scene struct {
 	daemon func() (control.Status, error)
 	// turns are the coturns in use, looked at once for all.
 	turns func() []coturn
+	// inUse are all servers in use, looked at once for all.
+	inUse func() []inUse
 }
 
 // Examine makes all checks at the same time, each with a deadline of its own. It calls
@@ -133,6 +136,7 @@ func (d Doctor) Examine(ctx context.Context, each func(Finding)) {
 	s.told = sync.OnceValue(func() []told { return s.ask(ctx) })
 	s.daemon = sync.OnceValues(func() (control.Status, error) { return s.askDaemon(ctx) })
 	s.turns = sync.OnceValue(func() []coturn { return s.lookAtTurns(ctx) })
+	s.inUse = sync.OnceValue(func() []inUse { return s.lookAtServers(ctx) })
 	first := s.configuration()
 	ends := make([]chan []Finding, len(checks))
 	for i, c := range checks {

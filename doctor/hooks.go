@@ -37,7 +37,7 @@ var renewers = []renewer{
 	},
 }
 
-// checkHooks looks whether netwatch is told that a certificate is renewed that a coturn or
+// checkHooks looks whether netwatch is told that a certificate is renewed that a server or
 // a Synapse serves, where it does not see that itself.
 func checkHooks(_ context.Context, s *scene) (found []Finding) {
 	watched, wanted := s.watched(), s.waitsFor(netwatch.CertRenewed)
@@ -59,8 +59,8 @@ func checkHooks(_ context.Context, s *scene) (found []Finding) {
 // serves says whether a coturn listens for TLS.
 func (t coturn) serves() bool { return t.TLS != 0 }
 
-// certificates are those of the coturns in use of which is says yes, and of Synapses, each
-// once.
+// certificates are those of the coturns in use of which is says yes, of other servers
+// and of Synapses, each once.
 func (s *scene) certificates(is func(coturn) bool) []machine.Certificate {
 	var m machine.Machine
 	for _, t := range s.turns() {
@@ -68,7 +68,7 @@ func (s *scene) certificates(is func(coturn) bool) []machine.Certificate {
 			m.Turns = append(m.Turns, t.Turn)
 		}
 	}
-	m.Synapses = s.found.Synapses
+	m.Servers, m.Synapses = s.found.Servers, s.found.Synapses
 	return m.Served()
 }
 

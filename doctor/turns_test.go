@@ -37,6 +37,7 @@ func sceneOf(t *testing.T, files machinetest.Files, toml string, units map[strin
 	s.told = func() []told { return []told{{"stun", said}} }
 	s.daemon = func() (control.Status, error) { return control.Status{}, errors.New("down") }
 	s.turns = func() []coturn { return s.lookAtTurns(t.Context()) }
+	s.inUse = func() []inUse { return s.lookAtServers(t.Context()) }
 	cfg, err := config.Parse("netwatch.toml", []byte(toml), actions.Env{})
 	if err != nil {
 		t.Fatal(err)
@@ -71,7 +72,8 @@ const (
 
 // rotating is a configuration with a rule that rotates the file, and does more.
 func rotating(more string) string {
-	return "[source.stun]\n[[rule]]\non = [\"ip-changed\"]\ndo = [\"rotate coturn " + turnFile + "\"]\n" + more
+	return "[source.stun]\n[[rule]]\non = [\"ip-changed\"]\ndo = [\"rotate coturn " + turnFile +
+		"\", \"restart " + turnUnit + "\"]\n" + more
 }
 
 // app is an app of YunoHost whose coturn has this configuration.

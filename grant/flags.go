@@ -2,25 +2,16 @@ package grant
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
 	"netwatch"
 	"netwatch/servers"
 	"netwatch/systemd"
-)
-
-// Where the drop-ins lie that leave a flag out; the last of all drop-ins of a unit.
-const (
-	unitsDir   = "/etc/systemd/system"
-	flagDropIn = "zz-netwatch-flag.conf"
 )
 
 // Flags are what has to be done so that the file of a server counts, which netwatch keeps
@@ -64,7 +55,7 @@ func (n Needs) Flags(ctx context.Context) (all Flags, err error) {
 
 // standing are all drop-ins that were written before, as they are to be taken away.
 func standing() (all []File, err error) {
-	paths, err := filepath.Glob(filepath.Join(unitsDir, "*.d", flagDropIn))
+	paths, err := filepath.Glob(filepath.Join(systemd.UnitsDir, "*.d", systemd.FlagDropIn))
 	for _, path := range paths {
 		all = append(all, File{Path: path})
 	}
@@ -81,91 +72,13 @@ func flagOf(ctx context.Context, target servers.Target, unit string) (f flag, fo
 	if err != nil || !systemd.StartedWith(shown["ExecStart"], target.File) || target.Itself() { // Then neither counts
 		return f, false, err
 	}
-	line, err := commandOf(append([]string{shown["FragmentPath"]}, strings.Fields(shown["DropInPaths"])...))
+	files := append([]string{shown["FragmentPath"]}, strings.Fields(shown["DropInPaths"])...)
+	texts, err := systemd.UnitTexts(files, os.ReadFile)
 	if err != nil {
 		return f, false, fmt.Errorf("reading the unit %s: %w", unit, err)
 	}
-	without, address, found := withoutFlag(line, server.Flag)
-	f = flag{unit: shown["Id"], target: target, address: address}
-	f.dropIn = File{filepath.Join(unitsDir, f.unit+".d", flagDropIn), fmt.Sprintf(
-		"# Written by netwatch grant, which writes it anew; see netwatch(8). Without %s the address\n"+
-			"# in the file counts, which netwatch keeps right.\n[Service]\nExecStart=\nExecStart=%s\n", server.Flag, without)}
-	return f, found, netwatch.CheckPlain(without)
-}
-
-// commandOf is the one ExecStart= of a unit that these files make, less our own; empty if
-// it has none, or several.
-func commandOf(files []string) (string, error) {
-	var commands []string
-	for _, file := range files {
-		if file == "" || filepath.Base(file) == flagDropIn {
-			continue
-		}
-		text, err := os.ReadFile(file)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // It is gone since systemd read it
-		}
-		if err != nil {
-			return "", err
-		}
-		commands = heed(commands, string(text))
-	}
-	if len(commands) != 1 {
-		return "", nil
-	}
-	return commands[0], nil
-}
-
-// heed is the commands after those of a unit file; an empty one takes away all before it
-// (systemd.service(5)).
-func heed(commands []string, text string) []string {
-	section := ""
-	for _, line := range unitLines(text) {
-		if strings.HasPrefix(line, "[") {
-			section = line
-		}
-		value, is := strings.CutPrefix(line, "ExecStart=")
-		switch value = strings.TrimSpace(value); {
-		case !is || section != "[Service]":
-		case value == "":
-			commands = nil
-		default:
-			commands = append(commands, value)
-		}
-	}
-	return commands
-}
-
-// unitLines are the lines of a unit file, joined where one ends in a backslash, without
-// comments (systemd.syntax(7)).
-func unitLines(text string) (all []string) {
-	whole := ""
-	for line := range strings.Lines(text) {
-		line = strings.TrimSpace(line)
-		if strings.HasPrefix(line, "#") || strings.HasPrefix(line, ";") {
-			continue
-		}
-		if more, goesOn := strings.CutSuffix(line, `\`); goesOn {
-			whole += more + " "
-			continue
-		}
-		all = append(all, whole+line)
-		whole = ""
-	}
-	return append(all, whole)
-}
-
-// withoutFlag is a command line without a flag and its value, and the address that this
-// is, if it is one. It is false if the flag is not there exactly once.
-func withoutFlag(line, name string) (without string, address netip.Addr, found bool) {
-	is := regexp.MustCompile(`\s+` + regexp.QuoteMeta(name) + `(?:=|\s+)("[^"]*"|'[^']*'|\S+)`)
-	all := is.FindAllStringSubmatchIndex(line, -1)
-	if len(all) != 1 {
-		return line, address, false
-	}
-	at := all[0]
-	address, _ = netip.ParseAddr(strings.Trim(line[at[2]:at[3]], `"'`)) // Or it is a variable's
-	return line[:at[0]] + line[at[1]:], address, true
+	is, found := systemd.FindFlag(shown["Id"], server.Flag, texts...)
+	return flag{is.Unit, target, is.Address, File{is.DropIn(), is.Text()}}, found, nil
 }
 
 // Files are the drop-ins as they are to be.

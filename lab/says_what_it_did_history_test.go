@@ -119,8 +119,8 @@ func wantHeld(t *testing.T, want ...netip.Addr) []held {
 	return all
 }
 
-// proven is a configuration whose rule proves what it did.
-func proven(every string) string {
+// provingConfig is a configuration whose rule proves what it did.
+func provingConfig(every string) string {
 	return strings.TrimSuffix(configuration(YunoHost, every), "]\n") + ", \"verify turn " + YunoHost.File + "\"]\n"
 }
 
@@ -130,7 +130,7 @@ func TestHistoryOfTheAddress(t *testing.T) {
 	fresh(t, YunoHost)
 	unlimited(t, YunoHost.Unit)
 	quickRestart(t)
-	watching(t, proven(seldom.String()), FirstPublic)
+	watching(t, provingConfig(seldom.String()), FirstPublic)
 	first, second := witness(t, Public(84)), witness(t, Public(85))
 	shell(t, "systemctl reload netwatch.service")
 	inside := show(t, "netwatch.service", "MainPID")

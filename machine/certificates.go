@@ -42,7 +42,7 @@ func (s *search) unused() {
 	}
 }
 
-// Served are the certificates that coturn and Synapse serve, each file once.
+// Served are the certificates that coturn, the other servers and Synapse serve, each file once.
 func (m Machine) Served() []Certificate {
 	var all []Certificate
 	add := func(c Certificate) {
@@ -52,6 +52,9 @@ func (m Machine) Served() []Certificate {
 	}
 	for _, t := range m.Turns {
 		add(t.Certificate)
+	}
+	for _, s := range m.Servers {
+		add(s.Certificate)
 	}
 	for _, s := range m.Synapses {
 		add(s.Certificate)

@@ -35,7 +35,8 @@ func unwrap(words []string) ([]string, error) {
 		switch name := path.Base(words[0]); {
 		case slices.Contains(wrappers, name):
 			is := func(word string) bool {
-				return slices.Contains(wrapped, path.Base(word)) || slices.Contains(shells, path.Base(word))
+				name := path.Base(word)
+				return slices.Contains(wrapped, name) || slices.Contains(programs, name) || slices.Contains(shells, name)
 			}
 			i := slices.IndexFunc(words[1:], is)
 			if i < 0 {

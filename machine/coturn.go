@@ -50,7 +50,7 @@ type Idle struct {
 func (s *search) turns() {
 	found := s.turnUnits()
 	for _, u := range found {
-		rival := func(o turnUnit) bool { return o.file == u.file && better(o, u) }
+		rival := func(o starter) bool { return o.file == u.file && better(o, u) }
 		twin := func(t Turn) bool { return t.File == u.file }
 		if slices.ContainsFunc(found, rival) || slices.ContainsFunc(s.Turns, twin) {
 			continue
@@ -70,7 +70,7 @@ func (s *search) turns() {
 // idle says why nobody can call by a coturn, or nothing. Files do not tell what runs:
 // where systemd is not asked, only Debian's counts as idle that does not start at boot
 // and is beside another.
-func (s *search) idle(u turnUnit, beside bool) (why, remedy string) {
+func (s *search) idle(u starter, beside bool) (why, remedy string) {
 	name := netwatch.ShellPath(u.Name)
 	switch {
 	case !u.Enabled && !u.Running && (s.asked || beside && u.Name == debianUnit):
@@ -89,15 +89,15 @@ func (s *search) idle(u turnUnit, beside bool) (why, remedy string) {
 	return "", ""
 }
 
-// A turnUnit is a unit that starts coturn with a file.
-type turnUnit struct {
+// A starter is a unit that starts a server with a file.
+type starter struct {
 	unit
 	file string
 }
 
 // turnUnits are the units that start coturn. What a unit's command does not tell, its
 // main process does while it runs.
-func (s *search) turnUnits() (found []turnUnit) {
+func (s *search) turnUnits() (found []starter) {
 	for _, u := range s.all {
 		words := u.run(isTurn)
 		if words == nil {
@@ -120,11 +120,11 @@ func (s *search) turnUnits() (found []turnUnit) {
 				s.notSeen(u, fmt.Errorf("a coturn whose file %s is not there: anyone may relay through it", file))
 			}
 		default:
-			if err := s.byRoot(u, file); err != nil {
+			if err := s.turnByRoot(u, file); err != nil {
 				s.notSeen(u, err)
 				continue
 			}
-			found = append(found, turnUnit{u, file})
+			found = append(found, starter{u, file})
 		}
 	}
 	return found
@@ -177,7 +177,7 @@ func turnFile(words []string, has func(name string) bool) (string, error) {
 
 // better says whether a, of two units with the same file, is the one in use: the one
 // that runs, or starts at boot, or else the one with YunoHost's newer name.
-func better(a, b turnUnit) bool {
+func better(a, b starter) bool {
 	switch {
 	case a.Running != b.Running:
 		return a.Running

@@ -1,5 +1,5 @@
-// Package machine finds out what is installed on the machine: coturns, Synapses,
-// clients of OpenVPN, certificates, and what netwatch replaces. It changes nothing,
+// Package machine finds out what is installed on the machine: coturns and other servers,
+// Synapses, clients of OpenVPN, certificates, and what netwatch replaces. It changes nothing,
 // and knows no configuration of netwatch. Each kind of thing has its file. All names
 // are in a Tree (tree.go), so that it can look at a copy of a machine too.
 package machine
@@ -26,6 +26,8 @@ type Machine struct {
 	Idle []Idle
 	// Contained are coturns in containers.
 	Contained []Container
+	// Servers are the other servers whose configuration holds our address, by their units.
+	Servers []Server
 	// Synapses are the Synapses, by their units.
 	Synapses []Synapse
 	// VPNs are the OpenVPN clients, by their files.
@@ -74,6 +76,7 @@ func (s *search) find(services []systemd.Service) Machine {
 	s.all = s.units(services)
 	s.turns()
 	s.strangers()
+	s.servers()
 	s.synapses()
 	s.vpns()
 	s.unused()

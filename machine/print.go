@@ -25,6 +25,9 @@ func (m Machine) Print(w io.Writer) {
 	for _, c := range m.Contained {
 		c.print(w)
 	}
+	for _, s := range m.Servers {
+		s.print(w)
+	}
 	for _, s := range m.Synapses {
 		fmt.Fprintf(w, "Synapse: %s%s\n", netwatch.Printable(s.Unit), serving(s.Certificate))
 	}
@@ -46,6 +49,35 @@ func (m Machine) Print(w io.Writer) {
 			fmt.Fprintf(w, "    %s\n", netwatch.Printable(hint))
 		}
 	}
+}
+
+// print says which server it is, and why there is no rule for it if there is none.
+func (s Server) print(w io.Writer) {
+	line := fmt.Sprintf("%s: %s with %s", s.Name, s.Unit, s.File)
+	if s.Version != "" {
+		line += ", version " + s.Version
+	}
+	if ports := s.ports(); len(ports) > 0 {
+		line += ", ports " + strings.Join(ports, " ")
+	}
+	fmt.Fprintf(w, "%s%s\n", netwatch.Printable(line), serving(s.Certificate))
+	if s.Passing {
+		fmt.Fprintf(w, "    it will not be there after the next boot: give it a file below /etc/systemd/system\n")
+	}
+	if s.Refused != nil {
+		fmt.Fprintf(w, "    left alone: %s\n", netwatch.Printable(s.Refused.Error()))
+		if hint := netwatch.Hint(s.Refused); hint != "" {
+			fmt.Fprintf(w, "    %s\n", netwatch.Printable(hint))
+		}
+	}
+}
+
+// ports are those that a router has to hand on to it.
+func (s Server) ports() []string {
+	if s.Ports == nil {
+		return nil
+	}
+	return s.Ports(s.Text)
 }
 
 // print says which container it is, and what it is made of.

@@ -73,10 +73,12 @@ func templateOf(name string) string {
 // installedUnit reads the file of a unit, and then its drop-ins.
 func (s *search) installedUnit(name, file string) systemd.Service {
 	u := unitText{Service: systemd.Service{Name: name, Enabled: s.started()[name]}}
-	for _, f := range append([]string{file}, s.dropIns(name)...) {
+	u.Texts = append([]string{file}, s.dropIns(name)...)
+	for _, f := range u.Texts {
 		u.add(s.read(f))
 	}
-	if u.err != nil && strings.Contains(u.all, "turnserver") {
+	mentions := func(program string) bool { return strings.Contains(u.all, program) }
+	if u.err != nil && slices.ContainsFunc(append([]string{"turnserver"}, programs...), mentions) {
 		s.notSeen(unit{Service: u.Service}, u.err)
 	}
 	return u.Service
@@ -116,18 +118,12 @@ type unitText struct {
 // add reads one text: each key adds, and an empty one forgets what was before
 // (systemd.service(5)).
 func (u *unitText) add(text []byte) {
-	section := ""
-	for line := range strings.Lines(strings.ReplaceAll(string(text), "\\\n", " ")) {
-		line = strings.TrimSpace(line)
-		if strings.HasPrefix(line, "[") {
-			section = line
-		}
-		key, value, ok := strings.Cut(line, "=")
-		if section != "[Service]" || !ok || strings.HasPrefix(line, "#") || strings.HasPrefix(line, ";") {
+	for _, a := range systemd.Assignments(text) {
+		if a.Section != "[Service]" {
 			continue
 		}
-		if err := u.set(strings.TrimSpace(key), strings.TrimSpace(value)); err != nil {
-			u.err = fmt.Errorf("reading its %s=: %w", strings.TrimSpace(key), err)
+		if err := u.set(a.Key, a.Value); err != nil {
+			u.err = fmt.Errorf("reading its %s=: %w", a.Key, err)
 		}
 	}
 }

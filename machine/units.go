@@ -102,7 +102,8 @@ func mentions(commands []systemd.Command, text string) bool {
 // commands, or by what runs.
 func (s *search) wanted(name string, commands []systemd.Command) bool {
 	runs := func(p process) bool { return p.unit() == name || s.runsContainer(p) == name }
-	return mentions(commands, "turnserver") || mentions(commands, "synapse") || slices.ContainsFunc(s.relays, runs)
+	return callsOne(commands, programs) || mentions(commands, "turnserver") || mentions(commands, "synapse") ||
+		slices.ContainsFunc(s.relays, runs)
 }
 
 // notSeen notes a unit that nothing can be done for, and why.

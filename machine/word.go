@@ -35,13 +35,19 @@ func (t Tree) ofOthers(name string) bool {
 	return others || err != nil
 }
 
-// byRoot says why root is not to go by what names the file of a coturn: he rewrites that
-// file, and what it is, others say. Such are YunoHost's options in a directory of
-// Synapse's user, and the command line of a process, which has whatever it likes there.
-func (s *search) byRoot(u unit, file string) error {
+// turnByRoot is byRoot for a coturn. The command line of a process has whatever it likes
+// there.
+func (s *search) turnByRoot(u unit, file string) error {
 	if u.run(isTurn) == nil {
 		return s.looksLikeCoturns(file)
 	}
+	return s.byRoot(u, file, func(u unit) (string, error) { return turnFile(u.run(isTurn), s.tree.Has) })
+}
+
+// byRoot says why root is not to go by what names the file of a server: he rewrites that
+// file, and what it is, others say. Such are YunoHost's options in a directory of
+// Synapse's user. fileOf is the file that a unit names.
+func (s *search) byRoot(u unit, file string, fileOf func(u unit) (string, error)) error {
 	others := slices.DeleteFunc(slices.Clone(u.Files), func(f systemd.EnvironmentFile) bool {
 		return !slices.ContainsFunc(s.filesOf(f), s.tree.ofOthers)
 	})
@@ -51,13 +57,12 @@ func (s *search) byRoot(u unit, file string) error {
 	u.Files = slices.DeleteFunc(slices.Clone(u.Files), func(f systemd.EnvironmentFile) bool {
 		return slices.Contains(others, f)
 	})
-	without := s.units([]systemd.Service{u.Service})[0].run(isTurn)
-	if is, err := turnFile(without, s.tree.Has); err == nil && is == file {
+	if is, err := fileOf(s.units([]systemd.Service{u.Service})[0]); err == nil && is == file {
 		return nil
 	}
 	err := fmt.Errorf("its EnvironmentFile=%s says that it is started with %s, and others than root can write that",
 		others[0].Path, file)
-	return netwatch.WithHint(err, "have -c in its ExecStart= name the file, or give the other to root alone")
+	return netwatch.WithHint(err, "have its ExecStart= name the file, or give the other to root alone")
 }
 
 // looksLikeCoturns is an error if a file has nothing that coturn's have.

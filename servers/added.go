@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/google/renameio/v2"
 
@@ -21,27 +23,33 @@ import (
 // where there has been none nothing is recorded.
 const AddedDir = "/var/lib/netwatch-file"
 
-// An addition is what a rotation added to a file, as it stands there now: a line with
-// our address in a file that had none grows stale once netwatch is gone.
+// An addition is what a rotation wrote into a file that named no address, as it stands
+// there now: an address of ours in such a file grows stale once netwatch is gone.
 type addition struct {
 	File string `json:"file"`
 	Text string `json:"text"`
+	// Was is what stood in its place.
+	Was string `json:"was,omitempty"`
 }
 
 // note keeps the record of what was added to the file, after it was rewritten. Without
 // it the line only stays when netwatch goes, so an error of it is none of the rotation.
-func (r Rotation) note(before, after []byte) {
+func (r Rotation) note(server Server, before, after []byte) {
 	if os.Geteuid() != 0 || bytes.Equal(before, after) {
 		return
 	}
 	name := filepath.Join(AddedDir, netwatch.Fingerprint([]byte(r.File)))
 	was, _ := readAddition(name)
-	text := added(before, after, []byte(was.Text))
+	names := func(text []byte) bool {
+		return slices.ContainsFunc(server.Advertised(text, r.Options), func(a netip.Addr) bool { return !a.IsUnspecified() })
+	}
+	is := added(before, after, was, names)
+	is.File = r.File
 	switch {
-	case len(text) == 0:
+	case is.Text == "":
 		_ = os.Remove(name)
-	case string(text) != was.Text:
-		record, _ := json.Marshal(addition{r.File, string(text)}) // It has nothing that JSON cannot hold.
+	case is != was:
+		record, _ := json.Marshal(is) // It has nothing that JSON cannot hold.
 		_ = renameio.WriteFile(name, record, 0o600)
 	}
 }
@@ -54,25 +62,44 @@ func readAddition(name string) (a addition, err error) {
 	return a, err
 }
 
-// added is what of a new text was not in it before netwatch: what it adds to the old
-// one, or what it has in the place of what was added before, or that as it was. It is nil
-// if there is no telling.
-func added(before, after, was []byte) []byte {
-	rest, still := netwatch.WithoutLines(before, was)
-	if !still {
-		rest = before
+// without is a text as it was before the addition, if that still stands there.
+func (a addition) without(text []byte) (rest []byte, stands bool) {
+	rest, stands = netwatch.WithoutLines(text, []byte(a.Text))
+	if stands && a.Was != "" {
+		rest = bytes.Replace(text, []byte(a.Text), []byte(a.Was), 1)
 	}
+	return rest, stands
+}
+
+// added is what of a new text was not in it before netwatch: what it adds to the old
+// one, or what it has in the place of what was added before, or that as it was. Where the
+// text names no address without netwatch, it is also what it has in the place of other
+// lines. It is nothing if there is no telling.
+func added(before, after []byte, was addition, names func(text []byte) bool) (is addition) {
+	rest, still := was.without(before)
 	head := commonLines(rest, after)
 	if tail := rest[head:]; bytes.HasSuffix(after[head:], tail) {
-		text := after[head : len(after)-len(tail)]
-		if _, whole := netwatch.WithoutLines(after, text); whole {
-			return text
-		}
+		is.Text = string(after[head : len(after)-len(tail)])
+	} else if !names(rest) {
+		end := commonEnd(rest[head:], after[head:])
+		is.Text, is.Was = string(after[head:len(after)-end]), string(rest[head:len(rest)-end])
 	}
-	if _, stands := netwatch.WithoutLines(after, was); still && stands {
+	if back, whole := is.without(after); whole && bytes.Equal(back, rest) {
+		return is
+	}
+	if _, stands := was.without(after); still && stands {
 		return was // What changed is another step's, elsewhere in the file
 	}
-	return nil
+	return addition{}
+}
+
+// commonEnd is the length of the lines with which two texts end alike.
+func commonEnd(a, b []byte) (n int) {
+	ours, theirs := bytes.SplitAfter(a, []byte{'\n'}), bytes.SplitAfter(b, []byte{'\n'})
+	for i := 1; i <= min(len(ours), len(theirs)) && bytes.Equal(ours[len(ours)-i], theirs[len(theirs)-i]); i++ {
+		n += len(ours[len(ours)-i])
+	}
+	return n
 }
 
 // commonLines is the length of the lines with which two texts begin alike; the whole of
@@ -113,7 +140,7 @@ func TakeBack(ctx context.Context, done func(file, lines string)) (errs []error)
 
 func (a addition) takeBack(ctx context.Context, done func(file, lines string)) error {
 	before, after, err := rewrite.Edit{File: a.File, New: func(text []byte) ([]byte, error) {
-		rest, _ := netwatch.WithoutLines(text, []byte(a.Text))
+		rest, _ := a.without(text)
 		return rest, nil
 	}}.Do(ctx)
 	if err == nil && !bytes.Equal(before, after) {

@@ -17,6 +17,12 @@ var ejabberd = Server{
 	Name: "ejabberd", Options: []Option{familiesOption}, Key: "turn_ipv4_address",
 	Rewrite: ejabberdFile.rewrite, Advertised: ejabberdFile.advertised, Offer: ejabberdOffer, Words: ejabberdWords,
 	Blind: "it would not start", Named: "ejabberd.yml, or EJABBERD_CONFIG_PATH",
+	Start: Start{
+		Programs: []string{"ejabberdctl"}, Package: "ejabberd",
+		Files: []string{"--config", "-f", "EJABBERD_CONFIG_PATH"}, Dirs: []string{"--config-dir", "-d", "CONFIG_DIR"},
+		Base: "ejabberd.yml", Usual: []string{"/etc/ejabberd/ejabberd.yml", "/opt/ejabberd/conf/ejabberd.yml"},
+	},
+	Follow: "reload", Ports: ejabberdPorts,
 }
 
 var ejabberdFile = keyed{form: edit.YAML, keys: ejabberdKeys}
@@ -34,6 +40,9 @@ var ejabberdWords = Words{
 	Private: "have turn_ipv4_address in FILE say the public address",
 	NoIPv6:  "turn_ipv6_address is not in the file", Family: "see turn_ipv6_address in FILE",
 }
+// ErrNoRelays says that a server could lend relays and does not: its file is none of
+// netwatch's concern.
+var ErrNoRelays = errors.New("nothing in it lends relays")
 
 // ejabberdKeys are those of all listeners that lend relays.
 func ejabberdKeys(conf []byte, family netwatch.Family) (keys []string, err error) {
@@ -44,7 +53,7 @@ func ejabberdKeys(conf []byte, family netwatch.Family) (keys []string, err error
 		}
 	}
 	if err == nil && len(keys) == 0 {
-		err = netwatch.WithHint(errors.New("nothing in it lends relays"),
+		err = netwatch.WithHint(ErrNoRelays,
 			"there is no listener with module: ejabberd_stun and use_turn: true; leave this step out, or add one")
 	}
 	return keys, err

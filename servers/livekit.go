@@ -17,8 +17,13 @@ var livekit = Server{
 	Name: "livekit", Key: "node_ip",
 	Rewrite: newLiveKit, Advertised: livekitAdvertised, Calls: livekitCalls, Words: livekitWords,
 	Blind: "it would not start", Named: "livekit-server --config FILE",
-	Itself: asksItself,
-	Flag:   "--node-ip", // Which wins in 1.9, and loses in 1.13 (measured)
+	Flag: "--node-ip", // Which wins in 1.9, and loses in 1.13 (measured)
+	Start: Start{
+		Programs: []string{"livekit-server"}, Files: []string{"--config", "-config"},
+		Instead: []string{"--config-body", "-config-body", "LIVEKIT_CONFIG", "NODE_IP"},
+	},
+	Follow: "restart", Drain: "5s", Binds: true, Itself: asksItself,
+	Ports: livekitPorts, Certificate: livekitCertificate,
 }
 
 // livekitWords are about its TURN server.

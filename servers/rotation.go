@@ -30,7 +30,7 @@ func (r Rotation) Do(ctx context.Context, changing func(netwatch.Replacement) er
 	if err != nil {
 		return netwatch.Failure(server.explain(r.File, err))
 	}
-	r.note(before, after)
+	r.note(server, before, after)
 	was, is := list(server.Advertised(before, r.Options)), list(server.Advertised(after, r.Options))
 	if word != "" {
 		word = "; " + word

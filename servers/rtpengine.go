@@ -16,6 +16,12 @@ var rtpengine = Server{
 	Name: "rtpengine", Options: []Option{familiesOption}, Key: rtpengineKey,
 	Rewrite: newRTPEngine, Advertised: rtpengineAdvertised,
 	Blind: "it would not start", Named: "rtpengine --config-file FILE",
+	Start: Start{
+		Programs: []string{"rtpengine"}, Package: "rtpengine-daemon", Files: []string{"--config-file"},
+		Usual:   []string{"/etc/rtpengine/rtpengine.conf"},
+		Instead: []string{"--interface", "-i", "--config-section"},
+	},
+	Follow: "restart", Ports: rtpenginePorts,
 }
 
 // rtpengineKey is a list of places to relay from, as internal/10.0.0.1;external/10.0.0.2!PUBLIC.
@@ -162,7 +168,8 @@ func unnamed(all []iface, own, public netip.Addr) (word string) {
 
 // notCertain says why a public address is not added.
 func notCertain(public netip.Addr) string {
-	return fmt.Sprintf("%s is not added: which address of this machine it belongs to is not certain", public)
+	return fmt.Sprintf("%s is not added: which address of this machine it belongs to is not certain, and interface "+
+		"can name it", public)
 }
 
 // rtpengineAdvertised are the public addresses of interface, the first of each family.

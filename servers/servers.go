@@ -55,9 +55,22 @@ type Server struct {
 	// Flag is an option of its command line that says our address too, and may go before
 	// what its file says.
 	Flag string
-	// Itself says whether conf has it find its address out for itself, which goes before
-	// both; nil if it never does.
+	// Start is how units start it; without programs nobody looks for it.
+	Start Start
+	// Follow is the verb by which its unit heeds a file that was rewritten, and Drain how
+	// long its callers may go on then; empty leaves that to the unit.
+	Follow, Drain string
+	// Binds says that it listens at the addresses that its machine has when it starts, and
+	// at no later ones.
+	Binds bool
+	// Itself says whether it asks others for its address, with conf, when it starts; nil
+	// where it never does.
 	Itself func(conf []byte) bool
+	// Ports are those that its callers come in by, with conf, for a person.
+	Ports func(conf []byte) []string
+	// Certificate is the one that it serves with conf, and reads when it starts, with its
+	// key; nil where that is not known.
+	Certificate func(conf []byte) (file, key string)
 }
 
 // All is every server that netwatch knows.

@@ -17,33 +17,34 @@ const heading = `# Written by netwatch init from what it found on this machine; 
 # systemctl reload netwatch.service.
 `
 
-// forTurns are the sources that coturn needs. It has the servers that are asked
+// forServers are the sources that coturn and the others need. It has the servers that are asked
 // unless somebody names others.
-const forTurns = `
+const forServers = `
 # The public address, asked of STUN servers of which two must say the same.
 [source.stun]
 servers = ["stun.cloudflare.com:3478", "stun.nextcloud.com:3478", "stun.sipgate.net:3478"]
 agree   = 2
 
-# This machine's own addresses, which coturn listens on as they were at its start, and
-# its way out.
+# This machine's own addresses, which a server may listen on as they were at its start,
+# and its way out.
 [source.netlink]
 `
 
 // Text writes the configuration for what was found, with a comment on each part. It
-// is empty if there is no coturn that netwatch could keep right.
+// is empty if there is no server that netwatch could keep right.
 func Text(m machine.Machine) string {
-	if len(m.Turns) == 0 {
+	all := keptOnes(m)
+	if len(all) == 0 {
 		return ""
 	}
 	d := &draft{Machine: m}
-	fmt.Fprint(d, heading, forTurns)
+	fmt.Fprint(d, heading, forServers)
 	d.routerSource()
-	d.fileSource()
+	d.fileSource(all)
 	d.certSource()
 	d.vpnSource()
-	for _, t := range d.Turns {
-		d.turnRules(t)
+	for _, k := range all {
+		d.keep(k, len(all) == 1)
 	}
 	d.wayRule()
 	d.certRules()
@@ -56,15 +57,20 @@ type draft struct {
 	strings.Builder
 }
 
-// fileSource watches the files of coturn.
-func (d *draft) fileSource() {
+// fileSource watches the files that are kept right.
+func (d *draft) fileSource(all []kept) {
 	var files []string
-	for _, t := range d.Turns {
-		files = append(files, t.File)
+	for _, k := range all {
+		if !k.itself {
+			files = append(files, k.file)
+		}
+	}
+	if len(files) == 0 {
+		return
 	}
 	fmt.Fprintf(d, "\n# Rewritten by others too: an upgrade of the app, an editor. netwatch grant, which\n"+
 		"# each start does, lets the user netwatch read it, who then has its secrets: verify asks\n"+
-		"# coturn with them, as a caller does.\n[source.file]\nfiles = %s\n", list(files))
+		"# with them, as a caller does.\n[source.file]\nfiles = %s\n", list(files))
 }
 
 // tell is the command that tells of a certificate's renewal.
@@ -72,7 +78,7 @@ func tell(c machine.Certificate) string {
 	return "netwatch fire cert-renewed --no-wait --timeout 5s file=" + netwatch.ShellPath(c.File)
 }
 
-// certSource watches the certificates that coturn and Synapse serve, except those
+// certSource watches the certificates that are served here, except those
 // that a hook tells of, and those that the daemon could not read.
 func (d *draft) certSource() {
 	var files []string
@@ -133,33 +139,6 @@ func (d *draft) vpnSource() {
 		"# as root first, and later as the user that it becomes.\n[source.openvpn]\nusers = %s\n", list(users))
 }
 
-// turnRules writes the rules for one coturn. Where there are several, that somebody
-// rewrote the file of one is no reason to touch another: only an event that has a file
-// can fit a match that names one, so that it needs a rule of its own.
-func (d *draft) turnRules(t machine.Turn) {
-	stem := strings.TrimSuffix(t.Unit, ".service")
-	rotate, restart, verify := "rotate coturn "+word(t.File), "restart "+t.Unit, "verify turn "+word(t.File)
-	all := steps(rotate, restart, verify)
-	if len(d.Turns) == 1 {
-		fmt.Fprintf(d, "\n# The address is another, or somebody rewrote the file of %s: put it right.\n"+skipped+
-			"[[rule]]\nname = %s\non   = [\"started\", \"ip-changed\", \"file-changed\"]\ndo   = %s\n",
-			netwatch.Printable(stem), quote(stem), all)
-	} else {
-		fmt.Fprintf(d, "\n# The address is another: put the file of %s right.\n"+skipped+
-			"[[rule]]\nname = %s\non   = [\"started\", \"ip-changed\"]\ndo   = %s\n", netwatch.Printable(stem), quote(stem), all)
-		fmt.Fprintf(d, "\n# Somebody rewrote that file, and not that of another coturn.\n"+
-			"[[rule]]\nname  = %s\non    = [\"file-changed\"]\nmatch = { file = %s }\ndo    = %s\n",
-			quote(stem+" rewritten"), quote(exactly(t.File)), all)
-	}
-	fmt.Fprintf(d, "\n# This machine has other addresses by which callers come in: coturn must be started to\n"+
-		"# listen on them, also where the public one is the same. Those of containers are none.\n"+
-		"[[rule]]\nname   = %s\non     = [\"addr-changed\"]\nmatch  = { use = \"callers\" }\nsettle = \"5s\"\n"+
-		"do     = %s\n", quote(stem+" moves"), steps("probe stun", rotate, restart+" always", verify))
-}
-
-// skipped is said of each rule that puts a file right.
-const skipped = "# The restart is skipped when the file was right. A caller's way in proves it.\n"
-
 // exactly is the glob that a name alone fits.
 func exactly(name string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(name)
@@ -190,11 +169,13 @@ func (d *draft) certRules() {
 		var steps, proofs, words []string
 		for _, t := range d.Turns {
 			if t.Certificate.File == c.File {
-				steps = append(steps, quote("signal USR2 "+t.Unit))
+				steps = append(steps, quote("signal USR2 "+word(t.Unit)))
 				proofs = append(proofs, served(t)...)
 				words = append(words, "coturn keeps its calls.")
 			}
 		}
+		started, said := d.startedFor(c)
+		steps, words = append(steps, started...), append(words, said...)
 		for _, s := range d.Synapses {
 			switch {
 			case s.Certificate.File != c.File:
@@ -202,7 +183,7 @@ func (d *draft) certRules() {
 				words = append(words, s.Unit+" is left to\n# "+s.Hook+
 					",\n# which restarts it: a second restart would kill the first.")
 			default:
-				steps = append(steps, quote("reload-or-restart "+s.Unit))
+				steps = append(steps, quote("reload-or-restart "+word(s.Unit)))
 			}
 		}
 		d.certRule(c, strings.Join(slices.Compact(words), "\n# "), append(steps, proofs...))

@@ -62,7 +62,9 @@ type Plan struct {
 	// be written now: a unified diff.
 	Differs []byte
 	// Advice is what is left to do by hand, one thing on a line.
-	Advice  []string
+	Advice []string
+	// Later are the drop-ins that netwatch grant writes.
+	Later   []Later
 	program string
 }
 
@@ -79,7 +81,7 @@ func NewPlan(tree machine.Tree, file string, m machine.Machine, wish Wish) (*Pla
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("reading the configuration: %w", err)
 	case len(text) == 0:
-		return nil, noTurn(m, file, bytes.Equal(old, packaging.Configuration))
+		return nil, noServer(m, file, bytes.Equal(old, packaging.Configuration))
 	}
 	inForce, anew := old, wish.Force || bytes.Equal(old, packaging.Configuration)
 	switch {
@@ -98,9 +100,9 @@ func NewPlan(tree machine.Tree, file string, m machine.Machine, wish Wish) (*Pla
 	return p, p.checkSudoers()
 }
 
-// noTurn says that there is no coturn to write a configuration for, and what to do. example
+// noServer says that there is none to write a configuration for, and what to do. example
 // says that the configuration is the package's, whose rule is for a coturn that is not here.
-func noTurn(m machine.Machine, file string, example bool) error {
+func noServer(m machine.Machine, file string, example bool) error {
 	const looking = "looking for what depends on the network: "
 	forbidden := slices.ContainsFunc(m.Unread, func(err error) bool { return errors.Is(err, fs.ErrPermission) })
 	switch {
@@ -110,15 +112,19 @@ func noTurn(m machine.Machine, file string, example bool) error {
 			lines = append(lines, "and take the [[rule]] of the example out of "+file)
 		}
 		return netwatch.WithHint(errors.New(looking+"coturn is here in a container alone"), strings.Join(lines, "; "))
+	case len(m.Servers) > 0: // None of which is usable
+		s := m.Servers[0]
+		err := fmt.Errorf("%s%s with %s is left alone: %w", looking, s.Unit, s.File, s.Refused)
+		return netwatch.WithHint(err, netwatch.Hint(s.Refused))
 	case len(m.Idle) > 0 && !forbidden: // Else it may be one beside those in use
 		i := m.Idle[0]
 		err := fmt.Errorf("%s%s is left alone: %s", looking, i.Unit, i.Why)
 		return netwatch.WithHint(err, i.Remedy+", then run this again")
 	case len(m.Unread) > 0:
-		return netwatch.WithHint(errors.New(looking+"there is no coturn, as far as could be seen"),
+		return netwatch.WithHint(errors.New(looking+"there is no server that it knows, as far as could be seen"),
 			"see above what was not seen, and why; root sees all")
 	}
-	return netwatch.WithHint(errors.New(looking+"there is no coturn"),
+	return netwatch.WithHint(errors.New(looking+"there is no coturn, and no other server that it knows"),
 		"run it where one is installed; for what else changes, write "+netwatch.ShellPath(file)+" by hand: netwatch.toml(5)")
 }
 
@@ -223,6 +229,9 @@ func visudoAccepts(visudo string, text []byte) error {
 func (p *Plan) Print(w io.Writer) {
 	for _, c := range p.Changes {
 		fmt.Fprintf(w, "\n%s %s\n%s", c.verb(), netwatch.Printable(c.File), c.shown)
+	}
+	for _, l := range p.Later {
+		l.print(w)
 	}
 }
 

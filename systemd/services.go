@@ -35,6 +35,9 @@ type Service struct {
 	Passing bool
 	// Source is the file that its unit was made of, as by a generator.
 	Source string
+	// Texts are the files that it is written in: its own and then its drop-ins, in the order
+	// in which they count.
+	Texts []string
 	// MainPID is the main process, 0 if there is none.
 	MainPID uint32
 }
@@ -191,6 +194,9 @@ func serviceOf(unit, service map[string]dbus.Variant) Service {
 		Running:   active != "inactive" && active != "failed",
 		Passing:   strings.HasPrefix(file, "/run/systemd/transient/") || strings.HasPrefix(file, "/run/systemd/system/"),
 		MainPID:   value[uint32](service, "MainPID"), Source: value[string](unit, "SourcePath"),
+	}
+	if file != "" {
+		s.Texts = append([]string{file}, value[[]string](unit, "DropInPaths")...)
 	}
 	for _, f := range value[[][]any](service, "EnvironmentFiles") {
 		path, _ := f[0].(string)

@@ -129,7 +129,9 @@ func (i *initialization) again(flags ...string) string {
 
 // leftFor says whether what was found leaves something to do that init does not do now.
 func (i *initialization) leftFor(found machine.Machine) bool {
-	return found.Removable() && !i.Migrate || len(found.Contained)+len(found.Idle)+len(found.Unread) > 0
+	refused := func(s machine.Server) bool { return s.Refused != nil }
+	return found.Removable() && !i.Migrate || slices.ContainsFunc(found.Servers, refused) ||
+		len(found.Contained)+len(found.Idle)+len(found.Unread) > 0
 }
 
 // nothing says that nothing was done, and whether that is all.

@@ -69,6 +69,56 @@ var ServesTLS = YunoHost("synapse", "synapse-coturn.service", "matrix.example.or
 		"if [ \"$1\" = matrix.example.org ]; then systemctl restart synapse; fi\n",
 })
 
+// Calls are LiveKit as YunoHost's app has it: with the address in its unit.
+func Calls(app string) Files {
+	dir := "/etc/matrix-" + app
+	unit := "/etc/systemd/system/" + app + "-livekit.service"
+	return Files{
+		dir + "/livekit.yml": "port: 7880\nrtc:\n  port_range_start: 49153\n  port_range_end: 49193\n  tcp_port: 7881\n" +
+			"  use_external_ip: false\nkeys:\n  element_call: hidden\n",
+		unit: "[Service]\nType=simple\nUser=" + app + "\n" + "ExecStart=/opt/yunohost/matrix-" + app +
+			"/livekit-server --config " + dir + "/livekit.yml --node-ip 203.0.113.5\n",
+		"/etc/systemd/system/multi-user.target.wants/" + app + "-livekit.service": "-> " + unit,
+		"/opt/yunohost/matrix-" + app + "/livekit-server":                         goProgram,
+	}
+}
+
+// goProgram is a program as far as it says of what modules Go has made it.
+const goProgram = "\x7fELF, and what else there is, 32\xff Go buildinf:\x08\x02" +
+	"0123456789abcdef" + "\x08go1.25.0" + "\x4c" + "0w\xaf\x0c\x92t\x08\x02A\xe1\xc1\x07\xe6\xd6\x18\xe6path\tx\n" +
+	"mod\tgithub.com/livekit\tv1.9.12\th1:x=\n\xf92C1\x86\x18 r\x00\x82B\x10A\x16\xd8\xf2"
+
+// Servers are those that Debian's packages and others bring.
+var Servers = Files{
+	"/var/lib/dpkg/status": "Package: ejabberd\nStatus: install ok installed\nVersion: 23.01-1\n\n" +
+		"Package: janus\nStatus: deinstall ok config-files\nVersion: 1.1.2-1\n",
+	"/lib/systemd/system/ejabberd.service": "[Service]\nType=notify\nUser=ejabberd\n" +
+		"ExecStart=/bin/sh -c '/usr/sbin/ejabberdctl foreground'\n",
+	"/etc/ejabberd/ejabberd.yml": "listen:\n  -\n    port: 5222\n    module: ejabberd_c2s\n" +
+		"  -\n    port: 3478\n    transport: udp\n    module: ejabberd_stun\n    use_turn: true\n",
+	"/lib/systemd/system/eturnal.service": "[Service]\nExecStart=/usr/sbin/eturnalctl foreground\n",
+	"/etc/eturnal.yml":                    "eturnal:\n  secret: hidden\n",
+	"/lib/systemd/system/janus.service":   "[Service]\nExecStart=/usr/bin/janus --disable-colors --daemon --log-stdout\n",
+	"/etc/janus/janus.jcfg":               "media: {\n\t#rtp_port_range = \"20000-40000\"\n}\nnat: {\n}\n",
+	"/lib/systemd/system/rtpengine-daemon.service": "[Service]\nEnvironmentFile=/etc/default/rtpengine-daemon\n" +
+		"ExecStart=/usr/bin/rtpengine -f -E --config-file /etc/rtpengine/rtpengine.conf\n",
+	"/lib/systemd/system/rtpengine.service": "[Service]\nEnvironmentFile=/etc/default/rtpengine-daemon\n" +
+		"ExecStart=/usr/bin/rtpengine -f -E --config-file /etc/rtpengine/rtpengine.conf\n",
+	"/etc/default/rtpengine-daemon": "CONFIG_FILE=/etc/rtpengine/rtpengine.conf\n",
+	"/etc/rtpengine/rtpengine.conf": "[rtpengine]\ninterface = 192.168.50.2\nport-min = 30000\nport-max = 40000\n",
+}
+
+// Itself is a LiveKit that asks for its address itself, and whose TURN server speaks TLS.
+var Itself = Files{
+	"/etc/livekit.yml": "rtc:\n  use_external_ip: true\n  udp_port: 7882\n" +
+		"turn:\n  enabled: true\n  domain: turn.example.org\n  tls_port: 5349\n" +
+		"  cert_file: /etc/letsencrypt/live/turn.example.org/fullchain.pem\n" +
+		"  key_file: /etc/letsencrypt/live/turn.example.org/privkey.pem\n",
+	"/etc/systemd/system/livekit.service": "[Service]\n" +
+		"ExecStart=livekit-server --config=/etc/livekit.yml\n",
+	"/etc/letsencrypt/live/turn.example.org/fullchain.pem": "the certificate",
+}
+
 // And is this machine with more files.
 func (f Files) And(more Files) Files {
 	all := maps.Clone(f)
@@ -117,6 +167,23 @@ var Machines = map[string]Files{
 		"/etc/systemd/system/turn.service": "-> /usr/lib/systemd/system/coturn.service",
 		"/etc/openvpn/server.conf":         "mode server\n",
 		"/etc/openvpn/home.conf":           ";comment\nremote vpn.example.org\n",
+	},
+	"yunohost-calls": YunoHost("synapse", "synapse-coturn.service", "matrix.example.org").And(Calls("synapse")).
+		And(YunoHost("synapse__2", "synapse__2-coturn.service", "chat.example.net")).And(Calls("synapse__2")),
+	"servers": Servers,
+	"livekit": Itself,
+	"refused": {
+		"/etc/systemd/system/livekit.service": "[Service]\nExecStart=livekit-server --config /etc/livekit.yml\n",
+		"/etc/livekit.yml":                    "rtc:\n  node_ip: {{ ip }}\n",
+		"/etc/systemd/system/none.service":    "[Service]\nExecStart=livekit-server --config /etc/none.yml\n",
+		"/etc/systemd/system/env.service": "[Service]\nEnvironment=NODE_IP=203.0.113.5\n" +
+			"ExecStart=livekit-server --config /etc/livekit.yml\n",
+		"/etc/systemd/system/xmpp.service": "[Service]\nExecStart=ejabberdctl foreground\n",
+		"/etc/ejabberd/ejabberd.yml":       "listen:\n  -\n    port: 5222\n    module: ejabberd_c2s\n",
+		"/etc/systemd/system/sip.service":  "[Service]\nExecStart=rtpengine\n",
+		"/etc/rtpengine/rtpengine.conf":    "[rtpengine]\ninterface = any\n",
+		"/etc/systemd/system/one.service":  "[Service]\nExecStart=janus\n",
+		"/etc/janus/janus.jcfg":            "nat: {\n}\n",
 	},
 	"nothing": {"/etc/hostname": "plain\n"},
 }

@@ -1,0 +1,174 @@
+package setup
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"netwatch"
+	"netwatch/config"
+	"netwatch/machine"
+)
+
+// A kept is a server whose file is kept right: what its rules say of it.
+type kept struct {
+	name, unit, file string
+	// do are the steps for another address, and moves those for another one of this machine,
+	// at which it listens; none where it needs none.
+	do, moves []string
+	// words are said of the first rule.
+	words string
+	// itself says that it asks for its address itself, and its file says none.
+	itself bool
+}
+
+// usable are the other servers whose files can be given an address.
+func usable(m machine.Machine) (all []machine.Server) {
+	for _, s := range m.Servers {
+		if s.Refused == nil {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+// keptOnes are all that rules are written for.
+func keptOnes(m machine.Machine) (all []kept) {
+	for _, t := range m.Turns {
+		all = append(all, keptTurn(t))
+	}
+	for _, s := range usable(m) {
+		all = append(all, keptServer(s))
+	}
+	return all
+}
+
+func keptTurn(t machine.Turn) kept {
+	rotate, restart, verify := "rotate coturn "+word(t.File), "restart "+word(t.Unit), "verify turn "+word(t.File)
+	return kept{
+		name: "coturn", unit: t.Unit, file: t.File, do: []string{rotate, restart, verify},
+		moves: []string{"probe stun", rotate, restart + " always", verify}, words: said("restart", true),
+	}
+}
+
+func keptServer(s machine.Server) kept {
+	k := kept{
+		name: s.Name, unit: s.Unit, file: s.File, do: s.Steps(s.File, s.Unit, s.Text, false),
+		itself: s.Itself != nil && s.Itself(s.Text), words: said(s.Follow, s.Proven()),
+	}
+	if s.Binds {
+		k.moves = append([]string{"probe stun"}, s.Steps(s.File, s.Unit, s.Text, true)...)
+	}
+	return k
+}
+
+// said is what each rule that puts a file right says of itself.
+func said(follow string, proven bool) string {
+	text := "# The " + follow + " is skipped when the file was right."
+	if proven {
+		text += " A caller's way in proves it."
+	}
+	return text + "\n"
+}
+
+// keep writes the rules for one server. Where there are several, that somebody rewrote the
+// file of one is no reason to touch another: only an event that has a file can fit a match
+// that names one, so that it needs a rule of its own.
+func (d *draft) keep(k kept, alone bool) {
+	stem := strings.TrimSuffix(k.unit, ".service")
+	name, all := quote(stem), steps(k.do...)
+	switch {
+	case k.itself:
+		fmt.Fprintf(d, "\n# The address is another: %s of %s asks for it itself, and only when it starts.\n"+
+			"# The first address that netwatch learns is no other one.\n"+
+			"[[rule]]\nname  = %s\non    = [\"ip-changed\"]\nmatch = { old = \"?*\" }\ndo    = %s\n",
+			k.name, netwatch.Printable(k.unit), name, all)
+	case alone:
+		fmt.Fprintf(d, "\n# The address is another, or somebody rewrote the file of %s: put it right.\n%s"+
+			"[[rule]]\nname = %s\non   = [\"started\", \"ip-changed\", \"file-changed\"]\ndo   = %s\n",
+			netwatch.Printable(stem), k.words, name, all)
+	default:
+		fmt.Fprintf(d, "\n# The address is another: put the file of %s right.\n%s[[rule]]\nname = %s\n"+
+			"on   = [\"started\", \"ip-changed\"]\ndo   = %s\n", netwatch.Printable(stem), k.words, name, all)
+		fmt.Fprintf(d, "\n# Somebody rewrote that file, and not that of another server.\n"+
+			"[[rule]]\nname  = %s\non    = [\"file-changed\"]\nmatch = { file = %s }\ndo    = %s\n",
+			quote(stem+" rewritten"), quote(exactly(k.file)), all)
+	}
+	if k.moves != nil {
+		fmt.Fprintf(d, "\n# This machine has other addresses by which callers come in: %s must be started to\n"+
+			"# listen on them, also where the public one is the same. Those of containers are none.\n"+
+			"[[rule]]\nname   = %s\non     = [\"addr-changed\"]\nmatch  = { use = \"callers\" }\nsettle = \"5s\"\n"+
+			"do     = %s\n", k.name, quote(stem+" moves"), steps(k.moves...))
+	}
+}
+
+// certDrain is how long callers of a server may go on when it is started again for a new
+// certificate, which is no haste: less than systemd waits by itself.
+const certDrain = "60s"
+
+// startedFor are the steps by which the other servers that serve a certificate read it
+// again, and what is said of them.
+func (d *draft) startedFor(c machine.Certificate) (steps, words []string) {
+	for _, s := range usable(d.Machine) {
+		if s.Certificate.File != c.File {
+			continue
+		}
+		drain := s.Drain
+		if drain != "" {
+			drain = certDrain
+		}
+		steps = append(steps, quote(s.FollowStep(s.Unit, false, drain)))
+		words = append(words, s.Name+" reads it\n# only when it starts.")
+	}
+	return steps, words
+}
+
+// A Later is a drop-in that netwatch grant will write, by the configuration.
+type Later struct {
+	File string
+	// Is and Text are what it says now and then; nothing is no file.
+	Is, Text string
+	// Moves is what it writes into the server's own file first, which names no address; empty
+	// where that names one.
+	Moves string
+}
+
+// later are the drop-ins that the configuration in force will have.
+func later(m machine.Machine, cfg *config.Config) (all []Later) {
+	var rotated []string
+	for _, r := range cfg.Needs().Rewrites {
+		rotated = append(rotated, r.Server+" "+r.File)
+	}
+	for _, s := range m.Servers {
+		text := s.Flag.Wanted()
+		if text != "" && slices.Contains(rotated, s.Name+" "+s.File) && text != string(s.Flag.Stands) {
+			all = append(all, Later{s.Flag.DropIn(), string(s.Flag.Stands), text, moves(s)})
+		}
+	}
+	return all
+}
+
+// moves is what is to be written into the file of a server before the option is left out.
+func moves(s machine.Server) string {
+	if s.Text == nil || !s.Flag.Address.IsValid() || len(s.Advertised(s.Text, nil)) > 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s %s into %s, which names no address", s.Key, s.Flag.Address, s.File)
+}
+
+// print shows what it will say.
+func (l Later) print(w io.Writer) {
+	verb := "write"
+	if l.Is != "" {
+		verb = "change"
+	}
+	fmt.Fprintf(w, "\nnetwatch grant, which each start of netwatch.service does, will %s %s\n",
+		verb, netwatch.Printable(l.File))
+	for line := range strings.Lines(l.Text) {
+		fmt.Fprintf(w, "    + %s\n", netwatch.Printable(strings.TrimRight(line, "\n")))
+	}
+	if l.Moves != "" {
+		fmt.Fprintf(w, "and write before that %s\n", netwatch.Printable(l.Moves))
+	}
+}
