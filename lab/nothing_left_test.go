@@ -280,12 +280,7 @@ func makePackages(t *testing.T, version, arches, umask string) map[string]string
 // makes runs a command line in the source tree.
 func makes(t *testing.T, line string) {
 	t.Helper()
-	cmd := command(t.Context(), "sh", "-c", line)
-	cmd.Dir = ".."
-	cmd.Env = os.Environ()
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%s: %v\n%s", line, err, out)
-	}
+	must(t, makeIn(t.Context(), "..", line))
 }
 
 // outside runs a program on this machine and returns what it says.
