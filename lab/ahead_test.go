@@ -20,13 +20,15 @@ func ahead(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var making sync.WaitGroup
 	making.Go(func() {
-		// In the order in which they are wanted.
-		for _, r := range []Release{Trixie, Sid} {
-			_, _ = r.root(ctx)
+		for _, makes := range []func(context.Context) (string, error){ // In the order in which they are wanted.
+			Trixie.root, Sid.root, addLiveKit, Trixie.podman, addSynapseHere,
+		} {
+			if ctx.Err() == nil {
+				_, _ = makes(ctx)
+			}
 		}
-		_, _ = addLiveKit(ctx)
-		_, _ = Trixie.podman(ctx)
-		_, _ = addSynapse(ctx, Here)
 	})
 	return func() { cancel(); making.Wait() }
 }
+
+func addSynapseHere(ctx context.Context) (string, error) { return addSynapse(ctx, Here) }
