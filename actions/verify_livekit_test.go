@@ -112,6 +112,7 @@ func TestVerifyLiveKit(t *testing.T) {
 
 // Wrong keys are no dead server, and one who does not listen is.
 func TestVerifyLiveKitDead(t *testing.T) {
+	t.Parallel()
 	s := whiptest.New(t, "udp 203.0.113.7 1")
 	active := []systemd.State{{ID: "livekit.service", Load: "loaded", Active: "active", Sub: "running"}}
 	r := verifyLiveKit(t, s.Addr, "keys: {devkey: another}\n", active, "203.0.113.7")

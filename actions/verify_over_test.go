@@ -34,6 +34,7 @@ func lateBy(t *testing.T, soon, later time.Duration) context.Context {
 // What is asked after the deadline, before the context has ended, gets no answer from the
 // network: the answer before it counts.
 func TestVerifyTLSAfterTheDeadline(t *testing.T) {
+	t.Parallel()
 	old, renewed := issue(t, "localhost", time.Hour), issue(t, "localhost", 2*time.Hour)
 	var now atomic.Pointer[tls.Certificate]
 	now.Store(&old)
@@ -44,6 +45,7 @@ func TestVerifyTLSAfterTheDeadline(t *testing.T) {
 
 // The same of a TURN server: that nobody listened is what makes it dead.
 func TestVerifyAfterTheDeadline(t *testing.T) {
+	t.Parallel()
 	v := verification{time: time.Second}
 	nobody := turn.Ask{To: netip.MustParseAddrPort("127.0.0.1:1"), Over: servers.TCP}
 	got := v.ask(lateBy(t, time.Second, time.Second), nobody, time.Now().Add(time.Minute))
