@@ -148,12 +148,19 @@ func TestEndOfGoTest(t *testing.T) {
 // in either is a failure with all that it printed, and that they do run side by side:
 // each of two here waits for the other.
 func TestAtOnce(t *testing.T) {
-	const meets = "func meet(t *testing.T, own, other string) {\n\tmust := func(err error) { if err != nil { t.Fatal(err) } }\n" +
-		"\tmust(os.WriteFile(own, nil, 0o600))\n" +
-		"\tfor { if _, err := os.Stat(other); err == nil { return } }\n}\n" +
-		"func TestA(t *testing.T) { meet(t, \"../a\", \"../b\") }\nfunc TestB(t *testing.T) { meet(t, \"../b\", \"../a\") }\n"
+	const meets = `
+func meet(t *testing.T, own, other string) {
+	if err := os.WriteFile(own, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, err := os.Stat(other); err != nil; _, err = os.Stat(other) {
+	}
+}
+func TestA(t *testing.T) { meet(t, "../a", "../b") }
+func TestB(t *testing.T) { meet(t, "../b", "../a") }
+`
 	packages := map[string]string{"meet": meets, "more": fine + "func TestA(*testing.T) {}\n"}
-	said, code := played(t, false, packages, "-at-once", "2", "-timeout", "20s")
+	said, code := played(t, false, packages, "-at-once", "2", "-timeout", "1m")
 	if code != 0 || !strings.Contains(said, "4 tests in ") {
 		t.Errorf("the exit code is %d:\n%s", code, said)
 	}
