@@ -41,7 +41,8 @@ func away(err error) bool {
 		return strings.Contains(err.Error(), "disconnected") // Else somebody was waited for
 	}
 	return isBusError(err, busError+"Disconnected", busError+"ServiceUnknown", busError+"NameHasNoOwner",
-		busError+"Spawn.ChildExited", notStarted) || slices.ContainsFunc(broken, func(e error) bool { return errors.Is(err, e) })
+		busError+"Spawn.ChildExited", notStarted) ||
+		slices.ContainsFunc(broken, func(e error) bool { return errors.Is(err, e) })
 }
 
 // through does f, and again while the bus or systemd is away, over a new connection
