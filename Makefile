@@ -49,7 +49,7 @@ fmt: go ## format the Go sources
 	$(TOOL) gofumpt -w .
 
 lab: build ## tests on real systemd, coturn, OpenVPN and networks, some on newer Debians too (root); RUN=TestX: that one
-	$(PROGRESS) -count=1 -timeout 40m -tags lab $(EXEC_ROOT) -run '^$(RUN)$$' \
+	$(PROGRESS) -at-once 2 -count=1 -timeout 40m -tags lab $(EXEC_ROOT) -run '^$(RUN)$$' \
 		. ./lab/... ./access/... ./actions/... ./rewrite/... ./sources/... ./state/...
 
 worlds: build ## what callers get in every world that the lab knows, as a table (root; about half an hour)

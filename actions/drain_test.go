@@ -43,7 +43,7 @@ func TestDrainRefused(t *testing.T) {
 	f.Does(func(f *systemdtest.Fake, call string) string {
 		f.Set("ActiveState", "deactivating", "SubState", "stop-sigterm")
 		f.Refuses("org.freedesktop.DBus.Error.AccessDenied", "no")
-		<-time.After(300 * time.Millisecond)
+		<-time.After(time.Second)
 		return systemdtest.Restarted(f, call)
 	})
 	r := do(t, Env{}, "restart t.service drain=50ms", 5*time.Second)

@@ -29,7 +29,7 @@ func verifyLiveKit(
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.time, l.moving = 300*time.Millisecond, time.Second
+	l.time, l.moving = 2*time.Second, time.Second
 	l.units = func(context.Context, netwatch.Job) []systemd.State { return units }
 	job := netwatch.Job{Confirmed: netwatch.Addresses{}}
 	for _, text := range known {
@@ -95,6 +95,7 @@ func TestVerifyLiveKit(t *testing.T) {
 		"no IPv4 known": {node, []string{"udp 203.0.113.5 1"}, "2001:db8::7", netwatch.Skipped, "unknown: "},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // Some wait for another answer as long as they may.
 			s := whiptest.New(t, c.candidates...)
 			r := verifyLiveKit(t, s.Addr, c.conf, nil, strings.Fields(c.known)...)
 			text := r.Detail
@@ -111,6 +112,7 @@ func TestVerifyLiveKit(t *testing.T) {
 
 // Wrong keys are no dead server, and one who does not listen is.
 func TestVerifyLiveKitDead(t *testing.T) {
+	t.Parallel()
 	s := whiptest.New(t, "udp 203.0.113.7 1")
 	active := []systemd.State{{ID: "livekit.service", Load: "loaded", Active: "active", Sub: "running"}}
 	r := verifyLiveKit(t, s.Addr, "keys: {devkey: another}\n", active, "203.0.113.7")

@@ -112,7 +112,7 @@ func (v *verification) ask(ctx context.Context, a turn.Ask, end time.Time) (got 
 	defer cancel()
 	for {
 		relayed, leaf, err := turn.Allocate(ctx, a)
-		if ctx.Err() != nil && passes(got.err) {
+		if over(ctx) && passes(got.err) {
 			return got // This one was broken off
 		}
 		if got = (answer{relayed, leaf, err}); !passes(err) {

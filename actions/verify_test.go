@@ -67,7 +67,7 @@ func (f *fakeTurn) verify(t *testing.T, conf string, known ...string) netwatch.R
 	}
 	return (&verification{
 		"coturn", netwatch.Path(file), f.families, own,
-		func(context.Context, netwatch.Job) []systemd.State { return f.units() }, nil, 800 * time.Millisecond, time.Second,
+		func(context.Context, netwatch.Job) []systemd.State { return f.units() }, nil, 2 * time.Second, time.Second,
 	}).Do(t.Context(), job)
 }
 
@@ -109,6 +109,7 @@ func TestVerify(t *testing.T) {
 // Callers reach coturn at the private part of a pair, if that is an address of
 // this machine.
 func TestVerifyAsksAtThePrivatePart(t *testing.T) {
+	t.Parallel()
 	f := startTurn(t, turntest.Proper(t, "203.0.113.7", nil))
 	f.own = netip.MustParseAddr("127.0.0.2")
 	wantTurn(t, f.verify(t, turnConfig, "203.0.113.7"), "nobody answers at 127.0.0.2:")
@@ -488,6 +489,7 @@ func TestVerifyDead(t *testing.T) {
 
 // Another file, unit or address is another finding, and what else may be is none.
 func TestVerifyFinding(t *testing.T) {
+	t.Parallel()
 	f := startTurn(t, nil)
 	f.units = func() []systemd.State { return []systemd.State{unit("failed", rand.Text())} }
 	file := offering(0, 1, 0)

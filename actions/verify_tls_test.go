@@ -88,8 +88,6 @@ func TestVerifyTLS(t *testing.T) {
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	var now atomic.Pointer[tls.Certificate]
-	port := serveTLS(t, &now)
 	both := []netwatch.Event{renewedBy("/a", "x.example.org,localhost", old), renewedBy("/a", "localhost", renewed)}
 	for name, c := range map[string]struct {
 		served tls.Certificate
@@ -120,17 +118,22 @@ func TestVerifyTLS(t *testing.T) {
 		"another name's": {other, "", nil, netwatch.Failed, "example.org"},
 		"expired":        {expired, "", nil, netwatch.Failed, "it is good from"},
 	} {
-		now.Store(&c.served)
-		s := servedCertificate{host: "localhost", port: port, file: netwatch.Path(c.file), time: 200 * time.Millisecond}
-		r := s.Do(t.Context(), netwatch.Job{Events: c.events})
-		t.Log(name)
-		wantResult(t, r, c.want, c.says)
-		if errors.Is(r.Err, ErrAnotherServed) != strings.HasPrefix(c.says, "it serves another one") {
-			t.Errorf("%s: it is told apart wrongly: %v", name, r.Err)
-		}
-		if c.want == netwatch.Failed && netwatch.Hint(r.Err) == "" {
-			t.Errorf("%s: no hint with %v", name, r.Err)
-		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel() // Those that fail wait for another one as long as they may.
+			var now atomic.Pointer[tls.Certificate]
+			now.Store(&c.served)
+			s := servedCertificate{
+				host: "localhost", port: serveTLS(t, &now), file: netwatch.Path(c.file), time: 2 * time.Second,
+			}
+			r := s.Do(t.Context(), netwatch.Job{Events: c.events})
+			wantResult(t, r, c.want, c.says)
+			if errors.Is(r.Err, ErrAnotherServed) != strings.HasPrefix(c.says, "it serves another one") {
+				t.Errorf("it is told apart wrongly: %v", r.Err)
+			}
+			if c.want == netwatch.Failed && netwatch.Hint(r.Err) == "" {
+				t.Errorf("no hint with %v", r.Err)
+			}
+		})
 	}
 }
 
@@ -144,7 +147,7 @@ func TestVerifyTLSWaits(t *testing.T) {
 	time.AfterFunc(200*time.Millisecond, func() { now.Store(&renewed) })
 	job := netwatch.Job{Events: []netwatch.Event{renewedBy("/a", "localhost", renewed)}}
 	wantResult(t, s.Do(t.Context(), job), netwatch.Unchanged, "serves it")
-	nobody := servedCertificate{host: "127.0.0.1", port: "9", time: 100 * time.Millisecond}
+	nobody := servedCertificate{host: "127.0.0.1", port: "9", time: time.Second}
 	wantResult(t, nobody.Do(t.Context(), job), netwatch.Failed, "nobody serves one there", "systemctl status")
 }
 

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -46,10 +47,9 @@ func doctor(t *testing.T) (all []finding, code int) {
 // for a problem only. To look changes nothing.
 func finds(t *testing.T, want finding) {
 	t.Helper()
-	const files = `find /etc /usr /var/lib/netwatch -type f -printf '%p %i %s %m %u %T@ %C@\n' | sort`
-	before := shell(t, files) + show(t, YunoHost.Unit, "InvocationID")
+	before := changedFiles(t) + show(t, YunoHost.Unit, "InvocationID")
 	all, code := doctor(t)
-	if after := shell(t, files) + show(t, YunoHost.Unit, "InvocationID"); after != before {
+	if after := changedFiles(t) + show(t, YunoHost.Unit, "InvocationID"); after != before {
 		t.Error("doctor has changed something:", cmp.Diff(before, after))
 	}
 	var wrong []finding
@@ -67,6 +67,14 @@ func finds(t *testing.T, want finding) {
 	case want != finding{} && (len(wrong) != 1 || !wrong[0].is(want)):
 		t.Errorf("not %+v alone, but %+v", want, wrong)
 	}
+}
+
+// changedFiles lists the server's files that are not as its Debian has them, with all
+// that a change shows by. A file that is changed or removed becomes one of them.
+func changedFiles(t *testing.T) string {
+	t.Helper()
+	return outside(t, "sh", "-ec", `cd "$1" && find etc usr var/lib/netwatch ! -type d \
+		-printf '%p %i %s %m %u %l %T@ %C@\n' | sort`, "sh", filepath.Join(world.Dir(), "upper"))
 }
 
 // is says whether a finding has a remedy and is the one that is wanted.

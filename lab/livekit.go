@@ -81,7 +81,7 @@ Restart=on-failure
 func addLiveKit(ctx context.Context) (program string, err error) {
 	name := "livekit-" + liveKitVersion
 	_, err = cached(name, func(dir string) error {
-		build := command(ctx, "go", "install", "github.com/livekit/livekit-server/cmd/server@v"+liveKitVersion)
+		build := command(ctx, "nice", "go", "install", "github.com/livekit/livekit-server/cmd/server@v"+liveKitVersion)
 		build.Env = append(os.Environ(), "GOBIN="+dir, "GOFLAGS=-p=1", "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
 			return fmt.Errorf("%w: %s", err, out)

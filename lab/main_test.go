@@ -41,6 +41,7 @@ func TestMain(m *testing.M) {
 // withLab runs the tests and takes the lab down, on a panic or an interrupt
 // too; what a killed run leaves, the next one removes.
 func withLab(ctx context.Context, m *testing.M) (code int, err error) {
+	defer ahead(ctx)()
 	began := time.Now()
 	leave, err := moveIn(ctx, Release(*release))
 	if err != nil {

@@ -31,18 +31,29 @@ ldconfig; systemctl daemon-reload`
 // InstallPodman puts Podman into a server of another release than this machine's. It
 // comes from a mirror of Debian the first time on this machine.
 func (s *Server) InstallPodman(ctx context.Context) error {
-	root, err := s.release.root(ctx)
+	name, err := s.release.podman(ctx)
 	if err != nil {
 		return err
-	}
-	name := "podman-" + filepath.Base(root)
-	_, err = cached(name, func(dir string) error {
-		_, err := run(ctx, "unshare", "--mount", "--propagation=private", "--", "sh", "-ec", podmanFiles, "sh", root, dir)
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("installing Podman: %w", err)
 	}
 	_, err = s.Exec(ctx, "sh", "-ec", "cp -a "+filepath.Join(cacheInside, name, "files")+"/. /\n"+podmanConf)
 	return err
+}
+
+// podman makes the files of Podman in the cache, unless they are there, and returns
+// their name in it.
+func (r Release) podman(ctx context.Context) (name string, err error) {
+	root, err := r.root(ctx)
+	if err != nil {
+		return "", err
+	}
+	name = "podman-" + filepath.Base(root)
+	_, err = cached(name, func(dir string) error {
+		_, err := run(ctx, "unshare", "--mount", "--propagation=private", "--",
+			"nice", "sh", "-ec", podmanFiles, "sh", root, dir)
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("installing Podman: %w", err)
+	}
+	return name, nil
 }

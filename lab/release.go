@@ -60,7 +60,8 @@ func (r Release) install(ctx context.Context, dir string) error {
 	}
 	suite, more := r.suite()
 	_, err = run(ctx, "unshare", "--mount", "--propagation=private", "--",
-		"debootstrap", "--variant=minbase", "--include="+strings.Trim(releasePackages+","+more, ","), suite, dir, from)
+		"nice", "debootstrap", "--variant=minbase", "--include="+strings.Trim(releasePackages+","+more, ","),
+		suite, dir, from)
 	if err != nil {
 		return netwatch.WithHint(err, "make deps installs debootstrap; "+dir+"/debootstrap/debootstrap.log says more")
 	}

@@ -60,12 +60,26 @@ func (l *Lab) StartMiniupnpd(ctx context.Context, natpmp bool) (*Miniupnpd, erro
 	return m, m.Start(ctx)
 }
 
-// Start starts it, if it does not run.
-func (m *Miniupnpd) Start(context.Context) (err error) {
-	if m.process == nil {
-		m.process, err = start(m.conf+".log", inNet(m.lab.Router, "miniupnpd", "-d", "-f", m.conf, "-P", m.conf+".pid")...)
+// Start starts it, if it does not run, and returns when it listens.
+func (m *Miniupnpd) Start(ctx context.Context) (err error) {
+	if m.process != nil {
+		return nil
 	}
-	return err
+	log := m.conf + ".log"
+	_ = os.Remove(log) // What the one before has said
+	m.process, err = start(log, inNet(m.lab.Router, "miniupnpd", "-d", "-f", m.conf, "-P", m.conf+".pid")...)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	return until(ctx, 5*time.Millisecond, func() error {
+		said, err := os.ReadFile(log)
+		if err == nil && !strings.Contains(string(said), "listening on port") {
+			err = fmt.Errorf("miniupnpd does not listen yet: %s", said)
+		}
+		return err
+	})
 }
 
 // Stop kills it, so that nobody is told.

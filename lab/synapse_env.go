@@ -45,7 +45,7 @@ func installSynapse(ctx context.Context, dir string, more []string) error {
 		return netwatch.WithHint(err, "make deps installs Debian's python3-venv")
 	}
 	install := []string{
-		"env", "TMPDIR=" + dir, filepath.Join(dir, "bin", "python"), "-m", "pip", "install",
+		"nice", "env", "TMPDIR=" + dir, filepath.Join(dir, "bin", "python"), "-m", "pip", "install",
 		"--quiet", "--disable-pip-version-check", "--no-cache-dir", "--no-deps", "--only-binary=:all:", "-r", "/dev/stdin",
 	}
 	if len(more) > 0 {

@@ -12,7 +12,6 @@ import (
 	"flag"
 	"fmt"
 	"net/netip"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -268,7 +267,7 @@ type story struct {
 // first run, after each change and after it is purged. It may be worse nowhere, and is
 // right wherever it can be.
 func TestWorlds(t *testing.T) {
-	pack := netwatchPackage(t)
+	pack := netwatchPackage(t, "1.0")
 	var table strings.Builder
 	columns := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(columns, "world\tdoor\tbefore\tafter\tafter each change\tafter the purge\trestarts")
@@ -286,17 +285,8 @@ func TestWorlds(t *testing.T) {
 	t.Logf("\n%s", table.String())
 }
 
-// netwatchPackage is the package of netwatch, as it is made of this tree.
-func netwatchPackage(t *testing.T) []byte {
-	t.Helper()
-	arch := outside(t, "dpkg", "--print-architecture")
-	pack, err := os.ReadFile(makePackages(t, "1.0", arch, "022")[arch])
-	must(t, err)
-	return pack
-}
-
 // tell goes through all stages.
-func (s *story) tell(pack []byte) {
+func (s *story) tell(pack string) {
 	s.begin()
 	s.install(pack)
 	s.stage("after the first run", s.firstRun)
@@ -331,9 +321,9 @@ func (s *story) begin() {
 
 // install has the package in the server, the names of init's STUN servers lead to
 // the lab's, and init write the configuration. A poll is soon.
-func (s *story) install(pack []byte) {
+func (s *story) install(pack string) {
 	s.Helper()
-	must(s.T, server.WriteFile("/opt/netwatch.deb", string(pack), 0o644))
+	must(s.T, server.WriteFile("/opt/netwatch.deb", pack, 0o644))
 	for i, name := range []string{"stun.cloudflare.com", "stun.nextcloud.com", "stun.sipgate.net"} {
 		for _, a := range StunServers[i] {
 			shell(s.T, "echo "+a.String()+" "+name+" >>/etc/hosts")

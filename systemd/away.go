@@ -27,6 +27,10 @@ type unconnected struct{ error }
 
 func (u unconnected) Unwrap() error { return u.error }
 
+// notStarted is the error of a bus that has asked systemd in vain to start somebody, as
+// polkit: it goes on so for 25 s where systemd just executed itself anew (measured).
+const notStarted = busError + "TimedOut"
+
 // away says whether an error is one of a bus, or of a systemd on it, that begins anew.
 // What was asked for can be asked for again, and may have been done all the same.
 func away(err error) bool {
@@ -37,15 +41,23 @@ func away(err error) bool {
 		return strings.Contains(err.Error(), "disconnected") // Else somebody was waited for
 	}
 	return isBusError(err, busError+"Disconnected", busError+"ServiceUnknown", busError+"NameHasNoOwner",
-		busError+"Spawn.ChildExited") || slices.ContainsFunc(broken, func(e error) bool { return errors.Is(err, e) })
+		busError+"Spawn.ChildExited", notStarted) ||
+		slices.ContainsFunc(broken, func(e error) bool { return errors.Is(err, e) })
 }
 
 // through does f, and again while the bus or systemd is away, over a new connection
 // where the old one has ended. f must do no harm when it is done twice.
 func (u *Unit) through(ctx context.Context, f func() error) error {
-	for end := time.Now().Add(u.bears); ; {
+	var end time.Time
+	for {
 		err := f()
-		if !away(err) || time.Now().After(end) {
+		if !away(err) {
+			return err
+		}
+		if end.IsZero() { // It may have taken long to hear of it
+			end = time.Now().Add(u.bears)
+		}
+		if time.Now().After(end) {
 			return err
 		}
 		select {

@@ -42,6 +42,23 @@ func TestAskedOnce(t *testing.T) {
 	}
 }
 
+// The bus may have asked systemd to start polkit, just when that executed itself anew: it
+// says so only when it has waited for that in vain, longer than systemd is away.
+func TestAskedAgainAfterLong(t *testing.T) {
+	f := systemdtest.New(t)
+	f.Does(func(*systemdtest.Fake, string) string { return Done })
+	f.BeginsAnew(func() { <-time.After(500 * time.Millisecond) })
+	if result, err := ask(t, Restart, 10*time.Second); err != nil || result != Done {
+		t.Errorf("after long: %q, %v", result, err)
+	}
+	f.Refuses(busError+"TimedOut",
+		"Failed to activate service 'org.freedesktop.PolicyKit1': timed out (service_start_timeout=25000ms)")
+	time.AfterFunc(100*time.Millisecond, f.Permits)
+	if result, err := ask(t, Restart, 10*time.Second); err != nil || result != Done {
+		t.Errorf("polkit was not started at first: %q, %v", result, err)
+	}
+}
+
 // A job that was accepted, and whose path nobody has heard, is waited for.
 func TestAcceptedUnheard(t *testing.T) {
 	f := systemdtest.New(t)

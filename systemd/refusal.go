@@ -115,5 +115,6 @@ func (u *Unit) explain(ctx context.Context, verb string, err error) error {
 // timedOut says whether systemd answered that it had waited for an answer in vain. If
 // systemd itself does not answer, the bus says that it has disconnected.
 func timedOut(err error) bool {
-	return isBusError(err, busError+"NoReply", busError+"Timeout") && !strings.Contains(err.Error(), "disconnected")
+	return isBusError(err, busError+"NoReply", busError+"Timeout", notStarted) &&
+		!strings.Contains(err.Error(), "disconnected")
 }

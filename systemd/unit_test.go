@@ -63,6 +63,11 @@ func TestUnitRefused(t *testing.T) {
 		{busError + "NoReply", "Method call timed out", "restart", "systemctl restart polkit.service"},
 		{busError + "NoReply", "Method call timed out", Kill, "polkit does not answer systemd"},
 		{
+			busError + "TimedOut",
+			"Failed to activate service 'org.freedesktop.PolicyKit1': timed out (service_start_timeout=25000ms)",
+			"restart", "systemctl restart polkit.service",
+		},
+		{
 			busError + "NoReply", "Message recipient disconnected from message bus without replying",
 			"restart", "systemctl status dbus polkit",
 		},

@@ -316,6 +316,9 @@ func (f *Fake) Refuses(name, text string) {
 	f.be(func() { f.refuse = dbus.NewError(name, []any{text}) })
 }
 
+// Permits has jobs and signals refused no more.
+func (f *Fake) Permits() { f.be(func() { f.refuse = nil }) }
+
 // Silences has the signals about jobs lost from now on.
 func (f *Fake) Silences() { f.be(func() { f.silent = true }) }
 

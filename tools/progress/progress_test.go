@@ -134,12 +134,49 @@ func TestEndOfGoTest(t *testing.T) {
 		{began + `{"Action":"pass","Package":"p"}`, errors.New("signal: killed"), 1},
 		{began, nil, 1},
 	} {
-		all := newTally(map[string]int{"p": 1}, &screen{out: t.Output()})
+		all := newTally([]share{{tests: map[string]int{"p": 1}}}, &screen{out: t.Output()})
 		for _, line := range strings.SplitAfter(c.events, "}") {
-			all.line([]byte(line))
+			all.line(0, []byte(line))
 		}
 		if got := all.end(c.err); got != c.want {
 			t.Errorf("%s, %v: the exit code is %d", c.events, c.err, got)
 		}
+	}
+}
+
+// TestAtOnce holds that each test is run once, whichever go test has it, that what fails
+// in either is a failure with all that it printed, and that they do run side by side:
+// each of two here waits for the other.
+func TestAtOnce(t *testing.T) {
+	const meets = `
+func meet(t *testing.T, own, other string) {
+	if err := os.WriteFile(own, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, err := os.Stat(other); err != nil; _, err = os.Stat(other) {
+	}
+}
+func TestA(t *testing.T) { meet(t, "../a", "../b") }
+func TestB(t *testing.T) { meet(t, "../b", "../a") }
+`
+	packages := map[string]string{"meet": meets, "more": fine + "func TestA(*testing.T) {}\n"}
+	said, code := played(t, false, packages, "-at-once", "2", "-timeout", "1m")
+	if code != 0 || !strings.Contains(said, "4 tests in ") {
+		t.Errorf("the exit code is %d:\n%s", code, said)
+	}
+	for name, text := range map[string]string{
+		"in the first":  "func TestA(t *testing.T) { t.Error(\"that is why\") }\nfunc TestB(*testing.T) {}\n",
+		"in the second": "func TestA(*testing.T) {}\nfunc TestB(t *testing.T) { t.Error(\"that is why\") }\n",
+		"in both":       "func TestA(*testing.T) { that_is_why() }\nfunc TestB(*testing.T) {}\n",
+		"not read":      "func TestA(*testing.T) { that_is_why(\n",
+	} {
+		packages := map[string]string{"bad": text, "good": fine + "func TestC(*testing.T) {}\n"}
+		said, code := played(t, false, packages, "-at-once", "2")
+		if code == 0 || !strings.Contains(said, "FAIL play/bad\n") {
+			t.Errorf("%s: the exit code is %d:\n%s", name, code, said)
+		}
+	}
+	if said, code := played(t, false, packages, "-at-once", "2", "-run", "TestTypo"); code == 0 {
+		t.Errorf("a name that no test has: the exit code is 0:\n%s", said)
 	}
 }

@@ -16,11 +16,16 @@ type event struct {
 	Elapsed                       float64
 }
 
-// A test is one by its package and name; one within another has a name with a /.
-type test struct{ pkg, name string }
+// A test is one by its share, package and name; one within another has a name with a
+// /, and without a name it is the package.
+type test struct {
+	share     int
+	pkg, name string
+}
 
 func (t test) String() string { return strings.TrimSpace(t.pkg + " " + t.name) }
 func (t test) inside() bool   { return strings.Contains(t.name, "/") }
+func (t test) whole() test    { return test{t.share, t.pkg, ""} }
 
 // A tally is what is known of all tests until now.
 type tally struct {
@@ -29,14 +34,14 @@ type tally struct {
 	total  int
 	// left is how many tests of a package have not ended, and open whose package
 	// has not.
-	left map[string]int
-	open map[string]bool
+	left map[test]int
+	open map[test]bool
 	// running are tests that have begun and not ended, and since when.
 	running []running
 	ended   []timing
 	well    map[test]bool
 	// said is what a package and its tests printed, as long as it may fail.
-	said map[string][]saying
+	said map[test][]saying
 	// built is what the compiler, the linker and vet said.
 	built strings.Builder
 	// wrong is all that failed, with what was printed.
@@ -58,29 +63,32 @@ type saying struct {
 	text string
 }
 
-func newTally(counted map[string]int, s *screen) *tally {
+func newTally(shares []share, s *screen) *tally {
 	t := &tally{
-		screen: s, began: time.Now(), left: counted,
-		open: map[string]bool{}, well: map[test]bool{}, said: map[string][]saying{},
+		screen: s, began: time.Now(), left: map[test]int{},
+		open: map[test]bool{}, well: map[test]bool{}, said: map[test][]saying{},
 	}
-	for _, n := range counted {
-		t.total += n
+	for i, share := range shares {
+		for pkg, n := range share.tests {
+			t.left[test{i, pkg, ""}] = n
+			t.total += n
+		}
 	}
 	return t
 }
 
 // follow takes all lines, and shows how far it is with each test and after each
 // pause.
-func (t *tally) follow(lines <-chan []byte, pause time.Duration) {
+func (t *tally) follow(lines <-chan said, pause time.Duration) {
 	tick := time.NewTicker(pause)
 	defer tick.Stop()
 	for {
 		select {
-		case line, more := <-lines:
+		case said, more := <-lines:
 			if !more {
 				return
 			}
-			t.line(line)
+			t.line(said.share, said.line)
 		case <-tick.C:
 			t.screen.over(t.standing())
 		}
@@ -88,22 +96,22 @@ func (t *tally) follow(lines <-chan []byte, pause time.Duration) {
 }
 
 // line takes one line; what is no event is printed as it is.
-func (t *tally) line(line []byte) {
+func (t *tally) line(share int, line []byte) {
 	var e event
 	if json.Unmarshal(line, &e) != nil || e.Action == "" {
 		_, _ = t.screen.Write(line)
 		return
 	}
-	of := test{e.Package, e.Test}
+	of := test{share, e.Package, e.Test}
 	switch e.Action {
 	case "build-output":
 		t.built.WriteString(e.Output)
 	case "start":
-		t.open[e.Package] = true
+		t.open[of] = true
 	case "run":
 		t.begin(of)
 	case "output":
-		t.said[e.Package] = append(t.said[e.Package], saying{of, e.Output})
+		t.said[of.whole()] = append(t.said[of.whole()], saying{of, e.Output})
 	case "pass", "skip", "fail":
 		t.finish(of, e)
 	}
@@ -126,7 +134,7 @@ func (t *tally) finish(of test, e event) {
 	case e.Test == "":
 		t.finishPackage(of, t.well[of])
 	case !of.inside():
-		t.left[e.Package]--
+		t.left[of.whole()]--
 		t.running = slices.DeleteFunc(t.running, func(r running) bool { return r.test == of })
 		t.ended = append(t.ended, timing{of, e.Elapsed})
 		if !t.well[of] {
@@ -138,19 +146,19 @@ func (t *tally) finish(of test, e event) {
 // finishPackage keeps what a package that failed has printed, less what its tests
 // that are well did. Of one that is well all tests must have run.
 func (t *tally) finishPackage(of test, well bool) {
-	delete(t.open, of.pkg)
+	delete(t.open, of)
 	switch {
 	case !well:
-		t.wrong = append(t.wrong, strings.TrimSuffix(t.output(of.pkg), "\n"), "FAIL "+of.pkg)
-	case t.left[of.pkg] > 0:
-		silent := fmt.Sprintf("FAIL %s: all is well, it says, and %d of its tests did not run", of.pkg, t.left[of.pkg])
+		t.wrong = append(t.wrong, strings.TrimSuffix(t.output(of), "\n"), "FAIL "+of.pkg)
+	case t.left[of] > 0:
+		silent := fmt.Sprintf("FAIL %s: all is well, it says, and %d of its tests did not run", of.pkg, t.left[of])
 		t.wrong = append(t.wrong, silent)
 	}
-	delete(t.said, of.pkg)
+	delete(t.said, of)
 }
 
 // output is what a package and its tests that are not well printed.
-func (t *tally) output(pkg string) string {
+func (t *tally) output(pkg test) string {
 	var text strings.Builder
 	for _, s := range t.said[pkg] {
 		if s.name == "" || !t.well[s.test] {
@@ -183,7 +191,7 @@ func since(when time.Time) time.Duration { return time.Since(when).Round(time.Se
 // test ended.
 func (t *tally) end(err error) int {
 	for pkg := range t.open {
-		t.wrong = append(t.wrong, t.output(pkg), "FAIL "+pkg+": it was not heard to its end")
+		t.wrong = append(t.wrong, t.output(pkg), "FAIL "+pkg.String()+": it was not heard to its end")
 	}
 	switch {
 	case err != nil:

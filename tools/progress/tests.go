@@ -14,11 +14,11 @@ import (
 	"unicode/utf8"
 )
 
-// count is how many tests each package has, fuzz targets among them, by the names
-// of their functions. (To ask the tests themselves would run their TestMain.) What
+// tests are the names of the tests that each package has, fuzz targets among them, by
+// their functions. (To ask the tests themselves would run their TestMain.) What
 // cannot be read has none here; go test then says what is wrong with it.
-func count(args []string, dir string) map[string]int {
-	all := map[string]int{}
+func tests(args []string, dir string) map[string][]string {
+	all := map[string][]string{}
 	wanted := wantedNames(args)
 	cmd := exec.Command("go", listing(args)...)
 	cmd.Dir = dir
@@ -32,7 +32,7 @@ func count(args []string, dir string) map[string]int {
 			return all
 		}
 		for _, file := range append(p.TestGoFiles, p.XTestGoFiles...) {
-			all[p.ImportPath] += countFile(filepath.Join(p.Dir, file), wanted)
+			all[p.ImportPath] = append(all[p.ImportPath], testsOf(filepath.Join(p.Dir, file), wanted)...)
 		}
 	}
 }
@@ -44,7 +44,7 @@ func listing(args []string) []string {
 		words = append(words, "-race")
 	}
 	for _, word := range args {
-		if strings.HasPrefix(word, "./") {
+		if isPackage(word) {
 			words = append(words, word)
 		}
 	}
@@ -72,17 +72,17 @@ func wantedNames(args []string) *regexp.Regexp {
 	return wanted
 }
 
-func countFile(path string, wanted *regexp.Regexp) (n int) {
+func testsOf(path string, wanted *regexp.Regexp) (names []string) {
 	file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
 	if err != nil {
-		return 0
+		return nil
 	}
 	for _, d := range file.Decls {
 		if f, is := d.(*ast.FuncDecl); is && f.Recv == nil && isTest(f.Name.Name) && wanted.MatchString(f.Name.Name) {
-			n++
+			names = append(names, f.Name.Name)
 		}
 	}
-	return n
+	return names
 }
 
 // isTest says whether a function of that name in a test file is run by go test,
