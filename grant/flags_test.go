@@ -38,20 +38,19 @@ func TestCommandOf(t *testing.T) {
 		"unit": "[Unit]\nExecStart=/not\n[Service]\n# ExecStart=/not\nExecStart=/a \\\n# a comment\n  -b\n" +
 			"[Install]\nExecStart=/not\n",
 		"more": "[Service]\nExecStart=/b\n", "reset": "[Service]\nExecStart=\nExecStart = /x\nExecStart=/c %i\n",
-		flagDropIn: "[Service]\nExecStart=\nExecStart=/ours\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for want, names := range map[string][]string{
-		"/a  -b": {"unit", flagDropIn}, "": {"unit", "more"}, "/c %i": {"unit", "reset", "gone"}, "/b": {"more"},
+		"/a  -b": {"unit"}, "": {"unit", "more"}, "/c %i": {"unit", "reset", "gone"}, "/b": {"more"},
 	} {
 		var files []string
 		for _, name := range names {
 			files = append(files, filepath.Join(dir, name))
 		}
-		if got, err := commandOf(append([]string{""}, files...)); err != nil || got != want {
+		if got, err := commandOf(files); err != nil || got != want {
 			t.Errorf("%v: %q, %v", names, got, err)
 		}
 	}
