@@ -18,7 +18,7 @@ const unitDir = "/etc/systemd/system/"
 // program makes a path of its own for the program of LiveKit.
 func program(t *testing.T, name string) (path string) {
 	t.Helper()
-	real, err := addLiveKit(t.Context())
+	real, err := addLiveKit(t.Context(), Calls.Version)
 	must(t, err)
 	path = "/opt/calls-" + name + "/livekit-server"
 	shell(t, fmt.Sprintf("rm -rf /opt/calls-* && mkdir %s && ln -s %s %s", strings.TrimSuffix(path, "/livekit-server"),

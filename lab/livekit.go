@@ -22,6 +22,8 @@ type LiveKit struct {
 	Port uint16
 	// Flags stand behind the file in its command line.
 	Flags string
+	// Version is that of its program.
+	Version string
 }
 
 // Calls and SecondCalls are LiveKit as two instances of YunoHost's app have it.
@@ -31,7 +33,7 @@ var (
 )
 
 func (a App) calls(port uint16) LiveKit {
-	return LiveKit{File: a.dir() + "/livekit.yml", Unit: a.Name + "-livekit.service", Port: port}
+	return LiveKit{File: a.dir() + "/livekit.yml", Unit: a.Name + "-livekit.service", Port: port, Version: LiveKitVersions[0]}
 }
 
 // CallPorts are what the router has to hand on for both. CallSecret is what they know.
@@ -40,8 +42,8 @@ const (
 	CallSecret = "the-lab's-own-secret-of-36-letters-xx"
 )
 
-// liveKitVersion is the nearest to what YunoHost has that can be installed.
-const liveKitVersion = "1.9.11"
+// LiveKitVersions are the nearest to what YunoHost has that can be installed, and the newest.
+var LiveKitVersions = []string{"1.9.11", "1.13.5"}
 
 // livekitConf has three ports and node_ip's line, or nothing.
 const livekitConf = `# Calls
@@ -78,10 +80,10 @@ Restart=on-failure
 
 // addLiveKit makes LiveKit in the cache, unless it is there, which takes minutes, and
 // returns where a server sees it.
-func addLiveKit(ctx context.Context) (program string, err error) {
-	name := "livekit-" + liveKitVersion
+func addLiveKit(ctx context.Context, version string) (program string, err error) {
+	name := "livekit-" + version
 	_, err = cached(name, func(dir string) error {
-		build := command(ctx, "go", "install", "github.com/livekit/livekit-server/cmd/server@v"+liveKitVersion)
+		build := command(ctx, "go", "install", "github.com/livekit/livekit-server/cmd/server@v"+version)
 		build.Env = append(os.Environ(), "GOBIN="+dir, "GOFLAGS=-p=1", "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
 			return fmt.Errorf("%w: %s", err, out)
@@ -96,7 +98,7 @@ func addLiveKit(ctx context.Context) (program string, err error) {
 
 // InstallLiveKit starts LiveKit afresh with a line for node_ip, which may be empty.
 func (s *Server) InstallLiveKit(ctx context.Context, l LiveKit, line string) error {
-	program, err := addLiveKit(ctx)
+	program, err := addLiveKit(ctx, l.Version)
 	if err != nil {
 		return err
 	}
