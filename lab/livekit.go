@@ -125,16 +125,26 @@ func (s *Server) RemoveLiveKit(ctx context.Context, l LiveKit) error {
 	return err
 }
 
+// Calls makes the program by which callers on the internet call, unless it is there.
+func (l *Lab) Calls(ctx context.Context) error {
+	program := filepath.Join(l.dir, "call")
+	if _, err := os.Stat(program); err == nil {
+		return nil
+	}
+	build := command(ctx, "go", "build", "-o", program, "netwatch/lab/call")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("building call: %w: %s", err, out)
+	}
+	return nil
+}
+
 // call is the command line of a caller on the internet.
 func (l *Lab) call(ctx context.Context, at netip.AddrPort, more ...string) ([]string, error) {
-	program := filepath.Join(l.dir, "call")
-	if _, err := os.Stat(program); err != nil {
-		build := command(ctx, "go", "build", "-o", program, "netwatch/lab/call")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("building call: %w: %s", err, out)
-		}
+	if err := l.Calls(ctx); err != nil {
+		return nil, err
 	}
+	program := filepath.Join(l.dir, "call")
 	return inNet(l.Inet, append([]string{program, at.String(), "element_call", CallSecret}, more...)...), nil
 }
 
