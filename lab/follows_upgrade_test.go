@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"netwatch"
 )
 
 // unitDir is where the app's units are.
@@ -102,6 +104,30 @@ func TestCallsUpgrade(t *testing.T) {
 	shell(t, "systemctl restart netwatch.service")
 	if is := shell(t, "find "+unitDir+" /run/systemd -name 'zz-netwatch-*'"); is != "" {
 		t.Errorf("something is left:\n%s", is)
+	}
+}
+
+// TestCallsUpgradeOfAll holds that callers are right soon where the upgrade writes the file
+// anew too, without an address.
+func TestCallsUpgradeOfAll(t *testing.T) {
+	flaggedCalls(t)
+	config := sourceStun(every.String(), false) + "families = [\"ipv4\"]\n[source.file]\nfiles = [\"" + Calls.File +
+		"\"]\n" + strings.Replace(ruleCalls(Calls, " drain=1s"), `"started"`, `"started", "file-changed"`, 1)
+	must(t, server.WriteFile("/etc/netwatch/netwatch.toml", config, 0o644))
+	shell(t, "systemctl reload netwatch")
+	idle(t, FirstPublic)
+	news := follow(t)
+	must(t, server.WriteFile("/opt/calls.yml", Calls.conf(""), 0o600))
+	shell(t, "cat /opt/calls.yml >"+Calls.File)
+	began := time.Now()
+	upgradeCalls(t, unitDir, "1", "--node-ip 203.0.113.99", " --region a")
+	// Who asks by WHIP while LiveKit has no address holds up its end for 5 s.
+	proven, err := news.wait(t.Context(), 1, ended(netwatch.FileChanged))
+	must(t, err)
+	promised(t, Times{proven[0].Time.Sub(began)}, 3*time.Second)
+	rightCall(t, FirstPublic, FirstPublic)
+	if proven[0].Outcome != netwatch.Changed {
+		t.Errorf("the run is %s: %s", proven[0].Outcome, proven[0].Error)
 	}
 }
 
