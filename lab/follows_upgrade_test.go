@@ -20,11 +20,11 @@ const unitDir = "/etc/systemd/system/"
 // program makes a path of its own for the program of LiveKit.
 func program(t *testing.T, name string) (path string) {
 	t.Helper()
-	real, err := addLiveKit(t.Context(), Calls.Version)
+	is, err := addLiveKit(t.Context(), Calls.Version)
 	must(t, err)
 	path = "/opt/calls-" + name + "/livekit-server"
 	shell(t, fmt.Sprintf("rm -rf /opt/calls-* && mkdir %s && ln -s %s %s", strings.TrimSuffix(path, "/livekit-server"),
-		real, path))
+		is, path))
 	return path
 }
 
@@ -65,8 +65,8 @@ func flaggedCalls(t *testing.T) {
 	flagged.Flags = "--node-ip " + FirstPublic.String()
 	calls(t, flagged, "", FirstPublic)
 	t.Cleanup(func() {
-		_, _ = server.Exec(context.Background(), "sh", "-c", "netwatch grant --revoke; rm -rf /opt/calls-* /usr/lib/systemd/system/"+
-			Calls.Unit+" "+unitDir+Calls.Unit+"; systemctl daemon-reload")
+		_, _ = server.Exec(context.Background(), "sh", "-c", "netwatch grant --revoke; rm -rf /opt/calls* "+
+			"/usr/lib/systemd/system/"+Calls.Unit+" "+unitDir+Calls.Unit+"; systemctl daemon-reload")
 	})
 	unlimited(t, Calls.Unit)
 	watching(t, sourceStun(every.String(), false)+`families = ["ipv4"]`+ruleCalls(Calls, " drain=1s"), FirstPublic)
@@ -145,7 +145,8 @@ func TestCallsFlagStays(t *testing.T) {
 		}
 	}
 	wantFlag(false, "")
-	shell(t, "printf '[Service]\\nExecStart=\\nExecStart=/opt/over --config "+Calls.File+" --node-ip 203.0.113.9\\n' >"+over)
+	must(t, server.WriteFile(over, "[Service]\nExecStart=\nExecStart=/opt/over --config "+Calls.File+
+		" --node-ip 203.0.113.9\n", 0o644))
 	wantFlag(false, "/opt/over")
 	shell(t, "rm "+over+" && chmod -x "+generator)
 	wantFlag(true, "")

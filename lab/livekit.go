@@ -33,7 +33,9 @@ var (
 )
 
 func (a App) calls(port uint16) LiveKit {
-	return LiveKit{File: a.dir() + "/livekit.yml", Unit: a.Name + "-livekit.service", Port: port, Version: LiveKitVersions[0]}
+	return LiveKit{
+		File: a.dir() + "/livekit.yml", Unit: a.Name + "-livekit.service", Port: port, Version: LiveKitVersions[0],
+	}
 }
 
 // CallPorts are what the router has to hand on for both. CallSecret is what they know.
