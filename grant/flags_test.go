@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"netwatch/servers"
 )
 
 func TestWithoutFlag(t *testing.T) {
@@ -56,5 +58,31 @@ func TestCommandOf(t *testing.T) {
 	}
 	if got := unitLines("a\\\nb\n"); !slices.Equal(got, []string{"a b", ""}) {
 		t.Errorf("%q", got)
+	}
+}
+
+// A mark says which flag of which unit is left out, and for which file.
+func TestMark(t *testing.T) {
+	want := flag{unit: "livekit@a.service", target: servers.Target{Server: "livekit", File: "/etc/a b=c.yml"}}
+	mark := want.mark()
+	if got := flagged(want.unit, mark.Text); got.unit != want.unit || !got.target.Equal(want.target) {
+		t.Errorf("%+v of\n%s", got, mark.Text)
+	}
+	for line, is := range map[string]string{
+		"/x --config /etc/%i/%%i.yml": "/x --config /etc/a/%i.yml", "%n %N %p": "livekit@a.service livekit@a livekit",
+	} {
+		if got := want.specified(line); got != is {
+			t.Errorf("%s is %s, want %s", line, got, is)
+		}
+	}
+	for _, f := range []flag{
+		{unit: "no-such.service", target: want.target}, {unit: "x.service", target: servers.Target{Server: "coturn"}},
+	} {
+		if err := f.read(); err != nil || f.found {
+			t.Errorf("%+v: %v", f, err)
+		}
+	}
+	if f := flagged("x.service", "Server=other\n"); f.read() == nil {
+		t.Error("a flag of a server that nobody knows is left out")
 	}
 }
