@@ -106,6 +106,7 @@ uninstall: ## remove what "make install", "netwatch grant" and "netwatch init" p
 		"$(DESTDIR)$(PREFIX)"/lib/systemd/system/netwatch-file* \
 		"$(DESTDIR)$(PREFIX)"/lib/systemd/system/netwatch-open.service \
 		"$(DESTDIR)$(PREFIX)"/lib/systemd/system/netwatch-reopen.service \
+		"$(DESTDIR)$(PREFIX)/lib/systemd/system-generators/netwatch-generator" \
 		"$(DESTDIR)$(PREFIX)/lib/sysusers.d/netwatch.conf" "$(DESTDIR)$(PREFIX)"/share/man/man[58]/netwatch*.[58] \
 		"$(DESTDIR)$(PREFIX)/share/bash-completion/completions/netwatch" "$(DESTDIR)$(PREFIX)"/share/zsh/*/_netwatch \
 		"$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/netwatch.fish"

@@ -58,6 +58,7 @@ func (r *rotation) Do(ctx context.Context, job netwatch.Job) netwatch.Result {
 		return netwatch.Failure(netwatch.WithHint(err, "run `netwatch probe` to see what each STUN server says"))
 	}
 	want := r.To(job.Confirmed, netwatch.OwnAddresses())
+	want.Version = r.version(ctx, job.Steps)
 	if r.files != nil {
 		if result, done := r.files.Rotate(ctx, want, job.Changing); done {
 			return result

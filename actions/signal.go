@@ -1,13 +1,9 @@
 package actions
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"os/exec"
 	"path"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -167,31 +163,16 @@ func (a *signalAction) judge(before, after systemd.State) (netwatch.Result, erro
 	return netwatch.Result{}, netwatch.WithHint(err, hint)
 }
 
-// versionTime is what a program may take to print its version.
-const versionTime = 5 * time.Second
-
-var versionNumber = netwatch.Pattern(`([0-9]+)\.([0-9]+)`)
-
 // drains says why SIGUSR1 must not be sent to a coturn: up to 4.6 it has no
-// handler and dies (measured on 4.6.1), from 4.7.0 it drains. coturn prints its
-// version on the first line of its output.
+// handler and dies (measured on 4.6.1), from 4.7.0 it drains.
 func drains(ctx context.Context, program string) error {
-	ctx, cancel := context.WithTimeout(ctx, versionTime)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, program, "--version")
-	cmd.Dir, cmd.Env, cmd.WaitDelay = "/", []string{cleanPath, cleanLang}, time.Second
-	out, err := cmd.Output()
-	first, _, _ := strings.Cut(string(out), "\n")
-	number := versionNumber().FindStringSubmatch(first)
-	if number == nil {
-		err = cmp.Or(err, errors.New("no number in its answer"))
+	version, said, err := versionOf(ctx, program)
+	if err != nil {
 		return netwatch.WithHint(fmt.Errorf("the version of %s cannot be found out (%w), "+
 			"and SIGUSR1 kills a coturn older than 4.7", program, err), instead)
 	}
-	major, _ := strconv.Atoi(number[1])
-	minor, _ := strconv.Atoi(number[2])
-	if major < 4 || major == 4 && minor < 7 {
-		err := fmt.Errorf("SIGUSR1 kills coturn %s, only 4.7 and later drain", strings.TrimSpace(first))
+	if !version.AtLeast(4, 7) {
+		err := fmt.Errorf("SIGUSR1 kills coturn %s, only 4.7 and later drain", said)
 		return netwatch.WithHint(err, instead)
 	}
 	return nil

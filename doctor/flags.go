@@ -29,6 +29,7 @@ func checkFlags(_ context.Context, s *scene) (found []Finding) {
 // command line.
 func (s *scene) judgeFlag(f machine.Flag, file string) []Finding {
 	name, want, stands := f.DropIn(), f.Wanted(), string(f.Stands)
+	reread := "systemctl daemon-reload && " + restart(f.Unit)
 	grant := "netwatch grant -c " + netwatch.ShellPath(s.Config) + " && "
 	finding := Finding{Problem, f.Unit, "", grant + restart(f.Unit)}
 	switch {
@@ -47,14 +48,15 @@ func (s *scene) judgeFlag(f machine.Flag, file string) []Finding {
 	case want == "":
 		finding.Level = Warning
 		finding.Found = fmt.Sprintf("it has no %s, and %s still leaves it out of an older command line", f.Name, name)
+		finding.Hint = reread
+	case !f.Marked:
+		finding.Found = fmt.Sprintf("it is started with %s, which goes before %s, and nothing leaves it out", f.Name, file)
 	case stands == "":
-		finding.Found = fmt.Sprintf("it is started with %s, which goes before %s, and no drop-in leaves it out", f.Name, file)
-	case stands != want:
-		finding.Found = fmt.Sprintf("%s has another command line than the unit itself", name)
-	case f.InForce:
-		finding.Found = fmt.Sprintf("it is started with %s, which goes before %s: systemd has not read %s",
+		finding.Found = fmt.Sprintf("it is started with %s, which goes before %s: netwatch-generator has not made %s",
 			f.Name, file, name)
-		finding.Hint = "systemctl daemon-reload && " + restart(f.Unit)
+	case stands != want, f.InForce:
+		finding.Found = fmt.Sprintf("%s has another command line than the unit itself", name)
+		finding.Hint = reread
 	default:
 		return []Finding{{OK, f.Unit, fmt.Sprintf("%s leaves %s out, so that %s counts", name, f.Name, file), ""}}
 	}

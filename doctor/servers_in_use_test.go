@@ -21,7 +21,8 @@ import (
 const (
 	callUnit = "synapse-livekit.service"
 	callFile = "/etc/matrix-synapse/livekit.yml"
-	dropIn   = "/etc/systemd/system/synapse-livekit.service.d/zz-netwatch-flag.conf"
+	mark     = "/etc/systemd/system/synapse-livekit.service.d/zz-netwatch-flag.conf"
+	dropIn   = "/run/systemd/generator/synapse-livekit.service.d/zz-netwatch-without-flag.conf"
 )
 
 // doing is a configuration with a rule that does this.
@@ -149,27 +150,28 @@ func TestFlags(t *testing.T) {
 		return f.Text()
 	}
 	right := ours("/opt/livekit-server --config " + callFile)
-	later := filepath.Dir(dropIn) + "/zzz.conf"
+	later := filepath.Dir(mark) + "/zzz.conf"
 	for _, c := range []struct {
 		name        string
 		files       machinetest.Files
 		level       Level
 		words, hint string
 	}{
-		{"well", machinetest.Files{dropIn: right}, OK, dropIn + " leaves --node-ip out", ""},
-		{"none", nil, Problem, "no drop-in leaves it out", "netwatch grant -c /etc/netwatch/netwatch.toml && "},
+		{"well", machinetest.Files{mark: "", dropIn: right}, OK, dropIn + " leaves --node-ip out", ""},
+		{"none", nil, Problem, "nothing leaves it out", "netwatch grant -c /etc/netwatch/netwatch.toml && "},
+		{"not made", machinetest.Files{mark: ""}, Problem, "netwatch-generator has not made " + dropIn, "netwatch grant"},
 		{
 			"stale",
-			machinetest.Files{dropIn: ours("/opt/old/livekit-server --config " + callFile)},
+			machinetest.Files{mark: "", dropIn: ours("/opt/old/livekit-server --config " + callFile)},
 			Problem,
-			"another command line", "grant",
+			"another command line", "systemctl daemon-reload && ",
 		},
-		{"gone", machinetest.Files{unit: start(""), dropIn: right}, Warning, "it has no --node-ip", "grant"},
+		{"gone", machinetest.Files{unit: start(""), dropIn: right}, Warning, "it has no --node-ip", "daemon-reload"},
 		{
 			"of others behind it",
-			machinetest.Files{dropIn: right, later: start(" --node-ip 203.0.113.7")},
+			machinetest.Files{mark: "", dropIn: right, later: start(" --node-ip 203.0.113.7")},
 			Problem, later + " comes after " + dropIn,
-			"mv " + later + " " + filepath.Dir(dropIn) + "/zz-0-zzz.conf && systemctl daemon-reload && netwatch grant",
+			"mv " + later + " " + filepath.Dir(mark) + "/zz-0-zzz.conf && systemctl daemon-reload && netwatch grant",
 		},
 		{
 			"twice",

@@ -38,6 +38,8 @@ type request struct {
 	Own map[netwatch.Family]netip.Addr `json:"own,omitempty"`
 	// Here are all of the machine's: the helper has no network to look at.
 	Here []netip.Addr `json:"here,omitempty"`
+	// Version is that of the server's program, which the helper does not run.
+	Version servers.Version `json:"version"`
 }
 
 // A permit is what the daemon answers to a change that is to come.

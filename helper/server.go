@@ -131,7 +131,9 @@ func (s Server) answer(ctx context.Context, in *json.Decoder, out *json.Encoder)
 	if err != nil {
 		return netwatch.Result{}, fmt.Errorf("rewriting %q: %w", q.File, err)
 	}
-	r := servers.Rotation{Target: g.Target, Public: netwatch.Addresses{}, Here: q.Here, Readers: g.Readers}
+	r := servers.Rotation{
+		Target: g.Target, Public: netwatch.Addresses{}, Here: q.Here, Version: q.Version, Readers: g.Readers,
+	}
 	for family, a := range q.Public {
 		r.Public[family] = netwatch.Address{Address: a, Own: q.Own[family]}
 	}

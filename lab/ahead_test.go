@@ -21,7 +21,7 @@ func ahead(ctx context.Context) (stop func()) {
 	var making sync.WaitGroup
 	making.Go(func() {
 		for _, makes := range []func(context.Context) (string, error){ // In the order in which they are wanted.
-			Trixie.root, Sid.root, addLiveKit, Trixie.podman, addSynapseHere,
+			Trixie.root, Sid.root, addLiveKitHere, Trixie.podman, addSynapseHere,
 		} {
 			if ctx.Err() == nil {
 				_, _ = makes(ctx)
@@ -32,3 +32,5 @@ func ahead(ctx context.Context) (stop func()) {
 }
 
 func addSynapseHere(ctx context.Context) (string, error) { return addSynapse(ctx, Here) }
+
+func addLiveKitHere(ctx context.Context) (string, error) { return addLiveKit(ctx, Calls.Version) }

@@ -113,8 +113,8 @@ func TestInitFindsCalls(t *testing.T) {
 	for a, l := range all {
 		dropIn := "/etc/systemd/system/" + l.Unit + ".d/zz-netwatch-flag.conf"
 		for _, want := range []string{
-			"livekit: " + l.Unit + " with " + l.File + ", version " + liveKitVersion + ", ports ",
-			"will write " + dropIn + "\n", "+name = \"" + a.Name + "-livekit\"\n",
+			"livekit: " + l.Unit + " with " + l.File + ", version " + l.Version + ", ports ",
+			"will write " + dropIn + ",\n", "+name = \"" + a.Name + "-livekit\"\n",
 			"+  \"restart " + l.Unit + " drain=5s\",\n",
 		} {
 			if !strings.Contains(said, want) {
@@ -208,22 +208,19 @@ func TestDoctorFindsDropIns(t *testing.T) {
 	ours := dir + "/zz-netwatch-flag.conf"
 	unlimited(t, Calls.Unit)
 	for _, c := range []struct{ name, breaks, level, words string }{
-		{"stale", "sed -i 's/--node-ip/--region x --node-ip/' " + unit, "problem", "has another command line than"},
-		{"missing", "rm " + ours, "problem", "no drop-in leaves it out"},
+		{"missing", "rm " + ours + "; systemctl daemon-reload", "problem", "and nothing leaves it out"},
 		{
-			"not read", "systemctl stop netwatch; mv " + ours + " /run/x; systemctl daemon-reload; cp /run/x " + ours,
-			"problem", "systemd has not read",
+			"not made", "systemctl stop netwatch; mv " + ours + " /run/x; systemctl daemon-reload; mv /run/x " + ours,
+			"problem", "netwatch-generator has not made ",
 		},
+		{"stale", "sed -i 's/--node-ip/--region x --node-ip/' " + unit, "problem", "has another command line than"},
 		{
-			"of another", "printf '[Service]\\nExecStart=\\n%s\\n' \"$(grep ^ExecStart= " + unit + ")\" >" + dir + "/zzz.conf",
-			"problem", dir + "/zzz.conf comes after ",
+			"of another", "printf '[Service]\\nExecStart=\\n%s\\n' \"$(grep ^ExecStart= " + unit + ")\" >" + dir +
+				"/zzz.conf; systemctl daemon-reload", "problem", dir + "/zzz.conf comes after ",
 		},
 		{"not needed", "rm " + dir + "/*zzz.conf; sed -i 's/ --node-ip .*//' " + unit, "warning", "it has no --node-ip"},
 	} {
 		shell(t, c.breaks)
-		if c.name != "not read" {
-			shell(t, "systemctl daemon-reload")
-		}
 		f := among(t, finding{c.level, Calls.Unit, c.words, ""})
 		shell(t, f.Hint)
 		shell(t, "systemctl start netwatch")

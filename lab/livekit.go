@@ -22,6 +22,8 @@ type LiveKit struct {
 	Port uint16
 	// Flags stand behind the file in its command line.
 	Flags string
+	// Version is that of its program.
+	Version string
 }
 
 // Calls and SecondCalls are LiveKit as two instances of YunoHost's app have it.
@@ -31,7 +33,9 @@ var (
 )
 
 func (a App) calls(port uint16) LiveKit {
-	return LiveKit{File: a.dir() + "/livekit.yml", Unit: a.Name + "-livekit.service", Port: port}
+	return LiveKit{
+		File: a.dir() + "/livekit.yml", Unit: a.Name + "-livekit.service", Port: port, Version: LiveKitVersions[0],
+	}
 }
 
 // CallPorts are what the router has to hand on for both. CallSecret is what they know.
@@ -40,8 +44,8 @@ const (
 	CallSecret = "the-lab's-own-secret-of-36-letters-xx"
 )
 
-// liveKitVersion is the nearest to what YunoHost has that can be installed.
-const liveKitVersion = "1.9.11"
+// LiveKitVersions are the nearest to what YunoHost has that can be installed, and the newest.
+var LiveKitVersions = []string{"1.9.11", "1.13.5"}
 
 // livekitConf has three ports and node_ip's line, or nothing.
 const livekitConf = `# Calls
@@ -78,10 +82,10 @@ Restart=on-failure
 
 // addLiveKit makes LiveKit in the cache, unless it is there, which takes minutes, and
 // returns where a server sees it.
-func addLiveKit(ctx context.Context) (program string, err error) {
-	name := "livekit-" + liveKitVersion
+func addLiveKit(ctx context.Context, version string) (program string, err error) {
+	name := "livekit-" + version
 	_, err = cached(name, func(dir string) error {
-		build := command(ctx, "nice", "go", "install", "github.com/livekit/livekit-server/cmd/server@v"+liveKitVersion)
+		build := command(ctx, "nice", "go", "install", "github.com/livekit/livekit-server/cmd/server@v"+version)
 		build.Env = append(os.Environ(), "GOBIN="+dir, "GOFLAGS=-p=1", "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
 			return fmt.Errorf("%w: %s", err, out)
@@ -96,7 +100,7 @@ func addLiveKit(ctx context.Context) (program string, err error) {
 
 // InstallLiveKit starts LiveKit afresh with a line for node_ip, which may be empty.
 func (s *Server) InstallLiveKit(ctx context.Context, l LiveKit, line string) error {
-	program, err := addLiveKit(ctx)
+	program, err := addLiveKit(ctx, l.Version)
 	if err != nil {
 		return err
 	}
@@ -123,16 +127,26 @@ func (s *Server) RemoveLiveKit(ctx context.Context, l LiveKit) error {
 	return err
 }
 
+// Calls makes the program by which callers on the internet call, unless it is there.
+func (l *Lab) Calls(ctx context.Context) error {
+	program := filepath.Join(l.dir, "call")
+	if _, err := os.Stat(program); err == nil {
+		return nil
+	}
+	build := command(ctx, "go", "build", "-o", program, "netwatch/lab/call")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("building call: %w: %s", err, out)
+	}
+	return nil
+}
+
 // call is the command line of a caller on the internet.
 func (l *Lab) call(ctx context.Context, at netip.AddrPort, more ...string) ([]string, error) {
-	program := filepath.Join(l.dir, "call")
-	if _, err := os.Stat(program); err != nil {
-		build := command(ctx, "go", "build", "-o", program, "netwatch/lab/call")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("building call: %w: %s", err, out)
-		}
+	if err := l.Calls(ctx); err != nil {
+		return nil, err
 	}
+	program := filepath.Join(l.dir, "call")
 	return inNet(l.Inet, append([]string{program, at.String(), "element_call", CallSecret}, more...)...), nil
 }
 

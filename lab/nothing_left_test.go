@@ -324,6 +324,7 @@ func TestUninstall(t *testing.T) {
 // miss that they are named.
 var documents = []string{
 	"/usr/lib/sysusers.d/netwatch.conf",
+	"/usr/lib/systemd/system-generators/netwatch-generator",
 	"/usr/lib/systemd/system/netwatch-file@.service",
 	"/usr/lib/systemd/system/netwatch-open.service",
 	"/usr/lib/systemd/system/netwatch-reopen.service",

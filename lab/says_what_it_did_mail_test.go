@@ -93,7 +93,7 @@ func mailOfStrangers(t *testing.T) {
 // mailIsRefused says at once what the server says.
 func mailIsRefused(t *testing.T) {
 	shell(t, "netwatch fire nobody")
-	e := noticed(t, "nobody", "failed")
+	e := noticeOf(t, "nobody", "failed")
 	if !strings.Contains(e.Error, "refused it for no.such.user@localhost: 550 5.1.1") || e.Seconds > 3 || e.Hint == "" {
 		t.Errorf("%+v", e)
 	}
@@ -136,7 +136,7 @@ func mailServerComesLate(t *testing.T) {
 // mailServerIsDown wants it to be said that there is none, and what to do.
 func mailServerIsDown(t *testing.T) {
 	shell(t, "systemctl stop postfix; netwatch fire trouble what=down")
-	e := noticed(t, "trouble", "failed")
+	e := noticeOf(t, "trouble", "failed")
 	if !strings.Contains(e.Error, "asking localhost:25: ") || !strings.Contains(e.Error, "connection refused") ||
 		e.Seconds < 6 || !strings.HasPrefix(e.Hint, "apt install postfix") {
 		t.Errorf("%+v", e)
@@ -150,8 +150,8 @@ type noticeEntry struct {
 	Seconds                    float64
 }
 
-// noticed waits for a notice of a rule that ended so.
-func noticed(t *testing.T, rule, outcome string) (e noticeEntry) {
+// noticeOf waits for a notice of a rule that ended so.
+func noticeOf(t *testing.T, rule, outcome string) (e noticeEntry) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()

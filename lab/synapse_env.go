@@ -29,18 +29,18 @@ func addSynapse(ctx context.Context, release Release) (name string, err error) {
 		name += "-" + version
 		more = []string{"--python-version", version, "--target"}
 	}
-	_, err = cached(name, func(dir string) error { return installSynapse(ctx, dir, more) })
+	_, err = cached(name, func(dir string) error { return installPins(ctx, dir, synapsePins, more) })
 	if err != nil {
 		return "", fmt.Errorf("installing Synapse from PyPI: %w", err)
 	}
 	return name, nil
 }
 
-// installSynapse makes the environment of Debian's Python, which the server has
+// installPins makes the environment of Debian's Python, which the server has
 // too; another one may come before it in the PATH. Another release has another,
 // for which pip has the place and the version. What pip unpacks on its way goes
 // into the environment, so that nothing lies about when this is killed.
-func installSynapse(ctx context.Context, dir string, more []string) error {
+func installPins(ctx context.Context, dir, pins string, more []string) error {
 	if _, err := run(ctx, "/usr/bin/python3", "-m", "venv", "--clear", dir); err != nil {
 		return netwatch.WithHint(err, "make deps installs Debian's python3-venv")
 	}
@@ -51,6 +51,6 @@ func installSynapse(ctx context.Context, dir string, more []string) error {
 	if len(more) > 0 {
 		install = append(append(install, more...), filepath.Join(dir, "lib", "python"+more[1], "site-packages"))
 	}
-	_, err := runInput(ctx, strings.NewReader(synapsePins), install...)
+	_, err := runInput(ctx, strings.NewReader(pins), install...)
 	return err
 }

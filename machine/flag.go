@@ -13,7 +13,9 @@ type Flag struct {
 	// Written says that the unit has it, as its files are without our drop-in; and InForce
 	// that it is started with it all the same.
 	Written, InForce bool
-	// Stands is the text of the drop-in; nil if there is none.
+	// Marked says that netwatch grant has put its mark, and Stands is the text of the
+	// drop-in that is made by it; nil if there is none.
+	Marked bool
 	Stands []byte
 	// Later is a drop-in behind ours that has a command line of its own; empty if there is
 	// none.
@@ -24,7 +26,9 @@ type Flag struct {
 func (s *search) flag(u unit, name string, words []string) (f Flag) {
 	f.Name, f.Unit = name, u.Name
 	f.InForce = len(options(words, name, name)) > 0
-	f.Stands, _ = s.tree.Read(systemd.DropInOf(u.Name)) // What may not be read was not written by us
+	_, err := s.tree.Read(f.Mark())
+	f.Marked = err == nil
+	f.Stands, _ = s.tree.Read(f.DropIn()) // What may not be read was not written by us
 	texts, err := systemd.UnitTexts(u.Texts, s.tree.Read)
 	if is, found := systemd.FindFlag(u.Name, name, texts...); err == nil && found {
 		f.Flag, f.Written = is, true

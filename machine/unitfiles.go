@@ -16,9 +16,10 @@ import (
 )
 
 // unitDirs are the directories in which systemd looks for a unit; the first one that
-// has it counts (systemd.unit(5)). Units below /run do not last.
+// has it counts (systemd.unit(5)). Units below /run do not last, but those that generators
+// make anew.
 var unitDirs = []string{
-	"/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system",
+	"/etc/systemd/system", "/run/systemd/generator", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system",
 }
 
 // installed are all services by their files, without templates and masked ones, where
@@ -32,7 +33,7 @@ func (s *search) installed() (all []systemd.Service) {
 		}
 	}
 	for name := range s.started() {
-		if template := templateOf(name); files[name] == "" && files[template] != "" {
+		if template := systemd.TemplateOf(name); files[name] == "" && files[template] != "" {
 			files[name] = files[template]
 		}
 	}
@@ -40,7 +41,7 @@ func (s *search) installed() (all []systemd.Service) {
 		file := files[name]
 		// To /dev/null is masked, to another name an alias.
 		to, err := os.Readlink(s.tree.Host(file))
-		alias := err == nil && path.Base(to) != name && path.Base(to) != templateOf(name)
+		alias := err == nil && path.Base(to) != name && path.Base(to) != systemd.TemplateOf(name)
 		if strings.HasSuffix(name, "@.service") || alias {
 			continue
 		}
@@ -61,19 +62,10 @@ func (s *search) started() map[string]bool {
 	return all
 }
 
-// templateOf is the template that an instance is made of; another unit has itself.
-func templateOf(name string) string {
-	prefix, _, instance := strings.Cut(name, "@")
-	if !instance {
-		return name
-	}
-	return prefix + "@.service"
-}
-
 // installedUnit reads the file of a unit, and then its drop-ins.
 func (s *search) installedUnit(name, file string) systemd.Service {
 	u := unitText{Service: systemd.Service{Name: name, Enabled: s.started()[name]}}
-	u.Texts = append([]string{file}, s.dropIns(name)...)
+	u.Texts = append([]string{file}, systemd.DropIns(s.tree.Glob, unitDirs, name)...)
 	for _, f := range u.Texts {
 		u.add(s.read(f))
 	}
@@ -82,30 +74,6 @@ func (s *search) installedUnit(name, file string) systemd.Service {
 		s.notSeen(unit{Service: u.Service}, u.err)
 	}
 	return u.Service
-}
-
-// dropIns are the pieces that go over a unit's file: for all services, for those whose
-// names begin alike, for the template, for itself. Of pieces with one name that in the
-// first of the directories counts, whoever it is for, and there its own (seen with 252).
-func (s *search) dropIns(name string) []string {
-	stem := strings.TrimSuffix(name, ".service")
-	owners := []string{name, templateOf(name)}
-	for i := strings.LastIndexByte(stem, '-'); i > 0; i = strings.LastIndexByte(stem[:i], '-') {
-		owners = append(owners, stem[:i+1]+".service")
-	}
-	found := map[string]string{}
-	for _, dir := range slices.Backward(unitDirs) {
-		for _, owner := range slices.Backward(append(owners, "service")) {
-			for _, file := range s.tree.Glob(dir + "/" + owner + ".d/*.conf") {
-				found[path.Base(file)] = file
-			}
-		}
-	}
-	var all []string
-	for _, piece := range slices.Sorted(maps.Keys(found)) {
-		all = append(all, found[piece])
-	}
-	return all
 }
 
 // A unitText is a service while its file and its drop-ins are read.

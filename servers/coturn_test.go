@@ -26,7 +26,7 @@ func addresses(text string) map[netwatch.Family]netip.Addr {
 // wanted is the public addresses and the machine's own; the last of each family is
 // that by which the public one was asked.
 func wanted(public, own string, mode Private) Wanted {
-	w := Wanted{Public: netwatch.Addresses{}, Options: Options{privateOption.Name: string(mode)}}
+	w := Wanted{Public: netwatch.Addresses{}, Version: Version{1, 13}, Options: Options{privateOption.Name: string(mode)}}
 	for _, word := range strings.Fields(own) {
 		w.Here = append(w.Here, netip.MustParseAddr(word))
 	}

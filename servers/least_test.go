@@ -230,6 +230,11 @@ func TestServersRefuse(t *testing.T) {
 		{"livekit", "rtc:\n  node_ip: 999.1.1.1\n", nil, "line 2, column 12: the value is neither an address nor empty"},
 		{"livekit", "rtc:\n  node_ip: ${NODE_IP}\n", nil, "line 2, column 12: the value is neither"},
 		{"livekit", "rtc:\n  node_ip: \"{{ ip }}\"\n", nil, "line 2, column 13: the value is neither"},
+		{"livekit", "rtc:\n  node_ip: 203.0.113.5,2001:db8::5\n", nil, "of two addresses, and this one is 1.12"},
+		{"livekit", "rtc:\n  node_ip: 203.0.113.5,203.0.113.6\n", nil, "line 2, column 12: LiveKit takes one address of"},
+		{"livekit", "rtc:\n  node_ip: 203.0.113.5,\n", nil, "line 2, column 12: the value is neither"},
+		{"livekit", "rtc:\n  node_ip: [203.0.113.5]\n", nil, "line 2, column 12: "},
+		{"livekit", "rtc:\n  node_ip: {ipv4: 203.0.113.5}\n", nil, "line 2, column 12: "},
 		{"livekit", "port: 7880\n", nil, "line 1, column 1: here is no rtc"},
 		{"livekit", "", nil, "there is nothing in it"},
 		{"eturnal", "eturnal:\n  relay_ipv4_addr: turn.example.org\n", nil, "line 2, column 20: the value is neither"},
@@ -252,7 +257,7 @@ func TestServersRefuse(t *testing.T) {
 			t.Fatal(err)
 		}
 		w := wanted(four, own4, "")
-		w.Options = c.options
+		w.Options, w.Version = c.options, Version{1, 12}
 		out, _, err := server.Rewrite([]byte(c.in), w)
 		if err == nil || out != nil || !strings.Contains(err.Error(), c.said) {
 			t.Errorf("%s %q: %q, %v, and should say %q", c.server, c.in, out, err, c.said)

@@ -52,6 +52,9 @@ type Server struct {
 	Blind string
 	// Named is how the server is told its file, as in "turnserver -c FILE".
 	Named string
+	// Versioned says whether it is the version of the program that decides what conf may
+	// say (Wanted.Version); nil if it never is.
+	Versioned func(conf []byte) bool
 	// Flag is an option of its command line that says our address too, and may go before
 	// what its file says.
 	Flag string
@@ -110,7 +113,17 @@ type Wanted struct {
 	Public netwatch.Addresses
 	// Here are the addresses of this machine.
 	Here []netip.Addr
+	// Version is that of the server's program; the zero value where it is not known.
+	Version Version
 	Options
+}
+
+// A Version is that of a program.
+type Version struct{ Major, Minor int }
+
+// AtLeast says whether it is known, and this one or a newer one.
+func (v Version) AtLeast(major, minor int) bool {
+	return v.Major > major || v.Major == major && v.Minor >= minor
 }
 
 // check refuses addresses that no server can be told.
@@ -191,9 +204,10 @@ func (f *Families) UnmarshalText(text []byte) error {
 // A Rotation is a file of a server and the addresses that it is to say.
 type Rotation struct {
 	Target
-	// Public and Here are as in Wanted.
-	Public netwatch.Addresses
-	Here   []netip.Addr
+	// Public, Here and Version are as in Wanted.
+	Public  netwatch.Addresses
+	Here    []netip.Addr
+	Version Version
 	// Readers are the users of the server: they have to be able to read the file.
 	Readers []access.Reader
 }

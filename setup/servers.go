@@ -124,11 +124,12 @@ func (d *draft) startedFor(c machine.Certificate) (steps, words []string) {
 	return steps, words
 }
 
-// A Later is a drop-in that netwatch grant will write, by the configuration.
+// A Later is a drop-in that comes of the mark that netwatch grant will write, by the
+// configuration.
 type Later struct {
-	File string
-	// Is and Text are what it says now and then; nothing is no file.
-	Is, Text string
+	Mark, File string
+	// Text is what it says.
+	Text string
 	// Moves is what it writes into the server's own file first, which names no address; empty
 	// where that names one.
 	Moves string
@@ -142,8 +143,8 @@ func later(m machine.Machine, cfg *config.Config) (all []Later) {
 	}
 	for _, s := range m.Servers {
 		text := s.Flag.Wanted()
-		if text != "" && slices.Contains(rotated, s.Name+" "+s.File) && text != string(s.Flag.Stands) {
-			all = append(all, Later{s.Flag.DropIn(), string(s.Flag.Stands), text, moves(s)})
+		if text != "" && slices.Contains(rotated, s.Name+" "+s.File) && !s.Flag.Marked {
+			all = append(all, Later{s.Flag.Mark(), s.Flag.DropIn(), text, moves(s)})
 		}
 	}
 	return all
@@ -159,12 +160,9 @@ func moves(s machine.Server) string {
 
 // print shows what it will say.
 func (l Later) print(w io.Writer) {
-	verb := "write"
-	if l.Is != "" {
-		verb = "change"
-	}
-	fmt.Fprintf(w, "\nnetwatch grant, which each start of netwatch.service does, will %s %s\n",
-		verb, netwatch.Printable(l.File))
+	fmt.Fprintf(w, "\nnetwatch grant, which each start of netwatch.service does, will write %s,\n"+
+		"by which systemd makes %s each time that it reads its units\n",
+		netwatch.Printable(l.Mark), netwatch.Printable(l.File))
 	for line := range strings.Lines(l.Text) {
 		fmt.Fprintf(w, "    + %s\n", netwatch.Printable(strings.TrimRight(line, "\n")))
 	}

@@ -12,12 +12,21 @@ import (
 	"netwatch"
 )
 
-// FlagDropIn is what the drop-in is called that leaves an option out of the command line
-// of a service; it is to be the last of all of its drop-ins.
-const FlagDropIn = "zz-netwatch-flag.conf"
+// What leaves an option out of the command line of a service: a mark among its drop-ins,
+// and the drop-in that is made by it, the last of all, each time that systemd reads its
+// units, of what these say then. One that stands would hide what an upgrade of an app has
+// its unit run, and an upgrade starts that at once.
+const (
+	FlagMark   = "zz-netwatch-flag.conf"
+	FlagDropIn = "zz-netwatch-without-flag.conf"
+)
 
-// UnitsDir is where an administrator's units lie, and drop-ins for all.
-const UnitsDir = "/etc/systemd/system"
+// UnitsDir is where an administrator's units lie, and drop-ins for all; and generatorDir
+// where the first directory lies that systemd gives its generators.
+const (
+	UnitsDir     = "/etc/systemd/system"
+	generatorDir = "/run/systemd/generator"
+)
 
 // A Flag is an option with an address in the command line of a service, which goes before
 // what the file of its server says.
@@ -33,28 +42,41 @@ type Flag struct {
 // FindFlag finds an option in the one command line of a service that is written in these
 // texts (CommandLine). It is false if it is not there exactly once.
 func FindFlag(unit, name string, texts ...[]byte) (f Flag, found bool) {
-	line := CommandLine(texts...)
+	f = Flag{Unit: unit, Name: name}
+	f.line, f.Address, found = withoutFlag(CommandLine(texts...), name)
+	return f, found && netwatch.CheckPlain(f.line) == nil
+}
+
+// withoutFlag is a command line without an option and its value, and the address that
+// this is, if it is one. It is false if the option is not there exactly once.
+func withoutFlag(line, name string) (without string, address netip.Addr, found bool) {
 	is := regexp.MustCompile(`\s+` + regexp.QuoteMeta(name) + `(?:=|\s+)("[^"]*"|'[^']*'|\S+)`)
 	all := is.FindAllStringSubmatchIndex(line, -1)
 	if len(all) != 1 {
-		return f, false
+		return line, address, false
 	}
 	at := all[0]
-	f = Flag{Unit: unit, Name: name, line: line[:at[0]] + line[at[1]:]}
-	f.Address, _ = netip.ParseAddr(strings.Trim(line[at[2]:at[3]], `"'`))
-	return f, netwatch.CheckPlain(f.line) == nil
+	address, _ = netip.ParseAddr(strings.Trim(line[at[2]:at[3]], `"'`))
+	return line[:at[0]] + line[at[1]:], address, true
 }
 
-// DropIn is the name of the drop-in that leaves it out.
-func (f Flag) DropIn() string { return DropInOf(f.Unit) }
+// In says whether what systemd starts the service with, as Show has it, has the
+// option.
+func (f Flag) In(execStart string) bool {
+	_, _, is := withoutFlag(execStart, f.Name)
+	return is
+}
 
-// DropInOf is the name of that for a unit, whether it has such an option or not.
-func DropInOf(unit string) string { return path.Join(UnitsDir, unit+".d", FlagDropIn) }
+// Mark is the name of the mark.
+func (f Flag) Mark() string { return path.Join(UnitsDir, f.Unit+".d", FlagMark) }
+
+// DropIn is the name of the drop-in that leaves it out.
+func (f Flag) DropIn() string { return path.Join(generatorDir, f.Unit+".d", FlagDropIn) }
 
 // Text is what the drop-in has to say.
 func (f Flag) Text() string {
-	return fmt.Sprintf("# Written by netwatch grant, which writes it anew; see netwatch(8). Without %s the address\n"+
-		"# in the file counts, which netwatch keeps right.\n[Service]\nExecStart=\nExecStart=%s\n", f.Name, f.line)
+	return fmt.Sprintf("# Made by netwatch-generator of the unit's own command, less an address; see netwatch(8).\n"+
+		"[Service]\nExecStart=\nExecStart=%s\n", f.line)
 }
 
 // UnitTexts are the texts of the files that a unit is made of, less our own drop-in. One

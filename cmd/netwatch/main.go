@@ -102,7 +102,8 @@ func (c *command) root() *cobra.Command {
 	root.AddCommand(
 		c.runCommand(), c.fireCommand(), c.hookCommand(), c.checkCommand(),
 		c.statusCommand(), c.historyCommand(), c.dismissCommand(),
-		c.probeCommand(), c.initCommand(), c.doctorCommand(), c.grantCommand(), c.helperCommand(), c.versionCommand(),
+		c.probeCommand(), c.initCommand(), c.doctorCommand(), c.grantCommand(), c.generateCommand(), c.helperCommand(),
+		c.versionCommand(),
 	)
 	return root
 }
