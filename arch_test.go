@@ -39,7 +39,7 @@ var mayImport = map[string][]string{
 	"actions": {".", "access", "rewrite", "servers", "systemd", "turn", "whip"},
 	"state":   {"."},
 	// What was.
-	"history": {"."},
+	"history": {".", "access"},
 	// What it comes to.
 	"report":  {".", "history"},
 	"helper":  {".", "access", "servers"},

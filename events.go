@@ -29,19 +29,19 @@ var Events = []EventKind{
 	// means "look again and act".
 	{Name: IPChanged, Fields: []string{"family", "old", "new", "by"}, About: AboutAddress},
 	// The router says another address than before, or has restarted: a reason to look.
-	{Name: RouterChanged, Fields: []string{"gateway", "old", "new"}},
+	{Name: RouterChanged, Fields: []string{"gateway", "old", "new"}, Leads: ByRouter},
 	// An address came or went; use is `callers` where they can have to do with it.
-	{Name: AddrChanged, Fields: []string{"interface", "family", "old", "new", "use"}},
+	{Name: AddrChanged, Fields: []string{"interface", "family", "old", "new", "use"}, Leads: ByKernel},
 	// A link went up or down.
-	{Name: LinkChanged, Fields: []string{"interface", "old", "new"}},
+	{Name: LinkChanged, Fields: []string{"interface", "old", "new"}, Leads: ByKernel},
 	// The way that packets to the internet take is another.
-	{Name: RouteChanged, Fields: []string{"family", "interface", "gateway", "old", "new"}},
+	{Name: RouteChanged, Fields: []string{"family", "interface", "gateway", "old", "new"}, Leads: ByKernel},
 	// A script hook of OpenVPN ran. The addresses are the peer's, never ours.
-	{Name: VPNChanged, Fields: []string{"interface", "script", "old", "new"}},
+	{Name: VPNChanged, Fields: []string{"interface", "script", "old", "new"}, Leads: ByFire},
 	// A certificate file holds another leaf certificate, and its key matches.
-	{Name: CertRenewed, Fields: []string{"file", "names", "not-after", "old", "new"}, About: AboutFile},
+	{Name: CertRenewed, Fields: []string{"file", "names", "not-after", "old", "new"}, About: AboutFile, Leads: ByFile},
 	// A watched file has another content, and it was not netwatch who wrote it.
-	{Name: FileChanged, Fields: []string{"file", "old", "new"}, About: AboutFile},
+	{Name: FileChanged, Fields: []string{"file", "old", "new"}, About: AboutFile, Leads: ByFile},
 }
 
 // An EventKind is what netwatch knows of all events with one name.
@@ -51,6 +51,9 @@ type EventKind struct {
 	Fields []string
 	// About says what the fields old and new are values of.
 	About About
+	// Leads says by what a change of our address is noticed (BySTUN and so on) that is
+	// found out because of such an event; empty if none would be.
+	Leads string
 }
 
 // About says what an event is about, if that is something whose last value the state

@@ -31,6 +31,10 @@ type Event struct {
 	// Fields are the particulars, by the names that its line in Events gives:
 	// family, old, new, interface, file and so on. Absent is the same as empty.
 	Fields map[string]string `json:"fields,omitempty"`
+	// Noticed, After and Moments are of a change of our address, as they are on its Entry.
+	Noticed string   `json:"noticed,omitempty"`
+	After   string   `json:"after,omitempty"`
+	Moments *Moments `json:"moments,omitempty"`
 	// By are the servers that say so, of an event about our address. Its field by
 	// has them as text. Own is this machine's address by which they were asked.
 	By  []string   `json:"-"`
@@ -117,6 +121,8 @@ type Step struct {
 	// Gated says that this step is skipped if there are gates before it and none of
 	// them changed anything.
 	Gated bool
+	// Applies says that by it a server goes by what was changed.
+	Applies bool
 	// Starts says that it can bring a dead server to life.
 	Starts bool
 	// Proof says that it changes nothing and looks whether all is as it should be.

@@ -43,7 +43,7 @@ func newSignal(_ Env, verb string, words []string) (netwatch.Step, error) {
 	if !strings.HasSuffix(unit, ".service") {
 		return netwatch.Step{}, fmt.Errorf("unit %q has no main process to signal: only a .service has", unit)
 	}
-	return netwatch.Step{Action: &signalAction{sig, unit}, Gated: !always}, nil
+	return netwatch.Step{Action: &signalAction{sig, unit}, Gated: !always, Applies: true}, nil
 }
 
 // Needs is a signal to the unit.

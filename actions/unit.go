@@ -47,7 +47,7 @@ func newUnit(env Env, verb string, words []string) (netwatch.Step, error) {
 		return netwatch.Step{}, err
 	}
 	a := &unitAction{verb: systemd.Verb(verb), unit: unit, starts: env.Starts}
-	return netwatch.Step{Action: a, Gated: !always, Starts: a.verb.Revives()}, nil
+	return netwatch.Step{Action: a, Gated: !always, Applies: a.verb != systemd.Stop, Starts: a.verb.Revives()}, nil
 }
 
 // newRestart makes the step `restart UNIT [always] [drain=DURATION]`.

@@ -112,21 +112,6 @@ func (c *Client) Status(ctx context.Context) (s Status, err error) {
 	return s, nil
 }
 
-// History calls each with every entry so far and, if it follows, with those to come
-// until ctx is done.
-func (c *Client) History(ctx context.Context, follow bool, each func(netwatch.Entry)) error {
-	path := "/v1/history"
-	if follow {
-		path += "?follow=1"
-	}
-	in, err := c.call(ctx, http.MethodGet, path, nil)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	return entries(ctx, json.NewDecoder(in), each)
-}
-
 func entries(ctx context.Context, lines *json.Decoder, each func(netwatch.Entry)) error {
 	for {
 		var e netwatch.Entry
@@ -152,10 +137,18 @@ func broken(ctx context.Context, err error) error {
 	return fmt.Errorf("%w: reading its answer: %w", ErrUnreachable, err)
 }
 
-// call returns the body of a 200 answer, which the caller closes. If the daemon is
-// about to end, the request goes to the next one, for which systemd may already hold
-// the socket.
+// call returns the body of a 200 answer, which the caller closes.
 func (c *Client) call(ctx context.Context, method, path string, body []byte) (io.ReadCloser, error) {
+	resp, err := c.ask(ctx, method, path, body)
+	if err != nil {
+		return nil, err
+	}
+	return resp.Body, nil
+}
+
+// ask returns a 200 answer, whose body the caller closes. If the daemon is about to end,
+// the request goes to the next one, for which systemd may already hold the socket.
+func (c *Client) ask(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
 	resp, err := c.send(ctx, method, path, body)
 	switch {
 	case err == nil && resp.StatusCode == http.StatusServiceUnavailable:
@@ -168,7 +161,7 @@ func (c *Client) call(ctx context.Context, method, path string, body []byte) (io
 		return nil, c.unreached(ctx, err)
 	}
 	if resp.StatusCode == http.StatusOK {
-		return resp.Body, nil
+		return resp, nil
 	}
 	defer resp.Body.Close()
 	return nil, refusal(resp)

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"netwatch"
+	"netwatch/access"
+	"netwatch/history"
 	"netwatch/hooks"
 	"netwatch/state"
 )
@@ -76,7 +78,7 @@ type Status struct {
 }
 
 // hidden stands in place of what is not for everyone.
-const hidden = "only root and the group " + group + " may read why"
+const hidden = "only root and the group " + access.Group + " may read why"
 
 // public is a status without what programs printed, what events hold and what the router
 // says: that can be secret.
@@ -204,7 +206,7 @@ type Daemon interface {
 	// Status is how the daemon stands now.
 	Status() Status
 	// History is what it did.
-	History() *History
+	History() *history.Log
 	// Metrics count what it did.
 	Metrics() *Metrics
 }

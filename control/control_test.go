@@ -27,6 +27,7 @@ import (
 
 	"netwatch"
 	"netwatch/access"
+	"netwatch/history"
 	"netwatch/hooks"
 	"netwatch/state"
 )
@@ -39,7 +40,7 @@ func TestMain(m *testing.M) {
 // stub is a daemon that answers as a test tells it.
 type stub struct {
 	fire    func(ctx context.Context, r Request, watch func(netwatch.Entry)) (Accepted, error)
-	history *History
+	history *history.Log
 	mayFire func(uid uint32, event string) bool
 	metrics *Metrics
 	status  Status
@@ -56,9 +57,9 @@ func (s stub) Dismiss(rule string) error {
 func (s stub) Fire(ctx context.Context, r Request, watch func(netwatch.Entry)) (Accepted, error) {
 	return s.fire(ctx, r, watch)
 }
-func (s stub) Status() Status    { return s.status }
-func (s stub) Metrics() *Metrics { return s.metrics }
-func (s stub) History() *History { return s.history }
+func (s stub) Status() Status        { return s.status }
+func (s stub) Metrics() *Metrics     { return s.metrics }
+func (s stub) History() *history.Log { return s.history }
 
 // serve serves d on a socket until the test ends.
 func serve(t *testing.T, d Daemon) string {
@@ -645,9 +646,9 @@ func socketPair(t *testing.T) (one, other *net.UnixConn) {
 
 // So is one who does not read what he follows.
 func TestSlowFollowerOfTheSocketIsLetGo(t *testing.T) {
-	h := NewHistory()
+	h := kept(t)
 	c := dial(t, serve(t, stub{history: h}), "GET /v1/history?follow=1 HTTP/1.1\r\nHost: x\r\n\r\n")
-	long := netwatch.Entry{Detail: strings.Repeat("x", 64<<10)}
+	long := netwatch.Entry{Kind: netwatch.EntryNote, Detail: strings.Repeat("x", 64<<10)}
 	for deadline := time.Now().Add(4 * callerTime); ; {
 		h.Add(long) // Until no buffer holds more
 		if _, err := c.Write([]byte(" ")); err != nil {
@@ -770,70 +771,6 @@ func TestOthersWhoWait(t *testing.T) {
 	wait(0)
 	hangUp()
 	waiting.Wait()
-}
-
-func TestHistoryIsFollowed(t *testing.T) {
-	h := NewHistory()
-	path := serve(t, stub{history: h})
-	for i := range 3*keptEntries + 1 {
-		h.Add(netwatch.Entry{Rule: fmt.Sprint(i)})
-	}
-	var got []string
-	if err := NewClient(path).History(t.Context(), false,
-		func(e netwatch.Entry) { got = append(got, e.Rule) }); err != nil {
-		t.Fatal(err)
-	}
-	if len(got) != keptEntries || got[len(got)-1] != fmt.Sprint(3*keptEntries) {
-		t.Errorf("%d entries", len(got))
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	seen := 0
-	err := NewClient(path).History(ctx, true, func(e netwatch.Entry) {
-		if seen++; seen == keptEntries {
-			h.Add(netwatch.Entry{Rule: "new"})
-		}
-		if e.Rule == "new" {
-			cancel()
-		}
-	})
-	if !errors.Is(err, context.Canceled) {
-		t.Errorf("the new entry did not come: %v", err)
-	}
-}
-
-// A follower that does not read is let go and holds nobody up.
-func TestSlowFollowerIsLetGo(t *testing.T) {
-	h := NewHistory()
-	_, next, leave := h.Follow()
-	defer leave()
-	for range followerBuffer + 1 {
-		h.Add(netwatch.Entry{})
-	}
-	n := 0
-	for range next {
-		n++
-	}
-	if n != followerBuffer {
-		t.Errorf("it got %d entries before it was let go", n)
-	}
-}
-
-// However much happens, the newest entries are remembered and no more.
-func TestHistoryIsBounded(t *testing.T) {
-	h := NewHistory()
-	for i := range 100 * keptEntries {
-		h.Add(netwatch.Entry{Detail: fmt.Sprint(i)})
-		if n := max(len(h.entries), cap(h.entries)); n > 4*keptEntries {
-			t.Fatalf("after %d entries there is room for %d", i+1, n)
-		}
-	}
-	past, _, leave := h.Follow()
-	defer leave()
-	if len(past) != keptEntries || past[0].Detail != fmt.Sprint(99*keptEntries) ||
-		past[keptEntries-1].Detail != fmt.Sprint(100*keptEntries-1) {
-		t.Errorf("%d entries, from %s", len(past), past[0].Detail)
-	}
 }
 
 // Every request goes the same way, that one too which net/http would answer by

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"netwatch"
+	"netwatch/history"
 )
 
 // A fakeCaller is the other end of a request: a deliberate fake of net/http's own,
@@ -40,12 +41,15 @@ func FuzzRequest(f *testing.F) {
 	f.Add([]byte("GET /../v1/history HTTP/1.0\r\n\r\n"), false)
 	f.Add([]byte("POST /v1/dismiss HTTP/1.1\r\nHost: x\r\nContent-Length: 12\r\n\r\n{\"rule\":\"r\"}"), false)
 	f.Add([]byte("POST /v1/fire HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n{"), true)
+	f.Add([]byte("GET /v1/history?since=x&from=1-2&addresses=1 HTTP/1.1\r\nHost: x\r\n\r\n"), true)
+	past := history.Open(f.TempDir(), func(netwatch.Entry) {})
+	f.Cleanup(past.Close)
 	f.Fuzz(func(t *testing.T, packet []byte, root bool) {
 		r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(packet)))
 		if err != nil || r.RequestURI == "*" {
 			return // net/http answers by itself
 		}
-		d := &witness{history: NewHistory()}
+		d := &witness{history: past}
 		who := peer{UID: 4242424242}
 		if root {
 			who.UID = 0
@@ -71,7 +75,7 @@ func chunk(body string) string {
 type witness struct {
 	fired     []Request
 	dismissed bool
-	history   *History
+	history   *history.Log
 }
 
 func (d *witness) MayFire(uint32, string) bool { return false }
@@ -85,9 +89,9 @@ func (d *witness) Fire(_ context.Context, r Request, watch func(netwatch.Entry))
 	watch(netwatch.Entry{Kind: netwatch.EntryRun, Outcome: netwatch.Changed})
 	return Accepted{ID: "id", Event: r.Event, Rules: []Plan{{Name: "r"}}}, nil
 }
-func (d *witness) Status() Status    { return Status{PID: 42} }
-func (d *witness) History() *History { return d.history }
-func (d *witness) Metrics() *Metrics { return NewMetrics() }
+func (d *witness) Status() Status        { return Status{PID: 42} }
+func (d *witness) History() *history.Log { return d.history }
+func (d *witness) Metrics() *Metrics     { return NewMetrics() }
 
 // check looks at what was fired and answered.
 func (d *witness) check(t *testing.T, r *http.Request, root bool, answer *http.Response) {

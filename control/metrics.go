@@ -25,6 +25,7 @@ type Metrics struct {
 	runs   map[[2]string]uint64 // by rule and outcome
 	steps  map[[2]string]uint64 // by verb and outcome
 	times  map[string]duration  // by verb
+	wrong  map[string]*wronged  // by rule
 }
 
 // A duration is the time that several steps took.
@@ -37,7 +38,7 @@ type duration struct {
 func NewMetrics() *Metrics {
 	return &Metrics{
 		events: map[[2]string]uint64{}, runs: map[[2]string]uint64{}, steps: map[[2]string]uint64{},
-		times: map[string]duration{},
+		times: map[string]duration{}, wrong: map[string]*wronged{},
 	}
 }
 
@@ -50,6 +51,7 @@ func (m *Metrics) Add(e netwatch.Entry) {
 		m.events[[2]string{e.Event, e.Source}]++
 	case netwatch.EntryRun:
 		m.runs[[2]string{e.Rule, string(e.Outcome)}]++
+		m.wronged(e.Rule, e.Wrong)
 	case netwatch.EntryStep:
 		verb, _, _ := strings.Cut(e.Step, " ")
 		m.steps[[2]string{verb, string(e.Outcome)}]++
@@ -94,6 +96,7 @@ func (m *Metrics) counted(x *exposition) {
 		x.sample("step_duration_seconds_sum", m.times[verb].seconds, "verb", verb)
 		x.sample("step_duration_seconds_count", float64(m.times[verb].count), "verb", verb)
 	}
+	m.histograms(x)
 }
 
 // standing writes how the daemon stands: addresses, sources and rules.

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -37,6 +38,8 @@ func full() stub {
 		{Kind: netwatch.EntryStep, Rule: odd, Step: "exec /bin/y two", Outcome: netwatch.Failed, Seconds: 1},
 		{Kind: netwatch.EntryStep, Rule: odd, Step: "probe", Outcome: netwatch.Skipped, Seconds: 4},
 		{Kind: netwatch.EntryRun, Rule: odd, Outcome: netwatch.Failed},
+		{Kind: netwatch.EntryRun, Rule: "r", Outcome: netwatch.Changed, Wrong: &netwatch.Wrong{Least: 0.1, Most: 7}},
+		{Kind: netwatch.EntryRun, Rule: "r", Outcome: netwatch.Changed, Wrong: &netwatch.Wrong{Least: 4, Most: 1e6}},
 		{Kind: netwatch.EntryNote, Error: "x"},
 	} {
 		m.Add(e)
@@ -101,6 +104,13 @@ func flat(all map[string]*dto.MetricFamily) map[string]float64 {
 					key += " " + l.GetName() + "=" + l.GetValue()
 				}
 			}
+			if h := m.GetHistogram(); h != nil {
+				for _, b := range h.Bucket {
+					values[fmt.Sprint(key, " le ", b.GetUpperBound())] = float64(b.GetCumulativeCount())
+				}
+				values[key], values[key+" count"] = h.GetSampleSum(), float64(h.GetSampleCount())
+				continue
+			}
 			values[key] = m.GetCounter().GetValue() + m.GetGauge().GetValue() + m.GetSummary().GetSampleSum()
 			if s := m.GetSummary(); s != nil {
 				values[key+" count"] = float64(s.GetSampleCount())
@@ -136,7 +146,17 @@ func TestMetrics(t *testing.T) {
 		"runs_failed rule=" + odd:                         1,
 		"runs_failed rule=held":                           0,
 		"runs_failed rule=given up":                       1,
+		"runs_total rule=r outcome=changed":               2,
+		"wrong_least_seconds rule=r":                      4.1,
+		"wrong_least_seconds rule=r count":                2,
+		"wrong_most_seconds rule=r":                       1_000_007,
+		"wrong_most_seconds rule=r count":                 2,
 	}
+	for _, bound := range bounds {
+		want[fmt.Sprint("wrong_least_seconds rule=r le ", bound)] = one(bound >= 0.1) + one(bound >= 4)
+		want[fmt.Sprint("wrong_most_seconds rule=r le ", bound)] = one(bound >= 7)
+	}
+	want["wrong_least_seconds rule=r le +Inf"], want["wrong_most_seconds rule=r le +Inf"] = 2, 2
 	if diff := cmp.Diff(want, flat(scrape(t, full()))); diff != "" {
 		t.Errorf("wanted (-) and found (+):\n%s", diff)
 	}

@@ -5,17 +5,11 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/user"
 	"slices"
-	"strconv"
-	"sync"
 
 	"netwatch"
 	"netwatch/access"
 )
-
-// group is the group whose members may fire every event.
-const group = "netwatch"
 
 // A peer is the user at the other end of a connection.
 type peer access.Peer
@@ -37,24 +31,12 @@ func withPeer(ctx context.Context, c net.Conn) context.Context {
 // privileged says whether the peer may do everything: root, the daemon's own user,
 // and the group netwatch.
 func (p peer) privileged() bool {
-	ours := func(g uint32) bool { return int(g) == groupID() }
+	ours := func(g uint32) bool { return int(g) == access.GroupID() }
 	return p.UID == 0 || int(p.UID) == os.Geteuid() || slices.ContainsFunc(p.Groups, ours)
 }
-
-// groupID is the id of the group, or -1. It is looked up once: to read the file of
-// groups for everybody who connects would be too much. A group that is made later
-// counts from the next start on.
-var groupID = sync.OnceValue(func() int {
-	if g, err := user.LookupGroup(group); err == nil {
-		if id, err := strconv.Atoi(g.Gid); err == nil {
-			return id
-		}
-	}
-	return -1
-})
 
 // notPermitted is the error for a peer who may not do something.
 func notPermitted(p peer, do string) error {
 	err := fmt.Errorf("user %s may not %s", access.NameOf(int(p.UID)), do)
-	return netwatch.WithHint(err, "do it as root, or as a member of the group "+group)
+	return netwatch.WithHint(err, "do it as root, or as a member of the group "+access.Group)
 }

@@ -307,40 +307,19 @@ func (s server) metrics(w http.ResponseWriter, _ *http.Request) {
 	}
 }
 
-func (s server) history(w http.ResponseWriter, r *http.Request) {
-	if p, _ := r.Context().Value(peerKey{}).(peer); !privileged(r) {
-		refuse(w, http.StatusForbidden, notPermitted(p, "read the history"))
-		return
-	}
-	past, next, leave := s.daemon.History().Follow()
-	defer leave()
-	out := newLines(w)
-	for _, e := range past {
-		if !out.send(e) {
-			return
-		}
-	}
-	for r.URL.Query().Get("follow") == "1" {
-		select {
-		case e, ok := <-next:
-			if !ok || !out.send(e) {
-				return
-			}
-		case <-r.Context().Done():
-			return
-		}
-	}
-}
+// linesType is the Content-Type of JSON values, one on a line.
+const linesType = "application/x-ndjson"
 
 // lines sends JSON values, one on a line, each at once.
 type lines struct {
+	to      io.Writer
 	encoder *json.Encoder
 	control *http.ResponseController
 }
 
 func newLines(w http.ResponseWriter) lines {
-	w.Header().Set("Content-Type", "application/x-ndjson")
-	l := lines{json.NewEncoder(w), http.NewResponseController(w)}
+	w.Header().Set("Content-Type", linesType)
+	l := lines{w, json.NewEncoder(w), http.NewResponseController(w)}
 	if l.control.SetWriteDeadline(time.Now().Add(callerTime)) == nil {
 		_ = l.control.Flush() // A follower sees at once that it is connected
 	}
@@ -351,6 +330,16 @@ func newLines(w http.ResponseWriter) lines {
 func (l lines) send(v any) bool {
 	return l.control.SetWriteDeadline(time.Now().Add(callerTime)) == nil &&
 		l.encoder.Encode(v) == nil && l.control.Flush() == nil
+}
+
+// write sends lines that are written already, and says whether the caller took them in
+// time.
+func (l lines) write(text []byte) bool {
+	if l.control.SetWriteDeadline(time.Now().Add(callerTime)) != nil {
+		return false
+	}
+	_, err := l.to.Write(text)
+	return err == nil && l.control.Flush() == nil
 }
 
 // answer sends a whole answer. A caller who does not take it in time is gone.

@@ -64,7 +64,7 @@ func (s *Sockets) Admit(users []uint32) error {
 	for _, l := range s.all {
 		switch name := l.Addr().String(); name {
 		case s.path + ofGroup:
-			_ = os.Chown(name, -1, groupID()) // systemd has done it, or there is no such group
+			_ = os.Chown(name, -1, access.GroupID()) // systemd has done it, or there is no such group
 			errs = append(errs, keepTo(name, 0o660))
 		case s.path + ofSources:
 			err := access.Admit(name, users)

@@ -11,6 +11,7 @@ import (
 	"netwatch"
 	"netwatch/config"
 	"netwatch/control"
+	"netwatch/history"
 	"netwatch/hooks"
 	"netwatch/sources"
 )
@@ -38,8 +39,9 @@ func (d controlled) Fire(ctx context.Context, r control.Request, watch func(netw
 	if r.NoWait {
 		watch = nil
 	}
+	d.reasons.give(reasonOf(ev))
 	if ev.About() == netwatch.AboutAddress {
-		d.look(ctx, ev, watch)
+		d.lookAgain(ctx, ev, watch)
 	}
 	names, err := d.rules.Accept(ev, watch)
 	if err != nil {
@@ -87,11 +89,12 @@ func (d controlled) MayFire(uid uint32, event string) bool {
 // lookTime is how long an event fired by hand waits for the sources.
 const lookTime = 3 * time.Second
 
-// look asks the sources, also for what they hold back, and says so if they cannot
+// lookAgain asks the sources, also for what they hold back, and says so if they cannot
 // tell.
-func (d controlled) look(ctx context.Context, ev netwatch.Event, watch func(netwatch.Entry)) {
+func (d controlled) lookAgain(ctx context.Context, ev netwatch.Event, watch func(netwatch.Entry)) {
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
+	d.reasons.look()
 	r := d.watch.insist(ctx)
 	if r.Err == nil {
 		return
@@ -136,4 +139,4 @@ func (d controlled) Status() control.Status {
 func (d controlled) Metrics() *control.Metrics { return d.metrics }
 
 // History is what the daemon did.
-func (d controlled) History() *control.History { return d.history }
+func (d controlled) History() *history.Log { return d.history }

@@ -16,6 +16,7 @@ import (
 	"netwatch/actions"
 	"netwatch/config"
 	"netwatch/control"
+	"netwatch/history"
 	"netwatch/hooks"
 	"netwatch/sources"
 	"netwatch/state"
@@ -33,7 +34,10 @@ type Daemon struct {
 	store   *state.Store
 	rules   *hooks.Dispatcher
 	watch   *watchers
-	history *control.History
+	history *history.Log
+	// reasons are what gave reason to look lately, and outages who is not heard.
+	reasons reasons
+	outages outages
 	metrics *control.Metrics
 	// begun says that started has been emitted. What was noticed before it belongs to the
 	// same run, and waits for it.
@@ -42,11 +46,11 @@ type Daemon struct {
 
 // New reads the configuration and the state, and starts nothing. Of env it takes only
 // how files are rewritten; the rest of what actions get is the daemon's own. Run
-// closes the state.
+// closes the state and the history.
 func New(file, version string, log zerolog.Logger, env actions.Env) (*Daemon, error) {
 	d := &Daemon{
-		version: version, since: time.Now(), env: env,
-		history: control.NewHistory(), metrics: control.NewMetrics(),
+		version: version, env: env, metrics: control.NewMetrics(),
+		outages: outages{all: map[netwatch.Family]outage{}},
 	}
 	d.env.Probe, d.env.Starts, d.env.Reopen = d.probe, starts{d}, actions.NewReopener(d.reopened).Ask
 	cfg, err := config.Load(file, d.env)
@@ -59,13 +63,16 @@ func New(file, version string, log zerolog.Logger, env actions.Env) (*Daemon, er
 	if d.store, damage, err = state.Open(string(cfg.Daemon.State)); err != nil {
 		return nil, err
 	}
+	d.since = time.Now() // What was confirmed before, an earlier process confirmed
 	d.store.Notify(d.unwritten)
+	d.history = history.Open(string(cfg.Daemon.State), d.report)
 	d.rules = hooks.New(hooks.NewTable(cfg.Rules), d.store, d.report)
 	d.watch = newWatchers(d.emit, d.report, sources.Env{
-		Known: d.store.Known, Confirm: d.store.Confirm, Doubt: d.store.Doubt, Seen: d.store.Seen, See: d.store.See,
+		Known: d.store.Known, Confirm: d.confirm, Doubt: d.doubt, Seen: d.store.Seen, See: d.store.See,
 		Wrote: d.store.Wrote, Reopen: d.env.Reopen, Log: d.log, Bound: func() []netip.Addr { return d.config.Load().Bound() },
 		Relays: func() ([]netip.Addr, error) { return d.config.Load().Relays() },
 	})
+	d.watch.env.Look = d.look
 	if damage != nil {
 		d.note(damage)
 	}
@@ -74,6 +81,7 @@ func New(file, version string, log zerolog.Logger, env actions.Env) (*Daemon, er
 
 // probe lends the watchers to actions, which are made before there are watchers.
 func (d *Daemon) probe(ctx context.Context, name string, followed bool) netwatch.Result {
+	d.reasons.look()
 	return d.watch.probe(ctx, name, followed)
 }
 
@@ -95,7 +103,7 @@ func (s starts) Record(unit string, at time.Time) error { return s.d.store.Recor
 // emit accepts an event of a source. If it is refused, it says why, and the source
 // notices it again.
 func (d *Daemon) emit(ev netwatch.Event) error {
-	_, err := d.rules.Accept(d.timed(ev), nil)
+	_, err := d.rules.Accept(d.timed(d.dated(ev)), nil)
 	if err != nil && !errors.Is(err, hooks.ErrOutdated) {
 		d.note(err)
 	}

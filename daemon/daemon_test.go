@@ -21,6 +21,7 @@ import (
 	"netwatch/actions"
 	"netwatch/config"
 	"netwatch/control"
+	"netwatch/history"
 	"netwatch/sources"
 )
 
@@ -247,7 +248,7 @@ func TestFiredOverTheSocket(t *testing.T) {
 		t.Errorf("the runs were %v", runs)
 	}
 	kinds := ""
-	err := r.client.History(t.Context(), false, func(e netwatch.Entry) {
+	_, err := r.client.History(t.Context(), history.Query{}, func(e netwatch.Entry) {
 		if e.ID == id {
 			kinds += e.Kind + " "
 		}
@@ -322,10 +323,9 @@ func TestDrained(t *testing.T) {
 	if err := <-r.ended; err != nil {
 		t.Error(err)
 	}
-	past, _, leave := r.history.Follow()
-	leave()
-	if n := len(past); n == 0 || past[n-1].Kind != netwatch.EntryRun || past[n-1].Outcome != netwatch.Changed {
-		t.Errorf("at the end of history is no run: %+v", past)
+	all := past(t, r.Daemon)
+	if n := len(all); n == 0 || all[n-1].Kind != netwatch.EntryRun || all[n-1].Outcome != netwatch.Changed {
+		t.Errorf("at the end of history is no run: %+v", all)
 	}
 	next, err := New(r.file, "devel", zerolog.Nop(), actions.Env{})
 	if err != nil {

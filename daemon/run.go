@@ -20,10 +20,12 @@ import (
 // of systemd, so that their results are still written.
 const drainTime = 75 * time.Second
 
-// Run serves until ctx is done, drains, closes the state and returns. It reads the
+// Run serves until ctx is done, drains, closes the state and the history and returns. It reads the
 // configuration again whenever hangups has a signal.
 func (d *Daemon) Run(ctx context.Context, hangups <-chan os.Signal) error {
-	return errors.Join(d.run(ctx, hangups), d.store.Close())
+	err := errors.Join(d.run(ctx, hangups), d.store.Close())
+	d.history.Close()
+	return err
 }
 
 func (d *Daemon) run(ctx context.Context, hangups <-chan os.Signal) error {

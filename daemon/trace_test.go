@@ -32,10 +32,8 @@ func TestEverythingHasTheID(t *testing.T) {
 			t.Fatal("the run does not end")
 		}
 	}
-	past, _, leave := d.history.Follow()
-	leave()
 	kinds := ""
-	for _, e := range past {
+	for _, e := range past(t, d) {
 		if kinds += e.Kind + " "; e.ID != ev.ID {
 			t.Errorf("in history: %+v", e)
 		}

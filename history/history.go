@@ -47,6 +47,11 @@ func (q Query) base() string {
 	return allName
 }
 
+// Wants says whether an entry is wanted.
+func (q Query) Wants(e netwatch.Entry) bool {
+	return q.wants(e.Time) && (!q.Addresses || aboutAddress(e))
+}
+
 // wants says whether an entry of that time is wanted.
 func (q Query) wants(at time.Time) bool {
 	return !at.Before(q.Since) && (q.Until.IsZero() || at.Before(q.Until))

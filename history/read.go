@@ -24,6 +24,7 @@ type Reader struct {
 	damaged map[string]int
 	// skipped are files that are not read.
 	skipped []error
+	any     bool
 }
 
 // NewReader makes a reader of the history in a state directory. It opens nothing yet.
@@ -61,8 +62,18 @@ func (r *Reader) Skipped() []error {
 
 // read calls each with the entries of one file.
 func (r *Reader) read(file *os.File, q Query, each func(netwatch.Entry)) error {
-	name := filepath.Base(file.Name())
-	in := newScanner(file)
+	damaged, err := entries(file, q, each)
+	r.damaged[filepath.Base(file.Name())] += damaged
+	return err
+}
+
+// Entries calls each with the entries in a text, and returns how many lines are none.
+func Entries(in io.Reader, each func(netwatch.Entry)) (damaged int, err error) {
+	return entries(in, Query{}, each)
+}
+
+func entries(text io.Reader, q Query, each func(netwatch.Entry)) (damaged int, err error) {
+	in := newScanner(text)
 	for in.next() {
 		at, is := timeOf(in.line)
 		if is && !q.wants(at) {
@@ -70,27 +81,44 @@ func (r *Reader) read(file *os.File, q Query, each func(netwatch.Entry)) error {
 		}
 		var e netwatch.Entry
 		if !is || json.Unmarshal(in.line, &e) != nil {
-			r.damaged[name]++
+			damaged++
 			continue
 		}
 		each(e)
 	}
-	r.damaged[name] += in.damaged
-	return in.err
+	return damaged + in.damaged, in.err
 }
 
-// open opens the file before and the newest, as far as they are there and ours.
-func (r *Reader) open(base string) ([]*os.File, error) {
-	newest, err := r.openOne(base)
-	if err != nil {
-		return nil, err
+// open opens the file before and the newest, as far as they are there and ours. If the
+// newest is put away meanwhile it begins anew.
+func (r *Reader) open(base string) (files []*os.File, err error) {
+	for range 3 {
+		closeAll(files)
+		newest, err := r.openOne(base)
+		if err != nil {
+			return nil, err
+		}
+		before, err := r.openOne(base + beforeSuffix)
+		if err != nil {
+			closeAll(newest)
+			return nil, err
+		}
+		if len(before) == 0 || len(newest) == 0 || identity(before[0]) != identity(newest[0]) {
+			return append(before, newest...), nil
+		}
+		closeAll(before)
+		files = newest
 	}
-	before, err := r.openOne(base + beforeSuffix)
-	if err != nil {
-		closeAll(newest)
-		return nil, err
+	return files, nil
+}
+
+// identity is the number of a file, whatever its name; 0 if there is none.
+func identity(file *os.File) uint64 {
+	var is unix.Stat_t
+	if err := unix.Fstat(int(file.Fd()), &is); err != nil {
+		return 0
 	}
-	return append(before, newest...), nil
+	return is.Ino
 }
 
 // openOne opens one file: none, if it is not there or not ours.
@@ -110,10 +138,17 @@ func (r *Reader) openOne(name string) ([]*os.File, error) {
 		r.skipped = append(r.skipped, fmt.Errorf("reading the history: it is skipped: %w", err))
 		return nil, nil
 	}
+	r.any = true
 	return []*os.File{file}, nil
 }
 
+// Any says whether there was any file to read.
+func (r *Reader) Any() bool { return r.any }
+
 func (r *Reader) path(name string) string { return filepath.Join(r.dir, name) }
+
+// errStranger says that a file is somebody else's.
+var errStranger = errors.New("it belongs to a stranger")
 
 // ours says why a file is a stranger's: what belongs to the owner of the directory is
 // ours.
@@ -123,7 +158,8 @@ func ours(dir string, file *os.File) error {
 		return err
 	}
 	if is.Uid != owner.Uid {
-		return fmt.Errorf("%s belongs to the user %d, and not to %d, to whom the directory belongs", file.Name(), is.Uid, owner.Uid)
+		return fmt.Errorf("%s: %w: the user %d, and not %d, to whom the directory belongs", file.Name(), errStranger, is.Uid,
+			owner.Uid)
 	}
 	return nil
 }
@@ -140,6 +176,8 @@ type scanner struct {
 	in *bufio.Reader
 	// line is the present one, without its end, until the next call of next.
 	line []byte
+	// read is how many bytes the lines so far had.
+	read int64
 	// damaged is how many were too long.
 	damaged int
 	err     error
@@ -147,17 +185,14 @@ type scanner struct {
 
 func newScanner(in io.Reader) *scanner { return &scanner{in: bufio.NewReaderSize(in, maxLine)} }
 
-// next reads the next line, and says whether there is one.
+// next reads the next line that is not empty, and says whether there is one.
 func (s *scanner) next() bool {
 	for {
 		line, err := s.in.ReadSlice('\n')
+		length := len(line)
 		if errors.Is(err, bufio.ErrBufferFull) {
-			s.damaged++
-			err = s.pass()
-		} else if err == nil {
-			if s.line = bytes.TrimSuffix(line, []byte("\n")); len(s.line) > 0 {
-				return true
-			}
+			length, err = s.pass(length)
+			line = nil
 		}
 		if err != nil {
 			if !errors.Is(err, io.EOF) {
@@ -165,14 +200,24 @@ func (s *scanner) next() bool {
 			}
 			return false
 		}
+		s.read += int64(length)
+		if line == nil {
+			s.damaged++
+		}
+		if s.line = bytes.TrimSuffix(line, []byte("\n")); len(s.line) > 0 {
+			return true
+		}
 	}
 }
 
-// pass goes to the end of a line that is too long.
-func (s *scanner) pass() error {
+// pass goes to the end of a line that is too long, of which so many bytes are read, and
+// returns how long it is.
+func (s *scanner) pass(length int) (int, error) {
 	for {
-		if _, err := s.in.ReadSlice('\n'); !errors.Is(err, bufio.ErrBufferFull) {
-			return err
+		rest, err := s.in.ReadSlice('\n')
+		length += len(rest)
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return length, err
 		}
 	}
 }

@@ -97,7 +97,7 @@ func (d *Dispatcher) Accept(ev netwatch.Event, watch func(netwatch.Entry)) ([]st
 func eventEntry(ev netwatch.Event) netwatch.Entry {
 	return netwatch.Entry{
 		Time: time.Now(), Kind: netwatch.EntryEvent, ID: ev.ID, Event: ev.Name, Source: ev.Source,
-		Fields: ev.Fields,
+		Fields: ev.Fields, Noticed: ev.Noticed, After: ev.After, Moments: ev.Moments,
 	}
 }
 

@@ -922,7 +922,7 @@ func TestOldAddressIsNotActedOn(t *testing.T) {
 			if known != want {
 				t.Errorf("%d addresses are acted on, want %d", known, want)
 			}
-			b.store.Confirm(netwatch.IPv4, []string{"a"}, netip.Addr{})
+			b.store.Confirm(netwatch.IPv4, time.Now(), []string{"a"}, netip.Addr{})
 		}
 	})
 }

@@ -52,6 +52,8 @@ type run struct {
 	changed, owes bool
 	// touched is when a step of it last changed something, or may have.
 	touched time.Time
+	// change is the change of our address because of which it runs, if there is one.
+	change *change
 	// failed says that a notice has told of a failure. Another one then tells how
 	// the run ended, even if nothing changed.
 	failed bool
@@ -95,12 +97,13 @@ func (l *lane) accept(ev netwatch.Event, watch func(netwatch.Entry)) {
 	case w.tried != nil:
 		w = &run{
 			due: time.Now().Add(l.rule.Settle), events: w.events, changed: w.changed, owes: w.owes, failed: w.failed,
-			touched: w.touched, watches: w.watches,
+			touched: w.touched, watches: w.watches, change: w.change,
 		}
 	default:
 		w.next = 0 // The event wants all steps
 	}
 	w.events = netwatch.Coalesce(w.events, ev)
+	w.change = w.change.with(changeOf(ev))
 	if watch != nil {
 		w.watches = append(w.watches, watch)
 	}
@@ -158,6 +161,9 @@ func (l *lane) resume(r state.Run) {
 		events: r.Events, changed: r.Changed, owes: r.Changed, touched: time.Now(), next: l.rule.after(r.Done),
 		due: time.Now().Add(l.rule.Settle), hearing: -1,
 	}
+	for _, ev := range r.Events {
+		l.waiting.change = l.waiting.change.with(changeOf(ev))
+	}
 	l.schedule()
 }
 
@@ -206,6 +212,7 @@ func (l *lane) requeue(r *run) {
 	default:
 		w.changed, w.owes, w.failed = w.changed || r.changed, w.owes || r.owes, w.failed || r.failed
 		w.touched = later(r.touched, w.touched)
+		w.change = w.change.with(r.change)
 		w.watches = append(r.watches, w.watches...)
 		w.events = slices.Concat(r.events, w.events)
 		w.events = w.events[max(0, len(w.events)-netwatch.MaxCoalesced):]
@@ -233,7 +240,9 @@ func (l *lane) execute(rule *Rule, r *run) *run {
 		}
 	}
 	l.d.save(func(s *state.State) { s.End(rule.Name, idsOf(r.events)) })
-	l.ended(rule, r, l.entry(rule, r, netwatch.Result{Outcome: outcome}))
+	e := l.runEntry(rule, r, netwatch.Result{Outcome: outcome})
+	e.Wrong = r.change.wrong()
+	l.ended(rule, r, e)
 	return nil
 }
 
@@ -250,6 +259,7 @@ func (l *lane) step(ctx context.Context, rule *Rule, r *run) netwatch.Result {
 	if result.Outcome == netwatch.Changed {
 		r.touched = time.Now()
 	}
+	r.change.did(step, result.Outcome, began)
 	l.did(rule, r, step, result, began)
 	return result
 }
@@ -336,7 +346,7 @@ func (l *lane) again(rule *Rule, r *run, result netwatch.Result) *run {
 			r.due = r.giveUp // The last try
 		}
 	}
-	e, retry := l.entry(rule, r, result), r.due
+	e, retry := l.runEntry(rule, r, result), r.due
 	e.Step, e.Retry = rule.Do[r.next].Text, &retry
 	r.tried = &e
 	l.d.save(func(s *state.State) { s.Stop(rule.Name, idsOf(r.events), rule.Texts()[:r.next], r.owes) })
@@ -372,7 +382,7 @@ func newPauses() *backoff.ExponentialBackOff {
 
 // gaveUp ends a run that has failed for good, and has the state remember it.
 func (l *lane) gaveUp(rule *Rule, r *run, result netwatch.Result) *run {
-	e := l.entry(rule, r, result)
+	e := l.runEntry(rule, r, result)
 	e.Step = rule.Do[r.next].Text
 	failure := state.Failure{Time: e.Time, Event: r.newest(), Step: e.Step, Error: e.Error, Hint: e.Hint, Changed: r.owes}
 	l.d.save(func(s *state.State) { s.GiveUp(rule.Name, idsOf(r.events), failure) })
@@ -402,6 +412,13 @@ func (l *lane) entry(rule *Rule, r *run, result netwatch.Result) netwatch.Entry 
 	if result.Err != nil {
 		e.Error, e.Hint = result.Err.Error(), netwatch.Hint(result.Err)
 	}
+	return e
+}
+
+// runEntry is a line of history about a run that ended or failed.
+func (l *lane) runEntry(rule *Rule, r *run, result netwatch.Result) netwatch.Entry {
+	e := l.entry(rule, r, result)
+	r.change.told(&e)
 	return e
 }
 

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/pion/stun/v2"
 	"github.com/rs/zerolog"
@@ -140,8 +141,8 @@ func pollOfLiars(t *testing.T, random *rand.Rand, servers []*stuntest.Server) (e
 	settings.Agree, settings.Timeout = agree, netwatch.Duration(leastTimeout)
 	env := Env{
 		Known:   func() netwatch.Addresses { w.mu.Lock(); defer w.mu.Unlock(); return w.known },
-		Confirm: func(netwatch.Family, []string, netip.Addr) {},
-		Doubt:   func(netwatch.Family) {},
+		Confirm: func(netwatch.Family, time.Time, []string, netip.Addr) {},
+		Doubt:   func(netwatch.Family, bool) {},
 		Log:     zerolog.New(io.Discard),
 	}
 	s := settings.Prober("stun", env).(*stunSource)

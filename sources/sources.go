@@ -16,11 +16,11 @@ import (
 type Env struct {
 	// Known are the public addresses last believed and accepted.
 	Known func() netwatch.Addresses
-	// Confirm notes that servers said the known address of a family again, asked by
-	// an address of this machine.
-	Confirm func(family netwatch.Family, by []string, own netip.Addr)
-	// Doubt notes that they do not say it now.
-	Doubt func(family netwatch.Family)
+	// Confirm notes that servers said the known address of a family again, asked at that
+	// time and by an address of this machine.
+	Confirm func(family netwatch.Family, at time.Time, by []string, own netip.Addr)
+	// Doubt notes that they do not say it now; heard is whether any of them answered.
+	Doubt func(family netwatch.Family, heard bool)
 	// Seen is the fingerprint of a file in the last event of that name that was
 	// accepted, or what See noted since; empty when there is none.
 	// An event with a file is accepted only while its field old is still that,

@@ -512,7 +512,7 @@ func (s *stunSource) conclude(
 	}
 	v.note(answers, known, address, err)
 	if err != nil {
-		s.env.Doubt(v.family)
+		s.env.Doubt(v.family, slices.ContainsFunc(answers, func(a Answer) bool { return a.Err == nil }))
 		result := netwatch.Failure(fmt.Errorf("finding out the %s address: %w", v.family, err))
 		if known.IsValid() {
 			result.Detail = fmt.Sprintf("%s %s not confirmed", v.family, known)
@@ -523,7 +523,7 @@ func (s *stunSource) conclude(
 	detail := fmt.Sprintf("%s %s (%s)", v.family, address, strings.Join(by, ", "))
 	switch {
 	case address == known:
-		s.env.Confirm(v.family, by, OwnBy(answers, address))
+		s.env.Confirm(v.family, s.Looking(), by, OwnBy(answers, address))
 		return netwatch.Result{Outcome: netwatch.Unchanged, Detail: detail}
 	case held && !insists:
 		detail = fmt.Sprintf("%s %s held while %s comes and goes", v.family, known, address)

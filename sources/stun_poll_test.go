@@ -460,8 +460,8 @@ func TestSourceOnRealSockets(t *testing.T) {
 	w := &world{}
 	env := Env{
 		Known:   func() netwatch.Addresses { w.mu.Lock(); defer w.mu.Unlock(); return w.known },
-		Confirm: func(netwatch.Family, []string, netip.Addr) {},
-		Doubt:   func(netwatch.Family) {},
+		Confirm: func(netwatch.Family, time.Time, []string, netip.Addr) {},
+		Doubt:   func(netwatch.Family, bool) {},
 		Log:     zerolog.New(io.Discard),
 	}
 	s := settings.Source("stun", env).(*stunSource)

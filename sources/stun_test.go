@@ -105,8 +105,8 @@ func (w *world) source(agree int, says ...func() (netip.Addr, time.Duration, err
 func (w *world) env() Env {
 	return Env{
 		Known: func() netwatch.Addresses { w.mu.Lock(); defer w.mu.Unlock(); return w.known },
-		Doubt: func(netwatch.Family) { w.mu.Lock(); defer w.mu.Unlock(); w.doubts++ },
-		Confirm: func(_ netwatch.Family, by []string, _ netip.Addr) {
+		Doubt: func(netwatch.Family, bool) { w.mu.Lock(); defer w.mu.Unlock(); w.doubts++ },
+		Confirm: func(_ netwatch.Family, _ time.Time, by []string, _ netip.Addr) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.confirmed = append(w.confirmed, strings.Join(by, "+"))

@@ -259,12 +259,12 @@ func (s *Store) known(addresses netwatch.Addresses) netwatch.Addresses {
 	return known
 }
 
-// Confirm notes that servers said the known address of a family again. It is written
+// Confirm notes that servers said the known address of a family at that time. It is written
 // with the next change: a write for each poll would wear out a card.
-func (s *Store) Confirm(family netwatch.Family, by []string, own netip.Addr) {
+func (s *Store) Confirm(family netwatch.Family, at time.Time, by []string, own netip.Addr) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.confirmed[family] = confirmation{at: time.Now(), by: by, own: own}
+	s.confirmed[family] = confirmation{at: at, by: by, own: own}
 }
 
 // Doubt notes that servers do not say the known address of a family now.

@@ -67,7 +67,7 @@ func TestSurvives(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Confirm(netwatch.IPv4, []string{"b"}, netip.Addr{})
+	s.Confirm(netwatch.IPv4, time.Now(), []string{"b"}, netip.Addr{})
 	want, known := s.Get(), s.Known()
 	shut(t, s)
 
@@ -297,7 +297,7 @@ func TestDamagedIsSetAside(t *testing.T) {
 func TestOldConfirmationDoesNotAgeANewAddress(t *testing.T) {
 	s := open(t, t.TempDir())
 	defer shut(t, s)
-	s.Confirm(netwatch.IPv4, []string{"old"}, netip.Addr{})
+	s.Confirm(netwatch.IPv4, time.Now(), []string{"old"}, netip.Addr{})
 	believed := netwatch.Address{
 		Address: netip.MustParseAddr("203.0.113.7"), Confirmed: time.Now().Add(time.Second),
 		By: []string{"new"},
@@ -334,7 +334,7 @@ func TestClockSetBack(t *testing.T) {
 	if at := s.Known()[netwatch.IPv4].Confirmed; at == at.Round(0) {
 		t.Errorf("%v is compared by the clock of the wall", at)
 	}
-	s.Confirm(netwatch.IPv4, []string{"new"}, netip.Addr{})
+	s.Confirm(netwatch.IPv4, time.Now(), []string{"new"}, netip.Addr{})
 	if got := s.Confirmed()[netwatch.IPv4]; len(got.By) != 1 || got.By[0] != "new" {
 		t.Errorf("after a confirmation: %+v", got)
 	}
@@ -450,7 +450,7 @@ func TestDoubted(t *testing.T) {
 	wantConfirmed(netwatch.IPv4)
 	s.Doubt(netwatch.IPv4)
 	wantConfirmed(netwatch.IPv4, netwatch.IPv6)
-	s.Confirm(netwatch.IPv6, []string{"b"}, own)
+	s.Confirm(netwatch.IPv6, time.Now(), []string{"b"}, own)
 	if a := s.Known()[netwatch.IPv6]; !a.Unconfirmed.IsZero() || a.Own != own {
 		t.Errorf("it is %+v", a)
 	}

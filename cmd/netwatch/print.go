@@ -38,6 +38,13 @@ func (c *command) entryText(e netwatch.Entry) {
 		if e.Detail != "" {
 			fmt.Fprintf(c.stdout, " (%s)", shown(e.Detail))
 		}
+		if e.Noticed != "" {
+			fmt.Fprint(c.stdout, ", "+shown(noticedText(e.Noticed, e.After)))
+		}
+	case e.Kind == netwatch.EntryOutage && e.Seconds > 0:
+		fmt.Fprintf(c.stdout, "outage: servers answer again after %s%s", howLong(e.Seconds), fieldsText(e.Fields))
+	case e.Kind == netwatch.EntryOutage:
+		fmt.Fprint(c.stdout, "outage: no server answers"+fieldsText(e.Fields))
 	case e.Kind == netwatch.EntryNote && e.Error != "":
 		c.stdout.paint(netwatch.Failed, "note: "+lines(e.Error, continued))
 	case e.Kind == netwatch.EntryNote:
@@ -68,12 +75,25 @@ func (c *command) outcomeText(e netwatch.Entry) {
 		}
 	}
 	fmt.Fprintf(c.stdout, " (%.3f s)", e.Seconds)
+	if e.Wrong != nil {
+		fmt.Fprintf(c.stdout, ", callers were wrong for %.1f to %.1f s", e.Wrong.Least, e.Wrong.Most)
+	}
 	if e.Retry != nil {
 		fmt.Fprint(c.stdout, ", again at "+e.Retry.Local().Format("15:04:05"))
 	}
 	if e.Kind == netwatch.EntryRun && len(e.IDs) > 1 {
 		fmt.Fprint(c.stdout, ", for "+shown(strings.Join(e.IDs, " ")))
 	}
+}
+
+// noticedText says by what a change of our address was noticed, and after what.
+func noticedText(by, after string) string {
+	return "noticed by " + by + seenAfter[after]
+}
+
+// seenAfter says in words what a change was seen after.
+var seenAfter = map[string]string{
+	netwatch.AfterOutage: " after an outage", netwatch.AfterStop: " after a stop of netwatch",
 }
 
 func fieldsText(fields map[string]string) string {
