@@ -3,15 +3,13 @@ package report
 import (
 	"io"
 	"testing"
-
-	"netwatch/history/historytest"
 )
 
 // BenchmarkYear reads a year of 100,000 entries and writes both views of it.
 func BenchmarkYear(b *testing.B) {
 	dir := written(b, year())
 	for b.Loop() {
-		r := reckoned(b, dir, historytest.Begin(), historytest.End())
+		r := reckoned(b, dir, begin(), end())
 		if err := Text(io.Discard, r, english); err != nil {
 			b.Fatal(err)
 		}

@@ -1,26 +1,24 @@
 package report
 
 import (
-	"net/netip"
+	"fmt"
 	"testing"
 	"time"
-
-	"netwatch/history/historytest"
 )
 
 // at is a moment in the made-up place: days after the first of March 2026, a Sunday, and
 // minutes of that day by the clock.
 func at(days, minutes int) time.Time {
-	return time.Date(2026, time.March, 1+days, 0, minutes, 0, 0, historytest.Place())
+	return time.Date(2026, time.March, 1+days, 0, minutes, 0, 0, paris())
 }
 
 // changing is a report of 56 days with a change at each moment. An hour of them is left
 // out where summer begins.
 func changing(moments []time.Time) Report {
 	r := NewReckoner(at(0, 0), at(56, 0))
-	r.AddAddress(changeAt(at(-1, 0), netip.MustParseAddr("198.51.100.200"), "stun"))
+	r.AddAddress(changeAt(at(-1, 0), "198.51.100.200", "stun"))
 	for i, moment := range moments {
-		r.AddAddress(changeAt(moment, netip.AddrFrom4([4]byte{198, 51, 100, byte(i)}), "stun"))
+		r.AddAddress(changeAt(moment, fmt.Sprintf("198.51.100.%d", i), "stun"))
 	}
 	return r.Report()
 }
@@ -65,11 +63,11 @@ func TestHabit(t *testing.T) {
 // one whose moment nobody knows is of no hour.
 func TestChangesTogether(t *testing.T) {
 	r := NewReckoner(at(0, 0), at(2, 0))
-	r.AddAddress(changeAt(at(-1, 0), netip.MustParseAddr("198.51.100.1"), "stun"))
-	r.AddAddress(changeAt(at(-1, 0), netip.MustParseAddr("2001:db8::1"), "stun"))
-	r.AddAddress(changeAt(at(0, 100), netip.MustParseAddr("198.51.100.2"), "router"))
-	r.AddAddress(changeAt(at(0, 101), netip.MustParseAddr("2001:db8::2"), "router"))
-	late := changeAt(at(1, 100), netip.MustParseAddr("198.51.100.3"), "stun")
+	r.AddAddress(changeAt(at(-1, 0), "198.51.100.1", "stun"))
+	r.AddAddress(changeAt(at(-1, 0), "2001:db8::1", "stun"))
+	r.AddAddress(changeAt(at(0, 100), "198.51.100.2", "router"))
+	r.AddAddress(changeAt(at(0, 101), "2001:db8::2", "router"))
+	late := changeAt(at(1, 100), "198.51.100.3", "stun")
 	late.After, late.Moments.Confirmed = "stop", at(0, 200)
 	r.AddAddress(late)
 	c := r.Report().Changes

@@ -1,269 +1,249 @@
-// Package historytest makes up a year of history, always the same: a line that is
-// connected anew each night, outages, a server that lies, proofs and failures, two other
-// machines, and much that is of no interest.
+// Package historytest makes up a year of history, for tests: always the same. A provider
+// gives another address each night at about four; there are an outage, a server that
+// lies, a stop of netwatch and steps that fail; and what goes on beside that.
 package historytest
 
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
-	"sync"
 	"time"
 
 	"netwatch"
 )
 
-// Entries is how many entries Year makes.
+// Entries is how many entries the year has.
 const Entries = 100_000
 
-// Place is where it all is: the time zone that goes with the hours.
-var Place = sync.OnceValue(func() *time.Location {
-	place, err := time.LoadLocation("Europe/Paris")
-	if err != nil {
-		panic(err) // Tests need zoneinfo
-	}
-	return place
-})
+// The beginning of the year, and the days of it on which something else happens than
+// each night.
+var (
+	Begin = time.Date(2025, 11, 24, 0, 0, 0, 0, time.UTC)
+	// Outage is when the line was down, for OutageTime, and another address came with it.
+	Outage = Begin.AddDate(0, 0, 100).Add(13*time.Hour + 20*time.Minute)
+	// Stop is when netwatch was stopped, for a night.
+	Stop = Begin.AddDate(0, 0, 200).Add(22 * time.Hour)
+	// Lie is when a server began to say another address than the others, for three days.
+	Lie = Begin.AddDate(0, 0, 300)
+	// Failure is the day on which the restart failed and was tried again.
+	Failure = Begin.AddDate(0, 0, 50)
+)
 
-// Begin and End are when the year begins and ends.
-func Begin() time.Time { return time.Date(2025, time.November, 26, 0, 0, 0, 0, Place()) }
+// OutageTime is how long the outage took.
+const OutageTime = 5*time.Hour + 42*time.Minute
 
-// End is the end of the year.
-func End() time.Time { return Begin().AddDate(1, 0, 0) }
+// Days is how many days the year has.
+const Days = 365
 
-// A maker makes entries.
-type maker struct {
-	random *rand.Rand
-	all    []netwatch.Entry
-	host   byte // of the next address
-	// stands is the address that stands, and confirmed when a server last said it.
-	stands map[netwatch.Family]netip.Addr
-	ids    int
+// A year is one that is being made up.
+type year struct {
+	random  *rand.Rand
+	all     []netwatch.Entry
+	address int
+	ids     int
+	// confirmed is when the address was confirmed last.
+	confirmed time.Time
 }
 
-// Year makes the entries of a year, oldest first.
+// Year is all entries, oldest first.
 func Year() []netwatch.Entry {
-	m := &maker{random: rand.New(rand.NewPCG(16, 3)), stands: map[netwatch.Family]netip.Addr{}}
-	m.change(Begin().Add(time.Minute), netwatch.IPv4, "")
-	m.change(Begin().Add(time.Minute), netwatch.IPv6, "")
-	for day := Begin(); day.Before(End()); day = day.AddDate(0, 0, 1) {
-		m.day(day)
+	y := &year{random: rand.New(rand.NewPCG(16, 2025))}
+	y.change(Begin, netwatch.BySTUN, "")
+	for day := range Days {
+		y.day(Begin.AddDate(0, 0, day), (Entries*(day+1))/Days)
 	}
-	m.lies()
-	m.peers()
-	for n := Entries - len(m.all); n > 0; n-- {
-		m.noise(n)
+	for len(y.all) > Entries {
+		y.all = y.all[:Entries]
 	}
-	slices.SortStableFunc(m.all, func(a, b netwatch.Entry) int { return a.Time.Compare(b.Time) })
-	return m.all
+	return y.all
 }
 
-// day makes what is on a day: the line is connected anew at about ten past four on nine of
-// ten; the other family changes with that of the first of a month.
-func (m *maker) day(day time.Time) {
-	at := time.Date(day.Year(), day.Month(), day.Day(), 4, 7, m.random.IntN(360), 0, day.Location())
-	after := ""
-	switch {
-	case day.Month() == time.March && day.Day() == 14:
-		at, after = m.outage(at.Add(5*time.Hour), 6*time.Hour+12*time.Minute), netwatch.AfterOutage
-	case m.random.IntN(60) == 0:
-		at, after = m.outage(at, time.Duration(2+m.random.IntN(50))*time.Minute), netwatch.AfterOutage
-	case m.random.IntN(10) == 0:
-		return
+// day makes up a day, after which there are so many entries.
+func (y *year) day(at time.Time, until int) {
+	night := at.Add(4*time.Hour + time.Duration(y.random.IntN(600))*time.Second)
+	stopped := at.Equal(Stop.Add(2 * time.Hour))
+	if !stopped {
+		y.change(night, y.noticed(), "")
+	} else {
+		y.event(at.Add(7*time.Hour), netwatch.Started, "netwatch", nil)
+		y.confirmed = Stop
+		y.change(at.Add(7*time.Hour+time.Second), netwatch.BySTUN, netwatch.AfterStop)
 	}
-	m.change(at, netwatch.IPv4, after)
-	if day.Day() == 1 {
-		m.change(at.Add(20*time.Second), netwatch.IPv6, after)
+	if sub := Outage.Sub(at); sub >= 0 && sub < 24*time.Hour {
+		y.outage()
 	}
-	if m.random.IntN(40) == 0 { // Once more, by day
-		m.change(at.Add(time.Duration(1+m.random.IntN(18))*time.Hour), netwatch.IPv4, "")
-	}
-}
-
-// outage makes one of both families, and returns when it ends.
-func (m *maker) outage(from time.Time, d time.Duration) time.Time {
-	for _, family := range netwatch.Families {
-		e := netwatch.Entry{Time: from, Kind: netwatch.EntryOutage, Fields: map[string]string{
-			"family": string(family), "address": m.stands[family].String(),
-		}}
-		m.add(e)
-		e.Time, e.Seconds = from.Add(d), d.Seconds()
-		m.add(e)
-	}
-	return from.Add(d)
-}
-
-// next is an address that was not there before.
-func (m *maker) next(family netwatch.Family) netip.Addr {
-	m.host++
-	if family == netwatch.IPv6 {
-		return netip.MustParseAddr(fmt.Sprintf("2001:db8:%x:1::10", 0x1000+int(m.host)*37))
-	}
-	return netip.AddrFrom4([4]byte{198, 51, 100, m.host})
-}
-
-// change makes a change of our address, and the run that makes the services follow.
-func (m *maker) change(at time.Time, family netwatch.Family, after string) {
-	old, is := m.stands[family]
-	m.stands[family] = m.next(family)
-	fields := map[string]string{
-		"family": string(family), "new": m.stands[family].String(),
-		"by": "stun.example.org:3478, stun.example.net:3478",
-	}
-	moments := netwatch.Moments{Noticed: at, Accepted: at.Add(m.upTo(900 * time.Millisecond))}
-	if is {
-		fields["old"], moments.Confirmed = old.String(), at.Add(-m.upTo(15*time.Second))
-	}
-	if after != "" {
-		moments.Confirmed = at.Add(-time.Hour)
-	}
-	noticed := []string{netwatch.BySTUN, netwatch.ByRouter, netwatch.ByRouter, netwatch.ByKernel}[m.random.IntN(4)]
-	m.ids++
-	e := netwatch.Entry{
-		Time: moments.Accepted, Kind: netwatch.EntryEvent, ID: fmt.Sprintf("c%09d", m.ids), Event: netwatch.IPChanged,
-		Source: "stun", Fields: fields, Noticed: noticed, After: after, Moments: &moments,
-	}
-	m.add(e)
-	m.follow(e, is)
-}
-
-// follow makes the run because of a change. Some are tried twice.
-func (m *maker) follow(event netwatch.Entry, wrong bool) {
-	at := event.Time
-	step := func(text string, outcome netwatch.Outcome, detail string) {
-		at = at.Add(m.upTo(800 * time.Millisecond))
-		m.add(netwatch.Entry{
-			Time: at, Kind: netwatch.EntryStep, ID: event.ID, Event: event.Event, Rule: "coturn", Step: text,
-			Outcome: outcome, Detail: detail, Seconds: 0.4,
+	if sub := at.Sub(Lie); sub >= 0 && sub < 72*time.Hour {
+		y.add(netwatch.Entry{
+			Time: at.Add(12 * time.Hour), Kind: netwatch.EntryNote, Source: "stun",
+			Error: "stun.example.net:3478 says 198.51.100.66, which too few others say",
 		})
 	}
-	step("rotate coturn /etc/turnserver.conf", netwatch.Changed, "external-ip is "+event.Fields["new"])
-	if m.random.IntN(50) == 0 {
-		at = m.refused(event, at)
+	last := at.Add(15 * time.Hour)
+	if n := len(y.all); n > 0 && y.all[n-1].Time.After(last) {
+		last = y.all[n-1].Time.Add(time.Second)
 	}
-	step("restart coturn.service", netwatch.Changed, "")
-	moments := *event.Moments
-	moments.Rewritten, moments.Restarted = event.Time.Add(100*time.Millisecond), at
-	step("verify turn /etc/turnserver.conf", netwatch.Unchanged, "relays "+event.Fields["new"]+" over UDP, TCP and TLS")
-	moments.Proven = at
-	run := netwatch.Entry{
-		Time: at, Kind: netwatch.EntryRun, ID: event.ID, Event: event.Event, Rule: "coturn", Outcome: netwatch.Changed,
-		Seconds: at.Sub(event.Time).Seconds(), Noticed: event.Noticed, After: event.After, Moments: &moments,
+	for i := 0; len(y.all) < until; i++ {
+		y.beside(last.Add(time.Duration(i) * 90 * time.Second))
 	}
-	if wrong {
-		run.Wrong = &netwatch.Wrong{
-			Least: moments.Restarted.Sub(moments.Noticed).Seconds(), Most: moments.Restarted.Sub(moments.Confirmed).Seconds(),
+}
+
+// noticed is by what a change is noticed: mostly by the router.
+func (y *year) noticed() string {
+	switch n := y.random.IntN(10); {
+	case n < 7:
+		return netwatch.ByRouter
+	case n < 8:
+		return netwatch.ByKernel
+	}
+	return netwatch.BySTUN
+}
+
+func (y *year) add(e netwatch.Entry) { y.all = append(y.all, e) }
+
+// event adds one, and returns its id.
+func (y *year) event(at time.Time, name, source string, fields map[string]string) string {
+	y.ids++
+	id := fmt.Sprintf("id%08d", y.ids)
+	y.add(netwatch.Entry{Time: at, Kind: netwatch.EntryEvent, ID: id, Event: name, Source: source, Fields: fields})
+	return id
+}
+
+// ip is the n-th address.
+func ip(n int) string { return fmt.Sprintf("203.0.%d.%d", 113+n/250, 1+n%250) }
+
+// change makes up that the address is another, and the run because of that.
+func (y *year) change(at time.Time, by, after string) {
+	old := ""
+	if y.address > 0 {
+		old = ip(y.address)
+		if after == "" {
+			y.confirmed = at.Add(-time.Duration(y.random.IntN(15_000)) * time.Millisecond)
 		}
 	}
-	m.add(run)
-}
-
-// refused makes a step that fails, and returns when it is tried again.
-func (m *maker) refused(event netwatch.Entry, at time.Time) time.Time {
-	again := at.Add(time.Minute)
-	e := netwatch.Entry{
-		Time: at, Kind: netwatch.EntryStep, ID: event.ID, Event: event.Event, Rule: "coturn", Step: "restart coturn.service",
-		Outcome: netwatch.Failed, Error: fmt.Sprintf("restarting coturn.service: job %d: it failed", m.random.IntN(9000)),
-		Hint: "see journalctl -u coturn.service for why", Seconds: 1.2,
-	}
-	m.add(e)
-	e.Kind, e.Retry = netwatch.EntryRun, &again
-	m.add(e)
-	return again
-}
-
-// lies makes what is said of a server that lies for three weeks.
-func (m *maker) lies() {
-	for at := Begin().AddDate(0, 5, 0); at.Before(Begin().AddDate(0, 5, 21)); at = at.Add(11 * time.Hour) {
-		m.add(netwatch.Entry{
-			Time: at, Kind: netwatch.EntryNote, Source: "stun",
-			Error: "liar.example.com:3478 says 203.0.113.66, which too few others say",
-			Hint:  "if it goes on, take that server out of `servers`",
+	y.address++
+	noticed := at
+	if by == netwatch.ByRouter {
+		noticed = at.Add(-300 * time.Millisecond)
+		y.event(noticed, netwatch.RouterChanged, "router", map[string]string{
+			"gateway": "192.168.1.1", "old": old, "new": ip(y.address),
 		})
 	}
-}
-
-// peers makes what is heard of two other machines.
-func (m *maker) peers() {
-	for at := Begin().Add(3 * time.Hour); at.Before(End()); at = at.AddDate(0, 0, 9) {
-		m.add(m.peer(at, "peer-changed", map[string]string{
-			"peer": "turn2", "told": netwatch.IPChanged, "family": "ipv4", "new": "192.0.2.7",
-		}))
+	m := netwatch.Moments{Confirmed: y.confirmed, Noticed: noticed, Accepted: at.Add(5 * time.Millisecond)}
+	id := y.event(m.Accepted, netwatch.IPChanged, "stun", map[string]string{
+		"family": "ipv4", "old": old, "new": ip(y.address), "by": "stun.example.com:3478, stun.example.org:3478",
+	})
+	e := &y.all[len(y.all)-1]
+	e.Noticed, e.After, e.Moments = by, after, &netwatch.Moments{
+		Confirmed: m.Confirmed, Noticed: m.Noticed, Accepted: m.Accepted,
 	}
-	for at := Begin().AddDate(0, 2, 0); at.Before(End()); at = at.AddDate(0, 3, 0) {
-		m.add(m.peer(at, "peer-lost", map[string]string{"peer": "gateway"}))
-		m.add(m.peer(at.Add(40*time.Minute), "peer-back", map[string]string{"peer": "gateway"}))
+	y.run(id, by, after, m)
+}
+
+// run makes up the run because of a change.
+func (y *year) run(id, by, after string, m netwatch.Moments) {
+	step := func(at time.Time, text string, as netwatch.Outcome, seconds float64) *netwatch.Entry {
+		y.add(netwatch.Entry{
+			Time: at, Kind: netwatch.EntryStep, ID: id, Event: netwatch.IPChanged, Rule: "coturn", Step: text, Outcome: as,
+			Seconds: seconds,
+		})
+		return &y.all[len(y.all)-1]
 	}
-}
-
-func (m *maker) peer(at time.Time, event string, fields map[string]string) netwatch.Entry {
-	return netwatch.Entry{Time: at, Kind: netwatch.EntryEvent, ID: "p", Event: event, Source: "mqtt", Fields: fields}
-}
-
-// noise makes an entry of no interest.
-func (m *maker) noise(n int) {
-	at := Begin().Add(m.upTo(End().Sub(Begin())))
-	id := fmt.Sprintf("n%09d", n)
-	switch n % 4 {
-	case 0:
-		m.add(netwatch.Entry{
-			Time: at, Kind: netwatch.EntryEvent, ID: id, Event: netwatch.RouteChanged, Source: "netlink",
-			Fields: map[string]string{"family": "ipv4", "interface": "eth0", "gateway": "192.168.1.1", "new": "eth0 - -"},
+	ended := func(at time.Time, as netwatch.Outcome) *netwatch.Entry {
+		moments := m
+		y.add(netwatch.Entry{
+			Time: at, Kind: netwatch.EntryRun, ID: id, Event: netwatch.IPChanged, Rule: "coturn", Outcome: as,
+			Seconds: at.Sub(m.Accepted).Seconds(), Noticed: by, After: after, Moments: &moments,
 		})
-	case 1:
-		m.add(netwatch.Entry{
-			Time: at, Kind: netwatch.EntryStep, ID: id, Event: netwatch.RouteChanged, Rule: "look", Step: "probe stun",
-			Outcome: netwatch.Unchanged, Detail: "stun says what was known", Seconds: 0.05,
-		})
-	case 2:
-		m.add(netwatch.Entry{
-			Time: at, Kind: netwatch.EntryRun, ID: id, Event: netwatch.RouteChanged, Rule: "look",
-			Outcome: netwatch.Unchanged, Seconds: 0.06,
-		})
-	default:
-		m.add(netwatch.Entry{
-			Time: at, Kind: netwatch.EntryStep, ID: id, Event: "due", Rule: "daily", Seconds: 0.1,
-			Step: "verify tls turn.example.org:5349", Outcome: netwatch.Unchanged, Detail: "good until 2027-01-01",
-		})
+		return &y.all[len(y.all)-1]
+	}
+	const restart = "restart coturn.service"
+	m.Rewritten = m.Accepted.Add(80 * time.Millisecond)
+	step(m.Rewritten, "rotate coturn /etc/turnserver.conf", netwatch.Changed, 0.07)
+	begins := m.Rewritten
+	if m.Accepted.Truncate(24 * time.Hour).Equal(Failure) {
+		const said, hint = "restarting coturn.service: the job failed", "journalctl -u coturn.service"
+		begins = begins.Add(1200 * time.Millisecond)
+		e := step(begins, restart, netwatch.Failed, 0.4)
+		e.Error, e.Hint = said, hint
+		e = ended(begins, netwatch.Failed)
+		again := begins.Add(time.Second)
+		e.Step, e.Error, e.Hint, e.Retry = restart, said, hint, &again
+		begins = again
+	}
+	m.Restarted = begins.Add(time.Duration(300+y.random.IntN(900)) * time.Millisecond)
+	step(m.Restarted, restart, netwatch.Changed, m.Restarted.Sub(begins).Seconds())
+	m.Proven = m.Restarted.Add(60 * time.Millisecond)
+	step(m.Proven, "verify turn /etc/turnserver.conf", netwatch.Unchanged, 0.06)
+	e := ended(m.Proven, netwatch.Changed)
+	if !m.Confirmed.IsZero() {
+		e.Wrong = &netwatch.Wrong{Least: begins.Sub(m.Accepted).Seconds(), Most: m.Proven.Sub(m.Confirmed).Seconds()}
 	}
 }
 
-func (m *maker) add(e netwatch.Entry) { m.all = append(m.all, e) }
-
-// upTo is a time that is not longer.
-func (m *maker) upTo(d time.Duration) time.Duration {
-	return time.Duration(m.random.Int64N(int64(d/time.Millisecond))) * time.Millisecond
+// outage makes up a time in which the line was down.
+func (y *year) outage() {
+	fields := map[string]string{"family": "ipv4", "address": ip(y.address)}
+	over := Outage.Add(OutageTime)
+	y.add(netwatch.Entry{Time: Outage, Kind: netwatch.EntryOutage, Fields: fields})
+	y.add(netwatch.Entry{Time: over, Kind: netwatch.EntryOutage, Fields: fields, Seconds: OutageTime.Seconds()})
+	y.confirmed = Outage.Add(-8 * time.Second)
+	y.change(over, netwatch.BySTUN, netwatch.AfterOutage)
 }
 
-// Write writes entries as the daemon has them in a state directory, with a line that is
-// damaged, and one that is torn at the end.
-func Write(dir string, entries []netwatch.Entry) error {
-	var before, newest, addresses bytes.Buffer
-	for i, e := range entries {
-		line, err := json.Marshal(e)
-		if err != nil {
-			return fmt.Errorf("writing a history: %w", err)
-		}
-		to := &before
-		if i > len(entries)/2 {
-			to = &newest
-		}
-		to.Write(append(line, '\n'))
-		if i == len(entries)/3 {
-			to.WriteString("\x00\x00\n")
-		}
+// beside makes up what has nothing to do with the address: a certificate, or a file, and
+// the run because of it.
+func (y *year) beside(at time.Time) {
+	name, rule, file := netwatch.FileChanged, "follow", "/etc/turnserver.conf"
+	if y.random.IntN(50) == 0 {
+		name, rule, file = netwatch.CertRenewed, "certs", "/etc/ssl/example.org/fullchain.pem"
+	}
+	id := y.event(at, name, "file", map[string]string{"file": file, "new": fmt.Sprintf("%064x", y.random.Uint64())})
+	y.add(netwatch.Entry{
+		Time: at.Add(time.Second), Kind: netwatch.EntryStep, ID: id, Event: name, Rule: rule, Step: "probe stun",
+		Outcome: netwatch.Unchanged, Detail: "ipv4 " + ip(y.address), Seconds: 0.05,
+	})
+	y.add(netwatch.Entry{
+		Time: at.Add(2 * time.Second), Kind: netwatch.EntryRun, ID: id, Event: name, Rule: rule,
+		Outcome: netwatch.Unchanged, Seconds: 2,
+	})
+}
+
+// Put writes the year into a state directory as netwatch would have, but that nothing is
+// pushed out: the older half into the files before. The last line is torn, as by a power
+// cut, and one in the middle is damaged.
+func Put(dir string) error {
+	year := Year()
+	var about []netwatch.Entry
+	for _, e := range year {
 		if e.Moments != nil || e.Kind == netwatch.EntryOutage {
-			addresses.Write(append(line, '\n'))
+			about = append(about, e)
 		}
 	}
-	newest.WriteString(`{"time":"2026-11-25T23:59:59Z","kind":"no`)
-	put := func(name string, text []byte) error { return os.WriteFile(filepath.Join(dir, name), text, 0o600) }
-	return errors.Join(put("history.jsonl.before", before.Bytes()), put("history.jsonl", newest.Bytes()),
-		put("addresses.jsonl", addresses.Bytes()))
+	for name, all := range map[string][]netwatch.Entry{"history.jsonl": year, "addresses.jsonl": about} {
+		half := len(all) / 2
+		before, newest := lines(all[:half]), lines(all[half:])
+		before = append(before, "\x00\x00\x00damaged\n"...)
+		newest = append(newest, `{"time":"2026-11-24T00:00:00Z","kind":"ev`...)
+		if err := os.WriteFile(filepath.Join(dir, name+".before"), before, 0o600); err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), newest, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lines are entries as they are in a file.
+func lines(all []netwatch.Entry) []byte {
+	var text bytes.Buffer
+	out := json.NewEncoder(&text)
+	out.SetEscapeHTML(false)
+	for _, e := range all {
+		_ = out.Encode(e) // Every entry can be encoded
+	}
+	return text.Bytes()
 }
