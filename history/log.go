@@ -1,6 +1,7 @@
 package history
 
 import (
+	"bytes"
 	"context"
 	"sync"
 	"time"
@@ -48,8 +49,14 @@ type item struct {
 	last    bool
 }
 
-// marks say up to where a log has kept everything, in each of the files.
-type marks struct{ all, addresses Position }
+// marks say how far a log has come in each of the files.
+type marks struct{ all, addresses mark }
+
+// A mark is where a file ends, and the lines that should be in it and are not.
+type mark struct {
+	end  Position
+	held []byte
+}
 
 // Open makes a log that keeps entries in a state directory, in which it is alone. It
 // opens nothing yet, and nothing that is wrong there is an error: told gets a note when
@@ -114,12 +121,12 @@ func (l *Log) write() {
 func (l *Log) rest() {
 	l.writing = false
 	l.idle.Broadcast()
-	if l.writer.unsynced() && !l.closed {
+	if l.writer.owes() && !l.closed {
 		l.syncing.Reset(syncTime)
 	}
 }
 
-// syncNow makes safe what was written. The timer calls it.
+// syncNow makes safe what was written, and tries what was refused. The timer calls it.
 func (l *Log) syncNow() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -136,7 +143,7 @@ func (l *Log) Follow(ctx context.Context, q Query) (end Position, next <-chan ne
 	f, reached := make(chan netwatch.Entry, mostBehind), l.mark()
 	l.followers[f] = true
 	l.mu.Unlock()
-	return await(ctx, reached, q), f, func() {
+	return await(ctx, reached, q).end, f, func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.drop(f)
@@ -144,13 +151,23 @@ func (l *Log) Follow(ctx context.Context, q Query) (end Position, next <-chan ne
 }
 
 // Page reads a page of the files (Reader.Page), which have everything that was added
-// before; or, if ctx is done sooner, what they have by then.
+// before; or, if ctx is done sooner, what they have by then. What the disk refuses is on
+// the last page.
 func (l *Log) Page(ctx context.Context, q Query, from, to Position) (Page, error) {
 	l.mu.Lock()
 	reached := l.mark()
 	l.mu.Unlock()
-	await(ctx, reached, q)
-	return NewReader(l.writer.dir).Page(q, from, to)
+	m := await(ctx, reached, q)
+	page, err := NewReader(l.writer.dir).Page(q, from, to)
+	if err != nil && len(m.held) > 0 {
+		err = nil // Why it is held says the same
+	}
+	if !page.More && to == (Position{}) {
+		var held Page // All of it: it is less than a page
+		held.take(newScanner(bytes.NewReader(m.held)), q)
+		page.Lines = append(page.Lines, held.Lines...)
+	}
+	return page, err
 }
 
 // mark has the writer say when it has come so far. l.mu is held.
@@ -164,7 +181,7 @@ func (l *Log) mark() <-chan marks {
 	return reached
 }
 
-func await(ctx context.Context, reached <-chan marks, q Query) Position {
+func await(ctx context.Context, reached <-chan marks, q Query) mark {
 	select {
 	case m := <-reached:
 		if q.Addresses {
@@ -172,7 +189,7 @@ func await(ctx context.Context, reached <-chan marks, q Query) Position {
 		}
 		return m.all
 	case <-ctx.Done():
-		return Position{}
+		return mark{}
 	}
 }
 

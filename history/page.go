@@ -88,7 +88,17 @@ func (p *Page) add(file *os.File, q Query, at, to Position) error {
 		return fmt.Errorf("reading the history: %w", err)
 	}
 	in := newScanner(file)
-	for !p.More && !(at.file == to.file && at.offset+in.read >= to.offset) && in.next() {
+	if at.file == to.file {
+		in = newScanner(io.LimitReader(file, to.offset-at.offset))
+	}
+	p.take(in, q)
+	p.Next = Position{at.file, at.offset + in.read}
+	return in.err
+}
+
+// take adds lines until the page is full.
+func (p *Page) take(in *scanner, q Query) {
+	for !p.More && in.next() {
 		when, is := timeOf(in.line)
 		switch {
 		case !is || !json.Valid(in.line):
@@ -99,6 +109,4 @@ func (p *Page) add(file *os.File, q Query, at, to Position) error {
 		p.More = len(p.Lines) >= maxPage
 	}
 	p.Damaged += in.damaged
-	p.Next = Position{at.file, at.offset + in.read}
-	return in.err
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,14 +31,16 @@ func newWriter(dir string, told func(netwatch.Entry)) *writer {
 func (w *writer) do(i item) {
 	switch {
 	case i.reached != nil:
-		i.reached <- marks{w.all.end(), w.addresses.end()}
+		i.reached <- marks{w.all.mark(), w.addresses.mark()}
 	case i.entry != nil:
 		w.keep(*i.entry)
 	case i.last:
 		w.close()
 	default:
+		w.all.write()
 		w.all.settle()
-		w.addresses.settle() // If the disk was busy with what came before
+		w.addresses.write()
+		w.addresses.settle()
 	}
 }
 
@@ -69,8 +72,10 @@ func (w *writer) note(who, text string) {
 // lose counts entries that never came here.
 func (w *writer) lose(n int) { w.all.lost += n }
 
-// unsynced says whether a power cut could take something.
-func (w *writer) unsynced() bool { return w.all.file.unsynced || w.addresses.file.unsynced }
+// owes says whether a power cut could take something.
+func (w *writer) owes() bool { return w.all.owes() || w.addresses.owes() }
+
+func (k *keeper) owes() bool { return k.file.unsynced || len(k.held) > 0 }
 
 // close says what was counted, makes all safe and closes the files.
 func (w *writer) close() {
@@ -81,11 +86,18 @@ func (w *writer) close() {
 	w.addresses.close()
 }
 
-// A keeper keeps lines in a file, and says when that cannot be, once.
+// mostHeld is how many bytes of lines wait for a disk that refuses them.
+const mostHeld = maxPage
+
+// A keeper keeps lines in a file. What the disk refuses waits, as far as there is room,
+// and that is said once.
 type keeper struct {
 	file file
 	told func(netwatch.Entry)
-	// refused says that the last line was not kept, and lost how many were not.
+	// held are lines that are not in the file, and size is how many bytes they are.
+	held [][]byte
+	size int
+	// refused says that the last line was not taken, and lost how many will never be.
 	refused bool
 	lost    int
 
@@ -96,23 +108,48 @@ type keeper struct {
 
 // keep keeps a line.
 func (k *keeper) keep(line []byte) {
-	err := k.file.append(line)
-	note := netwatch.Entry{Time: time.Now(), Kind: netwatch.EntryNote}
-	switch {
-	case err != nil:
+	k.held, k.size = append(k.held, line), k.size+len(line)
+	for k.size > mostHeld {
 		k.lost++
-		if k.refused {
-			return
-		}
-		err = k.file.refused(err)
-		k.refused, note.Error, note.Hint = true, err.Error(), netwatch.Hint(err)
-	case k.lost > 0:
-		note.Detail = fmt.Sprintf("the history is kept again: %s lacks %d entries", k.file.path(), k.lost)
-		k.refused, k.lost = false, 0
-	default:
-		return
+		k.size -= len(k.held[0])
+		k.held = k.held[1:]
 	}
-	k.told(note)
+	k.write()
+}
+
+// write writes what is held.
+func (k *keeper) write() {
+	done := 0
+	for ; done < len(k.held); done++ {
+		if err := k.file.append(k.held[done]); err != nil {
+			k.refuse(err)
+			break
+		}
+		k.size -= len(k.held[done])
+	}
+	k.held = slices.Delete(k.held, 0, done)
+	if len(k.held) == 0 && (k.refused || k.lost > 0) {
+		note := "the history is kept again"
+		if k.lost > 0 {
+			note += fmt.Sprintf("; %s lacks %d entries", k.file.path(), k.lost)
+		}
+		k.refused, k.lost = false, 0
+		k.told(netwatch.Entry{Time: time.Now(), Kind: netwatch.EntryNote, Detail: note})
+	}
+}
+
+// refuse says that the disk does not take lines, once.
+func (k *keeper) refuse(err error) {
+	if !k.refused {
+		k.refused = true
+		k.say(err)
+	}
+}
+
+// say tells what is wrong.
+func (k *keeper) say(err error) {
+	err = k.file.refused(err)
+	k.told(netwatch.Entry{Time: time.Now(), Kind: netwatch.EntryNote, Error: err.Error(), Hint: netwatch.Hint(err)})
 }
 
 // settle has a power cut take nothing, soon: a slow disk holds up no line. While one goes
@@ -131,25 +168,26 @@ func (k *keeper) settle() {
 // synced says that lines could not be made safe, once.
 func (k *keeper) synced(err error) {
 	if err != nil && !k.unsafe {
-		err = k.file.refused(err)
-		k.told(netwatch.Entry{Time: time.Now(), Kind: netwatch.EntryNote, Error: err.Error(), Hint: netwatch.Hint(err)})
+		k.say(err)
 	}
 	k.unsafe = err != nil
 }
 
 // close makes all safe and closes the file.
 func (k *keeper) close() {
+	k.write()
 	k.syncs.Wait()
 	k.synced(k.file.sync())
 	k.file.close()
 }
 
-// end is up to where the file has everything.
-func (k *keeper) end() Position {
-	if k.file.out == nil {
-		return Position{}
+// mark says how far the file goes.
+func (k *keeper) mark() mark {
+	m := mark{held: bytes.Join(k.held, nil)}
+	if k.file.out != nil {
+		m.end = Position{identity(k.file.out), k.file.size}
 	}
-	return Position{identity(k.file.out), k.file.size}
+	return m
 }
 
 // encode makes the line of an entry. One that is too long loses the end of its texts, and
