@@ -84,6 +84,8 @@ const (
 	minutesADay = 24 * 60
 	// window is within how many minutes changes are at the same hour.
 	window = 40
+	// few are too few changes to say anything of.
+	few = 4
 	// step is by how many minutes windows differ, and to how many an hour is rounded.
 	step = 5
 )
@@ -91,6 +93,9 @@ const (
 // habitOf finds the habit in the moments of changes, of which at least two of three must
 // keep to it.
 func habitOf(known []time.Time, from, until time.Time) *Habit {
+	if len(known) < few {
+		return nil
+	}
 	if h := hourOf(known, from, until, nil); h.Times >= 5 && h.Times*3 >= h.Of*2 {
 		return &h
 	}

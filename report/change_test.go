@@ -20,7 +20,7 @@ func changing(moments []time.Time) Report {
 	for i, moment := range moments {
 		r.AddAddress(changeAt(moment, fmt.Sprintf("198.51.100.%d", i), "stun"))
 	}
-	return r.Report()
+	return r.Report("", "", nil)
 }
 
 func TestHabit(t *testing.T) {
@@ -70,7 +70,7 @@ func TestChangesTogether(t *testing.T) {
 	late := changeAt(at(1, 100), "198.51.100.3", "stun")
 	late.After, late.Moments.Confirmed = "stop", at(0, 200)
 	r.AddAddress(late)
-	c := r.Report().Changes
+	c := r.Report("", "", nil).Changes
 	if c.ByFamily["ipv4"] != 2 || c.ByFamily["ipv6"] != 1 || c.Together != 2 || c.Late != 1 {
 		t.Errorf("it counts %+v", c)
 	}

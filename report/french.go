@@ -4,7 +4,7 @@ package report
 // terminal shows others as they are escaped.
 var french = map[string]string{
 	"%s to %s (local time, %s)": "du %s au %s (heure locale, %s)",
-	"What could not be read":    "Ce qui n’a pas pu être lu",
+	"About this report":         "À propos de ce rapport",
 	"netwatch report":           "rapport de netwatch",
 	"netwatch report: %s":       "rapport de netwatch : %s",
 	"In short":                  "En bref",
@@ -23,6 +23,7 @@ var french = map[string]string{
 	"none":                      "aucune",
 	"nothing":                   "aucun",
 
+	"no address is known":                       "aucune adresse n’est connue",
 	"none: the address stayed":                  "aucun : l’adresse est restée la même",
 	"%s of the IPv4 address":                    "%s de l’adresse IPv4",
 	"%s of the IPv6 address":                    "%s de l’adresse IPv6",

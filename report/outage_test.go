@@ -56,7 +56,7 @@ func TestOutages(t *testing.T) {
 		for _, e := range c.entries {
 			r.AddAddress(e)
 		}
-		if diff := cmp.Diff(c.want, r.Report().Outages); diff != "" {
+		if diff := cmp.Diff(c.want, r.Report("", "", nil).Outages); diff != "" {
 			t.Errorf("%s: %s", name, diff)
 		}
 	}

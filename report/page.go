@@ -25,7 +25,7 @@ func Page(w io.Writer, r Report, l Language) error {
 		Heading, Period  string
 		Version, Written string
 		Sections         []section
-	}{l, t.heading(), t.period(), clean(r.Version), minute(r.Until), t.sections()})
+	}{l, t.heading(), t.period(), r.Version, minute(r.Until), t.sections()})
 }
 
 // barClasses are those of the series of bars.

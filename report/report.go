@@ -88,10 +88,12 @@ func (r *Reckoner) seen(e netwatch.Entry) {
 	}
 }
 
-// Report is what all that was added comes to.
-func (r *Reckoner) Report() Report {
+// Report is what all that was added comes to, on a machine of that name and by a version
+// of netwatch. Skipped is what of the history could not be read, and from where it is.
+func (r *Reckoner) Report(host, version string, skipped []string) Report {
 	report := Report{
-		Since: r.since, Until: r.until, From: r.from, Skipped: []string{},
+		Host: clean(host), Version: clean(version), Skipped: cleanAll(skipped),
+		Since: r.since, Until: r.until, From: r.from,
 		Outages: r.outages.within(r.since, r.until), Wrong: r.wrong.all(),
 		Failures: r.failures.all(), Proofs: r.proofs.all(), Peers: r.peers.all(),
 	}

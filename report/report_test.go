@@ -49,12 +49,11 @@ func reckoned(t testing.TB, dir string, since, until time.Time) Report {
 	if err := reader.Read(addresses, r.AddAddress); err != nil {
 		t.Fatal(err)
 	}
-	report := r.Report()
-	report.Host, report.Version = "turn.example.org", "1.0"
+	var skipped []string
 	for _, err := range reader.Skipped() {
-		report.Skipped = append(report.Skipped, err.Error())
+		skipped = append(skipped, err.Error())
 	}
-	return report
+	return r.Report("turn.example.org", "1.0", skipped)
 }
 
 // english and inFrench are the languages that there are.
@@ -89,9 +88,7 @@ func shown(since time.Time) Report {
 			r.Add(e)
 		}
 	}
-	report := r.Report()
-	report.Host, report.Version = "turn.example.org", "1.0"
-	return report
+	return r.Report("turn.example.org", "1.0", nil)
 }
 
 // TestYear holds what a year of history comes to, in both languages: among a hundred
@@ -153,7 +150,7 @@ func TestPageIsSmall(t *testing.T) {
 		restless.AddAddress(changeAt(begin().Add(time.Duration(i)*10*time.Minute),
 			fmt.Sprintf("2001:db8::%x", i), "router"))
 	}
-	for name, r := range map[string]Report{"regular": r, "restless": restless.Report()} {
+	for name, r := range map[string]Report{"regular": r, "restless": restless.Report("", "", nil)} {
 		for _, l := range []Language{english, inFrench} {
 			if size := len(pageOf(t, r, l)); size > mostPage {
 				t.Errorf("%s, %s: %d bytes", name, l, size)

@@ -70,7 +70,7 @@ func (t teller) sections() []section {
 		all = append(all, t.peers())
 	}
 	if len(t.Skipped) > 0 {
-		all = append(all, section{Title: t.t("What could not be read"), Says: t.Skipped})
+		all = append(all, section{Title: t.t("About this report"), Says: t.Skipped})
 	}
 	return all
 }
@@ -137,6 +137,8 @@ func familyName(f netwatch.Family) string {
 func (t teller) changesText() string {
 	four, six := t.Changes.ByFamily[netwatch.IPv4], t.Changes.ByFamily[netwatch.IPv6]
 	switch {
+	case len(t.Addresses) == 0:
+		return t.t("no address is known")
 	case four+six == 0:
 		return t.t("none: the address stayed")
 	case six == 0:
@@ -151,7 +153,7 @@ func (t teller) changesText() string {
 func (t teller) habitText() string {
 	h := t.Changes.Habit
 	switch {
-	case h == nil && t.Changes.Together < 5:
+	case h == nil && t.Changes.Together < few:
 		return t.t("Too few changes to see a habit of your provider.")
 	case h == nil:
 		return t.t("Your provider has no habit that could be seen.")
@@ -284,6 +286,10 @@ func (t teller) noticed(by, after string) string {
 
 func (t teller) outages() section {
 	s := section{Title: t.t("Outages")}
+	if len(t.Addresses)+len(t.Outages) == 0 {
+		s.Says = []string{t.t("None is known.")}
+		return s
+	}
 	if len(t.Outages) == 0 {
 		s.Says = []string{t.t("None: some server always said which address is ours.")}
 		return s

@@ -29,7 +29,7 @@ func (t teller) heading() string {
 	if t.Host == "" {
 		return t.t("netwatch report")
 	}
-	return t.t("netwatch report: %s", clean(t.Host))
+	return t.t("netwatch report: %s", t.Host)
 }
 
 // text writes a section, less its title.
