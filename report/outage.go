@@ -26,10 +26,10 @@ type outages struct {
 }
 
 func (o *outages) add(e netwatch.Entry) {
-	if e.Kind != netwatch.EntryOutage {
+	family := netwatch.Family(e.Fields["family"])
+	if e.Kind != netwatch.EntryOutage || !slices.Contains(netwatch.Families, family) {
 		return
 	}
-	family := netwatch.Family(clean(e.Fields["family"]))
 	since, lasts := o.open[family]
 	switch {
 	case e.Seconds == 0 && !lasts: // If it lasts already, netwatch was started anew in it

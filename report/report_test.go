@@ -62,7 +62,7 @@ var (
 	inFrench = Language{french: true}
 )
 
-func textOf(t *testing.T, r Report, l Language) string {
+func textOf(t testing.TB, r Report, l Language) string {
 	t.Helper()
 	var out bytes.Buffer
 	if err := Text(&out, r, l); err != nil {
@@ -71,7 +71,7 @@ func textOf(t *testing.T, r Report, l Language) string {
 	return out.String()
 }
 
-func pageOf(t *testing.T, r Report, l Language) string {
+func pageOf(t testing.TB, r Report, l Language) string {
 	t.Helper()
 	var out bytes.Buffer
 	if err := Page(&out, r, l); err != nil {
