@@ -139,7 +139,6 @@ var french = map[string]string{
 	"outage from %s, %s":                  "coupure à partir du %s, %s",
 	"%s outage":                           "%s coupure",
 	"%s outages":                          "%s coupures",
-	"Table":                               "Tableau",
 	"All in a table":                      "Tout dans un tableau",
 
 	"%d s":   "%d s",

@@ -26,8 +26,9 @@ type section struct {
 // A fact is one thing in a few words.
 type fact struct{ Name, Text string }
 
-// A table has rows of texts, the newest first.
+// A table has rows of texts, the newest first. Its title is that of its section.
 type table struct {
+	Title   string
 	Columns []column
 	Rows    [][]string
 }
@@ -71,6 +72,11 @@ func (t teller) sections() []section {
 	}
 	if len(t.Skipped) > 0 {
 		all = append(all, section{Title: t.t("About this report"), Says: t.Skipped})
+	}
+	for _, s := range all {
+		if s.Table != nil {
+			s.Table.Title = s.Title
+		}
 	}
 	return all
 }
