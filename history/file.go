@@ -13,16 +13,12 @@ import (
 	"netwatch/access"
 )
 
-// A file has lines appended to it, and is put away when it is full. It is used by one
-// goroutine at a time.
+// A file has lines appended to it, and is put away when it is full. It is open only
+// meanwhile, so that nobody who mounts its disk anew has to wait for netwatch, and who
+// takes it away has done so. It is used by one goroutine at a time.
 type file struct {
 	dir, name string
 	limit     int64
-	// out is where lines go now; nil before the first and after something was wrong.
-	out  *os.File
-	size int64
-	// torn says that the last line may have no end.
-	torn bool
 	// unsynced says that a power cut could take lines, and fresh that it could take the
 	// name of the file.
 	unsynced, fresh bool
@@ -30,62 +26,86 @@ type file struct {
 
 func (f *file) path() string { return filepath.Join(f.dir, f.name) }
 
-// append appends a line, which ends with its end, by one write. After an error it is
-// tried anew with the next.
+// append appends a line, which ends with its end, by one write.
 func (f *file) append(line []byte) error {
-	err := f.ready(int64(len(line)))
-	if err == nil {
-		err = f.write(line)
-	}
-	if err != nil {
-		f.close()
-	}
-	return err
-}
-
-func (f *file) write(line []byte) error {
-	if f.torn {
-		line = append([]byte{'\n'}, line...)
-	}
-	n, err := f.out.Write(line)
-	f.size += int64(n)
-	f.torn, f.unsynced = err != nil, true
-	return err
-}
-
-// ready makes sure that the file is the one of that name and has room for n bytes more.
-func (f *file) ready(n int64) error {
-	if !f.there() {
-		f.close()
-		if err := f.open(); err != nil {
-			return err
+	out, size, err := f.open()
+	if err == nil && size > 0 && size+int64(len(line)) > f.limit {
+		err = f.turn(out)
+		_ = out.Close() // turn has made it safe
+		if err == nil {
+			out, size, err = f.open()
 		}
-	}
-	if f.size > 0 && f.size+n > f.limit {
-		return f.turn()
-	}
-	return nil
-}
-
-// there says whether the open file is still the one of that name: somebody may have
-// taken it away.
-func (f *file) there() bool {
-	var named, open unix.Stat_t
-	return f.out != nil && unix.Lstat(f.path(), &named) == nil && unix.Fstat(int(f.out.Fd()), &open) == nil &&
-		named.Ino == open.Ino && named.Dev == open.Dev
-}
-
-// open opens the file of that name, or makes it.
-func (f *file) open() error {
-	out, err := os.OpenFile(f.path(), os.O_WRONLY|os.O_APPEND|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		return f.reopen()
 	}
 	if err != nil {
 		return err
 	}
-	f.out, f.size, f.torn, f.fresh = out, 0, false, true
-	return lend(f.dir, out)
+	defer out.Close() // sync says what could be wrong
+	if err := roomy(out); err != nil {
+		return err
+	}
+	if torn(out, size) {
+		line = append([]byte{'\n'}, line...)
+	}
+	f.unsynced = true
+	_, err = out.Write(line)
+	return err
+}
+
+// torn says whether the last line of a file has no end.
+func torn(file *os.File, size int64) bool {
+	last := []byte{'\n'}
+	if size > 0 {
+		_, _ = file.ReadAt(last, size-1) // What cannot be read cannot be written to either
+	}
+	return last[0] != '\n'
+}
+
+// spared is how much room is left on the disk, for the state: that must never be lost.
+const spared = 32 << 10
+
+// roomy says why there is not enough room on the disk of a file.
+func roomy(file *os.File) error {
+	var disk unix.Statfs_t
+	if err := unix.Fstatfs(int(file.Fd()), &disk); err != nil {
+		return err
+	}
+	if free := disk.Bavail * uint64(max(1, disk.Bsize)); free < spared { //nolint:gosec // It is positive
+		return unix.ENOSPC
+	}
+	return nil
+}
+
+// open opens the file, or makes it, and says how large it is. What is not ours it does
+// not open: to open a device may do something.
+func (f *file) open() (*os.File, int64, error) {
+	there, info, err := netwatch.OpenRegular(f.path(), unix.O_NOFOLLOW)
+	if errors.Is(err, fs.ErrNotExist) {
+		return f.make()
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	defer there.Close()
+	if err := ours(f.dir, there); err != nil {
+		return nil, 0, err
+	}
+	same := fmt.Sprintf("/proc/self/fd/%d", there.Fd()) // And not what has the name by now
+	out, err := os.OpenFile(same, os.O_RDWR|os.O_APPEND|unix.O_NONBLOCK, 0)
+	return out, info.Size(), err
+}
+
+// make makes the file.
+func (f *file) make() (*os.File, int64, error) {
+	out, err := os.OpenFile(f.path(), os.O_RDWR|os.O_APPEND|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, 0, err
+	}
+	f.fresh = true
+	if err := lend(f.dir, out); err != nil {
+		_ = out.Close()
+		return nil, 0, err
+	}
+	return out, 0, nil
 }
 
 // lend gives a new file to the owner of its directory: root, who runs netwatch by hand,
@@ -105,54 +125,28 @@ func lend(dir string, file *os.File) error {
 	return file.Chmod(0o640)
 }
 
-// reopen opens the file that is there, if it is ours.
-func (f *file) reopen() error {
-	there, info, err := netwatch.OpenRegular(f.path(), unix.O_NOFOLLOW)
-	if err != nil {
+// turn puts the file away as the one before.
+func (f *file) turn(out *os.File) error {
+	if err := out.Sync(); err != nil {
 		return err
 	}
-	defer there.Close()
-	if err := ours(f.dir, there); err != nil {
-		return err
-	}
-	same := fmt.Sprintf("/proc/self/fd/%d", there.Fd()) // And not what has the name by now
-	if f.out, err = os.OpenFile(same, os.O_WRONLY|os.O_APPEND|unix.O_NONBLOCK, 0); err != nil {
-		return err
-	}
-	last := []byte{'\n'}
-	if f.size = info.Size(); f.size > 0 {
-		_, err = there.ReadAt(last, f.size-1)
-	}
-	f.torn = last[0] != '\n'
-	return err
+	return os.Rename(f.path(), f.path()+beforeSuffix)
 }
 
-// turn puts the file away as the one before, and begins another.
-func (f *file) turn() error {
-	if err := f.sync(); err != nil {
-		return err
-	}
-	f.close()
-	if err := os.Rename(f.path(), f.path()+beforeSuffix); err != nil {
-		return err
-	}
-	return f.open()
-}
-
-// sync has a power cut take nothing of what was appended.
-func (f *file) sync() error {
-	if f.out == nil || !f.unsynced {
-		return nil
-	}
-	return f.owed()()
-}
-
-// owed is what sync does. Others may append meanwhile.
+// owed has a power cut take nothing of what was appended. Others may append meanwhile.
 func (f *file) owed() func() error {
-	out, fresh := f.out, f.fresh
+	fresh := f.fresh
 	f.unsynced, f.fresh = false, false
 	return func() error {
-		if err := out.Sync(); err != nil || !fresh {
+		file, _, err := netwatch.OpenRegular(f.path(), unix.O_NOFOLLOW)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // It was taken away
+		}
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		if err := file.Sync(); err != nil || !fresh {
 			return err
 		}
 		dir, err := os.Open(f.dir)
@@ -164,22 +158,29 @@ func (f *file) owed() func() error {
 	}
 }
 
-func (f *file) close() {
-	if f.out != nil {
-		_ = f.out.Close() // sync says what could be wrong
+// end is up to where the file has everything.
+func (f *file) end() Position {
+	var is unix.Stat_t
+	if err := unix.Lstat(f.path(), &is); err != nil {
+		return Position{}
 	}
-	f.out = nil
+	return Position{is.Ino, is.Size}
 }
 
 // refused explains why history is not kept, and says what helps.
 func (f *file) refused(err error) error {
 	path := netwatch.ShellPath(f.path())
-	hint := "see that " + netwatch.ShellPath(f.dir) + " is writable and that its disk is well: journalctl -k"
+	dir := netwatch.ShellPath(f.dir)
+	hint := "see that " + dir + " is writable and that its disk is well: journalctl -k"
 	switch {
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
-		hint = fmt.Sprintf("make room there: df -h %s; df -i %[1]s", netwatch.ShellPath(f.dir))
-	case errors.Is(err, netwatch.ErrNotRegular), errors.Is(err, errStranger), errors.Is(err, fs.ErrPermission):
+		hint = fmt.Sprintf("make room there: df -h %s; df -i %[1]s", dir)
+	case errors.Is(err, netwatch.ErrNotRegular), errors.Is(err, errStranger):
 		hint = fmt.Sprintf("take away what is not netwatch's: mv %s %[1]s.away", path)
+	case errors.Is(err, fs.ErrPermission):
+		hint = fmt.Sprintf("chown %d:%d %s; chmod 710 %[3]s; if that does not help, lsattr %[3]s", os.Geteuid(), os.Getegid(), dir)
+	case errors.Is(err, fs.ErrNotExist):
+		hint = "if it was removed, systemctl restart netwatch.service, which makes it anew"
 	}
 	return netwatch.WithHint(fmt.Errorf("keeping the history: %s: %w", f.path(), netwatch.WithoutPath(err)), hint)
 }

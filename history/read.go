@@ -151,13 +151,13 @@ func (r *Reader) path(name string) string { return filepath.Join(r.dir, name) }
 var errStranger = errors.New("it belongs to a stranger")
 
 // ours says why a file is a stranger's: what belongs to the owner of the directory is
-// ours.
+// ours, and what belongs to us.
 func ours(dir string, file *os.File) error {
 	var owner, is unix.Stat_t
 	if err := errors.Join(unix.Stat(dir, &owner), unix.Fstat(int(file.Fd()), &is)); err != nil {
 		return err
 	}
-	if is.Uid != owner.Uid {
+	if is.Uid != owner.Uid && int(is.Uid) != os.Geteuid() {
 		return fmt.Errorf("%s: %w: the user %d, and not %d, to whom the directory belongs", file.Name(), errStranger, is.Uid,
 			owner.Uid)
 	}

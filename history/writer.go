@@ -77,7 +77,7 @@ func (w *writer) owes() bool { return w.all.owes() || w.addresses.owes() }
 
 func (k *keeper) owes() bool { return k.file.unsynced || len(k.held) > 0 }
 
-// close says what was counted, makes all safe and closes the files.
+// close says what was counted, and makes all safe.
 func (w *writer) close() {
 	for who, note := range w.quota.over(time.Now().Add(time.Hour)) {
 		w.note(who, note)
@@ -155,7 +155,7 @@ func (k *keeper) say(err error) {
 // settle has a power cut take nothing, soon: a slow disk holds up no line. While one goes
 // on, there is none other.
 func (k *keeper) settle() {
-	if k.file.out == nil || !k.file.unsynced || !k.syncing.CompareAndSwap(false, true) {
+	if !k.file.unsynced || !k.syncing.CompareAndSwap(false, true) {
 		return
 	}
 	owed := k.file.owed()
@@ -173,21 +173,17 @@ func (k *keeper) synced(err error) {
 	k.unsafe = err != nil
 }
 
-// close makes all safe and closes the file.
+// close makes all safe.
 func (k *keeper) close() {
 	k.write()
 	k.syncs.Wait()
-	k.synced(k.file.sync())
-	k.file.close()
+	k.settle()
+	k.syncs.Wait()
 }
 
 // mark says how far the file goes.
 func (k *keeper) mark() mark {
-	m := mark{held: bytes.Join(k.held, nil)}
-	if k.file.out != nil {
-		m.end = Position{identity(k.file.out), k.file.size}
-	}
-	return m
+	return mark{k.file.end(), bytes.Join(k.held, nil)}
 }
 
 // encode makes the line of an entry. One that is too long loses the end of its texts, and

@@ -51,9 +51,6 @@ func (c *command) historyCommand() *cobra.Command {
 	flags.StringVar(&w.event, "event", "", "only what is of the event `NAME`")
 	flags.IntVarP(&w.newest, "lines", "n", -1, "of what was only the newest `N`")
 	flags.BoolVar(&w.addresses, "addresses", false, "each public address, with from when until when it was ours")
-	cmd.MarkFlagsMutuallyExclusive("addresses", "follow")
-	cmd.MarkFlagsMutuallyExclusive("addresses", "rule")
-	cmd.MarkFlagsMutuallyExclusive("addresses", "event")
 	for _, name := range []string{"since", "until", "rule", "event", "lines"} {
 		_ = cmd.RegisterFlagCompletionFunc(name, c.completeHistory(name)) // Each is a flag of it
 	}
@@ -83,6 +80,9 @@ func (c *command) completeHistory(flag string) cobra.CompletionFunc {
 
 // parse reads the times of the wish.
 func (w *historyWish) parse(now time.Time) (err error) {
+	if w.addresses && (w.follow || w.rule != "" || w.event != "") {
+		return usageError{errors.New("--addresses goes with --since, --until and -n alone")}
+	}
 	for flag, to := range map[string]struct {
 		text string
 		at   *time.Time
