@@ -133,6 +133,7 @@ var french = map[string]string{
 	"the next":                            "la suivante",
 	"several, too short to be told apart": "plusieurs, trop brèves pour être distinguées",
 	"an outage":                           "une coupure",
+	"nothing is known":                    "rien n’est connu",
 	"%s from %s, %s":                      "%s à partir du %s, %s",
 	"%s address":                          "%s adresse",
 	"%s addresses":                        "%s adresses",

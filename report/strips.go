@@ -42,6 +42,7 @@ const (
 	nextAddress  = "b"
 	manyAddress  = "m"
 	outageOfLine = "o"
+	noAddress    = "n" // Of the legend alone
 )
 
 const (
@@ -163,13 +164,17 @@ func (t teller) timeLine(family netwatch.Family, addresses []history.Address) st
 		row.Marks = append(row.Marks, t.outageMarks(s, family)...)
 		line.Rows = append(line.Rows, row)
 	}
-	line.Legend = t.legend(line.Rows)
+	line.Legend = t.legend(line.Rows, addresses)
 	return line
 }
 
-// legend says what the marks are that there are.
-func (t teller) legend(rows []strip) (legend []mark) {
+// legend says what the marks are that there are, and what it means that there is none.
+func (t teller) legend(rows []strip, addresses []history.Address) (legend []mark) {
 	there := map[string]bool{}
+	for i := range addresses[1:] {
+		gap := addresses[i+1].From.Sub(addresses[i].Until)
+		there[noAddress] = there[noAddress] || gap > time.Minute
+	}
 	for _, row := range rows {
 		for _, m := range row.Marks {
 			there[m.Class] = true
@@ -180,6 +185,7 @@ func (t teller) legend(rows []strip) (legend []mark) {
 		{Class: nextAddress, Title: t.t("the next")},
 		{Class: manyAddress, Title: t.t("several, too short to be told apart")},
 		{Class: outageOfLine, Title: t.t("an outage")},
+		{Class: noAddress, Title: t.t("nothing is known")},
 	} {
 		if there[m.Class] {
 			legend = append(legend, m)
