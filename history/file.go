@@ -31,7 +31,7 @@ func (f *file) append(line []byte) error {
 	out, size, err := f.open()
 	if err == nil && size > 0 && size+int64(len(line)) > f.limit {
 		err = f.turn(out)
-		_ = out.Close() // turn has made it safe
+		_ = out.Close() // It is safe by turn
 		if err == nil {
 			out, size, err = f.open()
 		}
@@ -39,7 +39,7 @@ func (f *file) append(line []byte) error {
 	if err != nil {
 		return err
 	}
-	defer out.Close() // sync says what could be wrong
+	defer out.Close() // What is wrong with the disk, making it safe says
 	if err := roomy(out); err != nil {
 		return err
 	}

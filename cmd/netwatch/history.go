@@ -107,13 +107,13 @@ func (c *command) history(ctx context.Context, w historyWish) error {
 	if w.addresses {
 		return c.historyOfAddresses(ctx, w)
 	}
-	print := func(e netwatch.Entry) {
+	prints := func(e netwatch.Entry) {
 		if w.wants(e) {
 			_ = c.printEntry(e)
 		}
 	}
 	newest := newest{most: w.newest}
-	each := print
+	each := prints
 	if w.newest >= 0 {
 		each = func(e netwatch.Entry) {
 			if w.wants(e) {
@@ -123,10 +123,10 @@ func (c *command) history(ctx context.Context, w historyWish) error {
 	}
 	client, reading, err := c.readHistory(ctx, w.query, each, c.say)
 	for _, e := range newest.all {
-		print(e)
+		prints(e)
 	}
 	if err == nil && w.follow {
-		err = client.Follow(ctx, w.query, reading, print)
+		err = client.Follow(ctx, w.query, reading, prints)
 	}
 	return cmp.Or(c.stdout.failed(), err)
 }
