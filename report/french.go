@@ -81,9 +81,10 @@ var french = map[string]string{
 	"No service had to be made right in this time.": "Aucun service n’a dû être corrigé pendant cette période.",
 	"%s time a service was made right.":             "%s fois, un service a été corrigé.",
 	"%s times a service was made right.":            "%s fois, un service a été corrigé.",
-	"How long it was wrong is known between two bounds: at least since the change was noticed, at most since a server " +
-		"last said the address before.": "La durée de l’erreur est connue entre deux bornes : au moins depuis que le " +
-		"changement a été remarqué, au plus depuis qu’un serveur a donné l’adresse précédente pour la dernière fois.",
+	"How long it was wrong is known between two bounds: at least from when the new address was believed until it began " +
+		"to be made right, at most from when a server last said the old one until that was done.": "La durée de l’erreur " +
+		"est connue entre deux bornes : au moins depuis que la nouvelle adresse a été crue jusqu’au début de la " +
+		"correction, au plus depuis qu’un serveur a donné l’ancienne pour la dernière fois jusqu’à la fin de la correction.",
 	"at least":                 "au moins",
 	"at most":                  "au plus",
 	"half of the times, up to": "une fois sur deux, jusqu’à",

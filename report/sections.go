@@ -332,8 +332,8 @@ func (t teller) wrong() section {
 	}
 	s.Says = []string{
 		t.n(t.Wrong.Times, "%s time a service was made right.", "%s times a service was made right.") + " " +
-			t.t("How long it was wrong is known between two bounds: at least since the change was noticed, "+
-				"at most since a server last said the address before."),
+			t.t("How long it was wrong is known between two bounds: at least from when the new address was believed "+
+				"until it began to be made right, at most from when a server last said the old one until that was done."),
 	}
 	s.Bars = []bars{t.wrongBars()}
 	s.Table = &table{Columns: []column{
