@@ -38,8 +38,9 @@ var french = map[string]string{
 	"Your provider reconnects at about %s, on %d of %d days.": "Votre fournisseur vous reconnecte vers %s, %d jours sur " +
 		"%d.",
 
-	"never, as far as is known":                               "jamais, pour autant qu’on sache",
-	"half of the times at most %s, 19 of 20 times at most %s": "une fois sur deux, %s au plus ; 19 fois sur 20, %s au plus",
+	"never, as far as is known": "jamais, pour autant qu’on sache",
+	"half of the times at most %s, 19 of 20 times at most %s": "une fois sur deux, %s au plus ; " +
+		"19 fois sur 20, %s au plus",
 	"%s, of %s":                  "%s, de %s",
 	"%s, in all %s":              "%s, %s en tout",
 	"%s kind, %s in all":         "%s sorte, %s en tout",
@@ -118,6 +119,10 @@ var french = map[string]string{
 
 	"No rule has proven anything: a step `verify` asks as a caller does.": "Aucune règle n’a rien prouvé : une étape " +
 		"`verify` demande comme le fait un appelant.",
+	"%s more is left out: `netwatch report --json` has all.": "%s de plus, laissée de côté : `netwatch report --json` " +
+		"les a toutes.",
+	"%s more are left out: `netwatch report --json` has all.": "%s de plus, laissées de côté : `netwatch report --json` " +
+		"les a toutes.",
 	"The last on %s.":                "La dernière le %s.",
 	"The last that failed on %s.":    "Le dernier échec le %s.",
 	"The other machines":             "Les autres machines",

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -29,7 +30,7 @@ func treeOf(t testing.TB, page string) (all tree) {
 	for {
 		switch kind := tokens.Next(); kind {
 		case html.ErrorToken:
-			if tokens.Err() != io.EOF {
+			if !errors.Is(tokens.Err(), io.EOF) {
 				t.Fatal(tokens.Err())
 			}
 			return all
@@ -121,7 +122,8 @@ func TestPageIsByItself(t *testing.T) {
 
 // evils are what somebody might call what is his.
 var evils = []string{
-	`<script>alert(1)</script>`, `"><svg onload=alert(1)>`, `' onmouseover='alert(1)`, `</title></svg><img src=x onerror=y>`,
+	`<script>alert(1)</script>`, `"><svg onload=alert(1)>`, `' onmouseover='alert(1)`,
+	`</title></svg><img src=x onerror=y>`,
 	`</style><script>`, `--><!--`, `]]>`, `{{.Host}}`, `&lt;b&gt;&#x202e;`, `javascript:alert(1)`, `%!s(MISSING)%n`, "`",
 	"\x1b[2J\x1b]0;x\x07", "\u009b31m", "\u202egnp.exe\u2066", "\u2028\u200b\u200f\ufeff", "a\r\nProofs\n  b", "\x00\x7f",
 	"\xff\xfe", "\xed\xa0\x80", "漢字\u0301\U0001F600", strings.Repeat("x", 5000), strings.Repeat("漢", 900),
@@ -222,7 +224,8 @@ func TestScale(t *testing.T) {
 		distance, end := b.scale()
 		ticks := len(b.Ticks())
 		digits := strings.TrimRight(fmt.Sprint(distance), "0")
-		if end < most || end-most >= 2*distance || ticks < 2 || ticks > 7 || !slices.Contains([]string{"1", "2", "5"}, digits) {
+		if end < most || end-most >= 2*distance || ticks < 2 || ticks > 7 ||
+			!slices.Contains([]string{"1", "2", "5"}, digits) {
 			t.Errorf("%d: by %d to %d, %d ticks", most, distance, end, ticks)
 		}
 	}

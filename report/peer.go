@@ -16,7 +16,7 @@ type Peer struct {
 	Changes int `json:"changes"`
 	Told    int `json:"told"`
 	Lost    int `json:"lost"`
-	// Gone says that it still is, and Away is for how many seconds it was, in all.
+	// Gone says that it still is, and Away is for how many seconds it was, in all and as yet.
 	Gone bool    `json:"gone"`
 	Away float64 `json:"away"`
 	// Last is when it was last heard of.
@@ -78,11 +78,14 @@ func (p *peers) of(name string, at time.Time) *Peer {
 	return one
 }
 
-// all are the machines, by their names.
-func (p *peers) all() []Peer {
+// all are the machines, by their names, as they are at a moment.
+func (p *peers) all(now time.Time) []Peer {
 	all := []Peer{}
-	for _, one := range p.by {
+	for name, one := range p.by {
 		done := *one
+		if done.Gone {
+			done.Away += now.Sub(p.lost[name]).Seconds()
+		}
 		done.Name = clean(done.Name)
 		all = append(all, done)
 	}

@@ -95,7 +95,7 @@ func (r *Reckoner) Report(host, version string, skipped []string) Report {
 		Host: clean(host), Version: clean(version), Skipped: cleanAll(skipped),
 		Since: r.since, Until: r.until, From: r.from,
 		Outages: r.outages.within(r.since, r.until), Wrong: r.wrong.all(),
-		Failures: r.failures.all(), Proofs: r.proofs.all(), Peers: r.peers.all(),
+		Failures: r.failures.all(), Proofs: r.proofs.all(), Peers: r.peers.all(r.until),
 	}
 	all := r.addresses.Of(history.Query{}, r.until)
 	report.Addresses = r.standing(all)

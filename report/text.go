@@ -90,27 +90,27 @@ func (t table) text(b *strings.Builder) {
 }
 
 // text writes bars of letters, for those that are not empty.
-func (p bars) text(b *strings.Builder) {
-	b.WriteString("\n")
-	wrap(b, "  ", "  ", p.Title+":")
+func (b bars) text(to *strings.Builder) {
+	to.WriteString("\n")
+	wrap(to, "  ", "  ", b.Title+":")
 	widest, series := 0, 0
-	for _, one := range p.Bars {
+	for _, one := range b.Bars {
 		widest = max(widest, columns(strings.TrimSpace(one.Label+" "+one.Unit)))
 	}
-	for _, name := range p.Series {
+	for _, name := range b.Series {
 		series = max(series, columns(name)+2)
 	}
 	room := textWidth - widest - series - 4 - 8
-	for _, one := range p.Bars {
+	for _, one := range b.Bars {
 		for i, v := range one.Values {
 			if v == 0 {
 				continue
 			}
 			name := pad(strings.TrimSpace(one.Label+" "+one.Unit), widest) + "  "
-			if len(p.Series) > 0 {
-				name += pad(p.Series[i], series)
+			if len(b.Series) > 0 {
+				name += pad(b.Series[i], series)
 			}
-			fmt.Fprintf(b, "  %s%s %d\n", name, strings.Repeat("#", max(1, v*room/p.most())), v)
+			fmt.Fprintf(to, "  %s%s %d\n", name, strings.Repeat("#", max(1, v*room/b.most())), v)
 		}
 	}
 }
