@@ -44,9 +44,10 @@ func (r *reasons) give(by string) {
 			by = ""
 		}
 	}
-	if r.all = kept; by != "" {
-		r.all = append(kept, reason{by, now})
+	if by != "" {
+		kept = append(kept, reason{by, now})
 	}
+	r.all = kept
 }
 
 // look notes that the sources are asked to look.

@@ -21,7 +21,8 @@ func past(t *testing.T, d *Daemon) (all []netwatch.Entry) {
 	if err != nil || page.More || page.Damaged > 0 {
 		t.Fatalf("more: %t, damaged: %d, %v", page.More, page.Damaged, err)
 	}
-	if _, err := history.Entries(bytes.NewReader(page.Lines), func(e netwatch.Entry) { all = append(all, e) }); err != nil {
+	each := func(e netwatch.Entry) { all = append(all, e) }
+	if _, err := history.Entries(bytes.NewReader(page.Lines), each); err != nil {
 		t.Fatal(err)
 	}
 	return all
@@ -70,14 +71,16 @@ func TestNoticedBy(t *testing.T) {
 	emit(netwatch.RouteChanged)
 	d.reasons.look()
 	at := confirm() // It was not because of that
-	if e := addressIs(t, d, "203.0.113.2"); e.Noticed != netwatch.BySTUN || !e.Moments.Confirmed.Equal(at) || e.After != "" {
+	e := addressIs(t, d, "203.0.113.2")
+	if e.Noticed != netwatch.BySTUN || !e.Moments.Confirmed.Equal(at) || e.After != "" {
 		t.Errorf("without a reason: %+v of %+v", e, e.Moments)
 	}
 	confirm()
 	emit(netwatch.RouterChanged)
 	d.reasons.look()
 	emit(netwatch.LinkChanged)
-	if e := addressIs(t, d, "203.0.113.3"); e.Noticed != netwatch.ByRouter || !e.Moments.Noticed.Before(e.Moments.Accepted) {
+	e = addressIs(t, d, "203.0.113.3")
+	if e.Noticed != netwatch.ByRouter || !e.Moments.Noticed.Before(e.Moments.Accepted) {
 		t.Errorf("after the router: %+v of %+v", e, e.Moments)
 	}
 	confirm()

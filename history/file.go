@@ -69,7 +69,7 @@ func roomy(file *os.File) error {
 	if err := unix.Fstatfs(int(file.Fd()), &disk); err != nil {
 		return err
 	}
-	if free := disk.Bavail * uint64(max(1, disk.Bsize)); free < spared { //nolint:gosec // It is positive
+	if free := disk.Bavail * uint64(max(1, disk.Bsize)); free < spared {
 		return unix.ENOSPC
 	}
 	return nil
@@ -178,7 +178,8 @@ func (f *file) refused(err error) error {
 	case errors.Is(err, netwatch.ErrNotRegular), errors.Is(err, errStranger):
 		hint = fmt.Sprintf("take away what is not netwatch's: mv %s %[1]s.away", path)
 	case errors.Is(err, fs.ErrPermission):
-		hint = fmt.Sprintf("chown %d:%d %s; chmod 710 %[3]s; if that does not help, lsattr %[3]s", os.Geteuid(), os.Getegid(), dir)
+		hint = fmt.Sprintf("chown %d:%d %s; chmod 710 %[3]s; if that does not help, lsattr %[3]s",
+			os.Geteuid(), os.Getegid(), dir)
 	case errors.Is(err, fs.ErrNotExist):
 		hint = "if it was removed, systemctl restart netwatch.service, which makes it anew"
 	}

@@ -71,10 +71,10 @@ func (k *kept) settle() {
 }
 
 // change is that our address is another.
-func change(address string) netwatch.Entry {
+func change() netwatch.Entry {
 	return netwatch.Entry{
 		Time: time.Now(), Kind: netwatch.EntryEvent, Event: netwatch.IPChanged, Source: "stun", Noticed: netwatch.BySTUN,
-		Fields:  map[string]string{"new": address, "by": "a"},
+		Fields:  map[string]string{"new": "203.0.113.1", "by": "a"},
 		Moments: &netwatch.Moments{Accepted: time.Now()},
 	}
 }
@@ -146,7 +146,7 @@ func TestHistoryIsBounded(t *testing.T) {
 	dir := t.TempDir()
 	k := open(t, dir)
 	k.writer.all.file.limit = 10_000
-	k.Add(change("203.0.113.1"))
+	k.Add(change())
 	for i := range 2000 {
 		k.add(fmt.Sprint(i))
 	}
@@ -179,7 +179,7 @@ func TestPageAfterTurn(t *testing.T) {
 		k.add(fmt.Sprint(i))
 	}
 	page, err = k.Page(t.Context(), Query{}, page.Next, Position{})
-	if first := string(page.Lines[:strings.Index(string(page.Lines), "\n")]); err != nil || !strings.Contains(first, `"detail":"0"`) {
+	if first, _, _ := strings.Cut(string(page.Lines), "\n"); err != nil || !strings.Contains(first, `"detail":"0"`) {
 		t.Errorf("%v, the next page begins with %s", err, first)
 	}
 	if page, err = k.Page(t.Context(), Query{}, page.Next, Position{}); err != nil || len(page.Lines) > 0 {
@@ -344,7 +344,7 @@ func TestHungDisk(t *testing.T) {
 	k.writing = true // And does not end
 	k.Log.mu.Unlock()
 	for range mostWaiting + 7 {
-		k.Add(change("203.0.113.1"))
+		k.Add(change())
 	}
 	if n := len(k.queue); n != mostWaiting {
 		t.Errorf("%d entries wait", n)
@@ -412,7 +412,7 @@ func TestSyncedByItself(t *testing.T) {
 		if unsynced(&k.writer.all.file) {
 			t.Error("it is not safe after a second")
 		}
-		k.Add(change("203.0.113.1"))
+		k.Add(change())
 		k.settle()
 		if unsynced(&k.writer.addresses.file) {
 			t.Error("a change of the address is not safe at once")
@@ -457,7 +457,7 @@ func FuzzHistoryFile(f *testing.F) {
 func BenchmarkAdd(b *testing.B) {
 	l := Open(b.TempDir(), func(netwatch.Entry) {})
 	defer l.Close()
-	e := change("203.0.113.1")
+	e := change()
 	e.Moments, e.Source = nil, ""
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
@@ -474,7 +474,7 @@ func BenchmarkAdd(b *testing.B) {
 func BenchmarkKeep(b *testing.B) {
 	w := newWriter(b.TempDir(), func(netwatch.Entry) {})
 	defer w.close()
-	e := change("203.0.113.1")
+	e := change()
 	e.Moments = nil
 	b.ReportAllocs()
 	for b.Loop() {

@@ -43,7 +43,7 @@ func TestWrong(t *testing.T) {
 		"restarted":         {restarted(rewritten(changed(5, 10))), &netwatch.Wrong{Least: 4, Most: 11}},
 		"proven":            {proven(restarted(rewritten(changed(5, 10)))), &netwatch.Wrong{Least: 4, Most: 12}},
 		"proven before":     {restarted(proven(rewritten(changed(5, 10)))), &netwatch.Wrong{Least: 4, Most: 12}},
-		// Who knows since when the file that was rewritten before counts
+		// Nobody knows since when the file that was rewritten before counts.
 		"rewritten before a stop": {restarted(changed(5, 10)), &netwatch.Wrong{Least: 0, Most: 11}},
 		"a clock that was set":    {restarted(rewritten(changed(50, 20))), &netwatch.Wrong{Least: 0, Most: 0}},
 	} {
@@ -59,8 +59,10 @@ func TestChangesInOneRun(t *testing.T) {
 	first, second := changed(5, 10), changed(20, 21)
 	first.noticed, second.noticed = netwatch.ByRouter, netwatch.BySTUN
 	first.at(&first.moments.Rewritten, 11, 12)
-	for _, both := range []*change{first.with(second), second.with(first), (*change)(nil).with(first).with(second).with(nil)} {
-		if both.noticed != netwatch.ByRouter || !both.moments.Confirmed.Equal(at(5)) || !both.moments.Rewritten.Equal(at(12)) {
+	var none *change
+	for _, both := range []*change{first.with(second), second.with(first), none.with(first).with(second).with(nil)} {
+		m := both.moments
+		if both.noticed != netwatch.ByRouter || !m.Confirmed.Equal(at(5)) || !m.Rewritten.Equal(at(12)) {
 			t.Errorf("it is %+v", both)
 		}
 	}

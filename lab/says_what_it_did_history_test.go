@@ -53,7 +53,8 @@ func (w witnessed) bears(t *testing.T, e netwatch.Entry) {
 	t.Helper()
 	least, most := w.right.Sub(w.before).Seconds(), w.right.Sub(w.after).Seconds()-allocatePause.Seconds()
 	t.Logf("a caller was wrong for %.2f to %.2f s; history says %.2f to %.2f s", most, least, e.Wrong.Least, e.Wrong.Most)
-	if e.Wrong.Least > least || e.Wrong.Most < most || e.Wrong.Least <= 0 || e.Wrong.Most > least+every.Seconds()+spare.Seconds() {
+	idly := e.Wrong.Least <= 0 || e.Wrong.Most > least+every.Seconds()+spare.Seconds()
+	if e.Wrong.Least > least || e.Wrong.Most < most || idly {
 		t.Errorf("these are not bounds of that: %+v", e.Moments)
 	}
 	m, last := *e.Moments, time.Time{}
@@ -94,14 +95,18 @@ func wantHeld(t *testing.T, want ...netip.Addr) []held {
 	return all
 }
 
+// proven is a configuration whose rule proves what it did.
+func proven(every string) string {
+	return strings.TrimSuffix(configuration(YunoHost, every), "]\n") + ", \"verify turn " + YunoHost.File + "\"]\n"
+}
+
 // For how long callers were wrong lies between the bounds that history says, and its
 // addresses are those that there were, also after a reload, a kill and a restart.
 func TestHistoryOfTheAddress(t *testing.T) {
 	fresh(t, YunoHost)
 	unlimited(t, YunoHost.Unit)
 	quickRestart(t)
-	proven := strings.TrimSuffix(configuration(YunoHost, every.String()), "]\n") + ", \"verify turn " + YunoHost.File + "\"]\n"
-	watching(t, proven, FirstPublic)
+	watching(t, proven(every.String()), FirstPublic)
 	first, second := witness(t, Public(84)), witness(t, Public(85))
 	shell(t, "systemctl reload netwatch.service")
 	inside := show(t, "netwatch.service", "MainPID")
@@ -174,7 +179,8 @@ func TestHistoryAcrossKills(t *testing.T) {
 	for round := range 3 {
 		inside := show(t, "netwatch.service", "MainPID")
 		shell(t, fmt.Sprintf("for i in $(seq 30); do netwatch fire said n=r%d-$i >/dev/null || exit; done; "+
-			"netwatch history -n 1 >/dev/null; (for i in $(seq 30); do netwatch fire said --no-wait n=x$i; done) >/dev/null 2>&1 & "+
+			"netwatch history -n 1 >/dev/null; "+
+			"(for i in $(seq 30); do netwatch fire said --no-wait n=x$i; done) >/dev/null 2>&1 & "+
 			"systemctl kill -s KILL netwatch.service; wait", round))
 		back(t, inside)
 		shell(t, `systemctl stop netwatch.socket netwatch.service
@@ -228,5 +234,52 @@ func TestHistoryNotKept(t *testing.T) {
 	}
 	if theirs := shell(t, "cat /tmp/lab-theirs"); theirs != "theirs" {
 		t.Errorf("the file that the symlink leads to is %q", theirs)
+	}
+}
+
+// What the router says is what a change is noticed by, and callers were wrong since it
+// had the new address at the most.
+func TestHistoryNoticedByTheRouter(t *testing.T) {
+	behindRouter(t, true)
+	atLeisure(t)
+	wait(t, quiet)
+	n := 0
+	took := followsRouter(t, RouterChanges[0], &n, 1, 10*time.Second)[0]
+	idle(t, RouterPublic(n))
+	runs := remembered[netwatch.Entry](t, `netwatch history --json --event ip-changed | grep '"wrong"'`)
+	if len(runs) != 1 || runs[0].Noticed != netwatch.ByRouter || runs[0].Moments.Noticed.After(runs[0].Moments.Accepted) {
+		t.Fatalf("history says %+v", runs)
+	}
+	if w := runs[0].Wrong; w.Least > took.Seconds() || w.Most < took.Seconds() {
+		t.Errorf("a caller was wrong for %v, and history says %+v", took, *w)
+	}
+}
+
+// A time in which no server answers is in history, and what was changed meanwhile says
+// so.
+func TestHistoryOfAnOutage(t *testing.T) {
+	fresh(t, YunoHost)
+	unlimited(t, YunoHost.Unit)
+	watching(t, configuration(YunoHost, "200ms"), FirstPublic)
+	began := time.Now()
+	for _, stun := range stuns {
+		must(t, stun.Stop())
+	}
+	says(t, "netwatch history", "outage: no server answers address="+FirstPublic.String()+" family=ipv4")
+	to := Public(90)
+	must(t, world.SetPublic(t.Context(), to))
+	for _, stun := range stuns {
+		must(t, stun.Start(t.Context()))
+	}
+	idle(t, to)
+	took := time.Since(began)
+	outages := remembered[netwatch.Entry](t, "netwatch history --json | grep '\"kind\":\"outage\"'")
+	if len(outages) != 2 || outages[1].Seconds <= 0 || outages[1].Seconds > took.Seconds() {
+		t.Errorf("in %v the outages were %+v", took, outages)
+	}
+	all := wantHeld(t, FirstPublic, to)
+	until := all[0].Until
+	if all[1].After != netwatch.AfterOutage || !until.Before(all[1].From) || until.After(began.Add(time.Second)) {
+		t.Errorf("it was changed in an outage, and history says %+v", all)
 	}
 }

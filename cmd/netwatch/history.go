@@ -157,15 +157,15 @@ func (c *command) readHistory(
 	if err != nil {
 		return nil, control.Reading{}, err
 	}
-	any := false
+	some := false
 	reading, err := client.History(ctx, q, func(e netwatch.Entry) {
-		any = true
+		some = true
 		each(e)
 	})
 	if reading.Damaged > 0 {
 		say(fmt.Errorf("reading the history: damaged lines, which are skipped: %d", reading.Damaged))
 	}
-	if errors.Is(err, control.ErrUnreachable) && !any {
+	if errors.Is(err, control.ErrUnreachable) && !some {
 		err = c.readFiles(q, each, say, err)
 	}
 	return client, reading, err
