@@ -48,7 +48,9 @@ func TestFailures(t *testing.T) {
 		}
 	}
 	run := func(at time.Time, rule, step string, as netwatch.Outcome) netwatch.Entry {
-		return netwatch.Entry{Time: at, Kind: netwatch.EntryRun, Rule: rule, Step: step, Outcome: as, Error: "as the step says"}
+		return netwatch.Entry{
+			Time: at, Kind: netwatch.EntryRun, Rule: rule, Step: step, Outcome: as, Error: "as the step says",
+		}
 	}
 	r := gathered(
 		step(at(0, 1), "a", "job 17 failed"), run(at(0, 1), "a", "restart x.service", netwatch.Failed),
@@ -59,7 +61,10 @@ func TestFailures(t *testing.T) {
 	want := []Failure{
 		{Source: "stun", Error: "nobody answers", Times: 1, First: at(0, 7), Last: at(0, 7)},
 		{Rule: "c", Error: "as the step says", Times: 1, First: at(0, 5), Last: at(0, 5)},
-		{Rule: "b", Step: "restart x.service", Error: "job 1 failed", Hint: "look", Times: 1, First: at(0, 3), Last: at(0, 3)},
+		{
+			Rule: "b", Step: "restart x.service", Error: "job 1 failed", Hint: "look", Times: 1,
+			First: at(0, 3), Last: at(0, 3),
+		},
 		{
 			Rule: "a", Step: "restart x.service", Error: "job 9100 failed", Hint: "look", Times: 2,
 			First: at(0, 1), Last: at(0, 2), Succeeded: true,
@@ -67,5 +72,35 @@ func TestFailures(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, r.Failures); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestKnownFrom holds that a report says since when something is known: of the address,
+// which is kept for longer, and of the rest.
+func TestKnownFrom(t *testing.T) {
+	note := netwatch.Entry{Time: at(1, 0), Kind: netwatch.EntryNote}
+	before, first, later := changeAt(at(-1, 0), "198.51.100.1", ""), changeAt(at(0, 60), "198.51.100.2", ""),
+		changeAt(at(1, 60), "198.51.100.3", "")
+	for name, c := range map[string]struct {
+		all, about []netwatch.Entry
+		from, rest time.Time
+	}{
+		"nothing":         {},
+		"one":             {[]netwatch.Entry{note}, nil, at(1, 0), time.Time{}},
+		"address before":  {[]netwatch.Entry{note}, []netwatch.Entry{before}, at(0, 0), time.Time{}},
+		"address since":   {[]netwatch.Entry{first}, []netwatch.Entry{first}, at(0, 60), time.Time{}},
+		"others are gone": {[]netwatch.Entry{note, later}, []netwatch.Entry{first, later}, at(0, 60), at(1, 0)},
+		"all are gone":    {nil, []netwatch.Entry{first}, at(0, 60), at(2, 0)},
+	} {
+		r := NewReckoner(at(0, 0), at(2, 0))
+		for _, e := range c.all {
+			r.Add(e)
+		}
+		for _, e := range c.about {
+			r.AddAddress(e)
+		}
+		if got := r.Report("", "", nil); !got.From.Equal(c.from) || !got.RestFrom.Equal(c.rest) {
+			t.Errorf("%s: from %s, the rest from %s", name, got.From, got.RestFrom)
+		}
 	}
 }

@@ -40,7 +40,7 @@ func (o *outages) add(e netwatch.Entry) {
 	case e.Seconds > 0:
 		begun := e.Time.Add(-time.Duration(e.Seconds * float64(time.Second)))
 		if lasts {
-			begun = earlier(begun, since)
+			begun = earliest(begun, since)
 		}
 		delete(o.open, family)
 		o.ended = append(o.ended, Outage{Families: []netwatch.Family{family}, From: begun, Until: e.Time})
@@ -60,10 +60,9 @@ func (o *outages) within(since, until time.Time) []Outage {
 	for _, one := range all {
 		end := until
 		if !one.Until.IsZero() {
-			one.Until = one.Until.In(until.Location())
 			end = one.Until
 		}
-		one.From = later(one.From.In(until.Location()), since)
+		one.From, one.Until = later(inZone(one.From, until), since), inZone(one.Until, until)
 		if one.Seconds = end.Sub(one.From).Seconds(); one.Seconds > 0 {
 			within = joinedOutages(append(within, one))
 		}

@@ -26,6 +26,9 @@ type Report struct {
 	Since time.Time `json:"since"`
 	Until time.Time `json:"until"`
 	From  time.Time `json:"from,omitzero"`
+	// RestFrom is since when all else is known, where what is about our address has been
+	// kept for longer.
+	RestFrom time.Time `json:"rest_from,omitzero"`
 	// Addresses are those that were ours, oldest first, and Outages when nobody said
 	// which it is.
 	Addresses []history.Address `json:"addresses"`
@@ -42,7 +45,8 @@ type Report struct {
 // A Reckoner makes a Report of entries. Add and AddAddress get each its own, oldest first.
 type Reckoner struct {
 	since, until time.Time
-	from         time.Time
+	// first is the first of all entries, and about the first of those about our address.
+	first, about time.Time
 	addresses    history.Addresses
 	outages      outages
 	wrong        wrong
@@ -65,7 +69,7 @@ func (r *Reckoner) Queries() (all, addresses history.Query) {
 // Add adds an entry of those between the two moments. What is about our address it leaves
 // to AddAddress.
 func (r *Reckoner) Add(e netwatch.Entry) {
-	r.seen(e)
+	r.first = earliest(r.first, e.Time)
 	r.failures.add(e)
 	r.proofs.add(e)
 	r.peers.add(e)
@@ -76,15 +80,8 @@ func (r *Reckoner) AddAddress(e netwatch.Entry) {
 	r.addresses.Add(e)
 	r.outages.add(e)
 	if !e.Time.Before(r.since) {
-		r.seen(e)
+		r.about = earliest(r.about, e.Time)
 		r.wrong.add(e)
-	}
-}
-
-// seen notes when the first entry was.
-func (r *Reckoner) seen(e netwatch.Entry) {
-	if r.from.IsZero() || e.Time.Before(r.from) {
-		r.from = e.Time.In(r.until.Location())
 	}
 }
 
@@ -92,21 +89,36 @@ func (r *Reckoner) seen(e netwatch.Entry) {
 // of netwatch. Skipped is what of the history could not be read, and from where it is.
 func (r *Reckoner) Report(host, version string, skipped []string) Report {
 	report := Report{
-		Host: clean(host), Version: clean(version), Skipped: cleanAll(skipped),
-		Since: r.since, Until: r.until, From: r.from,
+		Host: clean(host), Version: clean(version), Skipped: cleanAll(skipped), Since: r.since, Until: r.until,
 		Outages: r.outages.within(r.since, r.until), Wrong: r.wrong.all(),
 		Failures: r.failures.all(), Proofs: r.proofs.all(), Peers: r.peers.all(r.until),
 	}
 	all := r.addresses.Of(history.Query{}, r.until)
 	report.Addresses = r.standing(all)
-	if len(report.Addresses) > 0 {
-		report.From = r.since // It is known what stood then, or what came first
-		if first := report.Addresses[0].From; first.After(r.since) {
-			report.From = earlier(first, r.from)
-		}
-	}
+	report.From, report.RestFrom = r.known(report.Addresses)
 	report.Changes = changesOf(all, report.From, r.until)
 	return report
+}
+
+// known is since when something is known, and since when all else is, if that is later:
+// an entry about our address is among all entries too, unless it was pushed out there.
+func (r *Reckoner) known(addresses []history.Address) (from, rest time.Time) {
+	from = earliest(r.first, r.about)
+	if len(addresses) > 0 && !addresses[0].From.After(r.since) {
+		from = r.since // It is known what stood then
+	}
+	if !r.about.IsZero() && (r.first.IsZero() || r.about.Before(r.first)) {
+		rest = earliest(r.first, r.until)
+	}
+	return inZone(from, r.until), inZone(rest, r.until)
+}
+
+// inZone is a moment, if it is one, in the time zone of another.
+func inZone(at, of time.Time) time.Time {
+	if at.IsZero() {
+		return at
+	}
+	return at.In(of.Location())
 }
 
 // standing are the addresses that were ours between the two moments.
@@ -114,20 +126,17 @@ func (r *Reckoner) standing(all []history.Address) []history.Address {
 	standing := []history.Address{}
 	for _, a := range all {
 		if a.Until.IsZero() || a.Until.After(r.since) {
-			a.From, a.By = a.From.In(r.until.Location()), cleanAll(a.By)
+			a.From, a.Until, a.By = inZone(a.From, r.until), inZone(a.Until, r.until), cleanAll(a.By)
 			a.Address = a.Address.WithZone("") // A zone is any text
-			if !a.Until.IsZero() {
-				a.Until = a.Until.In(r.until.Location())
-			}
 			standing = append(standing, a)
 		}
 	}
 	return standing
 }
 
-// earlier is the earlier of two moments, of which the second may be none.
-func earlier(a, b time.Time) time.Time {
-	if !b.IsZero() && b.Before(a) {
+// earliest is the earlier of two moments, either of which may be none.
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
 	}
 	return a

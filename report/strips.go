@@ -210,7 +210,7 @@ type span struct {
 
 // place is where a time stands on the strip; it has no width if it is not there.
 func (s span) place(from, until time.Time) (x, w float64) {
-	from, until = later(from, s.from), earlier(until, s.until)
+	from, until = later(from, s.from), earliest(until, s.until)
 	share := func(d time.Duration) float64 { return float64(d) / float64(s.room) * 100 }
 	return share(from.Sub(s.from)), max(0, min(100, share(until.Sub(from))))
 }

@@ -20,6 +20,9 @@ func (t teller) summary() section {
 	if t.From.Sub(t.Since) > time.Hour {
 		s.Says = []string{t.t("The history begins on %s.", minute(t.From))}
 	}
+	if !t.RestFrom.IsZero() {
+		s.Says = append(s.Says, t.t("What is not about the address is known only from %s on.", minute(t.RestFrom)))
+	}
 	for _, family := range netwatch.Families {
 		for _, a := range t.Addresses {
 			if a.Family == family && a.Until.IsZero() {

@@ -69,7 +69,8 @@ func dailyProofs() (all []netwatch.Entry) {
 	for day := range historytest.Days {
 		e := netwatch.Entry{
 			Time: historytest.Begin.AddDate(0, 0, day).Add(12 * time.Hour), Kind: netwatch.EntryStep, Event: "due",
-			Rule: "daily", Step: "verify tls turn.example.org:5349", Outcome: netwatch.Unchanged, Detail: "good until 2027-01-01",
+			Rule: "daily", Step: "verify tls turn.example.org:5349", Outcome: netwatch.Unchanged,
+			Detail: "good until 2027-01-01",
 		}
 		switch {
 		case day%120 == 70:
