@@ -10,8 +10,8 @@ var french = map[string]string{
 	"In short":                  "En bref",
 	"Nothing is in the history of this time: netwatch has just come, or nothing has happened since.": "L’historique " +
 		"de cette période est vide : netwatch vient d’arriver, ou rien ne s’est passé depuis.",
-	"There is nothing to worry about. What netwatch knows now, `netwatch status` says.": "Il n’y a pas lieu de " +
-		"s’inquiéter. `netwatch status` dit ce que netwatch sait maintenant.",
+	"That is no bad sign in itself. What netwatch knows now, `netwatch status` says.": "En soi, ce n’est pas mauvais " +
+		"signe. `netwatch status` dit ce que netwatch sait maintenant.",
 	"The history begins on %s.": "L’historique commence le %s.",
 	"What is not about the address is known only from %s on.": "Ce qui ne concerne pas l’adresse n’est connu que depuis " +
 		"le %s.",

@@ -58,7 +58,10 @@ type teller struct {
 
 // sections are all that is said, in order.
 func (t teller) sections() []section {
-	all := []section{t.summary(), t.addresses(), t.outages(), t.wrong(), t.habit(), t.failures(), t.proofs()}
+	all := []section{t.summary()}
+	if !t.empty() {
+		all = append(all, t.addresses(), t.outages(), t.wrong(), t.habit(), t.failures(), t.proofs())
+	}
 	if len(t.Peers) > 0 {
 		all = append(all, t.peers())
 	}

@@ -13,7 +13,7 @@ func (t teller) summary() section {
 	if t.empty() {
 		s.Says = []string{
 			t.t("Nothing is in the history of this time: netwatch has just come, or nothing has happened since."),
-			t.t("There is nothing to worry about. What netwatch knows now, `netwatch status` says."),
+			t.t("That is no bad sign in itself. What netwatch knows now, `netwatch status` says."),
 		}
 		return s
 	}
