@@ -1,6 +1,7 @@
 package report
 
 import (
+	"bytes"
 	_ "embed"
 	"fmt"
 	"html/template"
@@ -20,12 +21,18 @@ func Page(w io.Writer, r Report, l Language) error {
 	if err != nil {
 		return fmt.Errorf("making the page: %w", err)
 	}
-	return page.Execute(w, struct {
+	var out bytes.Buffer // It writes each piece by itself, and all or nothing is wanted
+	err = page.Execute(&out, struct {
 		Language         Language
 		Heading, Period  string
 		Version, Written string
 		Sections         []section
 	}{l, t.heading(), t.period(), r.Version, minute(r.Until), t.sections()})
+	if err != nil {
+		return fmt.Errorf("making the page: %w", err)
+	}
+	_, err = w.Write(out.Bytes())
+	return err
 }
 
 // barClasses are those of the series of bars.

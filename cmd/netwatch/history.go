@@ -121,10 +121,12 @@ func (c *command) history(ctx context.Context, w historyWish) error {
 			}
 		}
 	}
+	c.stdout.gather()
 	client, reading, err := c.readHistory(ctx, w.query, each, c.say)
 	for _, e := range newest.all {
 		prints(e)
 	}
+	c.stdout.release()
 	if err == nil && w.follow {
 		err = client.Follow(ctx, w.query, reading, prints)
 	}

@@ -22,6 +22,10 @@ type output struct {
 
 	mu  sync.Mutex // the daemon logs from many goroutines
 	err error      // the first of writing, for those who print and do not look
+
+	// gathered is what is not written yet; nil while everything is written at once. Then
+	// only one goroutine writes.
+	gathered []byte
 }
 
 // failed is why something could not be written, or nil.
@@ -42,7 +46,27 @@ func (o *output) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// mostGathered is how many bytes wait to be written.
+const mostGathered = 64 << 10
+
+// gather has what follows be written by and by, until release. It is for much at once.
+func (o *output) gather() { o.gathered = make([]byte, 0, mostGathered) }
+
+// release writes what was gathered, and from then on everything at once.
+func (o *output) release() {
+	p := o.gathered
+	o.gathered = nil
+	_ = o.write(p) // What is wrong is kept
+}
+
 func (o *output) write(p []byte) error {
+	if o.gathered != nil {
+		o.gathered = append(o.gathered, p...)
+		if len(o.gathered) < mostGathered {
+			return nil
+		}
+		p, o.gathered = o.gathered, o.gathered[:0]
+	}
 	_, err := o.file.Write(p)
 	if err != nil {
 		o.mu.Lock()
