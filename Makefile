@@ -21,7 +21,7 @@ SHEBANG   = FNR == 1 && /^\#!.*[\/ ](ba|da)?sh( |$$)/ { print FILENAME } { nextf
 
 .NOTPARALLEL:
 .PHONY: help build unit lint fmt lab worlds releases chaos lab-demo demo test deps go
-.PHONY: bench bench-micro bench-compare fuzz vuln deb install uninstall clean
+.PHONY: bench bench-micro bench-compare pages fuzz vuln deb install uninstall clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' Makefile
@@ -84,6 +84,10 @@ bench-micro: go ## benchmarks of what is done for each event (BENCHTIME=1s)
 
 bench-compare: go ## the same at another commit and here, by benchstat (BASE=HEAD~1; some minutes)
 	tools/bench-compare $(BASE)
+
+pages: ## pictures of the report's pages in dist/pages, and whether they are valid and accessible (Chromium; asks npm)
+	tools/deps pages
+	tools/pages
 
 fuzz: go ## every fuzz target for a short while (FUZZTIME=10s)
 	tools/fuzz $(FUZZTIME)

@@ -40,6 +40,8 @@ var mayImport = map[string][]string{
 	"state":   {"."},
 	// What was.
 	"history": {".", "access"},
+	// What it comes to.
+	"report":  {".", "history"},
 	"helper":  {".", "access", "servers"},
 	"hooks":   {".", "state"},
 	"control": {".", "access", "history", "hooks", "state"},
@@ -59,7 +61,7 @@ var mayImport = map[string][]string{
 	"grant":     {".", "sources", "actions", "config", "helper", "access", "rewrite", "servers", "systemd"},
 	"cmd": {
 		".", "sources", "actions", "hooks", "control", "config", "daemon", "grant", "helper", "setup", "doctor", "machine",
-		"access", "servers", "history",
+		"access", "servers", "history", "report",
 	},
 	// The lab uses the command as a program only, and so do what shows and what
 	// measures; nothing imports these two.

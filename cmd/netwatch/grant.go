@@ -136,7 +136,7 @@ func (g *granting) open(ctx context.Context, needs grant.Needs) error {
 // complain prints what could not be opened, or left out.
 func (g *granting) complain(closed []error) {
 	for _, err := range closed {
-		report(g.stderr, fmt.Errorf("granting: %w", err))
+		printError(g.stderr, fmt.Errorf("granting: %w", err))
 	}
 }
 

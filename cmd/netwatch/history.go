@@ -122,7 +122,7 @@ func (c *command) history(ctx context.Context, w historyWish) error {
 		}
 	}
 	c.stdout.gather()
-	client, reading, err := c.readHistory(ctx, w.query, each)
+	client, reading, err := c.readHistory(ctx, w.query, each, c.say)
 	for _, e := range newest.all {
 		prints(e)
 	}
@@ -146,11 +146,14 @@ func (n *newest) add(e netwatch.Entry) {
 	}
 }
 
+// say says on standard error what one should know of what is printed.
+func (c *command) say(err error) { printError(c.stderr, err) }
+
 // readHistory calls each with every entry that a query wants. The daemon gives them; if
-// it cannot be reached they are in its files, for who may read these. What is skipped is
-// said.
+// it cannot be reached they are in its files, for who may read these. What is skipped it
+// says.
 func (c *command) readHistory(
-	ctx context.Context, q history.Query, each func(netwatch.Entry),
+	ctx context.Context, q history.Query, each func(netwatch.Entry), say func(error),
 ) (*control.Client, control.Reading, error) {
 	client, err := c.client()
 	if err != nil {
@@ -162,16 +165,16 @@ func (c *command) readHistory(
 		each(e)
 	})
 	if reading.Damaged > 0 {
-		fmt.Fprintf(c.stderr, "netwatch: reading the history: damaged lines, which are skipped: %d\n", reading.Damaged)
+		say(fmt.Errorf("reading the history: damaged lines, which are skipped: %d", reading.Damaged))
 	}
 	if errors.Is(err, control.ErrUnreachable) && !some {
-		err = c.readFiles(q, each, err)
+		err = c.readFiles(q, each, say, err)
 	}
 	return client, reading, err
 }
 
 // readFiles does it without the daemon, which cannot be reached.
-func (c *command) readFiles(q history.Query, each func(netwatch.Entry), unreachable error) error {
+func (c *command) readFiles(q history.Query, each func(netwatch.Entry), say func(error), unreachable error) error {
 	dir, err := config.State(c.config)
 	if err != nil {
 		return err
@@ -179,7 +182,7 @@ func (c *command) readFiles(q history.Query, each func(netwatch.Entry), unreacha
 	files := history.NewReader(string(dir))
 	err = files.Read(q, each)
 	for _, skipped := range files.Skipped() {
-		report(c.stderr, skipped)
+		say(skipped)
 	}
 	switch {
 	case err != nil:
@@ -188,14 +191,14 @@ func (c *command) readFiles(q history.Query, each func(netwatch.Entry), unreacha
 	case !files.Any():
 		return unreachable
 	}
-	fmt.Fprintf(c.stderr, "netwatch: %s; this is from its files in %s\n", shown(unreachable.Error()), shown(string(dir)))
+	say(fmt.Errorf("%s; this is from its files in %s", unreachable.Error(), dir)) // It has a remedy, which is not wanted
 	return nil
 }
 
 // historyOfAddresses prints each public address.
 func (c *command) historyOfAddresses(ctx context.Context, w historyWish) error {
 	var all history.Addresses
-	if _, _, err := c.readHistory(ctx, history.Query{Addresses: true}, all.Add); err != nil {
+	if _, _, err := c.readHistory(ctx, history.Query{Addresses: true}, all.Add, c.say); err != nil {
 		return err
 	}
 	addresses := all.Of(w.query, time.Now())

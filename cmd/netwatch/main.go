@@ -56,7 +56,7 @@ func run(args []string, stdout, stderr *output) int {
 		err = fmt.Errorf("writing what was asked for: %w", failed)
 	}
 	if err != nil && !errors.Is(err, errFailed) {
-		within(lastWords, func() { report(stderr, err) })
+		within(lastWords, func() { printError(stderr, err) })
 	}
 	return c.exitCode(err)
 }
@@ -94,14 +94,18 @@ func (c *command) root() *cobra.Command {
 		Short: "Keep network-dependent services right when the network moves",
 		Long: "netwatch notices when the public address, the VPN or a certificate changes, makes the\n" +
 			"services that depend on it follow, and proves that they did. See netwatch(8).",
-		SilenceUsage:     true,
-		SilenceErrors:    true,
-		PersistentPreRun: func(*cobra.Command, []string) { c.parsed = true },
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			err := cmd.ValidateFlagGroups() // What cobra would look at only after this
+			c.parsed = err == nil
+			return err
+		},
 	}
 	root.PersistentFlags().StringVarP(&c.config, "config", "c", defaultConfig(), "configuration `FILE`")
 	root.AddCommand(
 		c.runCommand(), c.fireCommand(), c.hookCommand(), c.checkCommand(),
-		c.statusCommand(), c.historyCommand(), c.dismissCommand(),
+		c.statusCommand(), c.historyCommand(), c.reportCommand(), c.dismissCommand(),
 		c.probeCommand(), c.initCommand(), c.doctorCommand(), c.grantCommand(), c.generateCommand(), c.helperCommand(),
 		c.versionCommand(),
 	)
@@ -163,9 +167,9 @@ func (c *command) exitCode(err error) int {
 // A usageError is a wrong command line that only the command itself can notice.
 type usageError struct{ error }
 
-// report prints an error: the mistakes of a configuration one on a line, any other
+// printError prints an error: the mistakes of a configuration one on a line, any other
 // error with its remedy.
-func report(w io.Writer, err error) {
+func printError(w io.Writer, err error) {
 	if mistakes := config.Mistakes(nil); errors.As(err, &mistakes) {
 		_, _ = fmt.Fprintln(w, mistakes)
 		return
