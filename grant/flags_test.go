@@ -9,7 +9,9 @@ import (
 
 // A mark says which flag of which unit is left out, and for which file.
 func TestMark(t *testing.T) {
-	want := flag{Flag: systemd.Flag{Unit: "livekit@a.service"}, target: servers.Target{Server: "livekit", File: "/etc/a b=c.yml"}}
+	want := flag{
+		Flag: systemd.Flag{Unit: "livekit@a.service"}, target: servers.Target{Server: "livekit", File: "/etc/a b=c.yml"},
+	}
 	mark := want.mark()
 	if got := flagged(want.Unit, mark.Text); got.Unit != want.Unit || !got.target.Equal(want.target) {
 		t.Errorf("%+v of\n%s", got, mark.Text)

@@ -19,7 +19,8 @@ import (
 // has it counts (systemd.unit(5)). Units below /run do not last, but those that generators
 // make anew.
 var unitDirs = []string{
-	"/etc/systemd/system", "/run/systemd/generator", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system",
+	"/etc/systemd/system", "/run/systemd/generator", "/usr/local/lib/systemd/system",
+	"/usr/lib/systemd/system", "/lib/systemd/system",
 }
 
 // installed are all services by their files, without templates and masked ones, where

@@ -40,6 +40,7 @@ var ejabberdWords = Words{
 	Private: "have turn_ipv4_address in FILE say the public address",
 	NoIPv6:  "turn_ipv6_address is not in the file", Family: "see turn_ipv6_address in FILE",
 }
+
 // ErrNoRelays says that a server could lend relays and does not: its file is none of
 // netwatch's concern.
 var ErrNoRelays = errors.New("nothing in it lends relays")
