@@ -121,6 +121,7 @@ func (r *reader) rule(n *node) *hooks.Rule {
 	}
 	r.from(n.member("from"))
 	r.env.AnyField = slices.ContainsFunc(w.On, eventName.custom)
+	r.heardOfPeers = slices.ContainsFunc(w.On, eventName.ofPeers)
 	r.match(n.member("match"), w.On)
 	return &hooks.Rule{
 		Name: string(w.Name), On: texts(w.On), From: w.From, Match: patterns(w.Match), Prompt: n.member("settle") == nil,
@@ -193,6 +194,12 @@ func (r *reader) field(n *node, name string, on []eventName) {
 func (e eventName) custom() bool {
 	_, known := netwatch.KnownEvent(string(e))
 	return !known
+}
+
+// ofPeers says whether it is what another machine says.
+func (e eventName) ofPeers() bool {
+	kind, _ := netwatch.KnownEvent(string(e))
+	return kind.Leads == netwatch.ByPeer
 }
 
 // uniqueNames reports names that several rules have.

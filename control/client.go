@@ -112,6 +112,19 @@ func (c *Client) Status(ctx context.Context) (s Status, err error) {
 	return s, nil
 }
 
+// Probe has the daemon ask what only it can ask.
+func (c *Client) Probe(ctx context.Context) (p Probed, err error) {
+	in, err := c.call(ctx, http.MethodPost, "/v1/probe", nil)
+	if err != nil {
+		return p, err
+	}
+	defer in.Close()
+	if err := json.NewDecoder(in).Decode(&p); err != nil {
+		return p, broken(ctx, err)
+	}
+	return p, nil
+}
+
 func entries(ctx context.Context, lines *json.Decoder, each func(netwatch.Entry)) error {
 	for {
 		var e netwatch.Entry

@@ -72,18 +72,30 @@ type Status struct {
 	// Damped are those that are held while another comes and goes.
 	Damped []netwatch.Damped `json:"damped"`
 	// Router is what the gateway of the way out says, if it is asked.
-	Router  *netwatch.Router   `json:"router,omitempty"`
+	Router *netwatch.Router `json:"router,omitempty"`
+	// Peers are the other machines, as a broker tells of them.
+	Peers   []netwatch.Peer    `json:"peers"`
 	Sources []SourceStatus     `json:"sources"`
 	Rules   []hooks.RuleStatus `json:"rules"`
+}
+
+// A Probed is the answer to POST /v1/probe: what only the daemon can ask, who is
+// connected.
+type Probed struct {
+	// Peers are the other machines.
+	Peers []netwatch.Peer `json:"peers"`
+	// Error is why a broker does not answer, and Hint the remedy.
+	Error string `json:"error,omitempty"`
+	Hint  string `json:"hint,omitempty"`
 }
 
 // hidden stands in place of what is not for everyone.
 const hidden = "only root and the group " + access.Group + " may read why"
 
 // public is a status without what programs printed, what events hold and what the router
-// says: that can be secret.
+// and other machines say: that can be secret.
 func (s Status) public() Status {
-	s.Router = nil
+	s.Router, s.Peers = nil, []netwatch.Peer{}
 	rules := make([]hooks.RuleStatus, len(s.Rules))
 	for i, r := range s.Rules {
 		r.Last = publicEntry(r.Last)
@@ -203,6 +215,8 @@ type Daemon interface {
 	Fire(ctx context.Context, r Request, watch func(netwatch.Entry)) (Accepted, error)
 	// Dismiss forgets that a rule failed for good.
 	Dismiss(rule string) error
+	// Probe asks what only the daemon can ask.
+	Probe(ctx context.Context) Probed
 	// Status is how the daemon stands now.
 	Status() Status
 	// History is what it did.

@@ -44,6 +44,7 @@ type stub struct {
 	mayFire func(uid uint32, event string) bool
 	metrics *Metrics
 	status  Status
+	probed  Probed
 }
 
 func (s stub) MayFire(uid uint32, event string) bool { return s.mayFire(uid, event) }
@@ -57,9 +58,10 @@ func (s stub) Dismiss(rule string) error {
 func (s stub) Fire(ctx context.Context, r Request, watch func(netwatch.Entry)) (Accepted, error) {
 	return s.fire(ctx, r, watch)
 }
-func (s stub) Status() Status        { return s.status }
-func (s stub) Metrics() *Metrics     { return s.metrics }
-func (s stub) History() *history.Log { return s.history }
+func (s stub) Probe(context.Context) Probed { return s.probed }
+func (s stub) Status() Status               { return s.status }
+func (s stub) Metrics() *Metrics            { return s.metrics }
+func (s stub) History() *history.Log        { return s.history }
 
 // serve serves d on a socket until the test ends.
 func serve(t *testing.T, d Daemon) string {

@@ -130,9 +130,19 @@ func (d controlled) Status() control.Status {
 	return control.Status{
 		Refused: refused, Version: d.version, PID: os.Getpid(), Since: d.since, Config: d.config.Load().File,
 		Unwritten: d.store.Unwritten(), Addresses: d.store.Known(), Damped: d.watch.damped(),
-		Router:  d.watch.router(),
+		Router: d.watch.router(), Peers: d.watch.peers(),
 		Sources: d.watch.status(), Rules: d.rules.Status(),
 	}
+}
+
+// Probe asks the broker, and says how the other machines stand.
+func (d controlled) Probe(ctx context.Context) control.Probed {
+	p := control.Probed{}
+	if err := d.watch.check(ctx); err != nil {
+		p.Error, p.Hint = err.Error(), netwatch.Hint(err)
+	}
+	p.Peers = d.watch.peers()
+	return p
 }
 
 // Metrics count what the daemon did.

@@ -52,6 +52,9 @@ func New(file, version string, log zerolog.Logger, env actions.Env) (*Daemon, er
 		version: version, env: env, metrics: control.NewMetrics(),
 		outages: outages{all: map[netwatch.Family]outage{}},
 	}
+	d.env.Tell = func(ctx context.Context, name string, events []netwatch.Event) netwatch.Result {
+		return d.watch.handOn(ctx, name, events) // There are no watchers yet
+	}
 	d.env.Probe, d.env.Starts, d.env.Reopen = d.probe, starts{d}, actions.NewReopener(d.reopened).Ask
 	cfg, err := config.Load(file, d.env)
 	if err != nil {
@@ -69,7 +72,7 @@ func New(file, version string, log zerolog.Logger, env actions.Env) (*Daemon, er
 	d.rules = hooks.New(hooks.NewTable(cfg.Rules), d.store, d.report)
 	d.watch = newWatchers(d.emit, d.report, sources.Env{
 		Known: d.store.Known, Confirm: d.confirm, Doubt: d.doubt, Seen: d.store.Seen, See: d.store.See,
-		Wrote: d.store.Wrote, Reopen: d.env.Reopen, Log: d.log, Bound: func() []netip.Addr { return d.config.Load().Bound() },
+		Sights: d.store.Sights, Version: version, Wrote: d.store.Wrote, Reopen: d.env.Reopen, Log: d.log, Bound: func() []netip.Addr { return d.config.Load().Bound() },
 		Relays: func() ([]netip.Addr, error) { return d.config.Load().Relays() },
 	})
 	d.watch.env.Look = d.look
@@ -106,6 +109,9 @@ func (d *Daemon) emit(ev netwatch.Event) error {
 	_, err := d.rules.Accept(d.timed(d.dated(ev)), nil)
 	if err != nil && !errors.Is(err, hooks.ErrOutdated) {
 		d.note(err)
+	}
+	if err == nil && ev.About() == netwatch.AboutAddress {
+		d.watch.moved()
 	}
 	return err
 }

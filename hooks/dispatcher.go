@@ -107,7 +107,7 @@ func eventEntry(ev netwatch.Event) netwatch.Entry {
 func (d *Dispatcher) persist(ev netwatch.Event, rules []string) error {
 	address, believed := addressOf(ev)
 	file, seen := fileOf(ev)
-	if len(rules) == 0 && !believed && !seen && ev.Due.IsZero() {
+	if len(rules) == 0 && !believed && !seen && ev.Sight.Of == "" {
 		return nil
 	}
 	var outdated error
@@ -123,8 +123,8 @@ func (d *Dispatcher) persist(ev netwatch.Event, rules []string) error {
 		if seen {
 			s.See(ev.Name, file, ev.Fields["new"])
 		}
-		if !ev.Due.IsZero() {
-			s.See(ev.Name, netwatch.Timed(ev.Source, ev.Fields["at"]), ev.Due.Format(time.RFC3339))
+		if ev.Sight.Of != "" {
+			s.See(ev.Sight.Event, ev.Sight.Of, ev.Sight.Value)
 		}
 	})
 	return cmp.Or(err, outdated)

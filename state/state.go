@@ -23,7 +23,8 @@ type State struct {
 	Failures map[string]Failure `json:"failures"`
 	// Seen are the fingerprints of files as they were last accepted, by the name of
 	// the event (as file-changed) and by the path of the file; and, of the event due,
-	// the times that came last, by what netwatch.Timed says.
+	// the times that came last, by what netwatch.Timed says; and, of peer-changed, what
+	// other machines said last, by what netwatch.Peered says.
 	Seen map[string]map[string]string `json:"seen"`
 	// Replaced says what netwatch last made of files, by their place.
 	Replaced map[string]Replaced `json:"rewrites"`
@@ -111,13 +112,15 @@ func (s *State) Believe(a netwatch.Address) {
 	s.Addresses[netwatch.FamilyOf(a.Address)] = a
 }
 
-// See notes the fingerprint of a file for events of that name.
+// See notes the fingerprint of a file for events of that name. An empty one forgets it.
 func (s *State) See(event, file, fingerprint string) {
 	files := maps.Clone(s.Seen[event])
 	if files == nil {
 		files = map[string]string{}
 	}
-	files[file] = fingerprint
+	if files[file] = fingerprint; fingerprint == "" {
+		delete(files, file)
+	}
 	s.Seen[event] = files
 }
 

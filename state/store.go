@@ -282,6 +282,9 @@ func (s *Store) Doubt(family netwatch.Family) {
 // empty.
 func (s *Store) Seen(event, file string) string { return s.Get().Seen[event][file] }
 
+// Sights are all that is noted for events of that name. The caller must not change it.
+func (s *Store) Sights(event string) map[string]string { return s.Get().Seen[event] }
+
 // See notes the fingerprint of a file.
 func (s *Store) See(event, file, fingerprint string) error {
 	return s.Update(func(st *State) { st.See(event, file, fingerprint) })

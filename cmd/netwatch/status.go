@@ -77,6 +77,7 @@ func (c *command) printStatus(s control.Status) error {
 			d.Until.Local().Format(time.DateTime))
 	}
 	printRouter(w, s)
+	printPeers(w, s.Peers)
 	for _, source := range s.Sources {
 		fmt.Fprintf(w, "source %s\t%s\n", shown(source.Name), lines(source.String(), "\t"))
 	}

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"netwatch"
+	"netwatch/config"
+	"netwatch/sources"
+)
+
+// printPeers prints how the other machines stand, for a person.
+func printPeers(w io.Writer, all []netwatch.Peer) {
+	for _, p := range all {
+		text := fmt.Sprintf("%s since %s", p.State, p.Since.Local().Format(time.DateTime))
+		for _, family := range netwatch.Families {
+			if a, has := p.Addresses[family]; has {
+				text += fmt.Sprintf(", %s since %s", a.Address, a.Since.Local().Format(time.DateTime))
+			}
+		}
+		if p.Version != "" {
+			text += ", netwatch " + p.Version
+		}
+		fmt.Fprintf(w, "peer %s\t%s\n", shown(p.Peer), shown(text))
+	}
+}
+
+// tells says whether the configuration has other machines told.
+func tells(cfg *config.Config) bool {
+	for _, source := range cfg.Sources {
+		if _, is := source.Settings.(sources.Telling); is {
+			return true
+		}
+	}
+	return false
+}
+
+// probePeers has the daemon, who alone is connected, ask the broker.
+func (c *command) probePeers(ctx context.Context, cfg *config.Config) error {
+	if !tells(cfg) {
+		return nil
+	}
+	client, err := c.client()
+	if err != nil {
+		return err
+	}
+	p, err := client.Probe(ctx)
+	if err != nil {
+		p.Error, p.Hint = err.Error(), netwatch.Hint(err)
+	}
+	if c.json {
+		return c.printJSON(p)
+	}
+	w := tabwriter.NewWriter(c.stdout, 0, 0, 2, ' ', 0)
+	if p.Error != "" {
+		fmt.Fprintf(w, "other machines\t%s\n", lines(p.Error, "\t"))
+	}
+	if p.Hint != "" {
+		fmt.Fprintf(w, "\thint: %s\n", shown(p.Hint))
+	}
+	printPeers(w, p.Peers)
+	return w.Flush()
+}

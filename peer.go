@@ -1,0 +1,29 @@
+package netwatch
+
+import "time"
+
+// A Peer is another machine that runs netwatch, as it tells of itself. Nothing of that is
+// an address of ours.
+type Peer struct {
+	Peer string `json:"peer"`
+	// State is PeerHere, PeerGone or PeerUnknown, and Since since when.
+	State string    `json:"state"`
+	Since time.Time `json:"since"`
+	// Addresses are its public addresses.
+	Addresses Addresses `json:"addresses"`
+	Version   string    `json:"version"`
+}
+
+// How another machine stands.
+const (
+	// PeerHere says that it is connected.
+	PeerHere = "here"
+	// PeerGone says that it is not, by its last will or its own word.
+	PeerGone = "lost"
+	// PeerUnknown says that nothing was heard of it since we are connected, or that we are
+	// not.
+	PeerUnknown = "unknown"
+)
+
+// PeerStates are all of them.
+var PeerStates = []string{PeerHere, PeerGone, PeerUnknown}

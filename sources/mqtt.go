@@ -1,0 +1,341 @@
+package sources
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/eclipse/paho.golang/autopaho"
+
+	"netwatch"
+)
+
+// An MQTT is the settings of a source that tells other machines, by a broker (MQTT 5),
+// what our public address is and what tell steps hand on, and hears the same of them. It
+// emits peer-changed, peer-lost and peer-back. What they say is a reason to look, and
+// never an address of ours.
+type MQTT struct {
+	// Broker is where the broker listens: mqtts://HOST[:8883], or mqtt://HOST[:1883].
+	Broker Broker `toml:"broker"`
+	// Host is our name there.
+	Host PeerName `toml:"host"`
+	// User is whom the broker knows us as; Host unless given.
+	User string `toml:"user"`
+	// Password is the file with the password, after an @.
+	Password PasswordFile `toml:"password"`
+	// CA is a file with the certificates that vouch for the broker's; empty is those that
+	// this machine trusts.
+	CA CAFile `toml:"ca"`
+	// Topic is what all our topics begin with.
+	Topic Topic `toml:"topic"`
+	// Plain says that mqtt:// may go over the internet.
+	Plain bool `toml:"plain"`
+}
+
+// A Broker is the address of a broker as a URL with its port.
+type Broker string
+
+// UnmarshalText takes mqtts://HOST and mqtt://HOST, both with or without a port.
+func (b *Broker) UnmarshalText(text []byte) error {
+	scheme, rest, _ := strings.Cut(string(text), "://")
+	usual := map[string]string{"mqtts": "8883", "mqtt": "1883"}[scheme]
+	address, ok := netwatch.HostPort(rest, usual)
+	if usual == "" || !ok {
+		// Not what it is: a password can be in it.
+		return errors.New(`is not a broker, as in "mqtts://broker.example.org:8883"`)
+	}
+	*b = Broker(scheme + "://" + address)
+	return nil
+}
+
+// safe says whether TLS or the network keeps strangers from reading along.
+func (b Broker) safe() bool {
+	host, _, _ := net.SplitHostPort(b.url().Host)
+	a, err := netip.ParseAddr(host)
+	return b.tls() || host == "localhost" || err == nil && (a.IsLoopback() || a.IsPrivate() || a.IsLinkLocalUnicast())
+}
+
+func (b Broker) tls() bool { return strings.HasPrefix(string(b), "mqtts:") }
+
+func (b Broker) url() *url.URL {
+	u, err := url.Parse(string(b))
+	if err != nil { // It was parsed
+		return &url.URL{}
+	}
+	return u
+}
+
+// A PeerName is the name of a machine among the others.
+type PeerName string
+
+var peerName = netwatch.Pattern(`^[a-z0-9.-]{1,63}$`)
+
+// UnmarshalText takes small letters, digits, dots and hyphens.
+func (n *PeerName) UnmarshalText(text []byte) error {
+	if !peerName().Match(text) {
+		return fmt.Errorf("%q is not a name of a machine: 1 to 63 small letters, digits, - and .", text)
+	}
+	*n = PeerName(text)
+	return nil
+}
+
+// A PasswordFile is a file that holds a password.
+type PasswordFile netwatch.Path
+
+// UnmarshalText takes @FILE, and does not say what else it was given.
+func (p *PasswordFile) UnmarshalText(text []byte) error {
+	name, is := strings.CutPrefix(string(text), "@")
+	if !is {
+		return netwatch.WithHint(errors.New("must be in a file: @ and its path"),
+			"write it into a file that others may not read, and name that, as in \"@/etc/netwatch/mqtt.password\"")
+	}
+	file, err := netwatch.ParsePath(name)
+	*p = PasswordFile(file)
+	return err
+}
+
+// A CAFile is a file of certificates, or empty.
+type CAFile netwatch.Path
+
+// UnmarshalText takes an absolute path, and nothing.
+func (c *CAFile) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		*c = ""
+		return nil
+	}
+	file, err := netwatch.ParsePath(string(text))
+	*c = CAFile(file)
+	return err
+}
+
+// A Topic is the beginning of topics.
+type Topic string
+
+var topicPattern = netwatch.Pattern(`^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*$`)
+
+// UnmarshalText takes one level or several, without wildcards.
+func (t *Topic) UnmarshalText(text []byte) error {
+	if !topicPattern().Match(text) || len(text) > maxText {
+		return fmt.Errorf("%q is not the beginning of a topic, as in \"netwatch\" or \"home/netwatch\"", text)
+	}
+	*t = Topic(text)
+	return nil
+}
+
+// state is where a machine says how it is; + stands for each machine.
+func (t Topic) state(host string) string { return string(t) + "/" + host + "/state" }
+
+// host is the machine whose state a topic is, or empty.
+func (t Topic) host(topic string) string {
+	host, is := strings.CutSuffix(topic, "/state")
+	host, ours := strings.CutPrefix(host, string(t)+"/")
+	if !is || !ours || !peerName().MatchString(host) {
+		return ""
+	}
+	return host
+}
+
+func newMQTT() Settings { return &MQTT{Topic: "netwatch"} }
+
+// Check lists what is wrong beyond the types of single values.
+func (m *MQTT) Check() (all []Mistake) {
+	if m.Broker == "" {
+		all = append(all, Mistake{"broker", -1, `is missing: where the broker is, as in "mqtts://broker.example.org:8883"`})
+	}
+	if m.Host == "" {
+		all = append(all, Mistake{"host", -1, `is missing: the name of this machine among the others, as in "turn1"`})
+	}
+	if m.Password == "" {
+		all = append(all, Mistake{"password", -1, `is missing: the file that holds it, as in "@/etc/netwatch/mqtt.password"`})
+	}
+	if m.Broker != "" && !m.Broker.safe() && !m.Plain {
+		all = append(all, Mistake{"broker", -1, "without TLS the password and all that is said go over the internet for " +
+			"everyone to read and change: mqtts://, or an address of loopback or a private network; plain = true if it must be"})
+	}
+	if m.CA != "" && m.Broker != "" && !m.Broker.tls() {
+		all = append(all, Mistake{"ca", -1, "is for mqtts:// alone"})
+	}
+	if err := netwatch.CheckPlain(m.User); err != nil {
+		all = append(all, Mistake{"user", -1, err.Error()})
+	}
+	return all
+}
+
+// Claims is our name at the broker: who connects by it throws the other out.
+func (m *MQTT) Claims() (key string, values []string) {
+	return "host", []string{string(m.Host) + " at " + string(m.Broker)}
+}
+
+// Needs are the files that it reads at each connect.
+func (m *MQTT) Needs() (n Needs) {
+	for _, file := range []netwatch.Path{netwatch.Path(m.Password), netwatch.Path(m.CA)} {
+		if file != "" {
+			n.Reads = append(n.Reads, file)
+		}
+	}
+	return n
+}
+
+// Tells is the broker.
+func (m *MQTT) Tells() string { return string(m.Broker) }
+
+// user is whom the broker knows us as.
+func (m *MQTT) user() string {
+	if m.User != "" {
+		return m.User
+	}
+	return string(m.Host)
+}
+
+// Source makes the source.
+func (m *MQTT) Source(name string, env Env) netwatch.Source {
+	s := &mqtt{
+		name: name, settings: *m, env: env,
+		up: make(chan struct{}, 1), changed: make(chan struct{}, 1),
+	}
+	s.peers = newPeers(s)
+	return s
+}
+
+// The pace of what goes to the broker.
+const (
+	// keepAlive is how often a connection is tried on which nothing is said.
+	keepAlive = time.Minute
+	// brokerTime is how long the broker may take for an answer. Then the connection is
+	// made anew: most often the way to it is another now.
+	brokerTime = 3 * time.Second
+	// dialTime is how long it may take until there is a connection.
+	dialTime = 10 * time.Second
+	// awaitTime is how long telling waits for a connection that is being made.
+	awaitTime = 5 * time.Second
+	// firstRetry is the pause after a connection that failed, which doubles up to
+	// lastRetry.
+	firstRetry = 100 * time.Millisecond
+	lastRetry  = 30 * time.Second
+	// shortTime is how long a connection lasts at least that was worth making, and
+	// endedTime for how long it is of interest why the broker ended one.
+	shortTime = 10 * time.Second
+	endedTime = time.Minute
+)
+
+// An mqtt is connected to one broker. One goroutine says what we are to say (Run), one
+// reads what others say (peers.run), and the library has its own.
+type mqtt struct {
+	name     string
+	settings MQTT
+	env      Env
+	peers    *peers
+	// up wakes when there is a connection, and changed when there is something to say.
+	up, changed chan struct{}
+	// saying is held while something is said, so that numbers arrive in their order.
+	saying sync.Mutex
+
+	mu sync.Mutex // guards what follows
+	// own is what we said last, or are about to say.
+	own bulletin
+	// manager is there while Run is.
+	manager *autopaho.ConnectionManager
+	conn    net.Conn
+	// reaching, writing and hearing are why the broker is not reached, does not take what
+	// we say, and does not let us hear others.
+	reaching, writing, hearing error
+	// ended is why the broker ended a connection, which it did at endedAt.
+	ended   error
+	endedAt time.Time
+	// since is when the connection came up, and short how many in a row ended soon.
+	since time.Time
+	short int
+}
+
+// String is the name in the configuration.
+func (s *mqtt) String() string { return s.name }
+
+// Run is connected, or tries to be, until ctx is done, and then returns nil. Before, it
+// says that we are gone.
+func (s *mqtt) Run(ctx context.Context, emit func(netwatch.Event) error) error {
+	s.recall()
+	ctx, cancel := context.WithCancel(ctx)
+	manager, err := autopaho.NewConnection(ctx, s.client())
+	if err != nil {
+		cancel()
+		return fmt.Errorf("connecting to the broker: %w", err)
+	}
+	s.manage(manager)
+	var reading sync.WaitGroup
+	reading.Go(func() { s.peers.run(ctx, emit) })
+	s.serve(ctx)
+	cancel()
+	reading.Wait()
+	select {
+	case <-manager.Done():
+	case <-time.After(brokerTime):
+	}
+	s.manage(nil)
+	s.hangUp()
+	return nil
+}
+
+// serve says what we are whenever there is a connection, and when it is another, until
+// ctx is done.
+func (s *mqtt) serve(ctx context.Context) {
+	for {
+		var said error
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.up:
+			s.trouble(&s.hearing, s.subscribe(ctx))
+			said = s.say(ctx)
+		case <-s.changed:
+			said = s.say(ctx)
+		}
+		s.trouble(&s.writing, said)
+	}
+}
+
+func (s *mqtt) manage(m *autopaho.ConnectionManager) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.manager = m
+}
+
+// trouble notes how something stands now, and logs it when that is news.
+func (s *mqtt) trouble(of *error, err error) {
+	s.mu.Lock()
+	before := *of
+	*of = err
+	s.mu.Unlock()
+	switch {
+	case err != nil && (before == nil || before.Error() != err.Error()):
+		s.env.Log.Warn().Str("source", s.name).Err(err).Str("hint", netwatch.Hint(err)).Msg("telling other machines fails")
+	case err == nil && before != nil:
+		s.env.Log.Info().Str("source", s.name).Str("before", before.Error()).Msg("telling other machines works again")
+	}
+}
+
+// Trouble is why the broker does not have what it should, or nil.
+func (s *mqtt) Trouble() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var ended error
+	if time.Since(s.endedAt) < endedTime {
+		ended = s.ended
+	}
+	if s.reaching != nil || ended != nil {
+		return cmp.Or(ended, s.reaching)
+	}
+	return errors.Join(s.writing, s.hearing)
+}
+
+// Moved is told that our address is another.
+func (s *mqtt) Moved() { wake(s.changed) }
+
+// Peers are the other machines.
+func (s *mqtt) Peers() []netwatch.Peer { return s.peers.all() }

@@ -1,0 +1,280 @@
+package sources
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/eclipse/paho.golang/autopaho"
+	"github.com/eclipse/paho.golang/packets"
+	"github.com/eclipse/paho.golang/paho"
+
+	"netwatch"
+)
+
+// What the broker may send at once: messages that it need not wait for, and bytes of one.
+const (
+	maxInFlight = 64
+	maxPacket   = maxBulletin + 4<<10
+)
+
+// client is how the library is to be connected. It keeps no session, here or there: what
+// we are is said anew at each connect.
+func (s *mqtt) client() autopaho.ClientConfig {
+	return autopaho.ClientConfig{
+		ServerUrls: []*url.URL{s.settings.Broker.url()}, KeepAlive: uint16(keepAlive / time.Second),
+		ReconnectBackoff: s.pause, ConnectTimeout: dialTime,
+		AttemptConnection: s.dial, ConnectPacketBuilder: s.connect,
+		OnConnectionUp: func(*autopaho.ConnectionManager, *paho.Connack) { s.connected() },
+		OnConnectionDown: func() bool {
+			s.lost()
+			return true
+		},
+		OnConnectError: func(err error) { s.trouble(&s.reaching, s.unreached(err)) },
+		DisconnectPacketBuilder: func() *paho.Disconnect {
+			return &paho.Disconnect{ReasonCode: packets.DisconnectDisconnectWithWillMessage}
+		},
+		ClientConfig: paho.ClientConfig{
+			ClientID: string(s.settings.Host), PacketTimeout: brokerTime,
+			OnServerDisconnect: func(d *paho.Disconnect) { s.thrownOut(d.ReasonCode) },
+			OnPublishReceived: []func(paho.PublishReceived) (bool, error){
+				func(m paho.PublishReceived) (bool, error) {
+					s.peers.deliver(s.settings.Topic.host(m.Packet.Topic), m.Packet.Payload)
+					return true, nil
+				},
+			},
+		},
+	}
+}
+
+// pause is how long to wait before a connection is tried for the n-th time. What ends
+// soon whenever it is made is a failure too. All machines of a broker that comes back do
+// not come at once.
+func (s *mqtt) pause(n int) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n += s.short
+	if n == 0 {
+		return 0
+	}
+	d := min(lastRetry, firstRetry<<min(n-1, 16))
+	return d/2 + rand.N(d)
+}
+
+// connected notes that there is a connection.
+func (s *mqtt) connected() {
+	s.mu.Lock()
+	s.since = time.Now()
+	s.mu.Unlock()
+	s.trouble(&s.reaching, nil)
+	wake(s.up)
+}
+
+// lost notes that there is none any more.
+func (s *mqtt) lost() {
+	s.mu.Lock()
+	if s.short++; time.Since(s.since) > shortTime {
+		s.short = 0
+	}
+	s.mu.Unlock()
+	s.peers.unhear()
+}
+
+// dial makes the connection. The broker's certificate is verified, and what it sends is
+// bounded before the library sees it.
+func (s *mqtt) dial(ctx context.Context, _ autopaho.ClientConfig, u *url.URL) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTime)
+	defer cancel()
+	dial := (&net.Dialer{}).DialContext
+	if s.settings.Broker.tls() {
+		trusted, err := s.trusted()
+		if err != nil {
+			return nil, err
+		}
+		dial = (&tls.Dialer{Config: &tls.Config{RootCAs: trusted, MinVersion: tls.VersionTLS12}}).DialContext
+	}
+	conn, err := dial(ctx, "tcp", u.Host)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	s.conn = conn
+	s.mu.Unlock()
+	return packets.NewThreadSafeConn(&bounded{Conn: conn}), nil
+}
+
+// hangUp ends the connection, so that another is made.
+func (s *mqtt) hangUp() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conn != nil {
+		_ = s.conn.Close()
+	}
+}
+
+// trusted are the certificates that may vouch for the broker's; nil are those that this
+// machine trusts.
+func (s *mqtt) trusted() (*x509.CertPool, error) {
+	file := string(s.settings.CA)
+	if file == "" {
+		return nil, nil
+	}
+	text, err := netwatch.ReadRegular(file, maxFile)
+	if err != nil {
+		return nil, netwatch.WithHint(fmt.Errorf("reading ca: %w", err), netwatch.GrantHint)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, netwatch.WithHint(fmt.Errorf("reading ca: %s holds no certificate", file),
+			"name a file of PEM with the certificate that signed the broker's")
+	}
+	return pool, nil
+}
+
+// connect is what is said first: who we are, what to say when we are gone, and how much
+// we take.
+func (s *mqtt) connect(c *paho.Connect, _ *url.URL) (*paho.Connect, error) {
+	if file := string(s.settings.Password); file != "" {
+		password, err := netwatch.ReadSecret(file)
+		if err != nil {
+			if netwatch.Hint(err) == "" {
+				err = netwatch.WithHint(err, netwatch.GrantHint)
+			}
+			return nil, fmt.Errorf("reading the password in %s: %w", file, err)
+		}
+		c.PasswordFlag, c.Password = true, []byte(strings.TrimRight(password, "\r\n"))
+	}
+	will, err := s.begin()
+	if err != nil {
+		return nil, err
+	}
+	c.UsernameFlag, c.Username, c.CleanStart = true, s.settings.user(), true
+	size, flight := uint32(maxPacket), uint16(maxInFlight)
+	c.Properties = &paho.ConnectProperties{MaximumPacketSize: &size, ReceiveMaximum: &flight}
+	c.WillMessage = &paho.WillMessage{Retain: true, QoS: 1, Topic: s.topic(), Payload: will}
+	c.WillProperties = &paho.WillProperties{}
+	return c, nil
+}
+
+// topic is where we say what we are.
+func (s *mqtt) topic() string { return s.settings.Topic.state(string(s.settings.Host)) }
+
+// A bounded connection ends when a packet comes that is larger than we said we take: the
+// library would make room for it, up to 256 MiB.
+type bounded struct {
+	net.Conn
+	// body is what is left of the present packet, head how many bytes of its length have
+	// come (MQTT 5, 1.5.5), after the first one, and size what they say so far.
+	body, head, size int
+}
+
+var errLargePacket = fmt.Errorf("the broker sends more than %d bytes at once", maxPacket)
+
+// Read reads, and looks at how long packets are.
+func (b *bounded) Read(to []byte) (int, error) {
+	n, err := b.Conn.Read(to)
+	for part := to[:n]; len(part) > 0; {
+		if skip := min(b.body, len(part)); skip > 0 {
+			b.body, part = b.body-skip, part[skip:]
+			continue
+		}
+		if b.length(part[0]); b.body > maxPacket || b.head > 5 {
+			_ = b.Close()
+			return 0, errLargePacket
+		}
+		part = part[1:]
+	}
+	return n, err
+}
+
+// length takes one byte of the fixed header.
+func (b *bounded) length(c byte) {
+	if b.head++; b.head == 1 {
+		b.size = 0
+		return // The kind of packet
+	}
+	b.size |= int(c&0x7f) << (7 * (b.head - 2))
+	if c&0x80 == 0 {
+		b.body, b.head = b.size, 0
+	}
+}
+
+// unreached says why the broker is not reached, and what helps.
+func (s *mqtt) unreached(err error) error {
+	refused := new(autopaho.ConnackError)
+	if errors.As(err, &refused) {
+		return s.refused("connecting to it", refused.ReasonCode)
+	}
+	if inner := errors.Unwrap(err); inner != nil { // Without the library's words
+		err = inner
+	}
+	hint := netwatch.Hint(err)
+	if hint == "" {
+		hint = s.remedy(err)
+	}
+	return netwatch.WithHint(fmt.Errorf("reaching the broker %s: %w", s.settings.Broker, err), hint)
+}
+
+// remedy is what helps against an error of the network or of TLS.
+func (s *mqtt) remedy(err error) string {
+	name, expired := x509.HostnameError{}, x509.CertificateInvalidError{}
+	unknown, plain := x509.UnknownAuthorityError{}, tls.RecordHeaderError{}
+	switch {
+	case errors.As(err, &name):
+		return "name the broker as its certificate does, or give it a certificate for this name"
+	case errors.As(err, &unknown):
+		return "name the certificate that signed the broker's with ca = \"FILE\""
+	case errors.As(err, &expired):
+		return "renew the broker's certificate and have it read it: systemctl reload mosquitto.service"
+	case errors.As(err, &plain):
+		return "there is no TLS on this port: mqtts:// goes to 8883 most often, and 1883 is for mqtt://"
+	case errors.Is(err, io.EOF):
+		return "the broker hung up: see its log, and whether this port is for TLS (mqtts://)"
+	}
+	return "see whether the broker runs and may be reached from here; netwatch tries again by itself"
+}
+
+// refused says that the broker would not, by the reason that it gave (MQTT 5, 2.4).
+func (s *mqtt) refused(what string, reason byte) error {
+	word, hint := fmt.Sprintf("reason %d", reason), "see the broker's log"
+	user, host, topic := s.settings.user(), s.settings.Host, s.settings.Topic
+	switch reason {
+	case packets.ConnackBadUsernameOrPassword:
+		word, hint = "wrong user or password", "compare user and password with the broker's: mosquitto_passwd sets one"
+	case packets.ConnackNotAuthorized: // Of mosquitto a wrong password too
+		word = "not permitted"
+		hint = fmt.Sprintf("see the password of user %s, and let the broker's ACL have him write %s/%s/# and read %s/+/state",
+			user, topic, host, topic)
+	case packets.ConnackUnsupportedProtocolVersion:
+		word, hint = "it does not speak MQTT 5", "mosquitto does from 1.6 on"
+	case packets.DisconnectSessionTakenOver:
+		word = fmt.Sprintf("another connected as %s", host)
+		hint = "give each machine a host of its own in [source." + s.name + "]"
+	case packets.DisconnectServerShuttingDown:
+		word = "it is being stopped"
+	}
+	return netwatch.WithHint(fmt.Errorf("the broker %s refuses %s: %s", s.settings.Broker, what, word), hint)
+}
+
+// thrownOut notes why the broker ended the connection.
+func (s *mqtt) thrownOut(reason byte) {
+	if reason < 0x80 || reason == packets.DisconnectServerShuttingDown {
+		return // It comes back
+	}
+	err := s.refused("to keep the connection", reason)
+	s.mu.Lock()
+	news := time.Since(s.endedAt) > endedTime
+	s.ended, s.endedAt = err, time.Now()
+	s.mu.Unlock()
+	if news {
+		s.env.Log.Warn().Str("source", s.name).Err(err).Str("hint", netwatch.Hint(err)).Msg("telling other machines fails")
+	}
+}

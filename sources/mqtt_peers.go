@@ -1,0 +1,378 @@
+package sources
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"netwatch"
+)
+
+// The bounds of what is heard.
+const (
+	// maxPeers is of how many machines anything is kept.
+	maxPeers = 4096
+	// peerPause is the time between two events that tell of one machine.
+	peerPause = 2 * time.Second
+	// goneTime is how long a machine must be gone until that is told: who connects anew
+	// is gone for a moment.
+	goneTime = 5 * time.Second
+	// readingPause is the time between two looks at what has come. Of each machine the
+	// newest counts.
+	readingPause = 10 * time.Millisecond
+	// floodRate is how many messages a second are read in the long run, and floodBurst how
+	// many at once: those of a broker that all have just connected to.
+	floodRate  = 500
+	floodBurst = 2 * maxPeers
+)
+
+// peers are the other machines, as one source hears them.
+type peers struct {
+	*mqtt
+	wakes chan struct{}
+	// reads bounds how much is read, and flooded says that something had to wait: then
+	// the broker may have left out what others said.
+	reads   *rate.Limiter
+	flooded atomic.Bool
+
+	// open are those of which there may be something to tell, and wrong those whose last
+	// message was none; both are run's own.
+	open, wrong map[string]bool
+
+	mu    sync.Mutex // guards what follows
+	inbox map[string][]byte
+	by    map[string]*peer
+}
+
+// A peer is another machine.
+type peer struct {
+	// seen is what the state has, and known whether it has anything.
+	seen  bulletin
+	known bool
+	// now is what it said last, and heard whether it did since we are connected.
+	now   bulletin
+	heard bool
+	// since is since when it stands as it does.
+	since time.Time
+	// due is before when nothing is told of it.
+	due time.Time
+}
+
+func newPeers(s *mqtt) *peers {
+	return &peers{
+		mqtt: s, wakes: make(chan struct{}, 1), reads: rate.NewLimiter(floodRate, floodBurst),
+		inbox: map[string][]byte{}, by: map[string]*peer{}, wrong: map[string]bool{}, open: map[string]bool{},
+	}
+}
+
+// deliver takes a message for the next look. It keeps the sender waiting when there are
+// too many.
+func (p *peers) deliver(host string, message []byte) {
+	if wait := p.reads.Reserve().Delay(); wait > 0 {
+		p.flooded.Store(true)
+		<-time.After(wait)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, known := p.by[host]; host == "" || !known && len(p.by)+len(p.inbox) >= maxPeers {
+		return
+	}
+	if len(message) > maxBulletin {
+		message = message[:maxBulletin+1] // It is dropped, with a word
+	}
+	p.inbox[host] = message
+	wake(p.wakes)
+}
+
+// run reads what has come, and tells of it, until ctx is done.
+func (p *peers) run(ctx context.Context, emit func(netwatch.Event) error) {
+	p.recall()
+	for {
+		wait := p.look(emit)
+		var due <-chan time.Time
+		if wait >= 0 {
+			due = time.After(wait)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-p.wakes:
+		case <-due:
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(readingPause):
+		}
+	}
+}
+
+// recall takes the machines from the state.
+func (p *peers) recall() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for key, text := range p.env.Sights(netwatch.PeerChanged) {
+		host, ours := strings.CutPrefix(key, p.key(""))
+		w, err := parseBulletin([]byte(text))
+		if !ours || err != nil || host == string(p.settings.Host) || len(p.by) >= maxPeers || p.by[host] != nil {
+			continue
+		}
+		p.by[host] = &peer{seen: w, known: true, now: w, since: time.Now()}
+	}
+}
+
+// look reads what has come, and tells of what is another. It returns how long to wait
+// for the next look, or less than zero.
+func (p *peers) look(emit func(netwatch.Event) error) (wait time.Duration) {
+	p.mu.Lock()
+	inbox := p.inbox
+	p.inbox = map[string][]byte{}
+	p.mu.Unlock()
+	for _, host := range slices.Sorted(maps.Keys(inbox)) {
+		p.read(host, inbox[host])
+	}
+	wait = p.calm()
+	for _, host := range slices.Sorted(maps.Keys(p.open)) {
+		again := p.tell(host, emit)
+		if again < 0 {
+			delete(p.open, host)
+		} else if wait < 0 || again < wait {
+			wait = again
+		}
+	}
+	return wait
+}
+
+// calm asks for everything once more when a flood is over.
+func (p *peers) calm() (wait time.Duration) {
+	if !p.flooded.Load() {
+		return -1
+	}
+	if p.reads.Tokens() < floodRate {
+		return time.Second
+	}
+	p.flooded.Store(false)
+	wake(p.up)
+	return -1
+}
+
+// read takes what a machine said.
+func (p *peers) read(host string, message []byte) {
+	own := host == string(p.settings.Host)
+	if len(message) == 0 && !own {
+		p.forget(host)
+		return
+	}
+	w, err := parseBulletin(message)
+	if p.complain(host, err); err != nil {
+		return
+	}
+	if own {
+		p.echo(w)
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	one := p.by[host]
+	if one == nil {
+		one = &peer{}
+		p.by[host] = one
+	}
+	if one.hear(w) {
+		p.open[host] = true
+	}
+}
+
+// complain says once that what a machine says is not understood.
+func (p *peers) complain(host string, err error) {
+	before := p.wrong[host]
+	if err == nil {
+		delete(p.wrong, host)
+	} else if len(p.wrong) < maxPeers {
+		p.wrong[host] = true
+	}
+	if err != nil && !before {
+		p.env.Log.Warn().Str("source", p.name).Str("peer", host).Err(err).Msg("what another machine says was dropped")
+	}
+}
+
+// forget forgets a machine whose message somebody took from the broker.
+func (p *peers) forget(host string) {
+	p.mu.Lock()
+	one := p.by[host]
+	delete(p.by, host)
+	delete(p.open, host)
+	p.mu.Unlock()
+	if one != nil && one.known {
+		p.trouble(&p.hearing, p.env.See(netwatch.PeerChanged, p.key(host), ""))
+	}
+}
+
+// hear takes a bulletin, and says whether there may be something to tell. What is older than
+// what was heard is not heard. A last will has no addresses, and is of its connection.
+func (one *peer) hear(w bulletin) bool {
+	first := one.now.Number == 0
+	switch {
+	case !first && (w.Lost && w.Connect < one.now.Connect || !w.Lost && w.Number < one.now.Number):
+		return false
+	case w.Lost && !first:
+		w.Number, w.Addresses, w.Told = max(w.Number, one.now.Number), one.now.Addresses, one.now.Told
+	}
+	if !one.heard || one.now.Lost != w.Lost {
+		one.since = time.Now()
+	}
+	one.now, one.heard = w, true
+	return true
+}
+
+// unhear notes that there is no connection: nobody knows how the others are.
+func (p *peers) unhear() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, one := range p.by {
+		if one.heard {
+			one.heard, one.since = false, time.Now()
+		}
+	}
+}
+
+// tell tells the first thing of a machine that the state does not have. It returns how
+// long to wait for the next, or less than zero if there is none.
+func (p *peers) tell(host string, emit func(netwatch.Event) error) (wait time.Duration) {
+	p.mu.Lock()
+	one := p.by[host]
+	p.mu.Unlock()
+	if one == nil || !one.heard {
+		return -1 // When it is heard again, it is looked at again
+	}
+	if wait := time.Until(one.due); wait > 0 {
+		return wait
+	}
+	if gone := time.Until(one.since.Add(goneTime)); one.now.Lost && !one.seen.Lost && one.known && gone > 0 {
+		return gone
+	}
+	name, fields, after := difference(one.seen, one.now)
+	switch {
+	case !one.known:
+		return p.accept(host, one, one.now, p.env.See(netwatch.PeerChanged, p.key(host), string(one.now.text())), -1)
+	case name == "":
+		return -1
+	}
+	fields["peer"] = host
+	ev := netwatch.NewEvent(name, p.name, fields)
+	ev.Heard = heardAll
+	ev.Sight = netwatch.Sight{Event: netwatch.PeerChanged, Of: p.key(host), Value: string(after.text())}
+	return p.accept(host, one, after, emit(ev), peerPause)
+}
+
+// heardAll is done: with a machine's message all is heard that it says.
+var heardAll = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
+// accept notes what the state has now, if it has.
+func (p *peers) accept(host string, one *peer, after bulletin, refused error, pause time.Duration) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if refused != nil {
+		one.due = time.Now().Add(refusedTime)
+		return refusedTime
+	}
+	one.seen, one.known = after, true
+	if pause > 0 {
+		one.due = time.Now().Add(pause)
+	}
+	return pause
+}
+
+// difference is the first thing to tell of a machine that says now, and what is to be in
+// the state with it; no name says that there is nothing. That a machine does not know an
+// address of its own is no change.
+func difference(seen, now bulletin) (name string, fields map[string]string, after bulletin) {
+	after = seen
+	after.Number, after.Connect, after.Version = now.Number, now.Connect, cmp.Or(now.Version, seen.Version)
+	after.Lost = now.Lost
+	fields = map[string]string{}
+	switch {
+	case now.Lost && !seen.Lost:
+		return netwatch.PeerLost, fields, after
+	case !now.Lost && seen.Lost:
+		return netwatch.PeerBack, fields, after
+	}
+	for _, h := range now.Told {
+		if h.Number > seen.told(h.Event).Number {
+			fields["told"], fields["family"], fields["old"], fields["new"] = h.Event, h.Family, h.Old, h.New
+			after = after.hand(h)
+			if now.addressed(h) {
+				after = after.with(netwatch.Family(h.Family), now)
+			}
+			return netwatch.PeerChanged, fields, after
+		}
+	}
+	for _, family := range netwatch.Families {
+		is, was := now.Addresses[family].Address, seen.Addresses[family].Address
+		if is.IsValid() && is != was {
+			fields["told"], fields["family"], fields["new"] = netwatch.IPChanged, string(family), is.String()
+			if was.IsValid() {
+				fields["old"] = was.String()
+			}
+			return netwatch.PeerChanged, fields, after.with(family, now)
+		}
+	}
+	return "", nil, after
+}
+
+// addressed says whether an event that is handed on tells of an address of the bulletin.
+func (w bulletin) addressed(h handed) bool {
+	a, is := w.Addresses[netwatch.Family(h.Family)]
+	return h.Event == netwatch.IPChanged && is && a.Address.String() == h.New
+}
+
+// with is the bulletin with the address of another.
+func (w bulletin) with(family netwatch.Family, of bulletin) bulletin {
+	all := maps.Clone(w.Addresses)
+	if all == nil {
+		all = netwatch.Addresses{}
+	}
+	all[family] = of.Addresses[family]
+	w.Addresses = all
+	return w
+}
+
+// all are the machines by their names.
+func (p *peers) all() []netwatch.Peer {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := []netwatch.Peer{}
+	for _, host := range slices.Sorted(maps.Keys(p.by)) {
+		one := p.by[host]
+		state := netwatch.PeerUnknown
+		switch {
+		case one.heard && one.now.Lost:
+			state = netwatch.PeerGone
+		case one.heard:
+			state = netwatch.PeerHere
+		}
+		all = append(all, netwatch.Peer{
+			Peer: host, State: state, Since: one.since, Version: one.now.Version, Addresses: maps.Clone(one.now.Addresses),
+		})
+	}
+	return all
+}
+
+// Check tries the connection: it returns nil when the broker has answered.
+func (s *mqtt) Check(ctx context.Context) error {
+	if err := s.sayConnected(ctx); err != nil {
+		return err
+	}
+	return errors.Join(s.Trouble())
+}

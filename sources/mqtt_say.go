@@ -1,0 +1,174 @@
+package sources
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/eclipse/paho.golang/autopaho"
+	"github.com/eclipse/paho.golang/paho"
+
+	"netwatch"
+)
+
+// recall takes what we said last from the state.
+func (s *mqtt) recall() {
+	last, err := parseBulletin([]byte(s.env.Seen(netwatch.PeerChanged, s.key(string(s.settings.Host)))))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err == nil && last.Number > s.own.Number {
+		s.own = last
+	}
+}
+
+// key is what a machine is called in the state.
+func (s *mqtt) key(host string) string { return netwatch.Peered(s.name, host) }
+
+// next is a bulletin of now. Its number is larger than all before, also after a restart, and
+// where the clock was set back.
+func (s *mqtt) next() bulletin {
+	s.own.Number = max(s.own.Number+1, time.Now().UnixMilli())
+	s.own.Connect, s.own.Version = cmp.Or(s.own.Connect, s.own.Number), s.env.Version
+	return s.own
+}
+
+// begin is the last will of the connection that begins.
+func (s *mqtt) begin() ([]byte, error) {
+	s.mu.Lock()
+	w := s.next()
+	s.own.Connect = w.Number
+	w = s.own
+	s.mu.Unlock()
+	return bulletin{Number: w.Number, Connect: w.Number, Lost: true, Version: w.Version}.text(), s.keep(w)
+}
+
+// keep has what we are about to say in the state: after a crash no number comes twice,
+// and what was handed on is said again.
+func (s *mqtt) keep(w bulletin) error {
+	w.Addresses = nil // They are in the state already
+	return s.env.See(netwatch.PeerChanged, s.key(string(s.settings.Host)), string(w.text()))
+}
+
+// say says what we are. It returns nil when the broker has it.
+func (s *mqtt) say(ctx context.Context) error {
+	s.saying.Lock()
+	defer s.saying.Unlock()
+	s.mu.Lock()
+	w, manager := s.next(), s.manager
+	s.mu.Unlock()
+	if err := s.keep(w); err != nil {
+		return err
+	}
+	if manager == nil {
+		return errors.New("it is being stopped")
+	}
+	w.Addresses = s.env.Known()
+	for family, a := range w.Addresses {
+		a.By, a.Own = slices.Clone(a.By[:min(len(a.By), maxServers)]), a.Address
+		w.Addresses[family] = netwatch.Address{Address: a.Address, Since: a.Since, Confirmed: a.Confirmed, By: a.By}
+	}
+	return s.publish(ctx, manager, w)
+}
+
+// publish sends a bulletin, and waits until the broker has it. A broker that does not answer
+// is connected to anew: the way to it may be another by now.
+func (s *mqtt) publish(ctx context.Context, to *autopaho.ConnectionManager, w bulletin) error {
+	ctx, cancel := context.WithTimeout(ctx, brokerTime)
+	defer cancel()
+	answer, err := to.Publish(ctx, &paho.Publish{QoS: 1, Retain: true, Topic: s.topic(), Payload: w.text()})
+	switch {
+	case err == nil:
+		return nil
+	case answer != nil && answer.ReasonCode >= 0x80:
+		return s.refused("to take "+s.topic(), answer.ReasonCode)
+	case errors.Is(err, autopaho.ConnectionDownError):
+		return s.unconnected()
+	}
+	s.hangUp()
+	return netwatch.WithHint(fmt.Errorf("the broker %s has not said within %s that it has it", s.settings.Broker, brokerTime),
+		"see whether it is reached from here; netwatch connects to it anew by itself")
+}
+
+// unconnected says that there is no connection, and why if that is known.
+func (s *mqtt) unconnected() error {
+	if err := s.Trouble(); err != nil {
+		return err
+	}
+	return fmt.Errorf("the broker %s is not connected now", s.settings.Broker)
+}
+
+// subscribe asks for what all machines say. The broker sends what each said last.
+func (s *mqtt) subscribe(ctx context.Context) error {
+	s.mu.Lock()
+	manager := s.manager
+	s.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, brokerTime)
+	defer cancel()
+	all := s.settings.Topic.state("+")
+	answer, err := manager.Subscribe(ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: all, QoS: 1}}})
+	switch {
+	case answer != nil && len(answer.Reasons) == 1 && answer.Reasons[0] >= 0x80:
+		return s.refused("to let us read "+all, answer.Reasons[0])
+	case err != nil && ctx.Err() == nil:
+		return s.unconnected()
+	case err != nil:
+		s.hangUp()
+		return fmt.Errorf("the broker %s does not answer", s.settings.Broker)
+	}
+	return nil
+}
+
+// Tell hands events on to the other machines. It returns nil when the broker has them;
+// if not, they are said all the same as soon as there is a connection.
+func (s *mqtt) Tell(ctx context.Context, events []netwatch.Event) error {
+	s.hand(events)
+	err := s.sayConnected(ctx)
+	if err != nil && ctx.Err() == nil { // The connection can have been a dead one
+		err = s.sayConnected(ctx)
+	}
+	return err
+}
+
+// sayConnected says what we are as soon as there is a connection, if that is soon.
+func (s *mqtt) sayConnected(ctx context.Context) error {
+	s.mu.Lock()
+	manager := s.manager
+	s.mu.Unlock()
+	if manager != nil {
+		waiting, cancel := context.WithTimeout(ctx, awaitTime)
+		_ = manager.AwaitConnection(waiting) // What is to be said of that, say says
+		cancel()
+	}
+	return s.say(ctx)
+}
+
+// hand puts events into what we say, each once.
+func (s *mqtt) hand(events []netwatch.Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, ev := range events {
+		if s.own.told(ev.Name).ID == ev.ID || !eventPattern().MatchString(ev.Name) {
+			continue
+		}
+		s.own = s.own.hand(handed{
+			Number: s.next().Number, ID: clipped(ev.ID), Event: ev.Name, Time: ev.Time,
+			Family: clipped(ev.Fields["family"]), Old: clipped(ev.Fields["old"]), New: clipped(ev.Fields["new"]),
+		})
+	}
+}
+
+// echo hears what the broker has of us. If it has something newer than what we said, as
+// after a state was lost, we say something newer still; if it has our last will of an
+// earlier connection, we are here.
+func (s *mqtt) echo(w bulletin) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if w.Number <= s.own.Number && !w.Lost {
+		return
+	}
+	s.own.Number = max(s.own.Number, w.Number)
+	wake(s.changed)
+}
