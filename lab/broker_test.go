@@ -1,0 +1,186 @@
+//go:build lab
+
+// Several machines: who sees a change tells the others.
+
+package lab
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// brokerPort is mosquitto's for TLS.
+const brokerPort = 8883
+
+// brokered makes the lab one whose server has Debian's mosquitto, as contrib says, with a
+// user for each machine, whose password is the name twice.
+func brokered(t *testing.T, machines ...string) {
+	t.Helper()
+	fresh(t, YunoHost)
+	unlimited(t, YunoHost.Unit)
+	must(t, server.AddPackages(t.Context(), "mosquitto", "mosquitto-clients"))
+	for from, to := range map[string]string{
+		"netwatch.conf": "/etc/mosquitto/conf.d/netwatch.conf", "netwatch.acl": "/etc/mosquitto/netwatch.acl",
+	} {
+		text, err := os.ReadFile(filepath.Join("..", "contrib", "mqtt", from))
+		must(t, err)
+		must(t, server.WriteFile(to, string(text), 0o644))
+	}
+	must(t, server.WriteFile("/etc/mosquitto/netwatch.passwd", "", 0o600))
+	for _, m := range machines {
+		shell(t, "mosquitto_passwd -b /etc/mosquitto/netwatch.passwd "+m+" "+m+m)
+		must(t, server.WriteFile("/etc/netwatch/"+m+".password", m+m+"\n", 0o600))
+	}
+	shell(t, "chown -R mosquitto: /etc/mosquitto; rm -rf /var/lib/mosquitto/*")
+	certifyBroker(t, Private.String(), Public6.String())
+	shell(t, "systemctl restart mosquitto.service")
+	undo(t, "systemctl stop mosquitto.service")
+}
+
+// certifyBroker gives the broker a certificate for these addresses, and the machines the one
+// that vouches for it.
+func certifyBroker(t *testing.T, addresses ...string) {
+	t.Helper()
+	pair, err := NewPair(addresses...)
+	must(t, err)
+	must(t, server.WriteFile("/etc/mosquitto/certs/netwatch.crt", pair.Cert, 0o644))
+	must(t, server.WriteFile("/etc/mosquitto/certs/netwatch.key", pair.Key, 0o640))
+	must(t, server.WriteFile("/etc/netwatch/broker.crt", pair.Cert, 0o644))
+	shell(t, "chown mosquitto: /etc/mosquitto/certs/*")
+}
+
+// connecting is the section by which a machine is connected; its files are in a directory.
+func connecting(host string, at netip.Addr, dir string) string {
+	return fmt.Sprintf("\n[source.mqtt]\nbroker = \"mqtts://%s\"\nhost = %q\npassword = \"@%s/%s.password\"\nca = \"%s/broker.crt\"\n",
+		netip.AddrPortFrom(at, brokerPort), host, dir, host, dir)
+}
+
+// A machine is a netwatch in a network namespace of the lab, beside the server's.
+type machine struct {
+	name, namespace, config string
+	process                 *process
+}
+
+// newMachine starts one, with the sections that it has beside that of the broker. It ends
+// with the test.
+func newMachine(t *testing.T, name, namespace string, at netip.Addr, sections string) *machine {
+	t.Helper()
+	must(t, install())
+	dir := t.TempDir()
+	m := &machine{name: name, namespace: namespace, config: filepath.Join(dir, "netwatch.toml")}
+	text := fmt.Sprintf("[daemon]\nsocket = \"%[1]s/s/socket\"\nstate = \"%[1]s/state\"\n", dir) +
+		connecting(name, at, server.path("/etc/netwatch")) + sections
+	must(t, os.WriteFile(m.config, []byte(text), 0o600))
+	t.Cleanup(func() { must(t, m.stop(syscall.SIGKILL)) })
+	m.start(t)
+	return m
+}
+
+func (m *machine) start(t *testing.T) {
+	t.Helper()
+	var err error
+	m.process, err = start(m.config+".log", inNet(m.namespace, server.path("/usr/bin/netwatch"), "-c", m.config, "run")...)
+	must(t, err)
+}
+
+func (m *machine) stop(how os.Signal) error {
+	if m.process == nil {
+		return nil
+	}
+	p := m.process
+	m.process = nil
+	return p.stop(how)
+}
+
+// says waits until a command of the machine's netwatch prints all of these words.
+func (m *machine) says(t *testing.T, command string, words ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	err := until(ctx, 50*time.Millisecond, func() error {
+		out, err := run(ctx, append([]string{server.path("/usr/bin/netwatch"), "-c", m.config}, strings.Fields(command)...)...)
+		for _, word := range words {
+			if !strings.Contains(out, word) {
+				return fmt.Errorf("%s %s does not say %q (%w):\n%s", m.name, command, word, err, out)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		log, _ := os.ReadFile(m.config + ".log")
+		t.Fatalf("%v\n%s", err, log)
+	}
+}
+
+// gatewayTells is what a gateway has: it says of each new address of its wan that there is one.
+const gatewayTells = `
+[source.netlink]
+[[rule]]
+on = ["addr-changed"]
+match = { interface = "wan", family = "ipv4", new = "?*" }
+settle = "0s"
+do = ["tell"]
+`
+
+// turnHeeds is what the TURN server has beside its coturn.
+const turnHeeds = `
+[[rule]]
+on = ["peer-changed"]
+match = { peer = "gateway", told = "addr-changed" }
+do = ["probe stun"]
+`
+
+// threeMachines are the TURN server, whose polls are too rare to be what finds a change,
+// the gateway, and one outside.
+func threeMachines(t *testing.T) (gateway, outside *machine) {
+	t.Helper()
+	brokered(t, "turn", "gateway", "outside")
+	watching(t, strings.Replace(configuration(YunoHost, "1h"), "families", "damp = false\nfamilies", 1)+
+		connecting("turn", Private, "/etc/netwatch")+turnHeeds, FirstPublic)
+	gateway = newMachine(t, "gateway", world.Router, Private, gatewayTells)
+	outside = newMachine(t, "outside", world.Inet, Public6,
+		"[[rule]]\non = [\"peer-changed\"]\ndo = [\"exec /bin/true\"]\n")
+	says(t, "netwatch status", "peer gateway", "here since", "peer outside")
+	outside.says(t, "status", "peer turn", FirstPublic.String())
+	return gateway, outside
+}
+
+// The gateway sees its address change, and callers of the TURN server behind it are right
+// in the blink of an eye; whoever is outside knows of both.
+func TestGatewayTells(t *testing.T) {
+	gateway, outside := threeMachines(t)
+	var all Times
+	for n := range 7 {
+		wait(t, 3*time.Second)
+		to := Public(20 + n)
+		changed := time.Now()
+		must(t, world.SetPublic(t.Context(), to))
+		all = append(all, right(t, to, to, 20*time.Second).Sub(changed))
+	}
+	promised(t, all, time.Second)
+	if all.Median() > 500*time.Millisecond {
+		t.Errorf("half of the times it took more than %s", all.Median())
+	}
+	now := Public(26).String()
+	says(t, "netwatch history", "peer-changed from mqtt", "told=addr-changed", "peer=gateway")
+	says(t, "netwatch history --addresses --json", `"noticed":"peer"`)
+	outside.says(t, "history", "told=ip-changed", "new="+now, "peer=turn")
+	outside.says(t, "status", "peer turn", now)
+	gateway.says(t, "history", "tell: changed: the broker has it")
+	if text := shell(t, "runuser -u nobody -- netwatch status --json"); strings.Contains(text, "gateway") {
+		t.Errorf("everybody may see the other machines: %s", text)
+	}
+	must(t, gateway.stop(syscall.SIGKILL))
+	says(t, "netwatch history", "peer-lost from mqtt peer=gateway")
+	gateway.start(t)
+	says(t, "netwatch history", "peer-back from mqtt peer=gateway")
+	says(t, "netwatch probe", "peer gateway", "here since")
+	says(t, "curl -s --unix-socket /run/netwatch/netwatch.sock http://x/metrics", `netwatch_peers{state="here"} 2`)
+}
