@@ -184,3 +184,94 @@ func TestGatewayTells(t *testing.T) {
 	says(t, "netwatch probe", "peer gateway", "here since")
 	says(t, "curl -s --unix-socket /run/netwatch/netwatch.sock http://x/metrics", `netwatch_peers{state="here"} 2`)
 }
+
+// rightAfter is how long after a moment callers were right at an address.
+func rightAfter(t *testing.T, to netip.Addr, since time.Time) Times {
+	t.Helper()
+	return Times{right(t, to, to, 30*time.Second).Sub(since)}
+}
+
+// A broker that is killed and forgets everything loses nothing: what changed meanwhile is
+// right two seconds after it is back. That it was down is no machine's being lost.
+func TestBrokerDies(t *testing.T) {
+	threeMachines(t)
+	for n, down := range []time.Duration{0, time.Second, 5 * time.Second} {
+		to := Public(40 + n)
+		shell(t, "systemctl kill -s KILL mosquitto.service; systemctl stop mosquitto.service; rm -rf /var/lib/mosquitto/*")
+		must(t, world.SetPublic(t.Context(), to))
+		wait(t, down)
+		if n == 2 {
+			says(t, "netwatch status", "peer gateway", "unknown since", "watching, but reaching the broker", "hint: see whether")
+		}
+		shell(t, "systemctl reset-failed mosquitto.service; systemctl start mosquitto.service")
+		promised(t, rightAfter(t, to, time.Now()), 2500*time.Millisecond)
+	}
+	says(t, "netwatch status", "peer gateway", "here since")
+	if text := shell(t, "netwatch history"); strings.Contains(text, "peer-lost") {
+		t.Errorf("a broker that is down is taken for machines that are gone:\n%s", text)
+	}
+}
+
+// A broker whose certificate is for another name, or that does not know us, is not told
+// anything, and what helps is said.
+func TestBrokerIsAnother(t *testing.T) {
+	gateway, _ := threeMachines(t)
+	certifyBroker(t, "203.0.113.99")
+	shell(t, "systemctl restart mosquitto.service")
+	says(t, "netwatch status", "peer gateway", "unknown", "hint: name the broker as its certificate does")
+	says(t, "netwatch probe || true", "other machines", "hint: name the broker as its certificate does")
+	certifyBroker(t, Private.String(), Public6.String())
+	must(t, server.WriteFile("/etc/netwatch/broker.crt", stranger(t), 0o644))
+	shell(t, "systemctl restart mosquitto.service")
+	says(t, "netwatch status", `hint: name the certificate that signed the broker's`)
+	certifyBroker(t, Private.String(), Public6.String())
+	shell(t, "mosquitto_passwd -b /etc/mosquitto/netwatch.passwd gateway another; systemctl restart mosquitto.service")
+	says(t, "netwatch status", "peer outside", "here since")
+	gateway.says(t, "status", "watching, but the broker", "refuses connecting", "hint: ")
+	shell(t, "mosquitto_passwd -b /etc/mosquitto/netwatch.passwd gateway gatewaygateway; systemctl reload mosquitto.service")
+	gateway.says(t, "status", "peer turn", "here since")
+	shell(t, "sed -i 's/^pattern write.*//' /etc/mosquitto/netwatch.acl; systemctl restart mosquitto.service")
+	gateway.says(t, "status", "refuses to take netwatch/gateway/state: not permitted", "ACL")
+}
+
+// stranger is a certificate that vouches for nobody here.
+func stranger(t *testing.T) string {
+	t.Helper()
+	pair, err := NewPair("other.example")
+	must(t, err)
+	return pair.Cert
+}
+
+// published is a command that publishes as the machine outside.
+const published = "mosquitto_pub -V 5 -q 1 -h 192.168.50.2 -p 8883 --cafile /etc/netwatch/broker.crt -u outside -P outsideoutside "
+
+// A machine that says rubbish, speaks for another, says ten megabytes or floods the
+// others changes nothing for them, and they follow the gateway all the same.
+func TestMachineLies(t *testing.T) {
+	_, outside := threeMachines(t)
+	must(t, outside.stop(syscall.SIGKILL)) // What it is called is now another's
+	shell(t, published+`-r -t netwatch/outside/state -m '{"number":9e99,"told":[{"event":"x"}]}'`)
+	says(t, "journalctl -u netwatch.service -o cat", "what another machine says was dropped", `"peer":"outside"`)
+	said := shell(t, published+"-r -t netwatch/gateway/state -m rubbish 2>&1 || true")
+	if !strings.Contains(said, "Not authorized") {
+		t.Errorf("one may speak for another: %s", said)
+	}
+	shell(t, "head -c 10000000 /dev/zero | tr '\\0' x >/tmp/huge; "+published+"-r -t netwatch/outside/state -f /tmp/huge || true")
+	must(t, world.SetPublic(t.Context(), Public(50)))
+	promised(t, rightAfter(t, Public(50), time.Now()), time.Second)
+	flood := fmt.Sprintf(`i=0; while [ $i -lt 60000 ]; do i=$((i+1)); echo '{"number":'$((%d+i))',"connect":1,`+
+		`"told":[{"number":'$((%d+i))',"event":"addr-changed","new":"'$i'"}]}'; done | timeout 20 `, time.Now().UnixMilli(),
+		time.Now().UnixMilli()) + published + "-r -t netwatch/outside/state -l"
+	done := make(chan error)
+	go func() { done <- errorOf(server.Exec(context.Background(), "sh", "-c", flood+" || true")) }()
+	wait(t, 3*time.Second)
+	must(t, world.SetPublic(t.Context(), Public(51)))
+	promised(t, rightAfter(t, Public(51), time.Now()), 3*time.Second)
+	must(t, <-done)
+	says(t, "netwatch status", "peer gateway", "here since", "peer outside")
+	told := strings.Count(shell(t, "netwatch history"), "peer=outside told=addr-changed")
+	if told > 30 {
+		t.Errorf("of one machine was told %d times", told)
+	}
+	t.Logf("%d events of a flood; %s kB", told, shell(t, "awk '/^VmHWM/ {print $2}' /proc/$(systemctl show -P MainPID netwatch)/status"))
+}

@@ -216,9 +216,11 @@ const (
 	// awaitTime is how long telling waits for a connection that is being made.
 	awaitTime = 5 * time.Second
 	// firstRetry is the pause after a connection that failed, which doubles up to
-	// lastRetry.
-	firstRetry = 100 * time.Millisecond
-	lastRetry  = 30 * time.Second
+	// lastRetry, and after manyRetries of them is rareRetry.
+	firstRetry  = 100 * time.Millisecond
+	lastRetry   = 2 * time.Second
+	manyRetries = 200
+	rareRetry   = 30 * time.Second
 	// shortTime is how long a connection lasts at least that was worth making, and
 	// endedTime for how long it is of interest why the broker ended one.
 	shortTime = 10 * time.Second
@@ -296,7 +298,9 @@ func (s *mqtt) serve(ctx context.Context) {
 		case <-s.changed:
 			said = s.say(ctx)
 		}
-		s.trouble(&s.writing, said)
+		if !errors.Is(said, errUnconnected) { // When it is connected, it is said
+			s.trouble(&s.writing, said)
+		}
 	}
 }
 

@@ -62,11 +62,14 @@ func (s *mqtt) pause(n int) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n += s.short
-	if n == 0 {
+	d := min(lastRetry, firstRetry<<min(max(0, n-1), 16))
+	switch {
+	case n == 0:
 		return 0
+	case n > manyRetries:
+		d = rareRetry
 	}
-	d := min(lastRetry, firstRetry<<min(n-1, 16))
-	return d/2 + rand.N(d)
+	return d/2 + rand.N(d/2)
 }
 
 // connected notes that there is a connection.

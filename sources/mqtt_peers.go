@@ -50,6 +50,9 @@ type peers struct {
 	mu    sync.Mutex // guards what follows
 	inbox map[string][]byte
 	by    map[string]*peer
+	// connection counts those that were lost: what came over one is not how others stand
+	// when it is lost.
+	connection int
 }
 
 // A peer is another machine.
@@ -132,11 +135,11 @@ func (p *peers) recall() {
 // for the next look, or less than zero.
 func (p *peers) look(emit func(netwatch.Event) error) (wait time.Duration) {
 	p.mu.Lock()
-	inbox := p.inbox
+	inbox, connection := p.inbox, p.connection
 	p.inbox = map[string][]byte{}
 	p.mu.Unlock()
 	for _, host := range slices.Sorted(maps.Keys(inbox)) {
-		p.read(host, inbox[host])
+		p.read(host, inbox[host], connection)
 	}
 	wait = p.calm()
 	for _, host := range slices.Sorted(maps.Keys(p.open)) {
@@ -163,8 +166,8 @@ func (p *peers) calm() (wait time.Duration) {
 	return -1
 }
 
-// read takes what a machine said.
-func (p *peers) read(host string, message []byte) {
+// read takes what a machine said over a connection.
+func (p *peers) read(host string, message []byte, connection int) {
 	own := host == string(p.settings.Host)
 	if len(message) == 0 && !own {
 		p.forget(host)
@@ -180,6 +183,9 @@ func (p *peers) read(host string, message []byte) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if connection != p.connection {
+		return
+	}
 	one := p.by[host]
 	if one == nil {
 		one = &peer{}
@@ -236,6 +242,8 @@ func (one *peer) hear(w bulletin) bool {
 func (p *peers) unhear() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.connection++
+	clear(p.inbox)
 	for _, one := range p.by {
 		if one.heard {
 			one.heard, one.since = false, time.Now()

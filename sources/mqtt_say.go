@@ -92,12 +92,17 @@ func (s *mqtt) publish(ctx context.Context, to *autopaho.ConnectionManager, w bu
 		"see whether it is reached from here; netwatch connects to it anew by itself")
 }
 
+// errUnconnected says that there is no connection now.
+var errUnconnected = errors.New("there is no connection now")
+
 // unconnected says that there is no connection, and why if that is known.
 func (s *mqtt) unconnected() error {
-	if err := s.Trouble(); err != nil {
-		return err
+	err := s.Trouble()
+	if err == nil {
+		err = netwatch.WithHint(fmt.Errorf("the broker %s is being connected to", s.settings.Broker),
+			"netwatch tries by itself, and says it when it is connected")
 	}
-	return fmt.Errorf("the broker %s is not connected now", s.settings.Broker)
+	return netwatch.WithHint(fmt.Errorf("%w: %w", errUnconnected, err), netwatch.Hint(err))
 }
 
 // subscribe asks for what all machines say. The broker sends what each said last.
@@ -112,13 +117,10 @@ func (s *mqtt) subscribe(ctx context.Context) error {
 	switch {
 	case answer != nil && len(answer.Reasons) == 1 && answer.Reasons[0] >= 0x80:
 		return s.refused("to let us read "+all, answer.Reasons[0])
-	case err != nil && ctx.Err() == nil:
-		return s.unconnected()
-	case err != nil:
+	case err != nil && ctx.Err() != nil:
 		s.hangUp()
-		return fmt.Errorf("the broker %s does not answer", s.settings.Broker)
 	}
-	return nil
+	return nil // Without a connection there is nothing to hear, and that is said elsewhere
 }
 
 // Tell hands events on to the other machines. It returns nil when the broker has them;

@@ -403,6 +403,23 @@ func TestPeersAreRemembered(t *testing.T) {
 	})
 }
 
+// What came over a connection that is lost says nothing of how others stand now: the
+// broker may have sent their last wills because it is being stopped itself.
+func TestPeersAfterTheConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newListener(t, map[string]string{})
+		l.run(t, func() {
+			l.hears("a", stands(1, nil), time.Second)
+			l.peers.deliver("a", bulletin{Number: 1, Connect: 1, Lost: true}.text())
+			l.peers.unhear()
+			time.Sleep(time.Minute)
+		})
+		if all := l.Peers(); len(l.told) > 0 || all[0].State != netwatch.PeerUnknown {
+			t.Errorf("%v; %+v", l.told, all)
+		}
+	})
+}
+
 // However much comes, it is read no faster than that, memory is bounded, and when it is
 // over everything is asked for once more.
 func TestPeersInAFlood(t *testing.T) {
