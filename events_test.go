@@ -77,3 +77,14 @@ func TestVariable(t *testing.T) {
 		}
 	}
 }
+
+// What other machines say is no address of ours, whatever it is: nothing that writes one
+// heeds an event that is not about ours.
+func TestPeerEventsAreNoAddress(t *testing.T) {
+	for _, name := range []string{netwatch.PeerChanged, netwatch.PeerLost, netwatch.PeerBack} {
+		kind, known := netwatch.KnownEvent(name)
+		if !known || kind.About != netwatch.AboutNothing || kind.Leads != netwatch.ByPeer {
+			t.Errorf("%s: %+v", name, kind)
+		}
+	}
+}

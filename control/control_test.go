@@ -278,7 +278,7 @@ func TestPublicStatus(t *testing.T) {
 		Fields: map[string]string{"x": "secret"},
 	}
 	ev := netwatch.Event{ID: "i", Fields: map[string]string{"x": "secret"}}
-	s := Status{Rules: []hooks.RuleStatus{{
+	s := Status{Peers: []netwatch.Peer{{Peer: "secret"}}, Rules: []hooks.RuleStatus{{
 		Name: "r", Last: &secret, Running: []netwatch.Event{ev}, Waiting: &hooks.Waiting{
 			Events: []netwatch.Event{ev},
 			Tried:  &secret,

@@ -100,7 +100,8 @@ func checkPermissions(ctx context.Context, s *scene) []Finding {
 func (s *scene) reopening() []actions.UnitNeed {
 	reads := len(s.cfg.Needs().Reads)
 	for _, source := range s.cfg.Sources {
-		reads += len(sources.NeedsOf(source.Settings).Watches)
+		needs := sources.NeedsOf(source.Settings)
+		reads += len(needs.Watches) + len(needs.Reads)
 	}
 	if reads == 0 {
 		return nil
