@@ -49,7 +49,7 @@ func full() stub {
 	return stub{metrics: m, status: Status{
 		Version: "1.2", Since: time.UnixMilli(1_800_000_000_250), Refused: "no", Unwritten: &state.Unwritten{},
 		Addresses: netwatch.Addresses{netwatch.IPv6: {Confirmed: time.UnixMilli(1_800_000_001_500)}},
-		Peers: []netwatch.Peer{{State: netwatch.PeerHere}, {State: netwatch.PeerHere}, {State: netwatch.PeerGone}},
+		Peers:     []netwatch.Peer{{State: netwatch.PeerHere}, {State: netwatch.PeerHere}, {State: netwatch.PeerGone}},
 		Sources: []SourceStatus{
 			{Name: "home", Kind: "stun", Error: "x"}, {Name: "b", Kind: "stun", Trouble: []Trouble{{Error: "y"}}},
 		},

@@ -444,3 +444,43 @@ func TestPeersInAFlood(t *testing.T) {
 		}
 	})
 }
+
+// The numbers of what we say only grow: over a restart, over a clock that is set back, and
+// when the state is lost and the broker still has what we said.
+func TestMQTTNumbersGrow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		state, last := map[string]string{}, int64(0)
+		grows := func(l *listener) {
+			t.Helper()
+			for range 3 {
+				will, err := l.begin()
+				if err != nil {
+					t.Fatal(err)
+				}
+				b, err := parseBulletin(will)
+				if err != nil || b.Number <= last || b.Connect != b.Number || !b.Lost {
+					t.Errorf("after %d: %+v, %v", last, b, err)
+				}
+				last = b.Number
+			}
+		}
+		first := newListener(t, state)
+		first.recall()
+		grows(first)
+		last += 1000 * 3600 * 1000 // The clock was so far ahead when this was said
+		first.mqtt.echo(bulletin{Number: last, Connect: last})
+		grows(first)
+		second := newListener(t, state)
+		second.recall()
+		grows(second)
+		lost := newListener(t, map[string]string{})
+		lost.recall()
+		lost.mqtt.echo(bulletin{Number: last, Connect: last})
+		grows(lost)
+		select {
+		case <-lost.changed:
+		default:
+			t.Error("what the broker has of us stays, although it is not what we are")
+		}
+	})
+}
