@@ -209,7 +209,8 @@ do = ["rotate coturn /etc/c", "verify turn /etc/d", "http GET http://host/",
 		t.Fatal(err)
 	}
 	n := needsOf(cfg)
-	const want = "[{/etc/a true} {/etc/b true} {/etc/p false} {/etc/ca false} {/etc/d false}] [/etc/url /etc/header /etc/body]"
+	const want = "[{/etc/a true} {/etc/b true} {/etc/p false} {/etc/ca false} {/etc/d false}] " +
+		"[/etc/url /etc/header /etc/body]"
 	if got := fmt.Sprint(n.reads, n.secrets); got != want {
 		t.Error(got)
 	}

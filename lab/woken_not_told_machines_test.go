@@ -58,8 +58,13 @@ func certifyBroker(t *testing.T, addresses ...string) {
 
 // connecting is the section by which a machine is connected; its files are in a directory.
 func connecting(host string, at netip.Addr, dir string) string {
-	return fmt.Sprintf("\n[source.mqtt]\nbroker = \"mqtts://%s\"\nhost = %q\npassword = \"@%s/%s.password\"\nca = \"%s/broker.crt\"\n",
-		netip.AddrPortFrom(at, brokerPort), host, dir, host, dir)
+	return fmt.Sprintf(`
+[source.mqtt]
+broker = "mqtts://%s"
+host = %q
+password = "@%s/%s.password"
+ca = "%s/broker.crt"
+`, netip.AddrPortFrom(at, brokerPort), host, dir, host, dir)
 }
 
 // A machine is a netwatch in a network namespace of the lab, beside the server's.
@@ -105,7 +110,8 @@ func (m *machine) says(t *testing.T, command string, words ...string) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	err := until(ctx, 50*time.Millisecond, func() error {
-		out, err := run(ctx, append([]string{server.path("/usr/bin/netwatch"), "-c", m.config}, strings.Fields(command)...)...)
+		line := append([]string{server.path("/usr/bin/netwatch"), "-c", m.config}, strings.Fields(command)...)
+		out, err := run(ctx, line...)
 		for _, word := range words {
 			if !strings.Contains(out, word) {
 				return fmt.Errorf("%s %s does not say %q (%w):\n%s", m.name, command, word, err, out)
@@ -228,7 +234,8 @@ func TestBrokerIsAnother(t *testing.T) {
 	shell(t, "mosquitto_passwd -b /etc/mosquitto/netwatch.passwd gateway another; systemctl restart mosquitto.service")
 	says(t, "netwatch status", "peer outside", "here since")
 	gateway.says(t, "status", "watching, but the broker", "refuses connecting", "hint: ")
-	shell(t, "mosquitto_passwd -b /etc/mosquitto/netwatch.passwd gateway gatewaygateway; systemctl reload mosquitto.service")
+	shell(t, "mosquitto_passwd -b /etc/mosquitto/netwatch.passwd gateway gatewaygateway")
+	shell(t, "systemctl reload mosquitto.service")
 	gateway.says(t, "status", "peer turn", "here since")
 	shell(t, "sed -i 's/^pattern write.*//' /etc/mosquitto/netwatch.acl; systemctl restart mosquitto.service")
 	gateway.says(t, "status", "refuses to take netwatch/gateway/state: not permitted", "ACL")
@@ -243,7 +250,8 @@ func stranger(t *testing.T) string {
 }
 
 // published is a command that publishes as the machine outside.
-const published = "mosquitto_pub -V 5 -q 1 -h 192.168.50.2 -p 8883 --cafile /etc/netwatch/broker.crt -u outside -P outsideoutside "
+const published = "mosquitto_pub -V 5 -q 1 -h 192.168.50.2 -p 8883 --cafile /etc/netwatch/broker.crt " +
+	"-u outside -P outsideoutside "
 
 // A machine that says rubbish, speaks for another, says ten megabytes or floods the
 // others changes nothing for them, and they follow the gateway all the same.
@@ -256,7 +264,8 @@ func TestMachineLies(t *testing.T) {
 	if !strings.Contains(said, "Not authorized") {
 		t.Errorf("one may speak for another: %s", said)
 	}
-	shell(t, "head -c 10000000 /dev/zero | tr '\\0' x >/tmp/huge; "+published+"-r -t netwatch/outside/state -f /tmp/huge || true")
+	shell(t, "head -c 10000000 /dev/zero | tr '\\0' x >/tmp/huge; "+
+		published+"-r -t netwatch/outside/state -f /tmp/huge || true")
 	must(t, world.SetPublic(t.Context(), Public(50)))
 	promised(t, rightAfter(t, Public(50), time.Now()), time.Second)
 	flood := fmt.Sprintf(`i=0; while [ $i -lt 60000 ]; do i=$((i+1)); echo '{"number":'$((%d+i))',"connect":1,`+
@@ -273,5 +282,6 @@ func TestMachineLies(t *testing.T) {
 	if told > 30 {
 		t.Errorf("of one machine was told %d times", told)
 	}
-	t.Logf("%d events of a flood; %s kB", told, shell(t, "awk '/^VmHWM/ {print $2}' /proc/$(systemctl show -P MainPID netwatch)/status"))
+	most := shell(t, "awk '/^VmHWM/ {print $2}' /proc/$(systemctl show -P MainPID netwatch)/status")
+	t.Logf("%d events of a flood; %s kB at most", told, most)
 }

@@ -80,7 +80,7 @@ var peerName = netwatch.Pattern(`^[a-z0-9.-]{1,63}$`)
 // UnmarshalText takes small letters, digits, dots and hyphens.
 func (n *PeerName) UnmarshalText(text []byte) error {
 	if !peerName().Match(text) {
-		return fmt.Errorf("%q is not a name of a machine: 1 to 63 small letters, digits, - and .", text)
+		return fmt.Errorf("%q is not a name of a machine: 1 to 63 small letters, digits, dots and hyphens", text)
 	}
 	*n = PeerName(text)
 	return nil

@@ -69,7 +69,7 @@ func (s *mqtt) pause(n int) time.Duration {
 	case n > manyRetries:
 		d = rareRetry
 	}
-	return d/2 + rand.N(d/2)
+	return d/2 + rand.N(d/2) //nolint:gosec // Nobody gains by guessing it
 }
 
 // connected notes that there is a connection.

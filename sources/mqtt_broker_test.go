@@ -79,7 +79,8 @@ func (b *fakeBroker) serve(c net.Conn) {
 		answer := packets.NewControlPacket(packets.PINGRESP)
 		switch of := p.Content.(type) {
 		case *packets.Connect:
-			b.said <- fmt.Sprintf("connect %s as %s %s, will %s %s", of.ClientID, of.Username, of.Password, of.WillTopic, of.WillMessage)
+			b.said <- fmt.Sprintf("connect %s as %s %s, will %s %s",
+				of.ClientID, of.Username, of.Password, of.WillTopic, of.WillMessage)
 			answer = packets.NewControlPacket(packets.CONNACK)
 			answer.Content.(*packets.Connack).ReasonCode = b.connack
 		case *packets.Subscribe:

@@ -269,7 +269,7 @@ func (p *peers) tell(host string, emit func(netwatch.Event) error) (wait time.Du
 	name, fields, after := difference(one.seen, one.now)
 	switch {
 	case !one.known:
-		return p.accept(host, one, one.now, p.env.See(netwatch.PeerChanged, p.key(host), string(one.now.text())), -1)
+		return p.accept(one, one.now, p.env.See(netwatch.PeerChanged, p.key(host), string(one.now.text())), -1)
 	case name == "":
 		return -1
 	}
@@ -277,7 +277,7 @@ func (p *peers) tell(host string, emit func(netwatch.Event) error) (wait time.Du
 	ev := netwatch.NewEvent(name, p.name, fields)
 	ev.Heard = heardAll
 	ev.Sight = netwatch.Sight{Event: netwatch.PeerChanged, Of: p.key(host), Value: string(after.text())}
-	return p.accept(host, one, after, emit(ev), peerPause)
+	return p.accept(one, after, emit(ev), peerPause)
 }
 
 // heardAll is done: with a machine's message all is heard that it says.
@@ -288,7 +288,7 @@ var heardAll = func() context.Context {
 }()
 
 // accept notes what the state has now, if it has.
-func (p *peers) accept(host string, one *peer, after bulletin, refused error, pause time.Duration) time.Duration {
+func (p *peers) accept(one *peer, after bulletin, refused error, pause time.Duration) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if refused != nil {

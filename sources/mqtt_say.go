@@ -88,8 +88,8 @@ func (s *mqtt) publish(ctx context.Context, to *autopaho.ConnectionManager, w bu
 		return s.unconnected()
 	}
 	s.hangUp()
-	return netwatch.WithHint(fmt.Errorf("the broker %s has not said within %s that it has it", s.settings.Broker, brokerTime),
-		"see whether it is reached from here; netwatch connects to it anew by itself")
+	err = fmt.Errorf("the broker %s has not said within %s that it has it", s.settings.Broker, brokerTime)
+	return netwatch.WithHint(err, "see whether it is reached from here; netwatch connects to it anew by itself")
 }
 
 // errUnconnected says that there is no connection now.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -52,7 +53,9 @@ func TestMQTTValues(t *testing.T) {
 		t.Errorf("a file is %q, %v", p, err)
 	}
 	var topic Topic
-	for text, right := range map[string]bool{"netwatch": true, "a/b": true, "": false, "a/": false, "#": false, "a/+": false} {
+	for text, right := range map[string]bool{
+		"netwatch": true, "a/b": true, "": false, "a/": false, "#": false, "a/+": false,
+	} {
 		if err := topic.UnmarshalText([]byte(text)); (err == nil) != right {
 			t.Errorf("topic %q: %v", text, err)
 		}
@@ -119,9 +122,10 @@ func TestBulletinOfStrangers(t *testing.T) {
 			t.Errorf("%.60s is taken for %+v", text, b)
 		}
 	}
-	b, err := parseBulletin([]byte(`{"number":5,"connect":4,"version":"\u001b[31m` + strings.Repeat("é", 300) + `","more":1,
+	b, err := parseBulletin([]byte(`{"number":5,"connect":4,"x":1,"version":"\u001b[31m` + strings.Repeat("é", 300) + `",
 		"addresses":{"ipv4":{"address":"203.0.113.7","by":["s\n"]},"ipv6":{"address":"203.0.113.8"}},
-		"told":[{"number":5,"event":"x"},{"number":6,"event":"y"},{"number":1,"event":"Z z"},{"number":2,"event":"w","new":"\u0000"}]}`))
+		"told":[{"number":5,"event":"x"},{"number":6,"event":"y"},{"number":1,"event":"Z z"},
+			{"number":2,"event":"w","new":"\u0000"}]}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +179,7 @@ func TestBoundedConnection(t *testing.T) {
 		if err == nil {
 			err = io.EOF
 		}
-		if err != c.err || c.err == io.EOF && len(got) != len(c.sent) {
+		if !errors.Is(err, c.err) || errors.Is(c.err, io.EOF) && len(got) != len(c.sent) {
 			t.Errorf("of %d bytes %d pass: %v", len(c.sent), len(got), err)
 		}
 	}
@@ -201,7 +205,7 @@ func TestPeerDifference(t *testing.T) {
 	}
 	route := handed{Number: 3, Event: netwatch.RouteChanged, New: "tun0"}
 	moved := handed{Number: 3, Event: netwatch.IPChanged, Family: "ipv4", Old: "203.0.113.7", New: "203.0.113.8"}
-	gone := func(b *bulletin) { b.Lost = true }
+	gone, told := func(b *bulletin) { b.Lost = true }, func(b *bulletin) { *b = b.hand(route) }
 	for _, c := range []struct {
 		name      string
 		seen, now bulletin
@@ -211,8 +215,8 @@ func TestPeerDifference(t *testing.T) {
 		{"unknown for a while", stands(1, at("203.0.113.7")), stands(2, nil), nil},
 		{"moved", stands(1, at("203.0.113.7")), stands(2, at("203.0.113.8")), []string{"ip-changed 203.0.113.7 203.0.113.8"}},
 		{"first", stands(1, nil), stands(2, at("2001:db8::1")), []string{"ip-changed  2001:db8::1"}},
-		{"told", stands(1, nil), stands(3, func(b *bulletin) { *b = b.hand(route) }), []string{"route-changed  tun0"}},
-		{"told before", stands(3, func(b *bulletin) { *b = b.hand(route) }), stands(4, func(b *bulletin) { *b = b.hand(route) }), nil},
+		{"told", stands(1, nil), stands(3, told), []string{"route-changed  tun0"}},
+		{"told before", stands(3, told), stands(4, told), nil},
 		{
 			"moved and told that", stands(1, at("203.0.113.7")),
 			stands(3, func(b *bulletin) { at("203.0.113.8")(b); *b = b.hand(moved) }),
@@ -393,8 +397,8 @@ func TestPeersAreRemembered(t *testing.T) {
 			second.peers.deliver("a", nil) // Somebody took it from the broker
 			time.Sleep(time.Second)
 		})
-		want := []string{"1s peer-changed a route-changed way"}
-		if diff := cmp.Diff(append(want, "6s peer-changed a route-changed way"), append(first.told, second.told...)); diff != "" {
+		want := []string{"1s peer-changed a route-changed way", "6s peer-changed a route-changed way"}
+		if diff := cmp.Diff(want, slices.Concat(first.told, second.told)); diff != "" {
 			t.Errorf("wanted (-) and told (+):\n%s", diff)
 		}
 		if all := second.Peers(); len(all) != 0 || state["peer-changed mqtt a"] != "" {
