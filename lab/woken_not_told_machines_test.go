@@ -7,6 +7,7 @@ package lab
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -125,7 +126,8 @@ func (m *machine) says(t *testing.T, command string, words ...string) {
 	}
 }
 
-// gatewayTells is what a gateway has: it says of each new address of its wan that there is one.
+// gatewayTells is what a gateway has: it says of each new address of its wan that there is
+// one, and that it has started, since it may have missed one.
 const gatewayTells = `
 [source.netlink]
 [[rule]]
@@ -133,13 +135,16 @@ on = ["addr-changed"]
 match = { interface = "wan", family = "ipv4", new = "?*" }
 settle = "0s"
 do = ["tell"]
+[[rule]]
+on = ["started"]
+do = ["tell"]
 `
 
 // turnHeeds is what the TURN server has beside its coturn.
 const turnHeeds = `
 [[rule]]
 on = ["peer-changed"]
-match = { peer = "gateway", told = "addr-changed" }
+match = { peer = "gateway" }
 do = ["probe stun"]
 `
 
@@ -218,6 +223,43 @@ func TestBrokerDies(t *testing.T) {
 	}
 }
 
+// Whoever is killed at whatever moment around a change, callers are right two seconds after
+// all are back.
+func TestMachinesKilled(t *testing.T) {
+	gateway, _ := threeMachines(t)
+	shell(t, "mkdir -p /etc/systemd/system/netwatch.service.d /etc/systemd/system/mosquitto.service.d")
+	for _, unit := range []string{"netwatch", "mosquitto"} {
+		unlimited(t, unit+".service")
+	}
+	killed := map[string]Times{}
+	for n := range many(12) {
+		to, victim := Public(60+n), []string{"broker", "gateway", "turn"}[n%3]
+		kill := time.AfterFunc(rand.N(400*time.Millisecond), func() {
+			switch victim {
+			case "broker":
+				_, _ = server.Exec(context.Background(), "systemctl", "kill", "-s", "KILL", "mosquitto.service")
+			case "gateway":
+				_ = gateway.stop(syscall.SIGKILL)
+			case "turn":
+				_, _ = server.Exec(context.Background(), "systemctl", "kill", "-s", "KILL", "netwatch.service")
+			}
+		})
+		wait(t, rand.N(400*time.Millisecond))
+		must(t, world.SetPublic(t.Context(), to))
+		wait(t, time.Second)
+		kill.Stop()
+		if gateway.process == nil {
+			gateway.start(t)
+		}
+		shell(t, "systemctl start mosquitto.service netwatch.service")
+		killed[victim] = append(killed[victim], rightAfter(t, to, time.Now())...)
+	}
+	for victim, times := range killed {
+		t.Log(victim)
+		promised(t, times, 2*time.Second)
+	}
+}
+
 // A broker whose certificate is for another name, or that does not know us, is not told
 // anything, and what helps is said.
 func TestBrokerIsAnother(t *testing.T) {
@@ -226,6 +268,7 @@ func TestBrokerIsAnother(t *testing.T) {
 	shell(t, "systemctl restart mosquitto.service")
 	says(t, "netwatch status", "peer gateway", "unknown", "hint: name the broker as its certificate does")
 	says(t, "netwatch probe || true", "other machines", "hint: name the broker as its certificate does")
+	says(t, "netwatch doctor || true", "reaching the broker", "hint: name the broker as its certificate does")
 	certifyBroker(t, Private.String(), Public6.String())
 	must(t, server.WriteFile("/etc/netwatch/broker.crt", stranger(t), 0o644))
 	shell(t, "systemctl restart mosquitto.service")

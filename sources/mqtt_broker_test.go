@@ -27,6 +27,8 @@ type fakeBroker struct {
 	// does not say that it has them.
 	connack, puback byte
 	silent          atomic.Int32
+	// forgetful has it keep no messages, and say so.
+	forgetful bool
 	// said is all that clients said, one a line; a test reads it.
 	said chan string
 	// own is sent as it is to who subscribes.
@@ -83,6 +85,9 @@ func (b *fakeBroker) serve(c net.Conn) {
 				of.ClientID, of.Username, of.Password, of.WillTopic, of.WillMessage)
 			answer = packets.NewControlPacket(packets.CONNACK)
 			answer.Content.(*packets.Connack).ReasonCode = b.connack
+			if no := byte(0); b.forgetful {
+				answer.Content.(*packets.Connack).Properties.RetainAvailable = &no
+			}
 		case *packets.Subscribe:
 			b.said <- "subscribe " + of.Subscriptions[0].Topic
 			answer = packets.NewControlPacket(packets.SUBACK)
@@ -205,6 +210,10 @@ func TestMQTTRefusals(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "refuses to take netwatch/self/state: not permitted") ||
 		!strings.Contains(netwatch.Hint(err), "ACL") {
 		t.Errorf("%v; %s", err, netwatch.Hint(err))
+	}
+	b = newFakeBroker(t, &fakeBroker{forgetful: true})
+	if err := waitsFor(t, connectedTo(t, b, &MQTT{}), "keeps no messages"); !strings.Contains(netwatch.Hint(err), "retained") {
+		t.Error(netwatch.Hint(err))
 	}
 	b = newFakeBroker(t, &fakeBroker{connack: 134})
 	s = connectedTo(t, b, &MQTT{})

@@ -82,7 +82,7 @@ func (w bulletin) text() []byte {
 }
 
 // eventPattern is what the name of an event looks like.
-var eventPattern = netwatch.Pattern(`^[a-z][a-z0-9-]{0,63}$`)
+var eventPattern = netwatch.Pattern(`^[a-z][a-z0-9-]{0,127}$`)
 
 // parseBulletin takes what a stranger sent, and leaves nothing in it that is not bounded.
 func parseBulletin(text []byte) (w bulletin, err error) {

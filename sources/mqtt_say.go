@@ -86,6 +86,9 @@ func (s *mqtt) publish(ctx context.Context, to *autopaho.ConnectionManager, w bu
 		return s.refused("to take "+s.topic(), answer.ReasonCode)
 	case errors.Is(err, autopaho.ConnectionDownError):
 		return s.unconnected()
+	case errors.Is(err, paho.ErrInvalidArguments):
+		return netwatch.WithHint(fmt.Errorf("the broker %s keeps no messages: %w", s.settings.Broker, err),
+			"have it allow retained messages and QoS 1, as mosquitto does by itself")
 	}
 	s.hangUp()
 	err = fmt.Errorf("the broker %s has not said within %s that it has it", s.settings.Broker, brokerTime)
