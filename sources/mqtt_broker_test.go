@@ -212,7 +212,8 @@ func TestMQTTRefusals(t *testing.T) {
 		t.Errorf("%v; %s", err, netwatch.Hint(err))
 	}
 	b = newFakeBroker(t, &fakeBroker{forgetful: true})
-	if err := waitsFor(t, connectedTo(t, b, &MQTT{}), "keeps no messages"); !strings.Contains(netwatch.Hint(err), "retained") {
+	s = connectedTo(t, b, &MQTT{})
+	if err := waitsFor(t, s, "keeps no messages"); !strings.Contains(netwatch.Hint(err), "retained") {
 		t.Error(netwatch.Hint(err))
 	}
 	b = newFakeBroker(t, &fakeBroker{connack: 134})
