@@ -13,8 +13,14 @@ import (
 // While there is no broker, to tell fails, and so do those who ask; what is said of it is
 // why, with a remedy. Without a source for it nobody can be told.
 func TestTellWithoutABroker(t *testing.T) {
-	const rule = "[[rule]]\non = [\"x\"]\ndo = [\"exec /bin/true\"]\n"
-	r := started(t, "[source.mqtt]\nbroker = \"mqtt://127.0.0.1:9\"\nhost = \"a\"\npassword = \"@/nowhere/password\"\n"+rule)
+	r := started(t, `[source.mqtt]
+broker = "mqtt://127.0.0.1:9"
+host = "a"
+password = "@/nowhere/password"
+[[rule]]
+on = ["x"]
+do = ["exec /bin/true"]
+`)
 	defer r.stop()
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
