@@ -97,6 +97,7 @@ var checks = []check{
 	{"units", true, checkUnits},
 	{"times", true, checkTimes},
 	{"mail", true, checkMail},
+	{"machines", true, checkMachines},
 	{"relays", true, checkRelays},
 	{"calls", true, checkCalls},
 	{"open relay", true, checkOpen},
