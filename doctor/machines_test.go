@@ -31,7 +31,8 @@ do = ["exec /bin/true"]
 	s := configured(t, source+rules)
 	s.daemon = func() (control.Status, error) {
 		return control.Status{Peers: []netwatch.Peer{
-			{Peer: "gateway", State: netwatch.PeerHere}, {Peer: "b", State: netwatch.PeerGone},
+			{Peer: "gateway", State: netwatch.PeerHere},
+			{Peer: "b", State: netwatch.PeerGone},
 			{Peer: "c", State: netwatch.PeerUnknown},
 		}}, nil
 	}
