@@ -183,7 +183,7 @@ func TestOpenVPNWhileNetwatchIsDown(t *testing.T) {
 	connected(t, vpnRule(YunoHost))
 	shell(t, "systemctl stop netwatch.service")
 	reconnect(t)
-	hears(t, ofIPChange, 1) // It is the history of this daemon alone.
+	hears(t, ofIPChange, 2) // With that of the daemon before.
 	rests(t)
 	shell(t, "systemctl stop netwatch.socket netwatch.service")
 	reconnect(t)

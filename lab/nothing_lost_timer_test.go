@@ -18,7 +18,8 @@ import (
 // again at the next; and each of the two rules hears of its own times alone.
 func TestTimerMissed(t *testing.T) {
 	must(t, install())
-	shell(t, "ln -sf /usr/share/zoneinfo/Australia/Adelaide /etc/localtime; rm -rf /var/lib/netwatch")
+	shell(t, "systemctl stop netwatch.socket netwatch.service; rm -rf /var/lib/netwatch; "+
+		"ln -sf /usr/share/zoneinfo/Australia/Adelaide /etc/localtime")
 	t.Cleanup(func() {
 		_, err := server.Exec(context.Background(), "sh", "-c",
 			"systemctl stop netwatch.socket netwatch.service; ln -sf /usr/share/zoneinfo/UTC /etc/localtime")
