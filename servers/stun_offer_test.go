@@ -101,6 +101,8 @@ func TestStunOffersRefuse(t *testing.T) {
 		"hosts: sesame":                     "it is not YAML as ejabberd has it",
 		"listen: []":                        "it has no hosts",
 		"hosts: [a]\nlisten: [{port: " + `"unix:/x", module: ejabberd_stun, use_turn: true}]`: `"unix:/x" is the port`,
+		"eturnal: {listen: [{port: " + strings.Repeat("x", 99) + "}]}":                        `"` + strings.Repeat("x", 32) + `" is the port`,
+		"eturnal: {listen: [" + strings.Repeat("{transport: auto},", 9) + "]}":                "more than 16 listeners",
 	} {
 		server := eturnal
 		if !strings.HasPrefix(conf, "eturnal") {

@@ -23,10 +23,10 @@ func TestFindFlag(t *testing.T) {
 		"/x --node-ipv4 1.2.3.4": {},
 		"/x --config /--node-ip 203.0.113.5/l --node-ip-auto-generated yes": {},
 		"/x --node-ip 203.0.113.5 \u202e":                                   {},
-		`/bin/sh -c "exec /x -c /l --node-ip 203.0.113.5"`:                   {},
-		"/bin/sh -c '/x --node-ip $(curl -4 ifconfig.me) -c /l'":             {},
-		"/bin/sh -c '/x --node-ip `hostname -I` -c /l'":                      {},
-		`/bin/sh -c "/x --node-ip 203.0.113.5 -c /l"`: {`/bin/sh -c "/x -c /l"`, "203.0.113.5"},
+		`/bin/sh -c "exec /x -c /l --node-ip 203.0.113.5"`:                  {},
+		"/bin/sh -c '/x --node-ip $(curl -4 ifconfig.me) -c /l'":            {},
+		"/bin/sh -c '/x --node-ip `hostname -I` -c /l'":                     {},
+		`/bin/sh -c "/x --node-ip 203.0.113.5 -c /l"`:                       {`/bin/sh -c "/x -c /l"`, "203.0.113.5"},
 	} {
 		f, found := systemd.FindFlag("u.service", "--node-ip", []byte("[Service]\nExecStart="+line+"\n"))
 		if found != (want.without != "") {
