@@ -3,7 +3,6 @@ package whip
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -83,13 +82,6 @@ func TestHostile(t *testing.T) {
 		"it answers 599":           func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(599) },
 		"reading a candidate":      func(w http.ResponseWriter, _ *http.Request) { created(w, "a=candidate:1 1 udp x\r\n") },
 		"reading a candidate: EOF": func(w http.ResponseWriter, _ *http.Request) { created(w, "a=candidate:") },
-		"more than 64 candidates": func(w http.ResponseWriter, _ *http.Request) {
-			many := ""
-			for i := range 2 * maxCandidates {
-				many += fmt.Sprintf("a=candidate:1 1 udp 1 192.0.2.%d 1 typ host\r\n", i)
-			}
-			created(w, many)
-		},
 		"server response headers exceeded": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Link", strings.Repeat("x", 2*maxAnswer))
 			created(w, "")
