@@ -148,11 +148,12 @@ func (f flag) stays(ctx context.Context) error {
 	if err != nil || !f.In(shown["ExecStart"]) {
 		return err
 	}
-	hint := "what it asks is /usr/lib/systemd/system-generators/netwatch-generator, which must be there and may be executed"
+	err = fmt.Errorf("leaving a flag out of %s: systemd has %s in its command still", f.Unit, f.Name)
 	if !f.found {
-		hint = "no drop-in can leave it out as it stands there: netwatch doctor says what can be done"
+		return netwatch.WithHint(err, "no drop-in can leave it out as it stands there: netwatch doctor says what can be done")
 	}
-	return netwatch.WithHint(fmt.Errorf("leaving a flag out of %s: systemd has %s in its command still", f.Unit, f.Name), hint)
+	return netwatch.WithHint(err,
+		"what it asks is /usr/lib/systemd/system-generators/netwatch-generator, which must be there and may be executed")
 }
 
 // move writes the address of the flag into a file that names none, and returns what it
