@@ -32,8 +32,18 @@ type document struct {
 	lines []int
 }
 
+// MaxYAML is the size in bytes of the largest text of YAML that is read: its reader takes
+// 200 times as much memory.
+const MaxYAML = 256 << 10
+
+// ErrTooLarge says that a text is larger.
+var ErrTooLarge = fmt.Errorf("it is larger than %d KiB", MaxYAML>>10)
+
 // readYAML reads a text.
 func readYAML(text []byte) (*document, error) {
+	if len(text) > MaxYAML {
+		return nil, ErrTooLarge
+	}
 	if err := checkYAML(text); err != nil {
 		return nil, err
 	}

@@ -191,6 +191,24 @@ func TestKeys(t *testing.T) {
 	}
 }
 
+// A large file takes no more memory than the daemon can have for it.
+func TestLargeYAML(t *testing.T) {
+	text := []byte("ip: \n" + strings.Repeat("#\n", MaxYAML/2))
+	if _, err := YAML.Get(text[:MaxYAML], "ip"); err != nil {
+		t.Error(err)
+	}
+	for _, err := range []error{
+		second(YAML.Get(text, "ip")), second(YAML.Set(text, "ip", "::1")), second(YAML.Add(text, "ipv6", "::1")),
+	} {
+		if !errors.Is(err, ErrTooLarge) {
+			t.Error(err)
+		}
+	}
+}
+
+// second is the error of a pair.
+func second(_ any, err error) error { return err }
+
 func TestItems(t *testing.T) {
 	text := []byte("l:\n- {m: a}\n- b\n- {m: c, n: y}\n- m: \"a\"\n  n: y\n- {m: a, n: [y]}\n- {m: a, n: !!x y}\n- {m: a, n: z}\n")
 	for want, items := range map[string][]string{

@@ -59,7 +59,7 @@ type livekitFileSays struct {
 }
 
 func livekitSays(conf []byte) (says livekitFileSays) {
-	_ = yaml.Unmarshal(conf, &says) // As far as it can be read
+	_ = understand(conf, "it", &says) // As far as it can be read
 	return says
 }
 
@@ -123,7 +123,7 @@ func eturnalPorts(conf []byte) []string {
 			To     number     `yaml:"relay_max_port"`
 		} `yaml:"eturnal"`
 	}
-	_ = yaml.Unmarshal(conf, &says) // As far as it can be read
+	_ = understand(conf, "it", &says) // As far as it can be read
 	for _, l := range says.Eturnal.Listen {
 		l.add(&all)
 	}
@@ -139,7 +139,7 @@ func ejabberdPorts(conf []byte) []string {
 	var says struct {
 		Listen []listener `yaml:"listen"`
 	}
-	_ = yaml.Unmarshal(conf, &says) // As far as it can be read
+	_ = understand(conf, "it", &says) // As far as it can be read
 	for _, l := range says.Listen {
 		if l.Module == "ejabberd_stun" {
 			l.add(&all)

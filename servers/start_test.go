@@ -110,8 +110,6 @@ func TestTakes(t *testing.T) {
 		{"ejabberd", "listen: []\n", "nothing in it lends relays"},
 		{"eturnal", "eturnal:\n  secret: x\n", ""},
 		{"janus", "nat: {\n}\n", ""},
-		{"janus", "media: { rtp_port_range = \"22/tcp, and 1-65535\"; }\n", ""},
-		{"rtpengine", "[rtpengine]\nport-min = 22/tcp, and 1\nport-max = 65535\n", ""},
 		{"rtpengine", "[rtpengine]\ninterface = any\n", "the public address is not added"},
 		{"rtpengine", "[rtpengine]\ninterface = 192.168.50.2\n", ""},
 		{"rtpengine", "[other]\n", "rtpengine.interface"},

@@ -8,6 +8,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"netwatch"
+	"netwatch/edit"
 )
 
 // offering is an offer of relays at the addresses that a server advertises, whatever
@@ -60,6 +61,9 @@ func (t *Offer) listen(port, ip string, byDefault uint16, over ...Transport) err
 // understand reads a file of YAML. What the reader complains of may have some of its text,
 // which is not said.
 func understand(conf []byte, server string, into any) error {
+	if len(conf) > edit.MaxYAML {
+		return edit.ErrTooLarge
+	}
 	if yaml.Unmarshal(conf, into) != nil {
 		return fmt.Errorf("it is not YAML as %s has it", server)
 	}

@@ -8,6 +8,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"netwatch/edit"
 )
 
 // At is when these offers are made.
@@ -103,6 +105,7 @@ func TestStunOffersRefuse(t *testing.T) {
 		"hosts: [a]\nlisten: [{port: " + `"unix:/x", module: ejabberd_stun, use_turn: true}]`: `"unix:/x" is the port`,
 		"eturnal: {listen: [{port: " + strings.Repeat("x", 99) + "}]}":                        `"` + strings.Repeat("x", 32) + `" is the port`,
 		"eturnal: {listen: [" + strings.Repeat("{transport: auto},", 9) + "]}":                "more than 16 listeners",
+		"eturnal: {}\n" + strings.Repeat("#\n", edit.MaxYAML/2):                               "it is larger than 256 KiB",
 	} {
 		server := eturnal
 		if !strings.HasPrefix(conf, "eturnal") {
@@ -110,7 +113,7 @@ func TestStunOffersRefuse(t *testing.T) {
 		}
 		if _, err := server.Offer([]byte(conf), offeredAt); err == nil || !strings.Contains(err.Error(), want) ||
 			strings.Contains(err.Error(), "sesame") {
-			t.Errorf("%s: %v", conf, err)
+			t.Errorf("%.200s: %v", conf, err)
 		}
 	}
 }
