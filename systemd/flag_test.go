@@ -5,7 +5,9 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"netwatch/systemd"
 )
@@ -39,6 +41,16 @@ func TestFindFlag(t *testing.T) {
 		if again != want.without || f.Address.String() != want.address {
 			t.Errorf("%s: %q, %s", line, again, f.Address)
 		}
+	}
+}
+
+// A line in many pieces is no long work: the file may be that of an app, and root reads it.
+func TestAssignmentInPieces(t *testing.T) {
+	text := []byte("[S]\na=" + strings.Repeat("\\\n", 1<<19) + "b\n")
+	began := time.Now()
+	all := systemd.Assignments(text)
+	if len(all) != 1 || all[0].Value != "b" || time.Since(began) > 5*time.Second {
+		t.Errorf("%d after %s", len(all), time.Since(began))
 	}
 }
 
