@@ -210,7 +210,8 @@ func TestLargeYAML(t *testing.T) {
 func second(_ any, err error) error { return err }
 
 func TestItems(t *testing.T) {
-	text := []byte("l:\n- {m: a}\n- b\n- {m: c, n: y}\n- m: \"a\"\n  n: y\n- {m: a, n: [y]}\n- {m: a, n: !!x y}\n- {m: a, n: z}\n")
+	text := []byte("l:\n- {m: a}\n- b\n- {m: c, n: y}\n- m: \"a\"\n  n: y\n" +
+		"- {m: a, n: [y]}\n- {m: a, n: !!x y}\n- {m: a, n: z}\n")
 	for want, items := range map[string][]string{
 		"": {"l[0]", "l[4]", "l[5]"}, "y": {"l[3]"}, "z": {"l[6]"}, "q": nil,
 	} {

@@ -63,7 +63,8 @@ func TestReadSkipsWhatIsEndless(t *testing.T) {
 		t.Fatal(err)
 	}
 	details, skipped := detailsOf(t, dir, Query{})
-	if diff := cmp.Diff([]string{"ours"}, details); diff != "" || !strings.Contains(skipped, "it is larger than netwatch") {
+	diff := cmp.Diff([]string{"ours"}, details)
+	if diff != "" || !strings.Contains(skipped, "it is larger than netwatch") {
 		t.Error(diff, skipped)
 	}
 }

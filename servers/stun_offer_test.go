@@ -96,6 +96,7 @@ func TestStunOffers(t *testing.T) {
 
 // What is not understood is an error, which tells no secret.
 func TestStunOffersRefuse(t *testing.T) {
+	long := strings.Repeat("x", 32)
 	for conf, want := range map[string]string{
 		"eturnal: {secret: {a: sesame}}":    "it is not YAML as eturnal has it",
 		"eturnal: {listen: [{port: unix}]}": `"unix" is the port`,
@@ -103,7 +104,7 @@ func TestStunOffersRefuse(t *testing.T) {
 		"hosts: sesame":                     "it is not YAML as ejabberd has it",
 		"listen: []":                        "it has no hosts",
 		"hosts: [a]\nlisten: [{port: " + `"unix:/x", module: ejabberd_stun, use_turn: true}]`: `"unix:/x" is the port`,
-		"eturnal: {listen: [{port: " + strings.Repeat("x", 99) + "}]}":                        `"` + strings.Repeat("x", 32) + `" is the port`,
+		"eturnal: {listen: [{port: " + long + long + "}]}":                                    `"` + long + `" is the port`,
 		"eturnal: {listen: [" + strings.Repeat("{transport: auto},", 9) + "]}":                "more than 16 listeners",
 		"eturnal: {}\n" + strings.Repeat("#\n", edit.MaxYAML/2):                               "it is larger than 256 KiB",
 	} {
