@@ -421,6 +421,21 @@ func TestMailEndlessAnswer(t *testing.T) {
 	wantFailure(t, mailStep(t, p.Addr().String(), "a@example.org").Do(t.Context(), endedJob), "EOF")
 }
 
+// TestMailLongAnswer tells the beginning of what a server says, also where that is no SMTP.
+func TestMailLongAnswer(t *testing.T) {
+	long := strings.Repeat("x", mailAnswers/2)
+	for _, greeting := range []string{long + "\x1b", "22 " + long, "554 " + long, "554-\n554 " + long} {
+		p := openOffice(t, map[string][]string{"greeting": {greeting}})
+		r := mailStep(t, p.Addr().String(), "a@example.org").Do(t.Context(), endedJob)
+		asked := AskMail(t.Context(), p.Addr().String())
+		for _, err := range []error{r.Err, asked} {
+			if err == nil || len(err.Error()) > 2*mostSaid || strings.ContainsAny(err.Error(), "\n\x1b") {
+				t.Errorf("%.20q: %.400s", greeting, fmt.Sprint(err))
+			}
+		}
+	}
+}
+
 // TestMailReport has a report go along, whose program is a script here.
 func TestMailReport(t *testing.T) {
 	for name, c := range map[string]struct {

@@ -260,6 +260,9 @@ func ofFamily(all []netip.Addr, family netwatch.Family) bool {
 const itselfHint = "use_external_ip is true, and LiveKit asks for its address only when it starts: " +
 	"restart it, by `restart UNIT always` in the rule"
 
+// mostTold is how many addresses are told of: who is not LiveKit can answer with hundreds.
+const mostTold = 8
+
 // elsewhere says why callers are told other addresses than the public one.
 func (p *proof) elsewhere(at netip.AddrPort, calls *servers.Calls, got []whip.Candidate, public netip.Addr) error {
 	told := make([]netip.Addr, len(got))
@@ -268,8 +271,12 @@ func (p *proof) elsewhere(at netip.AddrPort, calls *servers.Calls, got []whip.Ca
 	}
 	slices.SortFunc(told, netip.Addr.Compare) // They come in any order
 	var texts []string
-	for _, a := range slices.Compact(told) {
+	told = slices.Compact(told)
+	for _, a := range told[:min(len(told), mostTold)] {
 		texts = append(texts, a.String())
+	}
+	if more := len(told) - mostTold; more > 0 {
+		texts = append(texts, fmt.Sprintf("and %d others", more))
 	}
 	err := fmt.Errorf("%s tells callers %s, and the public address is %s", at, strings.Join(texts, ", "), public)
 	switch {

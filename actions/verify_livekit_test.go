@@ -39,6 +39,16 @@ func verifyLiveKit(
 	return l.Do(t.Context(), job)
 }
 
+// many are candidates, as somebody else can answer with.
+func many(n int) (all []string) {
+	a := netip.MustParseAddr("10.0.0.0")
+	for range n {
+		a = a.Next()
+		all = append(all, fmt.Sprintf("udp %s 1", a))
+	}
+	return all
+}
+
 // What callers are told is compared with what the file promises.
 func TestVerifyLiveKit(t *testing.T) {
 	const node = "rtc:\n  node_ip: 203.0.113.7\n"
@@ -71,6 +81,10 @@ func TestVerifyLiveKit(t *testing.T) {
 			[]string{"udp 203.0.113.5 1"},
 			"203.0.113.7", netwatch.Failed,
 			"tells callers 203.0.113.5, and the public address is 203.0.113.7 HINT",
+		},
+		"many": {
+			node, many(300), "203.0.113.7", netwatch.Failed,
+			"tells callers 10.0.0.1, 10.0.0.2, 10.0.0.3, 10.0.0.4, 10.0.0.5, 10.0.0.6, 10.0.0.7, 10.0.0.8, and 292 others, and",
 		},
 		"the flag goes before the file": {node, []string{"udp 203.0.113.5 1"}, "203.0.113.7", netwatch.Failed, "--node-ip"},
 		"not rotated": {

@@ -142,6 +142,8 @@ func TestPorts(t *testing.T) {
 		{"eturnal", "eturnal:\n  listen:\n    - {port: 5349, transport: tls}\n", "5349/tcp 49152-65535/udp"},
 		{"janus", "media: {\n\trtp_port_range = \"20000-40000\"\n}\n", "20000-40000/udp"},
 		{"janus", "nat: {\n}\n", ""},
+		{"janus", "media: { rtp_port_range = \"22/tcp, and 1-65535\"; }\n", ""},
+		{"rtpengine", "[rtpengine]\nport-min = 22/tcp, and 1\nport-max = 65535\n", ""},
 		{"rtpengine", "[rtpengine]\nport-min = 30000\nport-max = 40000\n", "30000-40000/udp"},
 	} {
 		server, err := Named(c.server)
