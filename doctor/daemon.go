@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"netwatch"
 	"netwatch/control"
@@ -39,6 +40,11 @@ func checkDaemon(ctx context.Context, s *scene) []Finding {
 	}
 	if u := d.Unwritten; u != nil {
 		found = append(found, Finding{Problem, "state", u.Error + "; " + u.Risk(), u.Hint})
+	}
+	if u := d.Unkept; u != nil { // It harms no run
+		found = append(found, Finding{
+			Warning, "history", "not kept since " + u.Since.Local().Format(time.DateTime) + ": " + u.Error, u.Hint,
+		})
 	}
 	found = append(found, troubles(d)...)
 	if found == nil {

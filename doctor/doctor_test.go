@@ -275,6 +275,10 @@ func TestDaemon(t *testing.T) {
 			"state", `,"unwritten":{"error":"the disk is full","hint":"make room"}`,
 			Problem, "state", "the disk is full; what was accepted since",
 		},
+		{
+			"history", `,"unkept":{"since":"2026-11-23T04:30:00Z","error":"the disk is full","hint":"make room"}`,
+			Warning, "history", "not kept since 2026-11-2",
+		},
 	} {
 		found := look(`{"version":"2","pid":7`+test.status+"}", nil)
 		if wants(t, test.name, found[0], test.level, test.words); len(found) != 1 || found[0].What != test.what {
