@@ -151,7 +151,10 @@ func TestJudgeRelays(t *testing.T) {
 		Unknown, "unknown: x")
 	wants(t, "wrong", judgeRelays("r", netwatch.Failure(netwatch.WithHint(errors.New("x"), "y"))), Problem, "x")
 	for _, err := range []error{actions.ErrNoCredentials, servers.ErrNoKeys} {
-		wants(t, "not to be asked", judgeRelays("r", netwatch.Failure(fmt.Errorf("x: %w", err))), Unknown, err.Error())
+		f := judgeRelays("r", netwatch.Failure(netwatch.WithHint(fmt.Errorf("x: %w", err), "write one")))
+		if wants(t, "not to be asked", f, Unknown, err.Error()); f.Hint != "write one" {
+			t.Errorf("not to be asked: the remedy is %q", f.Hint)
+		}
 	}
 }
 
