@@ -90,7 +90,7 @@ func (w *historyWish) parse(now time.Time) (err error) {
 		if to.text == "" {
 			continue
 		}
-		if *to.at, err = history.When(to.text, now); err != nil {
+		if *to.at, err = netwatch.When(to.text, now); err != nil {
 			return usageError{fmt.Errorf("%s: %w", flag, err)}
 		}
 	}

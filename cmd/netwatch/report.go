@@ -15,7 +15,6 @@ import (
 
 	"netwatch"
 	"netwatch/control"
-	"netwatch/history"
 	"netwatch/report"
 )
 
@@ -55,7 +54,7 @@ func (c *command) reportCommand() *cobra.Command {
 func (w reportWish) period(now time.Time) (from, until time.Time, err error) {
 	until = now
 	if w.until != "" {
-		until, err = history.When(w.until, now)
+		until, err = netwatch.When(w.until, now)
 		if until.After(now) {
 			until = now
 		}
@@ -63,7 +62,7 @@ func (w reportWish) period(now time.Time) (from, until time.Time, err error) {
 	if err != nil {
 		return from, until, usageError{fmt.Errorf("--until: %w", err)}
 	}
-	if from, err = history.When(w.since, now); err != nil {
+	if from, err = netwatch.When(w.since, now); err != nil {
 		return from, until, usageError{fmt.Errorf("--since: %w", err)}
 	}
 	if !from.Before(until) {
