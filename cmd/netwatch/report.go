@@ -25,8 +25,11 @@ func (c *command) reportCommand() *cobra.Command {
 	var w reportWish
 	cmd := &cobra.Command{
 		Use: "report", Short: "Print what happened and how long callers were wrong, or write it as a page with pictures",
-		Args: cobra.NoArgs,
+		Args: noWords,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if w.output != "" && c.json {
+				return usageError{errors.New("--json and --output exclude each other")}
+			}
 			from, until, err := w.period(time.Now())
 			if err != nil {
 				return err
@@ -43,7 +46,6 @@ func (c *command) reportCommand() *cobra.Command {
 	flags.StringVar(&w.until, "until", "", "until `WHEN`, and not until now")
 	flags.StringVarP(&w.output, "output", "o", "", "write it as a page to `FILE`; - is standard output")
 	c.jsonFlag(cmd)
-	cmd.MarkFlagsMutuallyExclusive("output", "json")
 	for _, name := range []string{"since", "until"} {
 		_ = cmd.RegisterFlagCompletionFunc(name, c.completeHistory(name)) // Each is a flag of it
 	}
