@@ -43,6 +43,24 @@ func wants(t *testing.T, what string, f Finding, level Level, words string) {
 	}
 }
 
+// Without an answer, a family for which no server could be asked is no second problem.
+func TestJudgeUnasked(t *testing.T) {
+	silent := told{"stun", sources.Told{
+		Family: netwatch.IPv4, Answers: []sources.Answer{{Server: "s:3478", Err: errors.New("no answer")}},
+	}}
+	unasked := told{"stun", sources.Told{Family: netwatch.IPv6}}
+	for _, v := range []*told{&silent, &unasked} {
+		v.Address, _, v.Err = sources.Verdict(v.Answers, 1)
+	}
+	found := judgeServers([]told{silent, unasked}, false)
+	if len(found) != 2 || found[0].Level != Problem || found[1].Level == Problem {
+		t.Errorf("one is silent: %+v", found)
+	}
+	if found := judgeServers([]told{unasked}, false); len(found) != 1 || found[0].Level != Problem || strings.Contains(found[0].Found, "()") {
+		t.Errorf("nobody is asked: %+v", found)
+	}
+}
+
 func TestJudgeServers(t *testing.T) {
 	said := func(addresses ...string) (all []sources.Answer) {
 		for i, a := range addresses {
