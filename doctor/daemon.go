@@ -38,6 +38,20 @@ func checkDaemon(ctx context.Context, s *scene) []Finding {
 			Warning, what, "its rules are not those of the configuration as it is now", "systemctl reload netwatch.service",
 		})
 	}
+	if unit, err := s.lookUnit(ctx, ourUnit); err == nil && int(unit.PID) == d.PID && unit.File == "disabled" {
+		found = append(found, Finding{
+			Warning, what, "it will not be started at the next boot", "systemctl enable " + ourUnit,
+		})
+	}
+	found = append(append(found, untaken(d)...), troubles(d)...)
+	if found == nil {
+		found = []Finding{{OK, what, fmt.Sprintf("version %s, process %d", d.Version, d.PID), ""}}
+	}
+	return found
+}
+
+// untaken is what the disk does not take of the daemon's.
+func untaken(d control.Status) (found []Finding) {
 	if u := d.Unwritten; u != nil {
 		found = append(found, Finding{Problem, "state", u.Error + "; " + u.Risk(), u.Hint})
 	}
@@ -45,10 +59,6 @@ func checkDaemon(ctx context.Context, s *scene) []Finding {
 		found = append(found, Finding{
 			Warning, "history", "not kept since " + u.Since.Local().Format(time.DateTime) + ": " + u.Error, u.Hint,
 		})
-	}
-	found = append(found, troubles(d)...)
-	if found == nil {
-		found = []Finding{{OK, what, fmt.Sprintf("version %s, process %d", d.Version, d.PID), ""}}
 	}
 	return found
 }

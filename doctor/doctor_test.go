@@ -314,6 +314,20 @@ func TestDaemon(t *testing.T) {
 	wants(t, "not to be asked", look("{}", fs.ErrPermission)[0], Unknown, "")
 }
 
+// A daemon that runs, and that the next boot does not start, is found; but not one that was
+// started by hand.
+func TestDaemonAtTheNextBoot(t *testing.T) {
+	for pid, want := range map[int]Level{7: Warning, 8: OK} {
+		s := &scene{
+			daemon: func() (control.Status, error) { return control.Status{PID: pid}, nil },
+			lookUnit: func(context.Context, string) (systemd.UnitLook, error) {
+				return systemd.UnitLook{Running: true, PID: 7, File: "disabled"}, nil
+			},
+		}
+		one(t, "disabled", checkDaemon(t.Context(), s), want, "")
+	}
+}
+
 // A file that was changed and not put in force yet is another than the daemon goes by.
 func TestNotReloaded(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "netwatch.toml")
@@ -343,7 +357,8 @@ func TestNotReloaded(t *testing.T) {
 		}
 		s := &scene{
 			Doctor: Doctor{Version: "2", Config: c.config}, cfg: cfg,
-			daemon: func() (control.Status, error) { return d, nil },
+			daemon:   func() (control.Status, error) { return d, nil },
+			lookUnit: func(context.Context, string) (systemd.UnitLook, error) { return systemd.UnitLook{}, nil },
 		}
 		wants(t, c.name, checkDaemon(t.Context(), s)[0], c.level, "")
 	}
