@@ -56,7 +56,8 @@ func TestJudgeUnasked(t *testing.T) {
 	if len(found) != 2 || found[0].Level != Problem || found[1].Level == Problem {
 		t.Errorf("one is silent: %+v", found)
 	}
-	if found := judgeServers([]told{unasked}, false); len(found) != 1 || found[0].Level != Problem || strings.Contains(found[0].Found, "()") {
+	found = judgeServers([]told{unasked}, false)
+	if len(found) != 1 || found[0].Level != Problem || strings.Contains(found[0].Found, "()") {
 		t.Errorf("nobody is asked: %+v", found)
 	}
 }

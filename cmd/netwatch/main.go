@@ -106,9 +106,9 @@ func (c *command) root() *cobra.Command {
 		Short: "Keep network-dependent services right when the network moves",
 		Long: "netwatch notices when the public address, the VPN or a certificate changes, makes the\n" +
 			"services that depend on it follow, and proves that they did. See netwatch(8).",
-		Version:       version,
-		SilenceUsage:  true,
-		SilenceErrors: true,
+		Version:          version,
+		SilenceUsage:     true,
+		SilenceErrors:    true,
 		PersistentPreRun: func(*cobra.Command, []string) { c.parsed = true },
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
