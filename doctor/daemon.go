@@ -38,7 +38,7 @@ func checkDaemon(ctx context.Context, s *scene) []Finding {
 			Warning, what, "its rules are not those of the configuration as it is now", "systemctl reload netwatch.service",
 		})
 	}
-	if unit, err := s.lookUnit(ctx, ourUnit); err == nil && int(unit.PID) == d.PID && unit.File == "disabled" {
+	if s.fleeting(ctx, d) {
 		found = append(found, Finding{
 			Warning, what, "it will not be started at the next boot", "systemctl enable " + ourUnit,
 		})
@@ -48,6 +48,15 @@ func checkDaemon(ctx context.Context, s *scene) []Finding {
 		found = []Finding{{OK, what, fmt.Sprintf("version %s, process %d", d.Version, d.PID), ""}}
 	}
 	return found
+}
+
+// fleeting says that systemd runs the daemon, and will not start it at the next boot. A bus
+// that hangs is not waited for: all else that the daemon says is worth more.
+func (s *scene) fleeting(ctx context.Context, d control.Status) bool {
+	ctx, cancel := context.WithTimeout(ctx, shortTime)
+	defer cancel()
+	unit, err := s.lookUnit(ctx, ourUnit)
+	return err == nil && int(unit.PID) == d.PID && unit.File == "disabled"
 }
 
 // untaken is what the disk does not take of the daemon's.
