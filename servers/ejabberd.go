@@ -22,7 +22,7 @@ var ejabberd = Server{
 		Files: []string{"--config", "-f", "EJABBERD_CONFIG_PATH"}, Dirs: []string{"--config-dir", "-d", "CONFIG_DIR"},
 		Base: "ejabberd.yml", Usual: []string{"/etc/ejabberd/ejabberd.yml", "/opt/ejabberd/conf/ejabberd.yml"},
 	},
-	Follow: "reload", Ports: ejabberdPorts,
+	Follow: "reload-or-restart", Ports: ejabberdPorts,
 }
 
 var ejabberdFile = keyed{form: edit.YAML, keys: ejabberdKeys}
