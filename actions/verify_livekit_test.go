@@ -146,6 +146,22 @@ func TestVerifyLiveKitDead(t *testing.T) {
 	}
 }
 
+// One that has not looked at its load yet takes nobody, and is asked again.
+func TestVerifyLiveKitUnready(t *testing.T) {
+	t.Parallel()
+	s := whiptest.New(t, "udp 203.0.113.7 1")
+	s.Unready(2)
+	r := verifyLiveKit(t, s.Addr, "rtc: {node_ip: 203.0.113.7}\n", nil, "203.0.113.7")
+	if r.Outcome != netwatch.Unchanged {
+		t.Errorf("%+v", r)
+	}
+	s.Unready(1000)
+	r = verifyLiveKit(t, s.Addr, "rtc: {node_ip: 203.0.113.7}\n", nil, "203.0.113.7")
+	if r.Err == nil || !strings.Contains(r.Err.Error(), "it answers 500") || r.Dead != "" {
+		t.Errorf("%+v", r)
+	}
+}
+
 func TestVerifyLiveKitWords(t *testing.T) {
 	s, err := newVerify(Env{}, "verify", []string{"livekit", "/etc//x.yml"})
 	if l, ok := s.Action.(*livekitProof); err != nil || !ok || l.file != "/etc/x.yml" || !s.Proof {
