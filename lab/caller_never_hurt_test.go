@@ -42,6 +42,7 @@ func connected(t *testing.T, rules string) {
 // client, and waits until the tunnel is there.
 func connect(t *testing.T, rules string) {
 	t.Helper()
+	asNobody(t)
 	fresh(t, YunoHost)
 	watching(t, configuration(YunoHost, "1h")+rules, FirstPublic)
 	lines, err := os.ReadFile("../contrib/openvpn/client.conf")
