@@ -27,7 +27,7 @@ func TestTimerMissed(t *testing.T) {
 	})
 	zone, err := time.LoadLocation("Australia/Adelaide")
 	must(t, err)
-	due := time.Now().In(zone).Add(15 * time.Second).Truncate(time.Minute).Add(time.Minute)
+	due := time.Now().In(zone).Add(4 * time.Second).Truncate(time.Minute).Add(time.Minute)
 	begin(t, fmt.Sprintf(`[source.timer]
 at = [%q, %q]
 [[rule]]
