@@ -59,9 +59,9 @@ releases: build ## the tests that go through releases of Debian, on sid too (roo
 	go test -count=1 -timeout 1h -v -tags lab $(EXEC_ROOT) -run "^($$(grep -B3 'onReleases(t' lab/*_test.go | \
 		sed -n 's/.*func \(Test[A-Za-z]*\)(.*/\1/p' | paste -sd'|'))$$" ./lab -worlds
 
-chaos: build ## netwatch killed CHAOS=500 times while it works, and flooded (root; about 25 minutes)
+chaos: build ## netwatch killed CHAOS=500 times while it works, and flooded; and 500 renewals (root; about 40 minutes)
 	CGO_ENABLED=1 go test -race -count=1 -timeout 2h -v -tags lab $(EXEC_ROOT) \
-		-run 'TestKilledAtAnyMoment|TestFlood' ./lab -rounds $(CHAOS)
+		-run 'TestKilledAtAnyMoment|TestFlood|TestEveryRenewalIsOneEvent' ./lab -rounds $(CHAOS)
 
 demo: build ## what netwatch does, shown on loopback in a scratch directory
 	go run ./demo bin/netwatch

@@ -255,6 +255,24 @@ type Entry struct {
 	Wrong *Wrong `json:"wrong,omitempty"`
 }
 
+// mostSaid is how many bytes of each text of a result are told: strangers have a part in
+// them, as a server that answers something else.
+const mostSaid = 8 << 10
+
+// Tell puts what a result says into an entry.
+func (e *Entry) Tell(r Result) {
+	said := func(text string) string {
+		if len(text) > mostSaid {
+			text = strings.ToValidUTF8(text[:mostSaid], "") + "…"
+		}
+		return text
+	}
+	e.Outcome, e.Detail = r.Outcome, said(r.Detail)
+	if r.Err != nil {
+		e.Error, e.Hint = said(r.Err.Error()), said(Hint(r.Err))
+	}
+}
+
 // Brief is e without error, hint and detail, if e tells how a run ended and the entry
 // of one of its steps has said them already.
 func (e Entry) Brief() Entry {

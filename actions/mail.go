@@ -73,7 +73,10 @@ func (a *mailAction) parse(words []string) (always bool, err error) {
 		case option && key == "body" && a.body == nil:
 			a.body, err = a.text(value)
 		case option && key == "report" && a.since == "":
-			a.since, err = parseSince(value)
+			a.since = value
+			if _, err = netwatch.When(value, time.Now()); err != nil {
+				err = fmt.Errorf("report= does not say since when: %w", err)
+			}
 		case word == "always" && !always:
 			always = true
 		case option && (key == "subject" || key == "body" || key == "report"), word == "always":
@@ -97,16 +100,6 @@ func parseMailbox(word string) (string, error) {
 	name, host, ok := strings.Cut(word, "@")
 	if !ok || !mailboxName().MatchString(name) || !netwatch.IsHostName(host) || strings.HasSuffix(host, ".") {
 		return "", fmt.Errorf("%q is not one address without a placeholder, as in root@localhost or me@example.org", word)
-	}
-	return word, nil
-}
-
-// sincePattern is what `netwatch report` takes after --since.
-var sincePattern = netwatch.Pattern(`^([0-9]+(s|m|h|d)|today|yesterday|\d{4}-\d\d-\d\d([ T]\d\d:\d\d.*)?)$`)
-
-func parseSince(word string) (string, error) {
-	if !sincePattern().MatchString(word) {
-		return "", fmt.Errorf("%q does not say since when: 7d, 12h, yesterday, 2026-11-30", word)
 	}
 	return word, nil
 }

@@ -142,7 +142,8 @@ func encrypt(c *smtp.Client) error {
 	return err
 }
 
-// noAnswer says why the server was not reached.
+// noAnswer says why the server was not reached, or the beginning of what it said that is no
+// answer.
 func noAnswer(ctx context.Context, err error) error {
 	op := new(net.OpError)
 	switch {
@@ -152,6 +153,8 @@ func noAnswer(ctx context.Context, err error) error {
 		return context.Cause(ctx)
 	case errors.As(err, &op):
 		return op.Err
+	case errors.As(err, new(textproto.ProtocolError)), errors.As(err, new(*textproto.Error)):
+		return errors.New(clipped(err.Error()))
 	}
 	return err
 }

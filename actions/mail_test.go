@@ -421,6 +421,21 @@ func TestMailEndlessAnswer(t *testing.T) {
 	wantFailure(t, mailStep(t, p.Addr().String(), "a@example.org").Do(t.Context(), endedJob), "EOF")
 }
 
+// TestMailLongAnswer tells the beginning of what a server says, also where that is no SMTP.
+func TestMailLongAnswer(t *testing.T) {
+	long := strings.Repeat("x", mailAnswers/2)
+	for _, greeting := range []string{long + "\x1b", "22 " + long, "554 " + long, "554-\n554 " + long} {
+		p := openOffice(t, map[string][]string{"greeting": {greeting}})
+		r := mailStep(t, p.Addr().String(), "a@example.org").Do(t.Context(), endedJob)
+		asked := AskMail(t.Context(), p.Addr().String())
+		for _, err := range []error{r.Err, asked} {
+			if err == nil || len(err.Error()) > 2*mostSaid || strings.ContainsAny(err.Error(), "\n\x1b") {
+				t.Errorf("%.20q: %.400s", greeting, fmt.Sprint(err))
+			}
+		}
+	}
+}
+
 // TestMailReport has a report go along, whose program is a script here.
 func TestMailReport(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -491,30 +506,31 @@ func TestMailReport(t *testing.T) {
 // TestNewMail says what is wrong with the words of a step.
 func TestNewMail(t *testing.T) {
 	for line, want := range map[string]string{
-		"":                             "without an address: mail ADDRESS",
-		"root":                         `"root" is not one address`,
-		"a@example.org,b@example.org":  "is not one address",
-		"<a@example.org>":              "is not one address",
-		"{new}@example.org":            "is not one address",
-		"a@{new}":                      "is not one address",
-		"a@":                           "is not one address",
-		"a@example.org.":               "is not one address",
-		"a@127.0.0.1":                  "is not one address",
-		"a@example.org now":            `"now" is not understood after the address: mail ADDRESS`,
-		"a@example.org subject={x}":    "{x} stands for nothing",
-		"a@example.org body={x}":       "{x} stands for nothing",
-		"a@example.org body=@x":        `"x" is a relative path`,
-		"a@example.org body=1 body=2":  `"body" is one option too many`,
-		"a@example.org report=":        "does not say since when",
-		"a@example.org report=--since": "does not say since when",
-		"a@example.org always always":  `"always" is one option too many`,
+		"":                                "without an address: mail ADDRESS",
+		"root":                            `"root" is not one address`,
+		"a@example.org,b@example.org":     "is not one address",
+		"<a@example.org>":                 "is not one address",
+		"{new}@example.org":               "is not one address",
+		"a@{new}":                         "is not one address",
+		"a@":                              "is not one address",
+		"a@example.org.":                  "is not one address",
+		"a@127.0.0.1":                     "is not one address",
+		"a@example.org now":               `"now" is not understood after the address: mail ADDRESS`,
+		"a@example.org subject={x}":       "{x} stands for nothing",
+		"a@example.org body={x}":          "{x} stands for nothing",
+		"a@example.org body=@x":           `"x" is a relative path`,
+		"a@example.org body=1 body=2":     `"body" is one option too many`,
+		"a@example.org report=":           "does not say since when",
+		"a@example.org report=--since":    "does not say since when",
+		"a@example.org report=2026-02-30": "does not say since when",
+		"a@example.org always always":     `"always" is one option too many`,
 	} {
 		if _, err := newMail(Env{}, "mail", strings.Fields(line)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("mail %s: %v, want %q", line, err, want)
 		}
 	}
 	for _, since := range []string{
-		"7d", "12h", "today", "yesterday", "2026-11-30", "2026-11-30 07:00", "2026-11-30T07:00:00Z",
+		"7d", "12h", "1h30m", "today", "yesterday", "2026-11-30", "2026-11-30 07:00", "2026-11-30T07:00:00Z",
 	} {
 		mailStep(t, "", "a@example.org", "report="+since, "always")
 	}

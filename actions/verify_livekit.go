@@ -28,6 +28,9 @@ const (
 	// slowest is how long it may take to answer: without node_ip it asks STUN servers for
 	// each call, and where none is reached it answers 10 s later (measured, 1.9.11).
 	slowest = 12 * time.Second
+	// unreadyTime is how long it may answer 500 after its start: it takes nobody until it
+	// has looked at its load, which it does each 2 s (measured, 1.9.11).
+	unreadyTime = 3 * time.Second
 )
 
 // A livekitProof asks LiveKit for candidates, as callers do, and its TURN server for
@@ -192,8 +195,12 @@ func (p *proof) overridden(units []systemd.State) {
 func askCalls(ctx context.Context, end time.Time, a whip.Ask) (call *whip.Call, err error) {
 	ctx, cancel := context.WithTimeout(ctx, slowest)
 	defer cancel()
+	ready := time.Now().Add(unreadyTime)
 	for {
-		if call, err = whip.Open(ctx, a); !passes(err) || time.Now().After(end) {
+		call, err = whip.Open(ctx, a)
+		refused, answered := errors.AsType[*whip.Refused](err)
+		unready := answered && refused.Code >= http.StatusInternalServerError && time.Now().Before(ready)
+		if !unready && (!passes(err) || time.Now().After(end)) {
 			return call, err
 		}
 		select {
@@ -219,7 +226,7 @@ func (p *proof) declined(at netip.AddrPort, refused *whip.Refused, keys netwatch
 			fmt.Sprintf("ss -lpn sport = :%d", at.Port()))
 	}
 	return netwatch.WithHint(err, fmt.Sprintf("see the journal of its unit; LiveKit 1.9 answers so when it cannot use "+
-		"node_ip in %s, as with two addresses or one that is none", p.file))
+		"node_ip in %s, as with two addresses or one that is none, and when its machine has no processor to spare", p.file))
 }
 
 // judgeCalls compares candidates with the public addresses that the file promises: those
@@ -260,6 +267,9 @@ func ofFamily(all []netip.Addr, family netwatch.Family) bool {
 const itselfHint = "use_external_ip is true, and LiveKit asks for its address only when it starts: " +
 	"restart it, by `restart UNIT always` in the rule"
 
+// mostTold is how many addresses are told of: who is not LiveKit can answer with hundreds.
+const mostTold = 8
+
 // elsewhere says why callers are told other addresses than the public one.
 func (p *proof) elsewhere(at netip.AddrPort, calls *servers.Calls, got []whip.Candidate, public netip.Addr) error {
 	told := make([]netip.Addr, len(got))
@@ -268,8 +278,12 @@ func (p *proof) elsewhere(at netip.AddrPort, calls *servers.Calls, got []whip.Ca
 	}
 	slices.SortFunc(told, netip.Addr.Compare) // They come in any order
 	var texts []string
-	for _, a := range slices.Compact(told) {
+	told = slices.Compact(told)
+	for _, a := range told[:min(len(told), mostTold)] {
 		texts = append(texts, a.String())
+	}
+	if more := len(told) - mostTold; more > 0 {
+		texts = append(texts, fmt.Sprintf("and %d others", more))
 	}
 	err := fmt.Errorf("%s tells callers %s, and the public address is %s", at, strings.Join(texts, ", "), public)
 	switch {

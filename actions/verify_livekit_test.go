@@ -39,6 +39,16 @@ func verifyLiveKit(
 	return l.Do(t.Context(), job)
 }
 
+// many are candidates, as somebody else can answer with.
+func many(n int) (all []string) {
+	a := netip.MustParseAddr("10.0.0.0")
+	for range n {
+		a = a.Next()
+		all = append(all, fmt.Sprintf("udp %s 1", a))
+	}
+	return all
+}
+
 // What callers are told is compared with what the file promises.
 func TestVerifyLiveKit(t *testing.T) {
 	const node = "rtc:\n  node_ip: 203.0.113.7\n"
@@ -71,6 +81,10 @@ func TestVerifyLiveKit(t *testing.T) {
 			[]string{"udp 203.0.113.5 1"},
 			"203.0.113.7", netwatch.Failed,
 			"tells callers 203.0.113.5, and the public address is 203.0.113.7 HINT",
+		},
+		"many": {
+			node, many(300), "203.0.113.7", netwatch.Failed,
+			"tells callers 10.0.0.1, 10.0.0.2, 10.0.0.3, 10.0.0.4, 10.0.0.5, 10.0.0.6, 10.0.0.7, 10.0.0.8, and 292 others, and",
 		},
 		"the flag goes before the file": {node, []string{"udp 203.0.113.5 1"}, "203.0.113.7", netwatch.Failed, "--node-ip"},
 		"not rotated": {
@@ -128,6 +142,22 @@ func TestVerifyLiveKitDead(t *testing.T) {
 		t.Errorf("of no unit: %+v", r)
 	}
 	if r := verifyLiveKit(t, s.Addr, "", nil); r.Err == nil || !strings.Contains(r.Err.Error(), "is not known yet") {
+		t.Errorf("%+v", r)
+	}
+}
+
+// One that has not looked at its load yet takes nobody, and is asked again.
+func TestVerifyLiveKitUnready(t *testing.T) {
+	t.Parallel()
+	s := whiptest.New(t, "udp 203.0.113.7 1")
+	s.Unready(2)
+	r := verifyLiveKit(t, s.Addr, "rtc: {node_ip: 203.0.113.7}\n", nil, "203.0.113.7")
+	if r.Outcome != netwatch.Unchanged {
+		t.Errorf("%+v", r)
+	}
+	s.Unready(1000)
+	r = verifyLiveKit(t, s.Addr, "rtc: {node_ip: 203.0.113.7}\n", nil, "203.0.113.7")
+	if r.Err == nil || !strings.Contains(r.Err.Error(), "it answers 500") || r.Dead != "" {
 		t.Errorf("%+v", r)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"netwatch"
+	"netwatch/access"
 	"netwatch/servers"
 	"netwatch/systemd"
 )
@@ -19,8 +20,12 @@ const versionTime = 5 * time.Second
 
 var versionNumber = netwatch.Pattern(`([0-9]+)\.([0-9]+)`)
 
-// versionOf has a program print its version, which is on the first line of what it says.
+// versionOf has a program print its version, which is on the first line of what it says. It
+// runs none that others could have put there, as the user of an app can whose unit it is.
 func versionOf(ctx context.Context, program string) (v servers.Version, said string, err error) {
+	if err := access.CheckTrusted(program); err != nil {
+		return v, "", err
+	}
 	ctx, cancel := context.WithTimeout(ctx, versionTime)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, "--version")

@@ -3,6 +3,7 @@ package actions
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"netwatch"
@@ -38,5 +39,25 @@ func TestRotateByVersion(t *testing.T) {
 			wantResult(t, result, netwatch.Changed)
 			wantFile(t, file, "rtc:\n  node_ip: 198.51.100.7,2001:db8::7\n")
 		})
+	}
+}
+
+// A program that others could have put there is not asked for its version.
+func TestVersionOfAStranger(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "livekit-server")
+	ran := program + ".ran"
+	if err := os.WriteFile(program, []byte("#!/bin/sh\n: >"+ran+"\necho 1.13.5\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for mode, want := range map[os.FileMode]string{0o700: "", 0o702: "is not safe to run: everyone may write"} {
+		chmod(t, program, mode)
+		_ = os.Remove(ran) // It may not be there
+		_, _, err := versionOf(t.Context(), program)
+		if _, missing := os.Stat(ran); (missing == nil) != (want == "") {
+			t.Errorf("%o: whether it ran: %v", mode, missing)
+		}
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%o: %v", mode, err)
+		}
 	}
 }

@@ -466,3 +466,14 @@ func TestSocketOfAPipe(t *testing.T) {
 		t.Errorf("the socket is %s", socket)
 	}
 }
+
+// A name of one's own that is as short as due is none of it with two letters wrong.
+func TestSlip(t *testing.T) {
+	for name, want := range map[string]string{
+		"dies": "", "use": "", "dues": "due", "ip-chnaged": "ip-changed", "start": "started", "mark": "",
+	} {
+		if got := config.Slip(name, netwatch.EventNames()); got != want {
+			t.Errorf("%s is taken for %q", name, got)
+		}
+	}
+}

@@ -47,6 +47,13 @@ type eventName string
 
 var eventPattern = netwatch.Pattern(`^[a-z][a-z0-9-]*$`)
 
+// slip is the event that is meant by a name that is none, or empty: of a short one two
+// letters are another word.
+func slip(name string, known []string) string {
+	long := slices.DeleteFunc(slices.Clone(known), func(k string) bool { return len(k) < 6 })
+	return cmp.Or(within(name, known, 1), within(name, long, 2))
+}
+
 // UnmarshalText takes a known event, and any other name that is not so near to
 // one that it is a slip.
 func (e *eventName) UnmarshalText(text []byte) error {
@@ -55,7 +62,7 @@ func (e *eventName) UnmarshalText(text []byte) error {
 	if slices.Contains(known, name) {
 		return nil
 	}
-	if near := within(name, known, 2); near != "" {
+	if near := slip(name, known); near != "" {
 		return fmt.Errorf("unknown event, did you mean `%s`?", near)
 	}
 	if !eventPattern().MatchString(name) {

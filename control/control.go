@@ -67,6 +67,8 @@ type Status struct {
 	Refused string `json:"refused,omitempty"`
 	// Unwritten says since when the state is not on disk, and why.
 	Unwritten *state.Unwritten `json:"unwritten,omitempty"`
+	// Unkept says since when history is not kept, and why.
+	Unkept *history.Unkept `json:"unkept,omitempty"`
 	// Addresses are the public addresses believed now.
 	Addresses netwatch.Addresses `json:"addresses"`
 	// Damped are those that are held while another comes and goes.

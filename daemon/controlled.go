@@ -129,8 +129,8 @@ func (d controlled) Status() control.Status {
 	}
 	return control.Status{
 		Refused: refused, Version: d.version, PID: os.Getpid(), Since: d.since, Config: d.config.Load().File,
-		Unwritten: d.store.Unwritten(), Addresses: d.store.Known(), Damped: d.watch.damped(),
-		Router: d.watch.router(), Peers: d.watch.peers(),
+		Unwritten: d.store.Unwritten(), Unkept: d.history.Unkept(),
+		Addresses: d.store.Known(), Damped: d.watch.damped(), Router: d.watch.router(), Peers: d.watch.peers(),
 		Sources: d.watch.status(), Rules: d.rules.Status(),
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"netwatch"
 	"netwatch/control"
@@ -37,12 +38,36 @@ func checkDaemon(ctx context.Context, s *scene) []Finding {
 			Warning, what, "its rules are not those of the configuration as it is now", "systemctl reload netwatch.service",
 		})
 	}
+	if s.fleeting(ctx, d) {
+		found = append(found, Finding{
+			Warning, what, "it will not be started at the next boot", "systemctl enable " + ourUnit,
+		})
+	}
+	found = append(append(found, untaken(d)...), troubles(d)...)
+	if found == nil {
+		found = []Finding{{OK, what, fmt.Sprintf("version %s, process %d", d.Version, d.PID), ""}}
+	}
+	return found
+}
+
+// fleeting says that systemd runs the daemon, and will not start it at the next boot. A bus
+// that hangs is not waited for: all else that the daemon says is worth more.
+func (s *scene) fleeting(ctx context.Context, d control.Status) bool {
+	ctx, cancel := context.WithTimeout(ctx, shortTime)
+	defer cancel()
+	unit, err := s.lookUnit(ctx, ourUnit)
+	return err == nil && int(unit.PID) == d.PID && unit.File == "disabled"
+}
+
+// untaken is what the disk does not take of the daemon's.
+func untaken(d control.Status) (found []Finding) {
 	if u := d.Unwritten; u != nil {
 		found = append(found, Finding{Problem, "state", u.Error + "; " + u.Risk(), u.Hint})
 	}
-	found = append(found, troubles(d)...)
-	if found == nil {
-		found = []Finding{{OK, what, fmt.Sprintf("version %s, process %d", d.Version, d.PID), ""}}
+	if u := d.Unkept; u != nil { // It harms no run
+		found = append(found, Finding{
+			Warning, "history", "not kept since " + u.Since.Local().Format(time.DateTime) + ": " + u.Error, u.Hint,
+		})
 	}
 	return found
 }

@@ -204,12 +204,9 @@ func (s *scene) make(ctx context.Context, c check) []Finding {
 // wrong is a finding of that level about an error. If the error is only that something
 // may not be looked at, the level is Unknown.
 func wrong(level Level, what string, err error) Finding {
-	if errors.Is(err, fs.ErrPermission) {
-		level = Unknown
-	}
 	hint := netwatch.Hint(err)
-	if level == Unknown {
-		hint = "run netwatch doctor as root"
+	if errors.Is(err, fs.ErrPermission) {
+		level, hint = Unknown, "run netwatch doctor as root"
 	}
 	return Finding{level, what, err.Error(), hint}
 }

@@ -43,6 +43,25 @@ func wants(t *testing.T, what string, f Finding, level Level, words string) {
 	}
 }
 
+// Without an answer, a family for which no server could be asked is no second problem.
+func TestJudgeUnasked(t *testing.T) {
+	silent := told{"stun", sources.Told{
+		Family: netwatch.IPv4, Answers: []sources.Answer{{Server: "s:3478", Err: errors.New("no answer")}},
+	}}
+	unasked := told{"stun", sources.Told{Family: netwatch.IPv6}}
+	for _, v := range []*told{&silent, &unasked} {
+		v.Address, _, v.Err = sources.Verdict(v.Answers, 1)
+	}
+	found := judgeServers([]told{silent, unasked}, false)
+	if len(found) != 2 || found[0].Level != Problem || found[1].Level == Problem {
+		t.Errorf("one is silent: %+v", found)
+	}
+	found = judgeServers([]told{unasked}, false)
+	if len(found) != 1 || found[0].Level != Problem || strings.Contains(found[0].Found, "()") {
+		t.Errorf("nobody is asked: %+v", found)
+	}
+}
+
 func TestJudgeServers(t *testing.T) {
 	said := func(addresses ...string) (all []sources.Answer) {
 		for i, a := range addresses {
@@ -151,7 +170,10 @@ func TestJudgeRelays(t *testing.T) {
 		Unknown, "unknown: x")
 	wants(t, "wrong", judgeRelays("r", netwatch.Failure(netwatch.WithHint(errors.New("x"), "y"))), Problem, "x")
 	for _, err := range []error{actions.ErrNoCredentials, servers.ErrNoKeys} {
-		wants(t, "not to be asked", judgeRelays("r", netwatch.Failure(fmt.Errorf("x: %w", err))), Unknown, err.Error())
+		f := judgeRelays("r", netwatch.Failure(netwatch.WithHint(fmt.Errorf("x: %w", err), "write one")))
+		if wants(t, "not to be asked", f, Unknown, err.Error()); f.Hint != "write one" {
+			t.Errorf("not to be asked: the remedy is %q", f.Hint)
+		}
 	}
 }
 
@@ -275,6 +297,10 @@ func TestDaemon(t *testing.T) {
 			"state", `,"unwritten":{"error":"the disk is full","hint":"make room"}`,
 			Problem, "state", "the disk is full; what was accepted since",
 		},
+		{
+			"history", `,"unkept":{"since":"2026-11-23T04:30:00Z","error":"the disk is full","hint":"make room"}`,
+			Warning, "history", "not kept since 2026-11-2",
+		},
 	} {
 		found := look(`{"version":"2","pid":7`+test.status+"}", nil)
 		if wants(t, test.name, found[0], test.level, test.words); len(found) != 1 || found[0].What != test.what {
@@ -287,6 +313,20 @@ func TestDaemon(t *testing.T) {
 	wants(t, "down", look("{}", netwatch.WithHint(errors.New("nobody listens"), "start it"))[0],
 		Problem, "nobody listens")
 	wants(t, "not to be asked", look("{}", fs.ErrPermission)[0], Unknown, "")
+}
+
+// A daemon that runs, and that the next boot does not start, is found; but not one that was
+// started by hand.
+func TestDaemonAtTheNextBoot(t *testing.T) {
+	for pid, want := range map[int]Level{7: Warning, 8: OK} {
+		s := &scene{
+			daemon: func() (control.Status, error) { return control.Status{PID: pid}, nil },
+			lookUnit: func(context.Context, string) (systemd.UnitLook, error) {
+				return systemd.UnitLook{Running: true, PID: 7, File: "disabled"}, nil
+			},
+		}
+		one(t, "disabled", checkDaemon(t.Context(), s), want, "")
+	}
 }
 
 // A file that was changed and not put in force yet is another than the daemon goes by.
@@ -318,7 +358,8 @@ func TestNotReloaded(t *testing.T) {
 		}
 		s := &scene{
 			Doctor: Doctor{Version: "2", Config: c.config}, cfg: cfg,
-			daemon: func() (control.Status, error) { return d, nil },
+			daemon:   func() (control.Status, error) { return d, nil },
+			lookUnit: func(context.Context, string) (systemd.UnitLook, error) { return systemd.UnitLook{}, nil },
 		}
 		wants(t, c.name, checkDaemon(t.Context(), s)[0], c.level, "")
 	}

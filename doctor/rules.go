@@ -84,7 +84,10 @@ func (s *scene) needless(u inUse) bool {
 // followers are the units that a rule has follow in a way that a server heeds. A reload is
 // none for a server that reads its file only when it starts.
 func followers(do steps, u inUse) (units []string) {
-	verbs := []string{string(systemd.Restart), string(systemd.TryRestart), string(systemd.ReloadOrRestart), u.Follow}
+	verbs := []string{string(systemd.Restart), string(systemd.TryRestart), string(systemd.ReloadOrRestart)}
+	if u.Follow == string(systemd.ReloadOrRestart) {
+		verbs = append(verbs, string(systemd.Reload))
+	}
 	for _, n := range actions.NeedsOf(do...).Units {
 		if slices.Contains(verbs, n.Verb) {
 			units = append(units, n.Unit)

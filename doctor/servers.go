@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"netwatch"
 	"netwatch/sources"
@@ -59,10 +60,16 @@ func (s *scene) confirmed() netwatch.Addresses {
 }
 
 // checkServers looks whether the servers agree.
-func checkServers(_ context.Context, s *scene) (found []Finding) {
-	some := len(s.known()) > 0
-	for _, t := range s.told() {
-		found = append(found, t.judge(some, publicHere(t.Family))...)
+func checkServers(_ context.Context, s *scene) []Finding {
+	return judgeServers(s.told(), len(s.known()) > 0)
+}
+
+// judgeServers judges each family. Where one was asked for, which then has its own finding,
+// another for which there is nobody to ask is none of this machine's.
+func judgeServers(all []told, some bool) (found []Finding) {
+	asked := slices.ContainsFunc(all, func(t told) bool { return len(t.Answers) > 0 })
+	for _, t := range all {
+		found = append(found, t.judge(some || asked && len(t.Answers) == 0, publicHere(t.Family))...)
 	}
 	if len(found) == 0 {
 		return []Finding{{Problem, "servers", "no source asks for the public address", "add a section [source.stun]"}}

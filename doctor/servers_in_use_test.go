@@ -34,7 +34,7 @@ func livekit(conf string) machinetest.Files {
 	return machinetest.Calls("synapse").And(machinetest.Files{callFile: conf})
 }
 
-const named = "rtc:\n  node_ip: 203.0.113.1\n"
+const named = "rtc:\n  node_ip: 203.0.113.1\nkeys:\n  calls: hidden\n"
 
 // The rules keep each server that runs right, and not coturn alone: its file, and that its
 // unit heeds it.

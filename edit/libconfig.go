@@ -28,11 +28,14 @@ func checkLibconfig(key string) error {
 
 // A setting is a name and what follows it.
 type setting struct {
-	// path is its name behind those of the groups that it is in.
-	path string
+	// in is the setting whose group it is in, or outside.
+	in int
 	// name and value are the places of tokens: the value's first one.
 	name, value int
 }
+
+// outside is where a setting is that is in no group.
+const outside = -1
 
 // A tokens is a text in pieces, less blanks and comments.
 type tokens struct {
@@ -127,27 +130,26 @@ func (t *tokens) word(at int) string {
 	return string(t.text[t.all[at].from:t.all[at].to])
 }
 
-// maxDepth is how many brackets may be open at once: more than any file has, and so few
-// that the paths of settings stay short.
+// maxDepth is how many brackets may be open at once: more than any file has.
 const maxDepth = 64
 
-// parse finds the settings. Those of groups in lists have no path.
+// parse finds the settings, less those of groups in lists.
 func (t *tokens) parse() error {
 	type level struct {
 		closes byte
-		path   string
+		group  int
 		list   bool
 	}
-	open := []level{{}}
+	open := []level{{group: outside}}
 	for i := range t.all {
 		in := open[len(open)-1]
 		switch c := t.text[t.all[i].from]; {
 		case (t.is(i+1, '=') || t.is(i+1, ':')) && !in.list && c != '"' && strings.IndexByte(punctuation, c) < 0:
-			t.settings = append(t.settings, setting{in.path + t.word(i), i, i + 2})
+			t.settings = append(t.settings, setting{in.group, i, i + 2})
 		case c == '{' || c == '[' || c == '(':
-			next := level{closes: "}])"[strings.IndexByte("{[(", c)], list: in.list || c != '{'}
+			next := level{"}])"[strings.IndexByte("{[(", c)], outside, in.list || c != '{'}
 			if s := len(t.settings) - 1; s >= 0 && t.settings[s].value == i {
-				next.path = t.settings[s].path + "."
+				next.group = s
 			}
 			if open = append(open, next); len(open) > maxDepth {
 				return wrongAt(t.text, t.all[i].from, "more than %d brackets are open", maxDepth)
@@ -172,7 +174,7 @@ func (t *tokens) one(path string) (one setting, err error) {
 	err = ErrMissing
 	for _, s := range t.settings {
 		switch {
-		case s.path != path:
+		case !t.at(s, path):
 		case err == nil:
 			return one, wrongAt(t.text, t.all[s.name].from, "here is the key a second time")
 		default:
@@ -180,6 +182,24 @@ func (t *tokens) one(path string) (one setting, err error) {
 		}
 	}
 	return one, err
+}
+
+// at says whether a path is the name of a setting behind those of the groups that it is
+// in. None is put together for it: a file can have many in a group with a long name.
+func (t *tokens) at(s setting, path string) bool {
+	for {
+		name := t.text[t.all[s.name].from:t.all[s.name].to]
+		rest := len(path) - len(name)
+		switch {
+		case rest < 0 || path[rest:] != string(name):
+			return false
+		case s.in == outside:
+			return rest == 0
+		case rest == 0 || path[rest-1] != '.':
+			return false
+		}
+		path, s = path[:rest-1], t.settings[s.in]
+	}
 }
 
 // place is where the string of a setting stands, inside its quotes.

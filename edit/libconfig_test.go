@@ -48,6 +48,21 @@ func TestLibconfig(t *testing.T) {
 	}
 }
 
+// A group with a long name that holds many settings takes no more memory than the text asks for.
+func TestLibconfigOfLongNames(t *testing.T) {
+	text := []byte(strings.Repeat("a", 50_000) + "={" + strings.Repeat("b=1;", 10_000) + "}\nnat: { ip = \"1\" }\n")
+	taken := testing.Benchmark(func(b *testing.B) {
+		for b.Loop() {
+			if value, err := Libconfig.Get(text, "nat.ip"); err != nil || value.Text != "1" {
+				b.Error(value, err)
+			}
+		}
+	}).AllocedBytesPerOp()
+	if taken > 16<<20 {
+		t.Errorf("%d KiB of text take %d MiB", len(text)>>10, taken>>20)
+	}
+}
+
 func TestLibconfigRefuses(t *testing.T) {
 	testRefusals(t, Libconfig, []refusal{
 		{"ip = \"1\"\nip = \"2\"\n", "ip", "line 2, column 1: here is the key a second time"},

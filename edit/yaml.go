@@ -32,8 +32,18 @@ type document struct {
 	lines []int
 }
 
+// MaxYAML is the size in bytes of the largest text of YAML that is read: its reader takes
+// 200 times as much memory.
+const MaxYAML = 256 << 10
+
+// ErrTooLarge says that a text is larger.
+var ErrTooLarge = fmt.Errorf("it is larger than %d KiB", MaxYAML>>10)
+
 // readYAML reads a text.
 func readYAML(text []byte) (*document, error) {
+	if len(text) > MaxYAML {
+		return nil, ErrTooLarge
+	}
 	if err := checkYAML(text); err != nil {
 		return nil, err
 	}
@@ -255,16 +265,28 @@ func (d *document) has(item *yaml.Node, s step) (bool, error) {
 	return value.Kind == yaml.ScalarNode && value.Value == s.value, nil
 }
 
-// Items are the keys of all mappings of a list in which a key has a value, as listen[0].
-func Items(text []byte, list, key, value string) ([]string, error) {
+// Items are the keys of all mappings of a list in which a key has a value and another one
+// has what is wanted, as listen[0]. Of a value that is not there, or no plain one, want is
+// told nothing.
+func Items(text []byte, list, key, value, also string, want func(value string) bool) (all []string, err error) {
 	d, f, _, err := lookup(text, list)
 	if err != nil || f.value == nil {
 		return nil, err
 	}
 	places, err := d.items(f.value, step{of: byValue, key: key, value: value})
-	all := make([]string, len(places))
-	for i, place := range places {
-		all[i] = fmt.Sprintf("%s[%d]", list, place)
+	for _, place := range places {
+		if want(d.plainValue(f.value.Content[place], also)) {
+			all = append(all, fmt.Sprintf("%s[%d]", list, place))
+		}
 	}
 	return all, err
+}
+
+// plainValue is the value that a mapping has at a name, if it is a plain one.
+func (d *document) plainValue(mapping *yaml.Node, name string) string {
+	_, value, err := d.member(mapping, name)
+	if err != nil || value == nil || value.Kind != yaml.ScalarNode || d.plain(value) != nil {
+		return ""
+	}
+	return value.Value
 }

@@ -191,13 +191,37 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-func TestItems(t *testing.T) {
-	text := []byte("l:\n- {m: a}\n- b\n- m: c\n- m: \"a\"\n")
-	if all, err := Items(text, "l", "m", "a"); err != nil || !reflect.DeepEqual(all, []string{"l[0]", "l[3]"}) {
-		t.Error(all, err)
+// A large file takes no more memory than the daemon can have for it.
+func TestLargeYAML(t *testing.T) {
+	text := []byte("ip: \n" + strings.Repeat("#\n", MaxYAML/2))
+	if _, err := YAML.Get(text[:MaxYAML], "ip"); err != nil {
+		t.Error(err)
 	}
-	if all, err := Items(text, "x", "m", "a"); err != nil || all != nil {
-		t.Error(all, err)
+	for _, err := range []error{
+		second(YAML.Get(text, "ip")), second(YAML.Set(text, "ip", "::1")), second(YAML.Add(text, "ipv6", "::1")),
+	} {
+		if !errors.Is(err, ErrTooLarge) {
+			t.Error(err)
+		}
+	}
+}
+
+// second is the error of a pair.
+func second(_ any, err error) error { return err }
+
+func TestItems(t *testing.T) {
+	text := []byte("l:\n- {m: a}\n- b\n- {m: c, n: y}\n- m: \"a\"\n  n: y\n" +
+		"- {m: a, n: [y]}\n- {m: a, n: !!x y}\n- {m: a, n: z}\n")
+	for want, items := range map[string][]string{
+		"": {"l[0]", "l[4]", "l[5]"}, "y": {"l[3]"}, "z": {"l[6]"}, "q": nil,
+	} {
+		is := func(value string) bool { return value == want }
+		if all, err := Items(text, "l", "m", "a", "n", is); err != nil || !reflect.DeepEqual(all, items) {
+			t.Error(want, all, err)
+		}
+		if all, err := Items(text, "x", "m", "a", "n", is); err != nil || all != nil {
+			t.Error(all, err)
+		}
 	}
 }
 

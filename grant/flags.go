@@ -125,15 +125,14 @@ func (f Flags) Put(ctx context.Context) (done []string, failed []error) {
 	return done, append(failed, f.heeded(ctx, changed)...)
 }
 
-// heeded has systemd read its units anew, if marks have changed or it has some flag still,
-// and says what of these is there all the same.
+// heeded has systemd read its units anew, if marks have changed or it has some flag still
+// that can be left out, and says what flags are there all the same.
 func (f Flags) heeded(ctx context.Context, changed bool) (failed []error) {
 	marked := slices.DeleteFunc(slices.Clone(f.flags), func(f flag) bool { return !f.mark().stands() })
-	if !changed && !slices.ContainsFunc(marked, func(f flag) bool { return f.stays(ctx) != nil }) {
-		return nil
-	}
-	if err := systemd.ReadUnits(ctx); err != nil {
-		return []error{err}
+	if changed || slices.ContainsFunc(marked, func(f flag) bool { return f.found && f.stays(ctx) != nil }) {
+		if err := systemd.ReadUnits(ctx); err != nil {
+			return []error{err}
+		}
 	}
 	for _, flag := range marked {
 		if err := flag.stays(ctx); err != nil {
@@ -149,7 +148,11 @@ func (f flag) stays(ctx context.Context) error {
 	if err != nil || !f.In(shown["ExecStart"]) {
 		return err
 	}
-	return netwatch.WithHint(fmt.Errorf("leaving a flag out of %s: systemd has %s in its command still", f.Unit, f.Name),
+	err = fmt.Errorf("leaving a flag out of %s: systemd has %s in its command still", f.Unit, f.Name)
+	if !f.found {
+		return netwatch.WithHint(err, "no drop-in can leave it out as it stands there: netwatch doctor says what can be done")
+	}
+	return netwatch.WithHint(err,
 		"what it asks is /usr/lib/systemd/system-generators/netwatch-generator, which must be there and may be executed")
 }
 

@@ -36,7 +36,7 @@ type Addresses struct {
 // Add adds an entry. Only the events that tell of a change matter.
 func (a *Addresses) Add(e netwatch.Entry) {
 	address, err := netip.ParseAddr(e.Fields["new"])
-	if e.Kind != netwatch.EntryEvent || e.Moments == nil || err != nil {
+	if e.Kind != netwatch.EntryEvent || e.Moments == nil || err != nil || address.Zone() != "" { // A zone is any text
 		return
 	}
 	family := netwatch.FamilyOf(address)

@@ -183,5 +183,5 @@ func (f *file) refused(err error) error {
 	case errors.Is(err, fs.ErrNotExist):
 		hint = "if it was removed, systemctl restart netwatch.service, which makes it anew"
 	}
-	return netwatch.WithHint(fmt.Errorf("keeping the history: %s: %w", f.path(), netwatch.WithoutPath(err)), hint)
+	return netwatch.WithHint(fmt.Errorf("%s: %w", f.path(), netwatch.WithoutPath(err)), hint)
 }

@@ -2,6 +2,7 @@ package history
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -133,6 +134,11 @@ func (l *Log) syncNow() {
 	if !l.closed {
 		l.enqueue(item{})
 	}
+}
+
+// Unkept says since when the disk refuses entries, and why, or is nil. It waits for nothing.
+func (l *Log) Unkept() *Unkept {
+	return cmp.Or(l.writer.all.refused.Load(), l.writer.addresses.refused.Load())
 }
 
 // Follow returns a channel of the entries to come, which is closed if the follower falls

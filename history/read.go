@@ -123,7 +123,7 @@ func identity(file *os.File) uint64 {
 
 // openOne opens one file: none, if it is not there or not ours.
 func (r *Reader) openOne(name string) ([]*os.File, error) {
-	file, _, err := netwatch.OpenRegular(r.path(name), unix.O_NOFOLLOW)
+	file, info, err := netwatch.OpenRegular(r.path(name), unix.O_NOFOLLOW)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
@@ -133,7 +133,11 @@ func (r *Reader) openOne(name string) ([]*os.File, error) {
 	case err != nil:
 		return nil, fmt.Errorf("reading the history: %w", err)
 	}
-	if err := ours(r.dir, file); err != nil {
+	err = ours(r.dir, file)
+	if err == nil && info.Size() > 2*maxFile { // As a daemon that was taken over can leave it to root
+		err = fmt.Errorf("%s: it is larger than netwatch lets it become", file.Name())
+	}
+	if err != nil {
 		_ = file.Close()
 		r.skipped = append(r.skipped, fmt.Errorf("reading the history: it is skipped: %w", err))
 		return nil, nil

@@ -54,6 +54,21 @@ func TestReadSkipsWhatIsDamaged(t *testing.T) {
 	}
 }
 
+// What is larger than history becomes would keep its reader for hours, as a file with holes.
+func TestReadSkipsWhatIsEndless(t *testing.T) {
+	dir := t.TempDir()
+	put(t, dir, "history.jsonl.before", line("01", "endless"))
+	put(t, dir, "history.jsonl", line("02", "ours"))
+	if err := os.Truncate(filepath.Join(dir, "history.jsonl.before"), 2*maxFile+1); err != nil {
+		t.Fatal(err)
+	}
+	details, skipped := detailsOf(t, dir, Query{})
+	diff := cmp.Diff([]string{"ours"}, details)
+	if diff != "" || !strings.Contains(skipped, "it is larger than netwatch") {
+		t.Error(diff, skipped)
+	}
+}
+
 func TestReadStrangers(t *testing.T) {
 	dir := t.TempDir()
 	put(t, dir, "elsewhere", line("01", "theirs"))

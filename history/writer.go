@@ -97,8 +97,9 @@ type keeper struct {
 	// held are lines that are not in the file, and size is how many bytes they are.
 	held [][]byte
 	size int
-	// refused says that the last line was not taken, and lost how many will never be.
-	refused bool
+	// refused says why the last line was not taken, and is read by others too; lost is how
+	// many will never be.
+	refused atomic.Pointer[Unkept]
 	lost    int
 
 	syncing atomic.Bool
@@ -128,28 +129,46 @@ func (k *keeper) write() {
 		k.size -= len(k.held[done])
 	}
 	k.held = slices.Delete(k.held, 0, done)
-	if len(k.held) == 0 && (k.refused || k.lost > 0) {
+	if len(k.held) == 0 && (k.refused.Load() != nil || k.lost > 0) {
 		note := "the history is kept again"
 		if k.lost > 0 {
 			note += fmt.Sprintf("; %s lacks %d entries", k.file.path(), k.lost)
 		}
-		k.refused, k.lost = false, 0
+		k.refused.Store(nil)
+		k.lost = 0
 		k.told(netwatch.Entry{Time: time.Now(), Kind: netwatch.EntryNote, Detail: note})
 	}
 }
 
-// refuse says that the disk does not take lines, once.
+// An Unkept says that entries are not in the files.
+type Unkept struct {
+	// Since is when the disk first refused one.
+	Since time.Time `json:"since"`
+	// Error is why it refused one last.
+	Error string `json:"error"`
+	// Hint is the remedy.
+	Hint string `json:"hint,omitempty"`
+}
+
+// refuse notes that the disk does not take lines, and says so once.
 func (k *keeper) refuse(err error) {
-	if !k.refused {
-		k.refused = true
-		k.say(err)
+	why := k.file.refused(err)
+	u, before := &Unkept{Since: time.Now(), Error: why.Error(), Hint: netwatch.Hint(why)}, k.refused.Load()
+	if before != nil {
+		u.Since = before.Since
+	}
+	k.refused.Store(u)
+	if before == nil {
+		k.say(why)
 	}
 }
 
-// say tells what is wrong.
+// say tells what is wrong, as refused explains it.
 func (k *keeper) say(err error) {
-	err = k.file.refused(err)
-	k.told(netwatch.Entry{Time: time.Now(), Kind: netwatch.EntryNote, Error: err.Error(), Hint: netwatch.Hint(err)})
+	k.told(netwatch.Entry{
+		Time: time.Now(), Kind: netwatch.EntryNote,
+		Error: "keeping the history: " + err.Error(), Hint: netwatch.Hint(err),
+	})
 }
 
 // settle has a power cut take nothing, soon: a slow disk holds up no line. While one goes
@@ -168,7 +187,7 @@ func (k *keeper) settle() {
 // synced says that lines could not be made safe, once.
 func (k *keeper) synced(err error) {
 	if err != nil && !k.unsafe {
-		k.say(err)
+		k.say(k.file.refused(err))
 	}
 	k.unsafe = err != nil
 }

@@ -404,13 +404,11 @@ func (l *lane) entry(rule *Rule, r *run, result netwatch.Result) netwatch.Entry 
 	ev := r.newest()
 	e := netwatch.Entry{
 		Time: time.Now(), Kind: netwatch.EntryRun, ID: ev.ID, Event: ev.Name, Rule: rule.Name,
-		Outcome: result.Outcome, Detail: result.Detail, Seconds: time.Since(r.events[0].Time).Seconds(),
+		Seconds: time.Since(r.events[0].Time).Seconds(),
 	}
+	e.Tell(result)
 	if len(r.events) > 1 {
 		e.IDs = idsOf(r.events)
-	}
-	if result.Err != nil {
-		e.Error, e.Hint = result.Err.Error(), netwatch.Hint(result.Err)
 	}
 	return e
 }

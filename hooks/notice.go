@@ -101,10 +101,8 @@ func (n *notices) giveUp(end ending) {
 func (n *notices) report(end ending, i int, result netwatch.Result, took time.Duration) {
 	e := netwatch.Entry{
 		Time: time.Now(), Kind: netwatch.EntryStep, ID: end.job.Event.ID, Event: end.job.Event.Name, Rule: end.rule.Name,
-		Step: end.rule.Do[i].Text, Outcome: result.Outcome, Detail: result.Detail, Seconds: took.Seconds(),
+		Step: end.rule.Do[i].Text, Seconds: took.Seconds(),
 	}
-	if result.Err != nil {
-		e.Error, e.Hint = result.Err.Error(), netwatch.Hint(result.Err)
-	}
+	e.Tell(result)
 	n.d.report(e)
 }

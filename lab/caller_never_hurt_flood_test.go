@@ -55,6 +55,7 @@ var attacks = []struct{ name, mode, user, socket string }{
 // Whatever somebody does to the control socket, root is served as if he did not,
 // OpenVPN's hooks are heard, the address is written, and netwatch does not grow.
 func TestAttacks(t *testing.T) {
+	asNobody(t)
 	fresh(t, YunoHost)
 	must(t, installAttack())
 	unlimited(t, YunoHost.Unit)
@@ -228,6 +229,7 @@ const floodRule = "\n[[rule]]\nname = \"flooded\"\non = [\"flood\"]\nsettle = \"
 // A flood of events, of those who may and of those who may not, leaves memory and
 // descriptors level, and others are served meanwhile.
 func TestFlood(t *testing.T) {
+	asNobody(t)
 	fresh(t, YunoHost)
 	must(t, installFlood())
 	watching(t, sourceStun(every.String(), false)+"families = [\"ipv4\"]\n"+ruleCoturn(YunoHost.File, YunoHost.Unit)+

@@ -42,6 +42,7 @@ func connected(t *testing.T, rules string) {
 // client, and waits until the tunnel is there.
 func connect(t *testing.T, rules string) {
 	t.Helper()
+	asNobody(t)
 	fresh(t, YunoHost)
 	watching(t, configuration(YunoHost, "1h")+rules, FirstPublic)
 	lines, err := os.ReadFile("../contrib/openvpn/client.conf")
@@ -183,7 +184,7 @@ func TestOpenVPNWhileNetwatchIsDown(t *testing.T) {
 	connected(t, vpnRule(YunoHost))
 	shell(t, "systemctl stop netwatch.service")
 	reconnect(t)
-	hears(t, ofIPChange, 1) // It is the history of this daemon alone.
+	hears(t, ofIPChange, 2) // With that of the daemon before.
 	rests(t)
 	shell(t, "systemctl stop netwatch.socket netwatch.service")
 	reconnect(t)

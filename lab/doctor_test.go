@@ -179,10 +179,13 @@ func doctorBreaks() []doctorBreak {
 		"mv /run/rules "+rules+" && systemctl restart polkit")
 	add("no helper", "permissions", "there is no helper", "systemctl stop netwatch-file.socket",
 		"systemctl start netwatch-file.socket")
+	add("daemon not started by the next boot", "daemon", "it will not be started at the next boot",
+		"systemctl disable -q netwatch.service", "systemctl enable -q netwatch.service")
+	all[len(all)-1].Level = "warning"
 	stop := "systemctl stop netwatch.socket netwatch.service"
-	add("daemon stopped", "daemon", "cannot be reached", "systemctl enable -q netwatch.service && "+stop,
-		"systemctl start netwatch.service && systemctl disable -q netwatch.service")
-	add("daemon never started", "daemon", "it is not started", stop, "systemctl start netwatch.service")
+	add("daemon stopped", "daemon", "cannot be reached", stop, "systemctl start netwatch.service")
+	add("daemon never started", "daemon", "it is not started", "systemctl disable -q netwatch.service && "+stop,
+		"systemctl enable -q --now netwatch.service")
 	all[len(all)-1].Level = "warning"
 	return all
 }

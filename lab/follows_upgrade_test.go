@@ -148,6 +148,10 @@ func TestCallsFlagStays(t *testing.T) {
 	must(t, server.WriteFile(over, "[Service]\nExecStart=\nExecStart=/opt/over --config "+Calls.File+
 		" --node-ip 203.0.113.9\n", 0o644))
 	wantFlag(false, "/opt/over")
+	must(t, server.WriteFile(over, "[Service]\nExecStart=\nExecStart=/bin/sh -c \"exec /opt/over --config "+Calls.File+
+		" --node-ip 203.0.113.9\"\n", 0o644))
+	wantFlag(true, "/bin/sh")
+	says(t, "netwatch grant 2>&1", "no drop-in can leave it out as it stands there")
 	shell(t, "rm "+over+" && chmod -x "+generator)
 	wantFlag(true, "")
 	says(t, "netwatch grant 2>&1", "systemd has --node-ip in its command still")

@@ -73,7 +73,7 @@ func begin(t *testing.T, config string) {
 			t.Logf("the log of netwatch (%v):\n%s", err, log)
 		}
 	})
-	shell(t, "systemctl reset-failed netwatch.service 2>/dev/null; systemctl start netwatch.service")
+	shell(t, "systemctl reset-failed netwatch.service 2>/dev/null; systemctl enable -q --now netwatch.service")
 }
 
 // rootUnit makes the daemon one with root's access to files, as before it had

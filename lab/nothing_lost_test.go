@@ -95,6 +95,7 @@ func TestOtherSocket(t *testing.T) {
 // What OpenVPN's scripts handed over while netwatch hung is acted on although it
 // is restarted then, as the hook tells one to.
 func TestHungThenRestarted(t *testing.T) {
+	asNobody(t)
 	fresh(t, YunoHost)
 	rule := "\n[source.openvpn]\n\n[[rule]]\non = [\"vpn-changed\"]\nsettle = \"0s\"\ndo = [\"exec /bin/true\"]\n"
 	watching(t, configuration(YunoHost, "1h")+rule, FirstPublic)

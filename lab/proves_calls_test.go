@@ -49,7 +49,8 @@ func certify(t *testing.T, days int) {
 	dir := Calls.File[:strings.LastIndexByte(Calls.File, '/')]
 	shell(t, fmt.Sprintf("cd %s && openssl req -new -newkey rsa:2048 -nodes -subj /CN=turn.example.org -keyout turn.key "+
 		"-out r 2>/dev/null && openssl x509 -req -in r -signkey turn.key -days %d -out turn.crt 2>/dev/null && "+
-		"chown synapse: turn.crt turn.key", dir, days))
+		"chown synapse: turn.crt turn.key && rm r", dir, days))
+	undo(t, "rm -f "+dir+"/turn.crt "+dir+"/turn.key")
 }
 
 // TestCallsRelaysProven holds that verify asks the TURN server in LiveKit with what a

@@ -251,9 +251,13 @@ func TestHistoryNotKept(t *testing.T) {
 		right(t, to, to, 10*time.Second)
 		idle(t, to)
 		says(t, log, "keeping the history: "+dir+"/", c.says, c.hint)
+		says(t, "netwatch status; netwatch doctor", "\nhistory  ", "warning  history: not kept since ", c.says, c.hint)
 		says(t, "netwatch history", to.String())
 		shell(t, c.mends)
 		says(t, log, "the history is kept again")
+		if out := shell(t, "netwatch status; netwatch doctor || true"); strings.Contains(out, "not kept") {
+			t.Errorf("it is kept again, and they say\n%s", out)
+		}
 		says(t, "grep -h ip-changed "+dir+"/history.jsonl", to.String())
 	}
 	if theirs := shell(t, "cat /tmp/lab-theirs"); theirs != "theirs" {

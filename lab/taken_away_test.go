@@ -45,6 +45,7 @@ func standing(t *testing.T) []string {
 // at hand.
 func onYunoHostWithVPN(t *testing.T, versions ...string) {
 	t.Helper()
+	asNobody(t)
 	onYunoHost(t)
 	handOver(t, versions...)
 	for i, name := range []string{"stun.cloudflare.com", "stun.nextcloud.com", "stun.sipgate.net"} {

@@ -120,6 +120,7 @@ func TestWayOut(t *testing.T) {
 // A real OpenVPN that takes all packets, and tells nobody: its address is known within a
 // second of its routes, and ours again when it ends.
 func TestOpenVPNTakesTheWayOut(t *testing.T) {
+	asNobody(t)
 	fresh(t, YunoHost)
 	unlimited(t, YunoHost.Unit)
 	watching(t, rulesOfInit(), FirstPublic)

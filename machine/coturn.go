@@ -30,6 +30,8 @@ type Turn struct {
 	Domains []string
 	// Passing says that the unit will not be there after the next boot.
 	Passing bool
+	// Unproven is why it cannot be asked as its callers do.
+	Unproven error
 }
 
 // debianConf is the file of a coturn that is started without the name of one.
@@ -193,6 +195,9 @@ func (s *search) turn(unit, file string) Turn {
 	if cert := servers.Setting(text, "cert"); path.IsAbs(cert) {
 		t.Certificate = s.named(cert, servers.Setting(text, "pkey"))
 		t.TLS = tlsPort(text)
+	}
+	if coturn, err := servers.Named("coturn"); err == nil {
+		t.Unproven = coturn.CheckProof(text)
 	}
 	settings := "/etc/yunohost/apps/" + t.App + "/settings.yml"
 	if t.App != "" && s.tree.Has(settings) {

@@ -71,9 +71,12 @@ var buildInfo = []byte("\xff Go buildinf:")
 // maxInfo is more than these facts ever have, in bytes.
 const maxInfo = 1 << 20
 
+// maxProgram is more than a program has, in bytes; a file with holes has any number.
+const maxProgram = 256 << 20
+
 // goVersion is the version of a program's main module; empty where Go did not make it.
 func goVersion(program io.Reader) string {
-	r := bufio.NewReaderSize(program, 1<<16)
+	r := bufio.NewReaderSize(io.LimitReader(program, maxProgram), 1<<16)
 	head := make([]byte, 16)
 	for {
 		if _, err := io.ReadFull(r, head); err != nil {

@@ -25,10 +25,11 @@ var french = map[string]string{
 	"none":          "aucune",
 	"nothing":       "aucun",
 
-	"no address is known":                       "aucune adresse n’est connue",
-	"none: the address stayed":                  "aucun : l’adresse est restée la même",
-	"%s of the IPv4 address":                    "%s de l’adresse IPv4",
-	"%s of the IPv6 address":                    "%s de l’adresse IPv6",
+	"no address is known":      "aucune adresse n’est connue",
+	"none: the address stayed": "aucun : l’adresse est restée la même",
+	"%s:":                      "%s :",
+	"%s of the IPv4 address":   "%s de l’adresse IPv4",
+	"%s of the IPv6 address":   "%s de l’adresse IPv6",
 	"%s of the IPv4 and %s of the IPv6 address": "%s de l’adresse IPv4 et %s de l’adresse IPv6",
 	"Too few changes to see a habit of your provider.": "Trop peu de changements pour voir une habitude de votre " +
 		"fournisseur.",
@@ -50,8 +51,8 @@ var french = map[string]string{
 	"%s time":                    "%s fois",
 	"%s times":                   "%s fois",
 	"none was made":              "aucune n’a été faite",
-	"%s well, %s failed":         "%s réussies, %s échouées",
-	", %s with nothing to go by": ", %s sans rien pour en juger",
+	"%s well, %s failed":         "réussies : %s, échouées : %s",
+	", %s with nothing to go by": ", sans rien pour en juger : %s",
 
 	"Addresses":      "Adresses",
 	"None is known.": "Aucune n’est connue.",

@@ -42,7 +42,7 @@ func (s section) text(b *strings.Builder, l Language) {
 		s.Table.text(b)
 	}
 	for _, bars := range s.Bars {
-		bars.text(b)
+		bars.text(b, l)
 	}
 	for _, one := range s.Items {
 		one.text(b, l.t("What helps:"))
@@ -90,9 +90,9 @@ func (t table) text(b *strings.Builder) {
 }
 
 // text writes bars of letters, for those that are not empty.
-func (b bars) text(to *strings.Builder) {
+func (b bars) text(to *strings.Builder, l Language) {
 	to.WriteString("\n")
-	wrap(to, "  ", "  ", b.Title+":")
+	wrap(to, "  ", "  ", l.t("%s:", b.Title))
 	widest, series := 0, 0
 	for _, one := range b.Bars {
 		widest = max(widest, columns(strings.TrimSpace(one.Label+" "+one.Unit)))

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -82,16 +81,19 @@ func livekitCalls(conf, keys []byte) (*Calls, error) {
 	return c, nil
 }
 
+// plainFile is a path that is one word wherever somebody puts it, as into a step.
+var plainFile = netwatch.Pattern(`^/[A-Za-z0-9/._@+-]{1,255}$`)
+
 // keyed says what to do where the keys are elsewhere: LiveKit heeds those of key_file
 // before all others (read in its source), and those of its environment before those of its
 // file (measured, 1.9.11 and 1.13.5).
 func (c livekitConfig) keyed() error {
 	const behind = "write keys=%s behind the file in the step, then systemctl reload netwatch, which opens it to netwatch"
 	switch {
-	case filepath.IsAbs(c.KeyFile):
+	case plainFile().MatchString(c.KeyFile):
 		return netwatch.WithHint(fmt.Errorf("%w: key_file is %s", ErrNoKeys, c.KeyFile), fmt.Sprintf(behind, c.KeyFile))
 	case c.KeyFile != "":
-		return netwatch.WithHint(fmt.Errorf("%w: key_file is %s", ErrNoKeys, c.KeyFile),
+		return netwatch.WithHint(fmt.Errorf("%w: key_file is %.64q", ErrNoKeys, c.KeyFile),
 			fmt.Sprintf(behind, "PATH")+"; PATH begins with /")
 	case len(c.Keys) == 0:
 		return netwatch.WithHint(ErrNoKeys, "those of LIVEKIT_KEYS, --keys and --key-file cannot be seen from here: write "+

@@ -22,7 +22,7 @@ var ejabberd = Server{
 		Files: []string{"--config", "-f", "EJABBERD_CONFIG_PATH"}, Dirs: []string{"--config-dir", "-d", "CONFIG_DIR"},
 		Base: "ejabberd.yml", Usual: []string{"/etc/ejabberd/ejabberd.yml", "/opt/ejabberd/conf/ejabberd.yml"},
 	},
-	Follow: "reload", Ports: ejabberdPorts,
+	Follow: "reload-or-restart", Ports: ejabberdPorts,
 }
 
 var ejabberdFile = keyed{form: edit.YAML, keys: ejabberdKeys}
@@ -47,17 +47,20 @@ var ErrNoRelays = errors.New("nothing in it lends relays")
 
 // ejabberdKeys are those of all listeners that lend relays.
 func ejabberdKeys(conf []byte, family netwatch.Family) (keys []string, err error) {
-	listeners, err := edit.Items(conf, "listen", "module", "ejabberd_stun")
-	for _, listener := range listeners {
-		if turn, _ := edit.YAML.Get(conf, listener+".use_turn"); isYes(turn.Text) {
-			keys = append(keys, listener+".turn_"+string(family)+"_address")
-		}
-	}
-	if err == nil && len(keys) == 0 {
-		err = netwatch.WithHint(ErrNoRelays,
+	listeners, err := edit.Items(conf, "listen", "module", "ejabberd_stun", "use_turn", isYes)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(listeners) == 0:
+		return nil, netwatch.WithHint(ErrNoRelays,
 			"there is no listener with module: ejabberd_stun and use_turn: true; leave this step out, or add one")
+	case len(listeners) > maxListeners:
+		return nil, errListeners
 	}
-	return keys, err
+	for _, listener := range listeners {
+		keys = append(keys, listener+".turn_"+string(family)+"_address")
+	}
+	return keys, nil
 }
 
 // An ejabberdListener is a place that ejabberd listens at.

@@ -22,7 +22,7 @@ var eturnal = Server{
 		Usual:   []string{"/etc/eturnal.yml", "/opt/eturnal/etc/eturnal.yml"},
 		Instead: []string{"ETURNAL_RELAY_IPV4_ADDR", "ETURNAL_RELAY_IPV6_ADDR"},
 	},
-	Follow: "reload", Ports: eturnalPorts,
+	Follow: "reload-or-restart", Ports: eturnalPorts,
 }
 
 var eturnalFile = keyed{form: edit.YAML, off: "none", keys: func(_ []byte, family netwatch.Family) ([]string, error) {

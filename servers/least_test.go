@@ -240,6 +240,10 @@ func TestServersRefuse(t *testing.T) {
 		{"eturnal", "eturnal:\n  relay_ipv4_addr: turn.example.org\n", nil, "line 2, column 20: the value is neither"},
 		{"ejabberd", stunItem, nil, "nothing in it lends relays"},
 		{"ejabberd", "hosts: [a]\n", nil, "nothing in it lends relays"},
+		{
+			"ejabberd", "listen:\n" + strings.Repeat("- {module: ejabberd_stun, use_turn: yes}\n", 400), nil,
+			"more than 16 listeners",
+		},
 		{"janus", "nat: { nat_1_1_mapping = \"a,203.0.113.5\" }\n", nil, "line 1, column 27: the value is neither"},
 		{"janus", "general: {}\n", nil, "there is no group nat"},
 		{"rtpengine", "[rtpengine]\ninterface = 10.0.0.1!home\n", nil, "line 2, column 13: the value is neither"},

@@ -7,6 +7,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"netwatch"
 	"netwatch/edit"
 )
 
@@ -58,7 +59,7 @@ type livekitFileSays struct {
 }
 
 func livekitSays(conf []byte) (says livekitFileSays) {
-	_ = yaml.Unmarshal(conf, &says) // As far as it can be read
+	_ = understand(conf, "it", &says) // As far as it can be read
 	return says
 }
 
@@ -122,7 +123,7 @@ func eturnalPorts(conf []byte) []string {
 			To     number     `yaml:"relay_max_port"`
 		} `yaml:"eturnal"`
 	}
-	_ = yaml.Unmarshal(conf, &says) // As far as it can be read
+	_ = understand(conf, "it", &says) // As far as it can be read
 	for _, l := range says.Eturnal.Listen {
 		l.add(&all)
 	}
@@ -138,7 +139,7 @@ func ejabberdPorts(conf []byte) []string {
 	var says struct {
 		Listen []listener `yaml:"listen"`
 	}
-	_ = yaml.Unmarshal(conf, &says) // As far as it can be read
+	_ = understand(conf, "it", &says) // As far as it can be read
 	for _, l := range says.Listen {
 		if l.Module == "ejabberd_stun" {
 			l.add(&all)
@@ -150,18 +151,22 @@ func ejabberdPorts(conf []byte) []string {
 
 // janusPorts are those of media; by what else it is asked its plugins say.
 func janusPorts(conf []byte) []string {
-	span, err := edit.Libconfig.Get(conf, "media.rtp_port_range")
-	if err != nil || span.Text == "" {
-		return nil
-	}
-	return []string{span.Text + "/udp"}
+	span, _ := edit.Libconfig.Get(conf, "media.rtp_port_range") // None is none
+	return mediaPorts(span.Text)
 }
 
 func rtpenginePorts(conf []byte) []string {
 	from, _ := edit.INI.Get(conf, "rtpengine.port-min") // None is none
 	to, _ := edit.INI.Get(conf, "rtpengine.port-max")
-	if from.Text == "" || to.Text == "" {
+	return mediaPorts(from.Text + "-" + to.Text)
+}
+
+// portSpan is what is printed: a file can say whatever it likes.
+var portSpan = netwatch.Pattern(`^[0-9]{1,5}-[0-9]{1,5}$`)
+
+func mediaPorts(span string) []string {
+	if !portSpan().MatchString(span) {
 		return nil
 	}
-	return []string{from.Text + "-" + to.Text + "/udp"}
+	return []string{span + "/udp"}
 }

@@ -7,6 +7,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/kballard/go-shellquote"
 
@@ -100,8 +101,25 @@ func (s Server) IsFound() bool { return len(s.Start.Programs) > 0 }
 // Proven says whether a step can ask it as its callers do.
 func (s Server) Proven() bool { return s.Offer != nil || s.Calls != nil }
 
+// CheckProof says why a step that asks it as its callers do could only fail with conf: there
+// is nothing in it to ask with. What else may be wrong, the step says.
+func (s Server) CheckProof(conf []byte) error {
+	switch {
+	case conf == nil: // It may not be read here
+	case s.Offer != nil:
+		if offer, err := s.Offer(conf, time.Now()); err == nil && slices.Contains(offer.Credentials, nil) {
+			return errors.New(s.Words.Nobody)
+		}
+	case s.Calls != nil:
+		if _, err := s.Calls(conf, nil); errors.Is(err, ErrNoKeys) {
+			return err
+		}
+	}
+	return nil
+}
+
 // Steps are those that set our address in its file, have a unit that runs it follow, and
-// prove that. conf is what the file says now. always is whether it is to be done although
+// prove that, where they can. conf is what the file says now. always is whether it is to be done although
 // the file was right.
 func (s Server) Steps(file, unit string, conf []byte, always bool) (steps []string) {
 	itself := s.Itself != nil && s.Itself(conf)
@@ -109,7 +127,7 @@ func (s Server) Steps(file, unit string, conf []byte, always bool) (steps []stri
 		steps = append(steps, "rotate "+s.Name+" "+shellquote.Join(file))
 	}
 	steps = append(steps, s.FollowStep(unit, itself || always, s.Drain))
-	if s.Proven() {
+	if s.Proven() && s.CheckProof(conf) == nil {
 		steps = append(steps, "verify "+s.Name+" "+shellquote.Join(file))
 	}
 	return steps

@@ -67,8 +67,8 @@ func TestSteps(t *testing.T) {
 	for name, want := range map[string][]string{
 		"livekit":   {"rotate livekit /f", "restart u.service drain=5s", "verify livekit /f"},
 		"coturn":    {"rotate coturn /f", "restart u.service", "verify coturn /f"},
-		"ejabberd":  {"rotate ejabberd /f", "reload u.service"},
-		"eturnal":   {"rotate eturnal /f", "reload u.service"},
+		"ejabberd":  {"rotate ejabberd /f", "reload-or-restart u.service"},
+		"eturnal":   {"rotate eturnal /f", "reload-or-restart u.service"},
 		"janus":     {"rotate janus /f", "restart u.service"},
 		"rtpengine": {"rotate rtpengine /f", "restart u.service"},
 	} {
@@ -83,7 +83,7 @@ func TestSteps(t *testing.T) {
 			t.Errorf("%s: %q", name, got)
 		}
 	}
-	itself := []byte("rtc:\n  use_external_ip: true\n")
+	itself := []byte("keys: {calls: hidden}\nrtc:\n  use_external_ip: true\n")
 	want := []string{`restart u\\x2d.service always drain=5s`, "verify livekit '/f f'"}
 	if got := livekit.Steps("/f f", `u\x2d.service`, itself, false); !slices.Equal(got, want) {
 		t.Errorf("%q", got)
@@ -142,6 +142,8 @@ func TestPorts(t *testing.T) {
 		{"eturnal", "eturnal:\n  listen:\n    - {port: 5349, transport: tls}\n", "5349/tcp 49152-65535/udp"},
 		{"janus", "media: {\n\trtp_port_range = \"20000-40000\"\n}\n", "20000-40000/udp"},
 		{"janus", "nat: {\n}\n", ""},
+		{"janus", "media: { rtp_port_range = \"22/tcp, and 1-65535\"; }\n", ""},
+		{"rtpengine", "[rtpengine]\nport-min = 22/tcp, and 1\nport-max = 65535\n", ""},
 		{"rtpengine", "[rtpengine]\nport-min = 30000\nport-max = 40000\n", "30000-40000/udp"},
 	} {
 		server, err := Named(c.server)
@@ -158,6 +160,36 @@ func TestPorts(t *testing.T) {
 	} {
 		if file, key := livekit.Certificate([]byte(conf)); file+" "+key != want {
 			t.Errorf("%s: %s, %s", conf, file, key)
+		}
+	}
+}
+
+// A step that could only fail, because nothing in the file says how to ask, is none.
+func TestCheckProof(t *testing.T) {
+	const stun = "hosts: [h]\nlisten: [{port: 3478, transport: udp, module: ejabberd_stun, use_turn: true}]\n"
+	for _, c := range []struct{ server, conf, says string }{
+		{"ejabberd", stun + "modules: {mod_stun_disco: {}}\n", "mod_stun_disco has no secret in it"},
+		{"ejabberd", stun + "modules: {mod_stun_disco: {secret: hidden}}\n", ""},
+		{"ejabberd", "not: understood\n", ""},
+		{"eturnal", "eturnal: {listen: [{port: 3478}]}\n", "neither a secret nor credentials"},
+		{"coturn", "lt-cred-mech\nuserdb=/var/lib/turn/turndb\n", "neither static-auth-secret nor user"},
+		{"coturn", "use-auth-secret\nstatic-auth-secret=x\n", ""},
+		{"livekit", "key_file: /etc/keys\n", ErrNoKeys.Error()},
+		{"livekit", "keys: {calls: hidden}\n", ""},
+		{"janus", "nat: {\n}\n", ""},
+	} {
+		server, err := Named(c.server)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = server.CheckProof([]byte(c.conf))
+		if err == nil && c.says != "" || err != nil && (c.says == "" || !strings.Contains(err.Error(), c.says)) {
+			t.Errorf("%s with %q: %v", c.server, c.conf, err)
+		}
+		proves := slices.ContainsFunc(server.Steps("/f", "u.service", []byte(c.conf), false),
+			func(step string) bool { return strings.HasPrefix(step, "verify ") })
+		if proves != (err == nil && server.Proven()) {
+			t.Errorf("%s with %q is proven: %v", c.server, c.conf, proves)
 		}
 	}
 }

@@ -8,6 +8,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"netwatch/edit"
 )
 
 // At is when these offers are made.
@@ -94,6 +96,7 @@ func TestStunOffers(t *testing.T) {
 
 // What is not understood is an error, which tells no secret.
 func TestStunOffersRefuse(t *testing.T) {
+	long := strings.Repeat("x", 32)
 	for conf, want := range map[string]string{
 		"eturnal: {secret: {a: sesame}}":    "it is not YAML as eturnal has it",
 		"eturnal: {listen: [{port: unix}]}": `"unix" is the port`,
@@ -101,6 +104,9 @@ func TestStunOffersRefuse(t *testing.T) {
 		"hosts: sesame":                     "it is not YAML as ejabberd has it",
 		"listen: []":                        "it has no hosts",
 		"hosts: [a]\nlisten: [{port: " + `"unix:/x", module: ejabberd_stun, use_turn: true}]`: `"unix:/x" is the port`,
+		"eturnal: {listen: [{port: " + long + long + "}]}":                                    `"` + long + `" is the port`,
+		"eturnal: {listen: [" + strings.Repeat("{transport: auto},", 9) + "]}":                "more than 16 listeners",
+		"eturnal: {}\n" + strings.Repeat("#\n", edit.MaxYAML/2):                               "it is larger than 256 KiB",
 	} {
 		server := eturnal
 		if !strings.HasPrefix(conf, "eturnal") {
@@ -108,7 +114,7 @@ func TestStunOffersRefuse(t *testing.T) {
 		}
 		if _, err := server.Offer([]byte(conf), offeredAt); err == nil || !strings.Contains(err.Error(), want) ||
 			strings.Contains(err.Error(), "sesame") {
-			t.Errorf("%s: %v", conf, err)
+			t.Errorf("%.200s: %v", conf, err)
 		}
 	}
 }

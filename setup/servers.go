@@ -45,17 +45,22 @@ func keptOnes(m machine.Machine) (all []kept) {
 }
 
 func keptTurn(t machine.Turn) kept {
-	rotate, restart, verify := "rotate coturn "+word(t.File), "restart "+word(t.Unit), "verify turn "+word(t.File)
+	rotate, restart := "rotate coturn "+word(t.File), "restart "+word(t.Unit)
+	var verify []string
+	if t.Unproven == nil {
+		verify = []string{"verify turn " + word(t.File)}
+	}
 	return kept{
-		name: "coturn", unit: t.Unit, file: t.File, do: []string{rotate, restart, verify},
-		moves: []string{"probe stun", rotate, restart + " always", verify}, words: said("restart", true),
+		name: "coturn", unit: t.Unit, file: t.File, do: append([]string{rotate, restart}, verify...),
+		moves: append([]string{"probe stun", rotate, restart + " always"}, verify...),
+		words: said("restart", true, t.Unproven),
 	}
 }
 
 func keptServer(s machine.Server) kept {
 	k := kept{
 		name: s.Name, unit: s.Unit, file: s.File, do: s.Steps(s.File, s.Unit, s.Text, false),
-		itself: s.Itself != nil && s.Itself(s.Text), words: said(s.Follow, s.Proven()),
+		itself: s.Itself != nil && s.Itself(s.Text), words: said(s.Follow, s.Proven(), s.CheckProof(s.Text)),
 	}
 	if s.Binds {
 		k.moves = append([]string{"probe stun"}, s.Steps(s.File, s.Unit, s.Text, true)...)
@@ -64,9 +69,13 @@ func keptServer(s machine.Server) kept {
 }
 
 // said is what each rule that puts a file right says of itself.
-func said(follow string, proven bool) string {
+func said(follow string, proven bool, unproven error) string {
 	text := "# The " + follow + " is skipped when the file was right."
-	if proven {
+	switch {
+	case unproven != nil:
+		text += "\n# No verify asks as a caller does, for want of credentials in its file:\n# " +
+			unproven.Error() + ". netwatch doctor says what to do."
+	case proven:
 		text += " A caller's way in proves it."
 	}
 	return text + "\n"

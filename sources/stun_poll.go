@@ -442,5 +442,10 @@ type Undecided struct {
 	said   string
 }
 
-// Error is the reason and what each server said.
-func (u Undecided) Error() string { return u.Reason + " (" + u.said + ")" }
+// Error is the reason and what each server said, if any was asked.
+func (u Undecided) Error() string {
+	if u.said == "" {
+		return u.Reason
+	}
+	return u.Reason + " (" + u.said + ")"
+}

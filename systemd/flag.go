@@ -40,24 +40,32 @@ type Flag struct {
 }
 
 // FindFlag finds an option in the one command line of a service that is written in these
-// texts (CommandLine). It is false if it is not there exactly once.
+// texts (CommandLine). It is false if it is not there exactly once, or not for certain whole.
 func FindFlag(unit, name string, texts ...[]byte) (f Flag, found bool) {
 	f = Flag{Unit: unit, Name: name}
-	f.line, f.Address, found = withoutFlag(CommandLine(texts...), name)
-	return f, found && netwatch.CheckPlain(f.line) == nil
+	line, value, found := withoutFlag(CommandLine(texts...), name)
+	f.line = line
+	f.Address, _ = netip.ParseAddr(strings.Trim(value, quotes))
+	return f, found && wholeValue().MatchString(value) && netwatch.CheckPlain(line) == nil
 }
 
-// withoutFlag is a command line without an option and its value, and the address that
-// this is, if it is one. It is false if the option is not there exactly once.
-func withoutFlag(line, name string) (without string, address netip.Addr, found bool) {
+// quotes are what a value may stand in.
+const quotes = `"'`
+
+// wholeValue is a value that ends where it seems to. In a shell's line it may end later, as
+// $(hostname -I) does, or before a quote: the service would not start without it.
+var wholeValue = netwatch.Pattern(`^(?:"[\w.:%${}][\w.:%${}-]*"|'[\w.:%${}][\w.:%${}-]*'|[\w.:%${}][\w.:%${}-]*)$`)
+
+// withoutFlag is a command line without an option and its value, and that value. It is
+// false if the option is not there exactly once.
+func withoutFlag(line, name string) (without, value string, found bool) {
 	is := regexp.MustCompile(`\s+` + regexp.QuoteMeta(name) + `(?:=|\s+)("[^"]*"|'[^']*'|\S+)`)
 	all := is.FindAllStringSubmatchIndex(line, -1)
 	if len(all) != 1 {
-		return line, address, false
+		return line, "", false
 	}
 	at := all[0]
-	address, _ = netip.ParseAddr(strings.Trim(line[at[2]:at[3]], `"'`))
-	return line[:at[0]] + line[at[1]:], address, true
+	return line[:at[0]] + line[at[1]:], line[at[2]:at[3]], true
 }
 
 // In says whether what systemd starts the service with, as Show has it, has the

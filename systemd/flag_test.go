@@ -5,7 +5,9 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"netwatch/systemd"
 )
@@ -23,6 +25,10 @@ func TestFindFlag(t *testing.T) {
 		"/x --node-ipv4 1.2.3.4": {},
 		"/x --config /--node-ip 203.0.113.5/l --node-ip-auto-generated yes": {},
 		"/x --node-ip 203.0.113.5 \u202e":                                   {},
+		`/bin/sh -c "exec /x -c /l --node-ip 203.0.113.5"`:                  {},
+		"/bin/sh -c '/x --node-ip $(curl -4 ifconfig.me) -c /l'":            {},
+		"/bin/sh -c '/x --node-ip `hostname -I` -c /l'":                     {},
+		`/bin/sh -c "/x --node-ip 203.0.113.5 -c /l"`:                       {`/bin/sh -c "/x -c /l"`, "203.0.113.5"},
 	} {
 		f, found := systemd.FindFlag("u.service", "--node-ip", []byte("[Service]\nExecStart="+line+"\n"))
 		if found != (want.without != "") {
@@ -35,6 +41,16 @@ func TestFindFlag(t *testing.T) {
 		if again != want.without || f.Address.String() != want.address {
 			t.Errorf("%s: %q, %s", line, again, f.Address)
 		}
+	}
+}
+
+// A line in many pieces is no long work: the file may be that of an app, and root reads it.
+func TestAssignmentInPieces(t *testing.T) {
+	text := []byte("[S]\na=" + strings.Repeat("\\\n", 1<<19) + "b\n")
+	began := time.Now()
+	all := systemd.Assignments(text)
+	if len(all) != 1 || all[0].Value != "b" || time.Since(began) > 5*time.Second {
+		t.Errorf("%d after %s", len(all), time.Since(began))
 	}
 }
 

@@ -11,17 +11,17 @@ type Assignment struct{ Section, Key, Value string }
 // Assignments are those of a unit file in their order: a line that ends in a backslash
 // goes on in the next one, and comments count nowhere (systemd.syntax(7)).
 func Assignments(text []byte) (all []Assignment) {
-	section, whole := "", ""
+	section, whole := "", []byte{}
 	for line := range strings.Lines(string(text) + "\n") {
 		line = strings.TrimLeft(strings.TrimSuffix(line, "\n"), " \t\r")
 		if strings.HasPrefix(line, "#") || strings.HasPrefix(line, ";") {
 			continue
 		}
 		if goesOn(line) {
-			whole += line[:len(line)-1] + " "
+			whole = append(append(whole, line[:len(line)-1]...), ' ')
 			continue
 		}
-		line, whole = strings.TrimSpace(whole+line), ""
+		line, whole = strings.TrimSpace(string(whole)+line), whole[:0]
 		key, value, assigns := strings.Cut(line, "=")
 		switch {
 		case strings.HasPrefix(line, "["):

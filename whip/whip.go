@@ -29,8 +29,11 @@ const (
 	// path is where LiveKit takes offers, and removal where it is told to forget a caller.
 	path    = "/whip/v1"
 	removal = "/twirp/livekit.RoomService/RemoveParticipant"
-	// maxAnswer is how much of an answer is read, in bytes; they have some 2000.
+	// maxAnswer is how much of an answer is read, in bytes, and of what stands before it; they
+	// have some 2000.
 	maxAnswer = 64 << 10
+	// maxName is how long a name in STUN may be (RFC 8489, 14.3).
+	maxName = 509
 	// good is for how long a token is.
 	good = time.Minute
 	// skew is by how much a token is older than it is, for clocks that differ.
@@ -67,7 +70,7 @@ type Candidate struct {
 
 // client asks the server itself and nobody else, each time anew.
 var client = &http.Client{
-	Transport:     &http.Transport{DisableKeepAlives: true},
+	Transport:     &http.Transport{DisableKeepAlives: true, MaxResponseHeaderBytes: maxAnswer},
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
 
@@ -129,7 +132,7 @@ var (
 func relays(links []string) (all []Relay) {
 	for _, link := range links {
 		user, secret := userIn.FindStringSubmatch(link), secretIn.FindStringSubmatch(link)
-		if !turnLink.MatchString(link) || user == nil || secret == nil {
+		if !turnLink.MatchString(link) || user == nil || secret == nil || len(user[1]) > maxName {
 			continue
 		}
 		if r := (Relay{user[1], secret[1]}); !slices.Contains(all, r) {
@@ -219,8 +222,8 @@ func candidates(answer string) (all []Candidate, err error) {
 		if _, err := fmt.Sscan(text, &foundation, &component, &c.Over, &priority, &address, &c.Port); err != nil {
 			return nil, fmt.Errorf("reading a candidate: %w", err)
 		}
-		if c.Address, err = netip.ParseAddr(address); err != nil {
-			continue // A name, as browsers have
+		if c.Address, err = netip.ParseAddr(address); err != nil || c.Address.Zone() != "" {
+			continue // A name, as browsers have, or with any text behind it
 		}
 		if c.Over = strings.ToLower(c.Over); !seen[c] {
 			all = append(all, c)

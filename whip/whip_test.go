@@ -33,7 +33,7 @@ func told(ctx context.Context, a Ask) ([]Candidate, []Relay, error) {
 // A caller gets the candidates, and takes his offer back.
 func TestCandidates(t *testing.T) {
 	s := whiptest.New(t, "udp 203.0.113.7 7882", "TCP 203.0.113.7 7881", "udp 203.0.113.7 7882", "udp 2001:db8::7 7882",
-		"udp host.local 1")
+		"udp host.local 1", "udp fe80::1%\x1b[31m 1")
 	got, relays, err := told(t.Context(), ask(s.Addr))
 	want := []Candidate{
 		{netip.MustParseAddr("203.0.113.7"), 7882, "udp"},
@@ -52,7 +52,8 @@ func TestCandidates(t *testing.T) {
 	s.Link(`<stun%3Astun.example>; rel="ice-server"`,
 		`<turn%3A203.0.113.7%3A3478%3Ftransport=udp>; username="u1"; rel="ice-server"; credential="p1"`,
 		`<turns%3Aturn.example.org%3A443%3Ftransport=tcp>; credential="p1"; rel="ice-server"; username="u1"`,
-		`<turn:other.example>; rel="ice-server"; username="u2"; credential="p2"`, `<https://turn.example>; username="x"`)
+		`<turn:other.example>; rel="ice-server"; username="u2"; credential="p2"`, `<https://turn.example>; username="x"`,
+		`<turn:x>; username="`+strings.Repeat("x", maxName+1)+`"; credential="p3"`)
 	got, relays, err = told(t.Context(), ask(s.Addr))
 	if diff := cmp.Diff([]Relay{{"u1", "p1"}, {"u2", "p2"}}, relays); err != nil || len(got) != 0 || diff != "" {
 		t.Error(got, err, diff)
@@ -81,6 +82,10 @@ func TestHostile(t *testing.T) {
 		"it answers 599":           func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(599) },
 		"reading a candidate":      func(w http.ResponseWriter, _ *http.Request) { created(w, "a=candidate:1 1 udp x\r\n") },
 		"reading a candidate: EOF": func(w http.ResponseWriter, _ *http.Request) { created(w, "a=candidate:") },
+		"server response headers exceeded": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Link", strings.Repeat("x", 2*maxAnswer))
+			created(w, "")
+		},
 	} {
 		http := httptest.NewServer(answer)
 		_, err := Open(t.Context(), ask(netip.MustParseAddrPort(http.Listener.Addr().String())))

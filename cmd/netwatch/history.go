@@ -31,7 +31,7 @@ func (c *command) historyCommand() *cobra.Command {
 	w := historyWish{newest: -1}
 	cmd := &cobra.Command{
 		Use: "history", Short: "Print events, rules and step results, oldest first",
-		Args: cobra.NoArgs,
+		Args: noWords,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := w.parse(time.Now()); err != nil {
 				return err
@@ -78,10 +78,22 @@ func (c *command) completeHistory(flag string) cobra.CompletionFunc {
 	}
 }
 
+// noWords refuses words behind the flags, as the second half of a moment is one.
+func noWords(cmd *cobra.Command, words []string) error {
+	if len(words) == 0 {
+		return nil
+	}
+	return netwatch.WithHint(fmt.Errorf("%q is a word too many for %s", words[0], cmd.CommandPath()),
+		`a date and a time are one word: --since "2026-11-23 04:30"`)
+}
+
 // parse reads the times of the wish.
 func (w *historyWish) parse(now time.Time) (err error) {
-	if w.addresses && (w.follow || w.rule != "" || w.event != "") {
+	switch {
+	case w.addresses && (w.follow || w.rule != "" || w.event != ""):
 		return usageError{errors.New("--addresses goes with --since, --until and -n alone")}
+	case w.follow && w.until != "":
+		return usageError{errors.New("--until ends the history, and -f does not: one of them")}
 	}
 	for flag, to := range map[string]struct {
 		text string
@@ -90,7 +102,7 @@ func (w *historyWish) parse(now time.Time) (err error) {
 		if to.text == "" {
 			continue
 		}
-		if *to.at, err = history.When(to.text, now); err != nil {
+		if *to.at, err = netwatch.When(to.text, now); err != nil {
 			return usageError{fmt.Errorf("%s: %w", flag, err)}
 		}
 	}

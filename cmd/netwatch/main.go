@@ -51,7 +51,7 @@ func run(args []string, stdout, stderr *output) int {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	err := proposed(root.ExecuteContext(ctx))
 	if failed := stdout.failed(); failed != nil {
 		err = fmt.Errorf("writing what was asked for: %w", failed)
 	}
@@ -59,6 +59,18 @@ func run(args []string, stdout, stderr *output) int {
 		within(lastWords, func() { printError(stderr, err) })
 	}
 	return c.exitCode(err)
+}
+
+// proposed makes a hint of what cobra proposes below the error about an unknown command.
+func proposed(err error) error {
+	if err == nil {
+		return nil
+	}
+	head, names, found := strings.Cut(err.Error(), "\n\nDid you mean this?\n")
+	if !found {
+		return err
+	}
+	return netwatch.WithHint(errors.New(head), "did you mean "+strings.Join(strings.Fields(names), " or ")+"?")
 }
 
 // lastWords is how long the reader of the error may take before netwatch ends all the
@@ -94,14 +106,14 @@ func (c *command) root() *cobra.Command {
 		Short: "Keep network-dependent services right when the network moves",
 		Long: "netwatch notices when the public address, the VPN or a certificate changes, makes the\n" +
 			"services that depend on it follow, and proves that they did. See netwatch(8).",
-		SilenceUsage:  true,
-		SilenceErrors: true,
-		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
-			err := cmd.ValidateFlagGroups() // What cobra would look at only after this
-			c.parsed = err == nil
-			return err
-		},
+		Version:          version,
+		SilenceUsage:     true,
+		SilenceErrors:    true,
+		PersistentPreRun: func(*cobra.Command, []string) { c.parsed = true },
 	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return netwatch.WithHint(err, cmd.CommandPath()+" --help says what there is")
+	})
 	root.PersistentFlags().StringVarP(&c.config, "config", "c", defaultConfig(), "configuration `FILE`")
 	root.AddCommand(
 		c.runCommand(), c.fireCommand(), c.hookCommand(), c.checkCommand(),

@@ -15,7 +15,6 @@ import (
 
 	"netwatch"
 	"netwatch/control"
-	"netwatch/history"
 	"netwatch/report"
 )
 
@@ -26,8 +25,11 @@ func (c *command) reportCommand() *cobra.Command {
 	var w reportWish
 	cmd := &cobra.Command{
 		Use: "report", Short: "Print what happened and how long callers were wrong, or write it as a page with pictures",
-		Args: cobra.NoArgs,
+		Args: noWords,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if w.output != "" && c.json {
+				return usageError{errors.New("--json and --output exclude each other")}
+			}
 			from, until, err := w.period(time.Now())
 			if err != nil {
 				return err
@@ -44,7 +46,6 @@ func (c *command) reportCommand() *cobra.Command {
 	flags.StringVar(&w.until, "until", "", "until `WHEN`, and not until now")
 	flags.StringVarP(&w.output, "output", "o", "", "write it as a page to `FILE`; - is standard output")
 	c.jsonFlag(cmd)
-	cmd.MarkFlagsMutuallyExclusive("output", "json")
 	for _, name := range []string{"since", "until"} {
 		_ = cmd.RegisterFlagCompletionFunc(name, c.completeHistory(name)) // Each is a flag of it
 	}
@@ -55,7 +56,7 @@ func (c *command) reportCommand() *cobra.Command {
 func (w reportWish) period(now time.Time) (from, until time.Time, err error) {
 	until = now
 	if w.until != "" {
-		until, err = history.When(w.until, now)
+		until, err = netwatch.When(w.until, now)
 		if until.After(now) {
 			until = now
 		}
@@ -63,7 +64,7 @@ func (w reportWish) period(now time.Time) (from, until time.Time, err error) {
 	if err != nil {
 		return from, until, usageError{fmt.Errorf("--until: %w", err)}
 	}
-	if from, err = history.When(w.since, now); err != nil {
+	if from, err = netwatch.When(w.since, now); err != nil {
 		return from, until, usageError{fmt.Errorf("--since: %w", err)}
 	}
 	if !from.Before(until) {

@@ -62,6 +62,10 @@ func (c *command) printStatus(s control.Status) error {
 	if u := s.Unwritten; u != nil {
 		fmt.Fprintf(w, "state\tnot on disk: %s; %s\n\thint: %s\n", lines(u.Error, "\t"), u.Risk(), shown(u.Hint))
 	}
+	if u := s.Unkept; u != nil {
+		fmt.Fprintf(w, "history\tnot kept since %s: %s\n\thint: %s\n",
+			u.Since.Local().Format(time.DateTime), lines(u.Error, "\t"), shown(u.Hint))
+	}
 	for _, family := range netwatch.Families {
 		if a, ok := s.Addresses[family]; ok {
 			fmt.Fprintf(w, "%s\t%s since %s, confirmed %s by %s%s%s\n",

@@ -94,7 +94,7 @@ var Servers = Files{
 		"Package: janus\nStatus: deinstall ok config-files\nVersion: 1.1.2-1\n",
 	"/lib/systemd/system/ejabberd.service": "[Service]\nType=notify\nUser=ejabberd\n" +
 		"ExecStart=/bin/sh -c '/usr/sbin/ejabberdctl foreground'\n",
-	"/etc/ejabberd/ejabberd.yml": "listen:\n  -\n    port: 5222\n    module: ejabberd_c2s\n" +
+	"/etc/ejabberd/ejabberd.yml": "hosts: [localhost]\nlisten:\n  -\n    port: 5222\n    module: ejabberd_c2s\n" +
 		"  -\n    port: 3478\n    transport: udp\n    module: ejabberd_stun\n    use_turn: true\n",
 	"/lib/systemd/system/eturnal.service": "[Service]\nExecStart=/usr/sbin/eturnalctl foreground\n",
 	"/etc/eturnal.yml":                    "eturnal:\n  secret: hidden\n",
@@ -110,7 +110,7 @@ var Servers = Files{
 
 // Itself is a LiveKit that asks for its address itself, and whose TURN server speaks TLS.
 var Itself = Files{
-	"/etc/livekit.yml": "rtc:\n  use_external_ip: true\n  udp_port: 7882\n" +
+	"/etc/livekit.yml": "keys:\n  calls: hidden\nrtc:\n  use_external_ip: true\n  udp_port: 7882\n" +
 		"turn:\n  enabled: true\n  domain: turn.example.org\n  tls_port: 5349\n" +
 		"  cert_file: /etc/letsencrypt/live/turn.example.org/fullchain.pem\n" +
 		"  key_file: /etc/letsencrypt/live/turn.example.org/privkey.pem\n",
@@ -153,7 +153,7 @@ var Machines = map[string]Files{
 	"yunohost-serves-tls": ServesTLS,
 	"debian": {
 		"/usr/lib/systemd/system/coturn.service": debianTurnUnit,
-		"/etc/turnserver.conf": "realm=turn.example.org\n" +
+		"/etc/turnserver.conf": "realm=turn.example.org\nuse-auth-secret\nstatic-auth-secret=hidden\n" +
 			"cert=/etc/letsencrypt/live/turn.example.org/fullchain.pem\n" +
 			"pkey=/etc/letsencrypt/live/turn.example.org/privkey.pem\n",
 		"/etc/letsencrypt/live/turn.example.org/fullchain.pem": "the certificate",

@@ -33,6 +33,7 @@ type Server struct {
 	candidates []string
 	links      []string
 	asked      []string
+	unready    int
 }
 
 // New starts a server on loopback that ends with the test. Each candidate is
@@ -58,6 +59,13 @@ func (s *Server) Link(links ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.links = links
+}
+
+// Unready has it take no room for so many requests from now on, as soon after its start.
+func (s *Server) Unready(requests int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unready = requests
 }
 
 // Asked are the requests until now, as "METHOD PATH STATUS".
@@ -88,6 +96,9 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) (code int) {
 		code = http.StatusNotFound
 	case r.Header.Get("Content-Type") != "application/sdp" || !strings.Contains(string(offer), "\r\na=sendonly\r\n"):
 		code = http.StatusBadRequest
+	case s.unready > 0:
+		s.unready--
+		code = http.StatusInternalServerError
 	default:
 		code = http.StatusCreated
 		w.Header()["Link"] = s.links

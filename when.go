@@ -1,19 +1,17 @@
-package history
+package netwatch
 
 import (
 	"fmt"
 	"strconv"
 	"time"
-
-	"netwatch"
 )
 
 // daysBack is a number of days before now.
-var daysBack = netwatch.Pattern(`^([0-9]{1,5})d$`)
+var daysBack = Pattern(`^([0-9]{1,5})d$`)
 
-// When is the moment that a person means by a text, in the time zone of now: 30d or 2h
-// before now, the beginning of today, of yesterday or of a date, a date with a time of
-// day, or a whole time by RFC 3339.
+// When is the moment that a person means by a text, as in --since or report= of a mail, in
+// the time zone of now: 30d or 2h before now, the beginning of today, of yesterday or of a
+// date, a date with a time of day, or a whole time by RFC 3339.
 func When(text string, now time.Time) (time.Time, error) {
 	year, month, day := now.Date()
 	switch text {
