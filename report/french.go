@@ -30,6 +30,7 @@ var french = map[string]string{
 	"%s:":                      "%s :",
 	"%s of the IPv4 address":   "%s de l’adresse IPv4",
 	"%s of the IPv6 address":   "%s de l’adresse IPv6",
+
 	"%s of the IPv4 and %s of the IPv6 address": "%s de l’adresse IPv4 et %s de l’adresse IPv6",
 	"Too few changes to see a habit of your provider.": "Trop peu de changements pour voir une habitude de votre " +
 		"fournisseur.",
