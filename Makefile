@@ -15,6 +15,9 @@ BASE      = HEAD~1
 
 # Run as root what a go command built: by sudo, unless we are root.
 EXEC_ROOT = -exec "$$(test "$$(id -u)" = 0 || echo sudo env PATH=$$PATH)"
+# The tests that have the tag lab: unit has run the others already.
+OF_LAB    = $$(grep -l '^//go:build lab' *_test.go */*_test.go | xargs \
+	sed -n 's/^func \(Test[A-Z][A-Za-z0-9]*\)(.*/\1/p' | paste -sd'|')
 PROGRESS  = CGO_ENABLED=1 go run ./tools/progress -race
 TOOL      = go tool -modfile=tools/tools.mod
 SHEBANG   = FNR == 1 && /^\#!.*[\/ ](ba|da)?sh( |$$)/ { print FILENAME } { nextfile }
@@ -49,7 +52,7 @@ fmt: go ## format the Go sources
 	$(TOOL) gofumpt -w .
 
 lab: build ## tests on real systemd, coturn, OpenVPN and networks, some on newer Debians too (root); RUN=TestX: that one
-	$(PROGRESS) -at-once 2 -count=1 -timeout 40m -tags lab $(EXEC_ROOT) -run '^$(RUN)$$' \
+	$(PROGRESS) -at-once 2 -count=1 -timeout 40m -tags lab $(EXEC_ROOT) -run "^($${RUN:-$(OF_LAB)})\$$" \
 		. ./lab/... ./access/... ./actions/... ./rewrite/... ./sources/... ./state/...
 
 worlds: build ## what callers get in every world that the lab knows, as a table (root; about half an hour)

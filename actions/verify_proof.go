@@ -231,14 +231,30 @@ func (p *proof) explain(at string, a turn.Ask, err error) error {
 			otherPort(a.To.Port())+"; or it is the same, and runs with another realm than is in the file now: "+say.Again)
 	case errors.Is(err, turn.ErrNobody):
 		return netwatch.WithHint(fmt.Errorf("asking %s: %w: %s", at, err, say.Nobody), say.Whom)
-	case !answers(err) && a.Over == servers.TLS && errors.Is(err, syscall.ECONNREFUSED):
-		return netwatch.WithHint(fmt.Errorf("nobody answers at %s: %w", at, err), "see whether its unit runs "+
-			"(systemctl status), and "+say.Certificate)
 	case !answers(err):
-		return netwatch.WithHint(fmt.Errorf("nobody answers at %s: %w", at, err), "see whether its unit runs "+
-			fmt.Sprintf("(systemctl status), and whether it listens there: %s in %s", say.Listens, p.file))
+		return netwatch.WithHint(fmt.Errorf("nobody answers at %s: %w", at, err), p.unheard(a, err))
 	}
 	return p.refusal(a, fmt.Errorf("asking %s: %w", at, err))
+}
+
+// unheard says what to do where nobody answers.
+func (p *proof) unheard(a turn.Ask, err error) string {
+	hint, refused, say := "see whether its unit runs (systemctl status), and ", errors.Is(err, syscall.ECONNREFUSED), p.say()
+	if refused && a.Over == servers.TLS {
+		hint += say.Certificate
+	} else {
+		hint += fmt.Sprintf("whether it listens there: %s in %s", say.Listens, p.file)
+	}
+	if refused && p.loses() {
+		hint += "; if its log says that the address is in use, a reload has lost the port: " + say.Again + " once more"
+	}
+	return hint
+}
+
+// loses says whether the server may have lost a port by a reload.
+func (p *proof) loses() bool {
+	server, _ := servers.Named(p.server) // It is in the table
+	return server.Loses
 }
 
 // say are the words for the server, about its file.

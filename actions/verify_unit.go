@@ -97,7 +97,7 @@ func (v *verification) judge(p *proof, units []systemd.State) netwatch.Result {
 	case down != nil && !p.answered:
 		result.Err = netwatch.WithHint(fmt.Errorf("%w (somebody has stopped %s, and so it stays)", result.Err, down.ID),
 			"systemctl start "+down.ID)
-	case len(units) > 0 && p.refused && !p.answered:
+	case len(units) > 0 && p.refused && (!p.answered || p.loses()):
 		result.Dead = p.finding(units[0])
 	}
 	return result

@@ -63,7 +63,7 @@ func TestEjabberdProven(t *testing.T) {
 	begin(t, sourceStun("1h", false)+`families = ["ipv4"]`+look)
 	idle(t, FirstPublic)
 	fires(t, "look", 0, "unchanged: ipv4 203.0.113.10 (udp, tcp, tls)")
-	other := strings.ReplaceAll(proven, "203.0.113.10", "203.0.113.99")
+	other := strings.Replace(proven, "203.0.113.10", "203.0.113.99", 1) // Its TCP may not survive a reload
 	writes(t, other)
 	shell(t, "systemctl reload "+ejabberdUnit)
 	fires(t, "look", 1, "192.168.50.2:3478 (udp) relays over 203.0.113.99, and the public address is 203.0.113.10",
@@ -79,6 +79,44 @@ func TestEjabberdProven(t *testing.T) {
 	shell(t, "systemctl stop "+ejabberdUnit)
 	writes(t, proven)
 	fires(t, "look", 1, "nobody answers at 192.168.50.2:3478 (udp): connection refused", "systemctl status")
+}
+
+// listening are the ports that ejabberd accepts connections of callers at.
+func listening(t *testing.T) string {
+	t.Helper()
+	return shell(t, "ss -Hltn 'sport = 3478 or sport = 5349' | wc -l")
+}
+
+// TestEjabberdReopened holds that callers over TCP and TLS get relays after a change though
+// a reload of ejabberd closes the ports whose addresses have changed, and about one time in
+// three is too quick to open them again: its log says "address already in use". A second
+// reload opens them.
+func TestEjabberdReopened(t *testing.T) {
+	others(t, "ejabberd", "openssl")
+	writes(t, proven)
+	shell(t, makePEM+" && systemd-tmpfiles --create && systemctl daemon-reload && systemctl start "+ejabberdUnit)
+	shell(t, "timeout 30 ejabberdctl started")
+	rule := fmt.Sprintf("do = [\"rotate ejabberd %s\", \"reload-or-restart %s\", \"verify ejabberd %[1]s\"]\n",
+		ejabberdFile, ejabberdUnit)
+	watching(t, sourceStun(every.String(), false)+"families = [\"ipv4\"]\n\n[[rule]]\n"+
+		"on = [\"started\", \"ip-changed\"]\n"+rule, FirstPublic)
+	was := show(t, ejabberdUnit, "MainPID")
+	const lost = "address already in use"
+	for i := 0; i < 20 && (i < 4 || !strings.Contains(shell(t, "journalctl -b -o cat -u "+ejabberdUnit), lost)); i++ {
+		must(t, world.SetPublic(t.Context(), Public(10+i)))
+		idle(t, Public(10+i))
+		if is := listening(t); is != "2" {
+			t.Fatalf("it listens at %s of 2 ports", is)
+		}
+	}
+	log := shell(t, "journalctl -b -o cat -u "+ejabberdUnit)
+	t.Logf("%d ports were lost", strings.Count(log, lost))
+	if !strings.Contains(log, lost) {
+		t.Error("no reload has lost a port: this has shown nothing")
+	}
+	if is := show(t, ejabberdUnit, "MainPID"); is != was {
+		t.Errorf("its process was %s and is %s", was, is)
+	}
 }
 
 // TestEjabberdDead holds that an ejabberd which is found dead is started once more.

@@ -63,6 +63,9 @@ type Server struct {
 	// Follow is the verb by which its unit heeds a file that was rewritten, and Drain how
 	// long its callers may go on then; empty leaves that to the unit.
 	Follow, Drain string
+	// Loses says that a reload may close a port whose address has changed and be too quick
+	// to open it again; another reload opens it.
+	Loses bool
 	// Binds says that it listens at the addresses that its machine has when it starts, and
 	// at no later ones.
 	Binds bool

@@ -126,9 +126,13 @@ func (s Server) Steps(file, unit string, conf []byte, always bool) (steps []stri
 	if !itself {
 		steps = append(steps, "rotate "+s.Name+" "+shellquote.Join(file))
 	}
-	steps = append(steps, s.FollowStep(unit, itself || always, s.Drain))
-	if s.Proven() && s.CheckProof(conf) == nil {
+	follow := s.FollowStep(unit, itself || always, s.Drain)
+	steps = append(steps, follow)
+	switch {
+	case s.Proven() && s.CheckProof(conf) == nil:
 		steps = append(steps, "verify "+s.Name+" "+shellquote.Join(file))
+	case s.Loses: // And nobody would see it
+		steps = append(steps, follow)
 	}
 	return steps
 }

@@ -88,6 +88,13 @@ func TestSteps(t *testing.T) {
 	if got := livekit.Steps("/f f", `u\x2d.service`, itself, false); !slices.Equal(got, want) {
 		t.Errorf("%q", got)
 	}
+	// Without a proof nobody would see that a reload has lost a port
+	want = []string{"rotate ejabberd /f", "reload-or-restart u.service", "reload-or-restart u.service"}
+	none := []byte("hosts: [a]\nmodules: {mod_stun_disco: {}}\nlisten:\n" +
+		"  - {port: 3478, module: ejabberd_stun, transport: udp, use_turn: true}\n")
+	if got := ejabberd.Steps("/f", "u.service", none, false); !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
 	want = []string{"rotate janus /f", "restart u.service always"}
 	if got := janus.Steps("/f", "u.service", nil, true); !slices.Equal(got, want) {
 		t.Errorf("%q", got)

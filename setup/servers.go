@@ -62,6 +62,9 @@ func keptServer(s machine.Server) kept {
 		name: s.Name, unit: s.Unit, file: s.File, do: s.Steps(s.File, s.Unit, s.Text, false),
 		itself: s.Itself != nil && s.Itself(s.Text), words: said(s.Follow, s.Proven(), s.CheckProof(s.Text)),
 	}
+	if s.Loses && s.CheckProof(s.Text) != nil {
+		k.words += "# The second " + s.Follow + " opens what the first may have closed: a port of TCP or TLS.\n"
+	}
 	if s.Binds {
 		k.moves = append([]string{"probe stun"}, s.Steps(s.File, s.Unit, s.Text, true)...)
 	}

@@ -21,7 +21,7 @@ func clockJumps(ctx context.Context) (<-chan struct{}, error) {
 		return nil, fmt.Errorf("watching the clock: making a timer: %w", err)
 	}
 	timer := os.NewFile(uintptr(fd), "timerfd")
-	if err := arm(timer); err != nil {
+	if _, err := arm(timer); err != nil {
 		return nil, errors.Join(err, timer.Close())
 	}
 	jumps := make(chan struct{}, 1)
@@ -32,15 +32,19 @@ func clockJumps(ctx context.Context) (<-chan struct{}, error) {
 
 // watchClock wakes at each jump until the timer is closed.
 func watchClock(timer *os.File, jumps chan<- struct{}) {
-	for expired := make([]byte, 8); ; {
-		if _, err := timer.Read(expired); err != nil && !errors.Is(err, unix.ECANCELED) {
-			return
+	expired := make([]byte, 8)
+	for jumped := false; ; {
+		if !jumped {
+			if _, err := timer.Read(expired); err != nil && !errors.Is(err, unix.ECANCELED) {
+				return
+			}
 		}
 		select {
 		case jumps <- struct{}{}:
 		default: // One is waiting already
 		}
-		if arm(timer) != nil {
+		var err error
+		if jumped, err = arm(timer); err != nil {
 			return
 		}
 	}
@@ -50,19 +54,23 @@ func watchClock(timer *os.File, jumps chan<- struct{}) {
 // too many. A later time does not fit the time_t of all machines.
 const farAway = 365 * 24 * time.Hour
 
-// arm sets the timer anew.
-func arm(timer *os.File) error {
+// arm sets the timer anew, and says whether the clock has jumped since the jump before was
+// read: the timer is set then all the same, and the kernel says so only here (fs/timerfd.c).
+func arm(timer *os.File) (jumped bool, err error) {
 	raw, err := timer.SyscallConn()
 	if err != nil {
-		return fmt.Errorf("watching the clock: %w", err)
+		return false, fmt.Errorf("watching the clock: %w", err)
 	}
 	at := unix.ItimerSpec{Value: unix.NsecToTimespec(time.Now().Add(farAway).UnixNano())}
 	var set error
 	err = raw.Control(func(fd uintptr) {
 		set = unix.TimerfdSettime(int(fd), unix.TFD_TIMER_ABSTIME|unix.TFD_TIMER_CANCEL_ON_SET, &at, nil)
 	})
-	if err = errors.Join(err, set); err != nil {
-		return fmt.Errorf("watching the clock: setting a timer: %w", err)
+	if errors.Is(set, unix.ECANCELED) {
+		jumped, set = true, nil
 	}
-	return nil
+	if err = errors.Join(err, set); err != nil {
+		return false, fmt.Errorf("watching the clock: setting a timer: %w", err)
+	}
+	return jumped, nil
 }
