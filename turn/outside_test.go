@@ -232,6 +232,7 @@ func TestFromOutsideFrees(t *testing.T) {
 // However a server answers or does not, no more than 20 packets are sent, and it is over in
 // 10 s; over UDP packets may be lost.
 func TestFromOutsideIsBounded(t *testing.T) {
+	here := netip.MustParseAddrPort("127.0.0.1:1025")
 	lost := 0 // Counted while the server is locked
 	for name, c := range map[string]struct {
 		udp, streams Word
@@ -249,6 +250,12 @@ func TestFromOutsideIsBounded(t *testing.T) {
 		}},
 		"empty": {WayRefused, WayRefused, func(r *stun.Message, _ bool) []stun.Setter {
 			return []stun.Setter{turntest.Success(r)}
+		}},
+		"stale afterwards": {WayOK, WayOK, func(r *stun.Message, signed bool) []stun.Setter {
+			if signed && r.Type.Method != stun.MethodAllocate {
+				return turntest.Refusal(r, stun.CodeStaleNonce, "n2")
+			}
+			return turntest.Proper(t, "", func(*stun.Message) []stun.Setter { return lent(r, here) })(r, signed)
 		}},
 		"lossy": {WayOK, WaySilent, func(r *stun.Message, signed bool) []stun.Setter {
 			if lost++; lost%2 == 1 {
@@ -439,7 +446,7 @@ func FuzzFromOutside(f *testing.F) {
 			t.Errorf("asked %d times", len(s.asked))
 		}
 		err := v.hear(t.Context(), "text")
-		if right := bytes.HasPrefix(s.last, []byte{0, 0x17}) && bytes.Contains(s.last, []byte("text")); err == nil && !right {
+		if right := bytes.HasPrefix(s.last, []byte{0, 0x17}) && bytes.Contains(s.last, []byte("\x00\x13\x00\x04text")); err == nil && !right {
 			t.Errorf("%x is heard", s.last)
 		}
 	})
