@@ -48,7 +48,7 @@ type prover struct {
 func newProver(t *testing.T) *prover {
 	t.Helper()
 	p := &prover{program: filepath.Join(world.Dir(), "outside"), at: FirstPublic, ways: "udp:3478 tcp:3478 tls:5349"}
-	p.knows(t, Secret)
+	p.knows(t, "coturn", "static-auth-secret="+Secret)
 	build := command(t.Context(), "go", "build", "-o", p.program, "netwatch/lab/outside")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
@@ -59,14 +59,14 @@ func newProver(t *testing.T) *prover {
 	return p
 }
 
-// knows has it ask coturn in the name of who has a secret.
-func (p *prover) knows(t *testing.T, secret string) {
+// knows has it ask in a name that is made of what a file of a server has.
+func (p *prover) knows(t *testing.T, name, conf string) {
 	t.Helper()
-	coturn, err := servers.Named("coturn")
+	server, err := servers.Named(name)
 	must(t, err)
-	offer, err := coturn.Offer([]byte("static-auth-secret="+secret), time.Now())
+	offer, err := server.Offer([]byte(conf), time.Now())
 	must(t, err)
-	p.who = func() (*servers.Credential, error) { return coturn.ForAnother(offer, "", time.Now()) }
+	p.who = func() (*servers.Credential, error) { return server.ForAnother(offer, "", time.Now()) }
 }
 
 // says has it prove, and compares what it says, in at most 10 s and 20 packets.
@@ -125,9 +125,9 @@ func TestFromOutside(t *testing.T) {
 	}
 	start(behindNAT(t, FirstPublic.String()))
 	p.says(t, "[ok ok ok] relay ok")
-	p.knows(t, "another")
+	p.knows(t, "coturn", "static-auth-secret=another")
 	p.says(t, "[refused refused refused] relay silent")
-	p.knows(t, Secret)
+	p.knows(t, "coturn", "static-auth-secret="+Secret)
 	forward("3478, 5349")
 	p.says(t, "[ok ok ok] relay refused")
 	forward("5349, 49153-49652")
@@ -186,4 +186,17 @@ func TestFromOutsideCalls(t *testing.T) {
 	p.says(t, "[ok ok] relay ok")
 	said.Secret = "another"
 	p.says(t, "[refused refused] relay silent")
+}
+
+// ejabberd takes a credential that was made of the secret of its host.
+func TestFromOutsideEjabberd(t *testing.T) {
+	others(t, "ejabberd", "openssl")
+	writes(t, proven)
+	shell(t, makePEM+" && systemd-tmpfiles --create && systemctl daemon-reload && systemctl start "+ejabberdUnit)
+	shell(t, "timeout 30 ejabberdctl started")
+	p := newProver(t)
+	p.knows(t, "ejabberd", proven)
+	p.says(t, "[ok ok ok] relay ok")
+	p.knows(t, "ejabberd", strings.Replace(proven, Secret, "another", 1))
+	p.says(t, "[refused refused refused] relay silent")
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/pion/stun/v2"
 	pion "github.com/pion/turn/v3"
+	"golang.org/x/sys/unix"
 
 	"netwatch/servers"
 	"netwatch/turn/turntest"
@@ -338,7 +339,31 @@ func TestPurse(t *testing.T) {
 		}
 		_ = socket.Close()
 	}
+}
+
+// A connection costs one packet where it is answered, and the kernel repeats what asks for
+// it once at most.
+func TestPurseOfAStream(t *testing.T) {
 	p := &purse{left: 3}
+	f := turntest.New(t, nil)
+	socket, err := p.dial(t.Context(), f.Over(t, nil), servers.TCP)
+	if err != nil || p.left != 2 {
+		t.Fatalf("%v, %d are left", err, p.left)
+	}
+	raw, err := socket.(*paid).Conn.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := raw.Control(func(fd uintptr) {
+		if n, err := unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_SYNCNT); n != 1 || err != nil {
+			t.Errorf("the kernel repeats it %d times, %v", n, err)
+		}
+	}); err != nil {
+		t.Error(err)
+	}
+	_ = socket.Close()
+	here, _ := hole(t, "127.0.0.1")
+	p = &purse{left: 3}
 	if conn, err := p.dial(t.Context(), here, servers.TCP); !errors.Is(err, syscall.ECONNREFUSED) || p.left != 2 {
 		t.Errorf("%v, %v, %d are left", conn, err, p.left)
 	}
