@@ -22,7 +22,7 @@ func main() {
 	for _, word := range os.Args[4:] {
 		over, port, _ := strings.Cut(word, ":")
 		n, _ := strconv.ParseUint(port, 10, 16)
-		o.Ways = append(o.Ways, turn.Way{Over: servers.Transport(over), Port: uint16(n)}) //nolint:gosec // 16 bits, as parsed
+		o.Ways = append(o.Ways, turn.Way{Over: servers.Transport(over), Port: uint16(n)})
 	}
 	if err := o.Check(); err != nil {
 		fmt.Fprintln(os.Stderr, "outside:", err)
