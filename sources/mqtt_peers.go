@@ -187,6 +187,9 @@ func (p *peers) read(host string, message []byte, connection int) {
 		return
 	}
 	one := p.by[host]
+	if one == nil && len(p.by) >= maxPeers {
+		return // What comes while this is read, deliver has not counted
+	}
 	if one == nil {
 		one = &peer{}
 		p.by[host] = one
@@ -370,8 +373,10 @@ func (p *peers) all() []netwatch.Peer {
 		case one.heard:
 			state = netwatch.PeerHere
 		}
+		addresses := netwatch.Addresses{} // An object for who reads JSON, also where there is none
+		maps.Copy(addresses, one.now.Addresses)
 		all = append(all, netwatch.Peer{
-			Peer: host, State: state, Since: one.since, Version: one.now.Version, Addresses: maps.Clone(one.now.Addresses),
+			Peer: host, State: state, Since: one.since, Version: one.now.Version, Addresses: addresses,
 		})
 	}
 	return all
