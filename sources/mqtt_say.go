@@ -155,7 +155,7 @@ func (s *mqtt) hand(events []netwatch.Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, ev := range events {
-		if s.own.told(ev.Name).ID == ev.ID || !eventPattern().MatchString(ev.Name) {
+		if s.own.told(ev.Name).ID == ev.ID {
 			continue
 		}
 		s.own = s.own.hand(handed{
