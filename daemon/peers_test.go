@@ -53,7 +53,7 @@ type broker struct {
 
 func (s *broker) String() string                                            { return s.name }
 func (*broker) Run(ctx context.Context, _ func(netwatch.Event) error) error { return nil }
-func (s *broker) Check(ctx context.Context) error { return s.Tell(ctx, nil) }
+func (s *broker) Check(ctx context.Context) error                           { return s.Tell(ctx, nil) }
 
 func (s *broker) Tell(ctx context.Context, _ []netwatch.Event) error {
 	if s.hangs {

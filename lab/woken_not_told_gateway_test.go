@@ -14,7 +14,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
 )
 
 // A router is a machine as small as they come: busybox is all that runs there beside

@@ -242,6 +242,8 @@ type mqtt struct {
 	mu sync.Mutex // guards what follows
 	// own is what we said last, or are about to say.
 	own bulletin
+	// reserved says that the number own.Connect is in the state, and over no connection yet.
+	reserved bool
 	// manager is there while Run is.
 	manager *autopaho.ConnectionManager
 	conn    net.Conn

@@ -108,10 +108,15 @@ func (s *mqtt) dial(ctx context.Context, _ autopaho.ClientConfig, u *url.URL) (n
 	if err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
-	s.conn = conn
-	s.mu.Unlock()
+	s.dialled(conn)
 	return packets.NewThreadSafeConn(&bounded{Conn: conn}), nil
+}
+
+// dialled notes a connection, over which is now said with which number it began.
+func (s *mqtt) dialled(conn net.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conn, s.reserved = conn, false
 }
 
 // hangUp ends the connection, so that another is made.

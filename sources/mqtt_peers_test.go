@@ -20,3 +20,40 @@ func TestPeerWithoutAnAddress(t *testing.T) {
 		}
 	})
 }
+
+// While the broker is not reached nothing is written for each try: on a router that would
+// wear out its flash. Once one was reached, the next connection has a number of its own.
+func TestMQTTTriesWriteNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newListener(t, map[string]string{})
+		written, see := 0, l.env.See
+		l.env.See = func(event, of, value string) error {
+			written++
+			return see(event, of, value)
+		}
+		numbers := map[int64]int{}
+		connect := func(reached bool) {
+			will, err := l.begin()
+			if err != nil {
+				t.Fatal(err)
+			}
+			w, err := parseBulletin(will)
+			if err != nil || w.Number != w.Connect {
+				t.Fatalf("%+v, %v", w, err)
+			}
+			numbers[w.Number]++
+			if reached {
+				l.dialled(nil)
+			}
+			<-time.After(2 * time.Second)
+		}
+		for range 100 {
+			connect(false)
+		}
+		connect(true)
+		connect(true)
+		if len(numbers) != 2 || written != 2 {
+			t.Errorf("%d numbers, written %d times", len(numbers), written)
+		}
+	})
+}

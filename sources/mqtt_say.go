@@ -35,14 +35,22 @@ func (s *mqtt) next() bulletin {
 	return s.own
 }
 
-// begin is the last will of the connection that begins.
+// begin is the last will of the connection that begins. The number of one that did not come
+// about is the next one's, so that nothing is written for each try.
 func (s *mqtt) begin() ([]byte, error) {
 	s.mu.Lock()
-	w := s.next()
-	s.own.Connect = w.Number
-	w = s.own
+	kept := s.reserved
+	if !kept {
+		s.own.Connect = s.next().Number
+	}
+	w := s.own
+	s.reserved = true
 	s.mu.Unlock()
-	return bulletin{Number: w.Number, Connect: w.Number, Lost: true, Version: w.Version}.text(), s.keep(w)
+	will := bulletin{Number: w.Connect, Connect: w.Connect, Lost: true, Version: w.Version}.text()
+	if kept {
+		return will, nil
+	}
+	return will, s.keep(w)
 }
 
 // keep has what we are about to say in the state: after a crash no number comes twice,
