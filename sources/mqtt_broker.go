@@ -240,6 +240,8 @@ func (s *mqtt) remedy(err error) string {
 		return "name the broker as its certificate does, or give it a certificate for this name"
 	case errors.As(err, &unknown):
 		return "name the certificate that signed the broker's with ca = \"FILE\""
+	case errors.As(err, &expired) && expired.Cert != nil && time.Now().Before(expired.Cert.NotBefore):
+		return "set the clock of this machine, or wait until it is set by itself (NTP); netwatch tries again by itself"
 	case errors.As(err, &expired):
 		return "renew the broker's certificate and have it read it: systemctl reload mosquitto.service"
 	case errors.As(err, &plain):

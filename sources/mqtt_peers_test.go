@@ -1,7 +1,9 @@
 package sources
 
 import (
+	"crypto/x509"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -56,4 +58,17 @@ func TestMQTTTriesWriteNothing(t *testing.T) {
 			t.Errorf("%d numbers, written %d times", len(numbers), written)
 		}
 	})
+}
+
+// A machine whose clock is behind, as a router's after its start, is not told to have the
+// broker's certificate renewed.
+func TestMQTTRemedyOfTheClock(t *testing.T) {
+	s, _ := newMQTT().(*MQTT)
+	for ahead, want := range map[time.Duration]string{time.Hour: "set the clock", -time.Hour: "renew the broker's certificate"} {
+		cert := &x509.Certificate{NotBefore: time.Now().Add(ahead), NotAfter: time.Now().Add(2 * ahead)}
+		err := x509.CertificateInvalidError{Cert: cert, Reason: x509.Expired}
+		if got := s.Source("mqtt", Env{}).(*mqtt).remedy(fmt.Errorf("tls: %w", err)); !strings.HasPrefix(got, want) {
+			t.Errorf("from in %s on: %s", ahead, got)
+		}
+	}
 }
