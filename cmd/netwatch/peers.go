@@ -75,8 +75,11 @@ func (c *command) printProbed(p control.Probed) error {
 		return c.printJSON(p)
 	}
 	w := tabwriter.NewWriter(c.stdout, 0, 0, 2, ' ', 0)
-	if p.Error != "" {
+	switch {
+	case p.Error != "":
 		fmt.Fprintf(w, "other machines\t%s\n", lines(p.Error, "\t"))
+	case len(p.Peers) == 0:
+		fmt.Fprint(w, "other machines\tthe broker answers, and none was heard of yet\n")
 	}
 	if p.Hint != "" {
 		fmt.Fprintf(w, "\thint: %s\n", shown(p.Hint))
