@@ -118,5 +118,6 @@ func (v *VPN) configure(ctx context.Context, s *Server, lines, serverLines strin
 		0o644); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(v.dir, "server.conf"), fmt.Appendf(nil, vpnServer+"%s", prints["lab"], serverLines), 0o600)
+	text := fmt.Sprintf(vpnServer, prints["lab"]) + serverLines
+	return os.WriteFile(filepath.Join(v.dir, "server.conf"), []byte(text), 0o600)
 }

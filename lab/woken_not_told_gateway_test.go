@@ -159,7 +159,8 @@ func TestGatewayWithoutSystemd(t *testing.T) {
 	if all.Median() > 500*time.Millisecond {
 		t.Errorf("half of the times it took more than %s", all.Median())
 	}
-	says(t, "netwatch history", "peer-changed from mqtt", "told=route-changed", "new=wan 203.0.113.1 "+Public(106).String())
+	says(t, "netwatch history", "peer-changed from mqtt", "told=route-changed",
+		"new=wan 203.0.113.1 "+Public(106).String())
 	gateway.healthy(t)
 	must(t, gateway.stop(os.Kill))
 	says(t, "netwatch history", "peer-lost from mqtt peer=gateway")

@@ -26,9 +26,11 @@ func TestPeers(t *testing.T) {
 		}
 	}
 	r := gathered(
-		heard(at(0, 10), netwatch.PeerChanged, "b", netwatch.IPChanged), heard(at(0, 20), netwatch.PeerChanged, "b", netwatch.RouteChanged),
-		heard(at(0, 30), netwatch.PeerLost, "b", ""), heard(at(0, 40), netwatch.PeerLost, "b", ""), heard(at(0, 50), netwatch.PeerBack, "b", ""),
-		heard(at(1, 23*60), netwatch.PeerLost, "a", ""), heard(at(1, 0), "other", "c", ""), heard(at(1, 0), netwatch.PeerBack, "", ""),
+		heard(at(0, 10), netwatch.PeerChanged, "b", netwatch.IPChanged),
+		heard(at(0, 20), netwatch.PeerChanged, "b", netwatch.RouteChanged),
+		heard(at(0, 30), netwatch.PeerLost, "b", ""), heard(at(0, 40), netwatch.PeerLost, "b", ""),
+		heard(at(0, 50), netwatch.PeerBack, "b", ""), heard(at(1, 23*60), netwatch.PeerLost, "a", ""),
+		heard(at(1, 0), "other", "c", ""), heard(at(1, 0), netwatch.PeerBack, "", ""),
 	)
 	want := []Peer{
 		{Name: "a", Lost: 1, Gone: true, Away: 3600, Last: at(1, 23*60)},
@@ -115,7 +117,8 @@ func TestPeersAreSaid(t *testing.T) {
 		}
 	}
 	r := gathered(
-		heard(at(0, 10), netwatch.PeerChanged, netwatch.RouteChanged), heard(at(0, 20), netwatch.PeerChanged, netwatch.Started),
+		heard(at(0, 10), netwatch.PeerChanged, netwatch.RouteChanged),
+		heard(at(0, 20), netwatch.PeerChanged, netwatch.Started),
 		heard(at(0, 30), netwatch.PeerLost, ""), heard(at(0, 40), netwatch.PeerBack, ""),
 	)
 	for language, want := range map[Language]string{

@@ -64,7 +64,9 @@ func TestMQTTTriesWriteNothing(t *testing.T) {
 // broker's certificate renewed.
 func TestMQTTRemedyOfTheClock(t *testing.T) {
 	s, _ := newMQTT().(*MQTT)
-	for ahead, want := range map[time.Duration]string{time.Hour: "set the clock", -time.Hour: "renew the broker's certificate"} {
+	for ahead, want := range map[time.Duration]string{
+		time.Hour: "set the clock", -time.Hour: "renew the broker's certificate",
+	} {
 		cert := &x509.Certificate{NotBefore: time.Now().Add(ahead), NotAfter: time.Now().Add(2 * ahead)}
 		err := x509.CertificateInvalidError{Cert: cert, Reason: x509.Expired}
 		if got := s.Source("mqtt", Env{}).(*mqtt).remedy(fmt.Errorf("tls: %w", err)); !strings.HasPrefix(got, want) {
