@@ -52,9 +52,9 @@ type broker struct {
 	at    time.Time
 }
 
-func (s *broker) String() string                                            { return s.name }
+func (s *broker) String() string                                      { return s.name }
 func (*broker) Run(context.Context, func(netwatch.Event) error) error { return nil }
-func (s *broker) Check(ctx context.Context) error                           { return s.Tell(ctx, nil) }
+func (s *broker) Check(ctx context.Context) error                     { return s.Tell(ctx, nil) }
 
 func (s *broker) Tell(ctx context.Context, _ []netwatch.Event) error {
 	if s.hangs {
