@@ -164,7 +164,10 @@ func TestGatewayWithoutSystemd(t *testing.T) {
 	gateway.healthy(t)
 	must(t, gateway.stop(os.Kill))
 	says(t, "netwatch history", "peer-lost from mqtt peer=gateway")
-	gateway.start(t) // With nothing of what was in memory
+	shell(t, strings.NewReplacer("outside", "gateway").Replace(published)+"-i gateway -r -t netwatch/gateway/state -m "+
+		fmt.Sprintf(`'{"number":%[1]d,"connect":%[1]d,"lost":true,"told":[{"number":%[1]d,"event":"started"}]}'`,
+			time.Now().Add(time.Hour).UnixMilli()))
+	gateway.start(t) // With nothing of what was in memory, and a clock that is an hour behind
 	says(t, "netwatch history -n 6", "peer-back from mqtt peer=gateway", "told=started")
 }
 

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"netwatch"
 )
 
 // Of a machine that has said no address, as a router that only tells, none is said; to a
@@ -73,4 +75,32 @@ func TestMQTTRemedyOfTheClock(t *testing.T) {
 			t.Errorf("from in %s on: %s", ahead, got)
 		}
 	}
+}
+
+// A machine that has lost its state, and whose clock is behind, as a router after its start,
+// learns from the broker what it had said, although that comes together with what it says
+// now; and what it has told since its start is new to others, too.
+func TestMQTTNumbersGrowBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newListener(t, map[string]string{})
+		l.run(t, func() {
+			l.hand([]netwatch.Event{netwatch.NewEvent(netwatch.Started, "s", nil), netwatch.NewEvent("mark", "s", nil)})
+			l.mu.Lock()
+			before := l.next()
+			l.mu.Unlock()
+			last := before.Number + 1000*3600*1000
+			l.peers.deliver("self", bulletin{Number: last, Connect: last}.text())
+			l.peers.deliver("self", before.text())
+			<-time.After(time.Second)
+			l.mu.Lock()
+			now := l.next()
+			l.mu.Unlock()
+			if now.Number <= last || now.told(netwatch.Started).Number <= last || now.told("mark").Number <= last {
+				t.Errorf("after %d: %+v", last, now)
+			}
+			if _, err := parseBulletin(now.text()); err != nil || len(now.Told) != 2 {
+				t.Errorf("%+v, %v", now, err)
+			}
+		})
+	})
 }

@@ -174,14 +174,19 @@ func (s *mqtt) hand(events []netwatch.Event) {
 }
 
 // echo hears what the broker has of us. If it has something newer than what we said, as
-// after a state was lost, we say something newer still; if it has our last will of an
-// earlier connection, we are here.
+// after a state was lost, we say something newer still, and so is what we handed on: others
+// compare that too. If it has our last will of an earlier connection, we are here.
 func (s *mqtt) echo(w bulletin) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if w.Number <= s.own.Number && !w.Lost {
 		return
 	}
-	s.own.Number = max(s.own.Number, w.Number)
+	if w.Number > s.own.Number {
+		s.own.Number, s.own.Told = w.Number, slices.Clone(s.own.Told)
+		for i := range s.own.Told {
+			s.own.Told[i].Number = s.next().Number
+		}
+	}
 	wake(s.changed)
 }
