@@ -243,3 +243,39 @@ func TestVPNHostTells(t *testing.T) {
 	says(t, "netwatch history", "peer-changed from mqtt", "new="+FirstPublic.String(), "peer=vpn", "told=vpn-changed",
 		"peer-changed: probe stun: unchanged")
 }
+
+// brokerOutside has the lab's broker listen on the internet's side too, until the end of the
+// test.
+func brokerOutside(t *testing.T, at netip.Addr) {
+	t.Helper()
+	certifyBroker(t, at.String())
+	shell(t, "systemctl stop mosquitto.service; install -d -o mosquitto /run/mosquitto")
+	p, err := start(filepath.Join(t.TempDir(), "broker.log"),
+		inNet(world.Inet, "chroot", server.path("/"), "/usr/sbin/mosquitto", "-c", "/etc/mosquitto/conf.d/netwatch.conf")...)
+	must(t, err)
+	t.Cleanup(func() { must(t, p.stop(os.Kill)) })
+}
+
+// Where the way to the broker is the uplink itself, the connection dies with the address. It is
+// made anew at once, and not after the broker had its time to answer.
+func TestGatewayTellsOverItsUplink(t *testing.T) {
+	brokered(t, "gateway", "outside")
+	at := netip.MustParseAddr(VPNAddress)
+	brokerOutside(t, at)
+	outside := newMachine(t, "outside", world.Inet, at, "[[rule]]\non = [\"peer-changed\"]\ndo = [\"exec /bin/true\"]\n")
+	gateway := newRouter(t, world.Router, at)
+	gateway.says(t, "status", "peer outside", "here since")
+	outside.says(t, "history", "told=started")
+	var all Times
+	for n := range 5 {
+		wait(t, 3*time.Second)
+		to, changed := Public(120+n), time.Now()
+		gateway.leased(t, to)
+		outside.says(t, "history", "new=wan 203.0.113.1 "+to.String())
+		all = append(all, time.Since(changed))
+	}
+	t.Logf("told after %s: %v", all, []time.Duration(all))
+	if all.Median() > time.Second {
+		t.Errorf("half of the times it took more than %s", all.Median())
+	}
+}

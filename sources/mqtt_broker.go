@@ -87,6 +87,7 @@ func (s *mqtt) lost() {
 	if s.short++; time.Since(s.since) > shortTime {
 		s.short = 0
 	}
+	close(s.down)
 	s.mu.Unlock()
 	s.peers.unhear()
 }
@@ -116,7 +117,7 @@ func (s *mqtt) dial(ctx context.Context, _ autopaho.ClientConfig, u *url.URL) (n
 func (s *mqtt) dialled(conn net.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.conn, s.reserved = conn, false
+	s.conn, s.reserved, s.down = conn, false, make(chan struct{})
 }
 
 // hangUp ends the connection, so that another is made.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -84,12 +85,24 @@ func (s *mqtt) say(ctx context.Context) error {
 // publish sends a bulletin, and waits until the broker has it. A broker that does not answer
 // is connected to anew: the way to it may be another by now.
 func (s *mqtt) publish(ctx context.Context, to *autopaho.ConnectionManager, w bulletin) error {
+	s.mu.Lock()
+	down := s.down
+	s.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, brokerTime)
 	defer cancel()
+	go func() { // Ends with this
+		select {
+		case <-down:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	answer, err := to.Publish(ctx, &paho.Publish{QoS: 1, Retain: true, Topic: s.topic(), Payload: w.text()})
 	switch {
 	case err == nil:
 		return nil
+	case lost(down):
+		return s.unconnected()
 	case answer != nil && answer.ReasonCode >= 0x80:
 		return s.refused("to take "+s.topic(), answer.ReasonCode)
 	case errors.Is(err, autopaho.ConnectionDownError):
@@ -101,6 +114,16 @@ func (s *mqtt) publish(ctx context.Context, to *autopaho.ConnectionManager, w bu
 	s.hangUp()
 	err = fmt.Errorf("the broker %s has not said within %s that it has it", s.settings.Broker, brokerTime)
 	return netwatch.WithHint(err, "see whether it is reached from here; netwatch connects to it anew by itself")
+}
+
+// lost says whether a channel is closed.
+func lost(down <-chan struct{}) bool {
+	select {
+	case <-down:
+		return true
+	default:
+		return false
+	}
 }
 
 // errUnconnected says that there is no connection now.
@@ -138,11 +161,27 @@ func (s *mqtt) subscribe(ctx context.Context) error {
 // if not, they are said all the same as soon as there is a connection.
 func (s *mqtt) Tell(ctx context.Context, events []netwatch.Event) error {
 	s.hand(events)
+	s.leave()
 	err := s.sayConnected(ctx)
 	if err != nil && ctx.Err() == nil { // The connection can have been a dead one
 		err = s.sayConnected(ctx)
 	}
 	return err
+}
+
+// leave ends a connection from an address that this machine has no more: nothing comes back
+// over it, and what is to be told is most often just that.
+func (s *mqtt) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conn == nil {
+		return
+	}
+	from, err := netip.ParseAddrPort(s.conn.LocalAddr().String())
+	if err == nil && !netwatch.IsOwn(from.Addr().Unmap().WithZone("")) {
+		s.since = time.Time{} // However short it was, the next is worth making at once
+		_ = s.conn.Close()
+	}
 }
 
 // sayConnected says what we are as soon as there is a connection, if that is soon.
