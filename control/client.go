@@ -214,15 +214,15 @@ func (c *Client) unreached(ctx context.Context, err error) error {
 		return overrun(errBroken)
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return netwatch.WithHint(fmt.Errorf("%w: it does not answer", ErrUnreachable),
-			"netwatch doctor says whether it cannot start; if it hangs, systemctl restart netwatch: what it has accepted it "+
-				"then does")
+			"netwatch doctor says whether it cannot start; if it hangs, "+netwatch.Restarting("netwatch")+
+				": what it has accepted it then does")
 	case errors.Is(err, unix.EACCES):
 		return netwatch.WithHint(fmt.Errorf("%w: connecting to %s: %w", ErrNotPermitted, c.path, unix.EACCES),
 			"see that every directory above the socket may be entered")
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ECONNREFUSED):
 		return netwatch.WithHint(fmt.Errorf("%w: nobody listens on %s", ErrUnreachable, c.path),
-			"start it anew: systemctl restart netwatch.socket (if it does not "+
-				"start, netwatch check and journalctl -u netwatch say why); or name its configuration with -c")
+			"start it anew: "+netwatch.Restarting("netwatch.socket")+" (if it does not "+
+				"start, netwatch check and "+netwatch.Logged()+" say why); or name its configuration with -c")
 	}
 	return fmt.Errorf("%w: %w", ErrUnreachable, err)
 }
@@ -230,7 +230,7 @@ func (c *Client) unreached(ctx context.Context, err error) error {
 // overrun is the error if there was no room for the caller, or no answer.
 func overrun(why error) error {
 	return netwatch.WithHint(fmt.Errorf("%w: %w", ErrUnreachable, why),
-		"it hangs (systemctl restart netwatch), ends (journalctl -u netwatch says why), or many connect to it "+
+		"it hangs ("+netwatch.Restarting("netwatch")+"), ends ("+netwatch.Logged()+" says why), or many connect to it "+
 			"(as root, top and ss -xp show who)")
 }
 

@@ -133,7 +133,7 @@ type scene struct {
 // Examine makes all checks at the same time, each with a deadline of its own. It calls
 // each with one finding after the other, in the order of the checks.
 func (d Doctor) Examine(ctx context.Context, each func(Finding)) {
-	s := &scene{Doctor: d, found: machine.Look(ctx, d.Tree, d.Program), lookUnit: systemd.LookUnit}
+	s := &scene{Doctor: d, found: machine.Look(ctx, d.Tree, d.Program), lookUnit: lookUnit(systemd.Boots())}
 	s.told = sync.OnceValue(func() []told { return s.ask(ctx) })
 	s.daemon = sync.OnceValues(func() (control.Status, error) { return s.askDaemon(ctx) })
 	s.turns = sync.OnceValue(func() []coturn { return s.lookAtTurns(ctx) })

@@ -33,6 +33,17 @@ func tells(source config.Source) bool {
 	return is
 }
 
+// onlyTells says whether this machine tells others what it sees, as a router does, and needs
+// no public address itself.
+func (s *scene) onlyTells() bool {
+	asks := func(source config.Source) bool {
+		_, is := source.Settings.(sources.Asking)
+		return is
+	}
+	return slices.ContainsFunc(s.cfg.Sources, tells) && !slices.ContainsFunc(s.cfg.Sources, asks) &&
+		len(s.cfg.Needs().Rewrites) == 0
+}
+
 // judgePeer says how another machine stands.
 func judgePeer(p netwatch.Peer) Finding {
 	what, since := "machine "+p.Peer, p.Since.Local().Format("2006-01-02 15:04")
@@ -41,7 +52,7 @@ func judgePeer(p netwatch.Peer) Finding {
 		return Finding{OK, what, "it is connected to the broker since " + since, ""}
 	case netwatch.PeerGone:
 		return Finding{
-			Warning, what, "it is gone since " + since, "see there whether it runs: systemctl status netwatch.service",
+			Warning, what, "it is gone since " + since, "see there whether it runs: netwatch status",
 		}
 	}
 	return Finding{

@@ -198,7 +198,7 @@ func (m *MQTT) user() string {
 func (m *MQTT) Source(name string, env Env) netwatch.Source {
 	s := &mqtt{
 		name: name, settings: *m, env: env,
-		up: make(chan struct{}, 1), changed: make(chan struct{}, 1),
+		up: make(chan struct{}, 1), changed: make(chan struct{}, 1), down: make(chan struct{}),
 	}
 	s.peers = newPeers(s)
 	return s
@@ -242,9 +242,13 @@ type mqtt struct {
 	mu sync.Mutex // guards what follows
 	// own is what we said last, or are about to say.
 	own bulletin
+	// reserved says that the number own.Connect is in the state, and over no connection yet.
+	reserved bool
 	// manager is there while Run is.
 	manager *autopaho.ConnectionManager
 	conn    net.Conn
+	// down is closed when the connection is lost: nobody waits for answers any more.
+	down chan struct{}
 	// reaching, writing and hearing are why the broker is not reached, does not take what
 	// we say, and does not let us hear others.
 	reaching, writing, hearing error
@@ -296,6 +300,7 @@ func (s *mqtt) serve(ctx context.Context) {
 			s.trouble(&s.hearing, s.subscribe(ctx))
 			said = s.say(ctx)
 		case <-s.changed:
+			s.leave()
 			said = s.say(ctx)
 		}
 		if !errors.Is(said, errUnconnected) { // When it is connected, it is said

@@ -87,6 +87,7 @@ func (s *mqtt) lost() {
 	if s.short++; time.Since(s.since) > shortTime {
 		s.short = 0
 	}
+	close(s.down)
 	s.mu.Unlock()
 	s.peers.unhear()
 }
@@ -108,10 +109,15 @@ func (s *mqtt) dial(ctx context.Context, _ autopaho.ClientConfig, u *url.URL) (n
 	if err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
-	s.conn = conn
-	s.mu.Unlock()
+	s.dialled(conn)
 	return packets.NewThreadSafeConn(&bounded{Conn: conn}), nil
+}
+
+// dialled notes a connection, over which is now said with which number it began.
+func (s *mqtt) dialled(conn net.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conn, s.reserved, s.down = conn, false, make(chan struct{})
 }
 
 // hangUp ends the connection, so that another is made.
@@ -235,6 +241,8 @@ func (s *mqtt) remedy(err error) string {
 		return "name the broker as its certificate does, or give it a certificate for this name"
 	case errors.As(err, &unknown):
 		return "name the certificate that signed the broker's with ca = \"FILE\""
+	case errors.As(err, &expired) && expired.Cert != nil && time.Now().Before(expired.Cert.NotBefore):
+		return "set the clock of this machine, or wait until it is set by itself (NTP); netwatch tries again by itself"
 	case errors.As(err, &expired):
 		return "renew the broker's certificate and have it read it: systemctl reload mosquitto.service"
 	case errors.As(err, &plain):

@@ -81,9 +81,6 @@ func (w bulletin) text() []byte {
 	return text
 }
 
-// eventPattern is what the name of an event looks like.
-var eventPattern = netwatch.Pattern(`^[a-z][a-z0-9-]{0,127}$`)
-
 // parseBulletin takes what a stranger sent, and leaves nothing in it that is not bounded.
 func parseBulletin(text []byte) (w bulletin, err error) {
 	if len(text) > maxBulletin {
@@ -116,7 +113,7 @@ func (w *bulletin) bound() {
 		w.Addresses[family] = netwatch.Address{Address: a.Address, Since: a.Since, Confirmed: a.Confirmed, By: a.By}
 	}
 	w.Told = slices.DeleteFunc(w.Told, func(h handed) bool {
-		return !eventPattern().MatchString(h.Event) || h.Number <= 0 || h.Number > w.Number
+		return !netwatch.EventName().MatchString(h.Event) || h.Number <= 0 || h.Number > w.Number
 	})
 	for i := range w.Told {
 		h := &w.Told[i]

@@ -83,6 +83,12 @@ func (p *peers) deliver(host string, message []byte) {
 		p.flooded.Store(true)
 		<-time.After(wait)
 	}
+	if host == string(p.settings.Host) { // At once: what we say now would take its place
+		if w, err := parseBulletin(message); err == nil {
+			p.echo(w)
+		}
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if _, known := p.by[host]; host == "" || !known && len(p.by)+len(p.inbox) >= maxPeers {
@@ -168,17 +174,12 @@ func (p *peers) calm() (wait time.Duration) {
 
 // read takes what a machine said over a connection.
 func (p *peers) read(host string, message []byte, connection int) {
-	own := host == string(p.settings.Host)
-	if len(message) == 0 && !own {
+	if len(message) == 0 {
 		p.forget(host)
 		return
 	}
 	w, err := parseBulletin(message)
 	if p.complain(host, err); err != nil {
-		return
-	}
-	if own {
-		p.echo(w)
 		return
 	}
 	p.mu.Lock()
@@ -187,6 +188,9 @@ func (p *peers) read(host string, message []byte, connection int) {
 		return
 	}
 	one := p.by[host]
+	if one == nil && len(p.by) >= maxPeers {
+		return // What comes while this is read, deliver has not counted
+	}
 	if one == nil {
 		one = &peer{}
 		p.by[host] = one
@@ -370,8 +374,10 @@ func (p *peers) all() []netwatch.Peer {
 		case one.heard:
 			state = netwatch.PeerHere
 		}
+		addresses := netwatch.Addresses{} // An object for who reads JSON, also where there is none
+		maps.Copy(addresses, one.now.Addresses)
 		all = append(all, netwatch.Peer{
-			Peer: host, State: state, Since: one.since, Version: one.now.Version, Addresses: maps.Clone(one.now.Addresses),
+			Peer: host, State: state, Since: one.since, Version: one.now.Version, Addresses: addresses,
 		})
 	}
 	return all

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -35,14 +36,22 @@ func (s *mqtt) next() bulletin {
 	return s.own
 }
 
-// begin is the last will of the connection that begins.
+// begin is the last will of the connection that begins. The number of one that did not come
+// about is the next one's, so that nothing is written for each try.
 func (s *mqtt) begin() ([]byte, error) {
 	s.mu.Lock()
-	w := s.next()
-	s.own.Connect = w.Number
-	w = s.own
+	kept := s.reserved
+	if !kept {
+		s.own.Connect = s.next().Number
+	}
+	w := s.own
+	s.reserved = true
 	s.mu.Unlock()
-	return bulletin{Number: w.Number, Connect: w.Number, Lost: true, Version: w.Version}.text(), s.keep(w)
+	will := bulletin{Number: w.Connect, Connect: w.Connect, Lost: true, Version: w.Version}.text()
+	if kept {
+		return will, nil
+	}
+	return will, s.keep(w)
 }
 
 // keep has what we are about to say in the state: after a crash no number comes twice,
@@ -76,12 +85,24 @@ func (s *mqtt) say(ctx context.Context) error {
 // publish sends a bulletin, and waits until the broker has it. A broker that does not answer
 // is connected to anew: the way to it may be another by now.
 func (s *mqtt) publish(ctx context.Context, to *autopaho.ConnectionManager, w bulletin) error {
+	s.mu.Lock()
+	down := s.down
+	s.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, brokerTime)
 	defer cancel()
+	go func() { // Ends with this
+		select {
+		case <-down:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	answer, err := to.Publish(ctx, &paho.Publish{QoS: 1, Retain: true, Topic: s.topic(), Payload: w.text()})
 	switch {
 	case err == nil:
 		return nil
+	case lost(down):
+		return s.unconnected()
 	case answer != nil && answer.ReasonCode >= 0x80:
 		return s.refused("to take "+s.topic(), answer.ReasonCode)
 	case errors.Is(err, autopaho.ConnectionDownError):
@@ -93,6 +114,16 @@ func (s *mqtt) publish(ctx context.Context, to *autopaho.ConnectionManager, w bu
 	s.hangUp()
 	err = fmt.Errorf("the broker %s has not said within %s that it has it", s.settings.Broker, brokerTime)
 	return netwatch.WithHint(err, "see whether it is reached from here; netwatch connects to it anew by itself")
+}
+
+// lost says whether a channel is closed.
+func lost(down <-chan struct{}) bool {
+	select {
+	case <-down:
+		return true
+	default:
+		return false
+	}
 }
 
 // errUnconnected says that there is no connection now.
@@ -130,11 +161,27 @@ func (s *mqtt) subscribe(ctx context.Context) error {
 // if not, they are said all the same as soon as there is a connection.
 func (s *mqtt) Tell(ctx context.Context, events []netwatch.Event) error {
 	s.hand(events)
+	s.leave()
 	err := s.sayConnected(ctx)
 	if err != nil && ctx.Err() == nil { // The connection can have been a dead one
 		err = s.sayConnected(ctx)
 	}
 	return err
+}
+
+// leave ends a connection from an address that this machine has no more: nothing comes back
+// over it, and what is to be told is most often just that.
+func (s *mqtt) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conn == nil {
+		return
+	}
+	from, err := netip.ParseAddrPort(s.conn.LocalAddr().String())
+	if err == nil && !netwatch.IsOwn(from.Addr().Unmap().WithZone("")) {
+		s.since = time.Time{} // However short it was, the next is worth making at once
+		_ = s.conn.Close()
+	}
 }
 
 // sayConnected says what we are as soon as there is a connection, if that is soon.
@@ -155,7 +202,7 @@ func (s *mqtt) hand(events []netwatch.Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, ev := range events {
-		if s.own.told(ev.Name).ID == ev.ID || !eventPattern().MatchString(ev.Name) {
+		if s.own.told(ev.Name).ID == ev.ID {
 			continue
 		}
 		s.own = s.own.hand(handed{
@@ -166,14 +213,19 @@ func (s *mqtt) hand(events []netwatch.Event) {
 }
 
 // echo hears what the broker has of us. If it has something newer than what we said, as
-// after a state was lost, we say something newer still; if it has our last will of an
-// earlier connection, we are here.
+// after a state was lost, we say something newer still, and so is what we handed on: others
+// compare that too. If it has our last will of an earlier connection, we are here.
 func (s *mqtt) echo(w bulletin) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if w.Number <= s.own.Number && !w.Lost {
 		return
 	}
-	s.own.Number = max(s.own.Number, w.Number)
+	if w.Number > s.own.Number {
+		s.own.Number, s.own.Told = w.Number, slices.Clone(s.own.Told)
+		for i := range s.own.Told {
+			s.own.Told[i].Number = s.next().Number
+		}
+	}
 	wake(s.changed)
 }

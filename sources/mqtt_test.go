@@ -466,6 +466,7 @@ func TestMQTTNumbersGrow(t *testing.T) {
 					t.Errorf("after %d: %+v, %v", last, b, err)
 				}
 				last = b.Number
+				l.dialled(nil)
 			}
 		}
 		first := newListener(t, state)

@@ -54,7 +54,7 @@ func (c *command) probe(ctx context.Context, cfg *config.Config) error {
 	if err := c.probeRouters(ctx, cfg, all); err != nil {
 		return err
 	}
-	if err := c.probePeers(ctx, cfg); err != nil {
+	if err := c.probePeers(ctx, cfg, !asked); err != nil {
 		return err
 	}
 	if failed {
