@@ -1,0 +1,317 @@
+package sources
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	mathrand "math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"netwatch"
+)
+
+const (
+	// nextTime is how long one machine is waited for until another is asked beside it: who
+	// gets all that he asks for answers sooner.
+	nextTime = 2 * time.Second
+	// maxAsked is how many machines are asked, and opinions how many of them look, before
+	// what they say counts: one that does not see everything may itself be at fault.
+	maxAsked = 8
+	opinions = 2
+)
+
+// asking is what one source asks other machines.
+type asking struct {
+	*mqtt
+	mu sync.Mutex // guards what follows
+	// waiting are those whose answers are waited for, by the id of the ask.
+	waiting map[string]*asked
+	// last is when each machine was asked, and what was seen last of some places.
+	last map[string]time.Time
+	seen map[string]seenAt
+}
+
+// An asked is one ask of one machine.
+type asked struct {
+	peer string
+	// of are the places that it was asked about, as they stand among all.
+	of     []int
+	places []netwatch.Place
+	got    chan<- *asked
+	// seen is what it answered.
+	seen []netwatch.Seen
+}
+
+// A seenAt is a sighting, and when it was had.
+type seenAt struct {
+	netwatch.Sighting
+	at time.Time
+}
+
+func newAsking(s *mqtt) *asking {
+	return &asking{mqtt: s, waiting: map[string]*asked{}, last: map[string]time.Time{}, seen: map[string]seenAt{}}
+}
+
+// deliver takes an answer: once, of an ask of ours, and from the machine that was asked.
+func (a *asking) deliver(from string, message []byte) {
+	got, err := parseAnswer(message)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	of := a.waiting[got.ID]
+	switch {
+	case err != nil:
+		a.env.Log.Warn().Str("source", a.name).Str("peer", from).Err(err).Msg("an answer of another machine was dropped")
+	case of != nil && of.peer == from && got.fits(of.places):
+		delete(a.waiting, got.ID)
+		of.seen = got.Places
+		of.got <- of // There is room for each
+	}
+}
+
+// Outside has other machines look at places. One is asked after the other: each that looks
+// takes what a caller takes of the server, and one that is well says so within a second.
+func (s *mqtt) Outside(ctx context.Context, places []netwatch.Place) netwatch.Sighting {
+	ctx, cancel := context.WithTimeout(ctx, wholeTime)
+	defer cancel()
+	if err := s.young(places); err != nil {
+		return netwatch.Sighting{Why: err}
+	}
+	key := placesKey(places)
+	left, err := s.asking.candidates(places)
+	if err != nil {
+		return s.asking.recall(key, err)
+	}
+	q := &inquiry{asking: s.asking, places: places, left: left, got: make(chan *asked, maxAsked)}
+	q.merged.Seen = make([]netwatch.Seen, len(places))
+	q.run(ctx)
+	return s.asking.remember(key, q.result())
+}
+
+// young says of an address of ours that others do not send there yet.
+func (s *mqtt) young(places []netwatch.Place) error {
+	known := s.env.Known()
+	for _, p := range places {
+		a := known[netwatch.FamilyOf(p.Address)]
+		if a.Address != p.Address {
+			return fmt.Errorf("%s is not our public address any more", p.Address)
+		}
+		if stood := time.Since(a.Since); stood < standTime {
+			return netwatch.WithHint(fmt.Errorf("%s has stood for %d s, others ask after %d s",
+				p.Address, max(0, int(stood/time.Second)), int(standTime/time.Second)),
+				"have this step in a rule of its own, with settle = \"40s\", or on due")
+		}
+	}
+	return nil
+}
+
+// A candidate is a machine that may be asked, and about which of the places.
+type candidate struct {
+	peer string
+	of   []int
+}
+
+// candidates are the machines to ask, in any order. The error says why there are none.
+func (a *asking) candidates(places []netwatch.Place) (all []candidate, err error) {
+	here, elsewhere, serving := 0, 0, 0
+	recent := ""
+	for _, p := range a.peers.present() {
+		here++
+		of := outsideOf(p.now.Addresses, places)
+		if len(of) == 0 {
+			continue
+		}
+		elsewhere++
+		if !slices.Contains(p.now.Serves, string(a.settings.Host)) {
+			continue
+		}
+		serving++
+		if since := a.sinceAsked(p.host); since < askPause {
+			recent = fmt.Sprintf("%s was asked %d s ago, and may be once a minute", p.host, int(since/time.Second))
+			continue
+		}
+		all = append(all, candidate{p.host, of})
+	}
+	switch {
+	case len(all) > 0:
+		mathrand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+		return all[:min(len(all), maxAsked)], nil
+	case here == 0:
+		return nil, cmp.Or(a.Trouble(), netwatch.WithHint(errors.New("no other machine is here"),
+			"netwatch status shows the others: one that is elsewhere has to run netwatch with [source.mqtt]"))
+	case elsewhere == 0:
+		return nil, netwatch.WithHint(fmt.Errorf("none of the %d other machines has said a public address that is not ours", here),
+			"one that is elsewhere has to run netwatch with [source.stun]")
+	case serving == 0:
+		return nil, netwatch.WithHint(fmt.Errorf("none of the %d machines elsewhere serves %s", elsewhere, a.settings.Host),
+			fmt.Sprintf("write serve = [%q] into [source.mqtt] there", a.settings.Host))
+	}
+	return nil, errors.New(recent)
+}
+
+// outsideOf are the places of which a machine with these addresses is outside.
+func outsideOf(its netwatch.Addresses, places []netwatch.Place) (of []int) {
+	for i, p := range places {
+		its := its[netwatch.FamilyOf(p.Address)].Address
+		if its.IsValid() && its != p.Address {
+			of = append(of, i)
+		}
+	}
+	return of
+}
+
+// sinceAsked is how long ago a machine was asked.
+func (a *asking) sinceAsked(peer string) time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if at, was := a.last[peer]; was {
+		return time.Since(at)
+	}
+	return askPause
+}
+
+// placesKey is the same for the same ways at the same addresses.
+func placesKey(places []netwatch.Place) string {
+	var all strings.Builder
+	for _, p := range places {
+		fmt.Fprint(&all, p.Address, p.Ways, p.Host, "\n")
+	}
+	return all.String()
+}
+
+// recall is what was seen last, if that is not a minute ago: until then nobody looks again.
+func (a *asking) recall(key string, why error) netwatch.Sighting {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	last, has := a.seen[key]
+	if age := time.Since(last.at); has && age < askPause {
+		last.By = fmt.Sprintf("%s, %d s ago", last.By, int(age/time.Second))
+		return last.Sighting
+	}
+	return netwatch.Sighting{Why: why}
+}
+
+// remember keeps what was seen, for recall.
+func (a *asking) remember(key string, got netwatch.Sighting) netwatch.Sighting {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for old, s := range a.seen {
+		if time.Since(s.at) >= askPause {
+			delete(a.seen, old)
+		}
+	}
+	if got.By != "" {
+		a.seen[key] = seenAt{got, time.Now()}
+	}
+	return got
+}
+
+// An inquiry asks machines about places until enough is known.
+type inquiry struct {
+	*asking
+	places []netwatch.Place
+	left   []candidate
+	got    chan *asked
+	// waits is of how many the answer is waited for, and looked, busy and failed how many
+	// have looked, would not, and could not be asked.
+	waits, looked, busy int
+	names               []string
+	failed              error
+	merged              netwatch.Sighting
+}
+
+// run asks the next whenever one was waited for in vain, would not look, or did not see all
+// of it right. It ends when one did, when enough have looked, or with ctx.
+func (q *inquiry) run(ctx context.Context) {
+	defer q.forget()
+	for pause := time.Duration(0); ; {
+		var due <-chan time.Time
+		if len(q.left) > 0 {
+			due = time.After(pause)
+		} else if q.waits == 0 {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-due:
+			pause = q.next(ctx)
+		case a := <-q.got:
+			if q.take(a) {
+				return
+			}
+			pause = 0
+		}
+	}
+}
+
+// next asks the next machine, and returns how long to wait for it alone.
+func (q *inquiry) next(ctx context.Context) time.Duration {
+	c := q.left[0]
+	q.left = q.left[1:]
+	a := &asked{peer: c.peer, of: c.of, got: q.got}
+	for _, i := range c.of {
+		a.places = append(a.places, q.places[i])
+	}
+	id := strings.ToLower(rand.Text())
+	q.mu.Lock()
+	q.waiting[id], q.last[c.peer] = a, time.Now()
+	q.mu.Unlock()
+	if err := q.pass(ctx, asks, c.peer, request{id, a.places}); err != nil {
+		q.failed = err
+		q.mu.Lock()
+		delete(q.waiting, id)
+		delete(q.last, c.peer)
+		q.mu.Unlock()
+		return 0
+	}
+	q.waits++
+	return nextTime
+}
+
+// take takes an answer, and says whether enough is known.
+func (q *inquiry) take(a *asked) bool {
+	q.waits--
+	if isBusy(a.seen) {
+		q.busy++
+		return false
+	}
+	q.looked++
+	q.names = append(q.names, a.peer)
+	for i, seen := range a.seen {
+		q.merged.Seen[a.of[i]] = better(q.merged.Seen[a.of[i]], seen)
+	}
+	return isOK(q.merged.Seen) || q.looked == opinions
+}
+
+// forget waits for nobody any more.
+func (q *inquiry) forget() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for id, a := range q.waiting {
+		if a.got == q.got {
+			delete(q.waiting, id)
+		}
+	}
+}
+
+// result is what came of it.
+func (q *inquiry) result() netwatch.Sighting {
+	q.merged.By = strings.Join(q.names, " and ")
+	switch {
+	case q.looked > 0:
+	case q.failed != nil:
+		q.merged.Why = q.failed
+	case q.busy > 0 && q.waits == 0:
+		q.merged.Why = netwatch.WithHint(errors.New("all that serve us are busy"), "why they are, their logs say; each looks "+
+			"once a minute, and at an address that it has heard of for half a minute")
+	default:
+		q.merged.Why = netwatch.WithHint(fmt.Errorf("nobody answered within %s", wholeTime),
+			"see there whether netwatch runs: netwatch status shows the others")
+	}
+	return q.merged
+}
