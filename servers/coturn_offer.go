@@ -31,6 +31,8 @@ type Offer struct {
 	// Credentials are those by which relays are lent: one by each secret, or else
 	// the first user's, or else nil.
 	Credentials []*Credential
+	// Secret is the first by which relays are lent, and Behind what such a name ends with.
+	Secret, Behind string
 	// Private are the private parts of its external-ip.
 	Private []netip.Addr
 	// Advertised are the addresses that callers get once it is started with it.
@@ -119,6 +121,7 @@ func coturnOffer(conf []byte, now time.Time) (*Offer, error) {
 				turn.Private = append(turn.Private, e.private)
 			}
 		case "static-auth-secret":
+			turn.Secret = cmp.Or(turn.Secret, value)
 			if len(turn.Credentials) < maxSecrets {
 				turn.Credentials = append(turn.Credentials, byExpiry(value, now.Add(credentialTime), ""))
 			}

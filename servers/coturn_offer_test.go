@@ -87,7 +87,7 @@ func TestCoturnOffer(t *testing.T) {
 		}},
 		"no key": {"user=a:0xno\n", Offer{Listeners: plain(3478), Credentials: []*Credential{nil}}},
 		"a secret first": {"user=a:b\nstatic-auth-secret=s\n", Offer{
-			Listeners:   plain(3478),
+			Listeners: plain(3478), Secret: "s",
 			Credentials: []*Credential{{Name: "1800000060", Password: "43YmlAR1VZxiEkVl8sq0zlkRoko="}},
 		}},
 	} {
