@@ -52,10 +52,9 @@ func (s Seen) All() []Word { return append(slices.Clone(s.Ways), s.Relay) }
 
 // A Sighting is what came of having other machines look.
 type Sighting struct {
-	// Seen is what they saw of each place. It has no ways of one that nobody saw.
-	Seen []Seen
-	// By is who saw it, for a person.
-	By string
-	// Why is why somebody did not, or nobody.
+	// Seen is what they saw, and By who they are, for a person; empty if nobody looked.
+	Seen Seen
+	By   string
+	// Why is why nobody did.
 	Why error
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -39,12 +40,11 @@ type asking struct {
 // An asked is one ask of one machine.
 type asked struct {
 	peer string
-	// of are the places that it was asked about, as they stand among all.
-	of     []int
-	places []netwatch.Place
-	got    chan<- *asked
+	// ways is of how many it was asked.
+	ways int
+	got  chan<- *asked
 	// seen is what it answered.
-	seen []netwatch.Seen
+	seen netwatch.Seen
 }
 
 // A seenAt is a sighting, and when it was had.
@@ -66,63 +66,53 @@ func (a *asking) deliver(from string, message []byte) {
 	switch {
 	case err != nil:
 		a.env.Log.Warn().Str("source", a.name).Str("peer", from).Err(err).Msg("an answer of another machine was dropped")
-	case of != nil && of.peer == from && got.fits(of.places):
+	case of != nil && of.peer == from && len(got.Ways) == of.ways:
 		delete(a.waiting, got.ID)
-		of.seen = got.Places
+		of.seen = got.Seen
 		of.got <- of // There is room for each
 	}
 }
 
-// Outside has other machines look at places. One is asked after the other: each that looks
+// Outside has other machines look at a place. One is asked after the other: each that looks
 // takes what a caller takes of the server, and one that is well says so within a second.
-func (s *mqtt) Outside(ctx context.Context, places []netwatch.Place) netwatch.Sighting {
+func (s *mqtt) Outside(ctx context.Context, p netwatch.Place) netwatch.Sighting {
 	ctx, cancel := context.WithTimeout(ctx, wholeTime)
 	defer cancel()
-	if err := s.young(places); err != nil {
+	if err := s.young(p.Address); err != nil {
 		return netwatch.Sighting{Why: err}
 	}
-	key := placesKey(places)
-	left, err := s.asking.candidates(places)
+	key := fmt.Sprint(p.Address, p.Ways, p.Host)
+	left, err := s.asking.candidates(p.Address)
 	if err != nil {
 		return s.asking.recall(key, err)
 	}
-	q := &inquiry{asking: s.asking, places: places, left: left, got: make(chan *asked, maxAsked)}
-	q.merged.Seen = make([]netwatch.Seen, len(places))
+	q := &inquiry{asking: s.asking, place: p, left: left, got: make(chan *asked, maxAsked)}
 	q.run(ctx)
 	return s.asking.remember(key, q.result())
 }
 
 // young says of an address of ours that others do not send there yet.
-func (s *mqtt) young(places []netwatch.Place) error {
-	known := s.env.Known()
-	for _, p := range places {
-		a := known[netwatch.FamilyOf(p.Address)]
-		if a.Address != p.Address {
-			return fmt.Errorf("%s is not our public address any more", p.Address)
-		}
-		if stood := time.Since(a.Since); stood < standTime {
-			return netwatch.WithHint(fmt.Errorf("%s has stood for %d s, others ask after %d s",
-				p.Address, max(0, int(stood/time.Second)), int(standTime/time.Second)),
-				"have this step in a rule of its own, with settle = \"40s\", or on due")
-		}
+func (s *mqtt) young(address netip.Addr) error {
+	a := s.env.Known()[netwatch.FamilyOf(address)]
+	if a.Address != address {
+		return fmt.Errorf("%s is not our public address any more", address)
+	}
+	if stood := time.Since(a.Since); stood < standTime {
+		return netwatch.WithHint(fmt.Errorf("%s has stood for %d s, others ask after %d s",
+			address, max(0, int(stood/time.Second)), int(standTime/time.Second)),
+			"have this step in a rule of its own, with settle = \"40s\", or on due")
 	}
 	return nil
 }
 
-// A candidate is a machine that may be asked, and about which of the places.
-type candidate struct {
-	peer string
-	of   []int
-}
-
 // candidates are the machines to ask, in any order. The error says why there are none.
-func (a *asking) candidates(places []netwatch.Place) (all []candidate, err error) {
+func (a *asking) candidates(address netip.Addr) (all []string, err error) {
 	here, elsewhere, serving := 0, 0, 0
 	recent := ""
 	for _, p := range a.peers.present() {
 		here++
-		of := outsideOf(p.now.Addresses, places)
-		if len(of) == 0 {
+		its := p.now.Addresses[netwatch.FamilyOf(address)].Address
+		if !its.IsValid() || its == address {
 			continue
 		}
 		elsewhere++
@@ -134,7 +124,7 @@ func (a *asking) candidates(places []netwatch.Place) (all []candidate, err error
 			recent = fmt.Sprintf("%s was asked %d s ago, and may be once a minute", p.host, int(since/time.Second))
 			continue
 		}
-		all = append(all, candidate{p.host, of})
+		all = append(all, p.host)
 	}
 	switch {
 	case len(all) > 0:
@@ -144,24 +134,13 @@ func (a *asking) candidates(places []netwatch.Place) (all []candidate, err error
 		return nil, cmp.Or(a.Trouble(), netwatch.WithHint(errors.New("no other machine is here"),
 			"netwatch status shows the others: one that is elsewhere has to run netwatch with [source.mqtt]"))
 	case elsewhere == 0:
-		return nil, netwatch.WithHint(fmt.Errorf("none of the %d other machines has said a public address that is not ours", here),
-			"one that is elsewhere has to run netwatch with [source.stun]")
+		return nil, netwatch.WithHint(fmt.Errorf("no other machine that is here (%d) has said a public %s address that is "+
+			"not ours", here, netwatch.FamilyOf(address)), "one that is elsewhere has to run netwatch with [source.stun]")
 	case serving == 0:
-		return nil, netwatch.WithHint(fmt.Errorf("none of the %d machines elsewhere serves %s", elsewhere, a.settings.Host),
+		return nil, netwatch.WithHint(fmt.Errorf("no machine elsewhere (%d) serves %s", elsewhere, a.settings.Host),
 			fmt.Sprintf("write serve = [%q] into [source.mqtt] there", a.settings.Host))
 	}
 	return nil, errors.New(recent)
-}
-
-// outsideOf are the places of which a machine with these addresses is outside.
-func outsideOf(its netwatch.Addresses, places []netwatch.Place) (of []int) {
-	for i, p := range places {
-		its := its[netwatch.FamilyOf(p.Address)].Address
-		if its.IsValid() && its != p.Address {
-			of = append(of, i)
-		}
-	}
-	return of
 }
 
 // sinceAsked is how long ago a machine was asked.
@@ -172,15 +151,6 @@ func (a *asking) sinceAsked(peer string) time.Duration {
 		return time.Since(at)
 	}
 	return askPause
-}
-
-// placesKey is the same for the same ways at the same addresses.
-func placesKey(places []netwatch.Place) string {
-	var all strings.Builder
-	for _, p := range places {
-		fmt.Fprint(&all, p.Address, p.Ways, p.Host, "\n")
-	}
-	return all.String()
 }
 
 // recall is what was seen last, if that is not a minute ago: until then nobody looks again.
@@ -213,15 +183,16 @@ func (a *asking) remember(key string, got netwatch.Sighting) netwatch.Sighting {
 // An inquiry asks machines about places until enough is known.
 type inquiry struct {
 	*asking
-	places []netwatch.Place
-	left   []candidate
-	got    chan *asked
-	// waits is of how many the answer is waited for, and looked, busy and failed how many
-	// have looked, would not, and could not be asked.
-	waits, looked, busy int
-	names               []string
-	failed              error
-	merged              netwatch.Sighting
+	place netwatch.Place
+	left  []string
+	got   chan *asked
+	// waits is of how many the answer is waited for, and busy how many would not look.
+	waits, busy int
+	// looked are those who did, and seen is what they saw together.
+	looked []string
+	seen   netwatch.Seen
+	// failed is why somebody could not be asked.
+	failed error
 }
 
 // run asks the next whenever one was waited for in vain, would not look, or did not see all
@@ -251,21 +222,18 @@ func (q *inquiry) run(ctx context.Context) {
 
 // next asks the next machine, and returns how long to wait for it alone.
 func (q *inquiry) next(ctx context.Context) time.Duration {
-	c := q.left[0]
+	peer := q.left[0]
 	q.left = q.left[1:]
-	a := &asked{peer: c.peer, of: c.of, got: q.got}
-	for _, i := range c.of {
-		a.places = append(a.places, q.places[i])
-	}
+	a := &asked{peer: peer, ways: len(q.place.Ways), got: q.got}
 	id := strings.ToLower(rand.Text())
 	q.mu.Lock()
-	q.waiting[id], q.last[c.peer] = a, time.Now()
+	q.waiting[id], q.last[peer] = a, time.Now()
 	q.mu.Unlock()
-	if err := q.pass(ctx, asks, c.peer, request{id, a.places}); err != nil {
+	if err := q.pass(ctx, asks, peer, request{id, q.place}); err != nil {
 		q.failed = err
 		q.mu.Lock()
 		delete(q.waiting, id)
-		delete(q.last, c.peer)
+		delete(q.last, peer)
 		q.mu.Unlock()
 		return 0
 	}
@@ -280,12 +248,8 @@ func (q *inquiry) take(a *asked) bool {
 		q.busy++
 		return false
 	}
-	q.looked++
-	q.names = append(q.names, a.peer)
-	for i, seen := range a.seen {
-		q.merged.Seen[a.of[i]] = better(q.merged.Seen[a.of[i]], seen)
-	}
-	return isOK(q.merged.Seen) || q.looked == opinions
+	q.looked, q.seen = append(q.looked, a.peer), better(q.seen, a.seen)
+	return isOK(q.seen) || len(q.looked) == opinions
 }
 
 // forget waits for nobody any more.
@@ -301,17 +265,15 @@ func (q *inquiry) forget() {
 
 // result is what came of it.
 func (q *inquiry) result() netwatch.Sighting {
-	q.merged.By = strings.Join(q.names, " and ")
 	switch {
-	case q.looked > 0:
+	case len(q.looked) > 0:
+		return netwatch.Sighting{Seen: q.seen, By: strings.Join(q.looked, " and ")}
 	case q.failed != nil:
-		q.merged.Why = q.failed
+		return netwatch.Sighting{Why: q.failed}
 	case q.busy > 0 && q.waits == 0:
-		q.merged.Why = netwatch.WithHint(errors.New("all that serve us are busy"), "why they are, their logs say; each looks "+
-			"once a minute, and at an address that it has heard of for half a minute")
-	default:
-		q.merged.Why = netwatch.WithHint(fmt.Errorf("nobody answered within %s", wholeTime),
-			"see there whether netwatch runs: netwatch status shows the others")
+		return netwatch.Sighting{Why: netwatch.WithHint(errors.New("all that serve us are busy"), "why they are, their logs "+
+			"say; each looks once a minute, and at an address that it has heard of for half a minute")}
 	}
-	return q.merged
+	return netwatch.Sighting{Why: netwatch.WithHint(fmt.Errorf("nobody answered within %s", wholeTime),
+		"see there whether netwatch runs: netwatch status shows the others")}
 }

@@ -248,7 +248,7 @@ func TestMQTTServes(t *testing.T) {
 	if err := s.aside(t.Context(), asks, "a", request{ID: "x"}); err != nil {
 		t.Error(err)
 	}
-	if got := b.next(t, "aside"); got != `aside 2 for 60 s: {"id":"x","places":null}` {
+	if got := b.next(t, "aside"); got != `aside 2 for 60 s: {"id":"x","address":"","ways":null,"name":"","password":""}` {
 		t.Error(got)
 	}
 	waitsFor(t, s, "to let us read netwatch/+/ask/self")

@@ -19,9 +19,8 @@ const (
 	// maxAsk and maxAnswer are how many bytes each may have.
 	maxAsk    = 4 << 10
 	maxAnswer = 1 << 10
-	// maxPlaces is how many places one may ask about, and maxWays how many ways each has.
-	maxPlaces = 4
-	maxWays   = 4
+	// maxWays is how many ways one may ask about.
+	maxWays = 3
 	// leastPort is the first that is asked at: what is below is other services'.
 	leastPort = 1024
 	// standTime is how long an address must have been said until anything is sent there.
@@ -44,14 +43,14 @@ const (
 
 // A request is what one machine asks of another. Who asks is known by the topic.
 type request struct {
-	ID     string           `json:"id"`
-	Places []netwatch.Place `json:"places"`
+	ID string `json:"id"`
+	netwatch.Place
 }
 
 // A reply is what one machine answers another: words alone.
 type reply struct {
-	ID     string          `json:"id"`
-	Places []netwatch.Seen `json:"places"`
+	ID string `json:"id"`
+	netwatch.Seen
 }
 
 // aside is where one machine asks another, or answers it; + stands for each machine.
@@ -100,15 +99,7 @@ func parseAsk(text []byte) (a request, err error) {
 	if !askID().MatchString(a.ID) {
 		return request{}, errors.New("it has no id that netwatch gives")
 	}
-	if len(a.Places) == 0 || len(a.Places) > maxPlaces {
-		return request{}, fmt.Errorf("it asks about %d places, and may ask about 1 to %d", len(a.Places), maxPlaces)
-	}
-	for _, p := range a.Places {
-		if err := checkPlace(p); err != nil {
-			return request{}, err
-		}
-	}
-	return a, nil
+	return a, checkPlace(a.Place)
 }
 
 // checkPlace says what of a place is none of what netwatch asks about.
@@ -116,9 +107,9 @@ func checkPlace(p netwatch.Place) error {
 	over := func(w netwatch.Way) bool { return !slices.Contains([]string{"udp", "tcp", "tls"}, w.Over) }
 	switch {
 	case !p.Address.IsValid() || p.Address.Zone() != "" || p.Address.Is4In6():
-		return errors.New("a place in it has no address")
+		return errors.New("it has no address")
 	case len(p.Ways) == 0 || len(p.Ways) > maxWays:
-		return fmt.Errorf("a place in it has %d ways, and may have 1 to %d", len(p.Ways), maxWays)
+		return fmt.Errorf("it has %d ways, and may have 1 to %d", len(p.Ways), maxWays)
 	case slices.ContainsFunc(p.Ways, over):
 		return errors.New("a way in it is none of udp, tcp and tls")
 	case p.Name == "" || len(p.Name) > maxText || len(p.Password) > maxText || !certified().MatchString(p.Host):
@@ -132,58 +123,37 @@ func parseAnswer(text []byte) (a reply, err error) {
 	if err := strictly(text, maxAnswer, &a); err != nil {
 		return reply{}, err
 	}
-	for _, seen := range a.Places {
-		if slices.ContainsFunc(seen.All(), func(w netwatch.Word) bool { return !slices.Contains(netwatch.Words, w) }) {
-			return reply{}, errors.New("a word in it is none that netwatch says")
-		}
+	if slices.ContainsFunc(a.All(), func(w netwatch.Word) bool { return !slices.Contains(netwatch.Words, w) }) {
+		return reply{}, errors.New("a word in it is none that netwatch says")
 	}
 	return a, nil
 }
 
-// fits says whether an answer has a word for all that was asked, and no other.
-func (a reply) fits(places []netwatch.Place) bool {
-	return slices.EqualFunc(a.Places, places, func(seen netwatch.Seen, p netwatch.Place) bool {
-		return len(seen.Ways) == len(p.Ways)
-	})
-}
-
 // busy says that nothing was looked at.
-func busy(places []netwatch.Place) (all []netwatch.Seen) {
-	for _, p := range places {
-		all = append(all, netwatch.Seen{
-			Ways: slices.Repeat([]netwatch.Word{netwatch.WordBusy}, len(p.Ways)), Relay: netwatch.WordBusy,
-		})
-	}
-	return all
+func busy(p netwatch.Place) netwatch.Seen {
+	return netwatch.Seen{Ways: slices.Repeat([]netwatch.Word{netwatch.WordBusy}, len(p.Ways)), Relay: netwatch.WordBusy}
 }
 
 // isBusy says whether an answer is that.
-func isBusy(all []netwatch.Seen) bool {
-	return slices.ContainsFunc(all, func(s netwatch.Seen) bool { return slices.Contains(s.Ways, netwatch.WordBusy) })
-}
+func isBusy(s netwatch.Seen) bool { return slices.Contains(s.All(), netwatch.WordBusy) }
 
 // isOK says whether there is nothing in it that is not right.
-func isOK(all []netwatch.Seen) bool {
-	return !slices.ContainsFunc(all, func(s netwatch.Seen) bool {
-		return slices.ContainsFunc(s.All(), func(w netwatch.Word) bool { return w != netwatch.WordOK })
-	})
+func isOK(s netwatch.Seen) bool {
+	return !slices.ContainsFunc(s.All(), func(w netwatch.Word) bool { return w != netwatch.WordOK })
 }
 
 // better is what two machines saw of a place, by the better word of each: what one reaches
 // can be reached, and what one does not can be its own network's doing.
 func better(a, b netwatch.Seen) netwatch.Seen {
-	if len(a.Ways) != len(b.Ways) { // One of them has not seen it
-		if len(a.Ways) == 0 {
-			return b
-		}
-		return a
+	if len(a.Ways) == 0 { // It has not looked
+		return b
 	}
 	word := func(a, b netwatch.Word) netwatch.Word {
 		i, j := slices.Index(netwatch.Words, a), slices.Index(netwatch.Words, b)
 		return netwatch.Words[min(i, j)]
 	}
 	all := netwatch.Seen{Relay: word(a.Relay, b.Relay)}
-	for i := range a.Ways {
+	for i := range min(len(a.Ways), len(b.Ways)) {
 		all.Ways = append(all.Ways, word(a.Ways[i], b.Ways[i]))
 	}
 	return all

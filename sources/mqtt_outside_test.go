@@ -3,6 +3,7 @@ package sources
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -30,11 +31,13 @@ type member struct {
 	// sees is what it sees of each way, and slow for how long it looks.
 	sees netwatch.Word
 	slow time.Duration
+	// cannot is why it cannot look.
+	cannot error
 	// deaf has it never get what is for it alone.
 	deaf bool
 
 	mu     sync.Mutex
-	looked [][]netwatch.Place
+	looked []netwatch.Place
 	got    []string // what others passed it
 }
 
@@ -73,18 +76,15 @@ func newFleet(t *testing.T, addresses map[string]string) *fleet {
 }
 
 // look is what a member does for others.
-func (m *member) look(ctx context.Context, places []netwatch.Place) (all []netwatch.Seen) {
+func (m *member) look(ctx context.Context, p netwatch.Place) (netwatch.Seen, error) {
 	m.mu.Lock()
-	m.looked = append(m.looked, places)
+	m.looked = append(m.looked, p)
 	m.mu.Unlock()
 	select {
 	case <-time.After(m.slow):
 	case <-ctx.Done():
 	}
-	for _, p := range places {
-		all = append(all, netwatch.Seen{Ways: slices.Repeat([]netwatch.Word{m.sees}, len(p.Ways)), Relay: m.sees})
-	}
-	return all
+	return netwatch.Seen{Ways: slices.Repeat([]netwatch.Word{m.sees}, len(p.Ways)), Relay: m.sees}, m.cannot
 }
 
 func (f *fleet) pass(from, kind, to string, message any) {
@@ -136,10 +136,10 @@ func (f *fleet) run(during func()) {
 }
 
 // at is a place with one way for UDP at a port.
-func at(address string, port uint16) []netwatch.Place {
-	return []netwatch.Place{{
+func at(address string, port uint16) netwatch.Place {
+	return netwatch.Place{
 		Address: netip.MustParseAddr(address), Ways: []netwatch.Way{{Over: "udp", Port: port}}, Name: "n", Password: "p",
-	}}
+	}
 }
 
 // why is why nobody saw, as it is printed.
@@ -159,7 +159,7 @@ func TestOutside(t *testing.T) {
 		turn := f.all["turn"]
 		delete(f.all["turn"].peers.by, "b") // It is not here
 		f.run(func() {
-			for _, want := range []string{"a[{[ok] ok}]", "a, 30 s ago[{[ok] ok}]", "a[{[ok] ok}]"} {
+			for _, want := range []string{"a{[ok] ok}", "a, 30 s ago{[ok] ok}", "a{[ok] ok}"} {
 				if got := why(turn.Outside(t.Context(), at("203.0.113.7", 3478))); got != want {
 					t.Errorf("%s is seen, and not %s", got, want)
 				}
@@ -184,13 +184,13 @@ func TestOutsideDiffers(t *testing.T) {
 		want string
 		span time.Duration
 	}{
-		{"one is right", func(m *member) { m.sees = netwatch.WordSilent }, nil, "[{[ok] ok}]", 0},
+		{"one is right", func(m *member) { m.sees = netwatch.WordSilent }, nil, "{[ok] ok}", 0},
 		{
 			"none is", func(m *member) { m.sees = netwatch.WordRefused }, func(m *member) { m.sees = netwatch.WordWrong },
-			"[{[wrong-address] wrong-address}]", 0,
+			"{[wrong-address] wrong-address}", 0,
 		},
-		{"one is deaf", func(m *member) { m.deaf = true }, nil, "b[{[ok] ok}]", nextTime},
-		{"one is slow", func(m *member) { m.slow = 5 * time.Second }, nil, "b[{[ok] ok}]", nextTime},
+		{"one is deaf", func(m *member) { m.deaf = true }, nil, "b{[ok] ok}", nextTime},
+		{"one is slow", func(m *member) { m.slow = 5 * time.Second }, nil, "b{[ok] ok}", nextTime},
 		{
 			"all are deaf", func(m *member) { m.deaf = true }, func(m *member) { m.deaf = true },
 			"nobody answered within 10s; see there", wholeTime,
@@ -234,11 +234,11 @@ func TestOutsideOfNobody(t *testing.T) {
 		{"gone", func(turn, _ *member) { turn.peers.unhear() }, "no other machine is here; "},
 		{
 			"inside", func(_, a *member) { a.address = netip.MustParseAddr("203.0.113.7") },
-			"none of the 1 other machines has said a public address that is not ours; one that is elsewhere",
+			"no other machine that is here (1) has said a public ipv4 address that is not ours; one that is elsewhere",
 		},
 		{
 			"not served", func(_, a *member) { a.settings.Serve = nil },
-			`none of the 1 machines elsewhere serves turn; write serve = ["turn"] into [source.mqtt] there`,
+			`no machine elsewhere (1) serves turn; write serve = ["turn"] into [source.mqtt] there`,
 		},
 		{
 			"young", func(turn, _ *member) { turn.since = time.Now().Add(-2 * time.Second) },
@@ -302,6 +302,10 @@ func TestServeRefuses(t *testing.T) {
 		},
 		{"a port", nil, "203.0.113.7", 53, "it asks about a port below 1024"},
 		{"gone", func(a *member) { a.peers.unhear() }, "203.0.113.7", 3478, "is not the address that it has said"},
+		{
+			"no way", func(a *member) { a.cannot = errors.New("this machine has no way there") }, "203.0.113.7", 3478,
+			"this machine has no way there",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -315,10 +319,10 @@ func TestServeRefuses(t *testing.T) {
 					<-time.After(time.Second)
 				})
 				a, turn := f.all["a"], f.all["turn"]
-				if note := a.Note(); a.looks() > 0 || !strings.Contains(note, c.want) {
+				if note := a.Note(); a.looks() > 0 && a.cannot == nil || !strings.Contains(note, c.want) {
 					t.Errorf("looked %d times; %s", a.looks(), note)
 				}
-				said := slices.Contains(turn.got, `answer from a: {"id":"abcdefghij","places":[{"ways":["busy"],"relay":"busy"}]}`)
+				said := slices.Contains(turn.got, `answer from a: {"id":"abcdefghij","ways":["busy"],"relay":"busy"}`)
 				if said != (c.name != "not served") {
 					t.Errorf("it was told %q", turn.got)
 				}
@@ -438,9 +442,9 @@ func TestServeLimits(t *testing.T) {
 func TestAnswersOfStrangers(t *testing.T) {
 	l := newListener(t, map[string]string{})
 	got := make(chan *asked, 9)
-	wait := func() { l.asking.waiting["abcdefghij"] = &asked{peer: "a", places: at("203.0.113.7", 3478), got: got} }
+	wait := func() { l.asking.waiting["abcdefghij"] = &asked{peer: "a", ways: 1, got: got} }
 	wait()
-	const right = `{"id":"abcdefghij","places":[{"ways":["ok"],"relay":"ok"}]}`
+	const right = `{"id":"abcdefghij","ways":["ok"],"relay":"ok"}`
 	for from, text := range map[string]string{
 		"b": right, "a": strings.Replace(right, "abcdefghij", "abcdefghik", 1),
 	} {
@@ -467,8 +471,8 @@ func TestAnswersOfStrangers(t *testing.T) {
 
 // What a stranger asks is taken within bounds or not at all.
 func TestAsksOfStrangers(t *testing.T) {
-	const right = `{"id":"abcdefghij","places":[{"address":"203.0.113.7","ways":[{"over":"udp","port":3478}],` +
-		`"name":"n","password":"p","host":"turn.example"}]}`
+	const right = `{"id":"abcdefghij","address":"203.0.113.7","ways":[{"over":"udp","port":3478}],` +
+		`"name":"n","password":"p","host":"turn.example"}`
 	if _, err := parseAsk([]byte(right)); err != nil {
 		t.Fatal(err)
 	}
@@ -478,14 +482,14 @@ func TestAsksOfStrangers(t *testing.T) {
 		`"p"=>"` + strings.Repeat("p", maxText+1) + `"`, `"p"=>"` + strings.Repeat("p", maxAsk) + `"`,
 		`"turn.example"=>"a b"`, `"host"=>"x"`, `[{"over":"udp","port":3478}]=>[]`,
 		`{"over":"udp","port":3478}=>` + strings.Repeat(`{"over":"udp","port":3478},`, maxWays) + `{"over":"udp","port":3478}`,
-		`]}=>]} 7`,
+		`"turn.example"}=>"turn.example"} 7`,
 	} {
 		from, to, _ := strings.Cut(change, "=>")
 		if a, err := parseAsk([]byte(strings.Replace(right, from, to, 1))); err == nil {
 			t.Errorf("with %s it is taken for %+v", change, a)
 		}
 	}
-	for _, text := range []string{`{"id":"abcdefghij","places":[]}`, ``, `[]`} {
+	for _, text := range []string{`{"id":"abcdefghij"}`, ``, `[]`, `null`} {
 		if a, err := parseAsk([]byte(text)); err == nil {
 			t.Errorf("%s is taken for %+v", text, a)
 		}
@@ -511,24 +515,20 @@ func TestAsides(t *testing.T) {
 // FuzzAsides holds that whatever strangers ask and answer, what is taken is within bounds,
 // and is understood by others as it is by us.
 func FuzzAsides(f *testing.F) {
-	f.Add(`{"id":"abcdefghij","places":[{"address":"203.0.113.7","ways":[{"over":"udp","port":3478}],"name":"n","password":""}]}`)
-	f.Add(`{"id":"abcdefghij","places":[{"ways":["ok","silent"],"relay":"busy"}]}`)
+	f.Add(`{"id":"abcdefghij","address":"203.0.113.7","ways":[{"over":"udp","port":3478}],"name":"n","password":""}`)
+	f.Add(`{"id":"abcdefghij","ways":["ok","silent"],"relay":"busy"}`)
 	f.Fuzz(func(t *testing.T, text string) {
 		if a, err := parseAsk([]byte(text)); err == nil {
 			again, _ := json.Marshal(a)
-			if b, err := parseAsk(again); len(again) <= maxAsk && (err != nil || placesKey(a.Places) != placesKey(b.Places)) {
+			b, err := parseAsk(again)
+			if same := fmt.Sprint(a) == fmt.Sprint(b); len(again) <= maxAsk && (err != nil || !same) || len(a.Ways) > maxWays {
 				t.Errorf("%q is %s, which is not taken: %v", text, again, err)
-			}
-			if len(a.Places) > maxPlaces || len(busy(a.Places)) != len(a.Places) {
-				t.Errorf("%q has %d places", text, len(a.Places))
 			}
 		}
 		if a, err := parseAnswer([]byte(text)); err == nil {
-			for _, seen := range a.Places {
-				for _, w := range seen.All() {
-					if !slices.Contains(netwatch.Words, w) {
-						t.Errorf("%q says %q", text, w)
-					}
+			for _, w := range a.All() {
+				if !slices.Contains(netwatch.Words, w) {
+					t.Errorf("%q says %q", text, w)
 				}
 			}
 		}

@@ -117,15 +117,22 @@ func (s *serving) take(ctx context.Context, from string, message []byte) func() 
 		return func() {}
 	case err != nil:
 		s.refuse(from, err)
-		return func() { s.answer(ctx, from, reply{a.ID, busy(a.Places)}) }
+		return func() { s.answer(ctx, from, reply{a.ID, busy(a.Place)}) }
 	}
-	return func() {
-		looking, cancel := context.WithTimeout(ctx, lookTime)
-		defer cancel()
-		seen := s.env.Outside(looking, a.Places)
-		s.did(from, seen)
-		s.answer(ctx, from, reply{a.ID, seen})
+	return func() { s.answer(ctx, from, reply{a.ID, s.look(ctx, from, a.Place)}) }
+}
+
+// look looks at a place.
+func (s *serving) look(ctx context.Context, from string, p netwatch.Place) netwatch.Seen {
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	seen, err := s.env.Outside(ctx, p)
+	if err != nil {
+		s.refuse(from, err)
+		return busy(p)
 	}
+	s.did(from, seen)
+	return seen
 }
 
 // errAnswered says that there is nothing to answer any more.
@@ -147,10 +154,8 @@ func (s *serving) admit(from string, a request) error {
 		return fmt.Errorf("it asked %d s ago, and may once a minute", int(since/time.Second))
 	}
 	s.last[from] = served{id: a.ID, at: now}
-	for _, p := range a.Places {
-		if err := s.permit(from, p); err != nil {
-			return err
-		}
+	if err := s.permit(from, a.Place); err != nil {
+		return err
 	}
 	s.begun = slices.DeleteFunc(s.begun, func(at time.Time) bool { return now.Sub(at) >= askPause })
 	if len(s.begun) >= servesAMinute {
@@ -209,7 +214,7 @@ func (s *serving) refuse(from string, why error) {
 }
 
 // did notes that a machine was served, and how.
-func (s *serving) did(from string, seen []netwatch.Seen) {
+func (s *serving) did(from string, seen netwatch.Seen) {
 	how := "not all of it is right"
 	if isOK(seen) {
 		how = "all of it is right"

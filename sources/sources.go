@@ -52,10 +52,9 @@ type Env struct {
 	// Vouched is closed when no router says that address any more which can be relied
 	// upon. It is nil if none says it now.
 	Vouched func(address netip.Addr) <-chan struct{}
-	// Outside looks at places as a caller from elsewhere does: a word for each of their
-	// ways. Together they get no more packets than are allowed for one ask. It is nil
-	// where nobody may be served.
-	Outside func(ctx context.Context, places []netwatch.Place) []netwatch.Seen
+	// Outside looks at a place as a caller from elsewhere does. The error says why it
+	// cannot be looked at from here; nothing was sent then.
+	Outside func(ctx context.Context, p netwatch.Place) (netwatch.Seen, error)
 	// Version is netwatch's own.
 	Version string
 	// Log takes what an administrator should know and no event says.
