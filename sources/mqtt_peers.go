@@ -194,6 +194,9 @@ func (p *peers) read(host string, message []byte, connection int) {
 		return
 	}
 	one := p.by[host]
+	if one == nil && len(p.by) >= maxPeers { // Others were read since it was let in
+		return
+	}
 	if one == nil {
 		one = &peer{}
 		p.by[host] = one
