@@ -13,8 +13,6 @@ type Place struct {
 	// Name and Password are a credential that was made for this.
 	Name     string `json:"name"`
 	Password string `json:"password"`
-	// Host is the name in the server's certificate, empty if it is not known.
-	Host string `json:"host,omitempty"`
 }
 
 // A Way is a transport (udp, tcp or tls) and a port.

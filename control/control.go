@@ -91,6 +91,20 @@ type Probed struct {
 	Hint  string `json:"hint,omitempty"`
 }
 
+// A Verified is a line of the answer to POST /v1/verify: what other machines saw of a
+// server from outside.
+type Verified struct {
+	// Server and File are those of a step that rewrites the file.
+	Server string `json:"server"`
+	File   string `json:"file"`
+	// Outcome is unchanged when callers get what they should, failed when they do not, and
+	// skipped when nobody could look.
+	Outcome netwatch.Outcome `json:"outcome"`
+	Detail  string           `json:"detail,omitempty"`
+	Error   string           `json:"error,omitempty"`
+	Hint    string           `json:"hint,omitempty"`
+}
+
 // hidden stands in place of what is not for everyone.
 const hidden = "only root and the group " + access.Group + " may read why"
 
@@ -219,6 +233,9 @@ type Daemon interface {
 	Dismiss(rule string) error
 	// Probe asks what only the daemon can ask.
 	Probe(ctx context.Context) Probed
+	// Verify has other machines look at our servers from outside, and calls each with what
+	// came of one.
+	Verify(ctx context.Context, each func(Verified))
 	// Status is how the daemon stands now.
 	Status() Status
 	// History is what it did.

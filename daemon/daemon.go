@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -39,6 +40,8 @@ type Daemon struct {
 	reasons reasons
 	outages outages
 	metrics *control.Metrics
+	// verifying is held while other machines are asked for a person.
+	verifying sync.Mutex
 	// begun says that started has been emitted. What was noticed before it belongs to the
 	// same run, and waits for it.
 	begun atomic.Bool
@@ -55,6 +58,10 @@ func New(file, version string, log zerolog.Logger, env actions.Env) (*Daemon, er
 	d.env.Tell = func(ctx context.Context, name string, events []netwatch.Event) netwatch.Result {
 		return d.watch.handOn(ctx, name, events) // There are no watchers yet
 	}
+	d.env.Outside = func(ctx context.Context, name string, p netwatch.Place) netwatch.Sighting {
+		return d.watch.outside(ctx, name, p)
+	}
+	d.env.Units = func() []string { return d.config.Load().Needs().UnitNames() }
 	d.env.Probe, d.env.Starts, d.env.Reopen = d.probe, starts{d}, actions.NewReopener(d.reopened).Ask
 	cfg, err := config.Load(file, d.env)
 	if err != nil {
@@ -75,6 +82,7 @@ func New(file, version string, log zerolog.Logger, env actions.Env) (*Daemon, er
 		Sights: d.store.Sights, Version: version, Wrote: d.store.Wrote, Reopen: d.env.Reopen, Log: d.log,
 		Bound:  func() []netip.Addr { return d.config.Load().Bound() },
 		Relays: func() ([]netip.Addr, error) { return d.config.Load().Relays() },
+		Outside: actions.LookFromOutside,
 	})
 	d.watch.env.Look = d.look
 	if damage != nil {

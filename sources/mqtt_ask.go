@@ -81,7 +81,7 @@ func (s *mqtt) Outside(ctx context.Context, p netwatch.Place) netwatch.Sighting 
 	if err := s.young(p.Address); err != nil {
 		return netwatch.Sighting{Why: err}
 	}
-	key := fmt.Sprint(p.Address, p.Ways, p.Host)
+	key := fmt.Sprint(p.Address, p.Ways)
 	left, err := s.asking.candidates(p.Address)
 	if err != nil {
 		return s.asking.recall(key, err)

@@ -72,9 +72,6 @@ func (t Topic) asideOf(topic string) (from, kind, to string) {
 // askID is what an id looks like, which who asks makes up.
 var askID = netwatch.Pattern(`^[a-z0-9]{10,40}$`)
 
-// certified is a name in a certificate, or nothing.
-var certified = netwatch.Pattern(`^[a-z0-9.-]{0,253}$`)
-
 // strictly reads one JSON value that has nothing in it that is not known.
 func strictly(text []byte, most int, into any) error {
 	if len(text) > most {
@@ -112,8 +109,8 @@ func checkPlace(p netwatch.Place) error {
 		return fmt.Errorf("it has %d ways, and may have 1 to %d", len(p.Ways), maxWays)
 	case slices.ContainsFunc(p.Ways, over):
 		return errors.New("a way in it is none of udp, tcp and tls")
-	case p.Name == "" || len(p.Name) > maxText || len(p.Password) > maxText || !certified().MatchString(p.Host):
-		return errors.New("a credential in it, or the name in a certificate, is none that netwatch has")
+	case p.Name == "" || len(p.Name) > maxText || len(p.Password) > maxText:
+		return errors.New("it has no credential that netwatch makes")
 	}
 	return nil
 }
