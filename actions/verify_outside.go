@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 	"time"
@@ -73,18 +74,26 @@ func (o *outsideProof) Needs() Needs {
 
 // VerifyOutside has another machine prove what the server of a file gives callers, as the
 // step `verify SERVER FILE from=SOURCE` does. Of LiveKit its keys are where a step among
-// these says.
+// these says. It returns false where there is nothing to look at.
 func VerifyOutside(
-	ctx context.Context, env Env, server string, file netwatch.Path, steps []netwatch.Step, known netwatch.Addresses,
-) netwatch.Result {
-	o := &outsideProof{outside: env.Outside, running: env.Units}
-	o.verification = verification{
-		server: server, file: file, local: netwatch.OwnAddress, reopen: env.Reopen, time: verifyTime,
+	ctx context.Context, env Env, t servers.Target, steps []netwatch.Step, known netwatch.Addresses,
+) (r netwatch.Result, is bool) {
+	server, err := servers.Named(t.Server)
+	if err != nil || server.Offer == nil && server.Calls == nil {
+		return r, false
 	}
-	if server == "livekit" {
-		o.livekit = &livekitProof{verification: o.verification, keys: keysIn(steps, file)}
+	file := netwatch.Path(t.File)
+	here := verification{server: t.Server, file: file, local: netwatch.OwnAddress, reopen: env.Reopen, time: verifyTime}
+	o := &outsideProof{verification: here, outside: env.Outside, running: env.Units}
+	if server.Calls != nil {
+		o.livekit = &livekitProof{verification: here, keys: keysIn(steps, file)}
 	}
-	return o.Do(ctx, netwatch.Job{Confirmed: known})
+	r = o.Do(ctx, netwatch.Job{Confirmed: known})
+	if errors.Is(r.Err, fs.ErrPermission) {
+		r.Err = netwatch.WithHint(r.Err, fmt.Sprintf("have a step `verify %s %s` in a rule, and run netwatch grant: it opens "+
+			"the file to netwatch", t.Server, t.File))
+	}
+	return r, !errors.Is(r.Err, servers.ErrNoRelays)
 }
 
 // Unasked is why a proof from outside failed before anybody was asked: it says nothing of
@@ -105,7 +114,7 @@ type offered struct {
 // and skipped when nobody could look.
 func (o *outsideProof) Do(ctx context.Context, job netwatch.Job) netwatch.Result {
 	if len(job.Confirmed) == 0 {
-		return netwatch.Failure(errUnconfirmed)
+		return netwatch.Failure(Unasked{errUnconfirmed})
 	}
 	p := &proof{server: o.server, file: o.file, known: job.Confirmed, mine: map[uint16]bool{}}
 	has, err := o.read(ctx, p)

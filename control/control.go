@@ -5,6 +5,7 @@ package control
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -111,7 +112,10 @@ const hidden = "only root and the group " + access.Group + " may read why"
 // public is a status without what programs printed, what events hold and what the router
 // and other machines say: that can be secret.
 func (s Status) public() Status {
-	s.Router, s.Peers = nil, []netwatch.Peer{}
+	s.Router, s.Peers, s.Sources = nil, []netwatch.Peer{}, slices.Clone(s.Sources)
+	for i := range s.Sources {
+		s.Sources[i].Serves = ""
+	}
 	rules := make([]hooks.RuleStatus, len(s.Rules))
 	for i, r := range s.Rules {
 		r.Last = publicEntry(r.Last)
@@ -162,6 +166,8 @@ type SourceStatus struct {
 	Trouble Troubles `json:"trouble,omitempty"`
 	// Note is what else is to be said of how it watches.
 	Note string `json:"note,omitempty"`
+	// Serves is whom it looks at from outside, and what came of that last.
+	Serves string `json:"serves,omitempty"`
 }
 
 // A Trouble is one thing that a source cannot find out, and its remedy.
@@ -217,6 +223,8 @@ func (s SourceStatus) String() string {
 		return "watching, but " + s.Trouble.String()
 	case s.Note != "":
 		return "watching; " + s.Note
+	case s.Serves != "":
+		return "watching; " + s.Serves
 	}
 	return "watching"
 }

@@ -298,7 +298,8 @@ func TestPublicStatus(t *testing.T) {
 		Fields: map[string]string{"x": "secret"},
 	}
 	ev := netwatch.Event{ID: "i", Fields: map[string]string{"x": "secret"}}
-	s := Status{Peers: []netwatch.Peer{{Peer: "secret"}}, Rules: []hooks.RuleStatus{{
+	served := []SourceStatus{{Serves: "secret"}}
+	s := Status{Sources: served, Peers: []netwatch.Peer{{Peer: "secret"}}, Rules: []hooks.RuleStatus{{
 		Name: "r", Last: &secret, Running: []netwatch.Event{ev}, Waiting: &hooks.Waiting{
 			Events: []netwatch.Event{ev},
 			Tried:  &secret,
@@ -307,7 +308,7 @@ func TestPublicStatus(t *testing.T) {
 	}}}
 	text, err := json.Marshal(s.public())
 	if err != nil || strings.Contains(string(text), "secret") || !strings.Contains(string(text), hidden) ||
-		!strings.Contains(string(text), "exec /x") {
+		!strings.Contains(string(text), "exec /x") || served[0].Serves == "" {
 		t.Errorf("%s %v", text, err)
 	}
 }

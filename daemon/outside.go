@@ -3,13 +3,10 @@ package daemon
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io/fs"
 
 	"netwatch"
 	"netwatch/actions"
 	"netwatch/control"
-	"netwatch/servers"
 )
 
 // A fleet is a source that knows other machines, which look at us from outside.
@@ -40,31 +37,22 @@ func (d controlled) Verify(ctx context.Context, each func(control.Verified)) {
 		steps = append(steps, r.Do...)
 	}
 	for _, t := range cfg.Needs().Rewrites {
-		server, err := servers.Named(t.Server)
-		if err != nil || server.Offer == nil && server.Calls == nil || ctx.Err() != nil {
-			continue
-		}
-		r := actions.VerifyOutside(ctx, d.env, t.Server, netwatch.Path(t.File), steps, d.store.Confirmed())
-		if !errors.Is(r.Err, servers.ErrNoRelays) {
-			each(verified(t, r))
+		r, is := actions.VerifyOutside(ctx, d.env, t, steps, d.store.Confirmed())
+		if is && ctx.Err() == nil {
+			each(verified(t.Server, t.File, r))
 		}
 	}
 }
 
 // verified is a result for a caller. What kept anybody from being asked says nothing of the
 // server.
-func verified(t servers.Target, r netwatch.Result) control.Verified {
-	v := control.Verified{Server: t.Server, File: t.File, Outcome: r.Outcome, Detail: r.Detail}
-	if r.Err == nil {
-		return v
+func verified(server, file string, r netwatch.Result) control.Verified {
+	v := control.Verified{Server: server, File: file, Outcome: r.Outcome, Detail: r.Detail}
+	if r.Err != nil {
+		v.Error, v.Hint = r.Err.Error(), netwatch.Hint(r.Err)
 	}
-	v.Error, v.Hint = r.Err.Error(), netwatch.Hint(r.Err)
 	if errors.As(r.Err, new(actions.Unasked)) {
 		v.Outcome = netwatch.Skipped
-	}
-	if errors.Is(r.Err, fs.ErrPermission) {
-		v.Hint = fmt.Sprintf("have a step `verify %s %s` in a rule, and run netwatch grant: it opens the file to netwatch",
-			t.Server, t.File)
 	}
 	return v
 }

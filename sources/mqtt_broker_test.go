@@ -252,7 +252,7 @@ func TestMQTTServes(t *testing.T) {
 		t.Error(got)
 	}
 	waitsFor(t, s, "to let us read netwatch/+/ask/self")
-	if note := s.Note(); note != "serves a, b" {
+	if note := s.Serves(); note != "serves a, b" {
 		t.Errorf("what was kept is taken: %s", note)
 	}
 }

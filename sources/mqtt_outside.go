@@ -30,9 +30,9 @@ const (
 	// passTime is after when the broker drops what it could not hand over.
 	passTime = 60 // Seconds
 	// wholeTime is how long somebody who asks waits, and lookTime how long who is asked may
-	// look. It is so much less that others can be asked meanwhile, and their answers come.
+	// look: so much less that his answer comes.
 	wholeTime = 10 * time.Second
-	lookTime  = 6 * time.Second
+	lookTime  = 8 * time.Second
 )
 
 // What stands between the names of two machines in a topic.

@@ -169,7 +169,7 @@ func TestOutside(t *testing.T) {
 		if f.all["a"].looks() != 2 || f.all["b"].looks() != 0 {
 			t.Errorf("a looked %d times, b %d", f.all["a"].looks(), f.all["b"].looks())
 		}
-		if note := f.all["a"].Note(); !strings.Contains(note, "turn was looked at at") {
+		if note := f.all["a"].Serves(); !strings.Contains(note, "turn was looked at at") {
 			t.Error(note)
 		}
 	})
@@ -319,7 +319,7 @@ func TestServeRefuses(t *testing.T) {
 					<-time.After(time.Second)
 				})
 				a, turn := f.all["a"], f.all["turn"]
-				if note := a.Note(); a.looks() > 0 && a.cannot == nil || !strings.Contains(note, c.want) {
+				if note := a.Serves(); a.looks() > 0 && a.cannot == nil || !strings.Contains(note, c.want) {
 					t.Errorf("looked %d times; %s", a.looks(), note)
 				}
 				said := slices.Contains(turn.got, `answer from a: {"id":"abcdefghij","ways":["busy"],"relay":"busy"}`)

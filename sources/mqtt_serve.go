@@ -226,8 +226,8 @@ func (s *serving) did(from string, seen netwatch.Seen) {
 	s.env.Log.Info().Str("source", s.name).Str("peer", from).Msg("looked at it from outside: " + how)
 }
 
-// Note is whom it serves, and what came of that last.
-func (s *mqtt) Note() string {
+// Serves is whom it looks at from outside, and what came of that last.
+func (s *mqtt) Serves() string {
 	var all []string
 	for _, name := range s.settings.Serve {
 		all = append(all, string(name))
