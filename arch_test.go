@@ -65,7 +65,7 @@ var mayImport = map[string][]string{
 	},
 	// The lab uses the command as a program only, and so do what shows and what
 	// measures; nothing imports these two.
-	"lab":   {".", "state", "control", "servers", "whip"},
+	"lab":   {".", "state", "control", "servers", "turn", "whip"},
 	"demo":  {".", "sources", "lab"},
 	"bench": {"control", "lab"},
 	// What the Makefile runs is for any module.

@@ -60,7 +60,7 @@ func base62(bytes []byte) string {
 			bits &= 1<<5 - 1
 		}
 		text = append(text, base62Letters[bits])
-		n.Rsh(n, uint(size)) //nolint:gosec // Five or six
+		n.Rsh(n, uint(size))
 		left -= size
 	}
 	return string(text)

@@ -106,7 +106,7 @@ func once(network, _ string, c syscall.RawConn) (err error) {
 		return nil
 	}
 	failed := c.Control(func(fd uintptr) {
-		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_SYNCNT, 1) //nolint:gosec // A descriptor fits
+		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_SYNCNT, 1)
 	})
 	return errors.Join(failed, err)
 }
