@@ -420,6 +420,9 @@ func TestServeLimits(t *testing.T) {
 			if looks, got := f.all["a"].looks(), len(f.all["t0"].got); looks != 1 || got != 2 {
 				t.Errorf("of a flood of one machine %d are looked at, and %d answered", looks, got)
 			}
+			if again := f.all["t0"].got[1]; strings.Contains(again, `"abcdefghij0"`) {
+				t.Errorf("what was handed over twice is answered with %s", again)
+			}
 			for i := range 15 {
 				f.pass(fmt.Sprintf("t%d", i), asks, "a", request{"abcdefghij", at(fmt.Sprintf("203.0.113.%d", i+1), 3478)})
 			}
