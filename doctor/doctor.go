@@ -113,7 +113,7 @@ var checks = []check{
 	{"OpenVPN", false, checkVPN},
 	{"old scripts", false, checkOld},
 	{"daemon", false, checkDaemon},
-	{outside, false, checkOutside},
+	{outside, true, checkOutside},
 }
 
 // A scene is what the checks look at.
