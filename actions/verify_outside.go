@@ -90,8 +90,8 @@ func VerifyOutside(
 	}
 	r = o.Do(ctx, netwatch.Job{Confirmed: known})
 	if errors.Is(r.Err, fs.ErrPermission) {
-		r.Err = netwatch.WithHint(r.Err, fmt.Sprintf("have a step `verify %s %s` in a rule, and run netwatch grant: it opens "+
-			"the file to netwatch", t.Server, t.File))
+		r.Err = netwatch.WithHint(r.Err, fmt.Sprintf("have a step `verify %s %s` in a rule, and run netwatch grant: it "+
+			"opens the file to netwatch", t.Server, t.File))
 	}
 	return r, !errors.Is(r.Err, servers.ErrNoRelays)
 }

@@ -73,7 +73,10 @@ func TestVerifyOutside(t *testing.T) {
 		name, sees, found, hint string
 		outcome                 netwatch.Outcome
 	}{
-		{"right", "ok ok/ok", "ipv4 203.0.113.7 (UDP 3478, TCP 3478, UDP 49153-49193), seen by outside", "", netwatch.Unchanged},
+		{
+			"right", "ok ok/ok", "ipv4 203.0.113.7 (UDP 3478, TCP 3478, UDP 49153-49193), seen by outside", "",
+			netwatch.Unchanged,
+		},
 		{
 			"udp", "silent ok/ok", "verifying coturn from outside: 203.0.113.7: UDP 3478 is not reachable from outside; " +
 				"TCP 3478 and UDP 49153-49193 are right (seen by outside)",
@@ -85,7 +88,8 @@ func TestVerifyOutside(t *testing.T) {
 			"hand on UDP 49153-49193 to", netwatch.Failed,
 		},
 		{
-			"all", "silent silent/silent", "UDP 3478 and TCP 3478 are not reachable from outside (seen", "UDP 3478 and TCP 3478 to",
+			"all", "silent silent/silent", "UDP 3478 and TCP 3478 are not reachable from outside (seen",
+			"UDP 3478 and TCP 3478 to",
 			netwatch.Failed,
 		},
 		{
@@ -193,7 +197,8 @@ func TestVerifyOutsideNot(t *testing.T) {
 // What is wrong with from= is a mistake.
 func TestVerifyOutsideMistakes(t *testing.T) {
 	for _, words := range []string{
-		"turn /f from=", "turn /f from=a from=b", "tls a:1 from=mqtt", "tls a:1 /f from=mqtt", "janus /f from=mqtt", "from=mqtt",
+		"turn /f from=", "turn /f from=a from=b", "tls a:1 from=mqtt", "tls a:1 /f from=mqtt", "janus /f from=mqtt",
+		"from=mqtt",
 	} {
 		if step, err := newVerify(Env{}, "verify", strings.Fields(words)); err == nil {
 			t.Errorf("%s is %+v", words, step)

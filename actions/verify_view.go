@@ -35,7 +35,8 @@ func (v view) judge(by string) {
 	delete(said, netwatch.WordOK)
 	if len(said) > 0 {
 		if p := v.proof; p.err == nil {
-			p.err = netwatch.WithHint(fmt.Errorf("%s: %s (seen by %s)", v.place.Address, v.found(said, right), by), v.remedy(said))
+			err := fmt.Errorf("%s: %s (seen by %s)", v.place.Address, v.found(said, right), by)
+			p.err = netwatch.WithHint(err, v.remedy(said))
 		}
 		return
 	}

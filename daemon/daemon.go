@@ -80,8 +80,8 @@ func New(file, version string, log zerolog.Logger, env actions.Env) (*Daemon, er
 	d.watch = newWatchers(d.emit, d.report, sources.Env{
 		Known: d.store.Known, Confirm: d.confirm, Doubt: d.doubt, Seen: d.store.Seen, See: d.store.See,
 		Sights: d.store.Sights, Version: version, Wrote: d.store.Wrote, Reopen: d.env.Reopen, Log: d.log,
-		Bound:  func() []netip.Addr { return d.config.Load().Bound() },
-		Relays: func() ([]netip.Addr, error) { return d.config.Load().Relays() },
+		Bound:   func() []netip.Addr { return d.config.Load().Bound() },
+		Relays:  func() ([]netip.Addr, error) { return d.config.Load().Relays() },
 		Outside: actions.LookFromOutside,
 	})
 	d.watch.env.Look = d.look

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -48,6 +49,11 @@ route add default via 198.51.100.1
 route add default via 2001:db8:99::1
 `
 
+const beyondRoutes = `
+route replace 198.51.100.0/24 via 203.0.113.1
+route replace 2001:db8:99::/64 via 2001:db8::1
+`
+
 // thirdCounts counts what comes to the third machine, which answers nothing.
 const thirdCounts = `
 table ip third {
@@ -77,7 +83,7 @@ func newBeyond(t *testing.T) (namespace string) {
 	_, err = run(ctx, inNet(world.Inet, "sysctl", "-q", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")...)
 	must(t, err)
 	must(t, nft(ctx, world.Inet, thirdCounts))
-	must(t, ip(ctx, world.Router, "route replace 198.51.100.0/24 via 203.0.113.1\nroute replace 2001:db8:99::/64 via 2001:db8::1\n"))
+	must(t, ip(ctx, world.Router, beyondRoutes))
 	return namespace
 }
 
@@ -263,7 +269,8 @@ func TestHostileAsks(t *testing.T) {
 	outside, _ := outsideWorld(t)
 	claims := func(a netip.Addr) {
 		number := time.Now().UnixMilli()
-		publishes(t, "state -r", fmt.Sprintf(`{"number":%d,"connect":%d,"addresses":{"ipv4":{"address":"%s"}}}`, number, number, a))
+		publishes(t, "state -r", fmt.Sprintf(`{"number":%[1]d,"connect":%[1]d,"addresses":{"ipv4":{"address":"%[2]s"}}}`,
+			number, a))
 	}
 	asks := func(id string, a netip.Addr, port int) {
 		publishes(t, "ask/outside", fmt.Sprintf(
@@ -323,7 +330,7 @@ func TestOutsideAfterAChange(t *testing.T) {
 	shell(t, "systemctl reload netwatch.service")
 	now := Public(70)
 	must(t, world.SetPublic(t.Context(), now))
-	must(t, ip(t.Context(), world.Router, "route replace 198.51.100.0/24 via 203.0.113.1\n"))
+	must(t, ip(t.Context(), world.Router, beyondRoutes))
 	shell(t, "netwatch fire --no-wait ip-changed")
 	promised(t, rightAfter(t, now, time.Now()), time.Second)
 	says(t, "netwatch history --rule young", "skipped: unknown: "+now.String()+" has stood for 0 s, others ask after 30 s")
@@ -331,4 +338,33 @@ func TestOutsideAfterAChange(t *testing.T) {
 	wait(t, 35*time.Second)
 	says(t, "netwatch history --rule later", "unchanged: ipv4 "+now.String(), "seen by outside")
 	t.Log(shell(t, "netwatch history --rule later"))
+}
+
+// The TURN server in LiveKit is proven from outside where its version is known by the unit of
+// a rule, and closed ports of its relays are found.
+func TestCallsProvenFromOutside(t *testing.T) {
+	brokered(t, "turn", "outside")
+	newest := Calls
+	newest.Version = LiveKitVersions[1]
+	calls(t, newest, "node_ip: "+FirstPublic.String(), FirstPublic)
+	unlimited(t, newest.Unit)
+	must(t, world.Forward(t.Context(), "7880-7882, 7894-7895, 30000-40000", Private))
+	certify(t, 30)
+	writeCalls(t, newest.conf("node_ip: "+FirstPublic.String())+fmt.Sprintf(callsTURN, filepath.Dir(newest.File)))
+	restartCalls(t)
+	beyond := newBeyond(t)
+	rules := fmt.Sprintf("[[rule]]\non = [\"look\"]\nretry = \"0s\"\ndo = [\"verify livekit %[1]s from=mqtt\"]\n"+
+		"[[rule]]\non = [\"set\"]\ndo = [\"rotate livekit %[1]s\", \"restart %[2]s\"]\n", newest.File, newest.Unit)
+	watching(t, sourceStun("1h", false)+"families = [\"ipv4\"]\n"+connecting("turn", Private, "/etc/netwatch")+rules, FirstPublic)
+	outside := newMachine(t, "outside", beyond, Public6, looksOutside("turn"))
+	outside.says(t, "status", Beyond.String(), "peer turn", FirstPublic.String())
+	wait(t, 31*time.Second)
+	text, took := looked(t)
+	t.Logf("after %s: %s", took, text)
+	wantsAll(t, "right", text, "unchanged", "UDP 7894", "TLS 7895", "UDP 30000-40000", "seen by outside")
+	wantsAll(t, "doctor", shell(t, "netwatch doctor || true"), "ok       from outside, "+newest.File)
+	shutsOut(t, "udp dport 30000-40000")
+	anew(t, outside)
+	text, _ = looked(t)
+	wantsAll(t, "closed", text, "UDP 30000-40000 is not reachable from outside; UDP 7894 and TLS 7895 are right")
 }

@@ -128,7 +128,7 @@ func (a *asking) candidates(address netip.Addr) (all []string, err error) {
 	}
 	switch {
 	case len(all) > 0:
-		mathrand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+		shuffle(all)
 		return all[:min(len(all), maxAsked)], nil
 	case here == 0:
 		return nil, cmp.Or(a.Trouble(), netwatch.WithHint(errors.New("no other machine is here"),
@@ -141,6 +141,12 @@ func (a *asking) candidates(address netip.Addr) (all []string, err error) {
 			fmt.Sprintf("write serve = [%q] into [source.mqtt] there", a.settings.Host))
 	}
 	return nil, errors.New(recent)
+}
+
+// shuffle has each machine be asked as often as the others.
+func shuffle(all []string) {
+	//nolint:gosec // Nobody gains by guessing it
+	mathrand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 }
 
 // sinceAsked is how long ago a machine was asked.

@@ -1,6 +1,7 @@
 package sources
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -97,7 +98,8 @@ func (b *fakeBroker) serve(c net.Conn) {
 			}
 			b.said <- "subscribe " + strings.Join(topics, " ")
 			answer = packets.NewControlPacket(packets.SUBACK)
-			reasons := append([]byte{1, 1, 1}[:len(topics)-1], 1|b.suback)
+			reasons := bytes.Repeat([]byte{1}, len(topics))
+			reasons[len(topics)-1] |= b.suback
 			answer.Content.(*packets.Suback).PacketID, answer.Content.(*packets.Suback).Reasons = of.PacketID, reasons
 		case *packets.Publish:
 			b.said <- fmt.Sprintf("publish %s %s", of.Topic, of.Payload)
@@ -251,7 +253,9 @@ func TestMQTTServes(t *testing.T) {
 	if got := b.next(t, "aside"); got != `aside 2 for 60 s: {"id":"x","address":"","ways":null,"name":"","password":""}` {
 		t.Error(got)
 	}
-	waitsFor(t, s, "to let us read netwatch/+/ask/self")
+	if err := waitsFor(t, s, "to let us read netwatch/+/ask/self"); netwatch.Hint(err) == "" {
+		t.Error(err)
+	}
 	if note := s.Serves(); note != "serves a, b" {
 		t.Errorf("what was kept is taken: %s", note)
 	}
