@@ -355,7 +355,8 @@ func TestCallsProvenFromOutside(t *testing.T) {
 	beyond := newBeyond(t)
 	rules := fmt.Sprintf("[[rule]]\non = [\"look\"]\nretry = \"0s\"\ndo = [\"verify livekit %[1]s from=mqtt\"]\n"+
 		"[[rule]]\non = [\"set\"]\ndo = [\"rotate livekit %[1]s\", \"restart %[2]s\"]\n", newest.File, newest.Unit)
-	watching(t, sourceStun("1h", false)+"families = [\"ipv4\"]\n"+connecting("turn", Private, "/etc/netwatch")+rules, FirstPublic)
+	asks := sourceStun("1h", false) + "families = [\"ipv4\"]\n" + connecting("turn", Private, "/etc/netwatch")
+	watching(t, asks+rules, FirstPublic)
 	outside := newMachine(t, "outside", beyond, Public6, looksOutside("turn"))
 	outside.says(t, "status", Beyond.String(), "peer turn", FirstPublic.String())
 	wait(t, 31*time.Second)

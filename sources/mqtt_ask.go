@@ -24,6 +24,8 @@ const (
 	// what they say counts: one that does not see everything may itself be at fault.
 	maxAsked = 8
 	opinions = 2
+	// againTime is after how long a machine is asked again: its minute begins a little later.
+	againTime = askPause + time.Second
 )
 
 // asking is what one source asks other machines.
@@ -98,9 +100,8 @@ func (s *mqtt) young(address netip.Addr) error {
 		return fmt.Errorf("%s is not our public address any more", address)
 	}
 	if stood := time.Since(a.Since); stood < standTime {
-		return netwatch.WithHint(fmt.Errorf("%s has stood for %d s, others ask after %d s",
-			address, max(0, int(stood/time.Second)), int(standTime/time.Second)),
-			"have this step in a rule of its own, with settle = \"40s\", or on due")
+		return fmt.Errorf("%s has stood for %d s, others ask after %d s",
+			address, max(0, int(stood/time.Second)), int(standTime/time.Second))
 	}
 	return nil
 }
@@ -120,7 +121,7 @@ func (a *asking) candidates(address netip.Addr) (all []string, err error) {
 			continue
 		}
 		serving++
-		if since := a.sinceAsked(p.host); since < askPause {
+		if since := a.sinceAsked(p.host); since < againTime {
 			recent = fmt.Sprintf("%s was asked %d s ago, and may be once a minute", p.host, int(since/time.Second))
 			continue
 		}
@@ -156,7 +157,7 @@ func (a *asking) sinceAsked(peer string) time.Duration {
 	if at, was := a.last[peer]; was {
 		return time.Since(at)
 	}
-	return askPause
+	return againTime
 }
 
 // recall is what was seen last, if that is not a minute ago: until then nobody looks again.
@@ -164,7 +165,7 @@ func (a *asking) recall(key string, why error) netwatch.Sighting {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	last, has := a.seen[key]
-	if age := time.Since(last.at); has && age < askPause {
+	if age := time.Since(last.at); has && age < againTime {
 		last.By = fmt.Sprintf("%s, %d s ago", last.By, int(age/time.Second))
 		return last.Sighting
 	}
@@ -176,7 +177,7 @@ func (a *asking) remember(key string, got netwatch.Sighting) netwatch.Sighting {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for old, s := range a.seen {
-		if time.Since(s.at) >= askPause {
+		if time.Since(s.at) >= againTime {
 			delete(a.seen, old)
 		}
 	}

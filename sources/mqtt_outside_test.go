@@ -159,11 +159,11 @@ func TestOutside(t *testing.T) {
 		turn := f.all["turn"]
 		delete(f.all["turn"].peers.by, "b") // It is not here
 		f.run(func() {
-			for _, want := range []string{"a{[ok] ok}", "a, 30 s ago{[ok] ok}", "a{[ok] ok}"} {
+			for _, want := range []string{"a{[ok] ok}", "a, 31 s ago{[ok] ok}", "a{[ok] ok}"} {
 				if got := why(turn.Outside(t.Context(), at("203.0.113.7", 3478))); got != want {
 					t.Errorf("%s is seen, and not %s", got, want)
 				}
-				<-time.After(30 * time.Second)
+				<-time.After(31 * time.Second)
 			}
 		})
 		if f.all["a"].looks() != 2 || f.all["b"].looks() != 0 {
@@ -242,7 +242,7 @@ func TestOutsideOfNobody(t *testing.T) {
 		},
 		{
 			"young", func(turn, _ *member) { turn.since = time.Now().Add(-2 * time.Second) },
-			"203.0.113.7 has stood for 2 s, others ask after 30 s; have this step in a rule of its own",
+			"203.0.113.7 has stood for 2 s, others ask after 30 s; ",
 		},
 		{
 			"another", func(turn, _ *member) { turn.address = netip.MustParseAddr("203.0.113.8") },
