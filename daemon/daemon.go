@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -40,8 +39,6 @@ type Daemon struct {
 	reasons reasons
 	outages outages
 	metrics *control.Metrics
-	// verifying is held while other machines are asked for a person.
-	verifying sync.Mutex
 	// begun says that started has been emitted. What was noticed before it belongs to the
 	// same run, and waits for it.
 	begun atomic.Bool

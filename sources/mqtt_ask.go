@@ -31,6 +31,10 @@ const (
 // asking is what one source asks other machines.
 type asking struct {
 	*mqtt
+	// one has room for one inquiry: what it finds is the answer to the same question of
+	// another.
+	one chan struct{}
+
 	mu sync.Mutex // guards what follows
 	// waiting are those whose answers are waited for, by the id of the ask.
 	waiting map[string]*asked
@@ -56,7 +60,7 @@ type seenAt struct {
 }
 
 func newAsking(s *mqtt) *asking {
-	return &asking{mqtt: s, waiting: map[string]*asked{}, last: map[string]time.Time{}, seen: map[string]seenAt{}}
+	return &asking{mqtt: s, one: make(chan struct{}, 1), waiting: map[string]*asked{}, last: map[string]time.Time{}, seen: map[string]seenAt{}}
 }
 
 // deliver takes an answer: once, of an ask of ours, and from the machine that was asked.
@@ -78,6 +82,12 @@ func (a *asking) deliver(from string, message []byte) {
 // Outside has other machines look at a place. One is asked after the other: each that looks
 // takes what a caller takes of the server, and one that is well says so within a second.
 func (s *mqtt) Outside(ctx context.Context, p netwatch.Place) netwatch.Sighting {
+	select {
+	case s.asking.one <- struct{}{}:
+		defer func() { <-s.asking.one }()
+	case <-ctx.Done():
+		return netwatch.Sighting{Why: ctx.Err()}
+	}
 	ctx, cancel := context.WithTimeout(ctx, wholeTime)
 	defer cancel()
 	if err := s.young(p.Address); err != nil {

@@ -175,6 +175,29 @@ func TestOutside(t *testing.T) {
 	})
 }
 
+// Two who ask the same at the same time have one machine look once.
+func TestOutsideTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, map[string]string{"turn": "203.0.113.7", "a": "198.51.100.1"})
+		f.say(standTime)
+		f.all["a"].slow = time.Second
+		f.run(func() {
+			var both sync.WaitGroup
+			for range 2 {
+				both.Go(func() {
+					if got := why(f.all["turn"].Outside(t.Context(), at("203.0.113.7", 3478))); !strings.HasSuffix(got, "{[ok] ok}") {
+						t.Error(got)
+					}
+				})
+			}
+			both.Wait()
+		})
+		if f.all["a"].looks() != 1 {
+			t.Errorf("it looked %d times", f.all["a"].looks())
+		}
+	})
+}
+
 // Who does not see all of it right is not believed alone: another looks, and each way
 // counts as who saw it better saw it. One that does not answer is waited for two seconds.
 func TestOutsideDiffers(t *testing.T) {
