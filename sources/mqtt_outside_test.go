@@ -175,6 +175,25 @@ func TestOutside(t *testing.T) {
 	})
 }
 
+// Whom the broker did not let us ask was not asked, and may be at once.
+func TestOutsideIsNotPassed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, map[string]string{"turn": "203.0.113.7", "a": "198.51.100.1"})
+		f.say(standTime)
+		turn := f.all["turn"]
+		pass := turn.pass
+		turn.pass = func(context.Context, string, string, any) error { return errors.New("not permitted") }
+		f.run(func() {
+			for _, want := range []string{"not permitted; ", "a{[ok] ok}"} {
+				if got := why(turn.Outside(t.Context(), at("203.0.113.7", 3478))); got != want {
+					t.Errorf("%s, and not %s", got, want)
+				}
+				turn.pass = pass
+			}
+		})
+	})
+}
+
 // Two who ask the same at the same time have one machine look once.
 func TestOutsideTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
