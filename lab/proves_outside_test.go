@@ -94,10 +94,16 @@ func looksOutside(serve ...string) string {
 		names, sourceStun("5s", false))
 }
 
-// asksOutside is what the TURN server has: it looks when it is told to, and changes nothing
-// by itself.
-func asksOutside() string {
+// asks is what the TURN server has to ask others.
+func asks() string {
 	return sourceStun("1h", false) + "families = [\"ipv4\"]\n" + connecting("turn", Private, "/etc/netwatch") +
+		"[[rule]]\nname = \"began\"\non = [\"started\"]\ndo = [\"exec /bin/true\"]\n"
+}
+
+// asksOutside is what it has with coturn: it looks when it is told to, and changes nothing by
+// itself.
+func asksOutside() string {
+	return asks() +
 		fmt.Sprintf("[[rule]]\non = [\"look\"]\nretry = \"0s\"\ndo = [\"verify turn %[1]s from=mqtt\"]\n"+
 			"[[rule]]\non = [\"set\"]\ndo = [\"rotate coturn %[1]s\", \"restart %[2]s\", \"verify turn %[1]s\"]\n",
 			YunoHost.File, YunoHost.Unit)
@@ -122,6 +128,7 @@ func anew(t *testing.T, outside *machine) {
 	outside.says(t, "status", Beyond.String(), "peer turn", "here since")
 	shell(t, "systemctl restart netwatch.service")
 	says(t, "netwatch status", "peer outside", "here since", Beyond.String())
+	says(t, "netwatch status | grep '^rule began'", "changed") // It has looked for its address
 }
 
 // looked has the TURN server looked at, and returns what is said of that, and how long it
@@ -355,8 +362,7 @@ func TestCallsProvenFromOutside(t *testing.T) {
 	beyond := newBeyond(t)
 	rules := fmt.Sprintf("[[rule]]\non = [\"look\"]\nretry = \"0s\"\ndo = [\"verify livekit %[1]s from=mqtt\"]\n"+
 		"[[rule]]\non = [\"set\"]\ndo = [\"rotate livekit %[1]s\", \"restart %[2]s\"]\n", newest.File, newest.Unit)
-	asks := sourceStun("1h", false) + "families = [\"ipv4\"]\n" + connecting("turn", Private, "/etc/netwatch")
-	watching(t, asks+rules, FirstPublic)
+	watching(t, asks()+rules, FirstPublic)
 	outside := newMachine(t, "outside", beyond, Public6, looksOutside("turn"))
 	outside.says(t, "status", Beyond.String(), "peer turn", FirstPublic.String())
 	wait(t, 31*time.Second)
