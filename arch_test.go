@@ -57,7 +57,7 @@ var mayImport = map[string][]string{
 	// What an installation brings.
 	"packaging": {},
 	"contrib":   {},
-	"daemon":    {".", "sources", "actions", "state", "history", "hooks", "control", "config"},
+	"daemon":    {".", "sources", "actions", "servers", "state", "history", "hooks", "control", "config"},
 	"grant":     {".", "sources", "actions", "config", "helper", "access", "rewrite", "servers", "systemd"},
 	"cmd": {
 		".", "sources", "actions", "hooks", "control", "config", "daemon", "grant", "helper", "setup", "doctor", "machine",

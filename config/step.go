@@ -56,7 +56,7 @@ func (r *reader) step(line string) (netwatch.Step, error) {
 		step, err := verb.New(r.env, verb.Name, words[1:])
 		if err == nil {
 			needs := actions.NeedsOf(step)
-			err = cmp.Or(r.asks(needs.Sources), r.tells(needs.Tells))
+			err = cmp.Or(r.asks(needs.Sources), r.tells(needs.Tells), r.tells(needs.Outside))
 		}
 		step.Text = line
 		return step, err

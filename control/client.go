@@ -125,9 +125,21 @@ func (c *Client) Probe(ctx context.Context) (p Probed, err error) {
 	return p, nil
 }
 
-func entries(ctx context.Context, lines *json.Decoder, each func(netwatch.Entry)) error {
+// Verify has the daemon ask other machines how our servers are from outside, and calls each
+// with what came of one.
+func (c *Client) Verify(ctx context.Context, each func(Verified)) error {
+	in, err := c.call(ctx, http.MethodPost, "/v1/verify", nil)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	return entries(ctx, json.NewDecoder(in), each)
+}
+
+// entries reads lines until there are no more.
+func entries[T any](ctx context.Context, lines *json.Decoder, each func(T)) error {
 	for {
-		var e netwatch.Entry
+		var e T
 		switch err := lines.Decode(&e); {
 		case err == nil:
 			each(e)

@@ -6,6 +6,7 @@ package doctor
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,6 +62,9 @@ type Doctor struct {
 	Version string
 	// Daemon asks the daemon how it stands; the error says why it cannot.
 	Daemon func(ctx context.Context) (control.Status, error)
+	// Verify has the daemon ask other machines how our servers are from outside, and calls
+	// each with what came of one; nil where nobody is to be asked.
+	Verify func(ctx context.Context, each func(control.Verified)) error
 	// Files is the helper.
 	Files actions.Helper
 }
@@ -109,6 +113,7 @@ var checks = []check{
 	{"OpenVPN", false, checkVPN},
 	{"old scripts", false, checkOld},
 	{"daemon", false, checkDaemon},
+	{outside, true, checkOutside},
 }
 
 // A scene is what the checks look at.
@@ -186,7 +191,8 @@ func (s *scene) make(ctx context.Context, c check) []Finding {
 	if c.configured {
 		s.told() // Within a deadline of its own, not out of theirs who need it
 	}
-	ctx, cancel := context.WithTimeout(ctx, checkTime)
+	span := cmp.Or(longer[c.name], checkTime)
+	ctx, cancel := context.WithTimeout(ctx, span)
 	defer cancel()
 	done := make(chan []Finding, 1)
 	go func() { done <- c.look(ctx, s) }()
@@ -195,7 +201,7 @@ func (s *scene) make(ctx context.Context, c check) []Finding {
 		return found
 	case <-ctx.Done():
 		return []Finding{{
-			Warning, c.name, fmt.Sprintf("no end of looking within %s", checkTime),
+			Warning, c.name, fmt.Sprintf("no end of looking within %s", span),
 			"see what hangs: D-Bus, the name servers or a file system",
 		}}
 	}

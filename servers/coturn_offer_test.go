@@ -96,9 +96,14 @@ func TestCoturnOffer(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
+		c.want.Span = "49152-65535"
 		if diff := cmp.Diff(&c.want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 			t.Errorf("%s: %s", name, diff)
 		}
+	}
+	got, err := coturnOffer([]byte("min-port=50000\nmax-port=50040 # few\nmax-port=49193\n"), now)
+	if err != nil || got.Span != "50000-49193" {
+		t.Errorf("it relays from %+v, %v", got, err)
 	}
 	for _, conf := range []string{
 		"listening-port=x\n", "listening-port=0\n", "listening-port=70000\n", "no-udp # why\n",

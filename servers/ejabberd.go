@@ -115,6 +115,7 @@ func ejabberdOffer(conf []byte, now time.Time) (*Offer, error) {
 		return nil, errors.New("it has no hosts")
 	}
 	o := offering(ejabberdFile.advertised(conf, nil))
+	o.Span = span(ejabberdPorts(conf))
 	realms := map[string]bool{}
 	for _, l := range said.Listen {
 		if l.Module != "ejabberd_stun" || !isYes(l.Turn) {

@@ -87,7 +87,7 @@ func eturnalOffer(conf []byte, now time.Time) (*Offer, error) {
 		return nil, err
 	}
 	o := offering(eturnalFile.advertised(conf, nil))
-	o.Realm = said.Eturnal.Realm
+	o.Realm, o.Span = said.Eturnal.Realm, span(eturnalPorts(conf))
 	for _, l := range said.Eturnal.Listen {
 		if err := l.add(o); err != nil {
 			return nil, err

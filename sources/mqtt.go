@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -37,6 +38,8 @@ type MQTT struct {
 	Topic Topic `toml:"topic"`
 	// Plain says that mqtt:// may go over the internet.
 	Plain bool `toml:"plain"`
+	// Serve are the machines that we look at from outside when they ask for it.
+	Serve []PeerName `toml:"serve"`
 }
 
 // A Broker is the address of a broker as a URL with its port.
@@ -165,6 +168,25 @@ func (m *MQTT) Check() (all []Mistake) {
 	if err := netwatch.CheckPlain(m.User); err != nil {
 		all = append(all, Mistake{"user", -1, err.Error()})
 	}
+	return append(all, m.checkServe()...)
+}
+
+// maxServe is how many machines one may serve, since its state says them all.
+const maxServe = 32
+
+// checkServe lists what is wrong with whom it serves.
+func (m *MQTT) checkServe() (all []Mistake) {
+	for i, name := range m.Serve {
+		switch {
+		case name == m.Host:
+			all = append(all, Mistake{"serve", i, "is the name of this machine itself, which cannot look from outside"})
+		case slices.Contains(m.Serve[:i], name):
+			all = append(all, Mistake{"serve", i, fmt.Sprintf("names %s again", name)})
+		}
+	}
+	if len(m.Serve) > maxServe {
+		all = append(all, Mistake{"serve", -1, fmt.Sprintf("has %d names, and may have %d", len(m.Serve), maxServe)})
+	}
 	return all
 }
 
@@ -200,7 +222,7 @@ func (m *MQTT) Source(name string, env Env) netwatch.Source {
 		name: name, settings: *m, env: env,
 		up: make(chan struct{}, 1), changed: make(chan struct{}, 1), down: make(chan struct{}),
 	}
-	s.peers = newPeers(s)
+	s.peers, s.asking, s.serving, s.pass = newPeers(s), newAsking(s), newServing(s), s.aside
 	return s
 }
 
@@ -234,6 +256,11 @@ type mqtt struct {
 	settings MQTT
 	env      Env
 	peers    *peers
+	// asking is what we ask other machines, and serving what they ask us.
+	asking  *asking
+	serving *serving
+	// pass is aside, or what stands for it in a test.
+	pass func(ctx context.Context, kind, to string, message any) error
 	// up wakes when there is a connection, and changed when there is something to say.
 	up, changed chan struct{}
 	// saying is held while something is said, so that numbers arrive in their order.
@@ -276,6 +303,7 @@ func (s *mqtt) Run(ctx context.Context, emit func(netwatch.Event) error) error {
 	s.manage(manager)
 	var reading sync.WaitGroup
 	reading.Go(func() { s.peers.run(ctx, emit) })
+	reading.Go(func() { s.serving.run(ctx) })
 	s.serve(ctx)
 	cancel()
 	reading.Wait()

@@ -47,11 +47,29 @@ func (s *mqtt) client() autopaho.ClientConfig {
 			OnServerDisconnect: func(d *paho.Disconnect) { s.thrownOut(d.ReasonCode) },
 			OnPublishReceived: []func(paho.PublishReceived) (bool, error){
 				func(m paho.PublishReceived) (bool, error) {
-					s.peers.deliver(s.settings.Topic.host(m.Packet.Topic), m.Packet.Payload)
+					s.received(m.Packet)
 					return true, nil
 				},
 			},
 		},
+	}
+}
+
+// received hands a message to those whom it is for. What one machine asks another, or
+// answers, is never kept by the broker: who has it keep that is no netwatch.
+func (s *mqtt) received(m *paho.Publish) {
+	from, kind, to := s.settings.Topic.asideOf(m.Topic)
+	if kind == "" {
+		s.peers.deliver(s.settings.Topic.host(m.Topic), m.Payload)
+		return
+	}
+	s.peers.await()
+	switch {
+	case m.Retain || to != string(s.settings.Host):
+	case kind == asks:
+		s.serving.deliver(from, m.Payload)
+	default:
+		s.asking.deliver(from, m.Payload)
 	}
 }
 
@@ -262,8 +280,8 @@ func (s *mqtt) refused(what string, reason byte) error {
 		word, hint = "wrong user or password", "compare user and password with the broker's: mosquitto_passwd sets one"
 	case packets.ConnackNotAuthorized: // Of mosquitto a wrong password too
 		word = "not permitted"
-		hint = fmt.Sprintf("see the password of user %s, and let the broker's ACL have him write %s/%s/# and read %s/+/state",
-			user, topic, host, topic)
+		hint = fmt.Sprintf("see the password of user %s, and let the broker's ACL have him write %s/%s/# and read "+
+			"%[2]s/+/state, %[2]s/+/ask/%[3]s and %[2]s/+/answer/%[3]s", user, topic, host)
 	case packets.ConnackUnsupportedProtocolVersion:
 		word, hint = "it does not speak MQTT 5", "mosquitto does from 1.6 on"
 	case packets.DisconnectSessionTakenOver:

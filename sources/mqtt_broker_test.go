@@ -1,6 +1,7 @@
 package sources
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -26,7 +27,9 @@ type fakeBroker struct {
 	// connack and puback are the reasons that it gives, and silent of how many messages it
 	// does not say that it has them.
 	connack, puback byte
-	silent          atomic.Int32
+	// suback is that to the last topic of those that somebody wants to hear.
+	suback byte
+	silent atomic.Int32
 	// forgetful has it keep no messages, and say so.
 	forgetful bool
 	// said is all that clients said, one a line; a test reads it.
@@ -89,11 +92,20 @@ func (b *fakeBroker) serve(c net.Conn) {
 				answer.Content.(*packets.Connack).Properties.RetainAvailable = &no
 			}
 		case *packets.Subscribe:
-			b.said <- "subscribe " + of.Subscriptions[0].Topic
+			var topics []string
+			for _, wanted := range of.Subscriptions {
+				topics = append(topics, wanted.Topic)
+			}
+			b.said <- "subscribe " + strings.Join(topics, " ")
 			answer = packets.NewControlPacket(packets.SUBACK)
-			answer.Content.(*packets.Suback).PacketID, answer.Content.(*packets.Suback).Reasons = of.PacketID, []byte{1}
+			reasons := bytes.Repeat([]byte{1}, len(topics))
+			reasons[len(topics)-1] |= b.suback
+			answer.Content.(*packets.Suback).PacketID, answer.Content.(*packets.Suback).Reasons = of.PacketID, reasons
 		case *packets.Publish:
 			b.said <- fmt.Sprintf("publish %s %s", of.Topic, of.Payload)
+			if p.Flags != 3 { // QoS 1, and to be kept
+				b.said <- fmt.Sprintf("aside %x for %d s: %s", p.Flags, *of.Properties.MessageExpiry, of.Payload)
+			}
 			if b.silent.Add(-1) >= 0 {
 				continue
 			}
@@ -180,7 +192,7 @@ func TestMQTTConnects(t *testing.T) {
 			!strings.Contains(will, `"lost":true`) {
 			t.Error(will)
 		}
-		if got := b.next(t, "subscribe"); got != "subscribe netwatch/+/state" {
+		if got := b.next(t, "subscribe"); got != "subscribe netwatch/+/state netwatch/+/answer/self" {
 			t.Error(got)
 		}
 		if got := b.next(t, "publish"); !strings.Contains(got, `"ipv4":{"address":"203.0.113.7",`) {
@@ -220,6 +232,32 @@ func TestMQTTRefusals(t *testing.T) {
 	s = connectedTo(t, b, &MQTT{})
 	if err := waitsFor(t, s, "wrong user or password"); !strings.Contains(netwatch.Hint(err), "mosquitto_passwd") {
 		t.Error(netwatch.Hint(err))
+	}
+}
+
+// Who serves others hears what they ask, in a message that is not kept; what the broker
+// kept all the same is none. A topic that it does not let us hear is said.
+func TestMQTTServes(t *testing.T) {
+	kept := "\x31\x17\x00\x13netwatch/a/ask/self\x00x" // A retained message
+	b := newFakeBroker(t, &fakeBroker{own: []byte(kept), suback: 0x80})
+	s := connectedTo(t, b, &MQTT{Serve: []PeerName{"a", "b"}})
+	if got := b.next(t, "subscribe"); got != "subscribe netwatch/+/state netwatch/+/answer/self netwatch/+/ask/self" {
+		t.Error(got)
+	}
+	if got := b.next(t, "publish"); !strings.Contains(got, `"serves":["a","b"]`) {
+		t.Error(got)
+	}
+	if err := s.aside(t.Context(), asks, "a", request{ID: "x"}); err != nil {
+		t.Error(err)
+	}
+	if got := b.next(t, "aside"); got != `aside 2 for 60 s: {"id":"x","address":"","ways":null,"name":"","password":""}` {
+		t.Error(got)
+	}
+	if err := waitsFor(t, s, "to let us read netwatch/+/ask/self"); netwatch.Hint(err) == "" {
+		t.Error(err)
+	}
+	if note := s.Serves(); note != "serves a, b" {
+		t.Errorf("what was kept is taken: %s", note)
 	}
 }
 

@@ -40,6 +40,10 @@ type bulletin struct {
 	Addresses netwatch.Addresses `json:"addresses,omitempty"`
 	// Told are the newest events of each name that it hands on.
 	Told []handed `json:"told,omitempty"`
+	// Serves are the machines that it looks at from outside.
+	Serves []string `json:"serves,omitempty"`
+	// Stood is since when we have heard its addresses. It is in our state alone.
+	Stood standing `json:"stood,omitempty"`
 }
 
 // A handed is an event that a machine hands on.
@@ -95,7 +99,7 @@ func parseBulletin(text []byte) (w bulletin, err error) {
 	if len(w.Told) > maxHanded {
 		return bulletin{}, fmt.Errorf("it hands on %d events, and may hand on %d", len(w.Told), maxHanded)
 	}
-	w.Version = clipped(w.Version)
+	w.Version, w.Stood = clipped(w.Version), nil
 	w.bound()
 	return w, nil
 }
@@ -114,6 +118,9 @@ func (w *bulletin) bound() {
 	}
 	w.Told = slices.DeleteFunc(w.Told, func(h handed) bool {
 		return !netwatch.EventName().MatchString(h.Event) || h.Number <= 0 || h.Number > w.Number
+	})
+	w.Serves = slices.DeleteFunc(w.Serves[:min(len(w.Serves), maxServe)], func(name string) bool {
+		return !peerName().MatchString(name)
 	})
 	for i := range w.Told {
 		h := &w.Told[i]

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -79,10 +80,6 @@ func newPeers(s *mqtt) *peers {
 // deliver takes a message for the next look. It keeps the sender waiting when there are
 // too many.
 func (p *peers) deliver(host string, message []byte) {
-	if wait := p.reads.Reserve().Delay(); wait > 0 {
-		p.flooded.Store(true)
-		<-time.After(wait)
-	}
 	if host == string(p.settings.Host) { // At once: what we say now would take its place
 		if w, err := parseBulletin(message); err == nil {
 			p.echo(w)
@@ -99,6 +96,14 @@ func (p *peers) deliver(host string, message []byte) {
 	}
 	p.inbox[host] = message
 	wake(p.wakes)
+}
+
+// await keeps the sender waiting when there are too many messages.
+func (p *peers) await() {
+	if wait := p.reads.Reserve().Delay(); wait > 0 {
+		p.flooded.Store(true)
+		<-time.After(wait)
+	}
 }
 
 // run reads what has come, and tells of it, until ctx is done.
@@ -133,6 +138,7 @@ func (p *peers) recall() {
 		if !ours || err != nil || host == string(p.settings.Host) || len(p.by) >= maxPeers || p.by[host] != nil {
 			continue
 		}
+		w.Stood = standingIn(text)
 		p.by[host] = &peer{seen: w, known: true, now: w, since: time.Now()}
 	}
 }
@@ -188,8 +194,8 @@ func (p *peers) read(host string, message []byte, connection int) {
 		return
 	}
 	one := p.by[host]
-	if one == nil && len(p.by) >= maxPeers {
-		return // What comes while this is read, deliver has not counted
+	if one == nil && len(p.by) >= maxPeers { // Others were read since it was let in
+		return
 	}
 	if one == nil {
 		one = &peer{}
@@ -238,6 +244,7 @@ func (one *peer) hear(w bulletin) bool {
 	if !one.heard || one.now.Lost != w.Lost {
 		one.since = time.Now()
 	}
+	w.Stood = one.now.Stood.after(w.Addresses, time.Now())
 	one.now, one.heard = w, true
 	return true
 }
@@ -356,8 +363,42 @@ func (w bulletin) with(family netwatch.Family, of bulletin) bulletin {
 		all = netwatch.Addresses{}
 	}
 	all[family] = of.Addresses[family]
-	w.Addresses = all
+	stood := maps.Clone(w.Stood)
+	if stood == nil {
+		stood = standing{}
+	}
+	stood[family] = of.Stood[family]
+	w.Addresses, w.Stood = all, stood
 	return w
+}
+
+// A present is a machine that is here, and what it says.
+type present struct {
+	host string
+	now  bulletin
+}
+
+// present are those that are here.
+func (p *peers) present() (all []present) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for host, one := range p.by {
+		if one.heard && !one.now.Lost {
+			all = append(all, present{host, one.now})
+		}
+	}
+	return all
+}
+
+// stood is for how long a machine that is here has said an address.
+func (p *peers) stood(host string, a netip.Addr) (span time.Duration, said bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	one := p.by[host]
+	if one == nil || !one.heard || one.now.Lost {
+		return 0, false
+	}
+	return one.now.Stood.since(a)
 }
 
 // all are the machines by their names.

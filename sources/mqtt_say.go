@@ -3,6 +3,7 @@ package sources
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -57,7 +58,7 @@ func (s *mqtt) begin() ([]byte, error) {
 // keep has what we are about to say in the state: after a crash no number comes twice,
 // and what was handed on is said again.
 func (s *mqtt) keep(w bulletin) error {
-	w.Addresses = nil // They are in the state already
+	w.Addresses, w.Serves = nil, nil // They are in the state already, or in the configuration
 	return s.env.See(netwatch.PeerChanged, s.key(string(s.settings.Host)), string(w.text()))
 }
 
@@ -72,19 +73,22 @@ func (s *mqtt) say(ctx context.Context) error {
 		return err
 	}
 	if manager == nil {
-		return errors.New("it is being stopped")
+		return errStopped
 	}
 	w.Addresses = s.env.Known()
 	for family, a := range w.Addresses {
 		a.By, a.Own = slices.Clone(a.By[:min(len(a.By), maxServers)]), a.Address
 		w.Addresses[family] = netwatch.Address{Address: a.Address, Since: a.Since, Confirmed: a.Confirmed, By: a.By}
 	}
-	return s.publish(ctx, manager, w)
+	for _, name := range s.settings.Serve {
+		w.Serves = append(w.Serves, string(name))
+	}
+	return s.publish(ctx, manager, &paho.Publish{QoS: 1, Retain: true, Topic: s.topic(), Payload: w.text()})
 }
 
-// publish sends a bulletin, and waits until the broker has it. A broker that does not answer
+// publish sends a message, and waits until the broker has it. A broker that does not answer
 // is connected to anew: the way to it may be another by now.
-func (s *mqtt) publish(ctx context.Context, to *autopaho.ConnectionManager, w bulletin) error {
+func (s *mqtt) publish(ctx context.Context, to *autopaho.ConnectionManager, m *paho.Publish) error {
 	s.mu.Lock()
 	down := s.down
 	s.mu.Unlock()
@@ -97,14 +101,14 @@ func (s *mqtt) publish(ctx context.Context, to *autopaho.ConnectionManager, w bu
 		case <-ctx.Done():
 		}
 	}()
-	answer, err := to.Publish(ctx, &paho.Publish{QoS: 1, Retain: true, Topic: s.topic(), Payload: w.text()})
+	answer, err := to.Publish(ctx, m)
 	switch {
 	case err == nil:
 		return nil
 	case lost(down):
 		return s.unconnected()
 	case answer != nil && answer.ReasonCode >= 0x80:
-		return s.refused("to take "+s.topic(), answer.ReasonCode)
+		return s.refused("to take "+m.Topic, answer.ReasonCode)
 	case errors.Is(err, autopaho.ConnectionDownError):
 		return s.unconnected()
 	case errors.Is(err, paho.ErrInvalidArguments):
@@ -139,22 +143,62 @@ func (s *mqtt) unconnected() error {
 	return netwatch.WithHint(fmt.Errorf("%w: %w", errUnconnected, err), netwatch.Hint(err))
 }
 
-// subscribe asks for what all machines say. The broker sends what each said last.
+// aside publishes what is for one machine, which the broker does not keep.
+func (s *mqtt) aside(ctx context.Context, kind, to string, message any) error {
+	s.mu.Lock()
+	manager := s.manager
+	s.mu.Unlock()
+	if manager == nil {
+		return errStopped
+	}
+	text, err := json.Marshal(message)
+	if err != nil {
+		return fmt.Errorf("writing to %s: %w", to, err)
+	}
+	expiry := uint32(passTime)
+	return s.publish(ctx, manager, &paho.Publish{
+		QoS: 1, Topic: s.settings.Topic.aside(string(s.settings.Host), kind, to), Payload: text,
+		Properties: &paho.PublishProperties{MessageExpiry: &expiry},
+	})
+}
+
+// errStopped says that the source is not run any more, or not yet.
+var errStopped = errors.New("it is being stopped")
+
+// subscribe asks for what all machines say, and for what is for us alone. Of the former the
+// broker sends what each said last.
 func (s *mqtt) subscribe(ctx context.Context) error {
 	s.mu.Lock()
 	manager := s.manager
 	s.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, brokerTime)
 	defer cancel()
-	all := s.settings.Topic.state("+")
-	answer, err := manager.Subscribe(ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: all, QoS: 1}}})
-	switch {
-	case answer != nil && len(answer.Reasons) == 1 && answer.Reasons[0] >= 0x80:
-		return s.refused("to let us read "+all, answer.Reasons[0])
-	case err != nil && ctx.Err() != nil:
+	var wanted paho.Subscribe
+	for _, topic := range s.heard() {
+		wanted.Subscriptions = append(wanted.Subscriptions, paho.SubscribeOptions{Topic: topic, QoS: 1})
+	}
+	answer, err := manager.Subscribe(ctx, &wanted)
+	if answer == nil && err != nil && ctx.Err() != nil {
 		s.hangUp()
 	}
-	return nil // Without a connection there is nothing to hear, and that is said elsewhere
+	var all error
+	for i := 0; answer != nil && i < len(answer.Reasons) && i < len(wanted.Subscriptions); i++ {
+		if reason := answer.Reasons[i]; reason >= 0x80 {
+			all = errors.Join(all, s.refused("to let us read "+wanted.Subscriptions[i].Topic, reason))
+		}
+	}
+	return all // Without a connection there is nothing to hear, and that is said elsewhere
+}
+
+// heard are the topics that we hear: what all are, what they answer us, and, if we serve
+// any, what they ask.
+func (s *mqtt) heard() []string {
+	host := string(s.settings.Host)
+	all := []string{s.settings.Topic.state("+"), s.settings.Topic.aside("+", answers, host)}
+	if len(s.settings.Serve) > 0 {
+		all = append(all, s.settings.Topic.aside("+", asks, host))
+	}
+	return all
 }
 
 // Tell hands events on to the other machines. It returns nil when the broker has them;

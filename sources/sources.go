@@ -52,6 +52,9 @@ type Env struct {
 	// Vouched is closed when no router says that address any more which can be relied
 	// upon. It is nil if none says it now.
 	Vouched func(address netip.Addr) <-chan struct{}
+	// Outside looks at a place as a caller from elsewhere does. The error says why it
+	// cannot be looked at from here; nothing was sent then.
+	Outside func(ctx context.Context, p netwatch.Place) (netwatch.Seen, error)
 	// Version is netwatch's own.
 	Version string
 	// Log takes what an administrator should know and no event says.
