@@ -27,3 +27,21 @@ const (
 
 // PeerStates are all of them.
 var PeerStates = []string{PeerHere, PeerGone, PeerUnknown}
+
+// An Answer is what was found out of a question: yes, no, or Unanswered.
+type Answer string
+
+// The answers.
+const (
+	Yes        Answer = "yes"
+	No         Answer = "no"
+	Unanswered Answer = ""
+)
+
+// AnswerOf is Yes or No.
+func AnswerOf(is bool) Answer {
+	if is {
+		return Yes
+	}
+	return No
+}

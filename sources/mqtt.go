@@ -1,7 +1,6 @@
 package sources
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -198,7 +197,7 @@ func (m *MQTT) user() string {
 func (m *MQTT) Source(name string, env Env) netwatch.Source {
 	s := &mqtt{
 		name: name, settings: *m, env: env,
-		up: make(chan struct{}, 1), changed: make(chan struct{}, 1),
+		up: make(chan struct{}, 1), changed: make(chan struct{}, 1), logged: map[*error]complaint{},
 	}
 	s.peers = newPeers(s)
 	return s
@@ -222,10 +221,17 @@ const (
 	manyRetries = 200
 	rareRetry   = 30 * time.Second
 	// shortTime is how long a connection lasts at least that was worth making, and
-	// endedTime for how long it is of interest why the broker ended one.
+	// manyShort how many that did not it takes until that is said.
 	shortTime = 10 * time.Second
-	endedTime = time.Minute
+	manyShort = 3
+	// complaintPause is the time between two lines in the log that something is wrong.
+	complaintPause = time.Minute
 )
+
+// probes has the kernel, which need not wake us for it, ask whether the other end of a
+// connection is still there: one that was cut off while nobody had anything to say would
+// be noticed by keepAlive alone, and what others said meanwhile comes no sooner.
+var probes = net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3}
 
 // An mqtt is connected to one broker. One goroutine says what we are to say (Run), one
 // reads what others say (peers.run), and the library has its own.
@@ -248,12 +254,19 @@ type mqtt struct {
 	// reaching, writing and hearing are why the broker is not reached, does not take what
 	// we say, and does not let us hear others.
 	reaching, writing, hearing error
-	// ended is why the broker ended a connection, which it did at endedAt.
-	ended   error
-	endedAt time.Time
-	// since is when the connection came up, and short how many in a row ended soon.
+	// ended is why the broker ends connections, until one has lasted.
+	ended error
+	// logged is what the log has of each of these.
+	logged map[*error]complaint
+	// since is when the connection came up, lasts is called when it has lasted, and ours
+	// says that it was we who ended it; short is how many in a row ended soon.
 	since time.Time
+	lasts *time.Timer
+	ours  bool
 	short int
+	// named has us connect by our own name, and names is what is known of the broker's.
+	named bool
+	names netwatch.Answer
 }
 
 // String is the name in the configuration.
@@ -308,34 +321,6 @@ func (s *mqtt) manage(m *autopaho.ConnectionManager) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.manager = m
-}
-
-// trouble notes how something stands now, and logs it when that is news.
-func (s *mqtt) trouble(of *error, err error) {
-	s.mu.Lock()
-	before := *of
-	*of = err
-	s.mu.Unlock()
-	switch {
-	case err != nil && (before == nil || before.Error() != err.Error()):
-		s.env.Log.Warn().Str("source", s.name).Err(err).Str("hint", netwatch.Hint(err)).Msg("telling other machines fails")
-	case err == nil && before != nil:
-		s.env.Log.Info().Str("source", s.name).Str("before", before.Error()).Msg("telling other machines works again")
-	}
-}
-
-// Trouble is why the broker does not have what it should, or nil.
-func (s *mqtt) Trouble() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var ended error
-	if time.Since(s.endedAt) < endedTime {
-		ended = s.ended
-	}
-	if s.reaching != nil || ended != nil {
-		return cmp.Or(ended, s.reaching)
-	}
-	return errors.Join(s.writing, s.hearing)
 }
 
 // Moved is told that our address is another.

@@ -33,12 +33,12 @@ func (s *mqtt) client() autopaho.ClientConfig {
 		ServerUrls: []*url.URL{s.settings.Broker.url()}, KeepAlive: uint16(keepAlive / time.Second),
 		ReconnectBackoff: s.pause, ConnectTimeout: dialTime,
 		AttemptConnection: s.dial, ConnectPacketBuilder: s.connect,
-		OnConnectionUp: func(*autopaho.ConnectionManager, *paho.Connack) { s.connected() },
+		OnConnectionUp: func(_ *autopaho.ConnectionManager, c *paho.Connack) { s.connected(c) },
 		OnConnectionDown: func() bool {
 			s.lost()
 			return true
 		},
-		OnConnectError: func(err error) { s.trouble(&s.reaching, s.unreached(err)) },
+		OnConnectError: s.unreachable,
 		DisconnectPacketBuilder: func() *paho.Disconnect {
 			return &paho.Disconnect{ReasonCode: packets.DisconnectDisconnectWithWillMessage}
 		},
@@ -72,37 +72,19 @@ func (s *mqtt) pause(n int) time.Duration {
 	return d/2 + rand.N(d/2) //nolint:gosec // Nobody gains by guessing it
 }
 
-// connected notes that there is a connection.
-func (s *mqtt) connected() {
-	s.mu.Lock()
-	s.since = time.Now()
-	s.mu.Unlock()
-	s.trouble(&s.reaching, nil)
-	wake(s.up)
-}
-
-// lost notes that there is none any more.
-func (s *mqtt) lost() {
-	s.mu.Lock()
-	if s.short++; time.Since(s.since) > shortTime {
-		s.short = 0
-	}
-	s.mu.Unlock()
-	s.peers.unhear()
-}
-
 // dial makes the connection. The broker's certificate is verified, and what it sends is
 // bounded before the library sees it.
 func (s *mqtt) dial(ctx context.Context, _ autopaho.ClientConfig, u *url.URL) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTime)
 	defer cancel()
-	dial := (&net.Dialer{}).DialContext
+	dialer := &net.Dialer{KeepAliveConfig: probes}
+	dial := dialer.DialContext
 	if s.settings.Broker.tls() {
 		trusted, err := s.trusted()
 		if err != nil {
 			return nil, err
 		}
-		dial = (&tls.Dialer{Config: &tls.Config{RootCAs: trusted, MinVersion: tls.VersionTLS12}}).DialContext
+		dial = (&tls.Dialer{NetDialer: dialer, Config: &tls.Config{RootCAs: trusted, MinVersion: tls.VersionTLS12}}).DialContext
 	}
 	conn, err := dial(ctx, "tcp", u.Host)
 	if err != nil {
@@ -118,6 +100,7 @@ func (s *mqtt) dial(ctx context.Context, _ autopaho.ClientConfig, u *url.URL) (n
 func (s *mqtt) hangUp() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.ours = true
 	if s.conn != nil {
 		_ = s.conn.Close()
 	}
@@ -160,6 +143,7 @@ func (s *mqtt) connect(c *paho.Connect, _ *url.URL) (*paho.Connect, error) {
 		return nil, err
 	}
 	c.UsernameFlag, c.Username, c.CleanStart = true, s.settings.user(), true
+	c.ClientID = s.clientID()
 	size, flight := uint32(maxPacket), uint16(maxInFlight)
 	c.Properties = &paho.ConnectProperties{MaximumPacketSize: &size, ReceiveMaximum: &flight}
 	c.WillMessage = &paho.WillMessage{Retain: true, QoS: 1, Topic: s.topic(), Payload: will}
@@ -219,6 +203,9 @@ func (s *mqtt) unreached(err error) error {
 	if inner := errors.Unwrap(err); inner != nil { // Without the library's words
 		err = inner
 	}
+	if op := new(net.OpError); errors.As(err, &op) {
+		op.Source = nil // It is another each time, and who reads it learns nothing by it
+	}
 	hint := netwatch.Hint(err)
 	if hint == "" {
 		hint = s.remedy(err)
@@ -236,48 +223,11 @@ func (s *mqtt) remedy(err error) string {
 	case errors.As(err, &unknown):
 		return "name the certificate that signed the broker's with ca = \"FILE\""
 	case errors.As(err, &expired):
-		return "renew the broker's certificate and have it read it: systemctl reload mosquitto.service"
+		return "renew the broker's certificate and have it read it, on its machine: systemctl reload mosquitto.service"
 	case errors.As(err, &plain):
 		return "there is no TLS on this port: mqtts:// goes to 8883 most often, and 1883 is for mqtt://"
 	case errors.Is(err, io.EOF):
 		return "the broker hung up: see its log, and whether this port is for TLS (mqtts://)"
 	}
 	return "see whether the broker runs and may be reached from here; netwatch tries again by itself"
-}
-
-// refused says that the broker would not, by the reason that it gave (MQTT 5, 2.4).
-func (s *mqtt) refused(what string, reason byte) error {
-	word, hint := fmt.Sprintf("reason %d", reason), "see the broker's log"
-	user, host, topic := s.settings.user(), s.settings.Host, s.settings.Topic
-	switch reason {
-	case packets.ConnackBadUsernameOrPassword:
-		word, hint = "wrong user or password", "compare user and password with the broker's: mosquitto_passwd sets one"
-	case packets.ConnackNotAuthorized: // Of mosquitto a wrong password too
-		word = "not permitted"
-		hint = fmt.Sprintf("see the password of user %s, and let the broker's ACL have him write %s/%s/# and read %s/+/state",
-			user, topic, host, topic)
-	case packets.ConnackUnsupportedProtocolVersion:
-		word, hint = "it does not speak MQTT 5", "mosquitto does from 1.6 on"
-	case packets.DisconnectSessionTakenOver:
-		word = fmt.Sprintf("another connected as %s", host)
-		hint = "give each machine a host of its own in [source." + s.name + "]"
-	case packets.DisconnectServerShuttingDown:
-		word = "it is being stopped"
-	}
-	return netwatch.WithHint(fmt.Errorf("the broker %s refuses %s: %s", s.settings.Broker, what, word), hint)
-}
-
-// thrownOut notes why the broker ended the connection.
-func (s *mqtt) thrownOut(reason byte) {
-	if reason < 0x80 || reason == packets.DisconnectServerShuttingDown {
-		return // It comes back
-	}
-	err := s.refused("to keep the connection", reason)
-	s.mu.Lock()
-	news := time.Since(s.endedAt) > endedTime
-	s.ended, s.endedAt = err, time.Now()
-	s.mu.Unlock()
-	if news {
-		s.env.Log.Warn().Str("source", s.name).Err(err).Str("hint", netwatch.Hint(err)).Msg("telling other machines fails")
-	}
 }

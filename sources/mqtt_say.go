@@ -84,11 +84,11 @@ func (s *mqtt) publish(ctx context.Context, to *autopaho.ConnectionManager, w bu
 		return nil
 	case answer != nil && answer.ReasonCode >= 0x80:
 		return s.refused("to take "+s.topic(), answer.ReasonCode)
-	case errors.Is(err, autopaho.ConnectionDownError):
-		return s.unconnected()
 	case errors.Is(err, paho.ErrInvalidArguments):
 		return netwatch.WithHint(fmt.Errorf("the broker %s keeps no messages: %w", s.settings.Broker, err),
 			"have it allow retained messages and QoS 1, as mosquitto does by itself")
+	case errors.Is(err, autopaho.ConnectionDownError), ctx.Err() == nil && !errors.Is(err, context.DeadlineExceeded):
+		return s.unconnected()
 	}
 	s.hangUp()
 	err = fmt.Errorf("the broker %s has not said within %s that it has it", s.settings.Broker, brokerTime)
