@@ -141,7 +141,7 @@ func (d controlled) Probe(ctx context.Context) control.Probed {
 	if err := d.watch.check(ctx); err != nil {
 		p.Error, p.Hint = err.Error(), netwatch.Hint(err)
 	}
-	p.Peers = d.watch.peers()
+	p.Brokers, p.Peers = d.watch.examine(ctx), d.watch.peers()
 	return p
 }
 

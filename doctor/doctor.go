@@ -61,6 +61,8 @@ type Doctor struct {
 	Version string
 	// Daemon asks the daemon how it stands; the error says why it cannot.
 	Daemon func(ctx context.Context) (control.Status, error)
+	// Probe has the daemon ask the broker.
+	Probe func(ctx context.Context) (control.Probed, error)
 	// Files is the helper.
 	Files actions.Helper
 }
@@ -98,6 +100,7 @@ var checks = []check{
 	{"times", true, checkTimes},
 	{"mail", true, checkMail},
 	{"machines", true, checkMachines},
+	{"broker", true, checkBroker},
 	{"relays", true, checkRelays},
 	{"calls", true, checkCalls},
 	{"open relay", true, checkOpen},

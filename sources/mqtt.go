@@ -58,7 +58,7 @@ func (b *Broker) UnmarshalText(text []byte) error {
 func (b Broker) safe() bool {
 	host, _, _ := net.SplitHostPort(b.url().Host)
 	a, err := netip.ParseAddr(host)
-	return b.tls() || host == "localhost" || err == nil && (a.IsLoopback() || a.IsPrivate() || a.IsLinkLocalUnicast())
+	return b.tls() || host == "localhost" || err == nil && private(a)
 }
 
 func (b Broker) tls() bool { return strings.HasPrefix(string(b), "mqtts:") }
@@ -185,6 +185,21 @@ func (m *MQTT) Needs() (n Needs) {
 // Tells is the broker.
 func (m *MQTT) Tells() string { return string(m.Broker) }
 
+// Forgetting is how what a machine said that is no more is taken from the broker. Only it
+// may do that, by its password.
+func (m *MQTT) Forgetting(host string) string {
+	at, port, _ := net.SplitHostPort(m.Broker.url().Host)
+	trust := ""
+	if m.Broker.tls() {
+		trust = " --capath /etc/ssl/certs"
+	}
+	if m.CA != "" {
+		trust = " --cafile " + netwatch.ShellPath(string(m.CA))
+	}
+	return fmt.Sprintf("take what it said from the broker, with its password: mosquitto_pub -V 5 -q 1 -h %s -p %s%s -u %s "+
+		"-P PASSWORD -t %s -r -n", at, port, trust, host, m.Topic.state(host))
+}
+
 // user is whom the broker knows us as.
 func (m *MQTT) user() string {
 	if m.User != "" {
@@ -224,6 +239,9 @@ const (
 	// manyShort how many that did not it takes until that is said.
 	shortTime = 10 * time.Second
 	manyShort = 3
+	// againTime is after what we say anew what the broker did not take, or what did not come
+	// back: that may have been put right, and no broker says so.
+	againTime = 10 * time.Second
 	// complaintPause is the time between two lines in the log that something is wrong.
 	complaintPause = time.Minute
 )
@@ -264,6 +282,12 @@ type mqtt struct {
 	lasts *time.Timer
 	ours  bool
 	short int
+	// said is what we said last, at saidAt, and back is closed when it has come back;
+	// overheard says that what is asked of another came too.
+	said      []byte
+	saidAt    time.Time
+	back      chan struct{}
+	overheard bool
 	// named has us connect by our own name, and names is what is known of the broker's.
 	named bool
 	names netwatch.Answer
@@ -300,20 +324,24 @@ func (s *mqtt) Run(ctx context.Context, emit func(netwatch.Event) error) error {
 // serve says what we are whenever there is a connection, and when it is another, until
 // ctx is done.
 func (s *mqtt) serve(ctx context.Context) {
+	look := time.NewTimer(0)
 	for {
-		var said error
 		select {
 		case <-ctx.Done():
 			return
+		case <-look.C:
+			if wait := s.listens(); wait > 0 {
+				look.Reset(wait)
+			}
+			continue
 		case <-s.up:
 			s.trouble(&s.hearing, s.subscribe(ctx))
-			said = s.say(ctx)
 		case <-s.changed:
-			said = s.say(ctx)
 		}
-		if !errors.Is(said, errUnconnected) { // When it is connected, it is said
+		if said := s.say(ctx); !errors.Is(said, errUnconnected) { // When it is connected, it is said
 			s.trouble(&s.writing, said)
 		}
+		look.Reset(brokerTime)
 	}
 }
 

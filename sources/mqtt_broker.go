@@ -32,7 +32,7 @@ func (s *mqtt) client() autopaho.ClientConfig {
 	return autopaho.ClientConfig{
 		ServerUrls: []*url.URL{s.settings.Broker.url()}, KeepAlive: uint16(keepAlive / time.Second),
 		ReconnectBackoff: s.pause, ConnectTimeout: dialTime,
-		AttemptConnection: s.dial, ConnectPacketBuilder: s.connect,
+		AttemptConnection: s.attempt, ConnectPacketBuilder: s.connect,
 		OnConnectionUp: func(_ *autopaho.ConnectionManager, c *paho.Connack) { s.connected(c) },
 		OnConnectionDown: func() bool {
 			s.lost()
@@ -47,6 +47,7 @@ func (s *mqtt) client() autopaho.ClientConfig {
 			OnServerDisconnect: func(d *paho.Disconnect) { s.thrownOut(d.ReasonCode) },
 			OnPublishReceived: []func(paho.PublishReceived) (bool, error){
 				func(m paho.PublishReceived) (bool, error) {
+					s.witness(m.Packet.Topic, m.Packet.Payload)
 					s.peers.deliver(s.settings.Topic.host(m.Packet.Topic), m.Packet.Payload)
 					return true, nil
 				},
@@ -72,9 +73,20 @@ func (s *mqtt) pause(n int) time.Duration {
 	return d/2 + rand.N(d/2) //nolint:gosec // Nobody gains by guessing it
 }
 
-// dial makes the connection. The broker's certificate is verified, and what it sends is
-// bounded before the library sees it.
-func (s *mqtt) dial(ctx context.Context, _ autopaho.ClientConfig, u *url.URL) (net.Conn, error) {
+// attempt makes the connection. What it sends is bounded before the library sees it.
+func (s *mqtt) attempt(ctx context.Context, _ autopaho.ClientConfig, _ *url.URL) (net.Conn, error) {
+	conn, err := s.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	s.conn = conn
+	s.mu.Unlock()
+	return packets.NewThreadSafeConn(&bounded{Conn: conn}), nil
+}
+
+// dial reaches the broker, whose certificate is verified.
+func (s *mqtt) dial(ctx context.Context) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTime)
 	defer cancel()
 	dialer := &net.Dialer{KeepAliveConfig: probes}
@@ -86,14 +98,7 @@ func (s *mqtt) dial(ctx context.Context, _ autopaho.ClientConfig, u *url.URL) (n
 		}
 		dial = (&tls.Dialer{NetDialer: dialer, Config: &tls.Config{RootCAs: trusted, MinVersion: tls.VersionTLS12}}).DialContext
 	}
-	conn, err := dial(ctx, "tcp", u.Host)
-	if err != nil {
-		return nil, err
-	}
-	s.mu.Lock()
-	s.conn = conn
-	s.mu.Unlock()
-	return packets.NewThreadSafeConn(&bounded{Conn: conn}), nil
+	return dial(ctx, "tcp", s.settings.Broker.url().Host)
 }
 
 // hangUp ends the connection, so that another is made.

@@ -40,6 +40,8 @@ type bulletin struct {
 	Addresses netwatch.Addresses `json:"addresses,omitempty"`
 	// Told are the newest events of each name that it hands on.
 	Told []handed `json:"told,omitempty"`
+	// Gone is since when we know that it is gone. It is ours, and said by nobody.
+	Gone time.Time `json:"gone,omitzero"`
 }
 
 // A handed is an event that a machine hands on.

@@ -234,6 +234,10 @@ func (one *peer) hear(w bulletin) bool {
 	if !one.heard || one.now.Lost != w.Lost {
 		one.since = time.Now()
 	}
+	if w.Gone = (time.Time{}); w.Lost {
+		w.Gone = cmp.Or(one.now.Gone, one.since)
+		one.since = w.Gone
+	}
 	one.now, one.heard = w, true
 	return true
 }
@@ -308,7 +312,7 @@ func (p *peers) accept(one *peer, after bulletin, refused error, pause time.Dura
 func difference(seen, now bulletin) (name string, fields map[string]string, after bulletin) {
 	after = seen
 	after.Number, after.Connect, after.Version = now.Number, now.Connect, cmp.Or(now.Version, seen.Version)
-	after.Lost = now.Lost
+	after.Lost, after.Gone = now.Lost, now.Gone
 	fields = map[string]string{}
 	switch {
 	case now.Lost && !seen.Lost:

@@ -78,7 +78,9 @@ func (s *mqtt) say(ctx context.Context) error {
 func (s *mqtt) publish(ctx context.Context, to *autopaho.ConnectionManager, w bulletin) error {
 	ctx, cancel := context.WithTimeout(ctx, brokerTime)
 	defer cancel()
-	answer, err := to.Publish(ctx, &paho.Publish{QoS: 1, Retain: true, Topic: s.topic(), Payload: w.text()})
+	text := w.text()
+	s.sayNow(text)
+	answer, err := to.Publish(ctx, &paho.Publish{QoS: 1, Retain: true, Topic: s.topic(), Payload: text})
 	switch {
 	case err == nil:
 		return nil

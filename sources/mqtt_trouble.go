@@ -77,7 +77,7 @@ func (s *mqtt) lost() {
 	default:
 		s.short = 0
 	}
-	s.lasts = nil
+	s.lasts, s.back = nil, nil
 	hangsUp := s.short >= manyShort && !s.ours && s.ended == nil
 	s.mu.Unlock()
 	if hangsUp {

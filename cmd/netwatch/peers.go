@@ -9,6 +9,7 @@ import (
 
 	"netwatch"
 	"netwatch/config"
+	"netwatch/control"
 	"netwatch/sources"
 )
 
@@ -38,16 +39,21 @@ func tells(cfg *config.Config) bool {
 	return false
 }
 
+// askPeers has the daemon ask the broker.
+func (c *command) askPeers(ctx context.Context) (control.Probed, error) {
+	client, err := c.client()
+	if err != nil {
+		return control.Probed{}, err
+	}
+	return client.Probe(ctx)
+}
+
 // probePeers has the daemon, who alone is connected, ask the broker.
 func (c *command) probePeers(ctx context.Context, cfg *config.Config) error {
 	if !tells(cfg) {
 		return nil
 	}
-	client, err := c.client()
-	if err != nil {
-		return err
-	}
-	p, err := client.Probe(ctx)
+	p, err := c.askPeers(ctx)
 	if err != nil {
 		p.Error, p.Hint = err.Error(), netwatch.Hint(err)
 	}
