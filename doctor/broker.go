@@ -75,7 +75,7 @@ const longGone = 30 * 24 * time.Hour
 // forgetting is how a machine that is no more is forgotten.
 func (s *scene) forgetting(host string) string {
 	for _, source := range s.cfg.Sources {
-		if m, is := source.Settings.(*sources.MQTT); is {
+		if m, is := source.Settings.(sources.Telling); is {
 			return m.Forgetting(host)
 		}
 	}

@@ -29,8 +29,10 @@ const (
 	// newest counts.
 	readingPause = 10 * time.Millisecond
 	// floodRate is how many messages a second are read in the long run, and floodBurst how
-	// many at once: those of a broker that all have just connected to.
-	floodRate  = 500
+	// many at once: those of a broker that all have just connected to. What waits to be read
+	// is before what others say, and what the broker has no room for it leaves out: one
+	// machine that floods would hide the others if this were much less than it can say.
+	floodRate  = 20_000
 	floodBurst = 2 * maxPeers
 )
 
@@ -158,7 +160,7 @@ func (p *peers) calm() (wait time.Duration) {
 	if !p.flooded.Load() {
 		return -1
 	}
-	if p.reads.Tokens() < floodRate {
+	if p.reads.Tokens() < floodBurst/2 {
 		return time.Second
 	}
 	p.flooded.Store(false)
