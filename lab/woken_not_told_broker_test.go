@@ -99,10 +99,23 @@ func mend(t *testing.T) {
 	shell(t, "nft delete table inet cut")
 }
 
+// slow has one packet in four from and to the broker lost, as on a bad line: what is lost
+// comes later, and later still when it is lost again. (The kernel of the lab cannot delay.)
+func slow(t *testing.T) {
+	t.Helper()
+	shell(t, `nft -f - <<'END'
+table inet cut {
+	chain in { type filter hook input priority 0;
+		tcp dport 8883 numgen random mod 4 == 0 drop; tcp sport 8883 numgen random mod 4 == 0 drop; }
+}
+END`)
+	undo(t, "nft delete table inet cut 2>/dev/null || true")
+}
+
 // heardAfter is how long after a moment the gateway's word of an address was heard.
 func heardAfter(t *testing.T, to netip.Addr, since time.Time) Times {
 	t.Helper()
-	says(t, "netwatch history | grep peer-changed", "told=addr-changed", to.String()+"/")
+	says(t, "netwatch history | grep peer-changed", "told=addr-changed", "new="+to.String())
 	return Times{time.Since(since)}
 }
 
@@ -129,8 +142,7 @@ func TestBrokerCutOff(t *testing.T) {
 	says(t, "netwatch status", "peer gateway", "here since", "peer outside")
 }
 
-// A broker that is there and says nothing, and one to which the way is slow and loses
-// packets.
+// A broker that is there and says nothing, and one to which the way loses packets.
 func TestBrokerSlow(t *testing.T) {
 	threeMachines(t)
 	o := ordealOf(t)
@@ -144,13 +156,12 @@ func TestBrokerSlow(t *testing.T) {
 	shell(t, "systemctl kill -s CONT mosquitto.service")
 	promised(t, rightAfter(t, Public(80), time.Now()), 8*time.Second)
 	says(t, "netwatch status", "peer gateway", "here since")
-	shell(t, "tc qdisc add dev lo root netem delay 300ms loss 5%")
-	undo(t, "tc qdisc del dev lo root 2>/dev/null || true")
+	slow(t)
 	for n := range 3 {
 		must(t, world.SetPublic(t.Context(), Public(81+n)))
 		promised(t, rightAfter(t, Public(81+n), time.Now()), 8*time.Second)
 	}
-	shell(t, "tc qdisc del dev lo root")
+	mend(t)
 	o.over(t, 6)
 }
 
@@ -175,13 +186,11 @@ func TestBrokerStalledReader(t *testing.T) {
 
 // floodOf is a command by which the machine outside says so many states, as fast as the
 // broker takes them.
-func floodOf(t *testing.T, qos, states int) string {
-	t.Helper()
-	now := time.Now().UnixMilli()
-	shell(t, fmt.Sprintf(`awk 'BEGIN { for (i = 1; i <= %d; i++) { n = sprintf("%%.0f", %d + i)
-		print "{\"number\":" n ",\"connect\":1,\"told\":[{\"number\":" n ",\"event\":\"addr-changed\",\"new\":\"" i "\"}]}" } }' `+
-		`>/run/flood`, states, now))
-	return strings.Replace(published, "-q 1", fmt.Sprint("-q ", qos), 1) + "-r -t netwatch/outside/state -l </run/flood"
+func floodOf(qos, states int) string {
+	return fmt.Sprintf(`awk 'BEGIN { for (i = 1; i <= %d; i++) { n = sprintf("%%.0f", %d + i)
+		print "{\"number\":" n ",\"connect\":1,\"told\":[{\"number\":" n ",\"event\":\"addr-changed\",\"new\":\"" i "\"}]}" } }' | `,
+		states, time.Now().UnixMilli()) +
+		strings.Replace(published, "-q 1", fmt.Sprint("-q ", qos), 1) + "-r -t netwatch/outside/state -l"
 }
 
 // Ten thousand states a second of a machine that may say its own alone, at either quality
@@ -190,8 +199,8 @@ func TestMachineFloods(t *testing.T) {
 	_, outside := threeMachines(t)
 	must(t, outside.stop(syscall.SIGKILL))
 	for qos := range 2 {
-		const states = 400_000
-		flood := floodOf(t, qos, states)
+		const states = 700_000
+		flood := floodOf(qos, states)
 		o, done, began := ordealOf(t), make(chan error), time.Now()
 		go func() { done <- errorOf(server.Exec(context.Background(), "sh", "-c", flood)) }()
 		for n := range 3 {

@@ -276,12 +276,11 @@ type mqtt struct {
 	ended error
 	// logged is what the log has of each of these.
 	logged map[*error]complaint
-	// since is when the connection came up, lasts is called when it has lasted, and ours
-	// says that it was we who ended it; short is how many in a row ended soon.
-	since time.Time
-	lasts *time.Timer
-	ours  bool
-	short int
+	// lasts is called when the connection has lasted, and explained says that it is known
+	// why it ends: we ended it, or the broker said why; short is how many in a row ended soon.
+	lasts     *time.Timer
+	explained bool
+	short     int
 	// said is what we said last, at saidAt, and back is closed when it has come back;
 	// overheard says that what is asked of another came too.
 	said      []byte

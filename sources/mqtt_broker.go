@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/url"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/eclipse/paho.golang/autopaho"
@@ -105,7 +106,7 @@ func (s *mqtt) dial(ctx context.Context) (net.Conn, error) {
 func (s *mqtt) hangUp() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ours = true
+	s.explained = true
 	if s.conn != nil {
 		_ = s.conn.Close()
 	}
@@ -231,7 +232,7 @@ func (s *mqtt) remedy(err error) string {
 		return "renew the broker's certificate and have it read it, on its machine: systemctl reload mosquitto.service"
 	case errors.As(err, &plain):
 		return "there is no TLS on this port: mqtts:// goes to 8883 most often, and 1883 is for mqtt://"
-	case errors.Is(err, io.EOF):
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
 		return "the broker hung up: see its log, and whether this port is for TLS (mqtts://)"
 	}
 	return "see whether the broker runs and may be reached from here; netwatch tries again by itself"

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -15,9 +16,9 @@ import (
 	"netwatch"
 )
 
-// nobody is the name of no machine: none has a capital in it. What is said by it, or to it,
+// noMachine is the name of none: none has a capital in it. What is said by it, or to it,
 // is heard by none.
-const nobody = "Nobody"
+const noMachine = "Nobody"
 
 // ask is where a machine asks another.
 func (t Topic) ask(host, peer string) string { return string(t) + "/" + host + "/ask/" + peer }
@@ -37,7 +38,7 @@ func (s *mqtt) Examine(ctx context.Context) netwatch.Broker {
 	b.Names, b.Open = s.names, !m.Broker.tls() && !near(s.conn)
 	s.mu.Unlock()
 	if manager != nil {
-		b.Speaks = may(ctx, manager, m.Topic.state(nobody))
+		b.Speaks = may(ctx, manager, m.Topic.state(noMachine))
 		b.Overhears = s.overhears(ctx, manager)
 	}
 	return b
@@ -47,8 +48,11 @@ func (s *mqtt) Examine(ctx context.Context) netwatch.Broker {
 // always that of a connection which was made long ago; or why nobody could believe it.
 func (s *mqtt) served(ctx context.Context) (until time.Time, wrong string) {
 	conn, err := s.dial(ctx)
-	if err != nil {
-		return time.Time{}, err.Error()
+	if bad := new(tls.CertificateVerificationError); errors.As(err, &bad) {
+		return time.Time{}, bad.Error()
+	}
+	if err != nil { // That it is not reached is said elsewhere
+		return time.Time{}, ""
 	}
 	defer conn.Close()
 	if c, is := conn.(*tls.Conn); is {
@@ -86,7 +90,7 @@ func may(ctx context.Context, to *autopaho.ConnectionManager, topic string) netw
 // overhears says whether we hear what is asked of another. What we say ourselves comes
 // back after what was said before it, and so shows that the other has not come.
 func (s *mqtt) overhears(ctx context.Context, m *autopaho.ConnectionManager) netwatch.Answer {
-	asked := s.settings.Topic.ask(string(s.settings.Host), nobody)
+	asked := s.settings.Topic.ask(string(s.settings.Host), noMachine)
 	ctx, cancel := context.WithTimeout(ctx, brokerTime)
 	defer cancel()
 	s.mu.Lock()
@@ -133,7 +137,7 @@ func (s *mqtt) witness(topic string, message []byte) {
 		close(s.back)
 		s.back = nil
 	}
-	s.overheard = s.overheard || topic == s.settings.Topic.ask(string(s.settings.Host), nobody)
+	s.overheard = s.overheard || topic == s.settings.Topic.ask(string(s.settings.Host), noMachine)
 	again := hears && s.hearing != nil
 	s.mu.Unlock()
 	if again {

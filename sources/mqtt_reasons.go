@@ -32,8 +32,7 @@ var reasons = map[byte]reason{
 		"wrong user or password", "compare user and password with the broker's: mosquitto_passwd sets one",
 	},
 	packets.ConnackNotAuthorized: { // Of mosquitto a wrong password too
-		"not permitted", "see the password of user {user}, and let the broker's ACL have him write {topic}/{host}/# " +
-			"and read {topic}/+/state",
+		"not permitted", "see the password of user {user}, and {rights}",
 	},
 	packets.ConnackServerUnavailable:       {"it is not available", later},
 	packets.ConnackServerBusy:              {"it is busy", later},
@@ -71,7 +70,7 @@ func (s *mqtt) refused(what string, code byte) error {
 		why = reason{fmt.Sprintf("reason %d", code), seeLog}
 	}
 	mine := strings.NewReplacer("{user}", s.settings.user(), "{host}", string(s.settings.Host),
-		"{topic}", string(s.settings.Topic), "{source}", s.name)
+		"{topic}", string(s.settings.Topic), "{source}", s.name, "{rights}", netwatch.BrokerRights(string(s.settings.Topic)))
 	err := fmt.Errorf("the broker %s refuses %s: %s", s.settings.Broker, what, mine.Replace(why.word))
 	return netwatch.WithHint(err, mine.Replace(why.hint))
 }

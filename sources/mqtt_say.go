@@ -76,11 +76,11 @@ func (s *mqtt) say(ctx context.Context) error {
 // publish sends a bulletin, and waits until the broker has it. A broker that does not answer
 // is connected to anew: the way to it may be another by now.
 func (s *mqtt) publish(ctx context.Context, to *autopaho.ConnectionManager, w bulletin) error {
-	ctx, cancel := context.WithTimeout(ctx, brokerTime)
+	within, cancel := context.WithTimeout(ctx, brokerTime)
 	defer cancel()
 	text := w.text()
 	s.sayNow(text)
-	answer, err := to.Publish(ctx, &paho.Publish{QoS: 1, Retain: true, Topic: s.topic(), Payload: text})
+	answer, err := to.Publish(within, &paho.Publish{QoS: 1, Retain: true, Topic: s.topic(), Payload: text})
 	switch {
 	case err == nil:
 		return nil
@@ -89,7 +89,9 @@ func (s *mqtt) publish(ctx context.Context, to *autopaho.ConnectionManager, w bu
 	case errors.Is(err, paho.ErrInvalidArguments):
 		return netwatch.WithHint(fmt.Errorf("the broker %s keeps no messages: %w", s.settings.Broker, err),
 			"have it allow retained messages and QoS 1, as mosquitto does by itself")
-	case errors.Is(err, autopaho.ConnectionDownError), ctx.Err() == nil && !errors.Is(err, context.DeadlineExceeded):
+	case ctx.Err() != nil: // Who waits has not the time
+		return fmt.Errorf("waiting for the broker %s: %w", s.settings.Broker, ctx.Err())
+	case errors.Is(err, autopaho.ConnectionDownError), !errors.Is(err, context.DeadlineExceeded):
 		return s.unconnected()
 	}
 	s.hangUp()

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"syscall"
 	"time"
 
 	"github.com/eclipse/paho.golang/autopaho"
@@ -59,7 +60,7 @@ func (s *mqtt) connected(c *paho.Connack) {
 		return
 	}
 	s.mu.Lock()
-	s.since, s.ours = time.Now(), false
+	s.explained = false
 	s.lasts = time.AfterFunc(shortTime, func() { s.trouble(&s.ended, nil) })
 	s.mu.Unlock()
 	s.trouble(&s.reaching, nil)
@@ -78,7 +79,7 @@ func (s *mqtt) lost() {
 		s.short = 0
 	}
 	s.lasts, s.back = nil, nil
-	hangsUp := s.short >= manyShort && !s.ours && s.ended == nil
+	hangsUp := s.short >= manyShort && !s.explained && s.ended == nil
 	s.mu.Unlock()
 	if hangsUp {
 		err := fmt.Errorf("the broker %s ends each connection soon after it is made", s.settings.Broker)
@@ -89,13 +90,22 @@ func (s *mqtt) lost() {
 
 // thrownOut notes why the broker ended the connection.
 func (s *mqtt) thrownOut(code byte) {
+	s.mu.Lock()
+	s.explained = true
+	s.mu.Unlock()
 	if code >= 0x80 && code != packets.DisconnectServerShuttingDown { // From that it comes back
 		s.trouble(&s.ended, s.refused("to keep the connection", code))
 	}
 }
 
-// unreachable notes why there is no connection.
+// unreachable notes why there is no connection. A broker that is not there was stopped: that
+// is why it ended one.
 func (s *mqtt) unreachable(err error) {
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		s.mu.Lock()
+		s.short = 0
+		s.mu.Unlock()
+	}
 	if refused := new(autopaho.ConnackError); errors.As(err, &refused) && s.unnamed(refused.ReasonCode) {
 		return
 	}
