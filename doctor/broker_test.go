@@ -52,7 +52,8 @@ func TestBroker(t *testing.T) {
 
 // A machine that is gone for long may be one that is no more.
 func TestMachineLongGone(t *testing.T) {
-	s := configured(t, "[source.mqtt]\nbroker = \"mqtts://b.example\"\nhost = \"a\"\npassword = \"@/p\"\nca = \"/etc/ca.crt\"\n")
+	s := configured(t, "[source.mqtt]\nbroker = \"mqtts://b.example\"\nhost = \"a\"\npassword = \"@/p\"\nca = \"/etc/ca.crt\"\n"+
+		"[[rule]]\non = [\"started\"]\ndo = [\"tell\"]\n")
 	f := s.judgePeer(netwatch.Peer{Peer: "old", State: netwatch.PeerGone, Since: time.Now().AddDate(0, 0, -31)})
 	const want = "mosquitto_pub -V 5 -q 1 -h b.example -p 8883 --cafile /etc/ca.crt -u old -P PASSWORD -t netwatch/old/state -r -n"
 	if wants(t, "long gone", f, Warning, "it is gone since"); !strings.HasSuffix(f.Hint, want) {

@@ -337,7 +337,7 @@ func (s *mqtt) serve(ctx context.Context) {
 			s.trouble(&s.hearing, s.subscribe(ctx))
 		case <-s.changed:
 		}
-		if said := s.say(ctx); !errors.Is(said, errUnconnected) { // When it is connected, it is said
+		if said := s.say(ctx); ctx.Err() == nil && !errors.Is(said, errUnconnected) { // When it is connected, it is said
 			s.trouble(&s.writing, said)
 		}
 		look.Reset(brokerTime)

@@ -97,10 +97,10 @@ func (s *mqtt) overhears(ctx context.Context, m *autopaho.ConnectionManager) net
 	s.overheard = false
 	s.mu.Unlock()
 	_, err := m.Subscribe(ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: asked, QoS: 1}}})
-	if ctx.Err() != nil {
+	if ctx.Err() != nil || errors.Is(err, autopaho.ConnectionDownError) {
 		return netwatch.Unanswered
 	}
-	if err != nil {
+	if err != nil { // It says itself that we may not
 		return netwatch.No
 	}
 	defer func() { _, _ = m.Unsubscribe(ctx, &paho.Unsubscribe{Topics: []string{asked}}) }()

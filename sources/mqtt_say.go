@@ -89,9 +89,11 @@ func (s *mqtt) publish(ctx context.Context, to *autopaho.ConnectionManager, w bu
 	case errors.Is(err, paho.ErrInvalidArguments):
 		return netwatch.WithHint(fmt.Errorf("the broker %s keeps no messages: %w", s.settings.Broker, err),
 			"have it allow retained messages and QoS 1, as mosquitto does by itself")
+	case errors.Is(err, autopaho.ConnectionDownError):
+		return s.unconnected()
 	case ctx.Err() != nil: // Who waits has not the time
 		return fmt.Errorf("waiting for the broker %s: %w", s.settings.Broker, ctx.Err())
-	case errors.Is(err, autopaho.ConnectionDownError), !errors.Is(err, context.DeadlineExceeded):
+	case !errors.Is(err, context.DeadlineExceeded): // The connection was lost over it
 		return s.unconnected()
 	}
 	s.hangUp()
