@@ -77,6 +77,7 @@ func TestDoctorFindsBrokerACL(t *testing.T) {
 			hint = among(t, want).Hint
 		}
 		pasteRights(t, hint)
+		says(t, "netwatch status | grep -c 'source mqtt *watching$'", "1") // By itself
 		brokerWell(t)
 	}
 	says(t, "netwatch status", "peer gateway", "here since", "peer outside")

@@ -249,7 +249,7 @@ const (
 // probes has the kernel, which need not wake us for it, ask whether the other end of a
 // connection is still there: one that was cut off while nobody had anything to say would
 // be noticed by keepAlive alone, and what others said meanwhile comes no sooner.
-var probes = net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3}
+var probes = net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 2 * time.Second, Count: 3}
 
 // An mqtt is connected to one broker. One goroutine says what we are to say (Run), one
 // reads what others say (peers.run), and the library has its own.
