@@ -67,7 +67,7 @@ type Broker struct {
 	Names Answer `json:"names,omitempty"`
 	// Speaks says whether we could speak for another machine.
 	Speaks Answer `json:"speaks,omitempty"`
-	// Overhears says whether we hear what is asked of another.
+	// Overhears says whether we hear what is asked of another alone, or answered.
 	Overhears Answer `json:"overhears,omitempty"`
 }
 

@@ -11,8 +11,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"netwatch/sources"
 )
 
 const (
@@ -61,6 +59,10 @@ func TestDoctorFindsBrokerACL(t *testing.T) {
 		{"all may be read", "pattern write netwatch/%u/#\npattern read netwatch/#", []finding{
 			theBroker("warning", "hears what is asked of any other"),
 		}},
+		{
+			"answers may be read", "pattern write netwatch/%u/#\npattern read netwatch/+/state\npattern read netwatch/+/answer/#",
+			[]finding{theBroker("warning", "hears what is asked of any other")},
+		},
 		{"nothing may be read", "pattern write netwatch/%u/#", []finding{
 			{Level: "problem", What: "source mqtt", Found: "does not let us hear what is said at netwatch/+/state"},
 		}},
@@ -97,6 +99,40 @@ func TestDoctorFindsBrokerNames(t *testing.T) {
 	line, command, _ := strings.Cut(line, "; then ")
 	shell(t, fmt.Sprintf("sed -i '/^listener /a %s' %s; %s", line, brokerConf, command))
 	brokerWell(t)
+}
+
+// A broker without TLS beyond private networks is found, where somebody let it be.
+func TestDoctorFindsBrokerPlain(t *testing.T) {
+	threeMachines(t)
+	shell(t, fmt.Sprintf("printf 'listener 1883 %s\nuse_username_as_clientid true\n' >>%s; systemctl restart mosquitto.service",
+		Public6, brokerConf))
+	text := configuration(YunoHost, "1h") + connecting("turn", Private, "/etc/netwatch") + turnHeeds
+	plain := strings.Replace(text, fmt.Sprintf("mqtts://%s:%d\"", Private, brokerPort),
+		fmt.Sprintf("mqtt://[%s]\"\nplain = true", Public6), 1)
+	configured(t, strings.Replace(plain, "ca = ", "# ca = ", 1))
+	what := finding{Level: "warning", What: fmt.Sprintf("broker mqtt://[%s]:1883", Public6), Found: "go there without TLS"}
+	says(t, "netwatch doctor || true", what.Found)
+	if f := among(t, what); !strings.Contains(f.Hint, "mqtts://") {
+		t.Error(f.Hint)
+	}
+	configured(t, text)
+	brokerWell(t)
+}
+
+// The ACL of a broker that serves others already, as the README has it for Home Assistant:
+// who was there goes on, but does not speak for machines.
+func TestBrokerServesOthersToo(t *testing.T) {
+	threeMachines(t)
+	r := reads(t, addressed...)
+	shell(t, "mosquitto_passwd -b /etc/mosquitto/netwatch.passwd homeassistant secret; cat >>"+brokerACL+" <<'END'\n"+
+		r.blocks(t, "Home Assistant", "")[0]+"END\nsystemctl reload mosquitto.service")
+	brokerWell(t)
+	pub := strings.Replace(published, "-u outside -P outsideoutside", "-u homeassistant -P secret", 1)
+	shell(t, pub+"-r -t home/light -m on")
+	says(t, strings.Replace(pub, "mosquitto_pub", "mosquitto_sub -W 5 -C 1", 1)+"-t home/light", "on")
+	if said := shell(t, pub+"-t netwatch/gateway/state -m x 2>&1 || true"); !strings.Contains(said, "Not authorized") {
+		t.Errorf("it speaks for machines: %s", said)
+	}
 }
 
 // What real mosquitto can be made to refuse is said, and its remedy lets it be well.
@@ -167,8 +203,8 @@ func TestMachineForgotten(t *testing.T) {
 	before := shell(t, since)
 	shell(t, "systemctl restart netwatch.service")
 	says(t, since, before)
-	m := &sources.MQTT{Broker: sources.Broker("mqtts://" + Private.String() + ":8883"), CA: "/etc/netwatch/broker.crt", Topic: "netwatch"}
-	shell(t, strings.Replace(remedy(t, m.Forgetting("outside"), "mosquitto_pub"), "PASSWORD", "outsideoutside", 1))
+	shell(t, "mosquitto_pub -V 5 -q 1 -h 192.168.50.2 -p 8883 --cafile /etc/netwatch/broker.crt -u outside "+
+		"-P outsideoutside -t netwatch/outside/state -r -n")
 	wait(t, time.Second)
 	if text := shell(t, "netwatch status"); strings.Contains(text, "peer outside") {
 		t.Errorf("it is not forgotten:\n%s", text)

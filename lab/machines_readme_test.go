@@ -100,6 +100,10 @@ func TestReadmeOfMachines(t *testing.T) {
 		`sed -i -e 's|^broker .*|broker = "mqtt://127.0.0.1"|' -e '/^ca /d' /etc/netwatch/netwatch.toml`+"\n", here[1])
 	says(t, "netwatch status", "peer gateway", "here since")
 	says(t, "netwatch doctor || true", "broker mqtt://127.0.0.1:1883: it is reached, and each machine speaks for itself alone")
+	must(t, gateway.stop(os.Kill))
+	says(t, "netwatch status", "peer gateway", "lost since")
+	r.does(t, r.blocks(t, "A machine that is no more", "sh")...)
+	says(t, "netwatch status | grep -c 'peer gateway' || true", "0")
 }
 
 // theApp is what YunoHost's app mosquitto 2.1.2~ynh1 leaves when TLS is chosen in its panel,

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/eclipse/paho.golang/autopaho"
@@ -20,8 +21,10 @@ import (
 // is heard by none.
 const noMachine = "Nobody"
 
-// ask is where a machine asks another.
-func (t Topic) ask(host, peer string) string { return string(t) + "/" + host + "/ask/" + peer }
+// between are where a machine asks another, and answers it.
+func (t Topic) between(host, peer string) []string {
+	return []string{string(t) + "/" + host + "/ask/" + peer, string(t) + "/" + host + "/answer/" + peer}
+}
 
 // Examine looks what the broker would let a machine do that it should not. It changes
 // nothing for others: what it says is said as nobody, and to nobody.
@@ -87,27 +90,29 @@ func may(ctx context.Context, to *autopaho.ConnectionManager, topic string) netw
 	return netwatch.AnswerOf(err == nil)
 }
 
-// overhears says whether we hear what is asked of another. What we say ourselves comes
+// overhears says whether we hear what is said to another alone. What we say to all comes
 // back after what was said before it, and so shows that the other has not come.
 func (s *mqtt) overhears(ctx context.Context, m *autopaho.ConnectionManager) netwatch.Answer {
-	asked := s.settings.Topic.ask(string(s.settings.Host), noMachine)
+	said := s.settings.Topic.between(string(s.settings.Host), noMachine)
 	ctx, cancel := context.WithTimeout(ctx, brokerTime)
 	defer cancel()
 	s.mu.Lock()
 	s.overheard = false
 	s.mu.Unlock()
-	_, err := m.Subscribe(ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: asked, QoS: 1}}})
-	if ctx.Err() != nil || errors.Is(err, autopaho.ConnectionDownError) {
-		return netwatch.Unanswered
+	var all []paho.SubscribeOptions
+	for _, topic := range said {
+		all = append(all, paho.SubscribeOptions{Topic: topic, QoS: 1})
 	}
-	if err != nil { // It says itself that we may not
-		return netwatch.No
+	if _, err := m.Subscribe(ctx, &paho.Subscribe{Subscriptions: all}); err != nil && ctx.Err() == nil &&
+		!errors.Is(err, autopaho.ConnectionDownError) {
+		return netwatch.No // It says itself that we may not
 	}
-	defer func() { _, _ = m.Unsubscribe(ctx, &paho.Unsubscribe{Topics: []string{asked}}) }()
-	said := may(ctx, m, asked) == netwatch.Yes && s.say(ctx) == nil && s.hearsItself(ctx)
+	defer func() { _, _ = m.Unsubscribe(ctx, &paho.Unsubscribe{Topics: said}) }()
+	done := may(ctx, m, said[0]) == netwatch.Yes && may(ctx, m, said[1]) == netwatch.Yes && s.say(ctx) == nil &&
+		s.hearsItself(ctx)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !said && !s.overheard {
+	if !done && !s.overheard {
 		return netwatch.Unanswered
 	}
 	return netwatch.AnswerOf(s.overheard)
@@ -137,7 +142,7 @@ func (s *mqtt) witness(topic string, message []byte) {
 		close(s.back)
 		s.back = nil
 	}
-	s.overheard = s.overheard || topic == s.settings.Topic.ask(string(s.settings.Host), noMachine)
+	s.overheard = s.overheard || slices.Contains(s.settings.Topic.between(string(s.settings.Host), noMachine), topic)
 	again := hears && s.hearing != nil
 	s.mu.Unlock()
 	if again {
