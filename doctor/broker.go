@@ -30,20 +30,21 @@ func checkBroker(ctx context.Context, s *scene) (found []Finding) {
 // judgeBroker says what is wrong with a broker, and that all is well when nothing is.
 func judgeBroker(b netwatch.Broker, p control.Probed, now time.Time) (found []Finding) {
 	what := "broker " + b.Broker
-	add := func(is bool, level Level, text, hint string) {
+	add := func(is bool, text, hint string) {
 		if is {
-			found = append(found, Finding{level, what, text, hint})
+			found = append(found, Finding{Warning, what, text, hint})
 		}
 	}
-	add(b.Open, Warning, "the password and all that machines say go there without TLS, beyond private networks",
+	add(b.Open, "the password and all that machines say go there without TLS, beyond private networks",
 		fmt.Sprintf("give it TLS, as contrib/mqtt/README.md has it, and write it in [source.%s] as mqtts://", b.Source))
-	add(b.Speaks == netwatch.Yes, Warning, "any machine can speak for any other", netwatch.BrokerRights(b.Topic))
-	add(b.Overhears == netwatch.Yes, Warning, "any machine hears what is asked of any other, with the credentials in it",
+	add(b.Speaks == netwatch.Yes, "any machine can speak for any other", netwatch.BrokerRights(b.Topic))
+	add(b.Overhears == netwatch.Yes, "any machine hears what is asked of any other, with the credentials in it",
 		netwatch.BrokerRights(b.Topic))
-	add(b.Names == netwatch.No, Warning, "any machine can connect by the name of any other, and so throws it out",
+	add(b.Names == netwatch.No, "any machine can connect by the name of any other, and so throws it out",
 		"write below the listener in the broker's configuration: use_username_as_clientid true; "+
 			"then systemctl restart mosquitto.service")
-	add(b.Names == netwatch.Yes && b.User != b.Host, Warning, fmt.Sprintf("it knows us as %s, and we are called %s", b.User, b.Host),
+	add(b.Names == netwatch.Yes && b.User != b.Host,
+		fmt.Sprintf("it knows us as %s, and we are called %s", b.User, b.Host),
 		fmt.Sprintf("write host = %q in [source.%s], or give it a user of that name", b.User, b.Source))
 	found = append(found, judgeBrokerCertificate(b, now)...)
 	if found != nil || p.Error != "" {
@@ -58,8 +59,8 @@ func judgeBroker(b netwatch.Broker, p control.Probed, now time.Time) (found []Fi
 // judgeBrokerCertificate says what is wrong with the certificate that a broker has now.
 func judgeBrokerCertificate(b netwatch.Broker, now time.Time) []Finding {
 	what, day := "broker "+b.Broker, b.Until.Format(time.DateOnly)
-	const hint = "on its machine: certbot renew, or yunohost domain cert renew DOMAIN; then put it in the broker's place, and " +
-		"systemctl reload mosquitto.service"
+	const hint = "on its machine: certbot renew, or yunohost domain cert renew DOMAIN; then put it in the broker's " +
+		"place, and systemctl reload mosquitto.service"
 	switch {
 	case b.Certificate != "": // While there is a connection nothing else says it
 		return []Finding{{Problem, what, "whoever connects to it now is in vain: " + b.Certificate, hint}}

@@ -26,12 +26,12 @@ func TestBroker(t *testing.T) {
 		{"well", func(*netwatch.Broker) {}, OK, "speaks for itself alone", ""},
 		{"unknown", func(b *netwatch.Broker) { b.Speaks = "" }, Unknown, "could not be found out", ""},
 		{"plain", func(b *netwatch.Broker) { b.Open = true }, Warning, "without TLS", "mqtts://"},
-		{"speaks", func(b *netwatch.Broker) { b.Speaks = netwatch.Yes }, Warning, "speak for any other", "pattern write home/%u/#"},
-		{"hears", func(b *netwatch.Broker) { b.Overhears = netwatch.Yes }, Warning, "asked", "pattern read home/+/ask/%u"},
-		{"names", func(b *netwatch.Broker) { b.Names = netwatch.No }, Warning, "throws it out", "use_username_as_clientid true"},
+		{"speaks", func(b *netwatch.Broker) { b.Speaks = netwatch.Yes }, Warning, "speak for any", "pattern write home/%u/#"},
+		{"hears", func(b *netwatch.Broker) { b.Overhears = netwatch.Yes }, Warning, "asked", "read home/+/ask/%u"},
+		{"names", func(b *netwatch.Broker) { b.Names = netwatch.No }, Warning, "throws it out", "use_username_as"},
 		{"user", func(b *netwatch.Broker) { b.User = "u" }, Warning, "knows us as u", `host = "u"`},
-		{"ends soon", func(b *netwatch.Broker) { b.Until = now.AddDate(0, 0, 6) }, Warning, "until 2030-05-07", "certbot renew"},
-		{"not believed", func(b *netwatch.Broker) { b.Certificate = "x509: bad" }, Problem, "x509: bad", "certbot renew"},
+		{"ends", func(b *netwatch.Broker) { b.Until = now.AddDate(0, 0, 6) }, Warning, "2030-05-07", "certbot renew"},
+		{"bad", func(b *netwatch.Broker) { b.Certificate = "x509: bad" }, Problem, "x509: bad", "certbot renew"},
 	} {
 		b := well
 		c.set(&b)
@@ -52,10 +52,19 @@ func TestBroker(t *testing.T) {
 
 // A machine that is gone for long may be one that is no more.
 func TestMachineLongGone(t *testing.T) {
-	s := configured(t, "[source.mqtt]\nbroker = \"mqtts://b.example\"\nhost = \"a\"\npassword = \"@/p\"\nca = \"/etc/ca.crt\"\n"+
-		"[[rule]]\non = [\"started\"]\ndo = [\"tell\"]\n")
+	s := configured(t, `
+[source.mqtt]
+broker = "mqtts://b.example"
+host = "a"
+password = "@/p"
+ca = "/etc/ca.crt"
+[[rule]]
+on = ["started"]
+do = ["tell"]
+`)
 	f := s.judgePeer(netwatch.Peer{Peer: "old", State: netwatch.PeerGone, Since: time.Now().AddDate(0, 0, -31)})
-	const want = "mosquitto_pub -V 5 -q 1 -h b.example -p 8883 --cafile /etc/ca.crt -u old -P PASSWORD -t netwatch/old/state -r -n"
+	const want = "mosquitto_pub -V 5 -q 1 -h b.example -p 8883 --cafile /etc/ca.crt -u old -P PASSWORD " +
+		"-t netwatch/old/state -r -n"
 	if wants(t, "long gone", f, Warning, "it is gone since"); !strings.HasSuffix(f.Hint, want) {
 		t.Error(f.Hint)
 	}

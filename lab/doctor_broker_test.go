@@ -18,15 +18,15 @@ const (
 	brokerACL  = "/etc/mosquitto/netwatch.acl"
 )
 
-// theBroker is what doctor says of it, with these words.
-func theBroker(level, found string) finding {
-	return finding{Level: level, What: fmt.Sprintf("broker mqtts://%s:%d", Private, brokerPort), Found: found}
+// theBroker is what doctor warns of, with these words.
+func theBroker(found string) finding {
+	return finding{Level: "warning", What: fmt.Sprintf("broker mqtts://%s:%d", Private, brokerPort), Found: found}
 }
 
 // brokerWell waits until doctor has nothing to say of the broker.
 func brokerWell(t *testing.T) {
 	t.Helper()
-	says(t, "netwatch doctor || true", "broker mqtts://192.168.50.2:8883: it is reached, and each machine speaks for itself alone")
+	says(t, "netwatch doctor || true", "mqtts://192.168.50.2:8883: it is reached, and each machine speaks for itself")
 }
 
 // pasteRights does as a remedy says: the lines of the ACL, and the command after them.
@@ -51,17 +51,18 @@ func TestDoctorFindsBrokerACL(t *testing.T) {
 		wants     []finding
 	}{
 		{"everything", "pattern readwrite netwatch/#", []finding{
-			theBroker("warning", "any machine can speak for any other"), theBroker("warning", "hears what is asked of any other"),
+			theBroker("any machine can speak for any other"), theBroker("hears what is asked of any other"),
 		}},
 		{"states of others", "pattern write netwatch/%u/#\npattern readwrite netwatch/+/state", []finding{
-			theBroker("warning", "any machine can speak for any other"),
+			theBroker("any machine can speak for any other"),
 		}},
 		{"all may be read", "pattern write netwatch/%u/#\npattern read netwatch/#", []finding{
-			theBroker("warning", "hears what is asked of any other"),
+			theBroker("hears what is asked of any other"),
 		}},
 		{
-			"answers may be read", "pattern write netwatch/%u/#\npattern read netwatch/+/state\npattern read netwatch/+/answer/#",
-			[]finding{theBroker("warning", "hears what is asked of any other")},
+			"answers may be read",
+			"pattern write netwatch/%u/#\npattern read netwatch/+/state\npattern read netwatch/+/answer/#",
+			[]finding{theBroker("hears what is asked of any other")},
 		},
 		{"nothing may be read", "pattern write netwatch/%u/#", []finding{
 			{Level: "problem", What: "source mqtt", Found: "does not let us hear what is said at netwatch/+/state"},
@@ -94,7 +95,7 @@ func TestDoctorFindsBrokerNames(t *testing.T) {
 	threeMachines(t)
 	shell(t, "sed -i /^use_username/d "+brokerConf+"; systemctl restart mosquitto.service")
 	says(t, "netwatch status", "peer gateway", "here since", "peer outside")
-	f := among(t, theBroker("warning", "connect by the name of any other"))
+	f := among(t, theBroker("connect by the name of any other"))
 	_, line, _ := strings.Cut(f.Hint, "the broker's configuration: ")
 	line, command, _ := strings.Cut(line, "; then ")
 	shell(t, fmt.Sprintf("sed -i '/^listener /a %s' %s; %s", line, brokerConf, command))
@@ -104,8 +105,8 @@ func TestDoctorFindsBrokerNames(t *testing.T) {
 // A broker without TLS beyond private networks is found, where somebody let it be.
 func TestDoctorFindsBrokerPlain(t *testing.T) {
 	threeMachines(t)
-	shell(t, fmt.Sprintf("printf 'listener 1883 %s\nuse_username_as_clientid true\n' >>%s; systemctl restart mosquitto.service",
-		Public6, brokerConf))
+	shell(t, fmt.Sprintf("printf 'listener 1883 %s\nuse_username_as_clientid true\n' >>%s; "+
+		"systemctl restart mosquitto.service", Public6, brokerConf))
 	text := configuration(YunoHost, "1h") + connecting("turn", Private, "/etc/netwatch") + turnHeeds
 	plain := strings.Replace(text, fmt.Sprintf("mqtts://%s:%d\"", Private, brokerPort),
 		fmt.Sprintf("mqtt://[%s]\"\nplain = true", Public6), 1)
@@ -181,7 +182,7 @@ func certifiedUntil(t *testing.T, end time.Time) {
 func TestDoctorFindsBrokerCertificate(t *testing.T) {
 	threeMachines(t)
 	certifiedUntil(t, time.Now().AddDate(0, 0, 5))
-	f := among(t, theBroker("warning", "its certificate expires soon"))
+	f := among(t, theBroker("its certificate expires soon"))
 	certifiedUntil(t, time.Now().AddDate(0, 0, -1))
 	says(t, "netwatch doctor || true", "whoever connects to it now is in vain", "certificate has expired")
 	says(t, "netwatch status", "peer gateway", "here since")

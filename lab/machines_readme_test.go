@@ -67,8 +67,8 @@ func (r *theReader) joins(t *testing.T, sections string) *machine {
 	sections = strings.NewReplacer("/etc/netwatch/mqtt.password", dir+"/gateway.password", "/etc/netwatch/broker.crt",
 		dir+"/fullchain.pem").Replace(sections)
 	m := &machine{name: "gateway", namespace: world.Router, config: filepath.Join(t.TempDir(), "netwatch.toml")}
-	text := fmt.Sprintf("[daemon]\nsocket = \"%[1]s/s/socket\"\nstate = \"%[1]s/state\"\n", filepath.Dir(m.config)) + sections
-	must(t, os.WriteFile(m.config, []byte(text), 0o600))
+	daemon := fmt.Sprintf("[daemon]\nsocket = \"%[1]s/s/socket\"\nstate = \"%[1]s/state\"\n", filepath.Dir(m.config))
+	must(t, os.WriteFile(m.config, []byte(daemon+sections), 0o600))
 	t.Cleanup(func() { must(t, m.stop(os.Kill)) })
 	m.start(t)
 	return m
@@ -96,10 +96,10 @@ func TestReadmeOfMachines(t *testing.T) {
 	says(t, "netwatch history", "peer-changed from mqtt peer=gateway told=started", "probe stun: ")
 	brokerWell(t)
 	inNetwork := r.blocks(t, "The broker on a machine of these", "")
-	r.does(t, "cat >>/etc/mosquitto/conf.d/netwatch.conf <<'END'\n"+inNetwork[0]+"END\nsystemctl restart mosquitto.service\n",
+	r.does(t, "cat >>"+brokerConf+" <<'END'\n"+inNetwork[0]+"END\nsystemctl restart mosquitto.service\n",
 		`sed -i -e 's|^broker .*|broker = "mqtt://127.0.0.1"|' -e '/^ca /d' /etc/netwatch/netwatch.toml`+"\n", here[1])
 	says(t, "netwatch status", "peer gateway", "here since")
-	says(t, "netwatch doctor || true", "broker mqtt://127.0.0.1:1883: it is reached, and each machine speaks for itself alone")
+	says(t, "netwatch doctor || true", "broker mqtt://127.0.0.1:1883: it is reached, and each machine speaks for itself")
 	must(t, gateway.stop(os.Kill))
 	says(t, "netwatch status", "peer gateway", "lost since")
 	r.does(t, r.blocks(t, "A machine that is no more", "sh")...)

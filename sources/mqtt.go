@@ -196,8 +196,8 @@ func (m *MQTT) Forgetting(host string) string {
 	if m.CA != "" {
 		trust = " --cafile " + netwatch.ShellPath(string(m.CA))
 	}
-	return fmt.Sprintf("take what it said from the broker, with its password: mosquitto_pub -V 5 -q 1 -h %s -p %s%s -u %s "+
-		"-P PASSWORD -t %s -r -n", at, port, trust, host, m.Topic.state(host))
+	return fmt.Sprintf("take what it said from the broker, with its password: mosquitto_pub -V 5 -q 1 -h %s -p %s%s "+
+		"-u %s -P PASSWORD -t %s -r -n", at, port, trust, host, m.Topic.state(host))
 }
 
 // user is whom the broker knows us as.

@@ -97,7 +97,8 @@ func (s *mqtt) dial(ctx context.Context) (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		dial = (&tls.Dialer{NetDialer: dialer, Config: &tls.Config{RootCAs: trusted, MinVersion: tls.VersionTLS12}}).DialContext
+		config := &tls.Config{RootCAs: trusted, MinVersion: tls.VersionTLS12}
+		dial = (&tls.Dialer{NetDialer: dialer, Config: config}).DialContext
 	}
 	return dial(ctx, "tcp", s.settings.Broker.url().Host)
 }

@@ -77,7 +77,9 @@ func TestMQTTRefusesEveryWay(t *testing.T) {
 	for _, reason := range []byte{0x80, 0x84, 0x86, 0x89, 0x97, 0x9F} {
 		b, log := newFakeBroker(t, &fakeBroker{connack: reason}), &logBook{}
 		s := connectedLogging(t, b, &MQTT{}, zerolog.New(log))
-		waitsFor(t, s, "refuses connecting to it")
+		if err := waitsFor(t, s, "refuses connecting to it"); netwatch.Hint(err) == "" {
+			t.Error(err)
+		}
 		for range 4 {
 			b.next(t, "connect")
 		}

@@ -32,7 +32,7 @@ const (
 	// many at once: those of a broker that all have just connected to. What waits to be read
 	// is before what others say, and what the broker has no room for it leaves out: one
 	// machine that floods would hide the others if this were much less than it can say.
-	floodRate  = 20_000
+	floodRate  = 50_000
 	floodBurst = 2 * maxPeers
 )
 

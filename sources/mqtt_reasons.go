@@ -15,14 +15,15 @@ type reason struct{ word, hint string }
 // What helps against several of them.
 const (
 	seeLog = "see the broker's log, on its machine; mosquitto's is /var/log/mosquitto/mosquitto.log"
+	isIt   = "see whether a broker for MQTT 5 listens there"
 	later  = "netwatch tries again by itself; " + seeLog
 )
 
 // reasons are those of MQTT 5, 2.4, which are failures from 128 on.
 var reasons = map[byte]reason{
 	packets.ConnackUnspecifiedError:            {"an error that it does not name", seeLog},
-	packets.ConnackMalformedPacket:             {"it does not understand us", "see whether a broker for MQTT 5 listens there"},
-	packets.ConnackProtocolError:               {"it does not understand us", "see whether a broker for MQTT 5 listens there"},
+	packets.ConnackMalformedPacket:             {"it does not understand us", isIt},
+	packets.ConnackProtocolError:               {"it does not understand us", isIt},
 	packets.ConnackImplementationSpecificError: {"it does not take that", seeLog},
 	packets.ConnackUnsupportedProtocolVersion:  {"it does not speak MQTT 5", "mosquitto does from 1.6 on"},
 	packets.ConnackInvalidClientID: {
@@ -39,7 +40,7 @@ var reasons = map[byte]reason{
 	packets.ConnackBanned:                  {"user {user} is banned", "lift the ban at the broker"},
 	packets.DisconnectServerShuttingDown:   {"it is being stopped", later},
 	packets.ConnackBadAuthenticationMethod: {"it wants another way to log in", "let it take user and password"},
-	packets.DisconnectKeepAliveTimeout:     {"it has not heard us for too long", "see whether the way to it loses packets"},
+	packets.DisconnectKeepAliveTimeout:     {"it has not heard us for too long", "see whether packets are lost"},
 	packets.DisconnectSessionTakenOver: {
 		"another connected as {host}", "give each machine a host of its own in [source.{source}]",
 	},
