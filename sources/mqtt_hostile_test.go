@@ -2,9 +2,11 @@ package sources
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -117,4 +119,42 @@ func TestMQTTNames(t *testing.T) {
 			t.Errorf("%s: each has his own name: %q; %v", c.name, got, s.Trouble())
 		}
 	}
+}
+
+// A broker that lets us hear nothing takes all that is said, and says nothing of that: what
+// we say ourselves does not come back. When it does, all is well.
+func TestMQTTDeaf(t *testing.T) {
+	t.Parallel()
+	b := newFakeBroker(t, &fakeBroker{assigns: "self"}) // It hands nothing on
+	s := connectedTo(t, b, &MQTT{})
+	if err := waitsFor(t, s, "does not let us hear"); !strings.Contains(netwatch.Hint(err), "pattern read netwatch/+/state") {
+		t.Error(netwatch.Hint(err))
+	}
+	b.next(t, "publish")
+	b.next(t, "publish") // It is said anew, since nobody says when that is put right
+	s.mu.Lock()
+	said := s.said
+	s.mu.Unlock()
+	if s.witness(s.topic(), said); s.Trouble() != nil {
+		t.Error(s.Trouble())
+	}
+}
+
+// Of a broker that fails in another way each time, and works in between, there is a line a
+// minute that it fails, and one that it works.
+func TestMQTTComplains(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &logBook{}
+		s := (&MQTT{Broker: "mqtt://b"}).Source("mqtt", Env{Log: zerolog.New(log)}).(*mqtt)
+		for n := range 600 {
+			s.trouble(&s.reaching, fmt.Errorf("failure %d", n))
+			if n%10 == 5 {
+				s.trouble(&s.reaching, nil)
+			}
+			time.Sleep(time.Second)
+		}
+		if lines := log.lines(); len(lines) != 20 || !strings.Contains(lines[0], "failure 0") {
+			t.Errorf("%d lines:\n%s", len(lines), strings.Join(lines, "\n"))
+		}
+	})
 }
