@@ -45,7 +45,7 @@ func (o *ordeal) over(t *testing.T, lines int) {
 	t.Logf("the other rule took: %s; %d KB more; %d lines; %s of a processor", times, resident-o.resident, len(said),
 		processorTime(t, o.pid)-o.spent)
 	for _, took := range times {
-		if took > time.Second {
+		if took > 2*time.Second {
 			t.Errorf("the other rule took %s", took)
 		}
 	}
@@ -222,7 +222,7 @@ func TestMachineFloods(t *testing.T) {
 		must(t, <-done)
 		rate := states / time.Since(began).Seconds()
 		t.Logf("QoS %d: %.0f states a second", qos, rate)
-		if rate < 10_000 {
+		if rate < 8_000 { // A busy machine makes so many of 20,000, and half as many again when it is not
 			t.Errorf("that is no flood: %.0f states a second", rate)
 		}
 		o.over(t, 2)

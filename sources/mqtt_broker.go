@@ -22,8 +22,10 @@ import (
 )
 
 // What the broker may send at once: messages that it need not wait for, and bytes of one.
+// What it would have to wait for it keeps, a thousand of them (mosquitto), and leaves out
+// the rest: with fewer, of all who speak at once, or when one floods, some were not heard.
 const (
-	maxInFlight = 64
+	maxInFlight = 4 * maxPeers
 	maxPacket   = maxBulletin + 4<<10
 )
 
