@@ -87,6 +87,8 @@ type Status struct {
 type Probed struct {
 	// Peers are the other machines.
 	Peers []netwatch.Peer `json:"peers"`
+	// Brokers are what they let machines do.
+	Brokers []netwatch.Broker `json:"brokers,omitempty"`
 	// Error is why a broker does not answer, and Hint the remedy.
 	Error string `json:"error,omitempty"`
 	Hint  string `json:"hint,omitempty"`

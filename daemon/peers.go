@@ -87,3 +87,15 @@ type checker interface {
 func (ws *watchers) check(ctx context.Context) error {
 	return atOnce(those[checker](ws, ""), func(c checker) error { return c.Check(ctx) })
 }
+
+// examine looks what brokers let machines do that they should not.
+func (ws *watchers) examine(ctx context.Context) (all []netwatch.Broker) {
+	for _, s := range *ws.live.Load() {
+		if e, ok := s.(interface {
+			Examine(ctx context.Context) netwatch.Broker
+		}); ok {
+			all = append(all, e.Examine(ctx))
+		}
+	}
+	return all
+}

@@ -62,6 +62,8 @@ type Doctor struct {
 	Version string
 	// Daemon asks the daemon how it stands; the error says why it cannot.
 	Daemon func(ctx context.Context) (control.Status, error)
+	// Probe has the daemon ask the broker.
+	Probe func(ctx context.Context) (control.Probed, error)
 	// Verify has the daemon ask other machines how our servers are from outside, and calls
 	// each with what came of one; nil where nobody is to be asked.
 	Verify func(ctx context.Context, each func(control.Verified)) error
@@ -102,6 +104,7 @@ var checks = []check{
 	{"times", true, checkTimes},
 	{"mail", true, checkMail},
 	{"machines", true, checkMachines},
+	{"broker", true, checkBroker},
 	{"relays", true, checkRelays},
 	{"calls", true, checkCalls},
 	{"open relay", true, checkOpen},

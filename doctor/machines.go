@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"time"
 
 	"netwatch"
 	"netwatch/config"
@@ -22,7 +23,7 @@ func checkMachines(_ context.Context, s *scene) (found []Finding) {
 		return nil // That is said of the daemon
 	}
 	for _, p := range d.Peers {
-		found = append(found, judgePeer(p))
+		found = append(found, s.judgePeer(p))
 	}
 	return append(found, s.deafRules(d.Peers)...)
 }
@@ -45,15 +46,17 @@ func (s *scene) onlyTells() bool {
 }
 
 // judgePeer says how another machine stands.
-func judgePeer(p netwatch.Peer) Finding {
+func (s *scene) judgePeer(p netwatch.Peer) Finding {
 	what, since := "machine "+p.Peer, p.Since.Local().Format("2006-01-02 15:04")
 	switch p.State {
 	case netwatch.PeerHere:
 		return Finding{OK, what, "it is connected to the broker since " + since, ""}
 	case netwatch.PeerGone:
-		return Finding{
-			Warning, what, "it is gone since " + since, "see there whether it runs: netwatch status",
+		hint := "see there whether it runs: netwatch status"
+		if time.Since(p.Since) > longGone {
+			hint = "if it is no more, " + s.forgetting(p.Peer)
 		}
+		return Finding{Warning, what, "it is gone since " + since, hint}
 	}
 	return Finding{
 		Unknown, what, "nothing is heard of it since " + since,

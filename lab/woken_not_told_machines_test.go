@@ -146,6 +146,10 @@ const turnHeeds = `
 on = ["peer-changed"]
 match = { peer = "gateway" }
 do = ["probe stun"]
+[[rule]]
+on = ["beat"]
+settle = "0s"
+do = ["exec /bin/true"]
 `
 
 // threeMachines are the TURN server, whose polls are too rare to be what finds a change,

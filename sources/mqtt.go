@@ -1,7 +1,6 @@
 package sources
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -62,7 +61,7 @@ func (b *Broker) UnmarshalText(text []byte) error {
 func (b Broker) safe() bool {
 	host, _, _ := net.SplitHostPort(b.url().Host)
 	a, err := netip.ParseAddr(host)
-	return b.tls() || host == "localhost" || err == nil && (a.IsLoopback() || a.IsPrivate() || a.IsLinkLocalUnicast())
+	return b.tls() || host == "localhost" || err == nil && private(a)
 }
 
 func (b Broker) tls() bool { return strings.HasPrefix(string(b), "mqtts:") }
@@ -208,6 +207,21 @@ func (m *MQTT) Needs() (n Needs) {
 // Tells is the broker.
 func (m *MQTT) Tells() string { return string(m.Broker) }
 
+// Forgetting is how what a machine said that is no more is taken from the broker. Only it
+// may do that, by its password.
+func (m *MQTT) Forgetting(host string) string {
+	at, port, _ := net.SplitHostPort(m.Broker.url().Host)
+	trust := ""
+	if m.Broker.tls() {
+		trust = " --capath /etc/ssl/certs"
+	}
+	if m.CA != "" {
+		trust = " --cafile " + netwatch.ShellPath(string(m.CA))
+	}
+	return fmt.Sprintf("take what it said from the broker, with its password: mosquitto_pub -V 5 -q 1 -h %s -p %s%s "+
+		"-u %s -P PASSWORD -t %s -r -n", at, port, trust, host, m.Topic.state(host))
+}
+
 // user is whom the broker knows us as.
 func (m *MQTT) user() string {
 	if m.User != "" {
@@ -221,6 +235,7 @@ func (m *MQTT) Source(name string, env Env) netwatch.Source {
 	s := &mqtt{
 		name: name, settings: *m, env: env,
 		up: make(chan struct{}, 1), changed: make(chan struct{}, 1), down: make(chan struct{}),
+		logged: map[*error]complaint{},
 	}
 	s.peers, s.asking, s.serving, s.pass = newPeers(s), newAsking(s), newServing(s), s.aside
 	return s
@@ -244,10 +259,20 @@ const (
 	manyRetries = 200
 	rareRetry   = 30 * time.Second
 	// shortTime is how long a connection lasts at least that was worth making, and
-	// endedTime for how long it is of interest why the broker ended one.
+	// manyShort how many that did not it takes until that is said.
 	shortTime = 10 * time.Second
-	endedTime = time.Minute
+	manyShort = 3
+	// repeatTime is after what we say anew what the broker did not take, or what did not come
+	// back: that may have been put right, and no broker says so.
+	repeatTime = 10 * time.Second
+	// complaintPause is the time between two lines in the log that something is wrong.
+	complaintPause = time.Minute
 )
+
+// probes has the kernel, which need not wake us for it, ask whether the other end of a
+// connection is still there: one that was cut off while nobody had anything to say would
+// be noticed by keepAlive alone, and what others said meanwhile comes no sooner.
+var probes = net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 2 * time.Second, Count: 3}
 
 // An mqtt is connected to one broker. One goroutine says what we are to say (Run), one
 // reads what others say (peers.run), and the library has its own.
@@ -279,12 +304,24 @@ type mqtt struct {
 	// reaching, writing and hearing are why the broker is not reached, does not take what
 	// we say, and does not let us hear others.
 	reaching, writing, hearing error
-	// ended is why the broker ended a connection, which it did at endedAt.
-	ended   error
-	endedAt time.Time
-	// since is when the connection came up, and short how many in a row ended soon.
-	since time.Time
-	short int
+	// ended is why the broker ends connections, until one has lasted.
+	ended error
+	// logged is what the log has of each of these.
+	logged map[*error]complaint
+	// lasts is called when the connection has lasted, and explained says that it is known
+	// why it ends: we ended it, or the broker said why; short is how many in a row ended soon.
+	lasts     *time.Timer
+	explained bool
+	short     int
+	// said is what we said last, at saidAt, and back is closed when it has come back;
+	// overheard says that what is asked of another came too.
+	said      []byte
+	saidAt    time.Time
+	back      chan struct{}
+	overheard bool
+	// named has us connect by our own name, and names is what is known of the broker's.
+	named bool
+	names netwatch.Answer
 }
 
 // String is the name in the configuration.
@@ -319,21 +356,25 @@ func (s *mqtt) Run(ctx context.Context, emit func(netwatch.Event) error) error {
 // serve says what we are whenever there is a connection, and when it is another, until
 // ctx is done.
 func (s *mqtt) serve(ctx context.Context) {
+	look := time.NewTimer(0)
 	for {
-		var said error
 		select {
 		case <-ctx.Done():
 			return
+		case <-look.C:
+			if wait := s.listens(); wait > 0 {
+				look.Reset(wait)
+			}
+			continue
 		case <-s.up:
 			s.trouble(&s.hearing, s.subscribe(ctx))
-			said = s.say(ctx)
 		case <-s.changed:
 			s.leave()
-			said = s.say(ctx)
 		}
-		if !errors.Is(said, errUnconnected) { // When it is connected, it is said
+		if said := s.say(ctx); ctx.Err() == nil && !errors.Is(said, errUnconnected) { // When it is connected, it is said
 			s.trouble(&s.writing, said)
 		}
+		look.Reset(brokerTime)
 	}
 }
 
@@ -341,34 +382,6 @@ func (s *mqtt) manage(m *autopaho.ConnectionManager) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.manager = m
-}
-
-// trouble notes how something stands now, and logs it when that is news.
-func (s *mqtt) trouble(of *error, err error) {
-	s.mu.Lock()
-	before := *of
-	*of = err
-	s.mu.Unlock()
-	switch {
-	case err != nil && (before == nil || before.Error() != err.Error()):
-		s.env.Log.Warn().Str("source", s.name).Err(err).Str("hint", netwatch.Hint(err)).Msg("telling other machines fails")
-	case err == nil && before != nil:
-		s.env.Log.Info().Str("source", s.name).Str("before", before.Error()).Msg("telling other machines works again")
-	}
-}
-
-// Trouble is why the broker does not have what it should, or nil.
-func (s *mqtt) Trouble() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var ended error
-	if time.Since(s.endedAt) < endedTime {
-		ended = s.ended
-	}
-	if s.reaching != nil || ended != nil {
-		return cmp.Or(ended, s.reaching)
-	}
-	return errors.Join(s.writing, s.hearing)
 }
 
 // Moved is told that our address is another.

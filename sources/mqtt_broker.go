@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/url"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/eclipse/paho.golang/autopaho"
@@ -21,8 +22,10 @@ import (
 )
 
 // What the broker may send at once: messages that it need not wait for, and bytes of one.
+// What it would have to wait for it keeps, a thousand of them (mosquitto), and leaves out
+// the rest: with fewer, of all who speak at once, or when one floods, some were not heard.
 const (
-	maxInFlight = 64
+	maxInFlight = 4 * maxPeers
 	maxPacket   = maxBulletin + 4<<10
 )
 
@@ -32,13 +35,13 @@ func (s *mqtt) client() autopaho.ClientConfig {
 	return autopaho.ClientConfig{
 		ServerUrls: []*url.URL{s.settings.Broker.url()}, KeepAlive: uint16(keepAlive / time.Second),
 		ReconnectBackoff: s.pause, ConnectTimeout: dialTime,
-		AttemptConnection: s.dial, ConnectPacketBuilder: s.connect,
-		OnConnectionUp: func(*autopaho.ConnectionManager, *paho.Connack) { s.connected() },
+		AttemptConnection: s.attempt, ConnectPacketBuilder: s.connect,
+		OnConnectionUp: func(_ *autopaho.ConnectionManager, c *paho.Connack) { s.connected(c) },
 		OnConnectionDown: func() bool {
 			s.lost()
 			return true
 		},
-		OnConnectError: func(err error) { s.trouble(&s.reaching, s.unreached(err)) },
+		OnConnectError: s.unreachable,
 		DisconnectPacketBuilder: func() *paho.Disconnect {
 			return &paho.Disconnect{ReasonCode: packets.DisconnectDisconnectWithWillMessage}
 		},
@@ -58,6 +61,7 @@ func (s *mqtt) client() autopaho.ClientConfig {
 // received hands a message to those whom it is for. What one machine asks another, or
 // answers, is never kept by the broker: who has it keep that is no netwatch.
 func (s *mqtt) received(m *paho.Publish) {
+	s.witness(m.Topic, m.Payload)
 	from, kind, to := s.settings.Topic.asideOf(m.Topic)
 	if kind == "" {
 		s.peers.deliver(s.settings.Topic.host(m.Topic), m.Payload)
@@ -90,45 +94,31 @@ func (s *mqtt) pause(n int) time.Duration {
 	return d/2 + rand.N(d/2) //nolint:gosec // Nobody gains by guessing it
 }
 
-// connected notes that there is a connection.
-func (s *mqtt) connected() {
-	s.mu.Lock()
-	s.since = time.Now()
-	s.mu.Unlock()
-	s.trouble(&s.reaching, nil)
-	wake(s.up)
-}
-
-// lost notes that there is none any more.
-func (s *mqtt) lost() {
-	s.mu.Lock()
-	if s.short++; time.Since(s.since) > shortTime {
-		s.short = 0
-	}
-	close(s.down)
-	s.mu.Unlock()
-	s.peers.unhear()
-}
-
-// dial makes the connection. The broker's certificate is verified, and what it sends is
-// bounded before the library sees it.
-func (s *mqtt) dial(ctx context.Context, _ autopaho.ClientConfig, u *url.URL) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, dialTime)
-	defer cancel()
-	dial := (&net.Dialer{}).DialContext
-	if s.settings.Broker.tls() {
-		trusted, err := s.trusted()
-		if err != nil {
-			return nil, err
-		}
-		dial = (&tls.Dialer{Config: &tls.Config{RootCAs: trusted, MinVersion: tls.VersionTLS12}}).DialContext
-	}
-	conn, err := dial(ctx, "tcp", u.Host)
+// attempt makes the connection. What it sends is bounded before the library sees it.
+func (s *mqtt) attempt(ctx context.Context, _ autopaho.ClientConfig, _ *url.URL) (net.Conn, error) {
+	conn, err := s.dial(ctx)
 	if err != nil {
 		return nil, err
 	}
 	s.dialled(conn)
 	return packets.NewThreadSafeConn(&bounded{Conn: conn}), nil
+}
+
+// dial reaches the broker, whose certificate is verified.
+func (s *mqtt) dial(ctx context.Context) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTime)
+	defer cancel()
+	dialer := &net.Dialer{KeepAliveConfig: probes}
+	dial := dialer.DialContext
+	if s.settings.Broker.tls() {
+		trusted, err := s.trusted()
+		if err != nil {
+			return nil, err
+		}
+		config := &tls.Config{RootCAs: trusted, MinVersion: tls.VersionTLS12}
+		dial = (&tls.Dialer{NetDialer: dialer, Config: config}).DialContext
+	}
+	return dial(ctx, "tcp", s.settings.Broker.url().Host)
 }
 
 // dialled notes a connection, over which is now said with which number it began.
@@ -142,6 +132,7 @@ func (s *mqtt) dialled(conn net.Conn) {
 func (s *mqtt) hangUp() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.explained = true
 	if s.conn != nil {
 		_ = s.conn.Close()
 	}
@@ -184,6 +175,7 @@ func (s *mqtt) connect(c *paho.Connect, _ *url.URL) (*paho.Connect, error) {
 		return nil, err
 	}
 	c.UsernameFlag, c.Username, c.CleanStart = true, s.settings.user(), true
+	c.ClientID = s.clientID()
 	size, flight := uint32(maxPacket), uint16(maxInFlight)
 	c.Properties = &paho.ConnectProperties{MaximumPacketSize: &size, ReceiveMaximum: &flight}
 	c.WillMessage = &paho.WillMessage{Retain: true, QoS: 1, Topic: s.topic(), Payload: will}
@@ -243,6 +235,9 @@ func (s *mqtt) unreached(err error) error {
 	if inner := errors.Unwrap(err); inner != nil { // Without the library's words
 		err = inner
 	}
+	if op := new(net.OpError); errors.As(err, &op) {
+		op.Source = nil // It is another each time, and who reads it learns nothing by it
+	}
 	hint := netwatch.Hint(err)
 	if hint == "" {
 		hint = s.remedy(err)
@@ -262,48 +257,11 @@ func (s *mqtt) remedy(err error) string {
 	case errors.As(err, &expired) && expired.Cert != nil && time.Now().Before(expired.Cert.NotBefore):
 		return "set the clock of this machine, or wait until it is set by itself (NTP); netwatch tries again by itself"
 	case errors.As(err, &expired):
-		return "renew the broker's certificate and have it read it: systemctl reload mosquitto.service"
+		return "renew the broker's certificate and have it read it, on its machine: systemctl reload mosquitto.service"
 	case errors.As(err, &plain):
 		return "there is no TLS on this port: mqtts:// goes to 8883 most often, and 1883 is for mqtt://"
-	case errors.Is(err, io.EOF):
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
 		return "the broker hung up: see its log, and whether this port is for TLS (mqtts://)"
 	}
 	return "see whether the broker runs and may be reached from here; netwatch tries again by itself"
-}
-
-// refused says that the broker would not, by the reason that it gave (MQTT 5, 2.4).
-func (s *mqtt) refused(what string, reason byte) error {
-	word, hint := fmt.Sprintf("reason %d", reason), "see the broker's log"
-	user, host, topic := s.settings.user(), s.settings.Host, s.settings.Topic
-	switch reason {
-	case packets.ConnackBadUsernameOrPassword:
-		word, hint = "wrong user or password", "compare user and password with the broker's: mosquitto_passwd sets one"
-	case packets.ConnackNotAuthorized: // Of mosquitto a wrong password too
-		word = "not permitted"
-		hint = fmt.Sprintf("see the password of user %s, and let the broker's ACL have him write %s/%s/# and read "+
-			"%[2]s/+/state, %[2]s/+/ask/%[3]s and %[2]s/+/answer/%[3]s", user, topic, host)
-	case packets.ConnackUnsupportedProtocolVersion:
-		word, hint = "it does not speak MQTT 5", "mosquitto does from 1.6 on"
-	case packets.DisconnectSessionTakenOver:
-		word = fmt.Sprintf("another connected as %s", host)
-		hint = "give each machine a host of its own in [source." + s.name + "]"
-	case packets.DisconnectServerShuttingDown:
-		word = "it is being stopped"
-	}
-	return netwatch.WithHint(fmt.Errorf("the broker %s refuses %s: %s", s.settings.Broker, what, word), hint)
-}
-
-// thrownOut notes why the broker ended the connection.
-func (s *mqtt) thrownOut(reason byte) {
-	if reason < 0x80 || reason == packets.DisconnectServerShuttingDown {
-		return // It comes back
-	}
-	err := s.refused("to keep the connection", reason)
-	s.mu.Lock()
-	news := time.Since(s.endedAt) > endedTime
-	s.ended, s.endedAt = err, time.Now()
-	s.mu.Unlock()
-	if news {
-		s.env.Log.Warn().Str("source", s.name).Err(err).Str("hint", netwatch.Hint(err)).Msg("telling other machines fails")
-	}
 }

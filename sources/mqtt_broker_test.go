@@ -36,6 +36,12 @@ type fakeBroker struct {
 	said chan string
 	// own is sent as it is to who subscribes.
 	own []byte
+	// hangs is the kind of packet after which it hangs up, or "reset".
+	hangs string
+	// assigns is the name that it gives to who connects without, and nameless the reason for
+	// which it does not take him.
+	assigns  string
+	nameless byte
 
 	mu      sync.Mutex // guards what follows
 	clients []net.Conn
@@ -81,6 +87,9 @@ func (b *fakeBroker) serve(c net.Conn) {
 		if err != nil {
 			return
 		}
+		if b.hangsUp(c, p) {
+			return
+		}
 		answer := packets.NewControlPacket(packets.PINGRESP)
 		switch of := p.Content.(type) {
 		case *packets.Connect:
@@ -88,6 +97,10 @@ func (b *fakeBroker) serve(c net.Conn) {
 				of.ClientID, of.Username, of.Password, of.WillTopic, of.WillMessage)
 			answer = packets.NewControlPacket(packets.CONNACK)
 			answer.Content.(*packets.Connack).ReasonCode = b.connack
+			if of.ClientID == "" {
+				answer.Content.(*packets.Connack).ReasonCode = max(b.connack, b.nameless)
+				answer.Content.(*packets.Connack).Properties.AssignedClientID = b.assigns
+			}
 			if no := byte(0); b.forgetful {
 				answer.Content.(*packets.Connack).Properties.RetainAvailable = &no
 			}
@@ -124,6 +137,16 @@ func (b *fakeBroker) serve(c net.Conn) {
 	}
 }
 
+// hangsUp says whether it is to hang up now. At once it does so by a reset, as of a
+// program that was killed.
+func (b *fakeBroker) hangsUp(c net.Conn, p *packets.ControlPacket) bool {
+	if b.hangs == "reset" {
+		_ = c.(*net.TCPConn).SetLinger(0)
+		return true
+	}
+	return b.hangs == p.PacketType()
+}
+
 // next waits for the next that a client said that begins so.
 func (b *fakeBroker) next(t *testing.T, begin string) string {
 	t.Helper()
@@ -142,6 +165,12 @@ func (b *fakeBroker) next(t *testing.T, begin string) string {
 // connectedTo runs a source at a broker until the test ends.
 func connectedTo(t *testing.T, b *fakeBroker, m *MQTT) *mqtt {
 	t.Helper()
+	return connectedLogging(t, b, m, zerolog.Nop())
+}
+
+// connectedLogging is connectedTo with a log.
+func connectedLogging(t *testing.T, b *fakeBroker, m *MQTT, log zerolog.Logger) *mqtt {
+	t.Helper()
 	m.Host, m.Topic, m.Broker = "self", "netwatch", Broker("mqtt://"+b.Addr().String())
 	here := netwatch.Address{Address: netip.MustParseAddr("203.0.113.7"), By: []string{"stun.example"}}
 	s := m.Source("mqtt", Env{
@@ -149,7 +178,7 @@ func connectedTo(t *testing.T, b *fakeBroker, m *MQTT) *mqtt {
 		See:    func(string, string, string) error { return nil },
 		Sights: func(string) map[string]string { return nil },
 		Known:  func() netwatch.Addresses { return netwatch.Addresses{netwatch.IPv4: here} },
-		Log:    zerolog.Nop(), Version: "v",
+		Log:    log, Version: "v",
 	}).(*mqtt)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
@@ -187,7 +216,7 @@ func TestMQTTConnects(t *testing.T) {
 	b := newFakeBroker(t, &fakeBroker{})
 	t.Run("run", func(t *testing.T) {
 		s := connectedTo(t, b, &MQTT{Password: PasswordFile(password), User: "me"})
-		will := b.next(t, "connect ")
+		will := b.next(t, "connect self ")
 		if !strings.HasPrefix(will, "connect self as me secret, will netwatch/self/state {") ||
 			!strings.Contains(will, `"lost":true`) {
 			t.Error(will)

@@ -44,6 +44,8 @@ type bulletin struct {
 	Serves []string `json:"serves,omitempty"`
 	// Stood is since when we have heard its addresses. It is in our state alone.
 	Stood standing `json:"stood,omitempty"`
+	// Gone is since when we know that it is gone. It is ours, and said by nobody.
+	Gone time.Time `json:"gone,omitzero"`
 }
 
 // A handed is an event that a machine hands on.

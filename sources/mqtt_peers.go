@@ -30,8 +30,10 @@ const (
 	// newest counts.
 	readingPause = 10 * time.Millisecond
 	// floodRate is how many messages a second are read in the long run, and floodBurst how
-	// many at once: those of a broker that all have just connected to.
-	floodRate  = 500
+	// many at once: those of a broker that all have just connected to. What waits to be read
+	// is before what others say, and what the broker has no room for it leaves out: one
+	// machine that floods would hide the others if this were much less than it can say.
+	floodRate  = 50_000
 	floodBurst = 2 * maxPeers
 )
 
@@ -170,7 +172,7 @@ func (p *peers) calm() (wait time.Duration) {
 	if !p.flooded.Load() {
 		return -1
 	}
-	if p.reads.Tokens() < floodRate {
+	if p.reads.Tokens() < floodBurst/2 {
 		return time.Second
 	}
 	p.flooded.Store(false)
@@ -245,6 +247,10 @@ func (one *peer) hear(w bulletin) bool {
 		one.since = time.Now()
 	}
 	w.Stood = one.now.Stood.after(w.Addresses, time.Now())
+	if w.Gone = (time.Time{}); w.Lost {
+		w.Gone = cmp.Or(one.now.Gone, one.since)
+		one.since = w.Gone
+	}
 	one.now, one.heard = w, true
 	return true
 }
@@ -319,7 +325,7 @@ func (p *peers) accept(one *peer, after bulletin, refused error, pause time.Dura
 func difference(seen, now bulletin) (name string, fields map[string]string, after bulletin) {
 	after = seen
 	after.Number, after.Connect, after.Version = now.Number, now.Connect, cmp.Or(now.Version, seen.Version)
-	after.Lost = now.Lost
+	after.Lost, after.Gone = now.Lost, now.Gone
 	fields = map[string]string{}
 	switch {
 	case now.Lost && !seen.Lost:

@@ -83,7 +83,9 @@ func (s *mqtt) say(ctx context.Context) error {
 	for _, name := range s.settings.Serve {
 		w.Serves = append(w.Serves, string(name))
 	}
-	return s.publish(ctx, manager, &paho.Publish{QoS: 1, Retain: true, Topic: s.topic(), Payload: w.text()})
+	text := w.text()
+	s.sayNow(text)
+	return s.publish(ctx, manager, &paho.Publish{QoS: 1, Retain: true, Topic: s.topic(), Payload: text})
 }
 
 // publish sends a message, and waits until the broker has it. A broker that does not answer
@@ -92,42 +94,34 @@ func (s *mqtt) publish(ctx context.Context, to *autopaho.ConnectionManager, m *p
 	s.mu.Lock()
 	down := s.down
 	s.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, brokerTime)
+	within, cancel := context.WithTimeout(ctx, brokerTime)
 	defer cancel()
 	go func() { // Ends with this
 		select {
 		case <-down:
 			cancel()
-		case <-ctx.Done():
+		case <-within.Done():
 		}
 	}()
-	answer, err := to.Publish(ctx, m)
+	answer, err := to.Publish(within, m)
 	switch {
 	case err == nil:
 		return nil
-	case lost(down):
-		return s.unconnected()
 	case answer != nil && answer.ReasonCode >= 0x80:
 		return s.refused("to take "+m.Topic, answer.ReasonCode)
-	case errors.Is(err, autopaho.ConnectionDownError):
-		return s.unconnected()
 	case errors.Is(err, paho.ErrInvalidArguments):
 		return netwatch.WithHint(fmt.Errorf("the broker %s keeps no messages: %w", s.settings.Broker, err),
 			"have it allow retained messages and QoS 1, as mosquitto does by itself")
+	case errors.Is(err, autopaho.ConnectionDownError):
+		return s.unconnected()
+	case ctx.Err() != nil: // Who waits has not the time
+		return fmt.Errorf("waiting for the broker %s: %w", s.settings.Broker, ctx.Err())
+	case !errors.Is(err, context.DeadlineExceeded): // The connection was lost over it
+		return s.unconnected()
 	}
 	s.hangUp()
 	err = fmt.Errorf("the broker %s has not said within %s that it has it", s.settings.Broker, brokerTime)
 	return netwatch.WithHint(err, "see whether it is reached from here; netwatch connects to it anew by itself")
-}
-
-// lost says whether a channel is closed.
-func lost(down <-chan struct{}) bool {
-	select {
-	case <-down:
-		return true
-	default:
-		return false
-	}
 }
 
 // errUnconnected says that there is no connection now.
@@ -223,7 +217,11 @@ func (s *mqtt) leave() {
 	}
 	from, err := netip.ParseAddrPort(s.conn.LocalAddr().String())
 	if err == nil && !netwatch.IsOwn(from.Addr().Unmap().WithZone("")) {
-		s.since = time.Time{} // However short it was, the next is worth making at once
+		if s.lasts != nil {
+			s.lasts.Stop()
+			s.lasts = nil // However short it was, the next is worth making at once
+		}
+		s.explained = true
 		_ = s.conn.Close()
 	}
 }

@@ -133,6 +133,8 @@ type Probed interface {
 type Telling interface {
 	// Tells is whom they are told through, for a person.
 	Tells() string
+	// Forgetting is how a person takes away what a machine said that is no more.
+	Forgetting(host string) string
 }
 
 // Asking are settings of a source that asks servers for our public address.

@@ -18,7 +18,7 @@ func (c *command) doctorCommand() *cobra.Command {
 		Use: "doctor", Short: "Check the whole chain as it stands, each finding with its remedy", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			d := doctor.Doctor{
-				Tree: "/", Config: c.config, Program: program(), Version: version, Daemon: c.askStatus,
+				Tree: "/", Config: c.config, Program: program(), Version: version, Daemon: c.askStatus, Probe: c.askPeers,
 				Files: &helper.Client{Socket: helper.Socket}, Verify: c.verifyOutside,
 			}
 			problem := false

@@ -61,6 +61,7 @@ func (c *command) probePeers(ctx context.Context, cfg *config.Config, alone bool
 	return nil
 }
 
+// askPeers has the daemon ask the broker.
 func (c *command) askPeers(ctx context.Context) (control.Probed, error) {
 	client, err := c.client()
 	if err != nil {
