@@ -60,7 +60,10 @@ type seenAt struct {
 }
 
 func newAsking(s *mqtt) *asking {
-	return &asking{mqtt: s, one: make(chan struct{}, 1), waiting: map[string]*asked{}, last: map[string]time.Time{}, seen: map[string]seenAt{}}
+	return &asking{
+		mqtt: s, one: make(chan struct{}, 1),
+		waiting: map[string]*asked{}, last: map[string]time.Time{}, seen: map[string]seenAt{},
+	}
 }
 
 // deliver takes an answer: once, of an ask of ours, and from the machine that was asked.
