@@ -431,6 +431,7 @@ func TestPeersInAFlood(t *testing.T) {
 		l := newListener(t, map[string]string{})
 		l.run(t, func() {
 			for n := range int64(floodBurst + 2*floodRate) {
+				l.peers.await()
 				l.peers.deliver(fmt.Sprintf("h%d", n%(2*maxPeers)), stands(n+1, nil).text())
 			}
 			if spent := time.Since(l.began); spent < 1900*time.Millisecond {
