@@ -242,6 +242,8 @@ type mqtt struct {
 	mu sync.Mutex // guards what follows
 	// own is what we said last, or are about to say.
 	own bulletin
+	// forgot says that the state did not have it, and that we have said nothing since.
+	forgot bool
 	// manager is there while Run is.
 	manager *autopaho.ConnectionManager
 	conn    net.Conn
@@ -254,6 +256,8 @@ type mqtt struct {
 	// since is when the connection came up, and short how many in a row ended soon.
 	since time.Time
 	short int
+	// slow is how many times in a row the broker did not answer in time.
+	slow int
 }
 
 // String is the name in the configuration.
@@ -293,8 +297,7 @@ func (s *mqtt) serve(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-s.up:
-			s.trouble(&s.hearing, s.subscribe(ctx))
-			said = s.say(ctx)
+			said = s.enter(ctx)
 		case <-s.changed:
 			said = s.say(ctx)
 		}

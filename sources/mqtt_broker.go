@@ -31,22 +31,26 @@ const (
 func (s *mqtt) client() autopaho.ClientConfig {
 	return autopaho.ClientConfig{
 		ServerUrls: []*url.URL{s.settings.Broker.url()}, KeepAlive: uint16(keepAlive / time.Second),
-		ReconnectBackoff: s.pause, ConnectTimeout: dialTime,
+		ReconnectBackoff: s.pause, ConnectTimeout: dialTime + mostTime,
 		AttemptConnection: s.dial, ConnectPacketBuilder: s.connect,
 		OnConnectionUp: func(*autopaho.ConnectionManager, *paho.Connack) { s.connected() },
 		OnConnectionDown: func() bool {
 			s.lost()
 			return true
 		},
-		OnConnectError: func(err error) { s.trouble(&s.reaching, s.unreached(err)) },
+		OnConnectError: func(err error) {
+			s.unanswered(err)
+			s.trouble(&s.reaching, s.unreached(err))
+		},
 		DisconnectPacketBuilder: func() *paho.Disconnect {
 			return &paho.Disconnect{ReasonCode: packets.DisconnectDisconnectWithWillMessage}
 		},
 		ClientConfig: paho.ClientConfig{
-			ClientID: string(s.settings.Host), PacketTimeout: brokerTime,
+			ClientID: string(s.settings.Host), PacketTimeout: mostTime,
 			OnServerDisconnect: func(d *paho.Disconnect) { s.thrownOut(d.ReasonCode) },
 			OnPublishReceived: []func(paho.PublishReceived) (bool, error){
 				func(m paho.PublishReceived) (bool, error) {
+					s.peers.arrived(m.Packet.Retain)
 					s.peers.deliver(s.settings.Topic.host(m.Packet.Topic), m.Packet.Payload)
 					return true, nil
 				},
@@ -76,6 +80,7 @@ func (s *mqtt) pause(n int) time.Duration {
 func (s *mqtt) connected() {
 	s.mu.Lock()
 	s.since = time.Now()
+	_ = s.conn.SetReadDeadline(time.Time{}) // A connection that has ended says so by itself
 	s.mu.Unlock()
 	s.trouble(&s.reaching, nil)
 	wake(s.up)
@@ -111,6 +116,7 @@ func (s *mqtt) dial(ctx context.Context, _ autopaho.ClientConfig, u *url.URL) (n
 	s.mu.Lock()
 	s.conn = conn
 	s.mu.Unlock()
+	_ = conn.SetReadDeadline(time.Now().Add(s.patience())) // Until it says that we are connected
 	return packets.NewThreadSafeConn(&bounded{Conn: conn}), nil
 }
 

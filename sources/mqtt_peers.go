@@ -32,16 +32,26 @@ const (
 	// many at once: those of a broker that all have just connected to.
 	floodRate  = 500
 	floodBurst = 2 * maxPeers
+	// keptBurst is how many messages a broker keeps for one who does not read as fast as
+	// they come, as mosquitto does by itself; of more it leaves out some and does not say so.
+	keptBurst = 1000
+	// askAnyway is how long a flood may last until all is asked for in spite of it.
+	askAnyway = time.Minute
+	// tellAtOnce is of how many machines is told at once: the state is written for all of
+	// them together, and each takes some memory meanwhile.
+	tellAtOnce = 128
 )
 
 // peers are the other machines, as one source hears them.
 type peers struct {
 	*mqtt
 	wakes chan struct{}
-	// reads bounds how much is read, and flooded says that something had to wait: then
-	// the broker may have left out what others said.
-	reads   *rate.Limiter
-	flooded atomic.Bool
+	// reads bounds how much is read, and kept is as much as no broker leaves anything out of.
+	// flooded says that there was more: then it may have left out what others said.
+	reads, kept *rate.Limiter
+	flooded     atomic.Bool
+	// asked is when all was asked for because of that; run's own.
+	asked time.Time
 
 	// open are those of which there may be something to tell, and wrong those whose last
 	// message was none; both are run's own.
@@ -72,7 +82,15 @@ type peer struct {
 func newPeers(s *mqtt) *peers {
 	return &peers{
 		mqtt: s, wakes: make(chan struct{}, 1), reads: rate.NewLimiter(floodRate, floodBurst),
+		kept:  rate.NewLimiter(floodRate, keptBurst),
 		inbox: map[string][]byte{}, by: map[string]*peer{}, wrong: map[string]bool{}, open: map[string]bool{},
+	}
+}
+
+// arrived counts a message. What the broker kept from before we asked is what we asked for.
+func (p *peers) arrived(retained bool) {
+	if !retained && !p.kept.Allow() {
+		p.flooded.Store(true)
 	}
 }
 
@@ -117,6 +135,13 @@ func (p *peers) run(ctx context.Context, emit func(netwatch.Event) error) {
 	}
 }
 
+// count is how many machines there are.
+func (p *peers) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.by)
+}
+
 // recall takes the machines from the state.
 func (p *peers) recall() {
 	p.mu.Lock()
@@ -142,28 +167,42 @@ func (p *peers) look(emit func(netwatch.Event) error) (wait time.Duration) {
 		p.read(host, inbox[host], connection)
 	}
 	wait = p.calm()
-	for _, host := range slices.Sorted(maps.Keys(p.open)) {
-		again := p.tell(host, emit)
-		if again < 0 {
-			delete(p.open, host)
-		} else if wait < 0 || again < wait {
-			wait = again
+	for some := range slices.Chunk(slices.Sorted(maps.Keys(p.open)), tellAtOnce) {
+		for i, again := range p.tellEach(some, emit) {
+			if again < 0 {
+				delete(p.open, some[i])
+			} else if wait < 0 || again < wait {
+				wait = again
+			}
 		}
 	}
 	return wait
 }
 
-// calm asks for everything once more when a flood is over.
+// calm asks for everything once more when a flood is over, or does not end.
 func (p *peers) calm() (wait time.Duration) {
 	if !p.flooded.Load() {
+		p.asked = time.Now()
 		return -1
 	}
-	if p.reads.Tokens() < floodRate {
+	if min(p.reads.Tokens(), p.kept.Tokens()) < floodRate && time.Since(p.asked) < askAnyway {
 		return time.Second
 	}
 	p.flooded.Store(false)
+	p.asked = time.Now()
 	wake(p.up)
 	return -1
+}
+
+// tellEach tells of each of these machines at once, and returns what tell does of each.
+func (p *peers) tellEach(hosts []string, emit func(netwatch.Event) error) []time.Duration {
+	waits := make([]time.Duration, len(hosts))
+	var all sync.WaitGroup
+	for i, host := range hosts {
+		all.Go(func() { waits[i] = p.tell(host, emit) })
+	}
+	all.Wait()
+	return waits
 }
 
 // read takes what a machine said over a connection.
@@ -255,9 +294,13 @@ func (p *peers) unhear() {
 // long to wait for the next, or less than zero if there is none.
 func (p *peers) tell(host string, emit func(netwatch.Event) error) (wait time.Duration) {
 	p.mu.Lock()
-	one := p.by[host]
+	entry, is := p.by[host]
+	one := peer{}
+	if is {
+		one = *entry
+	}
 	p.mu.Unlock()
-	if one == nil || !one.heard {
+	if !one.heard {
 		return -1 // When it is heard again, it is looked at again
 	}
 	if wait := time.Until(one.due); wait > 0 {
@@ -269,7 +312,7 @@ func (p *peers) tell(host string, emit func(netwatch.Event) error) (wait time.Du
 	name, fields, after := difference(one.seen, one.now)
 	switch {
 	case !one.known:
-		return p.accept(one, one.now, p.env.See(netwatch.PeerChanged, p.key(host), string(one.now.text())), -1)
+		return p.accept(entry, one.now, p.env.See(netwatch.PeerChanged, p.key(host), string(one.now.text())), -1)
 	case name == "":
 		return -1
 	}
@@ -277,7 +320,7 @@ func (p *peers) tell(host string, emit func(netwatch.Event) error) (wait time.Du
 	ev := netwatch.NewEvent(name, p.name, fields)
 	ev.Heard = heardAll
 	ev.Sight = netwatch.Sight{Event: netwatch.PeerChanged, Of: p.key(host), Value: string(after.text())}
-	return p.accept(one, after, emit(ev), peerPause)
+	return p.accept(entry, after, emit(ev), peerPause)
 }
 
 // heardAll is done: with a machine's message all is heard that it says.

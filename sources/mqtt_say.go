@@ -22,6 +22,7 @@ func (s *mqtt) recall() {
 	if err == nil && last.Number > s.own.Number {
 		s.own = last
 	}
+	s.forgot = s.own.Number == 0
 }
 
 // key is what a machine is called in the state.
@@ -76,11 +77,13 @@ func (s *mqtt) say(ctx context.Context) error {
 // publish sends a bulletin, and waits until the broker has it. A broker that does not answer
 // is connected to anew: the way to it may be another by now.
 func (s *mqtt) publish(ctx context.Context, to *autopaho.ConnectionManager, w bulletin) error {
-	ctx, cancel := context.WithTimeout(ctx, brokerTime)
+	asked := time.Now()
+	ctx, cancel := s.within(ctx)
 	defer cancel()
 	answer, err := to.Publish(ctx, &paho.Publish{QoS: 1, Retain: true, Topic: s.topic(), Payload: w.text()})
 	switch {
 	case err == nil:
+		s.answered(asked)
 		return nil
 	case answer != nil && answer.ReasonCode >= 0x80:
 		return s.refused("to take "+s.topic(), answer.ReasonCode)
@@ -90,8 +93,9 @@ func (s *mqtt) publish(ctx context.Context, to *autopaho.ConnectionManager, w bu
 		return netwatch.WithHint(fmt.Errorf("the broker %s keeps no messages: %w", s.settings.Broker, err),
 			"have it allow retained messages and QoS 1, as mosquitto does by itself")
 	}
-	s.hangUp()
-	err = fmt.Errorf("the broker %s has not said within %s that it has it", s.settings.Broker, brokerTime)
+	s.tooSlow()
+	err = fmt.Errorf("the broker %s has not said within %s that it has it", s.settings.Broker,
+		time.Since(asked).Round(time.Second))
 	return netwatch.WithHint(err, "see whether it is reached from here; netwatch connects to it anew by itself")
 }
 
@@ -108,20 +112,22 @@ func (s *mqtt) unconnected() error {
 	return netwatch.WithHint(fmt.Errorf("%w: %w", errUnconnected, err), netwatch.Hint(err))
 }
 
-// subscribe asks for what all machines say. The broker sends what each said last.
+// subscribe asks for what all machines say. The broker sends what each said last. It is not
+// to keep what it sends until we have it: of that it keeps so much and leaves out the rest,
+// and we ask anew at each connect.
 func (s *mqtt) subscribe(ctx context.Context) error {
 	s.mu.Lock()
 	manager := s.manager
 	s.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, brokerTime)
+	ctx, cancel := s.within(ctx)
 	defer cancel()
 	all := s.settings.Topic.state("+")
-	answer, err := manager.Subscribe(ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: all, QoS: 1}}})
+	answer, err := manager.Subscribe(ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: all}}})
 	switch {
 	case answer != nil && len(answer.Reasons) == 1 && answer.Reasons[0] >= 0x80:
 		return s.refused("to let us read "+all, answer.Reasons[0])
 	case err != nil && ctx.Err() != nil:
-		s.hangUp()
+		s.tooSlow()
 	}
 	return nil // Without a connection there is nothing to hear, and that is said elsewhere
 }
