@@ -142,14 +142,16 @@ func (c *crowd) saw(ctx context.Context, many int) (times lab.Times, err error) 
 // hears says whether each of the machines hears that many others.
 func (c *crowd) hears(many int) error {
 	for _, m := range c.all {
-		here := 0
+		here, not := 0, ""
 		for _, p := range m.source.(interface{ Peers() []netwatch.Peer }).Peers() {
 			if p.State == netwatch.PeerHere {
 				here++
+			} else if len(not) < 200 {
+				not += fmt.Sprintf(" %s %s since %s", p.Peer, p.State, p.Since)
 			}
 		}
 		if here != many {
-			return fmt.Errorf("%s hears %d others of %d: %w", m.name, here, many,
+			return fmt.Errorf("%s hears %d others of %d:%s: %w", m.name, here, many, not,
 				errors.Join(m.source.(interface{ Trouble() error }).Trouble()))
 		}
 	}

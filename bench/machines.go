@@ -129,7 +129,7 @@ func (f *fleet) startBroker(ctx context.Context) error {
 		_ = free.Close() // It was never used
 	}
 	conf := filepath.Join(f.dir, "mosquitto.conf")
-	text := fmt.Sprintf("listener %d 127.0.0.1\nallow_anonymous true\nuser root\nlog_dest none\n", f.port)
+	text := fmt.Sprintf("listener %d 127.0.0.1\nallow_anonymous true\nuser root\nlog_dest file /tmp/mosq.log\nlog_type notice\n", f.port)
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 		return err
 	}

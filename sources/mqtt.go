@@ -201,6 +201,7 @@ func (m *MQTT) Source(name string, env Env) netwatch.Source {
 		up: make(chan struct{}, 1), changed: make(chan struct{}, 1),
 	}
 	s.peers = newPeers(s)
+	s.lives, s.loses = context.WithCancel(context.Background())
 	return s
 }
 
@@ -247,6 +248,9 @@ type mqtt struct {
 	// manager is there while Run is.
 	manager *autopaho.ConnectionManager
 	conn    net.Conn
+	// lives ends with the connection that came up last, and loses ends it.
+	lives context.Context
+	loses context.CancelFunc
 	// reaching, writing and hearing are why the broker is not reached, does not take what
 	// we say, and does not let us hear others.
 	reaching, writing, hearing error

@@ -80,6 +80,7 @@ func (s *mqtt) pause(n int) time.Duration {
 func (s *mqtt) connected() {
 	s.mu.Lock()
 	s.since = time.Now()
+	s.lives, s.loses = context.WithCancel(context.Background())
 	_ = s.conn.SetReadDeadline(time.Time{}) // A connection that has ended says so by itself
 	s.mu.Unlock()
 	s.trouble(&s.reaching, nil)
@@ -89,6 +90,7 @@ func (s *mqtt) connected() {
 // lost notes that there is none any more.
 func (s *mqtt) lost() {
 	s.mu.Lock()
+	s.loses()
 	if s.short++; time.Since(s.since) > shortTime {
 		s.short = 0
 	}

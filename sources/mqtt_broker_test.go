@@ -24,9 +24,9 @@ import (
 type fakeBroker struct {
 	net.Listener
 	// connack and puback are the reasons that it gives, and silent of how many messages it
-	// does not say that it has them.
+	// does not say that it has them; hangsUp is at how many it ends the connection.
 	connack, puback byte
-	silent          atomic.Int32
+	silent, hangsUp atomic.Int32
 	// forgetful has it keep no messages, and say so.
 	forgetful bool
 	// said is all that clients said, one a line; a test reads it.
@@ -94,6 +94,9 @@ func (b *fakeBroker) serve(c net.Conn) {
 			answer.Content.(*packets.Suback).PacketID, answer.Content.(*packets.Suback).Reasons = of.PacketID, []byte{1}
 		case *packets.Publish:
 			b.said <- fmt.Sprintf("publish %s %s", of.Topic, of.Payload)
+			if b.hangsUp.Add(-1) >= 0 {
+				return
+			}
 			if b.silent.Add(-1) >= 0 {
 				continue
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"net"
 	"os"
 	"syscall"
 	"time"
@@ -49,27 +50,42 @@ func (s *mqtt) patience() time.Duration {
 	return min(mostTime, (brokerTime+all*all*eachTime)<<min(s.slow, 8))
 }
 
-// within is a context that ends when the broker has had its time for an answer, or when it is
-// not reached any more.
-func (s *mqtt) within(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithTimeout(ctx, s.patience())
+// A request is a context for what the broker is asked over one connection. It ends when the
+// connection is lost, which the library does not say to who waits, and when the broker has
+// had its time for an answer or is not reached any more.
+type request struct {
+	context.Context
+	conn  net.Conn
+	lost  context.Context
+	asked time.Time
+	end   func()
+}
+
+// request begins one. Whoever does calls its end.
+func (s *mqtt) request(ctx context.Context) request {
+	patience := s.patience()
+	s.mu.Lock()
+	r := request{conn: s.conn, lost: s.lives, asked: time.Now()}
+	s.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	stop := context.AfterFunc(r.lost, cancel)
 	look := time.AfterFunc(brokerTime, func() {
-		if s.unheard() {
+		if unheard(r.conn) {
 			cancel()
 		}
 	})
-	return ctx, func() {
+	r.Context = ctx
+	r.end = func() {
 		look.Stop()
+		stop()
 		cancel()
 	}
+	return r
 }
 
 // unheard says whether the broker's machine does not say that it has what we sent. Its kernel
 // does, however busy the broker is.
-func (s *mqtt) unheard() bool {
-	s.mu.Lock()
-	conn := s.conn
-	s.mu.Unlock()
+func unheard(conn net.Conn) bool {
 	if t, is := conn.(*tls.Conn); is {
 		conn = t.NetConn()
 	}
@@ -89,27 +105,34 @@ func (s *mqtt) unheard() bool {
 	return waiting
 }
 
-// answered notes that the broker has answered what it was asked at a time.
-func (s *mqtt) answered(asked time.Time) {
-	if time.Since(asked) < brokerTime {
+// answered notes that the broker has answered.
+func (s *mqtt) answered(r request) {
+	if time.Since(r.asked) < brokerTime {
 		s.mu.Lock()
 		s.slow = 0
 		s.mu.Unlock()
 	}
 }
 
-// tooSlow ends the connection, because the broker did not answer in time.
-func (s *mqtt) tooSlow() {
+// tooSlow ends the connection of one that was not answered in time.
+func (s *mqtt) tooSlow(r request) {
+	s.slower()
+	if r.conn != nil {
+		_ = r.conn.Close() // It may be closed
+	}
+}
+
+// slower notes that the broker did not answer in time.
+func (s *mqtt) slower() {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.slow++
-	s.mu.Unlock()
-	s.hangUp()
 }
 
 // unanswered notes that the broker took a connection and did not say in time that we are
 // connected, if that is what an error says.
 func (s *mqtt) unanswered(err error) {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		s.tooSlow()
+		s.slower()
 	}
 }

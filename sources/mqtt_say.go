@@ -77,25 +77,24 @@ func (s *mqtt) say(ctx context.Context) error {
 // publish sends a bulletin, and waits until the broker has it. A broker that does not answer
 // is connected to anew: the way to it may be another by now.
 func (s *mqtt) publish(ctx context.Context, to *autopaho.ConnectionManager, w bulletin) error {
-	asked := time.Now()
-	ctx, cancel := s.within(ctx)
-	defer cancel()
-	answer, err := to.Publish(ctx, &paho.Publish{QoS: 1, Retain: true, Topic: s.topic(), Payload: w.text()})
+	r := s.request(ctx)
+	defer r.end()
+	answer, err := to.Publish(r, &paho.Publish{QoS: 1, Retain: true, Topic: s.topic(), Payload: w.text()})
 	switch {
 	case err == nil:
-		s.answered(asked)
+		s.answered(r)
 		return nil
 	case answer != nil && answer.ReasonCode >= 0x80:
 		return s.refused("to take "+s.topic(), answer.ReasonCode)
-	case errors.Is(err, autopaho.ConnectionDownError):
+	case errors.Is(err, autopaho.ConnectionDownError), r.lost.Err() != nil:
 		return s.unconnected()
 	case errors.Is(err, paho.ErrInvalidArguments):
 		return netwatch.WithHint(fmt.Errorf("the broker %s keeps no messages: %w", s.settings.Broker, err),
 			"have it allow retained messages and QoS 1, as mosquitto does by itself")
 	}
-	s.tooSlow()
+	s.tooSlow(r)
 	err = fmt.Errorf("the broker %s has not said within %s that it has it", s.settings.Broker,
-		time.Since(asked).Round(time.Second))
+		time.Since(r.asked).Round(time.Second))
 	return netwatch.WithHint(err, "see whether it is reached from here; netwatch connects to it anew by itself")
 }
 
@@ -119,15 +118,15 @@ func (s *mqtt) subscribe(ctx context.Context) error {
 	s.mu.Lock()
 	manager := s.manager
 	s.mu.Unlock()
-	ctx, cancel := s.within(ctx)
-	defer cancel()
+	r := s.request(ctx)
+	defer r.end()
 	all := s.settings.Topic.state("+")
-	answer, err := manager.Subscribe(ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: all}}})
+	answer, err := manager.Subscribe(r, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: all}}})
 	switch {
 	case answer != nil && len(answer.Reasons) == 1 && answer.Reasons[0] >= 0x80:
 		return s.refused("to let us read "+all, answer.Reasons[0])
-	case err != nil && ctx.Err() != nil:
-		s.tooSlow()
+	case err != nil && r.Err() != nil && r.lost.Err() == nil:
+		s.tooSlow(r)
 	}
 	return nil // Without a connection there is nothing to hear, and that is said elsewhere
 }
