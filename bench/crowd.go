@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -127,7 +126,7 @@ func (c *crowd) move(machine, n int) {
 // saw waits until that many machines saw what changed since it was asked last, and returns
 // how long it took each.
 func (c *crowd) saw(ctx context.Context, many int) (times lab.Times, err error) {
-	err = until(ctx, func() error {
+	err = within(ctx, crowdTime, func() error {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if len(c.seen) < many {
@@ -142,17 +141,15 @@ func (c *crowd) saw(ctx context.Context, many int) (times lab.Times, err error) 
 // hears says whether each of the machines hears that many others.
 func (c *crowd) hears(many int) error {
 	for _, m := range c.all {
-		here, not := 0, ""
+		here := 0
 		for _, p := range m.source.(interface{ Peers() []netwatch.Peer }).Peers() {
 			if p.State == netwatch.PeerHere {
 				here++
-			} else if len(not) < 200 {
-				not += fmt.Sprintf(" %s %s since %s", p.Peer, p.State, p.Since)
 			}
 		}
 		if here != many {
-			return fmt.Errorf("%s hears %d others of %d:%s: %w", m.name, here, many, not,
-				errors.Join(m.source.(interface{ Trouble() error }).Trouble()))
+			return fmt.Errorf("%s hears %d others of %d: %v", m.name, here, many,
+				m.source.(interface{ Trouble() error }).Trouble())
 		}
 	}
 	return nil

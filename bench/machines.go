@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -25,7 +24,7 @@ import (
 )
 
 // crowds are how many other machines there are beside the netwatch that is measured.
-var crowds = ints(os.Getenv("CROWDS"))
+var crowds = []int{1, 10, 100, 1000}
 
 const (
 	// movesOfOne is how often one machine of them changes, each time another if there are so
@@ -34,6 +33,8 @@ const (
 	moveEvery  = 2200 * time.Millisecond
 	// allEvery is the time between two machines that change, when all do.
 	allEvery = 40 * time.Millisecond
+	// crowdTime is how long a thousand may take, all of them on one machine with their broker.
+	crowdTime = 10 * time.Minute
 )
 
 // machines measures what a netwatch takes among others at one broker.
@@ -129,7 +130,7 @@ func (f *fleet) startBroker(ctx context.Context) error {
 		_ = free.Close() // It was never used
 	}
 	conf := filepath.Join(f.dir, "mosquitto.conf")
-	text := fmt.Sprintf("listener %d 127.0.0.1\nallow_anonymous true\nuser root\nlog_dest file /tmp/mosq.log\nlog_type notice\n", f.port)
+	text := fmt.Sprintf("listener %d 127.0.0.1\nallow_anonymous true\nuser root\nlog_dest none\n", f.port)
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 		return err
 	}
@@ -137,7 +138,7 @@ func (f *fleet) startBroker(ctx context.Context) error {
 	if err := f.broker.Start(); err != nil {
 		return err
 	}
-	return until(ctx, func() error {
+	return within(ctx, crowdTime, func() error {
 		c, err := net.Dial("tcp", f.address())
 		if err == nil {
 			_ = c.Close() // Nothing was said
@@ -151,7 +152,7 @@ func (f *fleet) address() string { return fmt.Sprintf("127.0.0.1:%d", f.port) }
 // gather has the crowd connect, and waits until all of it hears all.
 func (f *fleet) gather(ctx context.Context) error {
 	f.crowd = gather(sources.Broker("mqtt://"+f.address()), f.figures.others)
-	return until(ctx, func() error { return f.crowd.hears(f.figures.others - 1) })
+	return within(ctx, crowdTime, func() error { return f.crowd.hears(f.figures.others - 1) })
 }
 
 // connect starts the netwatch, and waits until its state has all others.
@@ -174,7 +175,7 @@ func (f *fleet) connect(ctx context.Context) (err error) {
 	if err := f.netwatch.Start(); err != nil {
 		return err
 	}
-	err = until(ctx, func() error {
+	err = within(ctx, crowdTime, func() error {
 		if n := f.watch.peers(); n <= f.figures.others { // Itself too
 			return fmt.Errorf("the state has %d machines of %d", n, f.figures.others)
 		}
@@ -270,7 +271,7 @@ func (f *fleet) saw(ctx context.Context, changes int) (lab.Times, error) {
 	if err != nil {
 		return nil, err
 	}
-	return times, until(ctx, func() error {
+	return times, within(ctx, crowdTime, func() error {
 		if n := f.told.take(changes); n < changes {
 			return fmt.Errorf("the netwatch tells of %d changes of %d", n, changes)
 		}
@@ -299,7 +300,7 @@ func (f *fleet) brokerBack(ctx context.Context) error {
 		return err
 	}
 	began := time.Now()
-	err := until(ctx, func() error { return errors.Join(f.crowd.hears(f.figures.others), f.hears(ctx)) })
+	err := within(ctx, crowdTime, func() error { return errors.Join(f.crowd.hears(f.figures.others), f.hears(ctx)) })
 	f.figures.back = f.since(before, time.Since(began))
 	return err
 }
@@ -426,16 +427,11 @@ func printFleets(all []*fleetFigures) {
 
 // row is what changes took.
 func (f *fleetFigures) row(s sheet, changes int, seen lab.Times, took share) {
+	if len(seen) == 0 {
+		return // There is none beside the netwatch
+	}
 	s.row(changes, f.others, quantile(seen, .5), quantile(seen, .99), quantile(seen, 1), took.cpu, kb(took.in),
 		kb(took.out), took.writes)
 }
 
 func kb(bytes int64) string { return fmt.Sprintf("%.1f", float64(bytes)/1e3) }
-
-func ints(s string) (all []int) {
-	for _, w := range strings.Fields(s) {
-		n, _ := strconv.Atoi(w)
-		all = append(all, n)
-	}
-	return
-}

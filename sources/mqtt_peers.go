@@ -28,6 +28,9 @@ const (
 	// readingPause is the time between two looks at what has come. Of each machine the
 	// newest counts.
 	readingPause = 10 * time.Millisecond
+	// meetingPause is the same when some were seen for the first time: most often there are
+	// more of them, and for each look the state is written.
+	meetingPause = 100 * time.Millisecond
 	// floodRate is how many messages a second are read in the long run, and floodBurst how
 	// many at once: those of a broker that all have just connected to.
 	floodRate  = 500
@@ -50,7 +53,9 @@ type peers struct {
 	// flooded says that there was more: then it may have left out what others said.
 	reads, kept *rate.Limiter
 	flooded     atomic.Bool
-	// asked is when all was asked for because of that; run's own.
+	// met says that machines were seen for the first time, and asked is when all was
+	// asked for because of a flood; both are run's own.
+	met   bool
 	asked time.Time
 
 	// open are those of which there may be something to tell, and wrong those whose last
@@ -128,9 +133,13 @@ func (p *peers) run(ctx context.Context, emit func(netwatch.Event) error) {
 		case <-p.wakes:
 		case <-due:
 		}
+		pause := readingPause
+		if p.met {
+			pause, p.met = meetingPause, false
+		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(readingPause):
+		case <-time.After(pause):
 		}
 	}
 }
@@ -167,16 +176,51 @@ func (p *peers) look(emit func(netwatch.Event) error) (wait time.Duration) {
 		p.read(host, inbox[host], connection)
 	}
 	wait = p.calm()
-	for some := range slices.Chunk(slices.Sorted(maps.Keys(p.open)), tellAtOnce) {
-		for i, again := range p.tellEach(some, emit) {
-			if again < 0 {
-				delete(p.open, some[i])
-			} else if wait < 0 || again < wait {
-				wait = again
-			}
+	var all []telling
+	for _, host := range slices.Sorted(maps.Keys(p.open)) {
+		do, again := p.next(host, emit)
+		if do != nil {
+			all = append(all, telling{host, do})
+		} else {
+			wait = p.later(host, again, wait)
+		}
+	}
+	for some := range slices.Chunk(all, tellAtOnce) {
+		for i, again := range together(some) {
+			wait = p.later(some[i].host, again, wait)
 		}
 	}
 	return wait
+}
+
+// A telling is what is to be told of a machine, which returns how long to wait for the next.
+type telling struct {
+	host string
+	do   func() time.Duration
+}
+
+// together tells all of it at once, so that the state is written for all together.
+func together(some []telling) []time.Duration {
+	waits := make([]time.Duration, len(some))
+	var all sync.WaitGroup
+	for i, t := range some {
+		all.Go(func() { waits[i] = t.do() })
+	}
+	all.Wait()
+	return waits
+}
+
+// later notes when there may be something to tell of a machine again, unless it is less than
+// zero, and returns the sooner of that and of wait.
+func (p *peers) later(host string, again, wait time.Duration) time.Duration {
+	if again < 0 {
+		delete(p.open, host)
+		return wait
+	}
+	if wait < 0 {
+		return again
+	}
+	return min(wait, again)
 }
 
 // calm asks for everything once more when a flood is over, or does not end.
@@ -192,17 +236,6 @@ func (p *peers) calm() (wait time.Duration) {
 	p.asked = time.Now()
 	wake(p.up)
 	return -1
-}
-
-// tellEach tells of each of these machines at once, and returns what tell does of each.
-func (p *peers) tellEach(hosts []string, emit func(netwatch.Event) error) []time.Duration {
-	waits := make([]time.Duration, len(hosts))
-	var all sync.WaitGroup
-	for i, host := range hosts {
-		all.Go(func() { waits[i] = p.tell(host, emit) })
-	}
-	all.Wait()
-	return waits
 }
 
 // read takes what a machine said over a connection.
@@ -290,9 +323,9 @@ func (p *peers) unhear() {
 	}
 }
 
-// tell tells the first thing of a machine that the state does not have. It returns how
-// long to wait for the next, or less than zero if there is none.
-func (p *peers) tell(host string, emit func(netwatch.Event) error) (wait time.Duration) {
+// next is what tells the first thing of a machine that the state does not have. If there is
+// none, it is nil, and wait is how long to wait for it, or less than zero.
+func (p *peers) next(host string, emit func(netwatch.Event) error) (tell func() time.Duration, wait time.Duration) {
 	p.mu.Lock()
 	entry, is := p.by[host]
 	one := peer{}
@@ -301,26 +334,30 @@ func (p *peers) tell(host string, emit func(netwatch.Event) error) (wait time.Du
 	}
 	p.mu.Unlock()
 	if !one.heard {
-		return -1 // When it is heard again, it is looked at again
+		return nil, -1 // When it is heard again, it is looked at again
 	}
 	if wait := time.Until(one.due); wait > 0 {
-		return wait
+		return nil, wait
 	}
 	if gone := time.Until(one.since.Add(goneTime)); one.now.Lost && !one.seen.Lost && one.known && gone > 0 {
-		return gone
+		return nil, gone
+	}
+	if !one.known {
+		p.met = true
+		text := string(one.now.text())
+		return func() time.Duration {
+			return p.accept(entry, one.now, p.env.See(netwatch.PeerChanged, p.key(host), text), -1)
+		}, 0
 	}
 	name, fields, after := difference(one.seen, one.now)
-	switch {
-	case !one.known:
-		return p.accept(entry, one.now, p.env.See(netwatch.PeerChanged, p.key(host), string(one.now.text())), -1)
-	case name == "":
-		return -1
+	if name == "" {
+		return nil, -1
 	}
 	fields["peer"] = host
 	ev := netwatch.NewEvent(name, p.name, fields)
 	ev.Heard = heardAll
 	ev.Sight = netwatch.Sight{Event: netwatch.PeerChanged, Of: p.key(host), Value: string(after.text())}
-	return p.accept(entry, after, emit(ev), peerPause)
+	return func() time.Duration { return p.accept(entry, after, emit(ev), peerPause) }, 0
 }
 
 // heardAll is done: with a machine's message all is heard that it says.

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -459,4 +460,51 @@ func TestDoubted(t *testing.T) {
 	if again := s.Known()[netwatch.IPv6].Unconfirmed; !again.After(since) {
 		t.Errorf("it is unconfirmed since %v", again)
 	}
+}
+
+// What may be written later is written with the next change or at the end, before what
+// came since; and who looks for it has it first.
+func TestLater(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	on := func() string {
+		text, _ := os.ReadFile(filepath.Join(dir, fileName)) // There may be none yet
+		return string(text)
+	}
+	see := func(value string) func(*State) { return func(st *State) { st.See("e", "of", value) } }
+	s.Later(see("first"))
+	if strings.Contains(on(), "first") {
+		t.Error("it is written at once")
+	}
+	change(t, s, "r")
+	if !strings.Contains(on(), "first") {
+		t.Errorf("it is not written with the next change: %s", on())
+	}
+	s.Later(see("second"))
+	if err := s.Update(see("third")); err != nil || s.Seen("e", "of") != "third" {
+		t.Errorf("what came since is %s, %v", s.Seen("e", "of"), err)
+	}
+	s.Later(see("fourth"))
+	if got := s.Sights("e")["of"]; got != "fourth" {
+		t.Errorf("who looks sees %s", got)
+	}
+	s.Later(see("fifth"))
+	shut(t, s)
+	if !strings.Contains(on(), "fifth") {
+		t.Errorf("it is not written at the end: %s", on())
+	}
+}
+
+// It is written though nothing else is.
+func TestLaterByItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, t.TempDir())
+		s.Later(func(st *State) { st.See("e", "of", "value") })
+		time.Sleep(laterTime)
+		synctest.Wait()
+		if s.Seen("e", "of") != "value" {
+			t.Error("it is never written")
+		}
+		shut(t, s)
+	})
 }
