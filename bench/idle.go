@@ -171,7 +171,8 @@ func (b *bench) startIdlers(ctx context.Context) ([]idler, error) {
 	if err := b.server.WriteFile("/etc/netwatch/netwatch.toml", config, 0o644); err != nil {
 		return nil, err
 	}
-	if _, err := b.server.Exec(ctx, "systemctl", "restart", "netwatch.service"); err != nil { // And nobody asks it anything
+	// Nobody asks it anything.
+	if _, err := b.server.Exec(ctx, "systemctl", "restart", "netwatch.service"); err != nil {
 		return nil, err
 	}
 	more, err := b.startAmong(ctx, idle)

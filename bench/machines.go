@@ -69,8 +69,9 @@ type fleetFigures struct {
 type share struct {
 	took    time.Duration
 	cpu     time.Duration
-	in, out int64 // bytes of TCP
-	writes  int   // of the state
+	broker  time.Duration // that the broker was on a processor meanwhile, for all
+	in, out int64         // bytes of TCP
+	writes  int           // of the state
 }
 
 // A fleet is a broker, a netwatch as its program, and a crowd.
@@ -181,7 +182,7 @@ func (f *fleet) connect(ctx context.Context) (err error) {
 		}
 		return nil
 	})
-	f.figures.connect = f.since(share{}, f.watch.last().Sub(began))
+	f.figures.connect = f.since(share{broker: cpuOf(f.broker)}, f.watch.last().Sub(began))
 	return err
 }
 
@@ -190,18 +191,23 @@ func (f *fleet) config() string { return filepath.Join(f.dir, "netwatch.toml") }
 // since is what the netwatch took beside what it had taken before, for what took a time.
 func (f *fleet) since(before share, took time.Duration) share {
 	s := f.now()
-	return share{took, s.cpu - before.cpu, s.in - before.in, s.out - before.out, s.writes - before.writes}
+	return share{
+		took, s.cpu - before.cpu, s.broker - before.broker, s.in - before.in, s.out - before.out, s.writes - before.writes,
+	}
 }
 
 // now is what it took since it was started.
 func (f *fleet) now() (s share) {
-	u, err := usageOf(fmt.Sprint(f.netwatch.Process.Pid))
-	if err != nil {
-		return share{} // It ended, of which the next step tells
-	}
-	s.cpu, s.writes = u.CPU, f.watch.writes()
+	s.cpu, s.broker, s.writes = cpuOf(f.netwatch), cpuOf(f.broker), f.watch.writes()
 	s.in, s.out = f.bytes()
 	return s
+}
+
+// cpuOf is how long a program was on a processor; nothing if it has ended, of which the next
+// step tells.
+func cpuOf(c *exec.Cmd) time.Duration {
+	u, _ := usageOf(fmt.Sprint(c.Process.Pid))
+	return u.CPU
 }
 
 var (
@@ -293,12 +299,13 @@ func (f *fleet) weigh(ctx context.Context) error {
 
 // brokerBack kills the broker, starts an empty one, and waits until all hear all.
 func (f *fleet) brokerBack(ctx context.Context) error {
+	before := f.now()
 	_ = f.broker.Process.Kill() // It runs
 	_ = f.broker.Wait()
-	before := f.now()
 	if err := f.startBroker(ctx); err != nil {
 		return err
 	}
+	before.broker = 0 // It is another
 	began := time.Now()
 	err := within(ctx, crowdTime, func() error { return errors.Join(f.crowd.hears(f.figures.others), f.hears(ctx)) })
 	f.figures.back = f.since(before, time.Since(began))
@@ -411,16 +418,16 @@ func printFleets(all []*fleetFigures) {
 	_ = s.end() // As fmt.Println
 	fmt.Println()
 	s = newSheet("changes", "others", "seen, median", "99 of 100", "worst", "of the netwatch: CPU", "KB in", "KB out",
-		"writes")
+		"writes", "of the broker: CPU")
 	for _, f := range all {
 		f.row(s, movesOfOne, f.seen, f.one)
 		f.row(s, f.others, f.seenEach, f.each)
 	}
 	_ = s.end()
 	fmt.Println()
-	s = newSheet("broker killed", "others", "all hear all after", "CPU", "writes")
+	s = newSheet("broker killed", "others", "all hear all after", "CPU", "writes", "of the broker: CPU")
 	for _, f := range all {
-		s.row("", f.others, f.back.took, f.back.cpu, f.back.writes)
+		s.row("", f.others, f.back.took, f.back.cpu, f.back.writes, f.back.broker)
 	}
 	_ = s.end()
 }
@@ -431,7 +438,7 @@ func (f *fleetFigures) row(s sheet, changes int, seen lab.Times, took share) {
 		return // There is none beside the netwatch
 	}
 	s.row(changes, f.others, quantile(seen, .5), quantile(seen, .99), quantile(seen, 1), took.cpu, kb(took.in),
-		kb(took.out), took.writes)
+		kb(took.out), took.writes, took.broker)
 }
 
 func kb(bytes int64) string { return fmt.Sprintf("%.1f", float64(bytes)/1e3) }
