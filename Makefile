@@ -77,7 +77,7 @@ deps: go ## install the Debian packages that are missing
 go:
 	@tools/need-go
 
-bench: deb bench-micro ## tables beside what one would have instead: docs/performance.md (root; about 15 minutes)
+bench: deb bench-micro ## tables beside what one would have instead: docs/performance.md (root; about 40 minutes)
 	tools/deps bench
 	go run $(EXEC_ROOT) ./bench
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -43,11 +44,11 @@ type member struct {
 const joinEvery = 10 * time.Millisecond
 
 // gather has n machines connect to a broker.
-func gather(broker sources.Broker, n int) *crowd {
-	ctx, cancel := context.WithCancel(context.Background())
+func gather(ctx context.Context, broker sources.Broker, n int) *crowd {
+	ctx, cancel := context.WithCancel(ctx)
 	c := &crowd{cancel: cancel, moved: map[string]time.Time{}}
 	for i := range n {
-		time.Sleep(joinEvery)
+		_ = wait(ctx, joinEvery) // Whoever waits for them next says that it is over
 		m := &member{crowd: c, name: fmt.Sprintf("m%d", i), address: addressOf(i, 0), state: map[string]string{}}
 		settings := &sources.MQTT{Broker: broker, Host: sources.PeerName(m.name), Topic: "netwatch"}
 		m.source = settings.Source("mqtt", m.env())
@@ -148,7 +149,7 @@ func (c *crowd) hears(many int) error {
 			}
 		}
 		if here != many {
-			return fmt.Errorf("%s hears %d others of %d: %v", m.name, here, many,
+			return errors.Join(fmt.Errorf("%s hears %d others of %d", m.name, here, many),
 				m.source.(interface{ Trouble() error }).Trouble())
 		}
 	}

@@ -32,7 +32,7 @@ const (
 	movesOfOne = 10
 	moveEvery  = 2200 * time.Millisecond
 	// allEvery is the time between two machines that change, when all do.
-	allEvery = 40 * time.Millisecond
+	allEvery = 100 * time.Millisecond
 	// crowdTime is how long a thousand may take, all of them on one machine with their broker.
 	crowdTime = 10 * time.Minute
 )
@@ -152,7 +152,7 @@ func (f *fleet) address() string { return fmt.Sprintf("127.0.0.1:%d", f.port) }
 
 // gather has the crowd connect, and waits until all of it hears all.
 func (f *fleet) gather(ctx context.Context) error {
-	f.crowd = gather(sources.Broker("mqtt://"+f.address()), f.figures.others)
+	f.crowd = gather(ctx, sources.Broker("mqtt://"+f.address()), f.figures.others)
 	return within(ctx, crowdTime, func() error { return f.crowd.hears(f.figures.others - 1) })
 }
 

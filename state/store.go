@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/netip"
 	"os"
+	"runtime"
 	"sync"
 	"time"
 
@@ -154,6 +155,7 @@ func (s *Store) Later(change func(*State)) {
 // write writes until nothing is waiting.
 func (s *Store) write() {
 	for {
+		runtime.Gosched() // Whoever is about to change something too shares the write
 		batch, later, next := s.take()
 		if len(batch) == 0 {
 			return

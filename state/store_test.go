@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -507,4 +508,29 @@ func TestLaterByItself(t *testing.T) {
 		}
 		shut(t, s)
 	})
+}
+
+// Those who change something at the same moment share a write, or a few, on one processor as
+// well: there the write could be over before the second of them has run.
+func TestManyShareAWrite(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	s := open(t, t.TempDir())
+	defer shut(t, s)
+	written := map[*State]bool{} // By the one goroutine that writes
+	var all sync.WaitGroup
+	for n := range 128 {
+		all.Go(func() {
+			err := s.Update(func(st *State) {
+				st.See("e", fmt.Sprint(n), "value")
+				written[st] = true
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if len(written) > 4 {
+		t.Errorf("%d times it was written", len(written))
+	}
 }
