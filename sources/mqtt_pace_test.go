@@ -3,6 +3,7 @@ package sources
 import (
 	"fmt"
 	"net"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -26,6 +27,28 @@ func TestMQTTDiesUnanswered(t *testing.T) {
 	}
 	if err := s.Tell(t.Context(), nil); err != nil {
 		t.Error(err)
+	}
+}
+
+// Who comes back says first what it is: what all others are keeps a busy broker for long. Who
+// does not know what it said last hears that first.
+func TestMQTTSaysFirst(t *testing.T) {
+	b := newFakeBroker(t, &fakeBroker{})
+	s := connectedTo(t, b, &MQTT{})
+	for _, want := range []string{"connect", "subscribe", "publish"} {
+		if got := <-b.said; !strings.HasPrefix(got, want) {
+			t.Errorf("it says %s", got)
+		}
+	}
+	if err := s.Tell(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	b.next(t, "publish")
+	s.hangUp()
+	for _, want := range []string{"connect", "publish", "subscribe"} {
+		if got := <-b.said; !strings.HasPrefix(got, want) {
+			t.Errorf("when it comes back it says %s", got)
+		}
 	}
 }
 
