@@ -208,7 +208,7 @@ func rightAfter(t *testing.T, to netip.Addr, since time.Time) Times {
 // right two seconds after it is back. That it was down is no machine's being lost.
 func TestBrokerDies(t *testing.T) {
 	threeMachines(t)
-	for n, down := range []time.Duration{0, time.Second, 5 * time.Second} {
+	for n, down := range []time.Duration{0, time.Second, 3 * time.Second} {
 		to := Public(40 + n)
 		shell(t, "systemctl kill -s KILL mosquitto.service; systemctl stop mosquitto.service; rm -rf /var/lib/mosquitto/*")
 		must(t, world.SetPublic(t.Context(), to))
@@ -260,7 +260,7 @@ func TestMachinesKilled(t *testing.T) {
 		unlimited(t, unit+".service")
 	}
 	killed := map[string]Times{}
-	for n := range many(4) {
+	for n := range many(len(mortal)) {
 		to, all := Public(60+n%150), victims(n)
 		var dying sync.WaitGroup
 		for _, victim := range all {

@@ -248,6 +248,8 @@ type mqtt struct {
 	// manager is there while Run is.
 	manager *autopaho.ConnectionManager
 	conn    net.Conn
+	// look looks after the connection until the broker says that we are connected.
+	look *time.Timer
 	// lives ends with the connection that came up last, and loses ends it.
 	lives context.Context
 	loses context.CancelFunc

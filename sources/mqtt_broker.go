@@ -81,6 +81,7 @@ func (s *mqtt) connected() {
 	s.mu.Lock()
 	s.since = time.Now()
 	s.lives, s.loses = context.WithCancel(context.Background())
+	s.look.Stop()
 	_ = s.conn.SetReadDeadline(time.Time{}) // A connection that has ended says so by itself
 	s.mu.Unlock()
 	s.trouble(&s.reaching, nil)
@@ -115,10 +116,7 @@ func (s *mqtt) dial(ctx context.Context, _ autopaho.ClientConfig, u *url.URL) (n
 	if err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
-	s.conn = conn
-	s.mu.Unlock()
-	_ = conn.SetReadDeadline(time.Now().Add(s.patience())) // Until it says that we are connected
+	s.await(conn)
 	return packets.NewThreadSafeConn(&bounded{Conn: conn}), nil
 }
 

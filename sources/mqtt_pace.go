@@ -50,6 +50,21 @@ func (s *mqtt) patience() time.Duration {
 	return min(mostTime, (brokerTime+all*all*eachTime)<<min(s.slow, 8))
 }
 
+// await bounds how long the broker may take to say that we are connected over a connection.
+// One to which a thousand come at once has its kernel leave out some, as if they were not
+// there: these come again.
+func (s *mqtt) await(conn net.Conn) {
+	_ = conn.SetReadDeadline(time.Now().Add(s.patience())) // A connection that has ended says so by itself
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conn = conn
+	s.look = time.AfterFunc(brokerTime, func() {
+		if unheard(conn) {
+			_ = conn.SetReadDeadline(time.Now())
+		}
+	})
+}
+
 // A request is a context for what the broker is asked over one connection. It ends when the
 // connection is lost, which the library does not say to who waits, and when the broker has
 // had its time for an answer or is not reached any more.
