@@ -31,13 +31,16 @@ const (
 	// meetingPause is the same when some were seen for the first time: most often there are
 	// more of them, and for each look the state is written.
 	meetingPause = 100 * time.Millisecond
-	// floodRate is how many messages a second are read in the long run, and floodBurst how
-	// many at once: those of a broker that all have just connected to.
-	floodRate  = 500
+	// floodRate is how many messages a second are taken in the long run, and floodBurst how
+	// many at once. To take one costs little, since of each machine the newest alone is read;
+	// what waits on the way to us keeps the others' news waiting.
+	floodRate  = 20_000
 	floodBurst = 2 * maxPeers
 	// keptBurst is how many messages a broker keeps for one who does not read as fast as
 	// they come, as mosquitto does by itself; of more it leaves out some and does not say so.
+	// In the long run it leaves out none of keptRate a second.
 	keptBurst = 1000
+	keptRate  = 500
 	// askAnyway is how long a flood may last until all is asked for in spite of it.
 	askAnyway = time.Minute
 	// tellAtOnce is of how many machines is told at once: the state is written for all of
@@ -87,7 +90,7 @@ type peer struct {
 func newPeers(s *mqtt) *peers {
 	return &peers{
 		mqtt: s, wakes: make(chan struct{}, 1), reads: rate.NewLimiter(floodRate, floodBurst),
-		kept:  rate.NewLimiter(floodRate, keptBurst),
+		kept:  rate.NewLimiter(keptRate, keptBurst),
 		inbox: map[string][]byte{}, by: map[string]*peer{}, wrong: map[string]bool{}, open: map[string]bool{},
 	}
 }
@@ -229,7 +232,7 @@ func (p *peers) calm() (wait time.Duration) {
 		p.asked = time.Now()
 		return -1
 	}
-	if min(p.reads.Tokens(), p.kept.Tokens()) < floodRate && time.Since(p.asked) < askAnyway {
+	if p.kept.Tokens() < keptBurst/2 && time.Since(p.asked) < askAnyway {
 		return time.Second
 	}
 	p.flooded.Store(false)
