@@ -234,10 +234,10 @@ func (m *MQTT) user() string {
 func (m *MQTT) Source(name string, env Env) netwatch.Source {
 	s := &mqtt{
 		name: name, settings: *m, env: env,
-		up: make(chan struct{}, 1), changed: make(chan struct{}, 1), down: make(chan struct{}),
-		logged: map[*error]complaint{},
+		up: make(chan struct{}, 1), changed: make(chan struct{}, 1), logged: map[*error]complaint{},
 	}
 	s.peers, s.asking, s.serving, s.pass = newPeers(s), newAsking(s), newServing(s), s.aside
+	s.lives, s.loses = context.WithCancel(context.Background())
 	return s
 }
 
@@ -294,13 +294,18 @@ type mqtt struct {
 	mu sync.Mutex // guards what follows
 	// own is what we said last, or are about to say.
 	own bulletin
+	// forgot says that the state did not have it, and that we have said nothing since.
+	forgot bool
 	// reserved says that the number own.Connect is in the state, and over no connection yet.
 	reserved bool
 	// manager is there while Run is.
 	manager *autopaho.ConnectionManager
 	conn    net.Conn
-	// down is closed when the connection is lost: nobody waits for answers any more.
-	down chan struct{}
+	// look looks after the connection until the broker says that we are connected.
+	look *time.Timer
+	// lives ends with the connection that came up last, and loses ends it.
+	lives context.Context
+	loses context.CancelFunc
 	// reaching, writing and hearing are why the broker is not reached, does not take what
 	// we say, and does not let us hear others.
 	reaching, writing, hearing error
@@ -322,6 +327,8 @@ type mqtt struct {
 	// named has us connect by our own name, and names is what is known of the broker's.
 	named bool
 	names netwatch.Answer
+	// slow is how many times in a row the broker did not answer in time.
+	slow int
 }
 
 // String is the name in the configuration.
@@ -358,6 +365,7 @@ func (s *mqtt) Run(ctx context.Context, emit func(netwatch.Event) error) error {
 func (s *mqtt) serve(ctx context.Context) {
 	look := time.NewTimer(0)
 	for {
+		var said error
 		select {
 		case <-ctx.Done():
 			return
@@ -367,11 +375,12 @@ func (s *mqtt) serve(ctx context.Context) {
 			}
 			continue
 		case <-s.up:
-			s.trouble(&s.hearing, s.subscribe(ctx))
+			said = s.enter(ctx)
 		case <-s.changed:
 			s.leave()
+			said = s.say(ctx)
 		}
-		if said := s.say(ctx); ctx.Err() == nil && !errors.Is(said, errUnconnected) { // When it is connected, it is said
+		if ctx.Err() == nil && !errors.Is(said, errUnconnected) { // When it is connected, it is said
 			s.trouble(&s.writing, said)
 		}
 		look.Reset(brokerTime)

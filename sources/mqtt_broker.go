@@ -22,10 +22,8 @@ import (
 )
 
 // What the broker may send at once: messages that it need not wait for, and bytes of one.
-// What it would have to wait for it keeps, a thousand of them (mosquitto), and leaves out
-// the rest: with fewer, of all who speak at once, or when one floods, some were not heard.
 const (
-	maxInFlight = 4 * maxPeers
+	maxInFlight = 64
 	maxPacket   = maxBulletin + 4<<10
 )
 
@@ -34,7 +32,7 @@ const (
 func (s *mqtt) client() autopaho.ClientConfig {
 	return autopaho.ClientConfig{
 		ServerUrls: []*url.URL{s.settings.Broker.url()}, KeepAlive: uint16(keepAlive / time.Second),
-		ReconnectBackoff: s.pause, ConnectTimeout: dialTime,
+		ReconnectBackoff: s.pause, ConnectTimeout: dialTime + mostTime,
 		AttemptConnection: s.attempt, ConnectPacketBuilder: s.connect,
 		OnConnectionUp: func(_ *autopaho.ConnectionManager, c *paho.Connack) { s.connected(c) },
 		OnConnectionDown: func() bool {
@@ -46,7 +44,7 @@ func (s *mqtt) client() autopaho.ClientConfig {
 			return &paho.Disconnect{ReasonCode: packets.DisconnectDisconnectWithWillMessage}
 		},
 		ClientConfig: paho.ClientConfig{
-			ClientID: string(s.settings.Host), PacketTimeout: brokerTime,
+			ClientID: string(s.settings.Host), PacketTimeout: mostTime,
 			OnServerDisconnect: func(d *paho.Disconnect) { s.thrownOut(d.ReasonCode) },
 			OnPublishReceived: []func(paho.PublishReceived) (bool, error){
 				func(m paho.PublishReceived) (bool, error) {
@@ -64,6 +62,7 @@ func (s *mqtt) received(m *paho.Publish) {
 	s.witness(m.Topic, m.Payload)
 	from, kind, to := s.settings.Topic.asideOf(m.Topic)
 	if kind == "" {
+		s.peers.arrived(m.Retain)
 		s.peers.deliver(s.settings.Topic.host(m.Topic), m.Payload)
 		return
 	}
@@ -119,13 +118,6 @@ func (s *mqtt) dial(ctx context.Context) (net.Conn, error) {
 		dial = (&tls.Dialer{NetDialer: dialer, Config: config}).DialContext
 	}
 	return dial(ctx, "tcp", s.settings.Broker.url().Host)
-}
-
-// dialled notes a connection, over which is now said with which number it began.
-func (s *mqtt) dialled(conn net.Conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.conn, s.reserved, s.down = conn, false, make(chan struct{})
 }
 
 // hangUp ends the connection, so that another is made.

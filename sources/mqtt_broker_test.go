@@ -25,11 +25,11 @@ import (
 type fakeBroker struct {
 	net.Listener
 	// connack and puback are the reasons that it gives, and silent of how many messages it
-	// does not say that it has them.
+	// does not say that it has them; ends is at how many it ends the connection.
 	connack, puback byte
 	// suback is that to the last topic of those that somebody wants to hear.
-	suback byte
-	silent atomic.Int32
+	suback       byte
+	silent, ends atomic.Int32
 	// forgetful has it keep no messages, and say so.
 	forgetful bool
 	// said is all that clients said, one a line; a test reads it.
@@ -116,6 +116,9 @@ func (b *fakeBroker) serve(c net.Conn) {
 			answer.Content.(*packets.Suback).PacketID, answer.Content.(*packets.Suback).Reasons = of.PacketID, reasons
 		case *packets.Publish:
 			b.said <- fmt.Sprintf("publish %s %s", of.Topic, of.Payload)
+			if b.ends.Add(-1) >= 0 {
+				return
+			}
 			if p.Flags != 3 { // QoS 1, and to be kept
 				b.said <- fmt.Sprintf("aside %x for %d s: %s", p.Flags, *of.Properties.MessageExpiry, of.Payload)
 			}

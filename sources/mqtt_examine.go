@@ -164,8 +164,9 @@ func (s *mqtt) sayNow(text []byte) {
 // listens looks whether the broker has taken what we said, and let us hear it: otherwise we
 // would not hear others either. It returns after what time to look again, or zero.
 func (s *mqtt) listens() (wait time.Duration) {
+	patience := s.patience()
 	s.mu.Lock()
-	pending, refused, left := s.back != nil, s.writing != nil, brokerTime-time.Since(s.saidAt)
+	pending, refused, left := s.back != nil, s.writing != nil, patience-time.Since(s.saidAt)
 	s.mu.Unlock()
 	switch {
 	case !pending && !refused:
@@ -173,7 +174,7 @@ func (s *mqtt) listens() (wait time.Duration) {
 	case pending && !refused && left > 0:
 		return left
 	case pending && !refused && s.peers.flooded.Load(): // Then it comes late
-		return brokerTime
+		return patience
 	case !refused:
 		s.trouble(&s.hearing, s.unheard())
 	}

@@ -409,7 +409,9 @@ func TestServeStands(t *testing.T) {
 				t.Errorf("after %s it looked %d times", want.after, a.looks())
 			}
 		}
-		a.peers.tell("turn", a.emit)
+		if tell, _ := a.peers.next("turn", a.emit); tell != nil {
+			tell()
+		}
 		for key := range a.state {
 			if strings.Contains(a.state[key], "203.0.113.7") {
 				a.state[key] = strings.Replace(a.state[key], `"number"`, `"x":1,"number"`, 1)

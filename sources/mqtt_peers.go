@@ -29,22 +29,39 @@ const (
 	// readingPause is the time between two looks at what has come. Of each machine the
 	// newest counts.
 	readingPause = 10 * time.Millisecond
-	// floodRate is how many messages a second are read in the long run, and floodBurst how
-	// many at once: those of a broker that all have just connected to. What waits to be read
-	// is before what others say, and what the broker has no room for it leaves out: one
-	// machine that floods would hide the others if this were much less than it can say.
+	// meetingPause is the same when some were seen for the first time: most often there are
+	// more of them, and for each look the state is written.
+	meetingPause = 100 * time.Millisecond
+	// floodRate is how many messages a second are taken in the long run, and floodBurst how
+	// many at once. To take one costs little, since of each machine the newest alone is read;
+	// what waits on the way to us keeps the others' news waiting, and what the broker has no
+	// room for it leaves out.
 	floodRate  = 50_000
 	floodBurst = 2 * maxPeers
+	// keptBurst is how many messages a broker keeps for one who does not read as fast as
+	// they come, as mosquitto does by itself; of more it leaves out some and does not say so.
+	// In the long run it leaves out none of keptRate a second.
+	keptBurst = 1000
+	keptRate  = 500
+	// askAnyway is how long a flood may last until all is asked for in spite of it.
+	askAnyway = time.Minute
+	// tellAtOnce is of how many machines is told at once: the state is written for all of
+	// them together, and each takes some memory meanwhile.
+	tellAtOnce = 128
 )
 
 // peers are the other machines, as one source hears them.
 type peers struct {
 	*mqtt
 	wakes chan struct{}
-	// reads bounds how much is read, and flooded says that something had to wait: then
-	// the broker may have left out what others said.
-	reads   *rate.Limiter
-	flooded atomic.Bool
+	// reads bounds how much is read, and kept is as much as no broker leaves anything out of.
+	// flooded says that there was more: then it may have left out what others said.
+	reads, kept *rate.Limiter
+	flooded     atomic.Bool
+	// met says that machines were seen for the first time, and asked is when all was
+	// asked for because of a flood; both are run's own.
+	met   bool
+	asked time.Time
 
 	// open are those of which there may be something to tell, and wrong those whose last
 	// message was none; both are run's own.
@@ -75,7 +92,15 @@ type peer struct {
 func newPeers(s *mqtt) *peers {
 	return &peers{
 		mqtt: s, wakes: make(chan struct{}, 1), reads: rate.NewLimiter(floodRate, floodBurst),
+		kept:  rate.NewLimiter(keptRate, keptBurst),
 		inbox: map[string][]byte{}, by: map[string]*peer{}, wrong: map[string]bool{}, open: map[string]bool{},
+	}
+}
+
+// arrived counts a message. What the broker kept from before we asked is what we asked for.
+func (p *peers) arrived(retained bool) {
+	if !retained && !p.kept.Allow() {
+		p.flooded.Store(true)
 	}
 }
 
@@ -88,6 +113,7 @@ func (p *peers) deliver(host string, message []byte) {
 		}
 		return
 	}
+	p.await()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if _, known := p.by[host]; host == "" || !known && len(p.by)+len(p.inbox) >= maxPeers {
@@ -123,11 +149,22 @@ func (p *peers) run(ctx context.Context, emit func(netwatch.Event) error) {
 		case <-p.wakes:
 		case <-due:
 		}
+		pause := readingPause
+		if p.met {
+			pause, p.met = meetingPause, false
+		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(readingPause):
+		case <-time.After(pause):
 		}
 	}
+}
+
+// count is how many machines there are.
+func (p *peers) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.by)
 }
 
 // recall takes the machines from the state.
@@ -156,26 +193,64 @@ func (p *peers) look(emit func(netwatch.Event) error) (wait time.Duration) {
 		p.read(host, inbox[host], connection)
 	}
 	wait = p.calm()
+	var all []telling
 	for _, host := range slices.Sorted(maps.Keys(p.open)) {
-		again := p.tell(host, emit)
-		if again < 0 {
-			delete(p.open, host)
-		} else if wait < 0 || again < wait {
-			wait = again
+		do, again := p.next(host, emit)
+		if do != nil {
+			all = append(all, telling{host, do})
+		} else {
+			wait = p.later(host, again, wait)
+		}
+	}
+	for some := range slices.Chunk(all, tellAtOnce) {
+		for i, again := range together(some) {
+			wait = p.later(some[i].host, again, wait)
 		}
 	}
 	return wait
 }
 
-// calm asks for everything once more when a flood is over.
+// A telling is what is to be told of a machine, which returns how long to wait for the next.
+type telling struct {
+	host string
+	do   func() time.Duration
+}
+
+// together tells all of it at once, so that the state is written for all together.
+func together(some []telling) []time.Duration {
+	waits := make([]time.Duration, len(some))
+	var all sync.WaitGroup
+	for i, t := range some {
+		all.Go(func() { waits[i] = t.do() })
+	}
+	all.Wait()
+	return waits
+}
+
+// later notes when there may be something to tell of a machine again, unless it is less than
+// zero, and returns the sooner of that and of wait.
+func (p *peers) later(host string, again, wait time.Duration) time.Duration {
+	if again < 0 {
+		delete(p.open, host)
+		return wait
+	}
+	if wait < 0 {
+		return again
+	}
+	return min(wait, again)
+}
+
+// calm asks for everything once more when a flood is over, or does not end.
 func (p *peers) calm() (wait time.Duration) {
 	if !p.flooded.Load() {
+		p.asked = time.Now()
 		return -1
 	}
-	if p.reads.Tokens() < floodBurst/2 {
+	if p.kept.Tokens() < keptBurst/2 && time.Since(p.asked) < askAnyway {
 		return time.Second
 	}
 	p.flooded.Store(false)
+	p.asked = time.Now()
 	wake(p.up)
 	return -1
 }
@@ -268,33 +343,41 @@ func (p *peers) unhear() {
 	}
 }
 
-// tell tells the first thing of a machine that the state does not have. It returns how
-// long to wait for the next, or less than zero if there is none.
-func (p *peers) tell(host string, emit func(netwatch.Event) error) (wait time.Duration) {
+// next is what tells the first thing of a machine that the state does not have. If there is
+// none, it is nil, and wait is how long to wait for it, or less than zero.
+func (p *peers) next(host string, emit func(netwatch.Event) error) (tell func() time.Duration, wait time.Duration) {
 	p.mu.Lock()
-	one := p.by[host]
+	entry, is := p.by[host]
+	one := peer{}
+	if is {
+		one = *entry
+	}
 	p.mu.Unlock()
-	if one == nil || !one.heard {
-		return -1 // When it is heard again, it is looked at again
+	if !one.heard {
+		return nil, -1 // When it is heard again, it is looked at again
 	}
 	if wait := time.Until(one.due); wait > 0 {
-		return wait
+		return nil, wait
 	}
 	if gone := time.Until(one.since.Add(goneTime)); one.now.Lost && !one.seen.Lost && one.known && gone > 0 {
-		return gone
+		return nil, gone
+	}
+	if !one.known {
+		p.met = true
+		text := string(one.now.text())
+		return func() time.Duration {
+			return p.accept(entry, one.now, p.env.See(netwatch.PeerChanged, p.key(host), text), -1)
+		}, 0
 	}
 	name, fields, after := difference(one.seen, one.now)
-	switch {
-	case !one.known:
-		return p.accept(one, one.now, p.env.See(netwatch.PeerChanged, p.key(host), string(one.now.text())), -1)
-	case name == "":
-		return -1
+	if name == "" {
+		return nil, -1
 	}
 	fields["peer"] = host
 	ev := netwatch.NewEvent(name, p.name, fields)
 	ev.Heard = heardAll
 	ev.Sight = netwatch.Sight{Event: netwatch.PeerChanged, Of: p.key(host), Value: string(after.text())}
-	return p.accept(one, after, emit(ev), peerPause)
+	return func() time.Duration { return p.accept(entry, after, emit(ev), peerPause) }, 0
 }
 
 // heardAll is done: with a machine's message all is heard that it says.

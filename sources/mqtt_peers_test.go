@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -47,7 +48,7 @@ func TestMQTTTriesWriteNothing(t *testing.T) {
 			}
 			numbers[w.Number]++
 			if reached {
-				l.dialled(nil)
+				l.dialled(&net.TCPConn{})
 			}
 			<-time.After(2 * time.Second)
 		}

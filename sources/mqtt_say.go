@@ -24,6 +24,7 @@ func (s *mqtt) recall() {
 	if err == nil && last.Number > s.own.Number {
 		s.own = last
 	}
+	s.forgot = s.own.Number == 0
 }
 
 // key is what a machine is called in the state.
@@ -91,36 +92,26 @@ func (s *mqtt) say(ctx context.Context) error {
 // publish sends a message, and waits until the broker has it. A broker that does not answer
 // is connected to anew: the way to it may be another by now.
 func (s *mqtt) publish(ctx context.Context, to *autopaho.ConnectionManager, m *paho.Publish) error {
-	s.mu.Lock()
-	down := s.down
-	s.mu.Unlock()
-	within, cancel := context.WithTimeout(ctx, brokerTime)
-	defer cancel()
-	go func() { // Ends with this
-		select {
-		case <-down:
-			cancel()
-		case <-within.Done():
-		}
-	}()
-	answer, err := to.Publish(within, m)
+	r := s.request(ctx)
+	defer r.end()
+	answer, err := to.Publish(r, m)
 	switch {
 	case err == nil:
+		s.answered(r)
 		return nil
 	case answer != nil && answer.ReasonCode >= 0x80:
 		return s.refused("to take "+m.Topic, answer.ReasonCode)
 	case errors.Is(err, paho.ErrInvalidArguments):
 		return netwatch.WithHint(fmt.Errorf("the broker %s keeps no messages: %w", s.settings.Broker, err),
 			"have it allow retained messages and QoS 1, as mosquitto does by itself")
-	case errors.Is(err, autopaho.ConnectionDownError):
+	case errors.Is(err, autopaho.ConnectionDownError), r.lost.Err() != nil:
 		return s.unconnected()
 	case ctx.Err() != nil: // Who waits has not the time
 		return fmt.Errorf("waiting for the broker %s: %w", s.settings.Broker, ctx.Err())
-	case !errors.Is(err, context.DeadlineExceeded): // The connection was lost over it
-		return s.unconnected()
 	}
-	s.hangUp()
-	err = fmt.Errorf("the broker %s has not said within %s that it has it", s.settings.Broker, brokerTime)
+	s.tooSlow(r)
+	err = fmt.Errorf("the broker %s has not said within %s that it has it", s.settings.Broker,
+		time.Since(r.asked).Round(time.Second))
 	return netwatch.WithHint(err, "see whether it is reached from here; netwatch connects to it anew by itself")
 }
 
@@ -159,38 +150,36 @@ func (s *mqtt) aside(ctx context.Context, kind, to string, message any) error {
 // errStopped says that the source is not run any more, or not yet.
 var errStopped = errors.New("it is being stopped")
 
-// subscribe asks for what all machines say, and for what is for us alone. Of the former the
-// broker sends what each said last.
+// subscribe asks for what all machines say, and for what is for us alone.
 func (s *mqtt) subscribe(ctx context.Context) error {
 	s.mu.Lock()
 	manager := s.manager
 	s.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, brokerTime)
-	defer cancel()
-	var wanted paho.Subscribe
-	for _, topic := range s.heard() {
-		wanted.Subscriptions = append(wanted.Subscriptions, paho.SubscribeOptions{Topic: topic, QoS: 1})
-	}
-	answer, err := manager.Subscribe(ctx, &wanted)
-	if answer == nil && err != nil && ctx.Err() != nil {
-		s.hangUp()
+	r := s.request(ctx)
+	defer r.end()
+	wanted := s.heard()
+	answer, err := manager.Subscribe(r, &paho.Subscribe{Subscriptions: wanted})
+	if answer == nil && err != nil && r.Err() != nil && ctx.Err() == nil && r.lost.Err() == nil {
+		s.tooSlow(r)
 	}
 	var all error
-	for i := 0; answer != nil && i < len(answer.Reasons) && i < len(wanted.Subscriptions); i++ {
+	for i := 0; answer != nil && i < min(len(answer.Reasons), len(wanted)); i++ {
 		if reason := answer.Reasons[i]; reason >= 0x80 {
-			all = errors.Join(all, s.refused("to let us read "+wanted.Subscriptions[i].Topic, reason))
+			all = errors.Join(all, s.refused("to let us read "+wanted[i].Topic, reason))
 		}
 	}
 	return all // Without a connection there is nothing to hear, and that is said elsewhere
 }
 
-// heard are the topics that we hear: what all are, what they answer us, and, if we serve
-// any, what they ask.
-func (s *mqtt) heard() []string {
-	host := string(s.settings.Host)
-	all := []string{s.settings.Topic.state("+"), s.settings.Topic.aside("+", answers, host)}
+// heard are the topics that we hear: what all are, of which the broker sends what each said
+// last; what they answer us; and, if we serve any, what they ask. Of what all are it is not to
+// keep what it sends until we have it: of that it keeps so much and leaves out the rest, and
+// we ask anew at each connect.
+func (s *mqtt) heard() []paho.SubscribeOptions {
+	host, topic := string(s.settings.Host), s.settings.Topic
+	all := []paho.SubscribeOptions{{Topic: topic.state("+")}, {Topic: topic.aside("+", answers, host), QoS: 1}}
 	if len(s.settings.Serve) > 0 {
-		all = append(all, s.settings.Topic.aside("+", asks, host))
+		all = append(all, paho.SubscribeOptions{Topic: topic.aside("+", asks, host), QoS: 1})
 	}
 	return all
 }

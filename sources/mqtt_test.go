@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -275,9 +276,11 @@ func TestPeerHears(t *testing.T) {
 // A listener hears machines without a broker, and keeps what the dispatcher would.
 type listener struct {
 	*mqtt
+	began time.Time
+
+	lock  sync.Mutex // guards what follows
 	state map[string]string
 	told  []string
-	began time.Time
 	// refuses has the next event refused.
 	refuses bool
 }
@@ -287,12 +290,20 @@ func newListener(t *testing.T, state map[string]string) *listener {
 	t.Helper()
 	l := &listener{state: state, began: time.Now()}
 	env := Env{
-		Seen: func(event, of string) string { return l.state[event+" "+of] },
+		Seen: func(event, of string) string {
+			l.lock.Lock()
+			defer l.lock.Unlock()
+			return l.state[event+" "+of]
+		},
 		See: func(event, of, value string) error {
+			l.lock.Lock()
+			defer l.lock.Unlock()
 			l.state[event+" "+of] = value
 			return nil
 		},
 		Sights: func(event string) map[string]string {
+			l.lock.Lock()
+			defer l.lock.Unlock()
 			all := map[string]string{}
 			for key, value := range l.state {
 				if of, is := strings.CutPrefix(key, event+" "); is {
@@ -309,6 +320,8 @@ func newListener(t *testing.T, state map[string]string) *listener {
 }
 
 func (l *listener) emit(ev netwatch.Event) error {
+	l.lock.Lock()
+	defer l.lock.Unlock()
 	if l.refuses {
 		l.refuses = false
 		return errors.New("refused")
@@ -431,7 +444,6 @@ func TestPeersInAFlood(t *testing.T) {
 		l := newListener(t, map[string]string{})
 		l.run(t, func() {
 			for n := range int64(floodBurst + 2*floodRate) {
-				l.peers.await()
 				l.peers.deliver(fmt.Sprintf("h%d", n%(2*maxPeers)), stands(n+1, nil).text())
 			}
 			if spent := time.Since(l.began); spent < 1900*time.Millisecond {
@@ -467,7 +479,7 @@ func TestMQTTNumbersGrow(t *testing.T) {
 					t.Errorf("after %d: %+v, %v", last, b, err)
 				}
 				last = b.Number
-				l.dialled(nil)
+				l.dialled(&net.TCPConn{})
 			}
 		}
 		first := newListener(t, state)

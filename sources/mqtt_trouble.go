@@ -2,6 +2,7 @@ package sources
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"syscall"
@@ -61,6 +62,9 @@ func (s *mqtt) connected(c *paho.Connack) {
 	}
 	s.mu.Lock()
 	s.explained = false
+	s.lives, s.loses = context.WithCancel(context.Background())
+	s.look.Stop()
+	_ = s.conn.SetReadDeadline(time.Time{}) // A connection that has ended says so by itself
 	s.lasts = time.AfterFunc(shortTime, func() { s.trouble(&s.ended, nil) })
 	s.mu.Unlock()
 	s.trouble(&s.reaching, nil)
@@ -79,7 +83,7 @@ func (s *mqtt) lost() {
 		s.short = 0
 	}
 	s.lasts, s.back = nil, nil
-	close(s.down)
+	s.loses()
 	hangsUp := s.short >= manyShort && !s.explained && s.ended == nil
 	s.mu.Unlock()
 	if hangsUp {
@@ -102,6 +106,7 @@ func (s *mqtt) thrownOut(code byte) {
 // unreachable notes why there is no connection. A broker that is not there was stopped: that
 // is why it ended one.
 func (s *mqtt) unreachable(err error) {
+	s.unanswered(err)
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		s.mu.Lock()
 		s.short = 0
