@@ -134,6 +134,7 @@ func (c *command) printAccepted(a control.Accepted, req control.Request) {
 	switch {
 	case len(a.Rules) == 0:
 		fmt.Fprintf(c.stdout, "%s: no rule matches these fields%s\n", shown(a.Event), fieldsText(req.Fields))
+		fmt.Fprintf(c.stdout, "hint: see match of the rules on %s in %s\n", shown(a.Event), shown(c.config))
 	case a.DryRun:
 		for _, rule := range a.Rules {
 			fmt.Fprintf(c.stdout, "%s:\n    %s\n", shown(rule.Name), lines(strings.Join(rule.Do, "\n"), "    "))
