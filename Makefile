@@ -10,6 +10,7 @@ ARCHES    = amd64 arm64 armhf
 FUZZTIME  ?= 10s
 BENCHTIME = 1s
 CHAOS     = 500
+KILLS     = 200
 RUN       = .*
 BASE      = HEAD~1
 
@@ -62,9 +63,10 @@ releases: build ## the tests that go through releases of Debian, on sid too (roo
 	go test -count=1 -timeout 1h -v -tags lab $(EXEC_ROOT) -run "^($$(grep -B3 'onReleases(t' lab/*_test.go | \
 		sed -n 's/.*func \(Test[A-Za-z]*\)(.*/\1/p' | paste -sd'|'))$$" ./lab -worlds
 
-chaos: build ## netwatch killed CHAOS=500 times while it works, and flooded; and 500 renewals (root; about 40 minutes)
+chaos: build ## netwatch killed CHAOS=500 times while it works, and flooded; 500 renewals; KILLS=200 of several machines (root; 50 minutes)
 	CGO_ENABLED=1 go test -race -count=1 -timeout 2h -v -tags lab $(EXEC_ROOT) \
 		-run 'TestKilledAtAnyMoment|TestFlood|TestEveryRenewalIsOneEvent' ./lab -rounds $(CHAOS)
+	CGO_ENABLED=1 go test -race -count=1 -timeout 1h -v -tags lab $(EXEC_ROOT) -run TestMachinesKilled ./lab -rounds $(KILLS)
 
 demo: build ## what netwatch does, shown on loopback in a scratch directory
 	go run ./demo bin/netwatch
@@ -78,7 +80,7 @@ deps: go ## install the Debian packages that are missing
 go:
 	@tools/need-go
 
-bench: deb bench-micro ## tables beside what one would have instead: docs/performance.md (root; about 15 minutes)
+bench: deb bench-micro ## tables beside what one would have instead: docs/performance.md (root; about 40 minutes)
 	tools/deps bench
 	go run $(EXEC_ROOT) ./bench
 

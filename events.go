@@ -18,6 +18,9 @@ const (
 	CertRenewed   = "cert-renewed"
 	FileChanged   = "file-changed"
 	Due           = "due"
+	PeerChanged   = "peer-changed"
+	PeerLost      = "peer-lost"
+	PeerBack      = "peer-back"
 )
 
 // Events is every event that netwatch itself knows. One more line is one more
@@ -45,6 +48,12 @@ var Events = []EventKind{
 	{Name: FileChanged, Fields: []string{"file", "old", "new"}, About: AboutFile, Leads: ByFile},
 	// A time of a timer has come; at is its own text in the configuration.
 	{Name: Due, Fields: []string{"at"}},
+	// Another machine has another address (told is then ip-changed), or handed on an event
+	// of that name. What it says is never an address of ours.
+	{Name: PeerChanged, Fields: []string{"peer", "told", "family", "old", "new"}, Leads: ByPeer},
+	// Another machine is gone, and there again.
+	{Name: PeerLost, Fields: []string{"peer"}, Leads: ByPeer},
+	{Name: PeerBack, Fields: []string{"peer"}, Leads: ByPeer},
 }
 
 // An EventKind is what netwatch knows of all events with one name.
@@ -91,6 +100,10 @@ func EventNames() []string {
 	}
 	return names
 }
+
+// EventName is what the name of an event looks like: what a user makes up can be told to
+// other machines, which take no longer ones.
+var EventName = Pattern(`^[a-z][a-z0-9-]{0,127}$`)
 
 // FieldNames are the names of the fields of all Events, sorted, each once.
 func FieldNames() []string {

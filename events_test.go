@@ -11,7 +11,7 @@ import (
 // The table of events is what rules, programs and notices read: names that can be
 // written there, each once, and all that an event's subject needs.
 func TestEvents(t *testing.T) {
-	name, names := netwatch.Pattern(`^[a-z][a-z0-9-]*$`), netwatch.EventNames()
+	name, names := netwatch.EventName, netwatch.EventNames()
 	for i, kind := range netwatch.Events {
 		if !name().MatchString(kind.Name) || slices.Contains(names[:i], kind.Name) {
 			t.Errorf("%q cannot name an event, or does already", kind.Name)
@@ -74,6 +74,17 @@ func TestVariable(t *testing.T) {
 	} {
 		if got := netwatch.Variable(name); got != want {
 			t.Errorf("%q is %q, not %q", name, got, want)
+		}
+	}
+}
+
+// What other machines say is no address of ours, whatever it is: nothing that writes one
+// heeds an event that is not about ours.
+func TestPeerEventsAreNoAddress(t *testing.T) {
+	for _, name := range []string{netwatch.PeerChanged, netwatch.PeerLost, netwatch.PeerBack} {
+		kind, known := netwatch.KnownEvent(name)
+		if !known || kind.About != netwatch.AboutNothing || kind.Leads != netwatch.ByPeer {
+			t.Errorf("%s: %+v", name, kind)
 		}
 	}
 }

@@ -42,13 +42,22 @@ type Event struct {
 	// Heard ends when the look that found this out has heard all that it asked for: a
 	// rule without a window of its own then waits for nothing more. It may be nil.
 	Heard context.Context `json:"-"`
-	// Due is the time that has come, of an event of a timer. The state has it from when
-	// the event is accepted, as the last of what Timed says.
-	Due time.Time `json:"-"`
+	// Sight is what the state has as seen last from when the event is accepted.
+	Sight Sight `json:"-"`
+}
+
+// A Sight is how a source saw something last.
+type Sight struct {
+	// Event is the name of the events by which it is told of, Of what was seen, and Value
+	// how it was.
+	Event, Of, Value string
 }
 
 // Timed names a time of a timer in the state: by the source and its field at.
 func Timed(source, at string) string { return source + " " + at }
+
+// Peered names a machine in the state, by the source that knows of it.
+func Peered(source, peer string) string { return source + " " + peer }
 
 // About is what the event tells of.
 func (ev Event) About() About {

@@ -273,9 +273,9 @@ func TestHTTPFiles(t *testing.T) {
 		"body=@" + t.TempDir(): "not a regular file",
 		"body=@" + secretFile(t, httpToken+"{nonesuch}"): "{nonesuch} stands for nothing; there are " +
 			netwatch.FieldNames()[0] + ", ",
-		"header=@" + secretFile(t, httpToken):                       "a header is none",
-		"header=@" + secretFile(t, "X: "+httpToken+"\nY: z"):        "a header is none",
-		"body=@" + secretFile(t, strings.Repeat("x", noticeFile+1)): "larger than 64 KiB",
+		"header=@" + secretFile(t, httpToken):                   "a header is none",
+		"header=@" + secretFile(t, "X: "+httpToken+"\nY: z"):    "a header is none",
+		"body=@" + secretFile(t, strings.Repeat("x", 64<<10+1)): "larger than 64 KiB",
 	} {
 		wantFailure(t, notify(t, "POST", f.URL+"/", word), want)
 	}

@@ -22,6 +22,9 @@ type Needs struct {
 	// Sources are those that are asked to look at once. An empty name is any source
 	// that can be.
 	Sources []string
+	// Tells are those that hand events on to other machines, alike, and Outside those that
+	// have them look at something.
+	Tells, Outside []string
 	// Mail are mail servers, as HOST:PORT.
 	Mail []string
 }
@@ -47,6 +50,8 @@ func NeedsOf(steps ...netwatch.Step) (all Needs) {
 		all.Secrets = append(all.Secrets, n.Secrets...)
 		all.Rewrites = append(all.Rewrites, n.Rewrites...)
 		all.Sources = append(all.Sources, n.Sources...)
+		all.Tells = append(all.Tells, n.Tells...)
+		all.Outside = append(all.Outside, n.Outside...)
 		all.Mail = append(all.Mail, n.Mail...)
 	}
 	return all

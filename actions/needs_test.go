@@ -33,6 +33,8 @@ func TestNeeds(t *testing.T) {
 		{"http GET http://host/", Needs{}},
 		{"probe", Needs{Sources: []string{""}}},
 		{"probe stun", Needs{Sources: []string{"stun"}}},
+		{"tell", Needs{Tells: []string{""}}},
+		{"tell mqtt", Needs{Tells: []string{"mqtt"}}},
 		{"exec /bin/true", Needs{}},
 	} {
 		if diff := cmp.Diff(c.want, NeedsOf(step(t, Env{}, c.line))); diff != "" {

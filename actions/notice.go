@@ -2,7 +2,6 @@ package actions
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -12,9 +11,6 @@ import (
 
 	"netwatch"
 )
-
-// noticeFile is how many bytes a file of @FILE may have.
-const noticeFile = 64 << 10
 
 // noticePauses are the pauses between tries of a notice. There is one more try than pauses.
 var noticePauses = []time.Duration{time.Second, 5 * time.Second}
@@ -40,26 +36,11 @@ func (p part) read() (string, error) {
 	if p.file == "" {
 		return p.text, nil
 	}
-	text, err := readSecret(string(p.file))
+	text, err := netwatch.ReadSecret(string(p.file))
 	if err != nil {
 		return "", fmt.Errorf("reading %s: %w", p.file, err)
 	}
 	return strings.TrimRight(text, "\r\n"), nil
-}
-
-// readSecret reads a small file. It refuses one that every user may read or change.
-func readSecret(file string) (string, error) {
-	f, info, err := netwatch.OpenRegular(file, 0)
-	if err != nil {
-		return "", errors.Unwrap(err) // Who calls says which file
-	}
-	defer f.Close()
-	if info.Mode().Perm()&0o007 != 0 {
-		err := errors.New("every user may read or change it, and it may hold a secret")
-		return "", netwatch.WithHint(err, "chmod o= "+netwatch.ShellPath(file))
-	}
-	text, err := netwatch.ReadWhole(f, noticeFile)
-	return string(text), err
 }
 
 // placeholders are the values of {name} in a text, by name. What is not known is

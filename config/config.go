@@ -206,6 +206,8 @@ type reader struct {
 	env   actions.Env
 	// sections are the source sections by name, also those that have mistakes.
 	sections map[string]section
+	// heardOfPeers says that the present rule is on what other machines say.
+	heardOfPeers bool
 }
 
 func (r *reader) read(file string, text []byte) (*Config, error) {

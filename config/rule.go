@@ -45,8 +45,6 @@ func (n *ruleName) UnmarshalText(text []byte) error {
 // An eventName is an event that netwatch knows or that can be fired.
 type eventName string
 
-var eventPattern = netwatch.Pattern(`^[a-z][a-z0-9-]*$`)
-
 // slip is the event that is meant by a name that is none, or empty: of a short one two
 // letters are another word.
 func slip(name string, known []string) string {
@@ -65,9 +63,9 @@ func (e *eventName) UnmarshalText(text []byte) error {
 	if near := slip(name, known); near != "" {
 		return fmt.Errorf("unknown event, did you mean `%s`?", near)
 	}
-	if !eventPattern().MatchString(name) {
+	if !netwatch.EventName().MatchString(name) {
 		return netwatch.WithHint(fmt.Errorf(
-			"%q is not a name of an event: small letters, digits and -, a letter first", name),
+			"%q is not a name of an event: up to 128 small letters, digits and -, a letter first", name),
 			"events are "+strings.Join(known, ", ")+", or a name of your own that is fired")
 	}
 	return nil
@@ -128,6 +126,7 @@ func (r *reader) rule(n *node) *hooks.Rule {
 	}
 	r.from(n.member("from"))
 	r.env.AnyField = slices.ContainsFunc(w.On, eventName.custom)
+	r.heardOfPeers = slices.ContainsFunc(w.On, eventName.ofPeers)
 	r.match(n.member("match"), w.On)
 	return &hooks.Rule{
 		Name: string(w.Name), On: texts(w.On), From: w.From, Match: patterns(w.Match), Prompt: n.member("settle") == nil,
@@ -200,6 +199,12 @@ func (r *reader) field(n *node, name string, on []eventName) {
 func (e eventName) custom() bool {
 	_, known := netwatch.KnownEvent(string(e))
 	return !known
+}
+
+// ofPeers says whether it is what another machine says.
+func (e eventName) ofPeers() bool {
+	kind, _ := netwatch.KnownEvent(string(e))
+	return kind.Leads == netwatch.ByPeer
 }
 
 // uniqueNames reports names that several rules have.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -24,6 +25,9 @@ func (r *reader) steps(n *node) []netwatch.Step {
 			continue // Reported when it was decoded
 		}
 		step, err := r.step(item.text)
+		if err == nil {
+			err = r.echoes(step)
+		}
 		if err != nil {
 			r.at(item, err)
 			continue
@@ -51,12 +55,23 @@ func (r *reader) step(line string) (netwatch.Step, error) {
 		}
 		step, err := verb.New(r.env, verb.Name, words[1:])
 		if err == nil {
-			err = r.asks(actions.NeedsOf(step).Sources)
+			needs := actions.NeedsOf(step)
+			err = cmp.Or(r.asks(needs.Sources), r.tells(needs.Tells), r.tells(needs.Outside))
 		}
 		step.Text = line
 		return step, err
 	}
 	return netwatch.Step{}, unknown(fmt.Sprintf("step `%s`", words[0]), words[0], names)
+}
+
+// echoes says why a step may not be in a rule on what other machines say: two machines
+// would tell each other the same for ever.
+func (r *reader) echoes(step netwatch.Step) error {
+	if !r.heardOfPeers || len(actions.NeedsOf(step).Tells) == 0 {
+		return nil
+	}
+	return netwatch.WithHint(errors.New("tells other machines what other machines said, which would go round for ever"),
+		"take the peer-* events out of `on`: every machine hears each other by itself")
 }
 
 // split is the words of a line, of which there is at least one. Words with
@@ -77,28 +92,44 @@ func split(line string) ([]string, error) {
 	return words, nil
 }
 
-// asks says why the sources that a step wants to ask cannot be asked; an empty name
-// is any. What is wrong with a source itself is said elsewhere.
+// asks says why the sources that a step wants to ask cannot be asked.
 func (r *reader) asks(wanted []string) error {
+	return r.able(wanted, can[sources.Probed], "be asked to look at once", "[source.stun]")
+}
+
+// tells says why the sources by which a step wants to hand events on do not do that.
+func (r *reader) tells(wanted []string) error {
+	return r.able(wanted, can[sources.Telling], "tell other machines", "[source.mqtt]")
+}
+
+// can says whether settings are of a source that can do something.
+func can[T any](s sources.Settings) bool {
+	_, is := s.(T)
+	return is
+}
+
+// able says why the sources that a step wants cannot do what it wants of them; an empty
+// name is any. What is wrong with a source itself is said elsewhere.
+func (r *reader) able(wanted []string, can func(sources.Settings) bool, what, example string) error {
 	if r.partial || len(wanted) == 0 {
 		return nil
 	}
 	var able []string
 	for name, s := range r.sections {
-		if _, ok := s.Settings.(sources.Probed); s.wrong || ok {
+		if s.wrong || can(s.Settings) {
 			able = append(able, name)
 		}
 	}
 	slices.Sort(able)
 	if len(able) == 0 {
-		return netwatch.WithHint(errors.New("no source can be asked to look at once"), "add a [source.stun]")
+		return netwatch.WithHint(errors.New("no source can "+what), "add a "+example)
 	}
 	for _, name := range wanted {
 		_, there := r.sections[name]
 		switch {
 		case name == "" || slices.Contains(able, name):
 		case there:
-			return fmt.Errorf("source `%s` cannot be asked to look at once; these can: %s", name, strings.Join(able, ", "))
+			return fmt.Errorf("source `%s` cannot %s; these can: %s", name, what, strings.Join(able, ", "))
 		default:
 			return unknown("source", name, able)
 		}

@@ -36,6 +36,10 @@ func FuzzRequest(f *testing.F) {
 		f.Add(post(body), false)
 	}
 	f.Add([]byte("GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n"), false)
+	f.Add([]byte("POST /v1/probe HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"), false)
+	f.Add([]byte("POST /v1/probe HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"), true)
+	f.Add([]byte("POST /v1/verify HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"), false)
+	f.Add([]byte("POST /v1/verify HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"), true)
 	f.Add([]byte("GET /v1/history?follow=1 HTTP/1.1\r\nHost: x\r\n\r\n"), true)
 	f.Add([]byte("GET /v1/history HTTP/1.1\r\nHost: x\r\n\r\n"), false)
 	f.Add([]byte("GET /../v1/history HTTP/1.0\r\n\r\n"), false)
@@ -75,6 +79,8 @@ func chunk(body string) string {
 type witness struct {
 	fired     []Request
 	dismissed bool
+	probed    bool
+	verified  bool
 	history   *history.Log
 }
 
@@ -89,6 +95,13 @@ func (d *witness) Fire(_ context.Context, r Request, watch func(netwatch.Entry))
 	watch(netwatch.Entry{Kind: netwatch.EntryRun, Outcome: netwatch.Changed})
 	return Accepted{ID: "id", Event: r.Event, Rules: []Plan{{Name: "r"}}}, nil
 }
+
+func (d *witness) Probe(context.Context) Probed {
+	d.probed = true
+	return Probed{}
+}
+func (d *witness) Verify(context.Context, func(Verified)) { d.verified = true }
+
 func (d *witness) Status() Status        { return Status{PID: 42} }
 func (d *witness) History() *history.Log { return d.history }
 func (d *witness) Metrics() *Metrics     { return NewMetrics() }
@@ -107,6 +120,12 @@ func (d *witness) check(t *testing.T, r *http.Request, root bool, answer *http.R
 	}
 	if d.dismissed && (!root || r.URL.Path != "/v1/dismiss") {
 		t.Errorf("%s %s of root=%t dismissed a failure", r.Method, r.URL, root)
+	}
+	if d.probed && (!root || r.URL.Path != "/v1/probe") {
+		t.Errorf("%s %s of root=%t had the other machines asked", r.Method, r.URL, root)
+	}
+	if d.verified && (!root || r.URL.Path != "/v1/verify") {
+		t.Errorf("%s %s of root=%t had the other machines look", r.Method, r.URL, root)
 	}
 	switch answer.StatusCode {
 	case http.StatusBadRequest, http.StatusForbidden, http.StatusInternalServerError, http.StatusTooManyRequests:

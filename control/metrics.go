@@ -116,6 +116,7 @@ func (x *exposition) standing(s Status) {
 	for _, source := range s.Sources {
 		x.sample("source_troubled", one(len(source.Trouble) > 0), "source", source.Name, "kind", source.Kind)
 	}
+	x.peers(s.Peers)
 	x.family("runs_pending", "gauge", "Runs of a rule that go, or wait for their time, a limit or another try.")
 	for _, rule := range s.Rules {
 		x.sample("runs_pending", one(rule.Running != nil)+one(rule.Waiting != nil), "rule", rule.Name)
@@ -123,6 +124,20 @@ func (x *exposition) standing(s Status) {
 	x.family("runs_failed", "gauge", "1 while a run of a rule has failed and is tried again, or was given up.")
 	for _, rule := range s.Rules {
 		x.sample("runs_failed", one(failing(rule)), "rule", rule.Name)
+	}
+}
+
+// peers writes how many other machines stand how.
+func (x *exposition) peers(all []netwatch.Peer) {
+	x.family("peers", "gauge", "Other machines, by how they stand.")
+	for _, state := range netwatch.PeerStates {
+		n := 0
+		for _, p := range all {
+			if p.State == state {
+				n++
+			}
+		}
+		x.sample("peers", float64(n), "state", state)
 	}
 }
 

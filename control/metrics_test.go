@@ -49,6 +49,7 @@ func full() stub {
 	return stub{metrics: m, status: Status{
 		Version: "1.2", Since: time.UnixMilli(1_800_000_000_250), Refused: "no", Unwritten: &state.Unwritten{},
 		Addresses: netwatch.Addresses{netwatch.IPv6: {Confirmed: time.UnixMilli(1_800_000_001_500)}},
+		Peers:     []netwatch.Peer{{State: netwatch.PeerHere}, {State: netwatch.PeerHere}, {State: netwatch.PeerGone}},
 		Sources: []SourceStatus{
 			{Name: "home", Kind: "stun", Error: "x"}, {Name: "b", Kind: "stun", Trouble: []Trouble{{Error: "y"}}},
 		},
@@ -140,6 +141,9 @@ func TestMetrics(t *testing.T) {
 		"source_failing source=b kind=stun":               0,
 		"source_troubled source=home kind=stun":           0,
 		"source_troubled source=b kind=stun":              1,
+		"peers state=here":                                2,
+		"peers state=lost":                                1,
+		"peers state=unknown":                             0,
 		"runs_pending rule=" + odd:                        2,
 		"runs_pending rule=held":                          1,
 		"runs_pending rule=given up":                      0,

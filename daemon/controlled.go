@@ -130,9 +130,24 @@ func (d controlled) Status() control.Status {
 	return control.Status{
 		Refused: refused, Version: d.version, PID: os.Getpid(), Since: d.since, Config: d.config.Load().File,
 		Unwritten: d.store.Unwritten(), Unkept: d.history.Unkept(),
-		Addresses: d.store.Known(), Damped: d.watch.damped(), Router: d.watch.router(),
+		Addresses: d.store.Known(), Damped: d.watch.damped(), Router: d.watch.router(), Peers: d.watch.peers(),
 		Sources: d.watch.status(), Rules: d.rules.Status(),
 	}
+}
+
+// probeTime is how long a broker is asked: who asks for it does not wait long either.
+const probeTime = 4 * time.Second
+
+// Probe asks the broker, and says how the other machines stand.
+func (d controlled) Probe(ctx context.Context) control.Probed {
+	ctx, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
+	p := control.Probed{}
+	if err := d.watch.check(ctx); err != nil {
+		p.Error, p.Hint = err.Error(), netwatch.Hint(err)
+	}
+	p.Brokers, p.Peers = d.watch.examine(ctx), d.watch.peers()
+	return p
 }
 
 // Metrics count what the daemon did.

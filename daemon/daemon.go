@@ -52,6 +52,13 @@ func New(file, version string, log zerolog.Logger, env actions.Env) (*Daemon, er
 		version: version, env: env, metrics: control.NewMetrics(),
 		outages: outages{all: map[netwatch.Family]outage{}},
 	}
+	d.env.Tell = func(ctx context.Context, name string, events []netwatch.Event) netwatch.Result {
+		return d.watch.handOn(ctx, name, events) // There are no watchers yet
+	}
+	d.env.Outside = func(ctx context.Context, name string, p netwatch.Place) netwatch.Sighting {
+		return d.watch.outside(ctx, name, p)
+	}
+	d.env.Units = func() []string { return d.config.Load().Needs().UnitNames() }
 	d.env.Probe, d.env.Starts, d.env.Reopen = d.probe, starts{d}, actions.NewReopener(d.reopened).Ask
 	cfg, err := config.Load(file, d.env)
 	if err != nil {
@@ -69,8 +76,10 @@ func New(file, version string, log zerolog.Logger, env actions.Env) (*Daemon, er
 	d.rules = hooks.New(hooks.NewTable(cfg.Rules), d.store, d.report)
 	d.watch = newWatchers(d.emit, d.report, sources.Env{
 		Known: d.store.Known, Confirm: d.confirm, Doubt: d.doubt, Seen: d.store.Seen, See: d.store.See,
-		Wrote: d.store.Wrote, Reopen: d.env.Reopen, Log: d.log, Bound: func() []netip.Addr { return d.config.Load().Bound() },
-		Relays: func() ([]netip.Addr, error) { return d.config.Load().Relays() },
+		Sights: d.store.Sights, Version: version, Wrote: d.store.Wrote, Reopen: d.env.Reopen, Log: d.log,
+		Bound:   func() []netip.Addr { return d.config.Load().Bound() },
+		Relays:  func() ([]netip.Addr, error) { return d.config.Load().Relays() },
+		Outside: actions.LookFromOutside,
 	})
 	d.watch.env.Look = d.look
 	if damage != nil {
@@ -106,6 +115,9 @@ func (d *Daemon) emit(ev netwatch.Event) error {
 	_, err := d.rules.Accept(d.timed(d.dated(ev)), nil)
 	if err != nil && !errors.Is(err, hooks.ErrOutdated) {
 		d.note(err)
+	}
+	if err == nil && ev.About() == netwatch.AboutAddress {
+		d.watch.moved()
 	}
 	return err
 }

@@ -159,6 +159,7 @@ func TestWhatRuns(t *testing.T) {
 		"file":  "files = [\"/etc/passwd\"]\n",
 		"cert":  "files = [\"/nowhere/cert.pem\"]\n",
 		"timer": "every = \"6h\"\n",
+		"mqtt":  "broker = \"mqtt://127.0.0.1:9\"\nhost = \"a\"\npassword = \"@/nowhere/password\"\n",
 	}
 	text, kinds := "", []string(nil)
 	for _, k := range sources.Kinds {

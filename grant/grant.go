@@ -58,6 +58,9 @@ func needsOf(cfg *config.Config) (n Needs) {
 		for _, file := range needs.Watches {
 			n.reads = append(n.reads, access.Need{File: string(file), Watch: true})
 		}
+		for _, file := range needs.Reads {
+			n.reads = append(n.reads, access.Need{File: string(file)})
+		}
 		n.accept = append(n.accept, needs.Accepts...)
 	}
 	for _, rule := range cfg.Rules {

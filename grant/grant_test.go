@@ -187,14 +187,19 @@ func TestAccepted(t *testing.T) {
 	}
 }
 
-// What the daemon reads itself is to be opened to it, but certificates, keys and
-// what may hold a secret.
+// What the daemon reads itself is to be opened to it, the password of a broker among that,
+// but certificates, keys and what else may hold a secret.
 func TestReadings(t *testing.T) {
 	cfg, err := config.Parse("x", []byte(`[source.file]
 files = ["/etc/a", "/etc/b"]
 [source.cert]
 files = ["/etc/crt.pem"]
 key = ["/etc/key.pem"]
+[source.mqtt]
+broker = "mqtts://b.example"
+host = "a"
+password = "@/etc/p"
+ca = "/etc/ca"
 [[rule]]
 on = ["started"]
 do = ["rotate coturn /etc/c", "verify turn /etc/d", "http GET http://host/",
@@ -204,7 +209,8 @@ do = ["rotate coturn /etc/c", "verify turn /etc/d", "http GET http://host/",
 		t.Fatal(err)
 	}
 	n := needsOf(cfg)
-	const want = "[{/etc/a true} {/etc/b true} {/etc/d false}] [/etc/url /etc/header /etc/body]"
+	const want = "[{/etc/a true} {/etc/b true} {/etc/p false} {/etc/ca false} {/etc/d false}] " +
+		"[/etc/url /etc/header /etc/body]"
 	if got := fmt.Sprint(n.reads, n.secrets); got != want {
 		t.Error(got)
 	}

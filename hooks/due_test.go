@@ -17,7 +17,8 @@ func TestDueIsKept(t *testing.T) {
 		defer b.close(t)
 		at := time.Date(2026, 3, 29, 4, 30, 0, 0, time.UTC)
 		ev := netwatch.NewEvent(netwatch.Due, "nightly", map[string]string{"at": "04:30"})
-		ev.Due = at
+		timed := netwatch.Timed("nightly", "04:30")
+		ev.Sight = netwatch.Sight{Event: netwatch.Due, Of: timed, Value: at.Format(time.RFC3339)}
 		if _, err := b.Accept(ev, nil); err != nil {
 			t.Fatal(err)
 		}
@@ -25,7 +26,7 @@ func TestDueIsKept(t *testing.T) {
 			t.Fatal(err)
 		}
 		seen := b.store.Get().Seen[netwatch.Due]
-		if len(seen) != 1 || seen[netwatch.Timed("nightly", "04:30")] != at.Format(time.RFC3339) {
+		if len(seen) != 1 || seen[timed] != at.Format(time.RFC3339) {
 			t.Errorf("the state has %v", seen)
 		}
 	})

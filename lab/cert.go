@@ -25,7 +25,7 @@ type Pair struct {
 	Leaf *x509.Certificate
 }
 
-// NewPair makes a key, and a certificate for these names that is signed with that
+// NewPair makes a key, and a certificate for these names and addresses that is signed with that
 // same key. It lasts for 90 days, as those of Let's Encrypt do. No two are alike.
 func NewPair(names ...string) (Pair, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -35,8 +35,15 @@ func NewPair(names ...string) (Pair, error) {
 	serial, _ := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120)) // Never fails (crypto/rand).
 	now := time.Now()
 	template := &x509.Certificate{
-		SerialNumber: serial, Subject: pkix.Name{CommonName: names[0]}, DNSNames: names,
+		SerialNumber: serial, Subject: pkix.Name{CommonName: names[0]},
 		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(90 * 24 * time.Hour),
+	}
+	for _, name := range names {
+		if a := net.ParseIP(name); a != nil {
+			template.IPAddresses = append(template.IPAddresses, a)
+		} else {
+			template.DNSNames = append(template.DNSNames, name)
+		}
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {

@@ -148,7 +148,7 @@ func hostile(text string) Report {
 	proof, event, outage := entry, entry, entry
 	proof.Kind, proof.Step = netwatch.EntryStep, "verify "+text
 	note := netwatch.Entry{Time: at, Kind: netwatch.EntryNote, Source: "s" + text, Error: "e" + text}
-	event.Kind, event.Event, outage.Kind = netwatch.EntryEvent, peerLost, netwatch.EntryOutage
+	event.Kind, event.Event, outage.Kind = netwatch.EntryEvent, netwatch.PeerLost, netwatch.EntryOutage
 	r.Add(proof)
 	r.Add(note)
 	r.Add(event)

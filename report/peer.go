@@ -23,13 +23,6 @@ type Peer struct {
 	Last time.Time `json:"last"`
 }
 
-// The events that tell of other machines.
-const (
-	peerChanged = "peer-changed"
-	peerLost    = "peer-lost"
-	peerBack    = "peer-back"
-)
-
 // peers gathers them by their name.
 type peers struct {
 	by   map[string]*Peer
@@ -42,20 +35,20 @@ func (p *peers) add(e netwatch.Entry) {
 		return
 	}
 	switch e.Event {
-	case peerChanged:
+	case netwatch.PeerChanged:
 		one := p.of(name, e.Time)
 		if e.Fields["told"] == netwatch.IPChanged {
 			one.Changes++
 		} else {
 			one.Told++
 		}
-	case peerLost:
+	case netwatch.PeerLost:
 		one := p.of(name, e.Time)
 		one.Lost++
 		if !one.Gone {
 			one.Gone, p.lost[name] = true, e.Time
 		}
-	case peerBack:
+	case netwatch.PeerBack:
 		one := p.of(name, e.Time)
 		if one.Gone {
 			one.Gone = false

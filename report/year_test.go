@@ -97,12 +97,12 @@ func others() (all []netwatch.Entry) {
 		})
 	}
 	for n := range 40 {
-		heard(historytest.Begin.AddDate(0, 0, 9*n), peerChanged, "turn2", netwatch.IPChanged)
+		heard(historytest.Begin.AddDate(0, 0, 9*n), netwatch.PeerChanged, "turn2", netwatch.IPChanged)
 	}
 	for n := range 4 {
 		at := historytest.Begin.AddDate(0, 3*n, 10)
-		heard(at, peerLost, "gateway", "")
-		heard(at.Add(40*time.Minute), peerBack, "gateway", "")
+		heard(at, netwatch.PeerLost, "gateway", "")
+		heard(at.Add(40*time.Minute), netwatch.PeerBack, "gateway", "")
 	}
 	return all
 }

@@ -24,15 +24,16 @@ type Env struct {
 	// Seen is the fingerprint of a file in the last event of that name that was
 	// accepted, or what See noted since; empty when there is none.
 	// An event with a file is accepted only while its field old is still that,
-	// and its field new then takes the place. An event with a Due leaves that there,
-	// in RFC 3339, for what netwatch.Timed says.
+	// and its field new then takes the place. An event with a Sight leaves that there.
 	Seen func(event, file string) string
+	// Sights are all of those for events of that name, by what was seen.
+	Sights func(event string) map[string]string
 	// Wrote says whether it was netwatch alone who made a file go from one
 	// content to another.
 	Wrote func(netwatch.Replacement) bool
 	// See notes a fingerprint without an event: how a file is found when it is
 	// watched for the first time, or what netwatch made of it; or from when on a time
-	// of a timer is waited for.
+	// of a timer is waited for; or what another machine said. An empty one forgets it.
 	See func(event, file, fingerprint string) error
 	// Asked are whom the sources of now ask on the internet, in their order.
 	Asked func() []Asked
@@ -51,6 +52,11 @@ type Env struct {
 	// Vouched is closed when no router says that address any more which can be relied
 	// upon. It is nil if none says it now.
 	Vouched func(address netip.Addr) <-chan struct{}
+	// Outside looks at a place as a caller from elsewhere does. The error says why it
+	// cannot be looked at from here; nothing was sent then.
+	Outside func(ctx context.Context, p netwatch.Place) (netwatch.Seen, error)
+	// Version is netwatch's own.
+	Version string
 	// Log takes what an administrator should know and no event says.
 	Log zerolog.Logger
 }
@@ -101,6 +107,8 @@ type SpokenFor interface {
 type Needs struct {
 	// Watches are files that it reads whenever they change.
 	Watches []netwatch.Path
+	// Reads are files that it reads now and then.
+	Reads []netwatch.Path
 	// Accepts are prefixes whose addresses it takes for public, so that others must
 	// write them too.
 	Accepts []netip.Prefix
@@ -119,6 +127,14 @@ func NeedsOf(s Settings) Needs {
 type Probed interface {
 	// Prober makes the source, as Source does.
 	Prober(name string, env Env) netwatch.Prober
+}
+
+// Telling are settings of a source that hands events on to other machines.
+type Telling interface {
+	// Tells is whom they are told through, for a person.
+	Tells() string
+	// Forgetting is how a person takes away what a machine said that is no more.
+	Forgetting(host string) string
 }
 
 // Asking are settings of a source that asks servers for our public address.
@@ -196,4 +212,5 @@ var Kinds = []Kind{
 	{"cert", newCert},
 	{"file", newFile},
 	{"timer", newTimer},
+	{"mqtt", newMQTT},
 }

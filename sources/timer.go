@@ -203,7 +203,7 @@ func (t *timer) since(last, now time.Time) time.Time {
 // tell emits the event. It returns an error if that was refused.
 func (t *timer) tell(each timing, due time.Time, emit func(netwatch.Event) error) error {
 	ev := netwatch.NewEvent(netwatch.Due, t.name, map[string]string{"at": each.at})
-	ev.Due = due
+	ev.Sight = netwatch.Sight{Event: ev.Name, Of: netwatch.Timed(t.name, each.at), Value: due.Format(time.RFC3339)}
 	return emit(ev)
 }
 

@@ -86,10 +86,10 @@ func newVigil(s *Timer) *vigil {
 
 // emit keeps what is told in the state, as the dispatcher does.
 func (v *vigil) emit(ev netwatch.Event) error {
-	at := ev.Fields["at"]
-	v.state[ev.Name+" "+netwatch.Timed(ev.Source, at)] = ev.Due.Format(time.RFC3339)
-	v.told = append(v.told, at+" "+ev.Due.Format("2006-01-02 15:04 -0700"))
-	return nil
+	v.state[ev.Sight.Event+" "+ev.Sight.Of] = ev.Sight.Value
+	due, err := time.Parse(time.RFC3339, ev.Sight.Value)
+	v.told = append(v.told, ev.Fields["at"]+" "+due.Format("2006-01-02 15:04 -0700"))
+	return err
 }
 
 // taken is what was told since the last time.

@@ -52,14 +52,14 @@ func openDir(dir string) (*os.File, error) {
 // making is the hint how to make the state directory, for the user who runs netwatch.
 func making(dir string, err error) string {
 	if errors.Is(err, unix.EROFS) {
-		return "if it was removed, " + restarting
+		return "if it was removed, " + restarting()
 	}
 	return fmt.Sprintf("install -d -m 700 -o %d -g %d %s", os.Geteuid(), os.Getegid(), netwatch.ShellPath(dir))
 }
 
 // restarting is the remedy where the state directory of a unit was removed: what
 // somebody makes in its place lies outside of the sandbox of the unit.
-const restarting = "systemctl restart netwatch.service, which makes it anew"
+func restarting() string { return netwatch.Restarting("netwatch.service") + ", which makes it anew" }
 
 // maxFile is beyond any state, in bytes.
 const maxFile = 64 << 20
@@ -175,7 +175,7 @@ func (d *disk) refused(err error) error {
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
 		hint = fmt.Sprintf("make room there: df -h %s; df -i %[1]s", dir)
 	case errors.Is(err, unix.EROFS) && d.moved:
-		hint = "it was removed and made anew, outside of the sandbox: " + restarting
+		hint = "it was removed and made anew, outside of the sandbox: " + restarting()
 	case errors.Is(err, unix.EROFS):
 		hint = fmt.Sprintf("mount it writable: mount -o remount,rw \"$(findmnt -no TARGET -T %s)\"", dir)
 	case !errors.Is(err, fs.ErrPermission):

@@ -23,7 +23,8 @@ type State struct {
 	Failures map[string]Failure `json:"failures"`
 	// Seen are the fingerprints of files as they were last accepted, by the name of
 	// the event (as file-changed) and by the path of the file; and, of the event due,
-	// the times that came last, by what netwatch.Timed says.
+	// the times that came last, by what netwatch.Timed says; and, of peer-changed, what
+	// other machines said last, by what netwatch.Peered says.
 	Seen map[string]map[string]string `json:"seen"`
 	// Replaced says what netwatch last made of files, by their place.
 	Replaced map[string]Replaced `json:"rewrites"`
@@ -84,12 +85,16 @@ func empty() *State {
 	}
 }
 
-// clone is deep enough for the methods below, which replace slices and inner maps and
-// never write into them.
+// clone is deep enough for the methods below, which replace slices and never write into
+// them.
 func (s *State) clone() *State {
+	seen := make(map[string]map[string]string, len(s.Seen))
+	for event, of := range s.Seen {
+		seen[event] = maps.Clone(of)
+	}
 	return &State{
 		Addresses: maps.Clone(s.Addresses), Runs: maps.Clone(s.Runs),
-		Failures: maps.Clone(s.Failures), Seen: maps.Clone(s.Seen),
+		Failures: maps.Clone(s.Failures), Seen: seen,
 		Replaced: maps.Clone(s.Replaced), Starts: maps.Clone(s.Starts),
 		Dead: maps.Clone(s.Dead),
 	}
@@ -111,14 +116,14 @@ func (s *State) Believe(a netwatch.Address) {
 	s.Addresses[netwatch.FamilyOf(a.Address)] = a
 }
 
-// See notes the fingerprint of a file for events of that name.
+// See notes the fingerprint of a file for events of that name. An empty one forgets it.
 func (s *State) See(event, file, fingerprint string) {
-	files := maps.Clone(s.Seen[event])
-	if files == nil {
-		files = map[string]string{}
+	if s.Seen[event] == nil {
+		s.Seen[event] = map[string]string{}
 	}
-	files[file] = fingerprint
-	s.Seen[event] = files
+	if s.Seen[event][file] = fingerprint; fingerprint == "" {
+		delete(s.Seen[event], file)
+	}
 }
 
 // Replace notes that netwatch is about to rewrite a file.

@@ -111,7 +111,7 @@ func (c *command) fire(ctx context.Context, req control.Request) error {
 	case errors.Is(err, context.DeadlineExceeded) && id == "":
 		return netwatch.WithHint(fmt.Errorf("firing %s: no answer when the time was up; "+
 			"the event may be accepted all the same", req.Event),
-			"netwatch history says; give it longer by --timeout; if it hangs: systemctl restart netwatch")
+			"netwatch history says; give it longer by --timeout; if it hangs: "+netwatch.Restarting("netwatch"))
 	case errors.Is(err, control.ErrUnreachable) && id != "", err == nil && left > 0:
 		return fmt.Errorf("firing %s: %w any more: %s is accepted, and its runs go on when it is back",
 			req.Event, control.ErrUnreachable, id)

@@ -17,7 +17,7 @@ import (
 
 func (c *command) probeCommand() *cobra.Command {
 	return c.jsonFlag(&cobra.Command{
-		Use: "probe", Short: "Print what every STUN server and the router say right now", Args: cobra.NoArgs,
+		Use: "probe", Short: "Print what every STUN server, the router and other machines say right now", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := config.Load(c.config, actions.Env{})
 			if err != nil {
@@ -47,11 +47,14 @@ func (c *command) probe(ctx context.Context, cfg *config.Config) error {
 		}
 		failed = failed || !found
 	}
-	if !asked {
+	if !asked && !tells(cfg) {
 		return netwatch.WithHint(errors.New("probing: the configuration has no source that can be asked"),
 			"add a section [source.stun]")
 	}
 	if err := c.probeRouters(ctx, cfg, all); err != nil {
+		return err
+	}
+	if err := c.probePeers(ctx, cfg, !asked); err != nil {
 		return err
 	}
 	if failed {
