@@ -29,7 +29,7 @@ const (
 	// readingPause is the time between two looks at what has come. Of each machine the
 	// newest counts.
 	readingPause = 10 * time.Millisecond
-	// meetingPause is the same when some were seen for the first time: most often there are
+	// meetingPause is the time after some were seen for the first time: most often there are
 	// more of them, and for each look the state is written.
 	meetingPause = 100 * time.Millisecond
 	// floodRate is how many messages a second are taken in the long run, and floodBurst how
@@ -137,26 +137,30 @@ func (p *peers) await() {
 // run reads what has come, and tells of it, until ctx is done.
 func (p *peers) run(ctx context.Context, emit func(netwatch.Event) error) {
 	p.recall()
-	for {
+	for ctx.Err() == nil {
 		wait := p.look(emit)
 		var due <-chan time.Time
 		if wait >= 0 {
 			due = time.After(wait)
 		}
+		if p.met {
+			p.met = false
+			rest(ctx, meetingPause)
+		}
 		select {
 		case <-ctx.Done():
-			return
 		case <-p.wakes:
 		case <-due:
 		}
-		pause := readingPause
-		if p.met {
-			pause, p.met = meetingPause, false
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(pause):
-		}
+		rest(ctx, readingPause)
+	}
+}
+
+// rest waits, unless ctx is done.
+func rest(ctx context.Context, pause time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(pause):
 	}
 }
 
