@@ -324,6 +324,9 @@ type mqtt struct {
 	saidAt    time.Time
 	back      chan struct{}
 	overheard bool
+	// again is when what we are was said last, or will be, because of what others had at the
+	// broker in our name.
+	again time.Time
 	// named has us connect by our own name, and names is what is known of the broker's.
 	named bool
 	names netwatch.Answer
@@ -357,6 +360,7 @@ func (s *mqtt) Run(ctx context.Context, emit func(netwatch.Event) error) error {
 	}
 	s.manage(nil)
 	s.hangUp()
+	s.end()
 	return nil
 }
 
