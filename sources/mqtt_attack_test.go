@@ -154,3 +154,23 @@ func TestMQTTEnds(t *testing.T) {
 		t.Error("a timer is left")
 	}
 }
+
+// A broker that lets us hear what all are, and not what others ask, is said to keep that from
+// us, also when what we say ourselves has come back.
+func TestNotLetHearAsks(t *testing.T) {
+	b := newFakeBroker(t, &fakeBroker{assigns: "self", suback: 0x80})
+	s := connectedTo(t, b, &MQTT{Serve: []PeerName{"a"}})
+	waitsFor(t, s, "to let us read netwatch/+/ask/self")
+	if err := s.Tell(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	s.mu.Lock()
+	said := s.said
+	s.mu.Unlock()
+	s.witness(s.topic(), said)
+	s.peers.mu.Lock()
+	s.peers.by["a"] = &peer{known: true}
+	s.peers.mu.Unlock()
+	s.peers.forget("a")
+	waitsFor(t, s, "to let us read netwatch/+/ask/self")
+}

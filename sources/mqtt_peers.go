@@ -320,7 +320,7 @@ func (p *peers) forget(host string) {
 	delete(p.by, host)
 	p.mu.Unlock()
 	if one != nil && one.known {
-		p.trouble(&p.hearing, p.env.See(netwatch.PeerChanged, p.key(host), ""))
+		p.trouble(&p.forgetting, p.env.See(netwatch.PeerChanged, p.key(host), ""))
 	}
 }
 

@@ -68,7 +68,7 @@ func (s *mqtt) Trouble() error {
 	if err := cmp.Or(s.reaching, s.ended); err != nil {
 		return err
 	}
-	return errors.Join(s.writing, s.hearing)
+	return errors.Join(s.writing, s.hearing, s.deaf, s.forgetting)
 }
 
 // connected notes that there is a connection. How the broker ends them is forgotten when
