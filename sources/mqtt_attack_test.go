@@ -19,7 +19,8 @@ import (
 func TestNonsenseInTheLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, log := newListener(t, map[string]string{}), &logBook{}
-		l.env.Log, l.settings.Serve, l.env.Outside = zerolog.New(log), []PeerName{"a"}, func(context.Context, netwatch.Place) (netwatch.Seen, error) { return netwatch.Seen{}, nil }
+		l.env.Log, l.settings.Serve = zerolog.New(log), []PeerName{"a"}
+		l.env.Outside = func(context.Context, netwatch.Place) (netwatch.Seen, error) { return netwatch.Seen{}, nil }
 		l.run(t, func() {
 			for n := range int64(1000) {
 				l.peers.deliver("a", fmt.Appendf(nil, `{"number":"%d"}`, n))
