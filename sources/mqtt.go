@@ -307,8 +307,9 @@ type mqtt struct {
 	lives context.Context
 	loses context.CancelFunc
 	// reaching, writing and hearing are why the broker is not reached, does not take what
-	// we say, and does not let us hear others.
-	reaching, writing, hearing error
+	// we say, and says that it does not let us hear others; deaf says that it does not although
+	// it does not say so, and forgetting why a machine stays in the state.
+	reaching, writing, hearing, deaf, forgetting error
 	// ended is why the broker ends connections, until one has lasted.
 	ended error
 	// logged is what the log has of each of these.
@@ -324,6 +325,9 @@ type mqtt struct {
 	saidAt    time.Time
 	back      chan struct{}
 	overheard bool
+	// again is when what we are was said last, or will be, because of what others had at the
+	// broker in our name.
+	again time.Time
 	// named has us connect by our own name, and names is what is known of the broker's.
 	named bool
 	names netwatch.Answer
@@ -357,6 +361,7 @@ func (s *mqtt) Run(ctx context.Context, emit func(netwatch.Event) error) error {
 	}
 	s.manage(nil)
 	s.hangUp()
+	s.end()
 	return nil
 }
 
@@ -364,6 +369,7 @@ func (s *mqtt) Run(ctx context.Context, emit func(netwatch.Event) error) error {
 // ctx is done.
 func (s *mqtt) serve(ctx context.Context) {
 	look := time.NewTimer(0)
+	var again <-chan time.Time
 	for {
 		var said error
 		select {
@@ -372,7 +378,12 @@ func (s *mqtt) serve(ctx context.Context) {
 		case <-look.C:
 			if wait := s.listens(); wait > 0 {
 				look.Reset(wait)
+			} else if wait < 0 {
+				again = time.After(repeatTime)
 			}
+			continue
+		case <-again:
+			wake(s.changed)
 			continue
 		case <-s.up:
 			said = s.enter(ctx)

@@ -41,6 +41,8 @@ type asking struct {
 	// last is when each machine was asked, and what was seen last of some places.
 	last map[string]time.Time
 	seen map[string]seenAt
+	// nonsense is of whom the log has an answer that is none.
+	nonsense seldom
 }
 
 // An asked is one ask of one machine.
@@ -62,7 +64,7 @@ type seenAt struct {
 func newAsking(s *mqtt) *asking {
 	return &asking{
 		mqtt: s, one: make(chan struct{}, 1),
-		waiting: map[string]*asked{}, last: map[string]time.Time{}, seen: map[string]seenAt{},
+		waiting: map[string]*asked{}, last: map[string]time.Time{}, seen: map[string]seenAt{}, nonsense: seldom{},
 	}
 }
 
@@ -73,6 +75,7 @@ func (a *asking) deliver(from string, message []byte) {
 	defer a.mu.Unlock()
 	of := a.waiting[got.ID]
 	switch {
+	case err != nil && (a.last[from].IsZero() || !a.nonsense.may(from)): // Who was never asked answers nothing
 	case err != nil:
 		a.env.Log.Warn().Str("source", a.name).Str("peer", from).Err(err).Msg("an answer of another machine was dropped")
 	case of != nil && of.peer == from && len(got.Ways) == of.ways:

@@ -1,6 +1,7 @@
 package sources
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -22,6 +23,8 @@ const (
 	// maxHanded is how many events it may hold, and maxServers how many names of servers.
 	maxHanded  = 16
 	maxServers = 8
+	// ours is how many bytes may come to it in the state.
+	ours = 1 << 10
 	// maxNumber is the largest number that JSON means the same by everywhere.
 	maxNumber = 1 << 53
 )
@@ -83,8 +86,11 @@ func (w bulletin) hand(h handed) bulletin {
 
 // text is the bulletin as it is sent, and as the state has it.
 func (w bulletin) text() []byte {
-	text, _ := json.Marshal(w) // It is made of texts and numbers
-	return text
+	var text bytes.Buffer
+	to := json.NewEncoder(&text)
+	to.SetEscapeHTML(false) // It would make six bytes of one
+	_ = to.Encode(w)        // It is made of texts and numbers
+	return bytes.TrimSpace(text.Bytes())
 }
 
 // parseBulletin takes what a stranger sent, and leaves nothing in it that is not bounded.
@@ -103,6 +109,9 @@ func parseBulletin(text []byte) (w bulletin, err error) {
 	}
 	w.Version, w.Stood = clipped(w.Version), nil
 	w.bound()
+	for len(text) > maxBulletin/8 && len(w.Told) > 0 && len(w.text()) > maxBulletin-ours {
+		w.Told = w.Told[1:] // What is escaped is longer, and the state is to have it
+	}
 	return w, nil
 }
 

@@ -144,10 +144,10 @@ func (s *mqtt) witness(topic string, message []byte) {
 		s.back = nil
 	}
 	s.overheard = s.overheard || slices.Contains(s.aboutNobody(), topic)
-	again := hears && s.hearing != nil
+	again := hears && s.deaf != nil
 	s.mu.Unlock()
 	if again {
-		s.trouble(&s.hearing, nil)
+		s.trouble(&s.deaf, nil)
 	}
 }
 
@@ -162,7 +162,8 @@ func (s *mqtt) sayNow(text []byte) {
 }
 
 // listens looks whether the broker has taken what we said, and let us hear it: otherwise we
-// would not hear others either. It returns after what time to look again, or zero.
+// would not hear others either. It returns after what time to look again, or zero; less says
+// that all is to be said again.
 func (s *mqtt) listens() (wait time.Duration) {
 	patience := s.patience()
 	s.mu.Lock()
@@ -176,10 +177,9 @@ func (s *mqtt) listens() (wait time.Duration) {
 	case pending && !refused && s.peers.flooded.Load(): // Then it comes late
 		return patience
 	case !refused:
-		s.trouble(&s.hearing, s.unheard())
+		s.trouble(&s.deaf, s.unheard())
 	}
-	time.AfterFunc(repeatTime, func() { wake(s.changed) })
-	return 0
+	return -1
 }
 
 func (s *mqtt) unheard() error {

@@ -132,6 +132,9 @@ func (s *mqtt) answered(r brokerRequest) {
 // tooSlow ends the connection of one that was not answered in time.
 func (s *mqtt) tooSlow(r brokerRequest) {
 	s.slower()
+	s.mu.Lock()
+	s.explained = true
+	s.mu.Unlock()
 	if r.conn != nil {
 		_ = r.conn.Close() // It may be closed
 	}

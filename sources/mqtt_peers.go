@@ -66,6 +66,8 @@ type peers struct {
 	// open are those of which there may be something to tell, and wrong those whose last
 	// message was none; both are run's own.
 	open, wrong map[string]bool
+	// nonsense is of whom the log has such a message; it is run's own.
+	nonsense seldom
 
 	mu    sync.Mutex // guards what follows
 	inbox map[string][]byte
@@ -87,6 +89,10 @@ type peer struct {
 	since time.Time
 	// due is before when nothing is told of it.
 	due time.Time
+	// met is when it was heard for the first time, since we run, and forgotten says that
+	// somebody has taken from the broker what it said.
+	met       time.Time
+	forgotten bool
 }
 
 func newPeers(s *mqtt) *peers {
@@ -94,6 +100,7 @@ func newPeers(s *mqtt) *peers {
 		mqtt: s, wakes: make(chan struct{}, 1), reads: rate.NewLimiter(floodRate, floodBurst),
 		kept:  rate.NewLimiter(keptRate, keptBurst),
 		inbox: map[string][]byte{}, by: map[string]*peer{}, wrong: map[string]bool{}, open: map[string]bool{},
+		nonsense: seldom{},
 	}
 }
 
@@ -262,7 +269,7 @@ func (p *peers) calm() (wait time.Duration) {
 // read takes what a machine said over a connection.
 func (p *peers) read(host string, message []byte, connection int) {
 	if len(message) == 0 {
-		p.forget(host)
+		p.forgotten(host)
 		return
 	}
 	w, err := parseBulletin(message)
@@ -279,7 +286,7 @@ func (p *peers) read(host string, message []byte, connection int) {
 		return
 	}
 	if one == nil {
-		one = &peer{}
+		one = &peer{met: time.Now()}
 		p.by[host] = one
 	}
 	if one.hear(w) {
@@ -295,20 +302,29 @@ func (p *peers) complain(host string, err error) {
 	} else if len(p.wrong) < maxPeers {
 		p.wrong[host] = true
 	}
-	if err != nil && !before {
+	if err != nil && !before && p.nonsense.may(host) {
 		p.env.Log.Warn().Str("source", p.name).Str("peer", host).Err(err).Msg("what another machine says was dropped")
 	}
 }
 
-// forget forgets a machine whose message somebody took from the broker.
+// forgotten notes that somebody took from the broker what a machine said.
+func (p *peers) forgotten(host string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if one := p.by[host]; one != nil {
+		one.forgotten = true
+		p.open[host] = true
+	}
+}
+
+// forget forgets such a machine.
 func (p *peers) forget(host string) {
 	p.mu.Lock()
 	one := p.by[host]
 	delete(p.by, host)
-	delete(p.open, host)
 	p.mu.Unlock()
 	if one != nil && one.known {
-		p.trouble(&p.hearing, p.env.See(netwatch.PeerChanged, p.key(host), ""))
+		p.trouble(&p.forgetting, p.env.See(netwatch.PeerChanged, p.key(host), ""))
 	}
 }
 
@@ -330,7 +346,7 @@ func (one *peer) hear(w bulletin) bool {
 		w.Gone = cmp.Or(one.now.Gone, one.since)
 		one.since = w.Gone
 	}
-	one.now, one.heard = w, true
+	one.now, one.heard, one.forgotten = w, true, false
 	return true
 }
 
@@ -357,6 +373,15 @@ func (p *peers) next(host string, emit func(netwatch.Event) error) (tell func() 
 		one = *entry
 	}
 	p.mu.Unlock()
+	if wait := time.Until(one.met.Add(peerPause)); one.forgotten && wait > 0 {
+		return nil, wait // Each time the state is written
+	}
+	if one.forgotten {
+		return func() time.Duration {
+			p.forget(host)
+			return -1
+		}, 0
+	}
 	if !one.heard {
 		return nil, -1 // When it is heard again, it is looked at again
 	}

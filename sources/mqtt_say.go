@@ -249,7 +249,7 @@ func (s *mqtt) hand(events []netwatch.Event) {
 func (s *mqtt) echo(w bulletin) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if w.Number <= s.own.Number && !w.Lost {
+	if w.Number <= s.own.Number && !w.Lost || w.Number > maxNumber/2 { // Beyond that nobody would take ours
 		return
 	}
 	if w.Number > s.own.Number {
@@ -258,5 +258,20 @@ func (s *mqtt) echo(w bulletin) {
 			s.own.Told[i].Number = s.next().Number
 		}
 	}
-	wake(s.changed)
+	s.sayAgain()
+}
+
+// sayAgain has said what we are, once in peerPause however often it is called: what has us
+// say it can come without end, and each time the state is written.
+func (s *mqtt) sayAgain() {
+	wait := peerPause - time.Since(s.again)
+	switch {
+	case wait > peerPause: // It will be said
+	case wait > 0:
+		s.again = time.Now().Add(wait)
+		time.AfterFunc(wait, func() { wake(s.changed) })
+	default:
+		s.again = time.Now()
+		wake(s.changed)
+	}
 }

@@ -37,6 +37,8 @@ type serving struct {
 	// refused is what was said last of each that was not served, and note of the newest.
 	refused map[string]string
 	note    string
+	// nonsense is of whom the log has an ask that is none; it is run's own.
+	nonsense seldom
 }
 
 // A served is an ask that was looked at.
@@ -51,6 +53,7 @@ func newServing(s *mqtt) *serving {
 	return &serving{
 		mqtt: s, wakes: make(chan struct{}, 1), networks: ownNetworks,
 		inbox: map[string][]byte{}, last: map[string]served{}, refused: map[string]string{},
+		nonsense: seldom{},
 	}
 }
 
@@ -59,10 +62,19 @@ func ownNetworks() (all []netip.Prefix) {
 	found, _ := net.InterfaceAddrs()
 	for _, a := range found {
 		if p, err := netip.ParsePrefix(a.String()); err == nil {
-			all = append(all, p.Masked())
+			all = append(all, segment(p))
 		}
 	}
 	return all
+}
+
+// segment is that of an interface's address. One of IPv6 that is given alone (DHCPv6) is in a
+// network of 64 bits all the same, of which the routes alone tell.
+func segment(p netip.Prefix) netip.Prefix {
+	if p.Addr().Is6() {
+		p = netip.PrefixFrom(p.Addr(), min(p.Bits(), 64))
+	}
+	return p.Masked()
 }
 
 // deliver takes an ask for the next look, if it is of a machine that we serve.
@@ -108,8 +120,10 @@ func (s *serving) run(ctx context.Context) {
 // none, or the same again.
 func (s *serving) take(ctx context.Context, from string, message []byte) func() {
 	a, err := parseAsk(message)
-	if err != nil {
+	if err != nil && s.nonsense.may(from) {
 		s.refuse(from, fmt.Errorf("it is not understood: %w", err))
+	}
+	if err != nil {
 		return func() {}
 	}
 	switch err := s.admit(from, a); {

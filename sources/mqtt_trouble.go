@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"syscall"
 	"time"
 
@@ -19,6 +20,23 @@ import (
 type complaint struct {
 	text string
 	at   time.Time
+}
+
+// seldom is of whom the log has something already, and since when: of each machine that says
+// nonsense, in other words each time, it has a line a minute.
+type seldom map[string]time.Time
+
+// may says whether the log may have something of a machine now, and takes it that it has.
+func (s seldom) may(host string) bool {
+	old := func(_ string, at time.Time) bool { return time.Since(at) >= complaintPause }
+	if len(s) >= maxPeers {
+		maps.DeleteFunc(s, old)
+	}
+	if at, is := s[host]; is && !old(host, at) || len(s) >= maxPeers {
+		return false
+	}
+	s[host] = time.Now()
+	return true
 }
 
 // trouble notes how something stands now, and logs it when that is news. Of what is
@@ -50,7 +68,7 @@ func (s *mqtt) Trouble() error {
 	if err := cmp.Or(s.reaching, s.ended); err != nil {
 		return err
 	}
-	return errors.Join(s.writing, s.hearing)
+	return errors.Join(s.writing, s.hearing, s.deaf, s.forgetting)
 }
 
 // connected notes that there is a connection. How the broker ends them is forgotten when
@@ -91,6 +109,18 @@ func (s *mqtt) lost() {
 		s.trouble(&s.ended, netwatch.WithHint(err, seeLog))
 	}
 	s.peers.unhear()
+}
+
+// end ends what waits for the last connection: of that the library does not tell.
+func (s *mqtt) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.loses()
+	for _, timer := range []*time.Timer{s.lasts, s.look} {
+		if timer != nil {
+			timer.Stop()
+		}
+	}
 }
 
 // thrownOut notes why the broker ended the connection.

@@ -55,7 +55,8 @@ func (v *visit) pay(ctx context.Context) Word {
 	}
 	v.purse.release(freeNeeds)
 	if refused := new(Error); v.asked && !errors.As(err, &refused) {
-		v.line.again()
+		v.line = v.line.again()
+		v.r.conn = v.line
 		v.r.free(context.WithoutCancel(ctx), &v.As) // Also what was lent by a server of which no more was heard
 	}
 	return said
@@ -157,11 +158,12 @@ var dataIndication = stun.NewType(stun.MethodData, stun.ClassIndication)
 
 // hear waits for a text to come out of the relay.
 func (v *visit) hear(ctx context.Context, text string) error {
-	_ = v.line.SetReadDeadline(time.Time{})
-	defer context.AfterFunc(ctx, func() { _ = v.line.Close() })()
+	line := v.line
+	_ = line.SetReadDeadline(time.Time{})
+	defer context.AfterFunc(ctx, func() { _ = line.Close() })()
 	packet := make([]byte, stunmsg.MaxPacket)
 	for {
-		n, err := stunmsg.Read(v.line, v.r.stream, packet)
+		n, err := stunmsg.Read(line, v.r.stream, packet)
 		if err != nil {
 			return stunmsg.Bare(err)
 		}
@@ -180,8 +182,9 @@ func (v *visit) hear(ctx context.Context, text string) error {
 type lasting struct {
 	net.Conn
 
-	mu    sync.Mutex
-	ended bool
+	mu sync.Mutex
+	// ended says that who reads is answered at once, and over that another reads by now.
+	ended, over bool
 }
 
 // past has whoever reads be answered at once.
@@ -191,6 +194,9 @@ var past = time.Unix(1, 0)
 func (l *lasting) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.over { // A clock that struck late
+		return nil
+	}
 	l.ended = true
 	return l.Conn.SetReadDeadline(past)
 }
@@ -205,10 +211,11 @@ func (l *lasting) SetReadDeadline(at time.Time) error {
 	return l.Conn.SetReadDeadline(at)
 }
 
-// again has it be read from again.
-func (l *lasting) again() {
+// again is the line to be read from again, which nobody ends who has had it so far.
+func (l *lasting) again() *lasting {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.ended = false
+	l.over = true
 	_ = l.Conn.SetReadDeadline(time.Time{})
+	return &lasting{Conn: l.Conn}
 }

@@ -123,3 +123,24 @@ func FuzzFromOutside(f *testing.F) {
 		}
 	})
 }
+
+// Whose time is out only when a line is used again, as on a busy machine, does not end it:
+// who asks would be told at once, again and again, that nothing came, and send all that may be
+// sent.
+func TestLastingIsUsedAgain(t *testing.T) {
+	here, there := net.Pipe()
+	defer there.Close()
+	line := &lasting{Conn: here}
+	_ = line.Close()
+	anew := line.again()
+	_ = anew.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_ = line.Close()
+	go func() { _, _ = there.Write([]byte("x")) }()
+	if _, err := anew.Read(make([]byte, 1)); err != nil {
+		t.Error(err)
+	}
+	_ = anew.Close()
+	if _, err := anew.Read(make([]byte, 1)); err == nil {
+		t.Error("a line that is ended is read from")
+	}
+}
