@@ -244,8 +244,8 @@ func TestPeerDifference(t *testing.T) {
 	}
 }
 
-// What is older than what was heard is not heard, and a last will counts for its own
-// connection alone.
+// What is older than what was heard, or as old, is not heard, but once over each connection of
+// ours; and a last will counts for its own connection alone.
 func TestPeerHears(t *testing.T) {
 	one := &peer{}
 	will := func(connect int64) bulletin { return bulletin{Number: connect, Connect: connect, Lost: true} }
@@ -258,8 +258,8 @@ func TestPeerHears(t *testing.T) {
 	}{
 		{stands(12, moved), true},
 		{stands(11, moved), false},
-		{stands(12, moved), true}, // Once more, after a reconnect
-		{will(9), false},          // Of a connection that another has taken the place of
+		{stands(12, nil), false},
+		{will(9), false}, // Of a connection that another has taken the place of
 		{will(10), true},
 		{stands(13, moved), true},
 		{will(20), true}, // What it said since was never heard
@@ -270,6 +270,10 @@ func TestPeerHears(t *testing.T) {
 	}
 	if !one.now.Lost || !one.now.Addresses[netwatch.IPv4].Address.IsValid() || one.now.Number != 20 {
 		t.Errorf("in the end it is %+v", one.now)
+	}
+	one = &peer{now: stands(12, moved)}
+	if !one.hear(stands(12, moved)) || one.hear(stands(12, moved)) {
+		t.Error("what it said before we were connected is not heard once")
 	}
 }
 
