@@ -14,6 +14,9 @@ import (
 
 // Of what is beyond the budget, a datagram is as good as lost, and a stream ends.
 func TestBudget(t *testing.T) {
+	if n := newBudget(nil).left; n != 20 {
+		t.Errorf("it is %d packets", n)
+	}
 	here, came := hole(t, "127.0.0.1")
 	for over, want := range map[servers.Transport]error{servers.UDP: nil, servers.TCP: errSpent} {
 		b := &budget{left: 3, reserved: 1}

@@ -277,7 +277,7 @@ func TestFromOutsideIsBounded(t *testing.T) {
 			if diff := cmp.Diff([]Word{c.udp, c.streams, c.streams}, seen.Ways); diff != "" {
 				t.Error(diff)
 			}
-			if packets > mostPackets || took > outsideTime {
+			if packets > 20 || took > 10*time.Second {
 				t.Errorf("%d packets in %s", packets, took)
 			}
 		})
