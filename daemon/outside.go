@@ -18,10 +18,8 @@ type fleet interface {
 // outside has other machines look at a place, by the named source, or by the first that can
 // when name is empty.
 func (ws *watchers) outside(ctx context.Context, name string, p netwatch.Place) netwatch.Sighting {
-	for _, s := range *ws.live.Load() {
-		if f, can := s.(fleet); can && (name == "" || name == s.String()) {
-			return f.Outside(ctx, p)
-		}
+	if all := those[fleet](ws, name); len(all) > 0 {
+		return all[0].Outside(ctx, p)
 	}
 	return netwatch.Sighting{Why: errors.New("there is no source that knows other machines")}
 }

@@ -14,7 +14,7 @@ import (
 // checkBroker looks whether the broker keeps machines from doing harm to each other. Only the
 // daemon is connected, and finds it out; that it is not is among its troubles.
 func checkBroker(ctx context.Context, s *scene) (found []Finding) {
-	if s.Probe == nil || !slices.ContainsFunc(s.cfg.Sources, tells) {
+	if s.Probe == nil || !s.cfg.Tells() {
 		return nil
 	}
 	p, err := s.Probe(ctx)

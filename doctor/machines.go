@@ -15,7 +15,7 @@ import (
 // checkMachines looks how the other machines stand, and whether rules wait for one that
 // was never heard. That the broker is not reached is among the daemon's troubles.
 func checkMachines(_ context.Context, s *scene) (found []Finding) {
-	if !slices.ContainsFunc(s.cfg.Sources, tells) {
+	if !s.cfg.Tells() {
 		return s.deafRules(nil)
 	}
 	d, err := s.daemon()
@@ -28,12 +28,6 @@ func checkMachines(_ context.Context, s *scene) (found []Finding) {
 	return append(found, s.deafRules(d.Peers)...)
 }
 
-// tells says whether a source tells other machines.
-func tells(source config.Source) bool {
-	_, is := source.Settings.(sources.Telling)
-	return is
-}
-
 // onlyTells says whether this machine tells others what it sees, as a router does, and needs
 // no public address itself.
 func (s *scene) onlyTells() bool {
@@ -41,7 +35,7 @@ func (s *scene) onlyTells() bool {
 		_, is := source.Settings.(sources.Asking)
 		return is
 	}
-	return slices.ContainsFunc(s.cfg.Sources, tells) && !slices.ContainsFunc(s.cfg.Sources, asks) &&
+	return s.cfg.Tells() && !slices.ContainsFunc(s.cfg.Sources, asks) &&
 		len(s.cfg.Needs().Rewrites) == 0
 }
 

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"netwatch"
@@ -24,7 +23,7 @@ var longer = map[string]time.Duration{outside: outsideTime}
 // checkOutside has other machines look at the servers from outside, where the configuration
 // knows others. Only the daemon can ask them.
 func checkOutside(ctx context.Context, s *scene) (found []Finding) {
-	if s.Verify == nil || !slices.ContainsFunc(s.cfg.Sources, tells) {
+	if s.Verify == nil || !s.cfg.Tells() {
 		return nil
 	}
 	if _, err := s.daemon(); err != nil {

@@ -93,8 +93,8 @@ func (b *fakeBroker) serve(c net.Conn) {
 		answer := packets.NewControlPacket(packets.PINGRESP)
 		switch of := p.Content.(type) {
 		case *packets.Connect:
-			b.said <- fmt.Sprintf("connect %s as %s %s, will %s %s",
-				of.ClientID, of.Username, of.Password, of.WillTopic, of.WillMessage)
+			b.said <- fmt.Sprintf("connect %s as %s %s, each %d s, will %s %s",
+				of.ClientID, of.Username, of.Password, of.KeepAlive, of.WillTopic, of.WillMessage)
 			answer = packets.NewControlPacket(packets.CONNACK)
 			answer.Content.(*packets.Connack).ReasonCode = b.connack
 			if of.ClientID == "" {
@@ -220,7 +220,7 @@ func TestMQTTConnects(t *testing.T) {
 	t.Run("run", func(t *testing.T) {
 		s := connectedTo(t, b, &MQTT{Password: PasswordFile(password), User: "me"})
 		will := b.next(t, "connect self ")
-		if !strings.HasPrefix(will, "connect self as me secret, will netwatch/self/state {") ||
+		if !strings.HasPrefix(will, "connect self as me secret, each 60 s, will netwatch/self/state {") ||
 			!strings.Contains(will, `"lost":true`) {
 			t.Error(will)
 		}

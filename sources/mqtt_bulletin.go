@@ -121,11 +121,7 @@ func (w *bulletin) bound() {
 		return !a.Address.IsValid() || netwatch.FamilyOf(a.Address) != f || a.Address.Zone() != ""
 	})
 	for family, a := range w.Addresses {
-		a.By = slices.Clone(a.By[:min(len(a.By), maxServers)])
-		for i := range a.By {
-			a.By[i] = clipped(a.By[i])
-		}
-		w.Addresses[family] = netwatch.Address{Address: a.Address, Since: a.Since, Confirmed: a.Confirmed, By: a.By}
+		w.Addresses[family] = published(a)
 	}
 	w.Told = slices.DeleteFunc(w.Told, func(h handed) bool {
 		return !netwatch.EventName().MatchString(h.Event) || h.Number <= 0 || h.Number > w.Number
@@ -137,6 +133,15 @@ func (w *bulletin) bound() {
 		h := &w.Told[i]
 		h.ID, h.Family, h.Old, h.New = clipped(h.ID), clipped(h.Family), clipped(h.Old), clipped(h.New)
 	}
+}
+
+// published is what of an address one machine tells another.
+func published(a netwatch.Address) netwatch.Address {
+	by := slices.Clone(a.By[:min(len(a.By), maxServers)])
+	for i := range by {
+		by[i] = clipped(by[i])
+	}
+	return netwatch.Address{Address: a.Address, Since: a.Since, Confirmed: a.Confirmed, By: by}
 }
 
 // clipped is a text of a stranger's, printable and not too long.

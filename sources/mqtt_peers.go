@@ -329,11 +329,15 @@ func (p *peers) forget(host string) {
 }
 
 // hear takes a bulletin, and says whether there may be something to tell. What is older than
-// what was heard is not heard. A last will has no addresses, and is of its connection.
+// what was heard, or as old, is not heard; over a new connection of ours, what is as old is,
+// since before not all of it may have been told. A last will has no addresses, and is of its
+// connection.
 func (one *peer) hear(w bulletin) bool {
 	first := one.now.Number == 0
 	switch {
 	case !first && (w.Lost && w.Connect < one.now.Connect || !w.Lost && w.Number < one.now.Number):
+		return false
+	case one.heard && !w.Lost && !one.now.Lost && w.Number == one.now.Number:
 		return false
 	case w.Lost && !first:
 		w.Number, w.Addresses, w.Told = max(w.Number, one.now.Number), one.now.Addresses, one.now.Told

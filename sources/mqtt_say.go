@@ -78,8 +78,7 @@ func (s *mqtt) say(ctx context.Context) error {
 	}
 	w.Addresses = s.env.Known()
 	for family, a := range w.Addresses {
-		a.By, a.Own = slices.Clone(a.By[:min(len(a.By), maxServers)]), a.Address
-		w.Addresses[family] = netwatch.Address{Address: a.Address, Since: a.Since, Confirmed: a.Confirmed, By: a.By}
+		w.Addresses[family] = published(a)
 	}
 	for _, name := range s.settings.Serve {
 		w.Serves = append(w.Serves, string(name))
@@ -236,8 +235,9 @@ func (s *mqtt) hand(events []netwatch.Event) {
 		if s.own.told(ev.Name).ID == ev.ID {
 			continue
 		}
+		number := s.next().Number
 		s.own = s.own.hand(handed{
-			Number: s.next().Number, ID: clipped(ev.ID), Event: ev.Name, Time: ev.Time,
+			Number: number, ID: clipped(ev.ID), Event: ev.Name, Time: ev.Time,
 			Family: clipped(ev.Fields["family"]), Old: clipped(ev.Fields["old"]), New: clipped(ev.Fields["new"]),
 		})
 	}

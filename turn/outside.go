@@ -126,11 +126,11 @@ func (o Outside) reached() error {
 }
 
 // FromOutside proves it, and frees what it allocated. It sends at most 20 packets, in 10 s
-// (purse says how they are counted), and nowhere but to the address: an answer that names
+// (budget says how they are counted), and nowhere but to the address: an answer that names
 // another is not followed. What Check refuses it does not ask, and says to be silent.
-func FromOutside(ctx context.Context, o Outside) Seen { return o.prove(ctx, newPurse(o.Ways)) }
+func FromOutside(ctx context.Context, o Outside) Seen { return o.prove(ctx, newBudget(o.Ways)) }
 
-func (o Outside) prove(ctx context.Context, p *purse) Seen {
+func (o Outside) prove(ctx context.Context, b *budget) Seen {
 	ctx, cancel := context.WithTimeout(ctx, outsideTime)
 	defer cancel()
 	seen := Seen{Ways: slices.Repeat([]Word{WaySilent}, len(o.Ways)), Relay: WaySilent}
@@ -139,9 +139,9 @@ func (o Outside) prove(ctx context.Context, p *purse) Seen {
 	}
 	proven := false
 	for i, w := range o.Ways {
-		v := visit{Outside: o, way: w, purse: p, relays: !proven}
-		if seen.Ways[i] = v.pay(ctx); seen.Ways[i] == WayOK && !proven {
-			proven, seen.Relay = true, v.relay
+		a := attempt{Outside: o, way: w, budget: b, relays: !proven}
+		if seen.Ways[i] = a.try(ctx); seen.Ways[i] == WayOK && !proven {
+			proven, seen.Relay = true, a.relay
 		}
 	}
 	return seen

@@ -66,9 +66,9 @@ func port(a net.Addr) uint16 { return netip.MustParseAddrPort(a.String()).Port()
 // prove asks, and says how many packets that took.
 func prove(t *testing.T, o Outside) (Seen, int) {
 	t.Helper()
-	p := newPurse(o.Ways)
-	seen := o.prove(t.Context(), p)
-	return seen, mostPackets - p.left
+	b := newBudget(o.Ways)
+	seen := o.prove(t.Context(), b)
+	return seen, mostPackets - b.left
 }
 
 // Whichever way is the first that is ok, data goes through it.
@@ -219,7 +219,7 @@ func TestFromOutsideFrees(t *testing.T) {
 			return lent(r, here)
 		})
 		o := overUDPOf(t, f)
-		o.prove(ctx, newPurse(o.Ways))
+		o.prove(ctx, newBudget(o.Ways))
 		if asked := f.Asked(); asked[len(asked)-1] != "Refresh signed" {
 			t.Errorf("%s: it was asked %s", name, asked)
 		}
@@ -231,7 +231,7 @@ func TestFromOutsideFrees(t *testing.T) {
 // 10 s; over UDP packets may be lost.
 func TestFromOutsideIsBounded(t *testing.T) {
 	here := netip.MustParseAddrPort("127.0.0.1:1025")
-	lost := 0 // Counted while the server is locked
+	lost := map[[stun.TransactionIDSize]byte]bool{} // Changed while the server is locked
 	for name, c := range map[string]struct {
 		udp, streams Word
 		answers      turntest.Answer
@@ -256,7 +256,8 @@ func TestFromOutsideIsBounded(t *testing.T) {
 			return turntest.Proper(t, "", func(*stun.Message) []stun.Setter { return lent(r, here) })(r, signed)
 		}},
 		"lossy": {WayOK, WaySilent, func(r *stun.Message, signed bool) []stun.Setter {
-			if lost++; lost%2 == 1 {
+			if !lost[r.TransactionID] { // The first packet of each request
+				lost[r.TransactionID] = true
 				return nil
 			}
 			return turntest.Proper(t, "127.0.0.1", nil)(r, signed)
@@ -276,7 +277,7 @@ func TestFromOutsideIsBounded(t *testing.T) {
 			if diff := cmp.Diff([]Word{c.udp, c.streams, c.streams}, seen.Ways); diff != "" {
 				t.Error(diff)
 			}
-			if packets > mostPackets || took > outsideTime {
+			if packets > 20 || took > 10*time.Second {
 				t.Errorf("%d packets in %s", packets, took)
 			}
 		})

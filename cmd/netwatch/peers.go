@@ -10,7 +10,6 @@ import (
 	"netwatch"
 	"netwatch/config"
 	"netwatch/control"
-	"netwatch/sources"
 )
 
 // printPeers prints how the other machines stand, for a person.
@@ -29,20 +28,10 @@ func printPeers(w io.Writer, all []netwatch.Peer) {
 	}
 }
 
-// tells says whether the configuration has other machines told.
-func tells(cfg *config.Config) bool {
-	for _, source := range cfg.Sources {
-		if _, is := source.Settings.(sources.Telling); is {
-			return true
-		}
-	}
-	return false
-}
-
 // probePeers has the daemon, who alone is connected, ask the broker. Where nobody else can
 // be asked, it is a failure that the daemon is down, or the broker.
 func (c *command) probePeers(ctx context.Context, cfg *config.Config, alone bool) error {
-	if !tells(cfg) {
+	if !cfg.Tells() {
 		return nil
 	}
 	p, err := c.askPeers(ctx)

@@ -47,7 +47,7 @@ func (c *command) probe(ctx context.Context, cfg *config.Config) error {
 		}
 		failed = failed || !found
 	}
-	if !asked && !tells(cfg) {
+	if !asked && !cfg.Tells() {
 		return netwatch.WithHint(errors.New("probing: the configuration has no source that can be asked"),
 			"add a section [source.stun]")
 	}

@@ -12,24 +12,27 @@ import (
 	"netwatch/turn/turntest"
 )
 
-// Of what cannot be paid for, a datagram is as good as lost, and a stream ends.
-func TestPurse(t *testing.T) {
+// Of what is beyond the budget, a datagram is as good as lost, and a stream ends.
+func TestBudget(t *testing.T) {
+	if n := newBudget(nil).left; n != 20 {
+		t.Errorf("it is %d packets", n)
+	}
 	here, came := hole(t, "127.0.0.1")
 	for over, want := range map[servers.Transport]error{servers.UDP: nil, servers.TCP: errSpent} {
-		p := &purse{left: 3, kept: 1}
-		socket, err := p.dial(t.Context(), here, servers.UDP)
+		b := &budget{left: 3, reserved: 1}
+		socket, err := b.dial(t.Context(), here, servers.UDP)
 		if err != nil {
 			t.Fatal(err)
 		}
-		socket.(*paid).stream = over != servers.UDP
+		socket.(*counted).stream = over != servers.UDP
 		for n := range 3 {
 			wrote, err := socket.Write(make([]byte, 9))
 			if n < 2 && err != nil || n == 2 && (!errors.Is(err, want) || over == servers.UDP && wrote != 9) {
 				t.Errorf("%s, packet %d: %d bytes, %v", over, n, wrote, err)
 			}
 		}
-		if n := came(); n != 2 || p.left != 1 {
-			t.Errorf("%s: %d came, %d are left", over, n, p.left)
+		if n := came(); n != 2 || b.left != 1 {
+			t.Errorf("%s: %d came, %d are left", over, n, b.left)
 		}
 		_ = socket.Close()
 	}
@@ -37,14 +40,14 @@ func TestPurse(t *testing.T) {
 
 // A connection costs one packet where it is answered, and the kernel repeats what asks for
 // it once at most.
-func TestPurseOfAStream(t *testing.T) {
-	p := &purse{left: 3}
+func TestBudgetOfAStream(t *testing.T) {
+	b := &budget{left: 3}
 	f := turntest.New(t, nil)
-	socket, err := p.dial(t.Context(), f.Over(t, nil), servers.TCP)
-	if err != nil || p.left != 2 {
-		t.Fatalf("%v, %d are left", err, p.left)
+	socket, err := b.dial(t.Context(), f.Over(t, nil), servers.TCP)
+	if err != nil || b.left != 2 {
+		t.Fatalf("%v, %d are left", err, b.left)
 	}
-	raw, err := socket.(*paid).Conn.(*net.TCPConn).SyscallConn()
+	raw, err := socket.(*counted).Conn.(*net.TCPConn).SyscallConn()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,8 +60,8 @@ func TestPurseOfAStream(t *testing.T) {
 	}
 	_ = socket.Close()
 	here, _ := hole(t, "127.0.0.1")
-	p = &purse{left: 3}
-	if conn, err := p.dial(t.Context(), here, servers.TCP); !errors.Is(err, syscall.ECONNREFUSED) || p.left != 2 {
-		t.Errorf("%v, %v, %d are left", conn, err, p.left)
+	b = &budget{left: 3}
+	if conn, err := b.dial(t.Context(), here, servers.TCP); !errors.Is(err, syscall.ECONNREFUSED) || b.left != 2 {
+		t.Errorf("%v, %v, %d are left", conn, err, b.left)
 	}
 }

@@ -45,9 +45,9 @@ func (s *script) Read(to []byte) (int, error) {
 func (s *script) SetReadDeadline(time.Time) error { return nil }
 func (s *script) Close() error                    { return nil }
 
-// visiting is a visit by a socket where what is in answers comes, each behind a byte that
+// attempting is an attempt by a socket where what is in answers comes, each behind a byte that
 // says how long it is.
-func visiting(answers []byte, a netip.Addr) (*visit, *script) {
+func attempting(answers []byte, a netip.Addr) (*attempt, *script) {
 	s := &script{}
 	for len(answers) > 0 {
 		n := min(int(answers[0]), len(answers)-1)
@@ -55,11 +55,11 @@ func visiting(answers []byte, a netip.Addr) (*visit, *script) {
 		answers = answers[1+n:]
 	}
 	o := Outside{Address: a, As: servers.Credential{Name: "x", Password: "y"}}
-	line := &lasting{Conn: s}
-	return &visit{Outside: o, line: line, r: &relay{conn: line}}, s
+	line := &reusable{Conn: s}
+	return &attempt{Outside: o, line: line, r: &relay{conn: line}}, s
 }
 
-// coming is what comes as an answer to a visit.
+// coming is what comes as an answer to an attempt.
 func coming(messages ...[]stun.Setter) (all []byte) {
 	for _, setters := range messages {
 		raw := stun.MustBuild(append([]stun.Setter{stun.TransactionID}, setters...)...).Raw
@@ -79,7 +79,7 @@ func answering(at netip.AddrPort, text string) []byte {
 func TestFromOutsideNamesFamily(t *testing.T) {
 	for _, text := range []string{"127.0.0.1", "::1"} {
 		at := netip.AddrPortFrom(netip.MustParseAddr(text), 5000)
-		v, s := visiting(answering(at, "text"), at.Addr())
+		v, s := attempting(answering(at, "text"), at.Addr())
 		err := v.allocate(t.Context())
 		if good := err == nil && v.relayed == at && v.mapped.IsValid(); len(s.asked) != 2 || good != at.Addr().Is4() {
 			t.Errorf("%s: %v, asked %d times", at, err, len(s.asked)) // IPv6 is written by the transaction, which is another
@@ -109,7 +109,7 @@ func FuzzFromOutside(f *testing.F) {
 	f.Add(answering(netip.AddrPortFrom(here, 5000), "text and more"))
 	f.Add(answering(netip.MustParseAddrPort("[::1]:5000"), ""))
 	f.Fuzz(func(t *testing.T, answers []byte) {
-		v, s := visiting(answers, here)
+		v, s := attempting(answers, here)
 		if err := v.allocate(t.Context()); err == nil && v.relayed.Addr() != here {
 			t.Errorf("%s is lent", v.relayed)
 		}

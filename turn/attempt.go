@@ -16,17 +16,17 @@ import (
 	"netwatch/stunmsg"
 )
 
-// A visit is the proof of one way.
-type visit struct {
+// An attempt is the proof of one way.
+type attempt struct {
 	Outside
-	way   Way
-	purse *purse
+	way    Way
+	budget *budget
 	// relays says that data is to go through the relay, and relay what came of it.
 	relays bool
 	relay  Word
 
 	socket net.Conn
-	line   *lasting
+	line   *reusable
 	r      *relay
 	// asked says that it was asked for a relayed address in the name of who asks.
 	asked bool
@@ -39,60 +39,60 @@ type visit struct {
 // errAnother is a relayed address that is another than the one that is asked at.
 var errAnother = errors.New("it lends another address")
 
-// pay asks for a relayed address, has data go through it, and frees it.
-func (v *visit) pay(ctx context.Context) Word {
-	v.purse.release(needs[v.way.Over])
+// try asks for a relayed address, has data go through it, and frees it.
+func (a *attempt) try(ctx context.Context) Word {
+	a.budget.release(needs[a.way.Over])
 	ask, cancel := context.WithTimeout(ctx, wayTime)
 	defer cancel()
-	err := v.open(ask)
+	err := a.open(ask)
 	if err == nil {
-		defer v.socket.Close() // In TLS nobody need be told
-		err = v.allocate(ask)
+		defer a.socket.Close() // In TLS nobody need be told
+		err = a.allocate(ask)
 	}
 	said := word(ask, err)
-	if err == nil && v.relays {
-		v.relay = v.through(ctx)
+	if err == nil && a.relays {
+		a.relay = a.through(ctx)
 	}
-	v.purse.release(freeNeeds)
-	if refused := new(Error); v.asked && !errors.As(err, &refused) {
-		v.line = v.line.again()
-		v.r.conn = v.line
-		v.r.free(context.WithoutCancel(ctx), &v.As) // Also what was lent by a server of which no more was heard
+	a.budget.release(freeNeeds)
+	if refused := new(Error); a.asked && !errors.As(err, &refused) {
+		a.line = a.line.reopen()
+		a.r.conn = a.line
+		a.r.free(context.WithoutCancel(ctx), &a.As) // Also what was lent by a server of which no more was heard
 	}
 	return said
 }
 
 // open makes the socket.
-func (v *visit) open(ctx context.Context) (err error) {
-	v.socket, err = v.purse.dial(ctx, netip.AddrPortFrom(v.Address, v.way.Port), v.way.Over)
+func (a *attempt) open(ctx context.Context) (err error) {
+	a.socket, err = a.budget.dial(ctx, netip.AddrPortFrom(a.Address, a.way.Port), a.way.Over)
 	if err != nil {
 		return err
 	}
-	if v.r, err = speak(ctx, v.socket, v.way.Over, v.Host); err != nil {
+	if a.r, err = speak(ctx, a.socket, a.way.Over, a.Host); err != nil {
 		return err
 	}
-	v.line = &lasting{Conn: v.r.conn}
-	v.r.conn = v.line
+	a.line = &reusable{Conn: a.r.conn}
+	a.r.conn = a.line
 	return nil
 }
 
 // allocate asks for a relayed address, which is to be at the address that is asked at.
-func (v *visit) allocate(ctx context.Context) error {
-	if err := v.r.challenged(ctx, Ask{Who: &v.As, Family: v.family()}); err != nil {
+func (a *attempt) allocate(ctx context.Context) error {
+	if err := a.r.challenged(ctx, Ask{Who: &a.As, Family: a.family()}); err != nil {
 		return err
 	}
-	v.asked = true
-	answer, err := v.r.lend(ctx, &v.As, v.family())
+	a.asked = true
+	answer, err := a.r.lend(ctx, &a.As, a.family())
 	if err != nil {
 		return err
 	}
-	if v.relayed, err = stunmsg.AddrPort(answer, stun.AttrXORRelayedAddress); err != nil {
+	if a.relayed, err = stunmsg.AddrPort(answer, stun.AttrXORRelayedAddress); err != nil {
 		return err
 	}
-	if v.relayed.Addr() != v.Address {
+	if a.relayed.Addr() != a.Address {
 		return errAnother
 	}
-	v.mapped, _ = stunmsg.Address(answer, stun.AttrXORMappedAddress) // Without one nobody can be permitted
+	a.mapped, _ = stunmsg.Address(answer, stun.AttrXORMappedAddress) // Without one nobody can be permitted
 	return nil
 }
 
@@ -109,17 +109,17 @@ func (p peer) AddTo(m *stun.Message) error {
 
 // through sends a datagram to the relayed address from another socket, and waits for it to
 // come out where that is lent.
-func (v *visit) through(ctx context.Context) Word {
-	v.purse.release(relayNeeds)
-	if v.relayed.Port() < lowestPort || !v.mapped.IsValid() {
+func (a *attempt) through(ctx context.Context) Word {
+	a.budget.release(relayNeeds)
+	if a.relayed.Port() < lowestPort || !a.mapped.IsValid() {
 		return WayRefused
 	}
 	ctx, cancel := context.WithTimeout(ctx, relayTime)
 	defer cancel()
-	if _, err := v.r.ask(ctx, &v.As, permissionRequest, peer(v.mapped)); err != nil {
+	if _, err := a.r.ask(ctx, &a.As, permissionRequest, peer(a.mapped)); err != nil {
 		return word(ctx, err)
 	}
-	socket, err := v.purse.dial(ctx, v.relayed, servers.UDP)
+	socket, err := a.budget.dial(ctx, a.relayed, servers.UDP)
 	if err != nil {
 		return word(ctx, err)
 	}
@@ -128,11 +128,11 @@ func (v *visit) through(ctx context.Context) Word {
 	go func() { // Until the socket is closed, or what was sent is refused
 		is := send(socket, []byte(text))
 		if is {
-			_ = v.line.Close()
+			_ = a.line.Close()
 		}
 		refused <- is
 	}()
-	err = v.hear(ctx, text)
+	err = a.hear(ctx, text)
 	_ = socket.Close()
 	if <-refused && err != nil {
 		return WayRefused
@@ -157,13 +157,13 @@ func send(socket net.Conn, datagram []byte) (refused bool) {
 var dataIndication = stun.NewType(stun.MethodData, stun.ClassIndication)
 
 // hear waits for a text to come out of the relay.
-func (v *visit) hear(ctx context.Context, text string) error {
-	line := v.line
+func (a *attempt) hear(ctx context.Context, text string) error {
+	line := a.line
 	_ = line.SetReadDeadline(time.Time{})
 	defer context.AfterFunc(ctx, func() { _ = line.Close() })()
 	packet := make([]byte, stunmsg.MaxPacket)
 	for {
-		n, err := stunmsg.Read(line, v.r.stream, packet)
+		n, err := stunmsg.Read(line, a.r.stream, packet)
 		if err != nil {
 			return stunmsg.Bare(err)
 		}
@@ -177,9 +177,9 @@ func (v *visit) hear(ctx context.Context, text string) error {
 	}
 }
 
-// A lasting line is not closed by a question whose time is out (stunmsg.Question): by it is
+// A reusable line is not closed by a question whose time is out (stunmsg.Question): by it is
 // still to be freed what was lent. Nothing more is heard by it until it is to be used again.
-type lasting struct {
+type reusable struct {
 	net.Conn
 
 	mu sync.Mutex
@@ -191,7 +191,7 @@ type lasting struct {
 var past = time.Unix(1, 0)
 
 // Close ends who reads.
-func (l *lasting) Close() error {
+func (l *reusable) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.over { // A clock that struck late
@@ -202,7 +202,7 @@ func (l *lasting) Close() error {
 }
 
 // SetReadDeadline is for the next who reads, if it has not ended.
-func (l *lasting) SetReadDeadline(at time.Time) error {
+func (l *reusable) SetReadDeadline(at time.Time) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.ended {
@@ -211,11 +211,11 @@ func (l *lasting) SetReadDeadline(at time.Time) error {
 	return l.Conn.SetReadDeadline(at)
 }
 
-// again is the line to be read from again, which nobody ends who has had it so far.
-func (l *lasting) again() *lasting {
+// reopen is the line to be read from again, which nobody ends who has had it so far.
+func (l *reusable) reopen() *reusable {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.over = true
 	_ = l.Conn.SetReadDeadline(time.Time{})
-	return &lasting{Conn: l.Conn}
+	return &reusable{Conn: l.Conn}
 }

@@ -18,7 +18,7 @@ import (
 // mostPackets is how many packets a proof from outside sends at most.
 const mostPackets = 20
 
-// What is kept of them, so that packets that are lost on one way leave enough for the
+// What is reserved of them, so that packets that are lost on one way leave enough for the
 // others: for each way what it needs when none is lost, and for each to free what it was
 // lent; and for the relay a permission and a datagram. Over UDP a request is one packet. To
 // dial over TCP takes one or, if nobody answers, two; the handshake of TLS takes three.
@@ -37,67 +37,67 @@ const packetSize = 1200
 // errSpent says that there are no packets left.
 var errSpent = errors.New("no more packets are to be sent")
 
-// A purse has the packets that a proof may still send. Counted is what is sent of our own:
+// A budget has the packets that a proof may still send. Counted is what is sent of our own:
 // what is written, each time that it is, and what opens a connection. What TCP adds in
 // answer to the other end, or repeats of what was written, is not.
-type purse struct {
-	mu         sync.Mutex
-	left, kept int
+type budget struct {
+	mu             sync.Mutex
+	left, reserved int
 }
 
-// newPurse is for these ways.
-func newPurse(ways []Way) *purse {
-	p := &purse{left: mostPackets, kept: relayNeeds}
+// newBudget is for these ways.
+func newBudget(ways []Way) *budget {
+	b := &budget{left: mostPackets, reserved: relayNeeds}
 	for _, w := range ways {
-		p.kept += needs[w.Over] + freeNeeds
+		b.reserved += needs[w.Over] + freeNeeds
 	}
-	return p
+	return b
 }
 
-// release lets be spent what was kept.
-func (p *purse) release(n int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.kept -= n
+// release lets be spent what was reserved.
+func (b *budget) release(n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.reserved -= n
 }
 
 // spend says whether so many packets may be sent, which then are gone.
-func (p *purse) spend(n int) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.left-n < p.kept {
+func (b *budget) spend(n int) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.left-n < b.reserved {
 		return false
 	}
-	p.left -= n
+	b.left -= n
 	return true
 }
 
 // refund gives back packets that were not sent after all.
-func (p *purse) refund(n int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.left += n
+func (b *budget) refund(n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.left += n
 }
 
 // synTime is after how long the kernel asks again for a connection (RFC 6298, 2).
 const synTime = time.Second
 
-// dial makes a socket that pays for what is written by it.
-func (p *purse) dial(ctx context.Context, to netip.AddrPort, over servers.Transport) (net.Conn, error) {
+// dial makes a socket of which all that is written is counted.
+func (b *budget) dial(ctx context.Context, to netip.AddrPort, over servers.Transport) (net.Conn, error) {
 	stream := over != servers.UDP
-	if stream && !p.spend(dialNeeds) {
+	if stream && !b.spend(dialNeeds) {
 		return nil, errSpent
 	}
 	begun := time.Now()
 	d := net.Dialer{Control: once}
 	conn, err := d.DialContext(ctx, network(over), to.String())
 	if stream && time.Since(begun) < synTime {
-		p.refund(1)
+		b.refund(1)
 	}
 	if err != nil {
 		return nil, stunmsg.Bare(err)
 	}
-	return &paid{conn, p, stream}, nil
+	return &counted{conn, b, stream}, nil
 }
 
 // once has the kernel ask for a connection once again at most.
@@ -111,20 +111,20 @@ func once(network, _ string, c syscall.RawConn) (err error) {
 	return errors.Join(failed, err)
 }
 
-// A paid socket takes from a purse.
-type paid struct {
+// A counted socket takes what is written from a budget.
+type counted struct {
 	net.Conn
-	purse  *purse
+	budget *budget
 	stream bool
 }
 
-// Write writes what the purse can pay for. Of a stream, what it cannot is an error; a
+// Write writes what the budget has room for. Of a stream, what it cannot is an error; a
 // datagram is as good as lost.
-func (p *paid) Write(what []byte) (int, error) {
+func (c *counted) Write(what []byte) (int, error) {
 	switch {
-	case p.purse.spend((len(what) + packetSize - 1) / packetSize):
-		return p.Conn.Write(what)
-	case p.stream:
+	case c.budget.spend((len(what) + packetSize - 1) / packetSize):
+		return c.Conn.Write(what)
+	case c.stream:
 		return 0, errSpent
 	}
 	return len(what), nil
