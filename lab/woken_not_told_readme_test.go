@@ -90,7 +90,8 @@ func TestReadmeOfMachines(t *testing.T) {
 	undo(t, "systemctl stop mosquitto.service; rm -f /etc/mosquitto/conf.d/netwatch.conf; "+
 		"systemctl disable netwatch.service")
 	watching(t, configuration(YunoHost, "1h"), FirstPublic)
-	r := reads(t, append([]string{"DNS:broker.example.org", "IP:" + Private.String() + ",IP:" + Public6.String()}, addressed...)...)
+	both := []string{"DNS:broker.example.org", "IP:" + Private.String() + ",IP:" + Public6.String()}
+	r := reads(t, append(both, addressed...)...)
 	began := time.Now()
 	r.does(t, r.blocks(t, "The broker", "sh")...)
 	here := r.blocks(t, "Each machine", "sh")
