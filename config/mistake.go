@@ -41,10 +41,22 @@ type Mistakes []Mistake
 const shown = 1000
 
 // Error is one line for each mistake, and one that counts those left out.
-func (m Mistakes) Error() string {
-	lines := make([]string, min(len(m), shown))
-	for i := range lines {
-		lines[i] = m[i].Error()
+func (m Mistakes) Error() string { return m.lines(Mistake.Error) }
+
+// Remedies is Error with what to do about each mistake, where that is known.
+func (m Mistakes) Remedies() string {
+	return m.lines(func(one Mistake) string {
+		if one.Hint == "" {
+			return one.Error()
+		}
+		return one.Error() + "\nhint: " + one.Hint
+	})
+}
+
+func (m Mistakes) lines(of func(Mistake) string) string {
+	var lines []string
+	for _, one := range m[:min(len(m), shown)] {
+		lines = append(lines, of(one))
 	}
 	if more := len(m) - len(lines); more > 0 {
 		lines = append(lines, fmt.Sprintf("and %d more mistakes", more))

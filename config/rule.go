@@ -87,7 +87,7 @@ func (g *glob) UnmarshalText(text []byte) error {
 func (r *reader) rules(root *node) []*hooks.Rule {
 	n := root.member("rule")
 	if n == nil {
-		if !r.partial && !r.mistakes.blame("rule") {
+		if !r.partial && !r.mistakes.blame("rule") && !r.saysItself() {
 			r.add(0, "rule", netwatch.WithHint(errors.New("there is no rule, so that nothing would ever be done"),
 				"add a [[rule]] with `on` and `do`"))
 		}

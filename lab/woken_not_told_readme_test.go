@@ -20,15 +20,24 @@ type theReader struct {
 	words *strings.Replacer
 }
 
+// mqttPackaged and mqttKept are where the package has contrib/mqtt, and the copy of who
+// follows its README.
+const (
+	mqttPackaged = "/usr/share/doc/netwatch/examples/mqtt"
+	mqttKept     = "/root/netwatch-mqtt"
+)
+
 // reads has the files of contrib/mqtt in the server, as who follows its README has them.
 func reads(t *testing.T, words ...string) *theReader {
 	t.Helper()
 	root := filepath.Join("..", "contrib", "mqtt")
-	must(t, os.CopyFS(server.path("/root/mqtt"), os.DirFS(root)))
-	undo(t, "rm -rf /root/mqtt")
+	must(t, os.CopyFS(server.path(mqttPackaged), os.DirFS(root)))
+	undo(t, "rm -rf "+mqttPackaged+" "+mqttKept)
 	text, err := os.ReadFile(filepath.Join(root, "README.md"))
 	must(t, err)
-	return &theReader{string(text), strings.NewReplacer(words...)}
+	r := &theReader{string(text), strings.NewReplacer(words...)}
+	r.does(t, r.blocks(t, "The files", "sh")...)
+	return r
 }
 
 func (r *theReader) blocks(t *testing.T, heading, language string) (all []string) {
@@ -49,8 +58,8 @@ func (r *theReader) blocks(t *testing.T, heading, language string) (all []string
 // and no YunoHost: what they are told is kept.
 func (r *theReader) does(t *testing.T, blocks ...string) {
 	t.Helper()
-	shell(t, "cd /root/mqtt; set -e; apt() { echo apt $* >>/run/told; }; yunohost() { echo yunohost $* >>/run/told; }\n"+
-		strings.Join(blocks, ""))
+	shell(t, "[ ! -d "+mqttKept+" ] || cd "+mqttKept+"; set -e; apt() { echo apt $* >>/run/told; }\n"+
+		"yunohost() { echo yunohost $* >>/run/told; }\n"+strings.Join(blocks, ""))
 }
 
 // addressed are the words of who has no name for his broker.
@@ -58,15 +67,14 @@ var addressed = []string{
 	"DNS:broker.example.org", "IP:" + Private.String(), "broker.example.org", Private.String(),
 }
 
-// joins has a machine in the router's network with what the README says for the gateway,
-// but for where its files are.
-func (r *theReader) joins(t *testing.T, sections string) *machine {
+// joins has a machine in a network with what the README says for it, but for where its files
+// and the STUN servers are.
+func (r *theReader) joins(t *testing.T, name, namespace, sections string) *machine {
 	t.Helper()
-	dir := server.path("/root/mqtt")
-	shell(t, "chmod 600 /root/mqtt/*.password")
-	sections = strings.NewReplacer("/etc/netwatch/mqtt.password", dir+"/gateway.password", "/etc/netwatch/broker.crt",
-		dir+"/fullchain.pem").Replace(sections)
-	m := &machine{name: "gateway", namespace: world.Router, config: filepath.Join(t.TempDir(), "netwatch.toml")}
+	dir := server.path(mqttKept)
+	sections = strings.NewReplacer("/etc/netwatch/mqtt.password", dir+"/"+name+".password", "/etc/netwatch/broker.crt",
+		dir+"/fullchain.pem", "[source.stun]", sourceStun("5s", false)).Replace(sections)
+	m := &machine{name: name, namespace: namespace, config: filepath.Join(t.TempDir(), "netwatch.toml")}
 	daemon := fmt.Sprintf("[daemon]\nsocket = \"%[1]s/s/socket\"\nstate = \"%[1]s/state\"\n", filepath.Dir(m.config))
 	must(t, os.WriteFile(m.config, []byte(daemon+sections), 0o600))
 	t.Cleanup(func() { must(t, m.stop(os.Kill)) })
@@ -74,25 +82,31 @@ func (r *theReader) joins(t *testing.T, sections string) *machine {
 	return m
 }
 
-// From nothing to two machines that hear each other, with the commands of contrib/mqtt as
+// From nothing to three machines that hear each other, with the commands of contrib/mqtt as
 // they stand, and no other.
 func TestReadmeOfMachines(t *testing.T) {
 	fresh(t, YunoHost)
 	must(t, server.AddPackages(t.Context(), "mosquitto", "mosquitto-clients"))
-	undo(t, "systemctl stop mosquitto.service; rm -f /etc/mosquitto/conf.d/netwatch.conf")
+	undo(t, "systemctl stop mosquitto.service; rm -f /etc/mosquitto/conf.d/netwatch.conf; "+
+		"systemctl disable netwatch.service")
 	watching(t, configuration(YunoHost, "1h"), FirstPublic)
-	r := reads(t, addressed...)
+	both := []string{"DNS:broker.example.org", "IP:" + Private.String() + ",IP:" + Public6.String()}
+	r := reads(t, append(both, addressed...)...)
 	began := time.Now()
 	r.does(t, r.blocks(t, "The broker", "sh")...)
 	here := r.blocks(t, "Each machine", "sh")
 	r.does(t, here[0])
 	sections := r.blocks(t, "Each machine", "toml")
 	must(t, server.WriteFile("/etc/netwatch/netwatch.toml", configuration(YunoHost, "1h")+sections[1]+sections[2], 0o644))
+	shell(t, "systemctl stop netwatch.service") // The package starts nothing
 	r.does(t, here[1])
-	gateway := r.joins(t, sections[0])
+	gateway := r.joins(t, "gateway", world.Router, sections[0])
 	says(t, "netwatch status", "peer gateway", "here since")
-	t.Logf("from nothing to two machines: %s", time.Since(began))
+	t.Logf("from nothing to the gateway: %s", time.Since(began))
 	gateway.says(t, "status", "peer turn1", "here since")
+	outside := strings.Replace(r.blocks(t, "From outside", "toml")[0], Private.String(), "["+Public6.String()+"]", 1)
+	r.joins(t, "vps", newBeyond(t), outside).says(t, "status", "serves turn1", "peer turn1", FirstPublic.String())
+	says(t, "netwatch status", "peer vps", Beyond.String())
 	says(t, "netwatch history", "peer-changed from mqtt peer=gateway told=started", "probe stun: ")
 	brokerWell(t)
 	inNetwork := r.blocks(t, "The broker on a machine of these", "")
@@ -176,7 +190,7 @@ func TestReadmeOnYunoHost(t *testing.T) {
 	renews := r.blocks(t, "On a YunoHost", "toml")[0]
 	must(t, server.WriteFile("/etc/netwatch/netwatch.toml", configuration(YunoHost, "1h")+sections[1]+renews, 0o644))
 	r.does(t, here...)
-	gateway := r.joins(t, sections[0])
+	gateway := r.joins(t, "gateway", world.Router, sections[0])
 	gateway.says(t, "status", "peer turn1", "here since")
 	says(t, "cat /run/told", "yunohost firewall allow TCP 8885 --no-upnp")
 	appServes(t)
@@ -189,8 +203,8 @@ func TestReadmeOnYunoHost(t *testing.T) {
 	must(t, server.WriteFile("/etc/yunohost/certs/"+domain+"/crt.pem", pair.Cert, 0o640))
 	hook, err := os.ReadFile(filepath.Join("..", "contrib", "yunohost", "50-netwatch"))
 	must(t, err)
-	must(t, server.WriteFile("/root/mqtt/50-netwatch", string(hook), 0o755))
-	shell(t, "/root/mqtt/50-netwatch "+domain)
+	must(t, server.WriteFile("/root/50-netwatch", string(hook), 0o755))
+	shell(t, "/root/50-netwatch "+domain)
 	says(t, "netwatch history", "reload netwatch-broker.service: changed", "verify tls "+domain+":8885: ")
 	says(t, "netwatch status", "peer gateway", "here since")
 	if text := shell(t, "netwatch history"); strings.Contains(text, "peer-lost") || strings.Contains(text, "failed") {

@@ -51,7 +51,7 @@ func (b *Broker) UnmarshalText(text []byte) error {
 	address, ok := netwatch.HostPort(rest, usual)
 	if usual == "" || !ok {
 		// Not what it is: a password can be in it.
-		return errors.New(`is not a broker, as in "mqtts://broker.example.org:8883"`)
+		return errors.New(`is not mqtts://HOST[:PORT] or mqtt://HOST[:PORT], as in "mqtts://broker.example.org"`)
 	}
 	*b = Broker(scheme + "://" + address)
 	return nil
@@ -188,6 +188,9 @@ func (m *MQTT) checkServe() (all []Mistake) {
 	}
 	return all
 }
+
+// Looks says whether it looks at some machines from outside.
+func (m *MQTT) Looks() bool { return len(m.Serve) > 0 }
 
 // Claims is our name at the broker: who connects by it throws the other out.
 func (m *MQTT) Claims() (key string, values []string) {

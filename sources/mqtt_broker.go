@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"net"
 	"net/url"
@@ -139,7 +140,8 @@ func (s *mqtt) trusted() (*x509.CertPool, error) {
 	}
 	text, err := netwatch.ReadRegular(file, maxFile)
 	if err != nil {
-		return nil, netwatch.WithHint(fmt.Errorf("reading ca: %w", err), netwatch.GrantHint)
+		return nil, unread(fmt.Errorf("reading ca: %w", err),
+			"name the file with the certificate that signed the broker's, or leave ca out where everybody believes it")
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(text) {
@@ -155,10 +157,8 @@ func (s *mqtt) connect(c *paho.Connect, _ *url.URL) (*paho.Connect, error) {
 	if file := string(s.settings.Password); file != "" {
 		password, err := netwatch.ReadSecret(file)
 		if err != nil {
-			if netwatch.Hint(err) == "" {
-				err = netwatch.WithHint(err, netwatch.GrantHint)
-			}
-			return nil, fmt.Errorf("reading the password in %s: %w", file, err)
+			return nil, unread(fmt.Errorf("reading the password in %s: %w", file, err), fmt.Sprintf(
+				"write the password that the broker has for user %s into it, with mode 600; then netwatch grant", s.settings.user()))
 		}
 		c.PasswordFlag, c.Password = true, []byte(strings.TrimRight(password, "\r\n"))
 	}
@@ -173,6 +173,18 @@ func (s *mqtt) connect(c *paho.Connect, _ *url.URL) (*paho.Connect, error) {
 	c.WillMessage = &paho.WillMessage{Retain: true, QoS: 1, Topic: s.topic(), Payload: will}
 	c.WillProperties = &paho.WillProperties{}
 	return c, nil
+}
+
+// unread adds to why a file is not read what to do, where it does not say so itself: a right
+// to read it, or else something instead.
+func unread(err error, instead string) error {
+	switch {
+	case netwatch.Hint(err) != "":
+		return err
+	case errors.Is(err, fs.ErrPermission):
+		return netwatch.WithHint(err, netwatch.GrantHint)
+	}
+	return netwatch.WithHint(err, instead)
 }
 
 // topic is where we say what we are.
@@ -222,7 +234,7 @@ func (b *bounded) length(c byte) {
 func (s *mqtt) unreached(err error) error {
 	refused := new(autopaho.ConnackError)
 	if errors.As(err, &refused) {
-		return s.refused("connecting to it", refused.ReasonCode)
+		return s.refused(toConnect, refused.ReasonCode)
 	}
 	if inner := errors.Unwrap(err); inner != nil { // Without the library's words
 		err = inner

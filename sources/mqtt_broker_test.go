@@ -260,10 +260,13 @@ func TestMQTTRefusals(t *testing.T) {
 	if err := waitsFor(t, s, "keeps no messages"); !strings.Contains(netwatch.Hint(err), "retained") {
 		t.Error(netwatch.Hint(err))
 	}
-	b = newFakeBroker(t, &fakeBroker{connack: 134})
-	s = connectedTo(t, b, &MQTT{})
-	if err := waitsFor(t, s, "wrong user or password"); !strings.Contains(netwatch.Hint(err), "mosquitto_passwd") {
-		t.Error(netwatch.Hint(err))
+	for code, want := range map[byte]string{134: "wrong user or password", 135: "not permitted"} { // Mosquitto says 135
+		b = newFakeBroker(t, &fakeBroker{connack: code})
+		s = connectedTo(t, b, &MQTT{User: "me"})
+		hint := netwatch.Hint(waitsFor(t, s, want))
+		if !strings.Contains(hint, "user me and its password") || strings.Contains(hint, "ACL") {
+			t.Error(hint)
+		}
 	}
 }
 
@@ -316,16 +319,21 @@ func TestMQTTHugeMessage(t *testing.T) {
 	}
 }
 
-// A password that everybody may read, or that is not there, is not sent, and why is said.
+// A password that everybody may read, or that is not there, is not sent, and why is said;
+// to be granted a file helps only where there is one.
 func TestMQTTPasswordFile(t *testing.T) {
 	open := filepath.Join(t.TempDir(), "open")
 	if err := errors.Join(os.WriteFile(open, []byte("hunter2"), 0o600), os.Chmod(open, 0o604)); err != nil {
 		t.Fatal(err)
 	}
-	for file, want := range map[string]string{open: "every user may read", open + "x": "no such file"} {
+	for _, c := range []struct{ file, want, hint string }{
+		{open, "every user may read", "chmod o= " + open},
+		{open + "x", "no such file", "write the password that the broker has for user self into it"},
+	} {
 		b := newFakeBroker(t, &fakeBroker{})
-		s := connectedTo(t, b, &MQTT{Password: PasswordFile(file)})
-		if err := waitsFor(t, s, want); netwatch.Hint(err) == "" || strings.Contains(err.Error(), "hunter2") {
+		s := connectedTo(t, b, &MQTT{Password: PasswordFile(c.file)})
+		err := waitsFor(t, s, c.want)
+		if !strings.HasPrefix(netwatch.Hint(err), c.hint) || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%v; %s", err, netwatch.Hint(err))
 		}
 	}

@@ -70,7 +70,7 @@ func TestMQTTRefusesEveryWay(t *testing.T) {
 		0x9D: "another broker", 0x9F: "too often", 0xC8: "reason 200",
 	} {
 		s := (&MQTT{Broker: "mqtt://b", Host: "self", Topic: "netwatch"}).Source("mqtt", Env{}).(*mqtt)
-		err := s.refused("connecting to it", reason)
+		err := s.refused(toConnect, reason)
 		if !strings.Contains(err.Error(), "mqtt://b refuses connecting to it: ") || !strings.Contains(err.Error(), want) ||
 			netwatch.Hint(err) == "" {
 			t.Errorf("%#x: %v; %s", reason, err, netwatch.Hint(err))

@@ -30,11 +30,10 @@ var reasons = map[byte]reason{
 		"it does not take the name {host}", "let it take {host} as a client id, or write another host in [source.{source}]",
 	},
 	packets.ConnackBadUsernameOrPassword: {
-		"wrong user or password", "compare user and password with the broker's: mosquitto_passwd sets one",
+		"wrong user or password", "compare user {user} and its password with the broker's: mosquitto_passwd sets one, and " +
+			"systemctl reload mosquitto.service has it read",
 	},
-	packets.ConnackNotAuthorized: { // Of mosquitto a wrong password too
-		"not permitted", "see the password of user {user}, and {rights}",
-	},
+	packets.ConnackNotAuthorized: {"not permitted", "{rights}"},
 	packets.ConnackServerUnavailable:       {"it is not available", later},
 	packets.ConnackServerBusy:              {"it is busy", later},
 	packets.ConnackBanned:                  {"user {user} is banned", "lift the ban at the broker"},
@@ -64,11 +63,18 @@ var reasons = map[byte]reason{
 	packets.DisconnectReceiveMaximumExceeded: {"we say too much at once", later},
 }
 
-// refused says that the broker would not, by the reason that it gave.
+// toConnect is what a broker refuses that takes nobody.
+const toConnect = "connecting to it"
+
+// refused says that the broker would not, by the reason that it gave. Of who connects no
+// broker looks yet what it may: mosquitto says so of a wrong password.
 func (s *mqtt) refused(what string, code byte) error {
 	why, known := reasons[code]
 	if !known {
 		why = reason{fmt.Sprintf("reason %d", code), seeLog}
+	}
+	if what == toConnect && code == packets.ConnackNotAuthorized {
+		why.hint = reasons[packets.ConnackBadUsernameOrPassword].hint
 	}
 	mine := strings.NewReplacer("{user}", s.settings.user(), "{host}", string(s.settings.Host),
 		"{topic}", string(s.settings.Topic), "{source}", s.name, "{rights}", netwatch.BrokerRights(string(s.settings.Topic)))

@@ -135,6 +135,8 @@ type Telling interface {
 	Tells() string
 	// Forgetting is how a person takes away what a machine said that is no more.
 	Forgetting(host string) string
+	// Looks says whether it looks at some of them from outside.
+	Looks() bool
 }
 
 // Asking are settings of a source that asks servers for our public address.

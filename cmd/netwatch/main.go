@@ -179,11 +179,11 @@ func (c *command) exitCode(err error) int {
 // A usageError is a wrong command line that only the command itself can notice.
 type usageError struct{ error }
 
-// printError prints an error: the mistakes of a configuration one on a line, any other
-// error with its remedy.
+// printError prints an error with its remedy; the mistakes of a configuration one on a
+// line, each with its own.
 func printError(w io.Writer, err error) {
 	if mistakes := config.Mistakes(nil); errors.As(err, &mistakes) {
-		_, _ = fmt.Fprintln(w, mistakes)
+		_, _ = fmt.Fprintln(w, mistakes.Remedies())
 		return
 	}
 	if errors.Is(err, context.Canceled) {
