@@ -127,12 +127,12 @@ func FuzzFromOutside(f *testing.F) {
 // Whose time is out only when a line is used again, as on a busy machine, does not end it:
 // who asks would be told at once, again and again, that nothing came, and send all that may be
 // sent.
-func TestLastingIsUsedAgain(t *testing.T) {
+func TestReusableIsUsedAgain(t *testing.T) {
 	here, there := net.Pipe()
 	defer there.Close()
-	line := &lasting{Conn: here}
+	line := &reusable{Conn: here}
 	_ = line.Close()
-	anew := line.again()
+	anew := line.reopen()
 	_ = anew.SetReadDeadline(time.Now().Add(10 * time.Second))
 	_ = line.Close()
 	go func() { _, _ = there.Write([]byte("x")) }()
