@@ -33,7 +33,7 @@ var reasons = map[byte]reason{
 		"wrong user or password", "compare user {user} and its password with the broker's: mosquitto_passwd sets one, and " +
 			"systemctl reload mosquitto.service has it read",
 	},
-	packets.ConnackNotAuthorized: {"not permitted", "{rights}"},
+	packets.ConnackNotAuthorized:           {"not permitted", "{rights}"},
 	packets.ConnackServerUnavailable:       {"it is not available", later},
 	packets.ConnackServerBusy:              {"it is busy", later},
 	packets.ConnackBanned:                  {"user {user} is banned", "lift the ban at the broker"},
