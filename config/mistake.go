@@ -41,19 +41,10 @@ type Mistakes []Mistake
 const shown = 1000
 
 // Error is one line for each mistake, and one that counts those left out.
-func (m Mistakes) Error() string { return m.lines(Mistake.Error) }
+func (m Mistakes) Error() string { return m.Lines(Mistake.Error) }
 
-// Remedies is Error with what to do about each mistake, where that is known.
-func (m Mistakes) Remedies() string {
-	return m.lines(func(one Mistake) string {
-		if one.Hint == "" {
-			return one.Error()
-		}
-		return one.Error() + "\nhint: " + one.Hint
-	})
-}
-
-func (m Mistakes) lines(of func(Mistake) string) string {
+// Lines is Error with each mistake as of has it.
+func (m Mistakes) Lines(of func(Mistake) string) string {
 	var lines []string
 	for _, one := range m[:min(len(m), shown)] {
 		lines = append(lines, of(one))
