@@ -161,7 +161,7 @@ func TestMQTTEnds(t *testing.T) {
 func TestNotLetHearAsks(t *testing.T) {
 	b := newFakeBroker(t, &fakeBroker{assigns: "self", suback: 0x80})
 	s := connectedTo(t, b, &MQTT{Serve: []PeerName{"a"}})
-	waitsFor(t, s, "to let us read netwatch/+/ask/self")
+	_ = waitsFor(t, s, "to let us read netwatch/+/ask/self")
 	if err := s.Tell(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
@@ -173,5 +173,5 @@ func TestNotLetHearAsks(t *testing.T) {
 	s.peers.by["a"] = &peer{known: true}
 	s.peers.mu.Unlock()
 	s.peers.forget("a")
-	waitsFor(t, s, "to let us read netwatch/+/ask/self")
+	_ = waitsFor(t, s, "to let us read netwatch/+/ask/self")
 }

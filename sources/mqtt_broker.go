@@ -157,8 +157,8 @@ func (s *mqtt) connect(c *paho.Connect, _ *url.URL) (*paho.Connect, error) {
 	if file := string(s.settings.Password); file != "" {
 		password, err := netwatch.ReadSecret(file)
 		if err != nil {
-			return nil, unread(fmt.Errorf("reading the password in %s: %w", file, err), fmt.Sprintf(
-				"write the password that the broker has for user %s into it, with mode 600; then netwatch grant", s.settings.user()))
+			return nil, unread(fmt.Errorf("reading the password in %s: %w", file, err), fmt.Sprintf("write the password "+
+				"that the broker has for user %s into it, with mode 600; then netwatch grant", s.settings.user()))
 		}
 		c.PasswordFlag, c.Password = true, []byte(strings.TrimRight(password, "\r\n"))
 	}
