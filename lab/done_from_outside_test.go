@@ -118,6 +118,10 @@ func behindNAT(t *testing.T, external string, lines ...string) string {
 	const dir = "/etc/matrix-synapse/"
 	shell(t, "cd "+dir+" && { test -e t.pem || openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes "+
 		"-days 2 -subj /CN=turn.example.org -keyout t.key -out t.pem 2>/dev/null; } && chown turnserver t.key t.pem")
+	t.Cleanup(func() {
+		_, err := server.Exec(context.Background(), "sh", "-c", "rm -f "+dir+"t.pem "+dir+"t.key")
+		must(t, err)
+	})
 	return strings.Replace(CoturnConf(external), "no-tls\n",
 		"cert="+dir+"t.pem\npkey="+dir+"t.key\n"+strings.Join(append(lines, ""), "\n"), 1)
 }

@@ -240,9 +240,10 @@ func TestNobodyOutside(t *testing.T) {
 	must(t, other.stop(syscall.SIGTERM))
 	anew(t, outside)
 	must(t, outside.process.cmd.Process.Signal(syscall.SIGSTOP)) // It is asked, and does not come to answering
-	kill := time.AfterFunc(3*time.Second, func() { _ = outside.stop(syscall.SIGKILL) })
+	killed := make(chan error, 1)
+	time.AfterFunc(3*time.Second, func() { killed <- outside.stop(syscall.SIGKILL) })
 	text, took := looked(t)
-	kill.Stop()
+	must(t, <-killed)
 	wantsAll(t, "killed", text, "skipped", "unknown: nobody answered within 10s")
 	if took > 12*time.Second {
 		t.Errorf("it took %s", took)

@@ -60,8 +60,22 @@ type Ask struct {
 // Allocate asks for a relayed address, first without credentials, which must be
 // refused, and then with them. Each takes a socket of its own: it can have one
 // allocation (RFC 8656, 7.2). Over TLS the certificate comes with it, which nobody has
-// checked.
-func Allocate(ctx context.Context, a Ask) (netip.Addr, *x509.Certificate, error) {
+// checked. A socket whose port had another's allocation that has not ended yet is no use, and
+// another is taken (RFC 8656, 7.4).
+func Allocate(ctx context.Context, a Ask) (addr netip.Addr, leaf *x509.Certificate, err error) {
+	for range freshSockets {
+		addr, leaf, err = allocateOnce(ctx, a)
+		if !Refused(err, stun.CodeAllocMismatch) {
+			break
+		}
+	}
+	return addr, leaf, err
+}
+
+// freshSockets is how many sockets are tried: two in a row that were used are rare.
+const freshSockets = 3
+
+func allocateOnce(ctx context.Context, a Ask) (netip.Addr, *x509.Certificate, error) {
 	r, err := dial(ctx, a.To, a.Over)
 	if err != nil {
 		return netip.Addr{}, nil, err
