@@ -262,7 +262,11 @@ func TestLineThatComesBack(t *testing.T) {
 	unlimited(t, YunoHost.Unit)
 	watching(t, configuration(YunoHost, "8s"), FirstPublic)
 	must(t, ip(t.Context(), world.Router, "link set wan down\n"))
-	t.Cleanup(func() { must(t, ip(context.Background(), world.Router, "link set wan up\n")) })
+	t.Cleanup(func() { // What there was of IPv6 went with the link
+		must(t, ip(context.Background(), world.Router, "link set wan up\naddr replace 2001:db8::10/64 dev wan nodad\n"+
+			"route replace 2001:db8:53::/64 dev wan\nroute replace 2001:db8:54::/64 dev wan\n"+
+			"route replace 2001:db8:55::/64 dev wan\n"))
+	})
 	wait(t, 13*time.Second) // One poll at least has heard nobody.
 	must(t, ip(t.Context(), world.Router, "link set wan up\n"))
 	must(t, world.SetPublic(t.Context(), Public(141)))
