@@ -33,8 +33,8 @@ func hops(ctx context.Context, to netip.AddrPort) []netip.Addr {
 		wg.Go(func() { all[i] = hop(ctx, to, i+1) })
 	}
 	wg.Wait()
-	if !all[0].IsValid() { // It may have complained to us a moment ago: Linux does so once a second (icmp(7))
-		all[0] = hop(ctx, to, 1)
+	for again := 0; again < 2 && !all[0].IsValid(); again++ {
+		all[0] = hop(ctx, to, 1) // It may have complained a moment ago: Linux does so once a second (icmp(7))
 	}
 	return all
 }
