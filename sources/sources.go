@@ -54,6 +54,8 @@ type Env struct {
 	Vouched func(address netip.Addr) <-chan struct{}
 	// Version is netwatch's own.
 	Version string
+	// Edges are where they touch the world.
+	Edges
 	// Log takes what an administrator should know and no event says.
 	Log zerolog.Logger
 }

@@ -1,0 +1,61 @@
+package sources
+
+import (
+	"context"
+	"net"
+	"net/netip"
+
+	"netwatch"
+)
+
+// Edges are where sources touch the world. What is nil is that of this machine.
+type Edges struct {
+	// Network is how servers are reached.
+	Network Network
+	// Inotify is how changes of files are heard of.
+	Inotify *Inotify
+	// Jumps wakes its receiver when the wall clock is set, until ctx is done.
+	Jumps func(ctx context.Context) (<-chan struct{}, error)
+}
+
+// A Network is how servers are reached, and from which addresses.
+type Network interface {
+	// Lookup looks a name up, for ip4 or ip6.
+	Lookup(ctx context.Context, network, host string) ([]netip.Addr, error)
+	// Dial makes a socket that gets packets from nobody but whom it is connected to.
+	Dial(ctx context.Context, d net.Dialer, to netip.AddrPort) (net.Conn, error)
+	// Here are the addresses of the machine's interfaces.
+	Here() []netip.Addr
+}
+
+// network is how servers are reached.
+func (e Edges) network() Network {
+	if e.Network == nil {
+		return internet{}
+	}
+	return e.Network
+}
+
+// jumps is how it is noticed that the clock was set.
+func (e Edges) jumps() func(context.Context) (<-chan struct{}, error) {
+	if e.Jumps == nil {
+		return clockJumps
+	}
+	return e.Jumps
+}
+
+// The internet is the network of this machine.
+type internet struct{}
+
+// Lookup looks a name up.
+func (internet) Lookup(ctx context.Context, network, host string) ([]netip.Addr, error) {
+	return net.DefaultResolver.LookupNetIP(ctx, network, host)
+}
+
+// Dial makes a socket over UDP.
+func (internet) Dial(ctx context.Context, d net.Dialer, to netip.AddrPort) (net.Conn, error) {
+	return d.DialContext(ctx, "udp", to.String())
+}
+
+// Here are the addresses of the machine's interfaces.
+func (internet) Here() []netip.Addr { return netwatch.OwnAddresses() }
