@@ -341,7 +341,7 @@ func (l *lane) again(rule *Rule, r *run, result netwatch.Result) *run {
 		if !now.Before(r.giveUp) && l.d.ctx.Err() == nil {
 			return l.gaveUp(rule, r, result)
 		}
-		r.due = now.Add(r.pauses.NextBackOff())
+		r.due = now.Add(l.d.spread(r.pauses.NextBackOff()))
 		if r.due.After(r.giveUp) {
 			r.due = r.giveUp // The last try
 		}
@@ -376,8 +376,13 @@ func (o overtime) Is(target error) bool { return target == context.DeadlineExcee
 // newPauses are the pauses of a run that has just begun to fail.
 func newPauses() *backoff.ExponentialBackOff {
 	b := backoff.NewExponentialBackOff()
-	b.InitialInterval, b.MaxInterval, b.Multiplier = firstPause, pauseCeiling, 2
+	b.InitialInterval, b.MaxInterval, b.Multiplier, b.RandomizationFactor = firstPause, pauseCeiling, 2, 0
 	return b
+}
+
+// spread is a pause that is up to half longer or shorter, lest many machines try at once.
+func (d *Dispatcher) spread(pause time.Duration) time.Duration {
+	return time.Duration((0.5 + d.Random()) * float64(pause))
 }
 
 // gaveUp ends a run that has failed for good, and has the state remember it.
