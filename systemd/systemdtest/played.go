@@ -84,7 +84,7 @@ func (p *Played) all() []*line {
 
 // Removed tells everybody that a job has ended.
 func (p *Played) Removed(job uint32, unit, result string) {
-	p.tell(managerPath, manager+".JobRemoved", job, jobOf(job), unit, result)
+	p.tell(managerPath, manager+".JobRemoved", job, JobOf(job), unit, result)
 }
 
 // Changed tells everybody of all properties of a unit.
@@ -111,8 +111,8 @@ func variants(of map[string]any) map[string]dbus.Variant {
 	return all
 }
 
-// jobOf is the path of a job, and pathOf that of a unit.
-func jobOf(job uint32) Job { return Job(fmt.Sprint(jobPath, job)) }
+// JobOf is the path of a job, and pathOf that of a unit.
+func JobOf(job uint32) Job { return Job(fmt.Sprint(jobPath, job)) }
 
 func pathOf(unit string) dbus.ObjectPath {
 	return managerPath + dbus.ObjectPath("/unit/_"+hex.EncodeToString([]byte(unit)))
@@ -235,7 +235,7 @@ func (l *line) call(m *dbus.Message) ([]any, error) {
 		return l.get(path, m.Body[1].(string))
 	case "RestartUnit", "TryRestartUnit", "ReloadUnit", "ReloadOrRestartUnit", "StartUnit", "StopUnit":
 		job, err := l.p.systemd.Queue(name, m.Body[0].(string))
-		return []any{jobOf(job)}, err
+		return []any{JobOf(job)}, err
 	}
 	return nil, Error{"org.freedesktop.DBus.Error.UnknownMethod", "it is not played: " + member(m)}
 }

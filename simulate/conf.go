@@ -1,0 +1,151 @@
+package simulate
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+
+	"netwatch"
+	"netwatch/servers"
+	"netwatch/sources"
+)
+
+// writeConf gives the server's file another content, and tells of it.
+func (w *World) writeConf(text string) {
+	file := w.path("turnserver.conf")
+	if err := os.WriteFile(file+".new", []byte(text), 0o600); err != nil {
+		panic(err)
+	}
+	if err := os.Rename(file+".new", file); err != nil {
+		panic(err)
+	}
+	if l := w.life; l != nil {
+		l.notice(file)
+	}
+}
+
+// readConf is the server's file as it is.
+func (w *World) readConf() []byte {
+	text, err := os.ReadFile(w.path("turnserver.conf"))
+	if err != nil {
+		panic(err)
+	}
+	return text
+}
+
+// notice tells of a file. What nobody has room for is lost, as in the kernel.
+func (l *life) notice(file string) {
+	for _, n := range l.watchers {
+		if slices.Contains(n.dirs, filepath.Dir(file)) {
+			select {
+			case n.Events <- fsnotify.Event{Name: file, Op: fsnotify.Create}:
+			default:
+			}
+		}
+	}
+}
+
+// A watcher is one instance of inotify.
+type watcher struct {
+	*fsnotify.Watcher
+	dirs []string
+}
+
+// inotify is how a life of the daemon hears of files.
+func (l *life) inotify() *sources.Inotify {
+	find := func(n *fsnotify.Watcher, f func(w *watcher)) error {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		for _, w := range l.watchers {
+			if w.Watcher == n {
+				f(w)
+			}
+		}
+		return nil
+	}
+	return &sources.Inotify{
+		Open: func() (*fsnotify.Watcher, error) {
+			n := &fsnotify.Watcher{Events: make(chan fsnotify.Event, 64), Errors: make(chan error)}
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.watchers = append(l.watchers, &watcher{Watcher: n})
+			return n, nil
+		},
+		Add: func(n *fsnotify.Watcher, dir string) error {
+			return find(n, func(w *watcher) { w.dirs = append(w.dirs, dir) })
+		},
+		Remove: func(n *fsnotify.Watcher, dir string) error {
+			return find(n, func(w *watcher) { w.dirs = slices.DeleteFunc(w.dirs, func(d string) bool { return d == dir }) })
+		},
+		Shut: func(n *fsnotify.Watcher) error {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.watchers = slices.DeleteFunc(l.watchers, func(w *watcher) bool { return w.Watcher == n })
+			return nil
+		},
+	}
+}
+
+// Prepare starts the helper.
+func (l *life) Prepare() {}
+
+// Rotate has the helper rewrite a file. It is a process of its own: what it has begun it
+// does although the daemon is killed.
+func (l *life) Rotate(
+	ctx context.Context, r servers.Rotation, changing func(netwatch.Replacement) error,
+) (netwatch.Result, bool) {
+	pass(l.lag("helper", 5*time.Millisecond, 80*time.Millisecond))
+	result, err := l.rewrite(ctx, r, changing)
+	if err != nil {
+		return netwatch.Failure(err), true
+	}
+	return result, true
+}
+
+func (l *life) rewrite(
+	ctx context.Context, r servers.Rotation, changing func(netwatch.Replacement) error,
+) (netwatch.Result, error) {
+	l.mu.Lock()
+	err := l.effect("the helper is asked")
+	before := l.readConf()
+	l.mu.Unlock()
+	if err != nil {
+		return netwatch.Result{}, err
+	}
+	server, err := servers.Named(r.Server)
+	if err != nil {
+		return netwatch.Result{}, err
+	}
+	after, _, err := server.Rewrite(before, r.Wanted())
+	if err != nil || bytes.Equal(before, after) {
+		return netwatch.Result{Outcome: netwatch.Unchanged}, err
+	}
+	w := netwatch.Replacement{Place: r.File, From: netwatch.Fingerprint(before), To: netwatch.Fingerprint(after)}
+	if err := changing(w); err != nil {
+		return netwatch.Result{}, err
+	}
+	l.mu.Lock()
+	err = l.effect("the file is about to change")
+	l.mu.Unlock()
+	if err != nil && l.lag("half", 0, 2) == 0 {
+		return netwatch.Result{}, err
+	}
+	pass(l.lag("rename", 100*time.Microsecond, 5*time.Millisecond))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !bytes.Equal(l.readConf(), before) {
+		return netwatch.Result{}, fmt.Errorf("rewriting %s: it changed meanwhile", r.File)
+	}
+	l.written(after)
+	l.tell("the file: %s → %s", says(before), says(after))
+	l.writeConf(string(after))
+	return netwatch.Result{Outcome: netwatch.Changed}, errIf(l.effect("the helper has answered"))
+}
+
+func errIf(err error) error { return err }

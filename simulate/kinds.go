@@ -1,0 +1,265 @@
+package simulate
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"netwatch"
+	"netwatch/control"
+)
+
+// A befalling is a kind of stimulus, how often it comes beside the others, and what it
+// does. w.mu is held meanwhile.
+type befalling struct {
+	kind   Kind
+	weight int
+	do     func(w *World, n uint64)
+}
+
+// kinds are all that can befall a world.
+var kinds = []befalling{
+	{"another address", 20, (*World).moves},
+	{"the line is down", 4, (*World).down},
+	{"the line is up", 8, (*World).up},
+	{"a server behaves otherwise", 12, (*World).behaves},
+	{"the file is written by an app", 4, (*World).app},
+	{"the unit is restarted by somebody", 3, (*World).somebody},
+	{"the server dies", 2, (*World).dies},
+	{"the next jobs go otherwise", 6, (*World).moods},
+	{"the bus begins anew", 3, (*World).busAnew},
+	{"the disk is full", 2, func(w *World, _ uint64) { w.disk.full = true; w.tell("the disk is full") }},
+	{"the disk has room", 4, func(w *World, _ uint64) { w.disk.full = false; w.tell("the disk has room") }},
+	{"netwatch is killed", 3, func(w *World, _ uint64) { w.killIn(1, false) }},
+	{"netwatch is killed soon", 8, func(w *World, n uint64) { w.killIn(int(2+n%40), false) }}, //nolint:gosec // Few.
+	{"the power is cut", 2, func(w *World, n uint64) { w.killIn(int(1+n%40), true) }},         //nolint:gosec // Few.
+	{"netwatch is restarted", 2, (*World).restarted},
+	{"a reload", 3, (*World).reload},
+	{"somebody fires ip-changed", 4, (*World).fire},
+	{"the clock jumps", 3, (*World).jump},
+}
+
+// moves gives the line another address.
+func (w *World) moves(n uint64) {
+	name := netwatch.IPv4
+	if six := w.line.families[netwatch.IPv6]; six != nil && n%3 == 0 {
+		name = netwatch.IPv6
+	}
+	f := w.line.families[name]
+	a := addressOf(name, mix(n, 1))
+	if a == f.address {
+		return
+	}
+	f.become(a, w.now())
+	w.tell("the address is %s", a)
+	for _, s := range w.all { // Nobody lies with the truth
+		if s.lie[name] == a {
+			delete(s.lie, name)
+		}
+	}
+}
+
+func (w *World) down(n uint64) {
+	for i, name := range netwatch.Families {
+		if f := w.line.families[name]; f != nil && (n%4 == uint64(i) || n%4 > 1) { //nolint:gosec // They are two.
+			f.up = false
+			w.tell("the line is down: %s", name)
+		}
+	}
+}
+
+func (w *World) up(uint64) {
+	for _, name := range netwatch.Families {
+		if f := w.line.families[name]; f != nil && !f.up {
+			f.up = true
+			w.tell("the line is up: %s", name)
+		}
+	}
+}
+
+// behaves has a server behave otherwise. Fewer than agree say the same that is not true.
+func (w *World) behaves(n uint64) {
+	s := w.all[n%many]
+	all := []manner{honest, honest, honest, lies, silent, refuses, slow, lossy, strange, private, twice, broken}
+	s.does = all[mix(n, 1)%uint64(len(all))]
+	if s.does == lies {
+		for _, name := range netwatch.Families {
+			s.lie[name] = lieOf(name, s.number, mix(n, 2))
+		}
+	}
+	w.tell("server %d %s", s.number, s.does)
+}
+
+// lieOf is an address that no line has, of this server alone.
+func lieOf(name netwatch.Family, number int, n uint64) (a netip.Addr) {
+	a = addressOf(name, n)
+	if name == netwatch.IPv4 {
+		b := a.As4()
+		b[3] = byte(100 + 10*number + int(n%3)) //nolint:gosec // It is small.
+		return netip.AddrFrom4(b)
+	}
+	b := a.As16()
+	b[7] = byte(100 + 10*number + int(n%3)) //nolint:gosec // It is small.
+	return netip.AddrFrom16(b)
+}
+
+// app has an app write the server's file, by halves, as it was once.
+func (w *World) app(n uint64) {
+	whole := fmt.Sprintf(confText, addressOf(netwatch.IPv4, n)) + fmt.Sprintf("# %x\n", n)
+	w.tell("an app begins to write the file")
+	w.writeConf("")
+	step := func(after time.Duration, text string) {
+		time.AfterFunc(after, func() {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.writeConf(text)
+			w.still = time.Now()
+		})
+	}
+	step(w.spanOf("app", time.Millisecond, 100*time.Millisecond), strings.TrimSuffix(whole[:len(whole)/2], "\n"))
+	step(w.spanOf("app", 101*time.Millisecond, 400*time.Millisecond), whole)
+}
+
+// somebody restarts the unit.
+func (w *World) somebody(uint64) {
+	u := w.unit
+	if len(u.jobs) > 0 || len(u.starts) >= burst-1 {
+		return
+	}
+	w.tell("somebody restarts the unit")
+	u.starts = append(u.starts, w.now())
+	u.begin()
+	time.AfterFunc(time.Nanosecond, func() { u.bus.Changed(unitName) })
+}
+
+func (w *World) dies(uint64) {
+	if w.unit.active == "active" && len(w.unit.jobs) == 0 {
+		w.tell("the server dies")
+		w.unit.be("failed", "failed", "signal")
+	}
+}
+
+func (w *World) moods(n uint64) {
+	all := []string{"fail", "slow", "hang", "die", "refuse"}
+	for i := range 1 + mix(n, 1)%3 {
+		w.mood.next = append(w.mood.next, all[mix(n, 2, i)%uint64(len(all))])
+	}
+	w.tell("the next jobs go: %s", strings.Join(w.mood.next, ", "))
+}
+
+// busAnew ends the bus, and has another in its place soon.
+func (w *World) busAnew(n uint64) {
+	w.tell("the bus ends")
+	w.busUp = false
+	bus := w.bus
+	time.AfterFunc(time.Nanosecond, bus.HangUp)
+	time.AfterFunc(between(n, 10*time.Millisecond, 3*time.Second), func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.busUp = true
+		w.tell("the bus is there")
+	})
+}
+
+// killIn has netwatch be killed at an effect from now on; the first is at once.
+func (w *World) killIn(effects int, cuts bool) {
+	l := w.life
+	if l == nil || l.dead {
+		return
+	}
+	l.cuts = cuts
+	if l.fuse = effects - 1; l.fuse == 0 {
+		l.kill("at rest")
+	}
+}
+
+func (w *World) restarted(uint64) {
+	l := w.life
+	if l == nil || l.dead {
+		return
+	}
+	w.tell("netwatch is stopped")
+	go func() {
+		l.cancel()
+		l.over()
+		pass(l.lag("again", 50*time.Millisecond, time.Second))
+		l.start()
+	}()
+}
+
+// over returns when the life has ended, by itself or as it was killed.
+func (l *life) over() {
+	for {
+		l.mu.Lock()
+		dead := l.dead
+		l.mu.Unlock()
+		if dead {
+			return
+		}
+		pass(l.lag("over", time.Millisecond, 2*time.Millisecond))
+	}
+}
+
+func (w *World) reload(uint64) {
+	if l := w.life; l != nil && !l.dead {
+		w.tell("a reload")
+		select {
+		case l.hangups <- os.Signal(syscall.SIGHUP):
+		default:
+		}
+	}
+}
+
+// fire has somebody fire ip-changed, who is told that it was accepted.
+func (w *World) fire(uint64) {
+	l := w.life
+	if l == nil || l.dead || l.daemon == nil {
+		return
+	}
+	w.tell("somebody fires ip-changed")
+	d := l.daemon
+	go func() {
+		a, err := d.Fire(context.Background(), control.Request{Event: netwatch.IPChanged, NoWait: true}, nil)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if l.dead {
+			return
+		}
+		if err != nil {
+			w.tell("it is refused: %v", err)
+			return
+		}
+		w.tell("it is accepted")
+		if a.Unwritten == nil {
+			w.promised.answered(w, a.ID)
+		}
+	}()
+}
+
+func (w *World) jump(uint64) {
+	if l := w.life; l != nil && !l.dead {
+		w.tell("the clock jumps")
+		select {
+		case l.jumps <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// heal makes everything well.
+func (w *World) heal() {
+	w.tell("from now on all is well")
+	w.up(0)
+	for _, s := range w.all {
+		s.does = honest
+	}
+	w.disk.full, w.mood.next = false, nil
+	w.still = time.Now()
+	if l := w.life; l != nil && !l.dead {
+		l.fuse = 0
+	}
+}

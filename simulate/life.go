@@ -1,0 +1,213 @@
+package simulate
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/sys/unix"
+
+	"netwatch"
+	"netwatch/actions"
+	"netwatch/control"
+	"netwatch/daemon"
+	"netwatch/sources"
+	"netwatch/state"
+	"netwatch/systemd"
+)
+
+// A life is one of the daemon's: from its start to its end, or to when it is killed. Of a
+// killed one all that it could touch is gone; it winds down beside the world.
+type life struct {
+	*World
+	number  int
+	cancel  context.CancelFunc
+	hangups chan os.Signal
+	dead    bool
+	// fuse is after how many effects it is killed, if that is set; cuts says that the power
+	// is cut then.
+	fuse int
+	cuts bool
+	// daemon is what callers ask, once it serves them.
+	daemon   control.Daemon
+	watchers []*watcher
+	jumps    chan struct{}
+	born     time.Duration
+}
+
+// start starts the daemon.
+func (w *World) start() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.ended || w.life != nil && !w.life.dead {
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	w.story.Lives++
+	l := &life{
+		World: w, number: w.story.Lives, cancel: cancel, hangups: make(chan os.Signal, 1), jumps: make(chan struct{}, 1),
+		born: w.now(),
+	}
+	for _, f := range w.line.families {
+		clear(f.told)
+	}
+	w.life = l
+	w.tell("netwatch starts (%d)", l.number)
+	w.lives.Go(func() { l.live(ctx) })
+}
+
+// live is the daemon's whole life.
+func (l *life) live(ctx context.Context) {
+	err := l.run(ctx)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.dead {
+		return
+	}
+	l.dead = true
+	if err == nil {
+		l.tell("netwatch ends")
+		return
+	}
+	l.tell("netwatch ends: %v", err)
+	time.AfterFunc(time.Second, l.start)
+}
+
+func (l *life) run(ctx context.Context) error {
+	edges := daemon.Edges{
+		Sources: sources.Edges{
+			Network: network{l.World, l}, Inotify: l.inotify(),
+			Jumps: func(context.Context) (<-chan struct{}, error) { return l.jumps, nil },
+		},
+		State:   func(string) (state.Directory, error) { return directory{l.disk, l}, nil },
+		Callers: func(string) (daemon.Callers, error) { return callers{l}, nil },
+		Random: func() float64 {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			return share(l.draw("random"))
+		},
+	}
+	env := actions.Env{Files: l, Machine: actions.Machine{
+		Bus:  &systemd.Bus{Dial: l.dial, Uptime: l.unit.uptime},
+		Here: l.here, Own: l.own, Allocate: l.unit.allocate,
+	}}
+	d, err := daemon.NewAt(edges, l.path("netwatch.toml"), "simulated", zerolog.New(logged{l}), env)
+	if err != nil {
+		return err
+	}
+	return d.Run(ctx, l.hangups)
+}
+
+// dial connects to the bus.
+func (l *life) dial(ctx context.Context) (io.ReadWriteCloser, error) {
+	pass(l.lag("dial", 50*time.Microsecond, 500*time.Microsecond))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.dead {
+		return nil, errDead
+	}
+	if !l.busUp {
+		return nil, os.NewSyscallError("connect", unix.ECONNREFUSED)
+	}
+	return l.bus.Dial(ctx)
+}
+
+// effect is called before each effect, and returns an error when there is none, as the
+// daemon was killed. w.mu is held.
+func (l *life) effect(what string) error {
+	if l.dead {
+		return errDead
+	}
+	if l.fuse > 0 {
+		if l.fuse--; l.fuse == 0 {
+			l.kill("before " + what)
+			return errDead
+		}
+	}
+	l.story.hear(l.now(), what)
+	return nil
+}
+
+// kill ends the daemon as SIGKILL does, or the machine's power; it is started again a
+// little later. w.mu is held.
+func (l *life) kill(when string) {
+	l.dead = true
+	again := l.spanOf("again", 100*time.Millisecond, 3*time.Second)
+	if l.cuts {
+		l.tell("the power is cut %s", when)
+		l.disk.cut()
+		l.unit.boots()
+		again += 20 * time.Second
+	} else {
+		l.tell("netwatch is killed %s", when)
+	}
+	l.watchers = nil
+	l.cancel()
+	time.AfterFunc(again, l.start)
+}
+
+// boots starts the unit anew after a power cut.
+func (u *unit) boots() {
+	for _, j := range u.jobs {
+		j.over = true
+	}
+	clear(u.jobs)
+	u.starts = nil
+	u.bus.HangUp()
+	u.begin()
+}
+
+// callers are those of one life.
+type callers struct{ *life }
+
+// Admit lets everybody in.
+func (c callers) Admit([]uint32) error { return nil }
+
+// Serve takes the daemon.
+func (c callers) Serve(d control.Daemon) <-chan error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.daemon = d
+	return nil
+}
+
+// Close has nobody ask any more.
+func (c callers) Close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.daemon = nil
+}
+
+// HangUp does nothing.
+func (c callers) HangUp() error { return nil }
+
+// logged reads the log of a life: it says which runs have ended.
+type logged struct{ *life }
+
+// Write takes a line.
+func (l logged) Write(line []byte) (int, error) {
+	var e struct {
+		Message, ID, Step, Outcome, Error, Detail string
+		IDs                                       []string
+	}
+	if err := json.Unmarshal(line, &e); err != nil {
+		return 0, fmt.Errorf("reading the log: %w", err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.dead:
+	case e.Message == netwatch.EntryRun:
+		l.promised.ended(append(e.IDs, e.ID))
+		l.tell("a run ends: %s", e.Outcome)
+	case e.Message == netwatch.EntryStep:
+		verb, _, _ := strings.Cut(e.Step, " ")
+		l.tell("%s: %s %s", verb, e.Outcome, strings.ReplaceAll(e.Error, l.World.dir, ""))
+	}
+	return len(line), nil
+}

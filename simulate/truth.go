@@ -1,0 +1,197 @@
+package simulate
+
+import (
+	"time"
+
+	"netwatch"
+	"netwatch/control"
+)
+
+// promises are the events that were accepted.
+type promises struct {
+	// open are those that the disk has, and of which no end was told.
+	open map[string]bool
+	// over are those whose end was told, and answered those about which somebody was told
+	// that they are accepted.
+	over map[string]bool
+}
+
+// kept notes which events the disk has now. One that was there and is gone must have
+// ended. w.mu is held.
+func (p *promises) kept(w *World, k kept) {
+	now := map[string]bool{}
+	for _, r := range k.Runs {
+		for _, ev := range r.Events {
+			now[ev.ID] = true
+		}
+	}
+	for id := range p.open {
+		if !now[id] {
+			delete(p.open, id)
+			w.gone(id)
+		}
+	}
+	for id := range now {
+		p.open[id] = true
+	}
+}
+
+// endTime is within what time the end of a run is told of, after the disk has it.
+const endTime = time.Second
+
+// gone is called when the disk has an event no more: its end was told, or is told soon.
+func (w *World) gone(id string) {
+	l := w.life
+	time.AfterFunc(endTime, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if !w.promised.over[id] && !l.dead {
+			w.broken("an event was accepted and forgotten")
+		}
+	})
+}
+
+// ended notes events whose end was told.
+func (p *promises) ended(ids []string) {
+	if p.over == nil {
+		p.over = map[string]bool{}
+	}
+	for _, id := range ids {
+		p.over[id] = true
+	}
+}
+
+// answered is called when somebody is told that an event is accepted. w.mu is held.
+func (p *promises) answered(w *World, id string) {
+	if !p.open[id] && !p.over[id] {
+		w.broken("an event is said to be accepted, and the disk does not have it")
+	}
+}
+
+// voiceTime is how far apart those may be who must agree: a poll takes no longer.
+const voiceTime = 15 * time.Second
+
+// written looks whether what is written is true and agreed. w.mu is held.
+func (l *life) written(conf []byte) {
+	a := says(conf)
+	if !a.IsValid() {
+		l.broken("a file without an address is written")
+		return
+	}
+	f := l.line.families[netwatch.FamilyOf(a)]
+	if f == nil || !f.was(a, l.born-voiceTime) {
+		l.broken("%s is written, which is not true", a)
+		return
+	}
+	told := f.told[a]
+	if len(told) == 0 {
+		l.broken("%s is written, which nobody has said", a)
+		return
+	}
+	known := l.disk.known().Addresses[netwatch.FamilyOf(a)].Address
+	if len(told) < agree && known != a.String() {
+		l.broken("%s is written, which only %d said", a, len(told))
+	}
+	if !l.disk.full && known != a.String() {
+		l.broken("%s is written, and %s was accepted", a, known)
+	}
+}
+
+// needless looks whether a restart is needed. w.mu is held.
+func (u *unit) needless(method string) {
+	if u.active == "active" && says(u.conf) == says(u.readConf()) {
+		u.story.hear(u.now(), "needless")
+	}
+}
+
+// settledTime is after how long in a world that holds still what status says must be so:
+// a poll, the looks and a restart.
+const settledTime = time.Minute
+
+// look compares what status says with the truth, if the world has held still. w.mu is
+// held, and given up meanwhile.
+func (w *World) look() {
+	l := w.life
+	if l == nil || l.dead || l.daemon == nil || time.Since(w.still) < settledTime {
+		return
+	}
+	d := l.daemon
+	w.mu.Unlock()
+	well := wellBy(d)
+	w.mu.Lock()
+	if !well || l.dead {
+		return
+	}
+	if wrong := w.wrong(); wrong != "" {
+		w.broken("status says that all is well, and %s", wrong)
+	}
+}
+
+// wrong is what is not as it should be, or nothing. w.mu is held.
+func (w *World) wrong() string {
+	f := w.line.families[netwatch.IPv4]
+	reaches := 0
+	for _, s := range w.all {
+		if s.does == honest {
+			reaches++
+		}
+	}
+	switch {
+	case !f.up || reaches < agree:
+		return ""
+	case says(w.readConf()) != f.address:
+		return "the file says " + says(w.readConf()).String() + ", and the address is " + f.address.String()
+	case w.unit.active == "active" && says(w.unit.conf) != f.address:
+		return "the server says " + says(w.unit.conf).String() + ", and the address is " + f.address.String()
+	}
+	return ""
+}
+
+// judge sees what it has come to in a world that was well for stillTime. w.mu is held.
+func (w *World) judge() {
+	wrong := w.wrong()
+	l := w.life
+	if wrong == "" {
+		return
+	}
+	if l == nil || l.dead || l.daemon == nil {
+		w.broken("there is no netwatch in the end")
+		return
+	}
+	d := l.daemon
+	w.mu.Unlock()
+	failed := false
+	for _, r := range d.Status().Rules {
+		failed = failed || r.Failed != nil
+	}
+	w.mu.Lock()
+	if failed {
+		w.tell("in the end it is said that the rule failed for good, and %s", wrong)
+		return
+	}
+	w.broken("in the end %s", wrong)
+}
+
+// wellBy says whether status says that all is well.
+func wellBy(d control.Daemon) bool {
+	s := d.Status()
+	if s.Unwritten != nil || len(s.Damped) > 0 || s.Refused != "" {
+		return false
+	}
+	for _, a := range s.Addresses {
+		if !a.Unconfirmed.IsZero() {
+			return false
+		}
+	}
+	for _, o := range s.Sources {
+		if o.Error != "" || len(o.Trouble) > 0 {
+			return false
+		}
+	}
+	for _, r := range s.Rules {
+		if r.Failed != nil || r.Waiting != nil || r.Running != nil {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,171 @@
+package simulate
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing/synctest"
+	"time"
+
+	"netwatch"
+	"netwatch/systemd/systemdtest"
+)
+
+// A World is a machine, its line and what is beyond. One mutex guards all of it; nobody
+// holds it while he waits.
+type World struct {
+	seed uint64
+	dir  string // on a real disk: the configurations, which are read as they are
+	born time.Time
+
+	mu     sync.Mutex
+	story  Story
+	counts map[string]uint64
+	line   line
+	all    []*server
+	disk   *disk
+	unit   *unit
+	bus    *systemdtest.Played
+	busUp  bool
+	life   *life
+	lives  sync.WaitGroup
+	mood   mood
+	// promised are the ids of events that were accepted and have not ended.
+	promised promises
+	// still is since when nothing befell the world.
+	still time.Time
+	ended bool
+}
+
+// Live lets a world go by a plan, in a synctest bubble, with its files in an empty
+// directory. It returns when the daemon has ended.
+func Live(p Plan, dir string) *Story {
+	w := &World{seed: p.Seed, dir: dir, born: time.Now(), counts: map[string]uint64{}, busUp: true}
+	w.promised.open = map[string]bool{}
+	w.build()
+	w.start()
+	for _, s := range p.Stimuli {
+		pass(s.After)
+		synctest.Wait()
+		w.befall(s)
+		synctest.Wait()
+	}
+	w.end()
+	return &w.story
+}
+
+// pass lets time pass.
+func pass(d time.Duration) { <-time.After(d) }
+
+// draw is a number by a name, another each time that the name is used.
+func (w *World) draw(name string) uint64 {
+	w.counts[name]++
+	return mix(w.seed, hashed(name), w.counts[name])
+}
+
+// lag is how long something takes: never twice the same.
+func (w *World) lag(name string, least, most time.Duration) time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return between(w.draw(name), least, most)
+}
+
+// now is how old the world is.
+func (w *World) now() time.Duration { return time.Since(w.born) }
+
+// tell adds to the story. w.mu is held.
+func (w *World) tell(format string, args ...any) { w.story.tell(w.now(), fmt.Sprintf(format, args...)) }
+
+// broken says that a promise is broken. w.mu is held.
+func (w *World) broken(format string, args ...any) {
+	w.story.broken(w.now(), fmt.Sprintf(format, args...))
+}
+
+// build makes the world as it is at first.
+func (w *World) build() {
+	w.line = newLine(w)
+	for i := range many {
+		w.all = append(w.all, newServer(w, i))
+	}
+	w.disk = newDisk(w)
+	conf := fmt.Sprintf(confText, w.line.families[netwatch.IPv4].address)
+	w.writeConf(conf)
+	w.unit = newUnit(w)
+	w.bus = systemdtest.Play(w.unit)
+	text := fmt.Sprintf(configText, w.path("socket"), w.path("state"), w.serverNames(), w.path("turnserver.conf"),
+		w.path("turnserver.conf"), unitName, w.path("turnserver.conf"))
+	if err := os.WriteFile(w.path("netwatch.toml"), []byte(text), 0o600); err != nil {
+		panic(err)
+	}
+	if err := os.MkdirAll(w.path("state"), 0o700); err != nil {
+		panic(err)
+	}
+	w.still = time.Now()
+}
+
+func (w *World) path(name string) string { return filepath.Join(w.dir, name) }
+
+const unitName = "synapse-coturn.service"
+
+// confText is the server's file, with its address.
+const confText = `listening-port=3478
+realm=turn.example.org
+use-auth-secret
+static-auth-secret=north
+external-ip=%s
+`
+
+// configText is the configuration, as init writes it.
+const configText = `[daemon]
+socket = %q
+state = %q
+log = "info"
+
+[source.stun]
+servers = [%s]
+
+[source.file]
+files = [%q]
+
+[[rule]]
+name = "turn"
+on = ["started", "ip-changed", "file-changed"]
+do = ["rotate coturn %s", "restart %s", "verify turn %s"]
+`
+
+// befall has a stimulus happen.
+func (w *World) befall(s Stimulus) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.look()
+	for _, k := range kinds {
+		if k.kind == s.Kind {
+			k.do(w, s.N)
+		}
+	}
+	w.still = time.Now()
+}
+
+// stillTime is for how long the world holds still in the end: damping may hold an address
+// for five minutes, a failed run waits for a minute and a half, and a job hangs for two.
+const stillTime = 12 * time.Minute
+
+// end makes the world well, waits, and sees what it has come to.
+func (w *World) end() {
+	w.mu.Lock()
+	w.heal()
+	w.mu.Unlock()
+	pass(stillTime)
+	synctest.Wait()
+	w.mu.Lock()
+	w.look()
+	w.judge()
+	w.ended = true
+	l := w.life
+	w.mu.Unlock()
+	if l != nil {
+		l.cancel()
+	}
+	w.lives.Wait()
+}
