@@ -54,7 +54,7 @@ func (d *disk) cut() {
 	for _, name := range slices.Sorted(maps.Keys(d.names)) {
 		i := d.names[name]
 		if !i.synced {
-			kept := int(d.draw("cut") % uint64(len(i.text)+1)) //nolint:gosec // It is small.
+			kept := int(d.draw("cut "+name) % uint64(len(i.text)+1)) //nolint:gosec // It is small.
 			i = &inode{i.text[:kept], true}
 		}
 		d.names[name] = i

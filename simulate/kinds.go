@@ -120,8 +120,8 @@ func (w *World) app(n uint64) {
 			w.still = time.Now()
 		})
 	}
-	step(w.spanOf("app", time.Millisecond, 100*time.Millisecond), strings.TrimSuffix(whole[:len(whole)/2], "\n"))
-	step(w.spanOf("app", 101*time.Millisecond, 400*time.Millisecond), whole)
+	step(w.spanOf("app begins", time.Millisecond, 100*time.Millisecond), strings.TrimSuffix(whole[:len(whole)/2], "\n"))
+	step(w.spanOf("app ends", 101*time.Millisecond, 400*time.Millisecond), whole)
 }
 
 // somebody restarts the unit.

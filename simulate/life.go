@@ -207,7 +207,7 @@ func (l logged) Write(line []byte) (int, error) {
 		l.tell("a run ends: %s", e.Outcome)
 	case e.Message == netwatch.EntryStep:
 		verb, _, _ := strings.Cut(e.Step, " ")
-		l.tell("%s: %s %s", verb, e.Outcome, strings.ReplaceAll(e.Error, l.World.dir, ""))
+		l.tell("%s: %s %s", verb, e.Outcome, e.Error)
 	}
 	return len(line), nil
 }

@@ -51,7 +51,7 @@ const (
 
 func newServer(w *World, number int) *server {
 	s := &server{number: number, does: honest, lie: map[netwatch.Family]netip.Addr{}}
-	s.lag = between(w.draw("server"), 5*time.Millisecond, 40*time.Millisecond)
+	s.lag = between(w.draw(fmt.Sprint("server ", number)), 5*time.Millisecond, 40*time.Millisecond)
 	return s
 }
 
@@ -172,11 +172,11 @@ func (s *socket) Write(question []byte) (int, error) {
 	case silent:
 		return len(question), nil
 	case lossy:
-		if s.draw(name)%3 > 0 {
+		if s.draw(name+" lost")%3 > 0 {
 			return len(question), nil
 		}
 	case slow:
-		lag += between(s.draw(name), 50*time.Millisecond, 2*time.Second)
+		lag += between(s.draw(name+" slow"), 50*time.Millisecond, 2*time.Second)
 	case refuses:
 		s.later(lag, packet{err: &net.OpError{Op: "read", Err: os.NewSyscallError("read", syscall.ECONNREFUSED)}})
 		return len(question), nil

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing/synctest"
 	"time"
@@ -19,18 +20,17 @@ type World struct {
 	dir  string // on a real disk: the configurations, which are read as they are
 	born time.Time
 
-	mu     sync.Mutex
-	story  Story
-	counts map[string]uint64
-	line   line
-	all    []*server
-	disk   *disk
-	unit   *unit
-	bus    *systemdtest.Played
-	busUp  bool
-	life   *life
-	lives  sync.WaitGroup
-	mood   mood
+	mu    sync.Mutex
+	story Story
+	line  line
+	all   []*server
+	disk  *disk
+	unit  *unit
+	bus   *systemdtest.Played
+	busUp bool
+	life  *life
+	lives sync.WaitGroup
+	mood  mood
 	// promised are the ids of events that were accepted and have not ended.
 	promised promises
 	// still is since when nothing befell the world.
@@ -41,7 +41,7 @@ type World struct {
 // Live lets a world go by a plan, in a synctest bubble, with its files in an empty
 // directory. It returns when the daemon has ended.
 func Live(p Plan, dir string) *Story {
-	w := &World{seed: p.Seed, dir: dir, born: time.Now(), counts: map[string]uint64{}, busUp: true}
+	w := &World{seed: p.Seed, dir: dir, born: time.Now(), busUp: true}
 	w.promised.open = map[string]bool{}
 	w.build()
 	w.start()
@@ -58,10 +58,10 @@ func Live(p Plan, dir string) *Story {
 // pass lets time pass.
 func pass(d time.Duration) { <-time.After(d) }
 
-// draw is a number by a name, another each time that the name is used.
+// draw is a number by a name, another at each moment: who asks twice in one gets the same,
+// so that it does not matter how often code has asked before.
 func (w *World) draw(name string) uint64 {
-	w.counts[name]++
-	return mix(w.seed, hashed(name), w.counts[name])
+	return mix(w.seed, hashed(name), uint64(w.now())) //nolint:gosec // Bits are bits.
 }
 
 // lag is how long something takes: never twice the same.
@@ -75,7 +75,9 @@ func (w *World) lag(name string, least, most time.Duration) time.Duration {
 func (w *World) now() time.Duration { return time.Since(w.born) }
 
 // tell adds to the story. w.mu is held.
-func (w *World) tell(format string, args ...any) { w.story.tell(w.now(), fmt.Sprintf(format, args...)) }
+func (w *World) tell(format string, args ...any) {
+	w.story.tell(w.now(), strings.ReplaceAll(fmt.Sprintf(format, args...), w.dir, ""))
+}
 
 // broken says that a promise is broken. w.mu is held.
 func (w *World) broken(format string, args ...any) {

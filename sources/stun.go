@@ -415,6 +415,10 @@ func (s *stunSource) enqueue(p probe) bool {
 func (s *stunSource) begin(ctx context.Context) (context.Context, context.CancelFunc, []probe) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	select {
+	case <-s.asked: // This poll serves whoever has woken Run
+	default:
+	}
 	probes := s.waiting
 	ctx, cancel := context.WithCancel(ctx)
 	s.waiting, s.interrupt, s.serving, s.looking = nil, cancel, len(probes) > 0, time.Now()
