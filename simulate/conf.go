@@ -133,19 +133,20 @@ func (l *life) rewrite(
 	l.mu.Lock()
 	err = l.effect("the file is about to change")
 	l.mu.Unlock()
-	if err != nil && l.lag("half", 0, 2) == 0 {
+	if err != nil && (l.cuts || l.lag("half", 0, 100)%2 == 0) {
 		return netwatch.Result{}, err
 	}
 	pass(l.lag("rename", 100*time.Microsecond, 5*time.Millisecond))
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.dead && l.cuts {
+		return netwatch.Result{}, errDead
+	}
 	if !bytes.Equal(l.readConf(), before) {
 		return netwatch.Result{}, fmt.Errorf("rewriting %s: it changed meanwhile", r.File)
 	}
 	l.written(after)
 	l.tell("the file: %s → %s", says(before), says(after))
 	l.writeConf(string(after))
-	return netwatch.Result{Outcome: netwatch.Changed}, errIf(l.effect("the helper has answered"))
+	return netwatch.Result{Outcome: netwatch.Changed}, l.effect("the helper has answered")
 }
-
-func errIf(err error) error { return err }

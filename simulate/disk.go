@@ -25,6 +25,8 @@ type disk struct {
 	names, safe map[string]*inode
 	steps       []map[string]*inode
 	full        bool
+	// atRisk says that it has refused the newest state.
+	atRisk bool
 }
 
 // An inode is a file: what was written, and how much of it the disk has for sure.
@@ -76,6 +78,7 @@ func (d directory) step(what string, grows bool) error {
 		return err
 	}
 	if grows && d.full {
+		d.atRisk = true
 		return &fs.PathError{Op: what, Path: d.Name(), Err: unix.ENOSPC}
 	}
 	return nil
@@ -193,7 +196,7 @@ func (d directory) Sync() error {
 	if err != nil {
 		return err
 	}
-	d.safe, d.steps = d.names, nil
+	d.safe, d.steps, d.atRisk = d.names, nil, false
 	d.promised.kept(d.World, d.known())
 	return nil
 }

@@ -122,6 +122,12 @@ func (w *World) app(n uint64) {
 	}
 	step(w.spanOf("app begins", time.Millisecond, 100*time.Millisecond), strings.TrimSuffix(whole[:len(whole)/2], "\n"))
 	step(w.spanOf("app ends", 101*time.Millisecond, 400*time.Millisecond), whole)
+	time.AfterFunc(w.spanOf("app restarts", 401*time.Millisecond, 3*time.Second), func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.somebody(n)
+		w.still = time.Now()
+	})
 }
 
 // somebody restarts the unit.
@@ -258,6 +264,9 @@ func (w *World) heal() {
 		s.does = honest
 	}
 	w.disk.full, w.mood.next = false, nil
+	if w.excused { // Status has said that it may be so
+		w.somebody(0)
+	}
 	w.still = time.Now()
 	if l := w.life; l != nil && !l.dead {
 		l.fuse = 0

@@ -70,6 +70,7 @@ func (l *life) live(ctx context.Context) {
 		return
 	}
 	l.dead = true
+	l.forgets()
 	if err == nil {
 		l.tell("netwatch ends")
 		return
@@ -137,6 +138,7 @@ func (l *life) effect(what string) error {
 // little later. w.mu is held.
 func (l *life) kill(when string) {
 	l.dead = true
+	l.forgets()
 	again := l.spanOf("again", 100*time.Millisecond, 3*time.Second)
 	if l.cuts {
 		l.tell("the power is cut %s", when)
@@ -150,6 +152,9 @@ func (l *life) kill(when string) {
 	l.cancel()
 	time.AfterFunc(again, l.start)
 }
+
+// forgets notes that a life has ended whose newest state the disk refused. w.mu is held.
+func (w *World) forgets() { w.excused = w.excused || w.disk.atRisk }
 
 // boots starts the unit anew after a power cut.
 func (u *unit) boots() {

@@ -36,6 +36,8 @@ type World struct {
 	// still is since when nothing befell the world.
 	still time.Time
 	ended bool
+	// excused says that the disk has refused what was to survive.
+	excused bool
 }
 
 // Live lets a world go by a plan, in a synctest bubble, with its files in an empty
