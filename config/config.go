@@ -50,24 +50,29 @@ const maxServed = 4 << 20
 // Bound are the addresses of this machine that the files which rules rewrite name to
 // listen at or to relay from, as far as this process may read them now.
 func (c *Config) Bound() []netip.Addr {
-	all, _ := c.named(func(s servers.Server) func([]byte) []netip.Addr { return s.Bound }) // As far as it can
+	all, _ := c.named(netwatch.ReadRegular, func(s servers.Server) func([]byte) []netip.Addr { return s.Bound }) // As far as it can
 	return all
 }
 
 // Relays are those of them that the servers relay from. It is an error if a file cannot
 // be read, or is empty, as one is for an instant that is being written.
-func (c *Config) Relays() ([]netip.Addr, error) {
-	return c.named(func(s servers.Server) func([]byte) []netip.Addr { return s.Relays })
+func (c *Config) Relays() ([]netip.Addr, error) { return c.RelaysBy(netwatch.ReadRegular) }
+
+// RelaysBy is Relays with another way to read a file, of so many bytes at most.
+func (c *Config) RelaysBy(read func(file string, most int64) ([]byte, error)) ([]netip.Addr, error) {
+	return c.named(read, func(s servers.Server) func([]byte) []netip.Addr { return s.Relays })
 }
 
 // named are the addresses that one of the functions of each server finds in its file.
-func (c *Config) named(by func(servers.Server) func(conf []byte) []netip.Addr) (all []netip.Addr, err error) {
+func (c *Config) named(
+	read func(file string, most int64) ([]byte, error), by func(servers.Server) func(conf []byte) []netip.Addr,
+) (all []netip.Addr, err error) {
 	for _, target := range c.Needs().Rewrites {
 		server, unknown := servers.Named(target.Server)
 		if unknown != nil || by(server) == nil {
 			continue
 		}
-		conf, unreadable := netwatch.ReadRegular(target.File, maxServed)
+		conf, unreadable := read(target.File, maxServed)
 		if unreadable == nil && len(conf) == 0 {
 			unreadable = fmt.Errorf("%s is empty", target.File)
 		}

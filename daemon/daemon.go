@@ -83,7 +83,7 @@ func NewAt(edges Edges, file, version string, log zerolog.Logger, env actions.En
 		Known: d.store.Known, Confirm: d.confirm, Doubt: d.doubt, Seen: d.store.Seen, See: d.store.See,
 		Sights: d.store.Sights, Version: version, Wrote: d.store.Wrote, Reopen: d.env.Reopen, Log: d.log,
 		Bound:  func() []netip.Addr { return d.config.Load().Bound() },
-		Relays: func() ([]netip.Addr, error) { return d.config.Load().Relays() },
+		Relays: func() ([]netip.Addr, error) { return d.config.Load().RelaysBy(edges.read()) },
 		Edges:  edges.Sources,
 	})
 	d.watch.env.Look = d.look

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"netwatch"
 	"netwatch/control"
 	"netwatch/sources"
 	"netwatch/state"
@@ -19,6 +20,8 @@ type Edges struct {
 	State func(dir string) (state.Directory, error)
 	// Callers makes the way by which callers come in.
 	Callers func(path string) (Callers, error)
+	// Read reads a file of at most so many bytes.
+	Read func(file string, most int64) ([]byte, error)
 	// Random is evenly from 0 to 1; the pauses between tries go by it.
 	Random func() float64
 }
@@ -34,6 +37,14 @@ type Callers interface {
 	Close()
 	// HangUp ends all that is left.
 	HangUp() error
+}
+
+// read is how files of servers are read.
+func (e Edges) read() func(file string, most int64) ([]byte, error) {
+	if e.Read != nil {
+		return e.Read
+	}
+	return netwatch.ReadRegular
 }
 
 // openState opens the state.

@@ -25,18 +25,20 @@ func (w *World) writeConf(text string) {
 	if err := os.Rename(file+".new", file); err != nil {
 		panic(err)
 	}
+	w.conf = []byte(text)
 	if l := w.life; l != nil {
 		l.notice(file)
 	}
 }
 
-// readConf is the server's file as it is.
-func (w *World) readConf() []byte {
-	text, err := os.ReadFile(w.path("turnserver.conf"))
-	if err != nil {
-		panic(err)
-	}
-	return text
+// readConf is the server's file as it is. w.mu is held.
+func (w *World) readConf() []byte { return w.conf }
+
+// readFile reads the server's file.
+func (w *World) readFile(string, int64) ([]byte, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.conf, nil
 }
 
 // notice tells of a file. What nobody has room for is lost, as in the kernel.

@@ -79,6 +79,7 @@ func (d directory) step(what string, grows bool) error {
 	}
 	if grows && d.full {
 		d.atRisk = true
+		d.story.fault("the disk refuses a write")
 		return &fs.PathError{Op: what, Path: d.Name(), Err: unix.ENOSPC}
 	}
 	return nil
@@ -186,6 +187,7 @@ func (d directory) Rename(from, to string) error {
 		return &fs.PathError{Op: "rename", Path: from, Err: unix.ENOENT}
 	}
 	d.become(func(names map[string]*inode) { names[to] = names[from]; delete(names, from) })
+	d.promised.replaced(d.life, d.known())
 	return nil
 }
 
@@ -197,7 +199,7 @@ func (d directory) Sync() error {
 		return err
 	}
 	d.safe, d.steps, d.atRisk = d.names, nil, false
-	d.promised.kept(d.World, d.known())
+	d.promised.kept(d.known())
 	return nil
 }
 

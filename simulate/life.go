@@ -86,6 +86,7 @@ func (l *life) run(ctx context.Context) error {
 			Jumps: func(context.Context) (<-chan struct{}, error) { return l.jumps, nil },
 		},
 		State:   func(string) (state.Directory, error) { return directory{l.disk, l}, nil },
+		Read:    l.readFile,
 		Callers: func(string) (daemon.Callers, error) { return callers{l}, nil },
 		Random: func() float64 {
 			l.mu.Lock()
@@ -139,6 +140,7 @@ func (l *life) effect(what string) error {
 func (l *life) kill(when string) {
 	l.dead = true
 	l.forgets()
+	l.story.fault("killed, or the power cut")
 	again := l.spanOf("again", 100*time.Millisecond, 3*time.Second)
 	if l.cuts {
 		l.tell("the power is cut %s", when)

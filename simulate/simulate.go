@@ -9,6 +9,7 @@
 package simulate
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -29,24 +30,24 @@ type Story struct {
 	lines []Line
 	// Sum is of everything, also of what is not told, whatever the order within an instant.
 	Sum uint64
-	// Polls, Lives and Restarts are how many questions servers got, how often the daemon was
-	// started, and how often it had the unit started.
-	Polls, Lives, Restarts int
+	Count
 	// Broken are the promises that were broken.
 	Broken []Line
 }
 
+// Lines are the story in order; what happened in one instant has none.
+func (s *Story) Lines() []Line {
+	lines := slices.Clone(s.lines)
+	slices.SortFunc(lines, func(a, b Line) int {
+		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Text, b.Text))
+	})
+	return lines
+}
+
 // String is the story for a person.
 func (s *Story) String() string {
-	lines := slices.Clone(s.lines)
-	slices.SortStableFunc(lines, func(a, b Line) int {
-		if a.At != b.At {
-			return int(a.At - b.At)
-		}
-		return strings.Compare(a.Text, b.Text)
-	})
 	var text strings.Builder
-	for _, l := range lines {
+	for _, l := range s.Lines() {
 		fmt.Fprintf(&text, "%s\n", l)
 	}
 	return text.String()

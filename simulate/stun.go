@@ -168,6 +168,9 @@ func (s *socket) Write(question []byte) (int, error) {
 	lag := s.to.lag + between(s.draw(name), 0, 10*time.Millisecond)
 	at, address := s.now()+lag/2, f.address
 	s.story.hear(s.now(), name)
+	if s.to.does != honest {
+		s.story.fault("a server " + string(s.to.does) + ", when asked")
+	}
 	switch s.to.does {
 	case silent:
 		return len(question), nil

@@ -16,22 +16,32 @@ type promises struct {
 	over map[string]bool
 }
 
-// kept notes which events the disk has now. One that was there and is gone must have
-// ended. w.mu is held.
-func (p *promises) kept(w *World, k kept) {
-	now := map[string]bool{}
+// events are the ids of those in a state that have not ended.
+func (k kept) events() map[string]bool {
+	all := map[string]bool{}
 	for _, r := range k.Runs {
 		for _, ev := range r.Events {
-			now[ev.ID] = true
+			all[ev.ID] = true
 		}
 	}
+	return all
+}
+
+// replaced notes which events the newest state has. One that was there and is gone must
+// have ended. w.mu is held.
+func (p *promises) replaced(l *life, k kept) {
+	now := k.events()
 	for id := range p.open {
 		if !now[id] {
 			delete(p.open, id)
-			w.gone(id)
+			l.gone(id)
 		}
 	}
-	for id := range now {
+}
+
+// kept notes which events no power cut can take any more. w.mu is held.
+func (p *promises) kept(k kept) {
+	for id := range k.events() {
 		p.open[id] = true
 	}
 }
@@ -39,14 +49,14 @@ func (p *promises) kept(w *World, k kept) {
 // endTime is within what time the end of a run is told of, after the disk has it.
 const endTime = time.Second
 
-// gone is called when the disk has an event no more: its end was told, or is told soon.
-func (w *World) gone(id string) {
-	l := w.life
+// gone is called when the disk has an event no more: its end was told, or is told soon,
+// unless the daemon is killed before.
+func (l *life) gone(id string) {
 	time.AfterFunc(endTime, func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		if !w.promised.over[id] && !l.dead {
-			w.broken("an event was accepted and forgotten")
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if !l.promised.over[id] && !l.dead {
+			l.broken("an event was accepted and forgotten")
 		}
 	})
 }

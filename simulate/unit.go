@@ -154,6 +154,9 @@ func (u *unit) Queue(method, name string) (uint32, error) {
 		return 0, systemdtest.Error{Name: "org.freedesktop.systemd1.NoSuchUnit", Text: name}
 	}
 	how := u.mood.take()
+	if how != "well" {
+		u.story.fault("a job goes otherwise: " + how)
+	}
 	if how == "refuse" {
 		u.tell("systemd refuses %s", method)
 		return 0, systemdtest.Error{Name: "org.freedesktop.DBus.Error.AccessDenied", Text: "Permission denied"}

@@ -25,6 +25,7 @@ type World struct {
 	line  line
 	all   []*server
 	disk  *disk
+	conf  []byte // the server's file, which is on a real disk too
 	unit  *unit
 	bus   *systemdtest.Played
 	busUp bool
@@ -145,6 +146,7 @@ func (w *World) befall(s Stimulus) {
 	w.look()
 	for _, k := range kinds {
 		if k.kind == s.Kind {
+			w.story.fault(string(s.Kind))
 			k.do(w, s.N)
 		}
 	}
