@@ -25,7 +25,7 @@ func (w *World) writeConf(text string) {
 	if err := os.Rename(file+".new", file); err != nil {
 		panic(err)
 	}
-	w.conf = []byte(text)
+	w.conf, w.mine = []byte(text), ""
 	if l := w.life; l != nil {
 		l.notice(file)
 	}
@@ -133,6 +133,10 @@ func (l *life) rewrite(
 		return netwatch.Result{}, err
 	}
 	l.mu.Lock()
+	if l.dead { // Whoever was killed has not answered
+		l.mu.Unlock()
+		return netwatch.Result{}, errDead
+	}
 	err = l.effect("the file is about to change")
 	l.mu.Unlock()
 	if err != nil && (l.cuts || l.lag("half", 0, 100)%2 == 0) {
@@ -150,5 +154,6 @@ func (l *life) rewrite(
 	l.written(after)
 	l.tell("the file: %s → %s", says(before), says(after))
 	l.writeConf(string(after))
+	l.mine = netwatch.Fingerprint(after)
 	return netwatch.Result{Outcome: netwatch.Changed}, l.effect("the helper has answered")
 }

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -27,6 +28,9 @@ type disk struct {
 	full        bool
 	// atRisk says that it has refused the newest state.
 	atRisk bool
+	// knew is the newest state, and believed is when it had other addresses.
+	knew     kept
+	believed time.Duration
 }
 
 // An inode is a file: what was written, and how much of it the disk has for sure.
@@ -187,7 +191,12 @@ func (d directory) Rename(from, to string) error {
 		return &fs.PathError{Op: "rename", Path: from, Err: unix.ENOENT}
 	}
 	d.become(func(names map[string]*inode) { names[to] = names[from]; delete(names, from) })
-	d.promised.replaced(d.life, d.known())
+	k := d.known()
+	d.promised.replaced(d.life, k)
+	if !maps.Equal(k.Addresses, d.knew.Addresses) {
+		d.believed = d.now()
+	}
+	d.knew = k
 	return nil
 }
 

@@ -41,6 +41,11 @@ var kinds = []befalling{
 	{"a reload", 3, (*World).reload},
 	{"somebody fires ip-changed", 4, (*World).fire},
 	{"the clock jumps", 3, (*World).jump},
+	{"somebody forges answers, or no longer", 2, (*World).forges},
+	{"all servers say a private address", 1, (*World).captive},
+	{"all servers are honest", 4, (*World).honest},
+	{"the address is another again and again, by hand", 1, (*World).storm},
+	{"two uplinks take turns", 1, (*World).uplinks},
 }
 
 // moves gives the line another address.
@@ -189,12 +194,12 @@ func (w *World) restarted(uint64) {
 		return
 	}
 	w.tell("netwatch is stopped")
-	go func() {
+	w.hands.Go(func() {
 		l.cancel()
 		l.over()
 		pass(l.lag("again", 50*time.Millisecond, time.Second))
 		l.start()
-	}()
+	})
 }
 
 // over returns when the life has ended, by itself or as it was killed.
@@ -227,8 +232,9 @@ func (w *World) fire(uint64) {
 		return
 	}
 	w.tell("somebody fires ip-changed")
+	l.fired = w.now()
 	d := l.daemon
-	go func() {
+	w.hands.Go(func() {
 		a, err := d.Fire(context.Background(), control.Request{Event: netwatch.IPChanged, NoWait: true}, nil)
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -243,7 +249,7 @@ func (w *World) fire(uint64) {
 		if a.Unwritten == nil {
 			w.promised.answered(w, a.ID)
 		}
-	}()
+	})
 }
 
 func (w *World) jump(uint64) {
@@ -256,13 +262,68 @@ func (w *World) jump(uint64) {
 	}
 }
 
+// forges has somebody answer each question with a false address before the server does, who
+// does not know the transaction id.
+func (w *World) forges(n uint64) {
+	w.forged = !w.forged && n%2 == 0
+	w.tell("somebody forges answers: %v", w.forged)
+}
+
+// captive has all servers say a private address, as behind a portal.
+func (w *World) captive(uint64) {
+	for _, s := range w.all {
+		s.does = private
+	}
+	w.tell("all servers say a private address")
+}
+
+func (w *World) honest(uint64) {
+	for _, s := range w.all {
+		s.does = honest
+	}
+	w.tell("all servers are honest")
+}
+
+// again does something several times, so far apart.
+func (w *World) again(times int, least, most time.Duration, do func(i int)) {
+	w.hands.Go(func() {
+		for i := range times {
+			w.mu.Lock()
+			if w.healed {
+				w.mu.Unlock()
+				return
+			}
+			do(i)
+			w.still = time.Now()
+			w.mu.Unlock()
+			pass(w.lag("again and again", least, most))
+		}
+	})
+}
+
+// storm is more changes than a unit may be started, each told of by hand.
+func (w *World) storm(n uint64) {
+	w.tell("the address is another again and again")
+	w.again(3*burst, 500*time.Millisecond, 1500*time.Millisecond, func(i int) {
+		w.line.families[netwatch.IPv4].become(addressOf(netwatch.IPv4, n+uint64(i)), w.now()) //nolint:gosec // Few.
+		w.fire(n)
+	})
+}
+
+// uplinks are two lines that take turns.
+func (w *World) uplinks(n uint64) {
+	w.tell("two uplinks take turns")
+	w.again(40, 16*time.Second, 25*time.Second, func(i int) {
+		w.line.families[netwatch.IPv4].become(addressOf(netwatch.IPv4, n+uint64(i%2)), w.now()) //nolint:gosec // Few.
+	})
+}
+
 // heal makes everything well.
 func (w *World) heal() {
 	w.tell("from now on all is well")
 	w.up(0)
-	for _, s := range w.all {
-		s.does = honest
-	}
+	w.honest(0)
+	w.forged, w.healed = false, true
 	w.disk.full, w.mood.next = false, nil
 	if w.excused { // Status has said that it may be so
 		w.somebody(0)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"strings"
 	"time"
@@ -38,6 +39,11 @@ type life struct {
 	watchers []*watcher
 	jumps    chan struct{}
 	born     time.Duration
+	// changes are when it changed the file, and fired when somebody last fired.
+	changes map[netip.Addr][]time.Duration
+	fired   time.Duration
+	// failing are when runs failed first, by the event.
+	failing map[string]time.Duration
 }
 
 // start starts the daemon.
@@ -51,7 +57,8 @@ func (w *World) start() {
 	w.story.Lives++
 	l := &life{
 		World: w, number: w.story.Lives, cancel: cancel, hangups: make(chan os.Signal, 1), jumps: make(chan struct{}, 1),
-		born: w.now(),
+		born: w.now(), fired: -time.Hour, failing: map[string]time.Duration{},
+		changes: map[netip.Addr][]time.Duration{},
 	}
 	for _, f := range w.line.families {
 		clear(f.told)
@@ -156,7 +163,11 @@ func (l *life) kill(when string) {
 }
 
 // forgets notes that a life has ended whose newest state the disk refused. w.mu is held.
-func (w *World) forgets() { w.excused = w.excused || w.disk.atRisk }
+func (w *World) forgets() {
+	if w.disk.atRisk {
+		w.excused, w.mine = true, ""
+	}
+}
 
 // boots starts the unit anew after a power cut.
 func (u *unit) boots() {
@@ -199,8 +210,10 @@ type logged struct{ *life }
 // Write takes a line.
 func (l logged) Write(line []byte) (int, error) {
 	var e struct {
-		Message, ID, Step, Outcome, Error, Detail string
-		IDs                                       []string
+		Message, ID, Step, Outcome, Error string
+		IDs                               []string
+		Retry                             time.Time
+		Fields                            map[string]string
 	}
 	if err := json.Unmarshal(line, &e); err != nil {
 		return 0, fmt.Errorf("reading the log: %w", err)
@@ -212,6 +225,9 @@ func (l logged) Write(line []byte) (int, error) {
 	case e.Message == netwatch.EntryRun:
 		l.promised.ended(append(e.IDs, e.ID))
 		l.tell("a run ends: %s", e.Outcome)
+		l.tries(e.ID, e.Outcome, !e.Retry.IsZero())
+	case e.Message == netwatch.EntryEvent && l.mine != "" && e.Fields["new"] == l.mine:
+		l.broken("a source tells of what netwatch wrote")
 	case e.Message == netwatch.EntryStep:
 		verb, _, _ := strings.Cut(e.Step, " ")
 		l.tell("%s: %s %s", verb, e.Outcome, e.Error)

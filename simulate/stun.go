@@ -168,6 +168,10 @@ func (s *socket) Write(question []byte) (int, error) {
 	lag := s.to.lag + between(s.draw(name), 0, 10*time.Millisecond)
 	at, address := s.now()+lag/2, f.address
 	s.story.hear(s.now(), name)
+	if s.forged {
+		s.story.fault("an answer is forged")
+		s.later(time.Microsecond, packet{text: forgery(question, s.family)})
+	}
 	if s.to.does != honest {
 		s.story.fault("a server " + string(s.to.does) + ", when asked")
 	}
@@ -195,6 +199,13 @@ func (s *socket) Write(question []byte) (int, error) {
 	}
 	s.reply(question, address, at, lag)
 	return len(question), nil
+}
+
+// forgery is an answer of who does not know the transaction id.
+func forgery(question []byte, f netwatch.Family) []byte {
+	text := binding(question, lieOf(f, 9, 0))
+	text[19] ^= 1
+	return text
 }
 
 // reply sends the answer after a while. w.mu is held.

@@ -1,6 +1,9 @@
 package simulate
 
 import (
+	"bytes"
+	"net/netip"
+	"slices"
 	"time"
 
 	"netwatch"
@@ -81,9 +84,14 @@ func (p *promises) answered(w *World, id string) {
 // voiceTime is how far apart those may be who must agree: a poll takes no longer.
 const voiceTime = 15 * time.Second
 
+// handTime is how long an address may stand in the state while the one before is on its
+// way into the file.
+const handTime = time.Second
+
 // written looks whether what is written is true and agreed. w.mu is held.
 func (l *life) written(conf []byte) {
 	a := says(conf)
+	l.calm(a)
 	if !a.IsValid() {
 		l.broken("a file without an address is written")
 		return
@@ -102,15 +110,34 @@ func (l *life) written(conf []byte) {
 	if len(told) < agree && known != a.String() {
 		l.broken("%s is written, which only %d said", a, len(told))
 	}
-	if !l.disk.full && known != a.String() {
+	if !l.disk.atRisk && known != a.String() && l.now()-l.disk.believed > handTime {
 		l.broken("%s is written, and %s was accepted", a, known)
 	}
 }
 
-// needless looks whether a restart is needed. w.mu is held.
-func (u *unit) needless(method string) {
-	if u.active == "active" && says(u.conf) == says(u.readConf()) {
-		u.story.hear(u.now(), "needless")
+// needless looks whether a restart is needed: not while the server runs with the file as
+// it is. Who was killed may do it once more. w.mu is held.
+func (u *unit) needless() {
+	if u.active == "active" && bytes.Equal(u.conf, u.readConf()) && u.by == u.life.number {
+		u.broken("the unit is restarted for nothing")
+	}
+	u.by = u.life.number
+}
+
+// calmTime is how long is looked back, and mostChanges how often one address may be
+// written in it until it is damped.
+const (
+	calmTime    = 10 * time.Minute
+	mostChanges = 6
+)
+
+// calm looks whether an address that comes and goes is not written too often. Who fires by
+// hand wants it so. w.mu is held.
+func (l *life) calm(a netip.Addr) {
+	now := l.now()
+	lately := slices.DeleteFunc(l.changes[a], func(at time.Duration) bool { return now-at > calmTime })
+	if l.changes[a] = append(lately, now); len(l.changes[a]) > mostChanges && now-l.fired > calmTime {
+		l.broken("%s was written %d times in %s", a, len(l.changes[a]), calmTime)
 	}
 }
 
@@ -132,9 +159,20 @@ func (w *World) look() {
 	if !well || l.dead {
 		return
 	}
+	if w.unheard() {
+		w.broken("status says that all is well, and nobody says our address")
+	}
 	if wrong := w.wrong(); wrong != "" {
 		w.broken("status says that all is well, and %s", wrong)
 	}
+}
+
+// unheard says whether nobody can say our address. w.mu is held.
+func (w *World) unheard() bool {
+	f := w.line.families[netwatch.IPv4]
+	return !f.up || !slices.ContainsFunc(w.all, func(s *server) bool {
+		return slices.Contains([]manner{honest, slow, lossy, twice}, s.does)
+	})
 }
 
 // wrong is what is not as it should be, or nothing. w.mu is held.
@@ -159,8 +197,11 @@ func (w *World) wrong() string {
 
 // judge sees what it has come to in a world that was well for stillTime. w.mu is held.
 func (w *World) judge() {
-	wrong := w.wrong()
 	l := w.life
+	if len(w.promised.open) > 0 {
+		w.broken("%d events were accepted, and have not ended in the end", len(w.promised.open))
+	}
+	wrong := w.wrong()
 	if wrong == "" {
 		return
 	}
@@ -180,6 +221,24 @@ func (w *World) judge() {
 		return
 	}
 	w.broken("in the end %s", wrong)
+}
+
+// retryTime is for how long a run is tried again at the defaults.
+const retryTime = time.Hour
+
+// tries looks whether a run that fails is tried for as long as is promised. w.mu is held.
+func (l *life) tries(id, outcome string, again bool) {
+	if outcome != string(netwatch.Failed) {
+		delete(l.failing, id)
+		return
+	}
+	first, is := l.failing[id]
+	if !is {
+		l.failing[id], first = l.now(), l.now()
+	}
+	if !again && l.now()-first < retryTime {
+		l.broken("a run is given up after %s", l.now()-first)
+	}
 }
 
 // wellBy says whether status says that all is well.

@@ -41,9 +41,10 @@ type unit struct {
 	// jobs are those that have not ended; last is the number of the newest.
 	jobs map[uint32]*job
 	last uint32
-	// stopped says that somebody stopped it, and fresh that it was started well since the
-	// file was last made another.
+	// stopped says that somebody stopped it.
 	stopped bool
+	// by is the life that had it started last.
+	by int
 }
 
 // A job is one of systemd's.
@@ -161,7 +162,7 @@ func (u *unit) Queue(method, name string) (uint32, error) {
 		u.tell("systemd refuses %s", method)
 		return 0, systemdtest.Error{Name: "org.freedesktop.DBus.Error.AccessDenied", Text: "Permission denied"}
 	}
-	u.needless(method)
+	u.needless()
 	u.story.Restarts++
 	u.last++
 	j := &job{id: u.last, method: method}
@@ -170,7 +171,7 @@ func (u *unit) Queue(method, name string) (uint32, error) {
 	}
 	u.jobs[j.id] = j
 	u.tell("systemd: %s, which goes %s", method, how)
-	go u.work(j, how)
+	u.hands.Go(func() { u.work(j, how) })
 	return j.id, nil
 }
 

@@ -25,18 +25,23 @@ type World struct {
 	line  line
 	all   []*server
 	disk  *disk
+	// mine is the fingerprint of the file if netwatch wrote it.
+	mine  string
 	conf  []byte // the server's file, which is on a real disk too
 	unit  *unit
 	bus   *systemdtest.Played
 	busUp bool
 	life  *life
 	lives sync.WaitGroup
+	hands sync.WaitGroup // of what the world does
 	mood  mood
 	// promised are the ids of events that were accepted and have not ended.
 	promised promises
 	// still is since when nothing befell the world.
 	still time.Time
 	ended bool
+	// forged says that somebody forges answers, and healed that nothing more befalls.
+	forged, healed bool
 	// excused says that the disk has refused what was to survive.
 	excused bool
 }
@@ -174,4 +179,5 @@ func (w *World) end() {
 		l.cancel()
 	}
 	w.lives.Wait()
+	w.hands.Wait()
 }
