@@ -253,8 +253,12 @@ func (l *lane) step(ctx context.Context, rule *Rule, r *run) netwatch.Result {
 	result := netwatch.Result{Outcome: netwatch.Skipped, Detail: nothingChanged}
 	if r.owes || !rule.gated(r.next) {
 		l.does(step.Text, "")
-		result = l.do(ctx, step, r, l.job(rule, r, step))
+		job := l.job(rule, r, step)
+		result = l.do(ctx, step, r, job)
 		r.heed(rule, result)
+		if step.Gate {
+			l.left(rule, job.Confirmed)
+		}
 	}
 	if result.Outcome == netwatch.Changed {
 		r.touched = time.Now()
