@@ -3,7 +3,7 @@ package simulate
 import (
 	"bytes"
 	"context"
-	"fmt"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +12,7 @@ import (
 	"github.com/fsnotify/fsnotify"
 
 	"netwatch"
+	"netwatch/rewrite"
 	"netwatch/servers"
 	"netwatch/sources"
 )
@@ -25,7 +26,7 @@ func (w *World) writeConf(text string) {
 	if err := os.Rename(file+".new", file); err != nil {
 		panic(err)
 	}
-	w.conf, w.mine = []byte(text), ""
+	w.conf, w.mine, w.written = []byte(text), "", time.Now()
 	if l := w.life; l != nil {
 		l.notice(file)
 	}
@@ -103,11 +104,17 @@ func (l *life) Rotate(
 	ctx context.Context, r servers.Rotation, changing func(netwatch.Replacement) error,
 ) (netwatch.Result, bool) {
 	pass(l.lag("helper", 5*time.Millisecond, 80*time.Millisecond))
-	result, err := l.rewrite(ctx, r, changing)
-	if err != nil {
-		return netwatch.Failure(err), true
+	for range 5 { // As package rewrite does
+		result, err := l.rewrite(ctx, r, changing)
+		if err == nil {
+			return result, true
+		}
+		if !errors.Is(err, rewrite.ErrMoved) {
+			return netwatch.Failure(err), true
+		}
+		pass(100 * time.Millisecond)
 	}
-	return result, true
+	return netwatch.Failure(rewrite.ErrMoved), true
 }
 
 func (l *life) rewrite(
@@ -148,12 +155,14 @@ func (l *life) rewrite(
 	if l.dead && l.cuts {
 		return netwatch.Result{}, errDead
 	}
-	if !bytes.Equal(l.readConf(), before) {
-		return netwatch.Result{}, fmt.Errorf("rewriting %s: it changed meanwhile", r.File)
+	if l.writing > 0 || !bytes.Equal(l.readConf(), before) {
+		return netwatch.Result{}, rewrite.ErrMoved
 	}
 	l.written(after)
 	l.tell("the file: %s → %s", says(before), says(after))
 	l.writeConf(string(after))
-	l.mine = netwatch.Fingerprint(after)
+	if !l.dead || !l.disk.atRisk { // Else nobody remembers
+		l.mine = netwatch.Fingerprint(after)
+	}
 	return netwatch.Result{Outcome: netwatch.Changed}, l.effect("the helper has answered")
 }

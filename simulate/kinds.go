@@ -117,11 +117,15 @@ func (w *World) app(n uint64) {
 	whole := fmt.Sprintf(confText, addressOf(netwatch.IPv4, n)) + fmt.Sprintf("# %x\n", n)
 	w.tell("an app begins to write the file")
 	w.writeConf("")
+	w.writing++
 	step := func(after time.Duration, text string) {
 		time.AfterFunc(after, func() {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.writeConf(text)
+			if text == whole {
+				w.writing--
+			}
 			w.still = time.Now()
 		})
 	}
@@ -138,11 +142,11 @@ func (w *World) app(n uint64) {
 // somebody restarts the unit.
 func (w *World) somebody(uint64) {
 	u := w.unit
-	if len(u.jobs) > 0 || len(u.starts) >= burst-1 {
+	if u.starts = u.lately(); len(u.jobs) > 0 || len(u.starts) >= burst-1 {
 		return
 	}
 	w.tell("somebody restarts the unit")
-	u.starts = append(u.starts, w.now())
+	u.starts, u.by = append(u.starts, w.now()), 0
 	u.begin()
 	time.AfterFunc(time.Nanosecond, func() { u.bus.Changed(unitName) })
 }

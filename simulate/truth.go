@@ -1,7 +1,6 @@
 package simulate
 
 import (
-	"bytes"
 	"net/netip"
 	"slices"
 	"time"
@@ -118,7 +117,7 @@ func (l *life) written(conf []byte) {
 // needless looks whether a restart is needed: not while the server runs with the file as
 // it is. Who was killed may do it once more. w.mu is held.
 func (u *unit) needless() {
-	if u.active == "active" && bytes.Equal(u.conf, u.readConf()) && u.by == u.life.number {
+	if u.active == "active" && u.written.Before(u.since) && u.by == u.life.number {
 		u.broken("the unit is restarted for nothing")
 	}
 	u.by = u.life.number

@@ -251,10 +251,13 @@ func (u *unit) startFor(j *job, how string, do func(func()) bool, span func(leas
 
 // limited counts a start, and says whether it is one too many. w.mu is held.
 func (u *unit) limited() bool {
-	now := u.now()
-	u.starts = slices.DeleteFunc(u.starts, func(at time.Duration) bool { return now-at > interval })
-	u.starts = append(u.starts, now)
+	u.starts = append(u.lately(), u.now())
 	return len(u.starts) > burst
+}
+
+// lately are the starts that count.
+func (u *unit) lately() []time.Duration {
+	return slices.DeleteFunc(u.starts, func(at time.Duration) bool { return u.now()-at > interval })
 }
 
 // finish ends a job, and tells of it unless nobody can hear. w.mu is held.

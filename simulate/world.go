@@ -26,15 +26,18 @@ type World struct {
 	all   []*server
 	disk  *disk
 	// mine is the fingerprint of the file if netwatch wrote it.
-	mine  string
-	conf  []byte // the server's file, which is on a real disk too
-	unit  *unit
-	bus   *systemdtest.Played
-	busUp bool
-	life  *life
-	lives sync.WaitGroup
-	hands sync.WaitGroup // of what the world does
-	mood  mood
+	mine    string
+	written time.Time // when it was last
+	// writing is how many apps have it open.
+	writing int
+	conf    []byte // the server's file, which is on a real disk too
+	unit    *unit
+	bus     *systemdtest.Played
+	busUp   bool
+	life    *life
+	lives   sync.WaitGroup
+	hands   sync.WaitGroup // of what the world does
+	mood    mood
 	// promised are the ids of events that were accepted and have not ended.
 	promised promises
 	// still is since when nothing befell the world.
