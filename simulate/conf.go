@@ -26,7 +26,7 @@ func (w *World) writeConf(text string) {
 	if err := os.Rename(file+".new", file); err != nil {
 		panic(err)
 	}
-	w.conf, w.mine, w.written = []byte(text), "", time.Now()
+	w.conf, w.mine, w.written = []byte(text), netwatch.Replacement{}, time.Now()
 	if l := w.life; l != nil {
 		l.notice(file)
 	}
@@ -162,7 +162,7 @@ func (l *life) rewrite(
 	l.tell("the file: %s → %s", says(before), says(after))
 	l.writeConf(string(after))
 	if !l.dead || !l.disk.atRisk { // Else nobody remembers
-		l.mine = netwatch.Fingerprint(after)
+		l.mine = w
 	}
 	return netwatch.Result{Outcome: netwatch.Changed}, l.effect("the helper has answered")
 }

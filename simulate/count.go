@@ -12,6 +12,8 @@ type Count struct {
 	// Polls, Lives and Restarts are how many questions servers got, how often the daemon was
 	// started, and how often it had the unit started.
 	Polls, Lives, Restarts int
+	// Router is how many the router got.
+	Router int
 	// Befallen are the stimuli and faults, by kind.
 	Befallen map[string]int
 }
@@ -19,6 +21,7 @@ type Count struct {
 // Add adds another.
 func (c *Count) Add(o Count) {
 	c.Polls, c.Lives, c.Restarts = c.Polls+o.Polls, c.Lives+o.Lives, c.Restarts+o.Restarts
+	c.Router += o.Router
 	if c.Befallen == nil {
 		c.Befallen = map[string]int{}
 	}
@@ -33,7 +36,7 @@ func (c *Count) fault(kind string) { c.Add(Count{Befallen: map[string]int{kind: 
 // String is all of it, a line for each kind.
 func (c *Count) String() string {
 	var text strings.Builder
-	fmt.Fprintf(&text, "%d questions to servers, %d lives, %d restarts", c.Polls, c.Lives, c.Restarts)
+	fmt.Fprintf(&text, "%d questions to servers and %d to routers, %d lives, %d restarts", c.Polls, c.Router, c.Lives, c.Restarts)
 	all := 0
 	for _, kind := range slices.Sorted(maps.Keys(c.Befallen)) {
 		fmt.Fprintf(&text, "\n%9d %s", c.Befallen[kind], kind)

@@ -43,6 +43,7 @@ var kinds = []befalling{
 	{"the clock jumps", 3, (*World).jump},
 	{"somebody forges answers, or no longer", 2, (*World).forges},
 	{"all servers say a private address", 1, (*World).captive},
+	{"the router behaves otherwise", 5, (*World).routes},
 	{"all servers are honest", 4, (*World).honest},
 	{"the address is another again and again, by hand", 1, (*World).storm},
 	{"two uplinks take turns", 1, (*World).uplinks},
@@ -61,6 +62,7 @@ func (w *World) moves(n uint64) {
 	}
 	f.become(a, w.now())
 	w.tell("the address is %s", a)
+	w.told()
 	for _, s := range w.all { // Nobody lies with the truth
 		if s.lie[name] == a {
 			delete(s.lie, name)
@@ -68,11 +70,18 @@ func (w *World) moves(n uint64) {
 	}
 }
 
+// told has the router and the kernel tell of a change of the line.
+func (w *World) told() {
+	w.tells()
+	w.router.announces()
+}
+
 func (w *World) down(n uint64) {
 	for i, name := range netwatch.Families {
 		if f := w.line.families[name]; f != nil && (n%4 == uint64(i) || n%4 > 1) { //nolint:gosec // They are two.
 			f.up = false
 			w.tell("the line is down: %s", name)
+			w.told()
 		}
 	}
 }
@@ -82,6 +91,7 @@ func (w *World) up(uint64) {
 		if f := w.line.families[name]; f != nil && !f.up {
 			f.up = true
 			w.tell("the line is up: %s", name)
+			w.told()
 		}
 	}
 }
@@ -310,6 +320,7 @@ func (w *World) storm(n uint64) {
 	w.tell("the address is another again and again")
 	w.again(3*burst, 500*time.Millisecond, 1500*time.Millisecond, func(i int) {
 		w.line.families[netwatch.IPv4].become(addressOf(netwatch.IPv4, n+uint64(i)), w.now()) //nolint:gosec // Few.
+		w.told()
 		w.fire(n)
 	})
 }
@@ -319,6 +330,7 @@ func (w *World) uplinks(n uint64) {
 	w.tell("two uplinks take turns")
 	w.again(40, 16*time.Second, 25*time.Second, func(i int) {
 		w.line.families[netwatch.IPv4].become(addressOf(netwatch.IPv4, n+uint64(i%2)), w.now()) //nolint:gosec // Few.
+		w.told()
 	})
 }
 
@@ -327,6 +339,7 @@ func (w *World) heal() {
 	w.tell("from now on all is well")
 	w.up(0)
 	w.honest(0)
+	w.router.does = "says all"
 	w.forged, w.healed = false, true
 	w.disk.full, w.mood.next = false, nil
 	if w.excused { // Status has said that it may be so

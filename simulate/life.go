@@ -89,7 +89,7 @@ func (l *life) live(ctx context.Context) {
 func (l *life) run(ctx context.Context) error {
 	edges := daemon.Edges{
 		Sources: sources.Edges{
-			Network: network{l.World, l}, Inotify: l.inotify(),
+			Network: network{l.World, l}, Inotify: l.inotify(), Router: l.contact, Kernel: l.kernel,
 			Jumps: func(context.Context) (<-chan struct{}, error) { return l.jumps, nil },
 		},
 		State:   func(string) (state.Directory, error) { return directory{l.disk, l}, nil },
@@ -165,7 +165,7 @@ func (l *life) kill(when string) {
 // forgets notes that a life has ended whose newest state the disk refused. w.mu is held.
 func (w *World) forgets() {
 	if w.disk.atRisk {
-		w.excused, w.mine = true, ""
+		w.excused, w.mine = true, netwatch.Replacement{}
 	}
 }
 
@@ -226,7 +226,7 @@ func (l logged) Write(line []byte) (int, error) {
 		l.promised.ended(append(e.IDs, e.ID))
 		l.tell("a run ends: %s", e.Outcome)
 		l.tries(e.ID, e.Outcome, !e.Retry.IsZero())
-	case e.Message == netwatch.EntryEvent && l.mine != "" && e.Fields["new"] == l.mine:
+	case e.Message == netwatch.EntryEvent && l.mine.To != "" && e.Fields["new"] == l.mine.To && e.Fields["old"] == l.mine.From:
 		l.broken("a source tells of what netwatch wrote")
 	case e.Message == netwatch.EntryStep:
 		verb, _, _ := strings.Cut(e.Step, " ")

@@ -15,6 +15,7 @@ var (
 	seeds   = flag.Int("seeds", 60, "how many seeds")
 	first   = flag.Uint64("first", 1, "the first seed")
 	stimuli = flag.Int("stimuli", 30, "how many stimuli a seed has")
+	shrinks = flag.Bool("shrink", true, "whether the plan of a failure is made as short as it can be")
 	apart   = flag.Duration("apart", 10*time.Minute, "how far they are apart in the mean")
 )
 
@@ -45,7 +46,10 @@ func quick(t testing.TB) string {
 // tell fails a test with the shortest plan that breaks a promise, and its story.
 func tell(t *testing.T, p Plan) {
 	t.Helper()
-	short := Shrink(p, func(p Plan) bool { return len(live(t, p).Broken) > 0 })
+	short := p
+	if *shrinks {
+		short = Shrink(short, func(p Plan) bool { return len(live(t, p).Broken) > 0 })
+	}
 	text := ""
 	for _, s := range short.Stimuli {
 		text += fmt.Sprintf("%s\n", s)

@@ -141,8 +141,8 @@ func (l *life) calm(a netip.Addr) {
 }
 
 // settledTime is after how long in a world that holds still what status says must be so:
-// a poll, the looks and a restart.
-const settledTime = time.Minute
+// a poll, which is rarer where a router says the same, the looks and a restart.
+const settledTime = 3 * time.Minute
 
 // look compares what status says with the truth, if the world has held still. w.mu is
 // held, and given up meanwhile.
@@ -153,13 +153,17 @@ func (w *World) look() {
 	}
 	d := l.daemon
 	w.mu.Unlock()
-	well := wellBy(d)
+	status := d.Status()
 	w.mu.Lock()
-	if !well || l.dead {
+	if l.dead {
 		return
 	}
-	if w.unheard() {
-		w.broken("status says that all is well, and nobody says our address")
+	four, known := status.Addresses[netwatch.IPv4]
+	if known && four.Unconfirmed.IsZero() && w.unheard() {
+		w.broken("status says that %s is confirmed, and nobody says it", four.Address)
+	}
+	if !well(status) {
+		return
 	}
 	if wrong := w.wrong(); wrong != "" {
 		w.broken("status says that all is well, and %s", wrong)
@@ -240,9 +244,8 @@ func (l *life) tries(id, outcome string, again bool) {
 	}
 }
 
-// wellBy says whether status says that all is well.
-func wellBy(d control.Daemon) bool {
-	s := d.Status()
+// well says whether a status says that all is well.
+func well(s control.Status) bool {
 	if s.Unwritten != nil || len(s.Damped) > 0 || s.Refused != "" {
 		return false
 	}

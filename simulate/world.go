@@ -25,11 +25,13 @@ type World struct {
 	line  line
 	all   []*server
 	disk  *disk
-	// mine is the fingerprint of the file if netwatch wrote it.
-	mine    string
+	// mine is how netwatch made the file what it is, if it did.
+	mine    netwatch.Replacement
 	written time.Time // when it was last
 	// writing is how many apps have it open.
 	writing int
+	router  *router
+	kernels []*kernel
 	conf    []byte // the server's file, which is on a real disk too
 	unit    *unit
 	bus     *systemdtest.Played
@@ -98,6 +100,7 @@ func (w *World) broken(format string, args ...any) {
 // build makes the world as it is at first.
 func (w *World) build() {
 	w.line = newLine(w)
+	w.router = &router{World: w, does: "says all", there: w.draw("router")%3 == 0}
 	for i := range many {
 		w.all = append(w.all, newServer(w, i))
 	}
@@ -108,6 +111,9 @@ func (w *World) build() {
 	w.bus = systemdtest.Play(w.unit)
 	text := fmt.Sprintf(configText, w.path("socket"), w.path("state"), w.serverNames(), w.path("turnserver.conf"),
 		w.path("turnserver.conf"), unitName, w.path("turnserver.conf"))
+	if w.router.there {
+		text += routerText
+	}
 	if err := os.WriteFile(w.path("netwatch.toml"), []byte(text), 0o600); err != nil {
 		panic(err)
 	}
@@ -145,6 +151,17 @@ files = [%q]
 name = "turn"
 on = ["started", "ip-changed", "file-changed"]
 do = ["rotate coturn %s", "restart %s", "verify turn %s"]
+`
+
+// routerText is what is in it where there is a router, and the kernel tells.
+const routerText = `
+[source.router]
+[source.netlink]
+
+[[rule]]
+name = "look"
+on = ["router-changed", "route-changed"]
+do = ["probe stun"]
 `
 
 // befall has a stimulus happen.

@@ -14,6 +14,9 @@ type Edges struct {
 	Network Network
 	// Inotify is how changes of files are heard of.
 	Inotify *Inotify
+	// Router is the router, and Kernel what tells of the network.
+	Router func() PlayedRouter
+	Kernel func() PlayedKernel
 	// Jumps wakes its receiver when the wall clock is set, until ctx is done.
 	Jumps func(ctx context.Context) (<-chan struct{}, error)
 }

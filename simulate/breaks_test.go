@@ -1,0 +1,125 @@
+package simulate
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+var (
+	breaking = flag.Int("breaks", 1, "how many of the breaks are tried, a sample; -1 is all")
+	broke    = flag.String("break", "", "the break that is tried, by a word of its name")
+)
+
+// A fault is one line of the program made wrong, and within how many seeds that is found.
+type fault struct {
+	name, file string
+	from, to   string
+	seeds      int
+}
+
+// breaks are lines of the program that must not be otherwise.
+var breaks = []fault{
+	{"one server fewer than agree suffices", "sources/stun_poll.go", "return len(v.by) < agree })", "return len(v.by) < agree-1 })", 60},
+	{"private addresses count", "sources/stun_query.go", "a.Err = netwatch.CheckPublic(a.Address, s.Accept)", "a.Err = nil", 200},
+	{"the transaction id is not compared", "stunmsg/stunmsg.go", "if m.TransactionID != request.TransactionID {", "if false {", 200},
+	{"the state is not synced", "state/disk.go", "return file.Sync()", "return nil", 200},
+	{"the name of the state is not synced", "state/disk.go", "return d.dir.Sync()", "return nil", 200},
+	{"an event is not written", "hooks/dispatcher.go", "s.Accept(ev, rules)\n\t\tif believed {", "if believed {", 60},
+	{"the address is not believed", "hooks/dispatcher.go", "s.Believe(address)", "_ = address", 60},
+	{"that a gate changes something is not noted", "hooks/lane.go", "s.Change(rule.Name)\n", "\n", 300},
+	{"what netwatch writes is not noted", "hooks/lane.go", "s.Replace(w)\n", "\n", 60},
+	{"runs of an earlier life are not taken up", "hooks/dispatcher.go", "l.resume(r)", "_ = l", 100},
+	{"who waits is told before it is written", "state/store.go", "<-u.done\n", "\n", 100},
+	{"what the disk refuses is not said", "state/store.go", "s.wrote(next, s.disk.write(next))", "_ = s.disk.write(next); s.wrote(next, nil)", 200},
+	{"start limits are not heeded", "systemd/limit.go", "return max(1, l.burst-1)", "return l.burst + 2", 300},
+	{"starts are not recorded", "systemd/limit.go", "return until, starts.Record(unit, now)", "return until, nil", 300},
+	{"a failing run is given up at once", "hooks/lane.go", "if !now.Before(r.giveUp) && l.d.ctx.Err() == nil {", "if l.d.ctx.Err() == nil {", 60},
+	{"nothing is damped", "sources/damp.go", "s.held = s.held || s.penalty >= heldFrom", "s.held = false", 200},
+	{"silence is no doubt", "daemon/moments.go", "d.store.Doubt(family)", "_ = family", 100},
+	{"a family that comes back is not acted on", "daemon/moments.go", "d.rules.Confirmed(family)", "_ = family", 300},
+	{"a reload forgets what waits", "hooks/dispatcher.go", "l.become(r)", "d.lanes[r.Name] = newLane(d, r)", 300},
+	{"a reload ends all that waits", "hooks/dispatcher.go", "if !there[name] {", "if there[name] {", 300},
+	{"steps go on without a change", "hooks/lane.go", "if r.owes || !rule.gated(r.next) {", "if true {", 60},
+	{"steps behind a gate are never done", "hooks/lane.go", "if r.owes || !rule.gated(r.next) {", "if !rule.gated(r.next) {", 60},
+	{"an unread file is acted on", "sources/follow.go", "case !file.steady(seen, found.fingerprint):", "case false:", 1000},
+	{"a source takes netwatch's work for another's", "state/state.go", "return r.To == w.To && slices.Contains(r.From, w.From)", "return r.To == w.To && false", 60},
+	{"nobody is believed who confirms alone", "sources/stun_poll.go", "return r.due || r.asked == len(r.answers)", "return false", 1000},
+}
+
+// Each of these breaks is found within so many seeds. All are tried by -breaks -1.
+func TestBreaksAreFound(t *testing.T) {
+	tried := 0
+	for i, b := range breaks {
+		sampled := *breaking < 0 || i%(len(breaks)/max(1, *breaking)) == 0 && tried < *breaking
+		if *broke == "" && !sampled || !strings.Contains(b.name, *broke) {
+			continue
+		}
+		tried++
+		t.Run(b.name, b.isFound)
+	}
+}
+
+// isFound tries seeds on a program with the break, until one breaks a promise.
+func (b fault) isFound(t *testing.T) {
+	overlay := b.overlay(t)
+	for first := 1; first <= b.seeds; first += 20 {
+		cmd := exec.Command("go", "test", "-count=1", "-overlay="+overlay, "-timeout=4m", "-run=TestSeeds$", ".",
+			fmt.Sprintf("-first=%d", first), "-seeds=20", "-shrink=false")
+		out, err := cmd.CombinedOutput()
+		text := string(out)
+		switch {
+		case err != nil && strings.Contains(text, "build failed"):
+			t.Fatalf("%s", text)
+		case err != nil:
+			t.Logf("within %d seeds: %s", first+19, firstBroken(text))
+			return
+		}
+	}
+	t.Errorf("not within %d seeds", b.seeds)
+}
+
+// firstBroken is the first promise that is said to be broken.
+func firstBroken(text string) string {
+	for line := range strings.Lines(text) {
+		if _, what, is := strings.Cut(line, "BROKEN: "); is {
+			return strings.TrimSpace(what)
+		}
+	}
+	lines := strings.SplitN(text, "\n", 6)
+	return strings.Join(lines[:len(lines)-1], "; ")
+}
+
+// overlay is a file that has the go command take the file with the break for the file.
+func (b fault) overlay(t *testing.T) string {
+	t.Helper()
+	file, err := filepath.Abs(filepath.Join("..", b.file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(text), b.from); n != 1 {
+		t.Fatalf("%s has %q %d times", b.file, b.from, n)
+	}
+	dir := t.TempDir()
+	other := filepath.Join(dir, filepath.Base(file))
+	if err := os.WriteFile(other, []byte(strings.Replace(string(text), b.from, b.to, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	list, err := json.Marshal(map[string]any{"Replace": map[string]string{file: other}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "overlay"), list, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(dir, "overlay")
+}
