@@ -135,7 +135,9 @@ static-auth-secret=north
 external-ip=%s
 `
 
-// configText is the configuration, as init writes it.
+// configText is the configuration, as init writes it. Its timeout is not the whole second
+// of the default: that of a router's next look is one too, and which of two things comes
+// first in one instant is chance.
 const configText = `[daemon]
 socket = %q
 state = %q
@@ -143,6 +145,7 @@ log = "info"
 
 [source.stun]
 servers = [%s]
+timeout = "997ms"
 
 [source.file]
 files = [%q]
