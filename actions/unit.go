@@ -91,7 +91,8 @@ func unitWords(words []string, usage string) (unit string, always bool, err erro
 func (a *unitAction) Do(ctx context.Context, job netwatch.Job) netwatch.Result {
 	result, err := a.do(ctx, job)
 	if err != nil {
-		return netwatch.Failure(fmt.Errorf("%s %s: %w", doing[a.verb], a.unit, err))
+		result = netwatch.Failure(fmt.Errorf("%s %s: %w", doing[a.verb], a.unit, err))
+		result.Refused = errors.As(err, &systemd.Refused{})
 	}
 	return result
 }

@@ -18,8 +18,8 @@ type patient struct {
 	finding string
 	// curable says that it lives once it is started.
 	curable bool
-	// held is how often its start is held back.
-	held int
+	// held is how often its start is held back, and refused how often it is refused.
+	held, refused int
 }
 
 // steps are a gate that changes nothing, a restart that waits for it, and the proof.
@@ -27,6 +27,9 @@ func (p *patient) steps() []netwatch.Step {
 	start := do(func(context.Context, netwatch.Job) netwatch.Result {
 		if p.held--; p.held >= 0 {
 			return netwatch.Result{Outcome: netwatch.Held, Until: time.Now().Add(time.Second)}
+		}
+		if p.refused--; p.refused >= 0 {
+			return netwatch.Result{Outcome: netwatch.Failed, Err: errors.New("not now"), Refused: true}
 		}
 		if p.curable {
 			p.finding = ""
@@ -74,6 +77,20 @@ func TestDeadIsRevived(t *testing.T) {
 		want := []string{
 			"gate: unchanged", "unit: skipped", "proof: failed", "unit: held", "r ended: held", "proof: failed",
 			"unit: changed", "proof: unchanged", "r ended: unchanged",
+		}
+		expect(t, b.once(t), want...)
+	})
+}
+
+// A start that is refused is none: the run that is tried again asks once more.
+func TestRefusedStartIsNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &patient{finding: "a", curable: true, refused: 2}
+		b := open(t, t.TempDir(), rule(p.steps()...))
+		defer b.close(t)
+		want := []string{
+			"gate: unchanged", "unit: skipped", "proof: failed", "unit: failed", "r ended: failed", "proof: failed",
+			"unit: failed", "r ended: failed", "proof: failed", "unit: changed", "proof: unchanged", "r ended: unchanged",
 		}
 		expect(t, b.once(t), want...)
 	})

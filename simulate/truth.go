@@ -201,24 +201,24 @@ func (w *World) wrong() string {
 // judge sees what it has come to in a world that was well for stillTime. w.mu is held.
 func (w *World) judge() {
 	l := w.life
-	if len(w.promised.open) > 0 {
-		w.broken("%d events were accepted, and have not ended in the end", len(w.promised.open))
-	}
-	wrong := w.wrong()
-	if wrong == "" {
-		return
-	}
 	if l == nil || l.dead || l.daemon == nil {
 		w.broken("there is no netwatch in the end")
 		return
 	}
 	d := l.daemon
 	w.mu.Unlock()
-	failed := false
+	failed, waits := false, false
 	for _, r := range d.Status().Rules {
-		failed = failed || r.Failed != nil
+		failed, waits = failed || r.Failed != nil, waits || r.Waiting != nil || r.Running != nil
 	}
 	w.mu.Lock()
+	if len(w.promised.open) > 0 && !waits {
+		w.broken("%d events were accepted, and nothing waits in the end", len(w.promised.open))
+	}
+	wrong := w.wrong()
+	if wrong == "" {
+		return
+	}
 	if failed {
 		w.tell("in the end it is said that the rule failed for good, and %s", wrong)
 		return
