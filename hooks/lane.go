@@ -50,6 +50,8 @@ type run struct {
 	// changed says that a gate changed something, and owes that not all steps which
 	// wait for that have succeeded since.
 	changed, owes bool
+	// acted are the addresses that the last gate was told.
+	acted netwatch.Addresses
 	// touched is when a step of it last changed something, or may have.
 	touched time.Time
 	// change is the change of our address because of which it runs, if there is one.
@@ -257,6 +259,7 @@ func (l *lane) step(ctx context.Context, rule *Rule, r *run) netwatch.Result {
 		result = l.do(ctx, step, r, job)
 		r.heed(rule, result)
 		if step.Gate {
+			r.acted = job.Confirmed
 			l.left(rule, job.Confirmed)
 		}
 	}
@@ -287,12 +290,21 @@ func (l *lane) do(ctx context.Context, step netwatch.Step, r *run, job netwatch.
 		return result
 	}
 	for family, now := range l.d.store.Confirmed() {
-		if job.Confirmed[family].Address != now.Address {
+		if job.Confirmed[family].Address != now.Address || l.outrun(r, family, now) {
 			return netwatch.Result{Outcome: netwatch.Skipped, Detail: "the public address is another by now: " +
 				now.Address.String()}
 		}
 	}
 	return l.saysKnown(step.Text, r, result)
+}
+
+// outrun says whether the run's last gate acted on another address than the one of now, and
+// a run waits that is to act on that.
+func (l *lane) outrun(r *run, family netwatch.Family, now netwatch.Address) bool {
+	acted, did := r.acted[family]
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return did && acted.Address != now.Address && l.waiting != nil
 }
 
 // did reports a step.

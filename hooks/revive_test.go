@@ -202,3 +202,39 @@ func TestProofIsSuperseded(t *testing.T) {
 			"proof: unchanged", "r ended: unchanged")
 	})
 }
+
+// So is one that fails because the address became another behind the step that wrote it
+// and before the proof began.
+func TestProofIsOutrun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b *bench
+		written := ""
+		first, second := netip.MustParseAddr("203.0.113.1"), netip.MustParseAddr("203.0.113.2")
+		becomes := func(a netip.Addr) {
+			ev := netwatch.NewEvent("ip-changed", "stun", map[string]string{"family": "ipv4", "new": a.String()})
+			if _, err := b.Accept(ev, nil); err != nil {
+				t.Error(err)
+			}
+		}
+		write := do(func(_ context.Context, job netwatch.Job) netwatch.Result {
+			written = job.Confirmed[netwatch.IPv4].Address.String()
+			if written == first.String() {
+				becomes(second)
+			}
+			return netwatch.Result{Outcome: netwatch.Changed}
+		})
+		proof := do(func(_ context.Context, job netwatch.Job) netwatch.Result {
+			if written != job.Confirmed[netwatch.IPv4].Address.String() {
+				return netwatch.Failure(errors.New("another address"))
+			}
+			return netwatch.Result{Outcome: netwatch.Unchanged}
+		})
+		r := rule(gate(write), netwatch.Step{Action: proof, Text: "proof", Proof: true})
+		r.On = append(r.On, "ip-changed")
+		b = open(t, t.TempDir(), r)
+		defer b.close(t)
+		becomes(first)
+		expect(t, b.after(10*time.Second), "gate: changed", "proof: skipped", "r ended: changed",
+			"gate: changed", "proof: unchanged", "r ended: changed")
+	})
+}
