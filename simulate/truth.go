@@ -148,7 +148,7 @@ const settledTime = 3 * time.Minute
 // held, and given up meanwhile.
 func (w *World) look() {
 	l := w.life
-	if l == nil || l.dead || l.daemon == nil || time.Since(w.still) < settledTime {
+	if l == nil || l.dead || l.daemon == nil || time.Since(w.still) < settledTime || w.now()-l.born < settledTime {
 		return
 	}
 	d := l.daemon

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"netwatch"
 	"netwatch/servers"
 	"netwatch/systemd/systemdtest"
 	"netwatch/turn"
@@ -305,6 +306,8 @@ func (u *unit) allocate(ctx context.Context, a turn.Ask) (netip.Addr, *x509.Cert
 		return netip.Addr{}, nil, os.NewSyscallError("read", unix.ECONNREFUSED)
 	case a.Who == nil:
 		return netip.Addr{}, nil, turn.ErrNobody
+	case a.Family == netwatch.IPv6 && u.reaches(netwatch.IPv6):
+		return u.line.families[netwatch.IPv6].own, nil, nil
 	case gets.IsValid():
 		return gets, nil, nil
 	}
