@@ -10,6 +10,8 @@ ARCHES    = amd64 arm64 armhf
 FUZZTIME  ?= 10s
 BENCHTIME = 1s
 CHAOS     = 500
+SEEDS     = 1000
+FIRST     =
 RUN       = .*
 BASE      = HEAD~1
 
@@ -23,7 +25,7 @@ TOOL      = go tool -modfile=tools/tools.mod
 SHEBANG   = FNR == 1 && /^\#!.*[\/ ](ba|da)?sh( |$$)/ { print FILENAME } { nextfile }
 
 .NOTPARALLEL:
-.PHONY: help build unit lint fmt lab worlds releases chaos lab-demo demo test deps go
+.PHONY: help build unit lint fmt lab worlds releases chaos simulate lab-demo demo test deps go
 .PHONY: bench bench-micro bench-compare pages fuzz vuln deb install uninstall clean
 
 help: ## this list
@@ -65,6 +67,9 @@ releases: build ## the tests that go through releases of Debian, on sid too (roo
 chaos: build ## netwatch killed CHAOS=500 times while it works, and flooded; and 500 renewals (root; about 40 minutes)
 	CGO_ENABLED=1 go test -race -count=1 -timeout 2h -v -tags lab $(EXEC_ROOT) \
 		-run 'TestKilledAtAnyMoment|TestFlood|TestEveryRenewalIsOneEvent' ./lab -rounds $(CHAOS)
+
+simulate: go ## the whole daemon through SEEDS=1000 new worlds, some days each; FIRST=N: those seeds again
+	tools/simulate $(SEEDS) $(FIRST)
 
 demo: build ## what netwatch does, shown on loopback in a scratch directory
 	go run ./demo bin/netwatch

@@ -36,8 +36,13 @@ func (c *Count) fault(kind string) { c.Add(Count{Befallen: map[string]int{kind: 
 // String is all of it, a line for each kind.
 func (c *Count) String() string {
 	var text strings.Builder
-	fmt.Fprintf(&text, "%d questions to servers and %d to routers, %d lives, %d restarts", c.Polls, c.Router, c.Lives, c.Restarts)
 	all := 0
+	for kind, n := range map[string]int{
+		"questions to servers": c.Polls, "questions to routers": c.Router, "lives of the daemon": c.Lives,
+		"starts of the unit by it": c.Restarts,
+	} {
+		fmt.Fprintf(&text, "\n%9d %s", n, kind)
+	}
 	for _, kind := range slices.Sorted(maps.Keys(c.Befallen)) {
 		fmt.Fprintf(&text, "\n%9d %s", c.Befallen[kind], kind)
 		all += c.Befallen[kind]

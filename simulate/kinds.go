@@ -32,8 +32,7 @@ var kinds = []befalling{
 	{"the server dies", 2, (*World).dies},
 	{"the next jobs go otherwise", 6, (*World).moods},
 	{"the bus begins anew", 3, (*World).busAnew},
-	{"the disk is full", 2, func(w *World, _ uint64) { w.disk.full = true; w.tell("the disk is full") }},
-	{"the disk has room", 4, func(w *World, _ uint64) { w.disk.full = false; w.tell("the disk has room") }},
+	{"the disk is full for a while", 2, (*World).fill},
 	{"netwatch is killed", 3, func(w *World, _ uint64) { w.killIn(1, false) }},
 	{"netwatch is killed soon", 8, func(w *World, n uint64) { w.killIn(int(2+n%40), false) }}, //nolint:gosec // Few.
 	{"the power is cut", 2, func(w *World, n uint64) { w.killIn(int(1+n%40), true) }},         //nolint:gosec // Few.
@@ -187,6 +186,18 @@ func (w *World) busAnew(n uint64) {
 		defer w.mu.Unlock()
 		w.busUp = true
 		w.tell("the bus is there")
+	})
+}
+
+// fill fills the disk, until somebody makes room.
+func (w *World) fill(n uint64) {
+	w.disk.full = true
+	w.tell("the disk is full")
+	time.AfterFunc(exponential(n, 10*time.Minute), func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.disk.full = false
+		w.tell("the disk has room")
 	})
 }
 
