@@ -32,6 +32,8 @@ var kinds = []befalling{
 	{"the server dies", 2, (*World).dies},
 	{"the next jobs go otherwise", 6, (*World).moods},
 	{"the bus begins anew", 3, (*World).busAnew},
+	{"the bus ends with the next job", 3, func(w *World, _ uint64) { w.unit.loses = true; w.tell("the bus will end") }},
+	{"somebody stops the unit", 1, (*World).stops},
 	{"the disk is full for a while", 2, (*World).fill},
 	{"netwatch is killed", 3, func(w *World, _ uint64) { w.killIn(1, false) }},
 	{"netwatch is killed soon", 8, func(w *World, n uint64) { w.killIn(int(2+n%40), false) }}, //nolint:gosec // Few.
@@ -158,6 +160,27 @@ func (w *World) somebody(uint64) {
 	u.starts, u.by = append(u.starts, w.now()), 0
 	u.begin()
 	time.AfterFunc(time.Nanosecond, func() { u.bus.Changed(unitName) })
+}
+
+// stops has somebody stop the unit, who starts it again later.
+func (w *World) stops(n uint64) {
+	u := w.unit
+	if u.active != "active" || len(u.jobs) > 0 {
+		return
+	}
+	w.tell("somebody stops the unit")
+	u.be("inactive", "dead", "success")
+	u.stopped = time.Now()
+	w.hands.Go(func() {
+		pass(exponential(n, 20*time.Minute))
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if u.active == "inactive" && len(u.jobs) == 0 && !w.ended {
+			w.tell("somebody starts the unit")
+			u.starts, u.by = append(u.lately(), w.now()), 0
+			u.begin()
+		}
+	})
 }
 
 func (w *World) dies(uint64) {
@@ -353,6 +376,7 @@ func (w *World) heal() {
 	w.router.does = "says all"
 	w.forged, w.healed = false, true
 	w.disk.full, w.mood.next = false, nil
+	w.unit.loses = false
 	if w.excused { // Status has said that it may be so
 		w.somebody(0)
 	}

@@ -120,6 +120,12 @@ func (u *unit) needless() {
 	if u.active == "active" && u.written.Before(u.since) && u.by == u.life.number {
 		u.broken("the unit is restarted for nothing")
 	}
+	if len(u.jobs) > 0 && u.written.Before(u.asked) && u.by == u.life.number {
+		u.broken("the same job is asked for twice")
+	}
+	if u.active == "inactive" && len(u.jobs) == 0 && u.written.Before(u.stopped) {
+		u.broken("a unit that somebody stopped is started")
+	}
 	u.by = u.life.number
 }
 
@@ -207,11 +213,14 @@ func (w *World) judge() {
 	}
 	d := l.daemon
 	w.mu.Unlock()
-	failed, waits := false, false
-	for _, r := range d.Status().Rules {
+	status, failed, waits := d.Status(), false, false
+	for _, r := range status.Rules {
 		failed, waits = failed || r.Failed != nil, waits || r.Waiting != nil || r.Running != nil
 	}
 	w.mu.Lock()
+	if status.Unwritten != nil || status.Unkept != nil {
+		w.broken("the disk has room, and in the end not all is on it")
+	}
 	if len(w.promised.open) > 0 && !waits {
 		w.broken("%d events were accepted, and nothing waits in the end", len(w.promised.open))
 	}

@@ -42,8 +42,10 @@ type unit struct {
 	// jobs are those that have not ended; last is the number of the newest.
 	jobs map[uint32]*job
 	last uint32
-	// stopped says that somebody stopped it.
-	stopped bool
+	// stopped is when somebody stopped it last, and asked when netwatch last had a job done.
+	stopped, asked time.Time
+	// loses says that the bus ends with the next job, before that is answered.
+	loses bool
 	// by is the life that had it started last.
 	by int
 }
@@ -80,7 +82,7 @@ func (u *unit) begin() {
 	u.invocation++
 	u.pid = uint32(1000 + u.invocation) //nolint:gosec // They are few.
 	u.active, u.sub, u.result = "active", "running", "success"
-	u.since, u.changed, u.stopped = time.Now(), u.now(), false
+	u.since, u.changed = time.Now(), u.now()
 }
 
 // be changes how it is. w.mu is held.
@@ -164,6 +166,7 @@ func (u *unit) Queue(method, name string) (uint32, error) {
 		return 0, systemdtest.Error{Name: "org.freedesktop.DBus.Error.AccessDenied", Text: "Permission denied"}
 	}
 	u.needless()
+	u.asked = time.Now()
 	u.story.Restarts++
 	u.last++
 	j := &job{id: u.last, method: method}
@@ -173,6 +176,12 @@ func (u *unit) Queue(method, name string) (uint32, error) {
 	u.jobs[j.id] = j
 	u.tell("systemd: %s, which goes %s", method, how)
 	u.hands.Go(func() { u.work(j, how) })
+	if u.loses {
+		u.loses = false
+		u.story.fault("the answer about a job is lost with the bus")
+		u.tell("the bus ends")
+		u.bus.HangUp()
+	}
 	return j.id, nil
 }
 
