@@ -50,7 +50,8 @@ const maxServed = 4 << 20
 // Bound are the addresses of this machine that the files which rules rewrite name to
 // listen at or to relay from, as far as this process may read them now.
 func (c *Config) Bound() []netip.Addr {
-	all, _ := c.named(netwatch.ReadRegular, func(s servers.Server) func([]byte) []netip.Addr { return s.Bound }) // As far as it can
+	bound := func(s servers.Server) func([]byte) []netip.Addr { return s.Bound }
+	all, _ := c.named(netwatch.ReadRegular, bound) // As far as it can
 	return all
 }
 

@@ -25,9 +25,18 @@ type fault struct {
 
 // breaks are lines of the program that must not be otherwise.
 var breaks = []fault{
-	{"one server fewer than agree suffices", "sources/stun_poll.go", "return len(v.by) < agree })", "return len(v.by) < agree-1 })", 60},
-	{"private addresses count", "sources/stun_query.go", "a.Err = netwatch.CheckPublic(a.Address, s.Accept)", "a.Err = nil", 200},
-	{"the transaction id is not compared", "stunmsg/stunmsg.go", "if m.TransactionID != request.TransactionID {", "if false {", 200},
+	{
+		"one server fewer than agree suffices", "sources/stun_poll.go",
+		"return len(v.by) < agree })", "return len(v.by) < agree-1 })", 60,
+	},
+	{
+		"private addresses count", "sources/stun_query.go",
+		"a.Err = netwatch.CheckPublic(a.Address, s.Accept)", "a.Err = nil", 200,
+	},
+	{
+		"the transaction id is not compared", "stunmsg/stunmsg.go",
+		"if m.TransactionID != request.TransactionID {", "if false {", 200,
+	},
 	{"the state is not synced", "state/disk.go", "return file.Sync()", "return nil", 200},
 	{"the name of the state is not synced", "state/disk.go", "return d.dir.Sync()", "return nil", 200},
 	{"an event is not written", "hooks/dispatcher.go", "s.Accept(ev, rules)\n\t\tif believed {", "if believed {", 60},
@@ -36,41 +45,108 @@ var breaks = []fault{
 	{"what netwatch writes is not noted", "hooks/lane.go", "s.Replace(w)\n", "\n", 60},
 	{"runs of an earlier life are not taken up", "hooks/dispatcher.go", "l.resume(r)", "_ = l", 100},
 	{"who waits is told before it is written", "state/store.go", "<-u.done\n", "\n", 100},
-	{"what the disk refuses is not said", "state/store.go", "s.wrote(next, s.disk.write(next))", "_ = s.disk.write(next); s.wrote(next, nil)", 200},
+	{
+		"what the disk refuses is not said", "state/store.go",
+		"s.wrote(next, s.disk.write(next))", "_ = s.disk.write(next); s.wrote(next, nil)", 200,
+	},
 	{"start limits are not heeded", "systemd/limit.go", "return max(1, l.burst-1)", "return l.burst + 2", 300},
 	{"starts are not recorded", "systemd/limit.go", "return until, starts.Record(unit, now)", "return until, nil", 300},
-	{"a failing run is given up at once", "hooks/lane.go", "if !now.Before(r.giveUp) && l.d.ctx.Err() == nil {", "if l.d.ctx.Err() == nil {", 60},
+	{
+		"a failing run is given up at once", "hooks/lane.go",
+		"if !now.Before(r.giveUp) && l.d.ctx.Err() == nil {", "if l.d.ctx.Err() == nil {", 60,
+	},
 	{"nothing is damped", "sources/damp.go", "s.held = s.held || s.penalty >= heldFrom", "s.held = false", 200},
 	{"silence is no doubt", "daemon/moments.go", "d.store.Doubt(family)", "_ = family", 100},
 	{"a family that comes back is not acted on", "daemon/moments.go", "d.rules.Confirmed(family)", "_ = family", 300},
 	{"a reload forgets what waits", "hooks/dispatcher.go", "l.become(r)", "d.lanes[r.Name] = newLane(d, r)", 300},
 	{"a reload ends all that waits", "hooks/dispatcher.go", "if !there[name] {", "if there[name] {", 300},
 	{"steps go on without a change", "hooks/lane.go", "if r.owes || !rule.gated(r.next) {", "if true {", 60},
-	{"steps behind a gate are never done", "hooks/lane.go", "if r.owes || !rule.gated(r.next) {", "if !rule.gated(r.next) {", 60},
-	{"an unread file is acted on", "sources/follow.go", "case !file.steady(seen, found.fingerprint):", "case false:", 1000},
-	{"a source takes netwatch's work for another's", "state/state.go", "return r.To == w.To && slices.Contains(r.From, w.From)", "return r.To == w.To && false", 60},
-	{"nobody is believed who confirms alone", "sources/stun_poll.go", "return r.due || r.asked == len(r.answers)", "return false", 100},
-	{"a newer run forgets what the failed one owes", "hooks/lane.go", "w.owes || r.owes, w.failed", "w.owes, w.failed", 300},
-	{"a newer event forgets what the failed run owes", "hooks/lane.go", "changed: w.changed, owes: w.owes,", "changed: w.changed,", 300},
-	{"what fails is tried again the next day", "hooks/lane.go", "now.Add(l.d.spread(", "now.Add(24*time.Hour + l.d.spread(", 200},
-	{"what servers confirm is not noted", "sources/stun.go", "s.env.Confirm(v.family, s.Looking(), by, OwnBy(answers, address))", "_ = by", 60},
-	{"what an earlier life confirmed counts", "state/store.go", "return a.Confirmed.Before(s.opened) })", "return false })", 300},
-	{"what is not confirmed is acted on", "hooks/lane.go", "Confirmed: l.d.store.Confirmed(), Changing", "Confirmed: l.d.store.Known(), Changing", 300},
-	{"a change of a file is not told", "sources/follow.go", "if emit(netwatch.NewEvent(f.event, f.name, fields)) != nil {", "if false {", 60},
+	{
+		"steps behind a gate are never done", "hooks/lane.go",
+		"if r.owes || !rule.gated(r.next) {", "if !rule.gated(r.next) {", 60,
+	},
+	{
+		"an unread file is acted on", "sources/follow.go",
+		"case !file.steady(seen, found.fingerprint):", "case false:", 1000,
+	},
+	{
+		"a source takes netwatch's work for another's", "state/state.go",
+		"return r.To == w.To && slices.Contains(r.From, w.From)", "return r.To == w.To && false", 60,
+	},
+	{
+		"nobody is believed who confirms alone", "sources/stun_poll.go",
+		"return r.due || r.asked == len(r.answers)", "return false", 100,
+	},
+	{
+		"a newer run forgets what the failed one owes", "hooks/lane.go",
+		"w.owes || r.owes, w.failed", "w.owes, w.failed", 300,
+	},
+	{
+		"a newer event forgets what the failed run owes", "hooks/lane.go",
+		"changed: w.changed, owes: w.owes,", "changed: w.changed,", 300,
+	},
+	{
+		"what fails is tried again the next day", "hooks/lane.go",
+		"now.Add(l.d.spread(", "now.Add(24*time.Hour + l.d.spread(", 200,
+	},
+	{
+		"what servers confirm is not noted", "sources/stun.go",
+		"s.env.Confirm(v.family, s.Looking(), by, OwnBy(answers, address))", "_ = by", 60,
+	},
+	{
+		"what an earlier life confirmed counts", "state/store.go",
+		"return a.Confirmed.Before(s.opened) })", "return false })", 300,
+	},
+	{
+		"what is not confirmed is acted on", "hooks/lane.go",
+		"Confirmed: l.d.store.Confirmed(), Changing", "Confirmed: l.d.store.Known(), Changing", 300,
+	},
+	{
+		"a change of a file is not told", "sources/follow.go",
+		"if emit(netwatch.NewEvent(f.event, f.name, fields)) != nil {", "if false {", 60,
+	},
 	{"how a file is found is not noted", "sources/follow.go", "return f.see(file, found.fingerprint)", "return 0", 100},
-	{"the newest state is removed before the next is there", "state/disk.go", "_ = d.dir.Remove(beforeName)", "_ = d.dir.Remove(fileName)", 200},
+	{
+		"the newest state is removed before the next is there", "state/disk.go",
+		"_ = d.dir.Remove(beforeName)", "_ = d.dir.Remove(fileName)", 200,
+	},
 	{"an address is held for long", "sources/damp.go", "if now.Sub(d.since) >= steady {", "if false {", 300},
-	{"after a long outage nobody is asked for long", "sources/stun_pace.go", "return min(pause, next)", "return pause", 300},
-	{"a unit that was stopped is started by a proof", "actions/unit.go", "if job.Revives && before.Active == \"inactive\" {", "if false {", 300},
-	{"the end of a run ends newer ones too", "state/state.go", "return slices.Contains(ids, ev.ID)\n\t})\n\tif len(left)", "return true\n\t})\n\tif len(left)", 200},
-	{"what the disk refused is not tried again", "state/store.go", "if s.refused != nil && !s.closed {", "if false {", 100},
-	{"a job whose answer is lost is asked for again", "systemd/away.go", "if now.mark != before.mark {", "if false {", 300},
+	{
+		"after a long outage nobody is asked for long", "sources/stun_pace.go",
+		"return min(pause, next)", "return pause", 300,
+	},
+	{
+		"a unit that was stopped is started by a proof", "actions/unit.go",
+		"if job.Revives && before.Active == \"inactive\" {", "if false {", 300,
+	},
+	{
+		"the end of a run ends newer ones too", "state/state.go",
+		"return slices.Contains(ids, ev.ID)\n\t})\n\tif len(left)", "return true\n\t})\n\tif len(left)", 200,
+	},
+	{
+		"what the disk refused is not tried again", "state/store.go",
+		"if s.refused != nil && !s.closed {", "if false {", 100,
+	},
+	{
+		"a job whose answer is lost is asked for again", "systemd/away.go",
+		"if now.mark != before.mark {", "if false {", 300,
+	},
 	{"the bus may not be away at all", "systemd/bus.go", "bears: awayTime}", "bears: 0}", 1000},
 	{"nothing is taken up at the start", "daemon/run.go", "d.rules.Resume()", "_ = d.rules", 60},
 	{"a start that is refused counts as one", "hooks/revive.go", "if !result.Refused {", "if true {", 1000},
-	{"no rule matches", "hooks/rule.go", "if !slices.Contains(r.On, ev.Name) ||", "if slices.Contains(r.On, ev.Name) ||", 60},
-	{"events are not ordered by what a file was", "hooks/dispatcher.go", "if seen && s.Seen[ev.Name][file] != ev.Fields[\"old\"] {", "if seen {", 60},
-	{"runs end with the first step", "hooks/lane.go", "for end := rule.notices(); r.next < end; r.next++ {", "for end := min(1, rule.notices()); r.next < end; r.next++ {", 60},
+	{
+		"no rule matches", "hooks/rule.go",
+		"if !slices.Contains(r.On, ev.Name) ||", "if slices.Contains(r.On, ev.Name) ||", 60,
+	},
+	{
+		"events are not ordered by what a file was", "hooks/dispatcher.go",
+		"if seen && s.Seen[ev.Name][file] != ev.Fields[\"old\"] {", "if seen {", 60,
+	},
+	{
+		"runs end with the first step", "hooks/lane.go",
+		"for end := rule.notices(); r.next < end; r.next++ {",
+		"for end := min(1, rule.notices()); r.next < end; r.next++ {", 60,
+	},
 }
 
 // Each of these breaks is found within so many seeds. All are tried by -breaks -1.

@@ -101,11 +101,11 @@ func (l *life) Prepare() {}
 // Rotate has the helper rewrite a file. It is a process of its own: what it has begun it
 // does although the daemon is killed.
 func (l *life) Rotate(
-	ctx context.Context, r servers.Rotation, changing func(netwatch.Replacement) error,
+	_ context.Context, r servers.Rotation, changing func(netwatch.Replacement) error,
 ) (netwatch.Result, bool) {
 	pass(l.lag("helper", 5*time.Millisecond, 80*time.Millisecond))
 	for range 5 { // As package rewrite does
-		result, err := l.rewrite(ctx, r, changing)
+		result, err := l.rewrite(r, changing)
 		if err == nil {
 			return result, true
 		}
@@ -118,7 +118,7 @@ func (l *life) Rotate(
 }
 
 func (l *life) rewrite(
-	ctx context.Context, r servers.Rotation, changing func(netwatch.Replacement) error,
+	r servers.Rotation, changing func(netwatch.Replacement) error,
 ) (netwatch.Result, error) {
 	l.mu.Lock()
 	err := l.effect("the helper is asked")

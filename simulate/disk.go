@@ -53,14 +53,14 @@ func (d *disk) become(change func(names map[string]*inode)) {
 // cut is a power cut: of the steps since the last sync the disk has the first few, and of
 // what was not synced as much as it likes. w.mu is held.
 func (d *disk) cut() {
-	if n := int(d.draw("cut") % uint64(len(d.steps)+1)); n > 0 { //nolint:gosec // They are few.
+	if n := int(d.draw("cut") % uint64(len(d.steps)+1)); n > 0 {
 		d.safe = d.steps[n-1]
 	}
 	d.names, d.steps = maps.Clone(d.safe), nil
 	for _, name := range slices.Sorted(maps.Keys(d.names)) {
 		i := d.names[name]
 		if !i.synced {
-			kept := int(d.draw("cut "+name) % uint64(len(i.text)+1)) //nolint:gosec // It is small.
+			kept := int(d.draw("cut "+name) % uint64(len(i.text)+1))
 			i = &inode{i.text[:kept], true}
 		}
 		d.names[name] = i
@@ -93,7 +93,7 @@ func (d directory) step(what string, grows bool) error {
 func (d directory) Name() string { return d.path("state") }
 
 // Renewed is never another.
-func (d directory) Renewed() (state.Directory, error) { return nil, nil } //nolint:nilnil // There is none other.
+func (d directory) Renewed() (state.Directory, error) { return nil, nil }
 
 // Read reads a file.
 func (d directory) Read(name string) ([]byte, error) {

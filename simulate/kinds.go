@@ -36,8 +36,8 @@ var kinds = []befalling{
 	{"somebody stops the unit", 1, (*World).stops},
 	{"the disk is full for a while", 2, (*World).fill},
 	{"netwatch is killed", 3, func(w *World, _ uint64) { w.killIn(1, false) }},
-	{"netwatch is killed soon", 8, func(w *World, n uint64) { w.killIn(int(2+n%40), false) }}, //nolint:gosec // Few.
-	{"the power is cut", 2, func(w *World, n uint64) { w.killIn(int(1+n%40), true) }},         //nolint:gosec // Few.
+	{"netwatch is killed soon", 8, func(w *World, n uint64) { w.killIn(int(2+n%40), false) }},
+	{"the power is cut", 2, func(w *World, n uint64) { w.killIn(int(1+n%40), true) }},
 	{"netwatch is restarted", 2, (*World).restarted},
 	{"a reload", 3, (*World).reload},
 	{"somebody fires ip-changed", 4, (*World).fire},
@@ -79,7 +79,7 @@ func (w *World) told() {
 
 func (w *World) down(n uint64) {
 	for i, name := range netwatch.Families {
-		if f := w.line.families[name]; f != nil && (n%4 == uint64(i) || n%4 > 1) { //nolint:gosec // They are two.
+		if f := w.line.families[name]; f != nil && (n%4 == uint64(i) || n%4 > 1) {
 			f.up = false
 			w.tell("the line is down: %s", name)
 			w.told()
@@ -115,11 +115,11 @@ func lieOf(name netwatch.Family, number int, n uint64) (a netip.Addr) {
 	a = addressOf(name, n)
 	if name == netwatch.IPv4 {
 		b := a.As4()
-		b[3] = byte(100 + 10*number + int(n%3)) //nolint:gosec // It is small.
+		b[3] = byte(100 + 10*number + int(n%3))
 		return netip.AddrFrom4(b)
 	}
 	b := a.As16()
-	b[7] = byte(100 + 10*number + int(n%3)) //nolint:gosec // It is small.
+	b[7] = byte(100 + 10*number + int(n%3))
 	return netip.AddrFrom16(b)
 }
 
@@ -353,7 +353,7 @@ func (w *World) again(times int, least, most time.Duration, do func(i int)) {
 func (w *World) storm(n uint64) {
 	w.tell("the address is another again and again")
 	w.again(3*burst, 500*time.Millisecond, 1500*time.Millisecond, func(i int) {
-		w.line.families[netwatch.IPv4].become(addressOf(netwatch.IPv4, n+uint64(i)), w.now()) //nolint:gosec // Few.
+		w.line.families[netwatch.IPv4].become(addressOf(netwatch.IPv4, n+uint64(i)), w.now())
 		w.told()
 		w.fire(n)
 	})
@@ -363,7 +363,7 @@ func (w *World) storm(n uint64) {
 func (w *World) uplinks(n uint64) {
 	w.tell("two uplinks take turns")
 	w.again(40, 16*time.Second, 25*time.Second, func(i int) {
-		w.line.families[netwatch.IPv4].become(addressOf(netwatch.IPv4, n+uint64(i%2)), w.now()) //nolint:gosec // Few.
+		w.line.families[netwatch.IPv4].become(addressOf(netwatch.IPv4, n+uint64(i%2)), w.now())
 		w.told()
 	})
 }

@@ -226,11 +226,16 @@ func (l logged) Write(line []byte) (int, error) {
 		l.promised.ended(append(e.IDs, e.ID))
 		l.tell("a run ends: %s", e.Outcome)
 		l.tries(e.ID, e.Outcome, !e.Retry.IsZero())
-	case e.Message == netwatch.EntryEvent && l.mine.To != "" && e.Fields["new"] == l.mine.To && e.Fields["old"] == l.mine.From:
+	case e.Message == netwatch.EntryEvent && l.wrote(e.Fields["old"], e.Fields["new"]):
 		l.broken("a source tells of what netwatch wrote")
 	case e.Message == netwatch.EntryStep:
 		verb, _, _ := strings.Cut(e.Step, " ")
 		l.tell("%s: %s %s", verb, e.Outcome, e.Error)
 	}
 	return len(line), nil
+}
+
+// wrote says whether it was netwatch who made the file what it is, from that. w.mu is held.
+func (w *World) wrote(from, to string) bool {
+	return to != "" && w.mine.To == to && w.mine.From == from
 }

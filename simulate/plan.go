@@ -29,7 +29,7 @@ type Plan struct {
 
 // NewPlan makes the plan of a seed: so many stimuli, in the mean so far apart.
 func NewPlan(seed uint64, stimuli int, apart time.Duration) Plan {
-	r := rand.New(rand.NewPCG(seed, 18)) //nolint:gosec // A seed is to give the same again.
+	r := rand.New(rand.NewPCG(seed, 18))
 	p := Plan{Seed: seed}
 	total := 0
 	for _, k := range kinds {

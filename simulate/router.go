@@ -29,7 +29,7 @@ const uplink = "eth0"
 
 // said is what it says. w.mu is held.
 func (r *router) said() sources.Said {
-	s := sources.Said{Epoch: uint32((boot + r.now() - r.began) / time.Second)} //nolint:gosec // It is small.
+	s := sources.Said{Epoch: uint32((boot + r.now() - r.began) / time.Second)}
 	if f := r.line.families[netwatch.IPv4]; f.up {
 		s.Address = f.address
 	}

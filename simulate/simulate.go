@@ -58,7 +58,7 @@ func (l Line) String() string { return fmt.Sprintf("%14s  %s", l.At, l.Text) }
 
 // hear takes up what is not told.
 func (s *Story) hear(at time.Duration, text string) {
-	s.Sum += mix(uint64(at), hashed(text)) //nolint:gosec // Bits are bits.
+	s.Sum += mix(uint64(at), hashed(text))
 }
 
 // tell adds a line.

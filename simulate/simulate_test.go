@@ -24,8 +24,7 @@ var (
 func live(t testing.TB, p Plan) (s *Story) {
 	t.Helper()
 	dir := quick(t)
-	//nolint:thelper // It is the bubble's own.
-	in := func(t *testing.T) { s = Live(p, dir) }
+	in := func(*testing.T) { s = Live(p, dir) }
 	synctest.Test(t.(*testing.T), in)
 	return s
 }

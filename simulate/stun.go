@@ -249,7 +249,7 @@ func binding(question []byte, address netip.Addr) []byte {
 	text := make([]byte, 20, 20+8+len(raw))
 	copy(text, question[:20])
 	binary.BigEndian.PutUint16(text, 0x0101)
-	binary.BigEndian.PutUint16(text[2:], uint16(8+len(raw))) //nolint:gosec // 4 or 16 and 8.
+	binary.BigEndian.PutUint16(text[2:], uint16(8+len(raw)))
 	family := byte(1)
 	if len(raw) == 16 {
 		family = 2

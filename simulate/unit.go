@@ -3,14 +3,13 @@ package simulate
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/binary"
 	"net/netip"
 	"os"
 	"regexp"
 	"slices"
 	"time"
-
-	"crypto/x509"
 
 	"golang.org/x/sys/unix"
 
@@ -80,7 +79,7 @@ func newUnit(w *World) *unit {
 func (u *unit) begin() {
 	u.conf = u.readConf()
 	u.invocation++
-	u.pid = uint32(1000 + u.invocation) //nolint:gosec // They are few.
+	u.pid = uint32(1000 + u.invocation)
 	u.active, u.sub, u.result = "active", "running", "success"
 	u.since, u.changed = time.Now(), u.now()
 }
@@ -104,7 +103,7 @@ const boot = time.Hour
 
 func (u *unit) uptime() time.Duration { return boot + u.now() }
 
-func usec(d time.Duration) uint64 { return uint64(d / time.Microsecond) } //nolint:gosec // It is after boot.
+func usec(d time.Duration) uint64 { return uint64(d / time.Microsecond) }
 
 // Properties are as systemd tells them.
 func (u *unit) Properties(name string) map[string]any {
@@ -128,7 +127,7 @@ func (u *unit) Properties(name string) map[string]any {
 		"MainPID": u.pid, "NRestarts": uint32(0),
 		"StartLimitBurst": uint32(burst), "StartLimitIntervalUSec": usec(interval),
 		"ConditionResult": true, "ConditionTimestamp": uint64(1),
-		"InactiveExitTimestamp":          uint64(u.since.UnixMicro()), //nolint:gosec // It is after 1970.
+		"InactiveExitTimestamp":          uint64(u.since.UnixMicro()),
 		"InactiveExitTimestampMonotonic": usec(since), "StateChangeTimestampMonotonic": usec(boot + u.changed),
 		"Job": queued,
 		"ExecStart": []struct {

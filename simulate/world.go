@@ -74,7 +74,7 @@ func pass(d time.Duration) { <-time.After(d) }
 // draw is a number by a name, another at each moment: who asks twice in one gets the same,
 // so that it does not matter how often code has asked before.
 func (w *World) draw(name string) uint64 {
-	return mix(w.seed, hashed(name), uint64(w.now())) //nolint:gosec // Bits are bits.
+	return mix(w.seed, hashed(name), uint64(w.now()))
 }
 
 // lag is how long something takes: never twice the same.

@@ -12,6 +12,7 @@ type PlayedKernel interface {
 	Wait() error
 	// Links are how its interfaces are now.
 	Links() []Link
+	// Close ends Wait.
 	Close() error
 }
 

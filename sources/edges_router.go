@@ -13,6 +13,7 @@ type PlayedRouter interface {
 	Ask(ctx context.Context) (Said, error)
 	// Listen hears what it announces, until Close.
 	Listen() <-chan Said
+	// Close ends that.
 	Close()
 }
 
@@ -24,9 +25,9 @@ type Said struct {
 }
 
 // contact is how a router is found: that of this machine, or one that is played.
-func (e Edges) contact(real func() (contact, error)) func() (contact, error) {
+func (e Edges) contact(ours func() (contact, error)) func() (contact, error) {
 	if e.Router == nil {
-		return real
+		return ours
 	}
 	return func() (contact, error) { return &playedContact{PlayedRouter: e.Router()}, nil }
 }

@@ -23,11 +23,15 @@ type Directory interface {
 	Read(name string) ([]byte, error)
 	// Create makes a file that is not there.
 	Create(name string) (File, error)
+	// Remove removes a file.
 	Remove(name string) error
+	// Link gives a file a second name, where there is none of that.
 	Link(from, to string) error
+	// Rename gives a file another name, in place of what has that.
 	Rename(from, to string) error
 	// Sync waits until the disk has all names.
 	Sync() error
+	// Close unlocks it.
 	Close() error
 }
 
