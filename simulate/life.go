@@ -37,6 +37,7 @@ type life struct {
 	// daemon is what callers ask, once it serves them.
 	daemon   control.Daemon
 	watchers []*watcher
+	ways     []io.Closer // to the bus
 	jumps    chan struct{}
 	born     time.Duration
 	// changes are when it changed the file, and fired when somebody last fired.
@@ -123,7 +124,9 @@ func (l *life) dial(ctx context.Context) (io.ReadWriteCloser, error) {
 	if !l.busUp {
 		return nil, os.NewSyscallError("connect", unix.ECONNREFUSED)
 	}
-	return l.bus.Dial(ctx)
+	way, err := l.bus.Dial(ctx)
+	l.ways = append(l.ways, way)
+	return way, err
 }
 
 // effect is called before each effect, and returns an error when there is none, as the
@@ -158,6 +161,9 @@ func (l *life) kill(when string) {
 		l.tell("netwatch is killed %s", when)
 	}
 	l.watchers = nil
+	for _, way := range l.ways {
+		_ = way.Close()
+	}
 	l.cancel()
 	time.AfterFunc(again, l.start)
 }

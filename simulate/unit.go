@@ -225,7 +225,9 @@ func (u *unit) startFor(j *job, how string, do func(func()) bool, span func(leas
 	if !do(func() {
 		if u.limited() {
 			u.be("failed", "failed", "start-limit-hit")
-			u.broken("the start limit is reached")
+			if !u.excused {
+				u.broken("the start limit is reached")
+			}
 			result = "failed"
 			return
 		}
