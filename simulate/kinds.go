@@ -35,11 +35,12 @@ var kinds = []befalling{
 	{"the bus ends with the next job", 3, func(w *World, _ uint64) { w.unit.loses = true; w.tell("the bus will end") }},
 	{"somebody stops the unit", 1, (*World).stops},
 	{"the disk is full for a while", 2, (*World).fill},
-	{"netwatch is killed", 3, func(w *World, _ uint64) { w.killIn(1, false) }},
-	{"netwatch is killed soon", 8, func(w *World, n uint64) { w.killIn(int(2+n%40), false) }},
-	{"the power is cut", 2, func(w *World, n uint64) { w.killIn(int(1+n%40), true) }},
+	{"netwatch is killed", 3, func(w *World, _ uint64) { w.killNow(false) }},
+	{"netwatch is killed soon", 8, func(w *World, n uint64) { w.killSoon(n, false) }},
+	{"the power is cut", 2, func(w *World, n uint64) { w.killSoon(n, true) }},
+	{"the power is cut at rest", 1, func(w *World, _ uint64) { w.killNow(true) }},
 	{"netwatch is restarted", 2, (*World).restarted},
-	{"a reload", 3, (*World).reload},
+	{"a reload", 8, (*World).reload},
 	{"somebody fires ip-changed", 4, (*World).fire},
 	{"the clock jumps", 3, (*World).jump},
 	{"somebody forges answers, or no longer", 2, (*World).forges},
@@ -224,15 +225,18 @@ func (w *World) fill(n uint64) {
 	})
 }
 
-// killIn has netwatch be killed at an effect from now on; the first is at once.
-func (w *World) killIn(effects int, cuts bool) {
-	l := w.life
-	if l == nil || l.dead {
-		return
-	}
-	l.cuts = cuts
-	if l.fuse = effects - 1; l.fuse == 0 {
+// killNow has netwatch be killed at rest.
+func (w *World) killNow(cuts bool) {
+	if l := w.life; l != nil && !l.dead {
+		l.cuts = cuts
 		l.kill("at rest")
+	}
+}
+
+// killSoon has netwatch be killed before one of the effects to come.
+func (w *World) killSoon(n uint64, cuts bool) {
+	if l := w.life; l != nil && !l.dead {
+		l.cuts, l.fuse = cuts, n|1
 	}
 }
 
