@@ -187,6 +187,8 @@ const stillTime = 12 * time.Minute
 
 // end makes the world well, waits, and sees what it has come to.
 func (w *World) end() {
+	pass(w.lag("end", time.Second, time.Minute))
+	synctest.Wait()
 	w.mu.Lock()
 	w.heal()
 	w.mu.Unlock()
