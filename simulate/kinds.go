@@ -237,6 +237,9 @@ func (w *World) killNow(cuts bool) {
 func (w *World) killSoon(n uint64, cuts bool) {
 	if l := w.life; l != nil && !l.dead {
 		l.cuts, l.fuse = cuts, n|1
+		if n%4 > 0 { // While there is something to do
+			w.moves(mix(n, 5))
+		}
 	}
 }
 
@@ -267,14 +270,24 @@ func (l *life) over() {
 	}
 }
 
-func (w *World) reload(uint64) {
-	if l := w.life; l != nil && !l.dead {
+func (w *World) reload(n uint64) {
+	if n%2 == 0 { // While there is something to do
+		w.moves(mix(n, 1))
+		w.fire(0)
+	}
+	time.AfterFunc(between(n, time.Millisecond, 2*time.Second), func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		l := w.life
+		if l == nil || l.dead {
+			return
+		}
 		w.tell("a reload")
 		select {
 		case l.hangups <- os.Signal(syscall.SIGHUP):
 		default:
 		}
-	}
+	})
 }
 
 // fire has somebody fire ip-changed, who is told that it was accepted.
@@ -356,8 +369,11 @@ func (w *World) again(times int, least, most time.Duration, do func(i int)) {
 // storm is more changes than a unit may be started, each told of by hand.
 func (w *World) storm(n uint64) {
 	w.tell("the address is another again and again")
+	if n%2 == 0 {
+		w.mood.next = append(w.mood.next, "refuse", "well", "refuse")
+	}
 	w.again(3*burst, 500*time.Millisecond, 1500*time.Millisecond, func(i int) {
-		w.line.families[netwatch.IPv4].become(addressOf(netwatch.IPv4, n+uint64(i)), w.now())
+		w.line.families[netwatch.IPv4].become(addressOf(netwatch.IPv4, n+uint64(i/2)), w.now())
 		w.told()
 		w.fire(n)
 	})

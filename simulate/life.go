@@ -132,7 +132,7 @@ func (l *life) dial(ctx context.Context) (io.ReadWriteCloser, error) {
 // fuseLength is among how many effects the one is before which a daemon is killed. It is
 // picked by what it is and when, and not by its number: what is noted in the same instant
 // by two may be written at once or one after the other.
-const fuseLength = 20
+const fuseLength = 8
 
 // effect is called before each effect, and returns an error when there is none, as the
 // daemon was killed. w.mu is held.

@@ -240,7 +240,11 @@ const retryTime = time.Hour
 
 // tries looks whether a run that fails is tried for as long as is promised. w.mu is held.
 func (l *life) tries(id, outcome string, again bool) {
-	if outcome != string(netwatch.Failed) {
+	switch outcome {
+	case string(netwatch.Held):
+		return // It goes on when the limit lets it
+	case string(netwatch.Failed):
+	default:
 		delete(l.failing, id)
 		return
 	}
