@@ -208,7 +208,7 @@ func (w *World) busAnew(n uint64) {
 	time.AfterFunc(between(n, 10*time.Millisecond, 3*time.Second), func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		w.busUp = true
+		w.busUp, w.still = true, time.Now()
 		w.tell("the bus is there")
 	})
 }
@@ -220,7 +220,7 @@ func (w *World) fill(n uint64) {
 	time.AfterFunc(exponential(n, 10*time.Minute), func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		w.disk.full = false
+		w.disk.full, w.still = false, time.Now()
 		w.tell("the disk has room")
 	})
 }

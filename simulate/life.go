@@ -151,6 +151,7 @@ func (l *life) effect(what string) error {
 // little later. w.mu is held.
 func (l *life) kill(when string) {
 	l.dead = true
+	l.story.unsaid(l.now())
 	l.forgets()
 	l.story.fault("killed, or the power cut")
 	again := l.spanOf("again", 100*time.Millisecond, 3*time.Second)
@@ -232,15 +233,20 @@ func (l logged) Write(line []byte) (int, error) {
 	case l.dead:
 	case e.Message == netwatch.EntryRun:
 		l.promised.ended(append(e.IDs, e.ID))
-		l.tell("a run ends: %s", e.Outcome)
+		l.says("a run ends: %s", e.Outcome)
 		l.tries(e.ID, e.Outcome, !e.Retry.IsZero())
 	case e.Message == netwatch.EntryEvent && l.wrote(e.Fields["old"], e.Fields["new"]):
 		l.broken("a source tells of what netwatch wrote")
 	case e.Message == netwatch.EntryStep:
 		verb, _, _ := strings.Cut(e.Step, " ")
-		l.tell("%s: %s %s", verb, e.Outcome, e.Error)
+		l.says("%s: %s %s", verb, e.Outcome, e.Error)
 	}
 	return len(line), nil
+}
+
+// says adds what the log says to the story. w.mu is held.
+func (w *World) says(format string, args ...any) {
+	w.story.said(w.now(), strings.ReplaceAll(fmt.Sprintf(format, args...), w.dir, ""))
 }
 
 // wrote says whether it was netwatch who made the file what it is, from that. w.mu is held.

@@ -23,6 +23,8 @@ type Line struct {
 	At time.Duration
 	// Text says what happened.
 	Text string
+	// Said is whether it is what a log said, and nothing that was done.
+	Said bool
 }
 
 // A Story is what happened in a world.
@@ -64,13 +66,24 @@ func (s *Story) hear(at time.Duration, text string) {
 // tell adds a line.
 func (s *Story) tell(at time.Duration, text string) {
 	s.hear(at, text)
-	s.lines = append(s.lines, Line{at, text})
+	s.lines = append(s.lines, Line{At: at, Text: text})
+}
+
+// said adds a line of a log.
+func (s *Story) said(at time.Duration, text string) {
+	s.lines = append(s.lines, Line{at, text, true})
+}
+
+// unsaid forgets what a log said in this instant: whether it came to that before a kill is
+// chance.
+func (s *Story) unsaid(at time.Duration) {
+	s.lines = slices.DeleteFunc(s.lines, func(l Line) bool { return l.Said && l.At == at })
 }
 
 // broken adds a line about a promise.
 func (s *Story) broken(at time.Duration, text string) {
 	s.tell(at, "BROKEN: "+text)
-	s.Broken = append(s.Broken, Line{at, text})
+	s.Broken = append(s.Broken, Line{At: at, Text: text})
 }
 
 // hashed is a number made of a text, the same in each process.

@@ -168,12 +168,23 @@ func (w *World) look() {
 	if known && four.Unconfirmed.IsZero() && w.unheard() {
 		w.broken("status says that %s is confirmed, and nobody says it", four.Address)
 	}
-	if !well(status) {
-		return
-	}
-	if wrong := w.wrong(); wrong != "" {
+	if wrong := w.wrong(); wrong != "" && well(status) {
 		w.broken("status says that all is well, and %s", wrong)
 	}
+	if w.rested() {
+		w.judged(status, "after a rest")
+	}
+}
+
+// restTime is within what time all is right in a world that holds still and is well: damping
+// may hold an address for five minutes, a job hangs for nearly two, and a run that failed
+// waits for a minute and a half.
+const restTime = 10 * time.Minute
+
+// rested says whether the world has been well for so long. w.mu is held.
+func (w *World) rested() bool {
+	rests := time.Since(w.still) > restTime && w.now()-w.life.born > restTime
+	return rests && !w.disk.full && w.busUp && len(w.mood.next) == 0 && len(w.unit.jobs) == 0 && !w.excused
 }
 
 // unheard says whether nobody can say our address. w.mu is held.
@@ -213,26 +224,30 @@ func (w *World) judge() {
 	}
 	d := l.daemon
 	w.mu.Unlock()
-	status, failed, waits := d.Status(), false, false
+	status := d.Status()
+	w.mu.Lock()
+	w.judged(status, "in the end")
+}
+
+// judged compares the truth with what it has come to, by when. w.mu is held.
+func (w *World) judged(status control.Status, when string) {
+	failed, waits := false, false
 	for _, r := range status.Rules {
 		failed, waits = failed || r.Failed != nil, waits || r.Waiting != nil || r.Running != nil
 	}
-	w.mu.Lock()
 	if status.Unwritten != nil || status.Unkept != nil {
-		w.broken("the disk has room, and in the end not all is on it")
+		w.broken("the disk has room, and %s not all is on it", when)
 	}
 	if len(w.promised.open) > 0 && !waits {
-		w.broken("%d events were accepted, and nothing waits in the end", len(w.promised.open))
+		w.broken("%d events were accepted, and %s nothing waits", len(w.promised.open), when)
 	}
-	wrong := w.wrong()
-	if wrong == "" {
-		return
+	switch wrong := w.wrong(); {
+	case wrong == "":
+	case failed:
+		w.tell("%s it is said that the rule failed for good, and %s", when, wrong)
+	default:
+		w.broken("%s %s", when, wrong)
 	}
-	if failed {
-		w.tell("in the end it is said that the rule failed for good, and %s", wrong)
-		return
-	}
-	w.broken("in the end %s", wrong)
 }
 
 // retryTime is for how long a run is tried again at the defaults.
