@@ -14,6 +14,7 @@ import (
 var (
 	breaking = flag.Int("breaks", 1, "how many of the breaks are tried, a sample; -1 is all")
 	broke    = flag.String("break", "", "the break that is tried, by a word of its name")
+	from     = flag.Int("from", 0, "the first break that is tried")
 )
 
 // A fault is one line of the program made wrong, and within how many seeds that is found.
@@ -64,10 +65,6 @@ var breaks = []fault{
 	{
 		"steps behind a gate are never done", "hooks/lane.go",
 		"if r.owes || !rule.gated(r.next) {", "if !rule.gated(r.next) {", 60,
-	},
-	{
-		"an unread file is acted on", "sources/follow.go",
-		"case !file.steady(seen, found.fingerprint):", "case false:", 1000,
 	},
 	{
 		"a source takes netwatch's work for another's", "state/state.go",
@@ -150,7 +147,7 @@ func TestBreaksAreFound(t *testing.T) {
 	tried := 0
 	for i, b := range breaks {
 		sampled := *breaking < 0 || i%(len(breaks)/max(1, *breaking)) == 0 && tried < *breaking
-		if *broke == "" && !sampled || !strings.Contains(b.name, *broke) {
+		if *broke == "" && !sampled || i < *from || !strings.Contains(b.name, *broke) {
 			continue
 		}
 		tried++
