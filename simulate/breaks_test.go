@@ -75,10 +75,6 @@ var breaks = []fault{
 		"return r.due || r.asked == len(r.answers)", "return false", 100,
 	},
 	{
-		"a newer run forgets what the failed one owes", "hooks/lane.go",
-		"w.owes || r.owes, w.failed", "w.owes, w.failed", 300,
-	},
-	{
 		"a newer event forgets what the failed run owes", "hooks/lane.go",
 		"changed: w.changed, owes: w.owes,", "changed: w.changed,", 300,
 	},

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,13 +13,19 @@ import (
 )
 
 var (
-	seeds   = flag.Int("seeds", 240/slowness, "how many seeds")
+	seeds   = flag.Int("seeds", 200/slowness, "how many seeds")
 	every   = flag.Duration("progress", 0, "how often is said at which seed it is")
 	first   = flag.Uint64("first", 1, "the first seed")
 	stimuli = flag.Int("stimuli", 30, "how many stimuli a seed has")
 	shrinks = flag.Bool("shrink", true, "whether the plan of a failure is made as short as it can be")
 	apart   = flag.Duration("apart", 10*time.Minute, "how far they are apart in the mean")
 )
+
+// TestMain spends memory to save time.
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(400)
+	m.Run()
+}
 
 // live lets a world go by a plan.
 func live(t testing.TB, p Plan) (s *Story) {
