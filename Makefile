@@ -10,8 +10,12 @@ ARCHES    = amd64 arm64 armhf
 FUZZTIME  ?= 10s
 BENCHTIME = 1s
 CHAOS     = 500
+<<<<<<< HEAD
 SEEDS     = 1000
 FIRST     =
+=======
+KILLS     = 200
+>>>>>>> main
 RUN       = .*
 BASE      = HEAD~1
 
@@ -54,7 +58,7 @@ fmt: go ## format the Go sources
 	$(TOOL) gofumpt -w .
 
 lab: build ## tests on real systemd, coturn, OpenVPN and networks, some on newer Debians too (root); RUN=TestX: that one
-	$(PROGRESS) -at-once 2 -count=1 -timeout 40m -tags lab $(EXEC_ROOT) -run "^($${RUN:-$(OF_LAB)})\$$" \
+	$(PROGRESS) -at-once 3 -count=1 -timeout 40m -tags lab $(EXEC_ROOT) -run "^($${RUN:-$(OF_LAB)})\$$" \
 		. ./lab/... ./access/... ./actions/... ./rewrite/... ./sources/... ./state/...
 
 worlds: build ## what callers get in every world that the lab knows, as a table (root; about half an hour)
@@ -64,9 +68,10 @@ releases: build ## the tests that go through releases of Debian, on sid too (roo
 	go test -count=1 -timeout 1h -v -tags lab $(EXEC_ROOT) -run "^($$(grep -B3 'onReleases(t' lab/*_test.go | \
 		sed -n 's/.*func \(Test[A-Za-z]*\)(.*/\1/p' | paste -sd'|'))$$" ./lab -worlds
 
-chaos: build ## netwatch killed CHAOS=500 times while it works, and flooded; and 500 renewals (root; about 40 minutes)
+chaos: build ## netwatch killed CHAOS=500 times while it works, and flooded; 500 renewals; KILLS=200 of several machines (root; 50 minutes)
 	CGO_ENABLED=1 go test -race -count=1 -timeout 2h -v -tags lab $(EXEC_ROOT) \
 		-run 'TestKilledAtAnyMoment|TestFlood|TestEveryRenewalIsOneEvent' ./lab -rounds $(CHAOS)
+	CGO_ENABLED=1 go test -race -count=1 -timeout 1h -v -tags lab $(EXEC_ROOT) -run TestMachinesKilled ./lab -rounds $(KILLS)
 
 simulate: go ## the whole daemon through SEEDS=1000 new worlds, some days each; FIRST=N: those seeds again
 	tools/simulate $(SEEDS) $(FIRST)
@@ -83,7 +88,7 @@ deps: go ## install the Debian packages that are missing
 go:
 	@tools/need-go
 
-bench: deb bench-micro ## tables beside what one would have instead: docs/performance.md (root; about 15 minutes)
+bench: deb bench-micro ## tables beside what one would have instead: docs/performance.md (root; about 40 minutes)
 	tools/deps bench
 	go run $(EXEC_ROOT) ./bench
 

@@ -16,21 +16,33 @@ import (
 // testName is the name of a test as documents give it.
 var testName = regexp.MustCompile(`\b(Test|Fuzz|Benchmark)[A-Z][A-Za-z0-9]*\b`)
 
+// documents are the lines of those for people, by their files.
+func documents(t *testing.T) map[string][]string {
+	t.Helper()
+	all := map[string][]string{}
+	for _, pattern := range []string{"*.md", "docs/*.md", "contrib/*/*.md"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all[file] = strings.Split(string(text), "\n")
+		}
+	}
+	return all
+}
+
 // A document that says which test holds a promise is wrong once the test has
 // another name, or is gone.
 func TestDocumentsNameTestsThatExist(t *testing.T) {
 	there := testNames(t)
-	documents, err := filepath.Glob("docs/*.md")
-	if err != nil {
-		t.Fatal(err)
-	}
 	named := 0
-	for _, file := range append(documents, "README.md", "CONTRIBUTING.md") {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for number, line := range strings.Split(string(text), "\n") {
+	for file, lines := range documents(t) {
+		for number, line := range lines {
 			for _, name := range testName.FindAllString(line, -1) {
 				if named++; !there[name] {
 					t.Errorf("%s:%d: there is no %s", file, number+1, name)
@@ -40,6 +52,24 @@ func TestDocumentsNameTestsThatExist(t *testing.T) {
 	}
 	if named == 0 {
 		t.Error("no document names any test")
+	}
+}
+
+// A table without its head, or behind a blank line, is shown as one long line of bars.
+func TestTablesAreShown(t *testing.T) {
+	seen := 0
+	for file, lines := range documents(t) {
+		for i, line := range lines {
+			begins := strings.HasPrefix(line, "|") && (i == 0 || !strings.HasPrefix(lines[i-1], "|"))
+			if begins && !strings.HasPrefix(lines[i+1], "|--") {
+				t.Errorf("%s:%d: a table begins without a head", file, i+1)
+			} else if begins {
+				seen++
+			}
+		}
+	}
+	if seen < 10 {
+		t.Errorf("there are only %d tables to look at", seen)
 	}
 }
 

@@ -101,6 +101,10 @@ func EventNames() []string {
 	return names
 }
 
+// EventName is what the name of an event looks like: what a user makes up can be told to
+// other machines, which take no longer ones.
+var EventName = Pattern(`^[a-z][a-z0-9-]{0,127}$`)
+
 // FieldNames are the names of the fields of all Events, sorted, each once.
 func FieldNames() []string {
 	var all []string

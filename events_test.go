@@ -11,7 +11,7 @@ import (
 // The table of events is what rules, programs and notices read: names that can be
 // written there, each once, and all that an event's subject needs.
 func TestEvents(t *testing.T) {
-	name, names := netwatch.Pattern(`^[a-z][a-z0-9-]*$`), netwatch.EventNames()
+	name, names := netwatch.EventName, netwatch.EventNames()
 	for i, kind := range netwatch.Events {
 		if !name().MatchString(kind.Name) || slices.Contains(names[:i], kind.Name) {
 			t.Errorf("%q cannot name an event, or does already", kind.Name)

@@ -21,6 +21,11 @@ type Env struct {
 	// Tell hands events on to other machines by the named source, or, if name is empty, by
 	// all sources that can.
 	Tell func(ctx context.Context, name string, events []netwatch.Event) netwatch.Result
+	// Outside has other machines look at a place from outside, by the named source, or, if
+	// name is empty, by any that can.
+	Outside func(ctx context.Context, name string, p netwatch.Place) netwatch.Sighting
+	// Units are those that any rule does something to.
+	Units func() []string
 	// Starts remembers when units were started, across restarts of netwatch.
 	Starts systemd.Starts
 	// Files rewrites the files that this process may not; nil if it does so itself.

@@ -22,8 +22,9 @@ type Needs struct {
 	// Sources are those that are asked to look at once. An empty name is any source
 	// that can be.
 	Sources []string
-	// Tells are those that hand events on to other machines, alike.
-	Tells []string
+	// Tells are those that hand events on to other machines, alike, and Outside those that
+	// have them look at something.
+	Tells, Outside []string
 	// Mail are mail servers, as HOST:PORT.
 	Mail []string
 }
@@ -50,6 +51,7 @@ func NeedsOf(steps ...netwatch.Step) (all Needs) {
 		all.Rewrites = append(all.Rewrites, n.Rewrites...)
 		all.Sources = append(all.Sources, n.Sources...)
 		all.Tells = append(all.Tells, n.Tells...)
+		all.Outside = append(all.Outside, n.Outside...)
 		all.Mail = append(all.Mail, n.Mail...)
 	}
 	return all

@@ -2,7 +2,6 @@ package actions
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -27,7 +26,7 @@ var lenders = func() (names []string) {
 
 // What follows the verb.
 var (
-	turnUsage   = strings.Join(lenders, "|") + " FILE [families=ipv4,ipv6]"
+	turnUsage   = strings.Join(lenders, "|") + " FILE [families=ipv4,ipv6] [from=SOURCE]"
 	verifyUsage = turnUsage + " | " + livekitUsage + " | " + tlsUsage
 )
 
@@ -65,21 +64,25 @@ type verification struct {
 // gives to its callers depends on when it was started.
 func newVerify(env Env, verb string, words []string) (netwatch.Step, error) {
 	var action netwatch.Action
-	var err error
 	usage := turnUsage
+	words, from, err := cutFrom(words)
 	what, rest := "", words
 	if len(words) > 0 {
 		what, rest = words[0], words[1:]
 	}
-	switch what {
-	case "tls":
+	switch {
+	case err != nil:
+	case what == "tls":
 		action, err = newTLS(rest)
 		usage = tlsUsage
-	case "livekit":
+	case what == "livekit":
 		action, err = parseLiveKit(env, rest)
 		usage = livekitUsage
 	default:
 		action, err = parseVerify(env, words)
+	}
+	if err == nil && from != "" {
+		action, err = outwards(env, action, from)
 	}
 	if err != nil {
 		return netwatch.Step{}, fmt.Errorf("%w: %s %s", err, verb, usage)
@@ -144,8 +147,7 @@ func (v *verification) settle(
 	ctx context.Context, job netwatch.Job, prove func(context.Context, netwatch.Job, time.Time) *proof,
 ) netwatch.Result {
 	if len(job.Confirmed) == 0 {
-		err := errors.New("the public address is not known yet: no server has told it since netwatch started")
-		return netwatch.Failure(netwatch.WithHint(err, "run `netwatch probe` to see what each STUN server says"))
+		return netwatch.Failure(errUnconfirmed)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -19,7 +19,7 @@ import (
 	"netwatch/whip"
 )
 
-const livekitUsage = "livekit FILE [keys=FILE]"
+const livekitUsage = "livekit FILE [keys=FILE] [from=SOURCE]"
 
 const (
 	// livekitTime is how long LiveKit may take to listen: it does within 2 s of its start
@@ -82,13 +82,19 @@ func VerifyLiveKit(
 	ctx context.Context, file netwatch.Path, steps []netwatch.Step, known netwatch.Addresses,
 ) netwatch.Result {
 	l := livekitProof{verification: verification{server: "livekit", file: file, time: livekitTime}}
-	for _, s := range steps {
-		if step, is := s.Action.(*livekitProof); is && step.file == file {
-			l.keys = step.keys
-		}
-	}
+	l.keys = keysIn(steps, file)
 	l.units = func(context.Context, netwatch.Job) []systemd.State { return nil }
 	return l.Do(ctx, netwatch.Job{Confirmed: known})
+}
+
+// keysIn is where a step among these has the keys of a LiveKit from.
+func keysIn(steps []netwatch.Step, file netwatch.Path) (keys netwatch.Path) {
+	for _, s := range steps {
+		if step, is := s.Action.(*livekitProof); is && step.file == file {
+			keys = step.keys
+		}
+	}
+	return keys
 }
 
 // Do is unchanged when callers get the public address, and failed otherwise.

@@ -239,7 +239,8 @@ func (p *proof) explain(at string, a turn.Ask, err error) error {
 
 // unheard says what to do where nobody answers.
 func (p *proof) unheard(a turn.Ask, err error) string {
-	hint, refused, say := "see whether its unit runs (systemctl status), and ", errors.Is(err, syscall.ECONNREFUSED), p.say()
+	refused, say := errors.Is(err, syscall.ECONNREFUSED), p.say()
+	hint := "see whether its unit runs (systemctl status), and "
 	if refused && a.Over == servers.TLS {
 		hint += say.Certificate
 	} else {

@@ -137,8 +137,11 @@ func (b *bench) rest(ctx context.Context) error {
 }
 
 // until tries again and again, for as long as patience says.
-func until(ctx context.Context, try func() error) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+func until(ctx context.Context, try func() error) error { return within(ctx, patience, try) }
+
+// within tries again and again, for as long as that.
+func within(ctx context.Context, most time.Duration, try func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	for {
 		err := try()

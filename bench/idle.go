@@ -77,6 +77,7 @@ func (b *bench) idle(ctx context.Context) error {
 		return err
 	}
 	printIdle(all, first, last, wakes)
+	printAmong(all, last, wakes)
 	for _, i := range all[1:] {
 		if _, err := b.server.Exec(ctx, "systemctl", "kill", "-s", "KILL", i.unit); err != nil {
 			return err
@@ -130,9 +131,10 @@ matrix.example.org
 func (b *bench) startIdlers(ctx context.Context) ([]idler, error) {
 	config := b.source(every.String()) + "[source.netlink]\n[source.openvpn]\n[source.file]\nfiles = [\"" +
 		lab.YunoHost.File + "\"]\n" + ruleCoturn
+	idle := "[daemon]\nsocket = \"/run/bench-idle.sock\"\nstate = \"/var/lib/bench-idle\"\n" +
+		strings.ReplaceAll(config, every.String(), "1h")
 	files := map[string]string{
-		"/etc/netwatch/idle.toml": "[daemon]\nsocket = \"/run/bench-idle.sock\"\nstate = " +
-			"\"/var/lib/bench-idle\"\n" + strings.ReplaceAll(config, every.String(), "1h"),
+		"/etc/netwatch/idle.toml":                   idle,
 		"/etc/inadyn-bench.conf":                    inadynConf,
 		"/etc/ddclient-bench.conf":                  fmt.Sprintf(ddclientConf, "http://203.0.113.1/"),
 		"/etc/networkd-dispatcher/routable.d/bench": "#!/bin/sh\n", // Without any it does not start
@@ -145,7 +147,7 @@ func (b *bench) startIdlers(ctx context.Context) ([]idler, error) {
 	}
 	all := []idler{
 		{"netwatch, polling every 15 s", "netwatch.service"},
-		{"netwatch, not polling", "bench-netwatch.service"},
+		bare,
 		{"inadyn", "bench-inadyn.service"},
 		{"ddclient", "bench-ddclient.service"},
 		{"networkd-dispatcher", "networkd-dispatcher.service"},
@@ -169,8 +171,12 @@ func (b *bench) startIdlers(ctx context.Context) ([]idler, error) {
 	if err := b.server.WriteFile("/etc/netwatch/netwatch.toml", config, 0o644); err != nil {
 		return nil, err
 	}
-	_, err := b.server.Exec(ctx, "systemctl", "restart", "netwatch.service") // And nobody asks it anything
-	return all, err
+	// Nobody asks it anything.
+	if _, err := b.server.Exec(ctx, "systemctl", "restart", "netwatch.service"); err != nil {
+		return nil, err
+	}
+	more, err := b.startAmong(ctx, idle)
+	return append(all, more...), err
 }
 
 // routedConf is with the router, and netwatch's defaults; it has the name of its own,

@@ -31,6 +31,7 @@ var tables = []table{
 	{"router", "From the router's new address to a right TURN allocation", (*bench).router},
 	{"hook", "How long OpenVPN stands still for its script", (*bench).hook},
 	{"kernel", "From an address on an interface to a program that runs", (*bench).kernel},
+	{"machines", "Among other machines at one broker", (*bench).machines},
 	{"idle", "Doing nothing", (*bench).idle},
 	{"fire", "Events taken in a second", (*bench).fire},
 	{"wire", "Bytes to find out the public address", (*bench).wire},

@@ -83,6 +83,14 @@ func (c *Config) named(
 	return all, err
 }
 
+// Tells says whether other machines are told, by any source.
+func (c *Config) Tells() bool {
+	return slices.ContainsFunc(c.Sources, func(s Source) bool {
+		_, tells := s.Settings.(sources.Telling)
+		return tells
+	})
+}
+
 // Needs are what the steps of all rules need, each place to rewrite once, as the first
 // of its steps says.
 func (c *Config) Needs() (all actions.Needs) {

@@ -41,10 +41,13 @@ type Mistakes []Mistake
 const shown = 1000
 
 // Error is one line for each mistake, and one that counts those left out.
-func (m Mistakes) Error() string {
-	lines := make([]string, min(len(m), shown))
-	for i := range lines {
-		lines[i] = m[i].Error()
+func (m Mistakes) Error() string { return m.Lines(Mistake.Error) }
+
+// Lines is Error with each mistake as of has it.
+func (m Mistakes) Lines(of func(Mistake) string) string {
+	var lines []string
+	for _, one := range m[:min(len(m), shown)] {
+		lines = append(lines, of(one))
 	}
 	if more := len(m) - len(lines); more > 0 {
 		lines = append(lines, fmt.Sprintf("and %d more mistakes", more))

@@ -45,8 +45,6 @@ func (n *ruleName) UnmarshalText(text []byte) error {
 // An eventName is an event that netwatch knows or that can be fired.
 type eventName string
 
-var eventPattern = netwatch.Pattern(`^[a-z][a-z0-9-]*$`)
-
 // slip is the event that is meant by a name that is none, or empty: of a short one two
 // letters are another word.
 func slip(name string, known []string) string {
@@ -65,9 +63,9 @@ func (e *eventName) UnmarshalText(text []byte) error {
 	if near := slip(name, known); near != "" {
 		return fmt.Errorf("unknown event, did you mean `%s`?", near)
 	}
-	if !eventPattern().MatchString(name) {
+	if !netwatch.EventName().MatchString(name) {
 		return netwatch.WithHint(fmt.Errorf(
-			"%q is not a name of an event: small letters, digits and -, a letter first", name),
+			"%q is not a name of an event: up to 128 small letters, digits and -, a letter first", name),
 			"events are "+strings.Join(known, ", ")+", or a name of your own that is fired")
 	}
 	return nil
@@ -89,7 +87,7 @@ func (g *glob) UnmarshalText(text []byte) error {
 func (r *reader) rules(root *node) []*hooks.Rule {
 	n := root.member("rule")
 	if n == nil {
-		if !r.partial && !r.mistakes.blame("rule") {
+		if !r.partial && !r.mistakes.blame("rule") && !r.saysItself() {
 			r.add(0, "rule", netwatch.WithHint(errors.New("there is no rule, so that nothing would ever be done"),
 				"add a [[rule]] with `on` and `do`"))
 		}

@@ -37,7 +37,36 @@ func (r *reader) sources(n *node) []Source {
 		all = append(all, s.Source)
 	}
 	r.rivals(n)
+	r.serves(n)
 	return all
+}
+
+// serves reports sources that are to look at other machines from outside, where this one
+// never learns whether it is outside itself. What is wrong with a source itself is said
+// elsewhere.
+func (r *reader) serves(n *node) {
+	for _, s := range r.sections {
+		if s.wrong || can[sources.Asking](s.Settings) {
+			return
+		}
+	}
+	for _, name := range n.names {
+		if s, is := r.sections[name].Settings.(sources.Telling); is && s.Looks() {
+			r.at(n.members[name].member("serve"), netwatch.WithHint(
+				errors.New("needs a source that asks for this machine's own public address, and there is none"),
+				"add a [source.stun]"))
+		}
+	}
+}
+
+// saysItself says whether this machine tells others its public address, for which no rule
+// is needed; nor to look at them from outside.
+func (r *reader) saysItself() bool {
+	asks, tells := false, false
+	for _, s := range r.sections {
+		asks, tells = asks || can[sources.Asking](s.Settings), tells || can[sources.Telling](s.Settings)
+	}
+	return asks && tells
 }
 
 // rivals reports sources of one kind that claim the same thing.

@@ -56,7 +56,7 @@ func (r *reader) step(line string) (netwatch.Step, error) {
 		step, err := verb.New(r.env, verb.Name, words[1:])
 		if err == nil {
 			needs := actions.NeedsOf(step)
-			err = cmp.Or(r.asks(needs.Sources), r.tells(needs.Tells))
+			err = cmp.Or(r.asks(needs.Sources), r.tells(needs.Tells), r.sees(needs.Outside))
 		}
 		step.Text = line
 		return step, err
@@ -100,6 +100,11 @@ func (r *reader) asks(wanted []string) error {
 // tells says why the sources by which a step wants to hand events on do not do that.
 func (r *reader) tells(wanted []string) error {
 	return r.able(wanted, can[sources.Telling], "tell other machines", "[source.mqtt]")
+}
+
+// sees says why the sources by which a step wants others to look from outside know none.
+func (r *reader) sees(wanted []string) error {
+	return r.able(wanted, can[sources.Telling], "have other machines look", "[source.mqtt]")
 }
 
 // can says whether settings are of a source that can do something.

@@ -125,9 +125,21 @@ func (c *Client) Probe(ctx context.Context) (p Probed, err error) {
 	return p, nil
 }
 
-func entries(ctx context.Context, lines *json.Decoder, each func(netwatch.Entry)) error {
+// Verify has the daemon ask other machines how our servers are from outside, and calls each
+// with what came of one.
+func (c *Client) Verify(ctx context.Context, each func(Verified)) error {
+	in, err := c.call(ctx, http.MethodPost, "/v1/verify", nil)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	return entries(ctx, json.NewDecoder(in), each)
+}
+
+// entries reads lines until there are no more.
+func entries[T any](ctx context.Context, lines *json.Decoder, each func(T)) error {
 	for {
-		var e netwatch.Entry
+		var e T
 		switch err := lines.Decode(&e); {
 		case err == nil:
 			each(e)
@@ -214,15 +226,15 @@ func (c *Client) unreached(ctx context.Context, err error) error {
 		return overrun(errBroken)
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return netwatch.WithHint(fmt.Errorf("%w: it does not answer", ErrUnreachable),
-			"netwatch doctor says whether it cannot start; if it hangs, systemctl restart netwatch: what it has accepted it "+
-				"then does")
+			"netwatch doctor says whether it cannot start; if it hangs, "+netwatch.Restarting("netwatch")+
+				": what it has accepted it then does")
 	case errors.Is(err, unix.EACCES):
 		return netwatch.WithHint(fmt.Errorf("%w: connecting to %s: %w", ErrNotPermitted, c.path, unix.EACCES),
 			"see that every directory above the socket may be entered")
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ECONNREFUSED):
 		return netwatch.WithHint(fmt.Errorf("%w: nobody listens on %s", ErrUnreachable, c.path),
-			"start it anew: systemctl restart netwatch.socket (if it does not "+
-				"start, netwatch check and journalctl -u netwatch say why); or name its configuration with -c")
+			"start it anew: "+netwatch.Restarting("netwatch.socket")+" (if it does not "+
+				"start, netwatch check and "+netwatch.Logged()+" say why); or name its configuration with -c")
 	}
 	return fmt.Errorf("%w: %w", ErrUnreachable, err)
 }
@@ -230,7 +242,7 @@ func (c *Client) unreached(ctx context.Context, err error) error {
 // overrun is the error if there was no room for the caller, or no answer.
 func overrun(why error) error {
 	return netwatch.WithHint(fmt.Errorf("%w: %w", ErrUnreachable, why),
-		"it hangs (systemctl restart netwatch), ends (journalctl -u netwatch says why), or many connect to it "+
+		"it hangs ("+netwatch.Restarting("netwatch")+"), ends ("+netwatch.Logged()+" says why), or many connect to it "+
 			"(as root, top and ss -xp show who)")
 }
 

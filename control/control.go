@@ -5,6 +5,7 @@ package control
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -86,9 +87,25 @@ type Status struct {
 type Probed struct {
 	// Peers are the other machines.
 	Peers []netwatch.Peer `json:"peers"`
+	// Brokers are what they let machines do.
+	Brokers []netwatch.Broker `json:"brokers,omitempty"`
 	// Error is why a broker does not answer, and Hint the remedy.
 	Error string `json:"error,omitempty"`
 	Hint  string `json:"hint,omitempty"`
+}
+
+// A Verified is a line of the answer to POST /v1/verify: what other machines saw of a
+// server from outside.
+type Verified struct {
+	// Server and File are those of a step that rewrites the file.
+	Server string `json:"server"`
+	File   string `json:"file"`
+	// Outcome is unchanged when callers get what they should, failed when they do not, and
+	// skipped when nobody could look.
+	Outcome netwatch.Outcome `json:"outcome"`
+	Detail  string           `json:"detail,omitempty"`
+	Error   string           `json:"error,omitempty"`
+	Hint    string           `json:"hint,omitempty"`
 }
 
 // hidden stands in place of what is not for everyone.
@@ -97,7 +114,10 @@ const hidden = "only root and the group " + access.Group + " may read why"
 // public is a status without what programs printed, what events hold and what the router
 // and other machines say: that can be secret.
 func (s Status) public() Status {
-	s.Router, s.Peers = nil, []netwatch.Peer{}
+	s.Router, s.Peers, s.Sources = nil, []netwatch.Peer{}, slices.Clone(s.Sources)
+	for i := range s.Sources {
+		s.Sources[i].Serves = ""
+	}
 	rules := make([]hooks.RuleStatus, len(s.Rules))
 	for i, r := range s.Rules {
 		r.Last = publicEntry(r.Last)
@@ -148,6 +168,8 @@ type SourceStatus struct {
 	Trouble Troubles `json:"trouble,omitempty"`
 	// Note is what else is to be said of how it watches.
 	Note string `json:"note,omitempty"`
+	// Serves is whom it looks at from outside, and what came of that last.
+	Serves string `json:"serves,omitempty"`
 }
 
 // A Trouble is one thing that a source cannot find out, and its remedy.
@@ -203,6 +225,8 @@ func (s SourceStatus) String() string {
 		return "watching, but " + s.Trouble.String()
 	case s.Note != "":
 		return "watching; " + s.Note
+	case s.Serves != "":
+		return "watching; " + s.Serves
 	}
 	return "watching"
 }
@@ -219,6 +243,9 @@ type Daemon interface {
 	Dismiss(rule string) error
 	// Probe asks what only the daemon can ask.
 	Probe(ctx context.Context) Probed
+	// Verify has other machines look at our servers from outside, and calls each with what
+	// came of one.
+	Verify(ctx context.Context, each func(Verified))
 	// Status is how the daemon stands now.
 	Status() Status
 	// History is what it did.

@@ -45,6 +45,8 @@ type stub struct {
 	metrics *Metrics
 	status  Status
 	probed  Probed
+	// verified is what other machines saw.
+	verified []Verified
 }
 
 func (s stub) MayFire(uid uint32, event string) bool { return s.mayFire(uid, event) }
@@ -59,9 +61,14 @@ func (s stub) Fire(ctx context.Context, r Request, watch func(netwatch.Entry)) (
 	return s.fire(ctx, r, watch)
 }
 func (s stub) Probe(context.Context) Probed { return s.probed }
-func (s stub) Status() Status               { return s.status }
-func (s stub) Metrics() *Metrics            { return s.metrics }
-func (s stub) History() *history.Log        { return s.history }
+func (s stub) Verify(_ context.Context, each func(Verified)) {
+	for _, v := range s.verified {
+		each(v)
+	}
+}
+func (s stub) Status() Status        { return s.status }
+func (s stub) Metrics() *Metrics     { return s.metrics }
+func (s stub) History() *history.Log { return s.history }
 
 // serve serves d on a socket until the test ends.
 func serve(t *testing.T, d Daemon) string {
@@ -94,6 +101,19 @@ func fired(t *testing.T, path string, r Request) (Accepted, []string, error) {
 	err := NewClient(path).Fire(t.Context(), r, func(first Accepted) { a = first },
 		func(e netwatch.Entry) { got = append(got, e.Kind+" "+string(e.Outcome)) })
 	return a, got, err
+}
+
+// What other machines saw comes one after the other.
+func TestVerified(t *testing.T) {
+	want := []Verified{
+		{Server: "coturn", File: "/f", Outcome: netwatch.Failed, Error: "closed", Hint: "open it"},
+		{Server: "eturnal", File: "/g", Outcome: netwatch.Unchanged, Detail: "right"},
+	}
+	var got []Verified
+	err := NewClient(serve(t, stub{verified: want})).Verify(t.Context(), func(v Verified) { got = append(got, v) })
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("%+v, %v", got, err)
+	}
 }
 
 // An answer goes on until each rule's run has ended; one that is held has not.
@@ -278,7 +298,8 @@ func TestPublicStatus(t *testing.T) {
 		Fields: map[string]string{"x": "secret"},
 	}
 	ev := netwatch.Event{ID: "i", Fields: map[string]string{"x": "secret"}}
-	s := Status{Peers: []netwatch.Peer{{Peer: "secret"}}, Rules: []hooks.RuleStatus{{
+	served := []SourceStatus{{Serves: "secret"}}
+	s := Status{Sources: served, Peers: []netwatch.Peer{{Peer: "secret"}}, Rules: []hooks.RuleStatus{{
 		Name: "r", Last: &secret, Running: []netwatch.Event{ev}, Waiting: &hooks.Waiting{
 			Events: []netwatch.Event{ev},
 			Tried:  &secret,
@@ -287,7 +308,7 @@ func TestPublicStatus(t *testing.T) {
 	}}}
 	text, err := json.Marshal(s.public())
 	if err != nil || strings.Contains(string(text), "secret") || !strings.Contains(string(text), hidden) ||
-		!strings.Contains(string(text), "exec /x") {
+		!strings.Contains(string(text), "exec /x") || served[0].Serves == "" {
 		t.Errorf("%s %v", text, err)
 	}
 }

@@ -38,6 +38,8 @@ func FuzzRequest(f *testing.F) {
 	f.Add([]byte("GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n"), false)
 	f.Add([]byte("POST /v1/probe HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"), false)
 	f.Add([]byte("POST /v1/probe HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"), true)
+	f.Add([]byte("POST /v1/verify HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"), false)
+	f.Add([]byte("POST /v1/verify HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"), true)
 	f.Add([]byte("GET /v1/history?follow=1 HTTP/1.1\r\nHost: x\r\n\r\n"), true)
 	f.Add([]byte("GET /v1/history HTTP/1.1\r\nHost: x\r\n\r\n"), false)
 	f.Add([]byte("GET /../v1/history HTTP/1.0\r\n\r\n"), false)
@@ -78,6 +80,7 @@ type witness struct {
 	fired     []Request
 	dismissed bool
 	probed    bool
+	verified  bool
 	history   *history.Log
 }
 
@@ -97,6 +100,8 @@ func (d *witness) Probe(context.Context) Probed {
 	d.probed = true
 	return Probed{}
 }
+func (d *witness) Verify(context.Context, func(Verified)) { d.verified = true }
+
 func (d *witness) Status() Status        { return Status{PID: 42} }
 func (d *witness) History() *history.Log { return d.history }
 func (d *witness) Metrics() *Metrics     { return NewMetrics() }
@@ -118,6 +123,9 @@ func (d *witness) check(t *testing.T, r *http.Request, root bool, answer *http.R
 	}
 	if d.probed && (!root || r.URL.Path != "/v1/probe") {
 		t.Errorf("%s %s of root=%t had the other machines asked", r.Method, r.URL, root)
+	}
+	if d.verified && (!root || r.URL.Path != "/v1/verify") {
+		t.Errorf("%s %s of root=%t had the other machines look", r.Method, r.URL, root)
 	}
 	switch answer.StatusCode {
 	case http.StatusBadRequest, http.StatusForbidden, http.StatusInternalServerError, http.StatusTooManyRequests:

@@ -91,6 +91,7 @@ func NewServer(d Daemon) *Server {
 	mux.HandleFunc("POST /v1/fire", s.fire)
 	mux.HandleFunc("POST /v1/dismiss", s.dismiss)
 	mux.HandleFunc("POST /v1/probe", s.probe)
+	mux.HandleFunc("POST /v1/verify", s.verify)
 	mux.HandleFunc("GET /v1/status", s.status)
 	mux.HandleFunc("GET /v1/history", s.history)
 	mux.HandleFunc("GET /metrics", s.metrics)
@@ -234,6 +235,16 @@ func (s server) probe(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer(w, http.StatusOK, s.daemon.Probe(r.Context()))
+}
+
+// verify has other machines asked, and sends what came of each server as it is known.
+func (s server) verify(w http.ResponseWriter, r *http.Request) {
+	if p, _ := r.Context().Value(peerKey{}).(peer); !privileged(r) {
+		refuse(w, http.StatusForbidden, notPermitted(p, "have the other machines asked"))
+		return
+	}
+	out := newLines(w)
+	s.daemon.Verify(r.Context(), func(v Verified) { out.send(v) })
 }
 
 // read reads the body of a request, which is one JSON value.

@@ -54,7 +54,7 @@ func untold(socket string, err error) error {
 	switch {
 	case errors.Is(err, errLate):
 		return netwatch.WithHint(fmt.Errorf("%w: %w", ErrUnreachable, err),
-			"it acts on it once it goes on; if it hangs: systemctl restart netwatch")
+			"it acts on it once it goes on; if it hangs: "+netwatch.Restarting("netwatch"))
 	case errors.Is(err, errBroken), errors.Is(err, errFull):
 		return overrun(err)
 	}

@@ -135,13 +135,18 @@ func (d controlled) Status() control.Status {
 	}
 }
 
+// probeTime is how long a broker is asked: who asks for it does not wait long either.
+const probeTime = 4 * time.Second
+
 // Probe asks the broker, and says how the other machines stand.
 func (d controlled) Probe(ctx context.Context) control.Probed {
+	ctx, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
 	p := control.Probed{}
 	if err := d.watch.check(ctx); err != nil {
 		p.Error, p.Hint = err.Error(), netwatch.Hint(err)
 	}
-	p.Peers = d.watch.peers()
+	p.Brokers, p.Peers = d.watch.examine(ctx), d.watch.peers()
 	return p
 }
 

@@ -61,6 +61,10 @@ func NewAt(edges Edges, file, version string, log zerolog.Logger, env actions.En
 	d.env.Tell = func(ctx context.Context, name string, events []netwatch.Event) netwatch.Result {
 		return d.watch.handOn(ctx, name, events) // There are no watchers yet
 	}
+	d.env.Outside = func(ctx context.Context, name string, p netwatch.Place) netwatch.Sighting {
+		return d.watch.outside(ctx, name, p)
+	}
+	d.env.Units = func() []string { return d.config.Load().Needs().UnitNames() }
 	d.env.Probe, d.env.Starts, d.env.Reopen = d.probe, starts{d}, actions.NewReopener(d.reopened).Ask
 	cfg, err := config.Load(file, d.env)
 	if err != nil {
@@ -82,9 +86,10 @@ func NewAt(edges Edges, file, version string, log zerolog.Logger, env actions.En
 	d.watch = newWatchers(d.emit, d.report, sources.Env{
 		Known: d.store.Known, Confirm: d.confirm, Doubt: d.doubt, Seen: d.store.Seen, See: d.store.See,
 		Sights: d.store.Sights, Version: version, Wrote: d.store.Wrote, Reopen: d.env.Reopen, Log: d.log,
-		Bound:  func() []netip.Addr { return d.config.Load().Bound() },
-		Relays: func() ([]netip.Addr, error) { return d.config.Load().RelaysBy(edges.read()) },
-		Edges:  edges.Sources,
+		Bound:   func() []netip.Addr { return d.config.Load().Bound() },
+		Relays:  func() ([]netip.Addr, error) { return d.config.Load().RelaysBy(edges.read()) },
+		Outside: actions.LookFromOutside,
+		Edges:   edges.Sources,
 	})
 	d.watch.env.Look = d.look
 	if damage != nil {

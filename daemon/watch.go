@@ -255,6 +255,9 @@ func (ws *watchers) status() []control.SourceStatus {
 		if n, ok := w.source.(interface{ Note() string }); ok {
 			all[i].Note = n.Note()
 		}
+		if n, ok := w.source.(interface{ Serves() string }); ok {
+			all[i].Serves = n.Serves()
+		}
 	}
 	return all
 }

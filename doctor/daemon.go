@@ -24,7 +24,7 @@ func checkDaemon(ctx context.Context, s *scene) []Finding {
 	if d.Version != s.Version {
 		found = append(found, Finding{
 			Warning, what, fmt.Sprintf("it is version %s, and this program %s", d.Version, s.Version),
-			"systemctl restart netwatch.service",
+			netwatch.Restarting(ourUnit),
 		})
 	}
 	if d.Refused != "" {
@@ -141,7 +141,7 @@ func (s *scene) unanswered(ctx context.Context, err error) Finding {
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = netwatch.WithHint(fmt.Errorf("%w: it does not answer within %s", control.ErrUnreachable, addressTime),
-			"it hangs: systemctl restart netwatch.service; what it has accepted it then does")
+			"it hangs: "+netwatch.Restarting(ourUnit)+"; what it has accepted it then does")
 	}
 	return wrong(Problem, "daemon", err)
 }

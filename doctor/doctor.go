@@ -6,6 +6,7 @@ package doctor
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,6 +62,11 @@ type Doctor struct {
 	Version string
 	// Daemon asks the daemon how it stands; the error says why it cannot.
 	Daemon func(ctx context.Context) (control.Status, error)
+	// Probe has the daemon ask the broker.
+	Probe func(ctx context.Context) (control.Probed, error)
+	// Verify has the daemon ask other machines how our servers are from outside, and calls
+	// each with what came of one; nil where nobody is to be asked.
+	Verify func(ctx context.Context, each func(control.Verified)) error
 	// Files is the helper.
 	Files actions.Helper
 }
@@ -98,6 +104,7 @@ var checks = []check{
 	{"times", true, checkTimes},
 	{"mail", true, checkMail},
 	{"machines", true, checkMachines},
+	{"broker", true, checkBroker},
 	{"relays", true, checkRelays},
 	{"calls", true, checkCalls},
 	{"open relay", true, checkOpen},
@@ -109,6 +116,7 @@ var checks = []check{
 	{"OpenVPN", false, checkVPN},
 	{"old scripts", false, checkOld},
 	{"daemon", false, checkDaemon},
+	{outside, true, checkOutside},
 }
 
 // A scene is what the checks look at.
@@ -133,7 +141,7 @@ type scene struct {
 // Examine makes all checks at the same time, each with a deadline of its own. It calls
 // each with one finding after the other, in the order of the checks.
 func (d Doctor) Examine(ctx context.Context, each func(Finding)) {
-	s := &scene{Doctor: d, found: machine.Look(ctx, d.Tree, d.Program), lookUnit: systemd.LookUnit}
+	s := &scene{Doctor: d, found: machine.Look(ctx, d.Tree, d.Program), lookUnit: lookUnit(systemd.Boots())}
 	s.told = sync.OnceValue(func() []told { return s.ask(ctx) })
 	s.daemon = sync.OnceValues(func() (control.Status, error) { return s.askDaemon(ctx) })
 	s.turns = sync.OnceValue(func() []coturn { return s.lookAtTurns(ctx) })
@@ -186,7 +194,8 @@ func (s *scene) make(ctx context.Context, c check) []Finding {
 	if c.configured {
 		s.told() // Within a deadline of its own, not out of theirs who need it
 	}
-	ctx, cancel := context.WithTimeout(ctx, checkTime)
+	span := cmp.Or(longer[c.name], checkTime)
+	ctx, cancel := context.WithTimeout(ctx, span)
 	defer cancel()
 	done := make(chan []Finding, 1)
 	go func() { done <- c.look(ctx, s) }()
@@ -195,7 +204,7 @@ func (s *scene) make(ctx context.Context, c check) []Finding {
 		return found
 	case <-ctx.Done():
 		return []Finding{{
-			Warning, c.name, fmt.Sprintf("no end of looking within %s", checkTime),
+			Warning, c.name, fmt.Sprintf("no end of looking within %s", span),
 			"see what hangs: D-Bus, the name servers or a file system",
 		}}
 	}

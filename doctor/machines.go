@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"time"
 
 	"netwatch"
 	"netwatch/config"
@@ -14,7 +15,7 @@ import (
 // checkMachines looks how the other machines stand, and whether rules wait for one that
 // was never heard. That the broker is not reached is among the daemon's troubles.
 func checkMachines(_ context.Context, s *scene) (found []Finding) {
-	if !slices.ContainsFunc(s.cfg.Sources, tells) {
+	if !s.cfg.Tells() {
 		return s.deafRules(nil)
 	}
 	d, err := s.daemon()
@@ -22,27 +23,34 @@ func checkMachines(_ context.Context, s *scene) (found []Finding) {
 		return nil // That is said of the daemon
 	}
 	for _, p := range d.Peers {
-		found = append(found, judgePeer(p))
+		found = append(found, s.judgePeer(p))
 	}
 	return append(found, s.deafRules(d.Peers)...)
 }
 
-// tells says whether a source tells other machines.
-func tells(source config.Source) bool {
-	_, is := source.Settings.(sources.Telling)
-	return is
+// onlyTells says whether this machine tells others what it sees, as a router does, and needs
+// no public address itself.
+func (s *scene) onlyTells() bool {
+	asks := func(source config.Source) bool {
+		_, is := source.Settings.(sources.Asking)
+		return is
+	}
+	return s.cfg.Tells() && !slices.ContainsFunc(s.cfg.Sources, asks) &&
+		len(s.cfg.Needs().Rewrites) == 0
 }
 
 // judgePeer says how another machine stands.
-func judgePeer(p netwatch.Peer) Finding {
+func (s *scene) judgePeer(p netwatch.Peer) Finding {
 	what, since := "machine "+p.Peer, p.Since.Local().Format("2006-01-02 15:04")
 	switch p.State {
 	case netwatch.PeerHere:
 		return Finding{OK, what, "it is connected to the broker since " + since, ""}
 	case netwatch.PeerGone:
-		return Finding{
-			Warning, what, "it is gone since " + since, "see there whether it runs: systemctl status netwatch.service",
+		hint := "see there whether it runs: netwatch status"
+		if time.Since(p.Since) > longGone {
+			hint = "if it is no more, " + s.forgetting(p.Peer)
 		}
+		return Finding{Warning, what, "it is gone since " + since, hint}
 	}
 	return Finding{
 		Unknown, what, "nothing is heard of it since " + since,

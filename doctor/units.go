@@ -34,6 +34,19 @@ func checkUnits(ctx context.Context, s *scene) []Finding {
 	return found
 }
 
+// lookUnit looks at a unit. Where there is no systemd, nobody is waited for.
+func lookUnit(systemdIs bool) func(context.Context, string) (systemd.UnitLook, error) {
+	if systemdIs {
+		return systemd.LookUnit
+	}
+	return func(_ context.Context, unit string) (systemd.UnitLook, error) {
+		return systemd.UnitLook{}, netwatch.WithHint(fmt.Errorf("looking at %s: %w", unit, errNoSystemd),
+			"see by what starts it here whether it runs")
+	}
+}
+
+var errNoSystemd = errors.New("systemd did not start this machine")
+
 func lookAtUnit(ctx context.Context, unit string) Finding {
 	look, err := systemd.LookUnit(ctx, unit)
 	if err != nil {

@@ -181,7 +181,7 @@ func (f *file) refused(err error) error {
 		hint = fmt.Sprintf("chown %d:%d %s; chmod 710 %[3]s; if that does not help, lsattr %[3]s",
 			os.Geteuid(), os.Getegid(), dir)
 	case errors.Is(err, fs.ErrNotExist):
-		hint = "if it was removed, systemctl restart netwatch.service, which makes it anew"
+		hint = "if it was removed, " + netwatch.Restarting("netwatch.service") + ", which makes it anew"
 	}
 	return netwatch.WithHint(fmt.Errorf("%s: %w", f.path(), netwatch.WithoutPath(err)), hint)
 }

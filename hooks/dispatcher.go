@@ -108,12 +108,18 @@ func eventEntry(ev netwatch.Event) netwatch.Entry {
 }
 
 // persist writes the event's runs, and the address, the file or the time that it is
-// about, in one change: a crash keeps all of it or nothing. An event says what a file was
+// about, in one change: a crash keeps all of it or nothing. What another machine says and no
+// rule waits for may be told once more after a crash: many machines that all change now and
+// then would have the disk write all the time. An event says what a file was
 // before; if the state says otherwise, the event is ErrOutdated, and is not written.
 func (d *Dispatcher) persist(ev netwatch.Event, rules []string) error {
 	address, believed := addressOf(ev)
 	file, seen := fileOf(ev)
 	if len(rules) == 0 && !believed && !seen && ev.Sight.Of == "" {
+		return nil
+	}
+	if len(rules) == 0 && ev.Sight.Event == netwatch.PeerChanged {
+		d.store.Later(func(s *state.State) { s.See(ev.Sight.Event, ev.Sight.Of, ev.Sight.Value) })
 		return nil
 	}
 	var outdated error

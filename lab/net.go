@@ -177,6 +177,14 @@ func (l *Lab) SetPublic(ctx context.Context, a netip.Addr) error {
 	return nil
 }
 
+// LinkIPv6 has the router's link to the internet be up, with the IPv6 that it began with: that
+// goes when the link does.
+func (l *Lab) LinkIPv6(ctx context.Context) error {
+	return ip(ctx, l.Router, "link set wan up\naddr replace 2001:db8::10/64 dev wan nodad\n"+
+		"route replace 2001:db8:53::/64 dev wan\nroute replace 2001:db8:54::/64 dev wan\n"+
+		"route replace 2001:db8:55::/64 dev wan\n")
+}
+
 // SetPrivate gives the server another IPv4 address in the place of one, as a DHCP
 // server does, and has the router hand on to that.
 func (l *Lab) SetPrivate(ctx context.Context, from, to netip.Addr) error {

@@ -274,6 +274,7 @@ func TestHelperRefuses(t *testing.T) {
 	}
 	// Who may connect, and who may ask.
 	shell(t, "id alice 2>/dev/null || useradd alice; usermod -aG netwatch alice")
+	undo(t, "userdel alice")
 	for user, says := range map[string]string{
 		"nobody": "Permission denied", "synapse": "Permission denied",
 		"alice": "Permission denied",

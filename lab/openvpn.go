@@ -57,8 +57,14 @@ peer-fingerprint %s
 // StartVPN starts the VPN's server and puts the configuration of a client into
 // the server of the lab, with more lines at its end. The client is not started.
 func (l *Lab) StartVPN(ctx context.Context, s *Server, lines string) (*VPN, error) {
+	return l.StartVPNWith(ctx, s, lines, "")
+}
+
+// StartVPNWith does it with more lines at the end of the configuration of the VPN's server
+// too.
+func (l *Lab) StartVPNWith(ctx context.Context, s *Server, lines, serverLines string) (*VPN, error) {
 	v := &VPN{lab: l, dir: filepath.Join(l.dir, "vpn")}
-	if err := v.configure(ctx, s, lines); err != nil {
+	if err := v.configure(ctx, s, lines, serverLines); err != nil {
 		return nil, fmt.Errorf("configuring OpenVPN: %w", err)
 	}
 	p, err := start(filepath.Join(v.dir, "log"), inNet(l.Inet, "openvpn", "--cd", v.dir, "--config", "server.conf")...)
@@ -81,7 +87,7 @@ func (v *VPN) Log() string {
 
 // configure writes the files of both sides, which know each other by the
 // fingerprints of their certificates.
-func (v *VPN) configure(ctx context.Context, s *Server, lines string) error {
+func (v *VPN) configure(ctx context.Context, s *Server, lines, serverLines string) error {
 	if err := os.MkdirAll(v.dir, 0o700); err != nil {
 		return err
 	}
@@ -112,5 +118,6 @@ func (v *VPN) configure(ctx context.Context, s *Server, lines string) error {
 		0o644); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(v.dir, "server.conf"), fmt.Appendf(nil, vpnServer, prints["lab"]), 0o600)
+	text := fmt.Sprintf(vpnServer, prints["lab"]) + serverLines
+	return os.WriteFile(filepath.Join(v.dir, "server.conf"), []byte(text), 0o600)
 }

@@ -6,6 +6,7 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -27,7 +28,7 @@ func behindRouter(t *testing.T, natpmp bool) *Miniupnpd {
 	must(t, world.RouterWorld(t.Context()))
 	m, err := world.StartMiniupnpd(t.Context(), natpmp)
 	must(t, err)
-	t.Cleanup(func() { must(t, m.Stop()) })
+	t.Cleanup(func() { must(t, errors.Join(m.Stop(), world.LinkIPv6(context.Background()))) })
 	return m
 }
 
@@ -262,7 +263,7 @@ func TestLineThatComesBack(t *testing.T) {
 	unlimited(t, YunoHost.Unit)
 	watching(t, configuration(YunoHost, "8s"), FirstPublic)
 	must(t, ip(t.Context(), world.Router, "link set wan down\n"))
-	t.Cleanup(func() { must(t, ip(context.Background(), world.Router, "link set wan up\n")) })
+	t.Cleanup(func() { must(t, world.LinkIPv6(context.Background())) })
 	wait(t, 13*time.Second) // One poll at least has heard nobody.
 	must(t, ip(t.Context(), world.Router, "link set wan up\n"))
 	must(t, world.SetPublic(t.Context(), Public(141)))

@@ -132,9 +132,10 @@ var french = map[string]string{
 	"The other machines":             "Les autres machines",
 	"%s change of its address":       "%s changement de son adresse",
 	"%s changes of its address":      "%s changements de son adresse",
+	"; %s other thing that it told":  " ; %s autre chose annoncée",
+	"; %s other things that it told": " ; %s autres choses annoncées",
 	"; gone %s time, for %s in all":  " ; absente %s fois, %s en tout",
 	"; gone %s times, for %s in all": " ; absente %s fois, %s en tout",
-	"It is there.":                   "Elle est là.",
 	"It is gone.":                    "Elle est absente.",
 	"Last heard of on %s.":           "Dernières nouvelles le %s.",
 

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -25,9 +26,11 @@ func TestPeers(t *testing.T) {
 		}
 	}
 	r := gathered(
-		heard(at(0, 10), netwatch.PeerChanged, "b", netwatch.IPChanged), heard(at(0, 20), netwatch.PeerChanged, "b", netwatch.RouteChanged),
-		heard(at(0, 30), netwatch.PeerLost, "b", ""), heard(at(0, 40), netwatch.PeerLost, "b", ""), heard(at(0, 50), netwatch.PeerBack, "b", ""),
-		heard(at(1, 23*60), netwatch.PeerLost, "a", ""), heard(at(1, 0), "other", "c", ""), heard(at(1, 0), netwatch.PeerBack, "", ""),
+		heard(at(0, 10), netwatch.PeerChanged, "b", netwatch.IPChanged),
+		heard(at(0, 20), netwatch.PeerChanged, "b", netwatch.RouteChanged),
+		heard(at(0, 30), netwatch.PeerLost, "b", ""), heard(at(0, 40), netwatch.PeerLost, "b", ""),
+		heard(at(0, 50), netwatch.PeerBack, "b", ""), heard(at(1, 23*60), netwatch.PeerLost, "a", ""),
+		heard(at(1, 0), "other", "c", ""), heard(at(1, 0), netwatch.PeerBack, "", ""),
 	)
 	want := []Peer{
 		{Name: "a", Lost: 1, Gone: true, Away: 3600, Last: at(1, 23*60)},
@@ -101,6 +104,30 @@ func TestKnownFrom(t *testing.T) {
 		}
 		if got := r.Report("", "", nil); !got.From.Equal(c.from) || !got.RestFrom.Equal(c.rest) {
 			t.Errorf("%s: from %s, the rest from %s", name, got.From, got.RestFrom)
+		}
+	}
+}
+
+// What is said of a machine is what was heard of it: what it told as well, and not that it
+// is there, which nobody asked.
+func TestPeersAreSaid(t *testing.T) {
+	heard := func(at time.Time, event, told string) netwatch.Entry {
+		return netwatch.Entry{
+			Time: at, Kind: netwatch.EntryEvent, Event: event, Fields: map[string]string{"peer": "gateway", "told": told},
+		}
+	}
+	r := gathered(
+		heard(at(0, 10), netwatch.PeerChanged, netwatch.RouteChanged),
+		heard(at(0, 20), netwatch.PeerChanged, netwatch.Started),
+		heard(at(0, 30), netwatch.PeerLost, ""), heard(at(0, 40), netwatch.PeerBack, ""),
+	)
+	for language, want := range map[Language]string{
+		{}:             "0 changes of its address; 2 other things that it told; gone 1 time, for 10 min in all.",
+		{french: true}: "0 changement de son adresse ; 2 autres choses annoncées ; absente 1 fois, 10 min en tout.",
+	} {
+		s := teller{r, language, mostRows}.peers()
+		if got := s.Items[0].Lines; got[0] != want || len(got) != 2 || strings.Count(got[1], ".") != 1 {
+			t.Errorf("said: %q; wanted: %s", got, want)
 		}
 	}
 }

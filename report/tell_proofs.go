@@ -28,20 +28,26 @@ func (t teller) proof(p Proof) item {
 func (t teller) peers() section {
 	s := section{Title: t.t("The other machines")}
 	for _, p := range t.Peers[:min(len(t.Peers), mostItems)] {
-		text := t.n(p.Changes, "%s change of its address", "%s changes of its address")
-		if p.Lost > 0 {
-			text += t.n(p.Lost, "; gone %s time, for %s in all", "; gone %s times, for %s in all", t.duration(p.Away))
-		}
-		state := t.t("It is there.")
-		if p.Gone {
-			state = t.t("It is gone.")
-		}
-		s.Items = append(s.Items, item{Name: p.Name, Lines: []string{
-			text + ".", state + " " + t.t("Last heard of on %s.", minute(p.Last.In(t.Until.Location()))),
-		}})
+		s.Items = append(s.Items, t.peer(p))
 	}
 	s.More = t.left(len(t.Peers) - mostItems)
 	return s
+}
+
+// peer says what was heard of a machine. Whether it is there now, history does not know.
+func (t teller) peer(p Peer) item {
+	text := t.n(p.Changes, "%s change of its address", "%s changes of its address")
+	if p.Told > 0 {
+		text += t.n(p.Told, "; %s other thing that it told", "; %s other things that it told")
+	}
+	if p.Lost > 0 {
+		text += t.n(p.Lost, "; gone %s time, for %s in all", "; gone %s times, for %s in all", t.duration(p.Away))
+	}
+	last := t.t("Last heard of on %s.", minute(p.Last.In(t.Until.Location())))
+	if p.Gone {
+		last = t.t("It is gone.") + " " + last
+	}
+	return item{Name: p.Name, Lines: []string{text + ".", last}}
 }
 
 // left says how many are left out, if any.

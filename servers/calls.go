@@ -26,6 +26,8 @@ type Calls struct {
 	// names for them.
 	Relays   []Listener
 	RelaysAt []netip.Addr
+	// Span are the ports that it relays from, as in "30000-40000".
+	Span string
 }
 
 // defaultCallPort is LiveKit's where its file names none.
@@ -62,7 +64,7 @@ func livekitCalls(conf, keys []byte) (*Calls, error) {
 	c := &Calls{
 		Port: said.Port, Listening: addressesOf(said.Addresses),
 		Advertised: livekitAdvertised(conf, nil), Itself: asksItself(conf),
-		Relays: said.relays(), RelaysAt: addressesOf(said.Turn.Addresses),
+		Relays: said.relays(), RelaysAt: addressesOf(said.Turn.Addresses), Span: livekitSpan(conf),
 	}
 	if keys != nil {
 		said.Keys, said.KeyFile = nil, ""

@@ -31,6 +31,10 @@ type Offer struct {
 	// Credentials are those by which relays are lent: one by each secret, or else
 	// the first user's, or else nil.
 	Credentials []*Credential
+	// Secret is the first by which relays are lent, and Behind what such a name ends with.
+	Secret, Behind string
+	// Span are the ports that it relays from, as in "49153-49193".
+	Span string
 	// Private are the private parts of its external-ip.
 	Private []netip.Addr
 	// Advertised are the addresses that callers get once it is started with it.
@@ -119,6 +123,7 @@ func coturnOffer(conf []byte, now time.Time) (*Offer, error) {
 				turn.Private = append(turn.Private, e.private)
 			}
 		case "static-auth-secret":
+			turn.Secret = cmp.Or(turn.Secret, value)
 			if len(turn.Credentials) < maxSecrets {
 				turn.Credentials = append(turn.Credentials, byExpiry(value, now.Add(credentialTime), ""))
 			}
@@ -130,8 +135,19 @@ func coturnOffer(conf []byte, now time.Time) (*Offer, error) {
 	if len(turn.Credentials) == 0 {
 		turn.Credentials = users[:1] // coturn heeds no user beside a secret
 	}
-	turn.Listeners = ports.listeners()
+	turn.Listeners, turn.Span = ports.listeners(), coturnSpan(conf)
 	return turn, nil
+}
+
+// coturnSpan are the ports that coturn relays from.
+func coturnSpan(conf []byte) string {
+	port := func(key string, usual uint16) uint16 {
+		if port, err := portIn(Setting(conf, key)); err == nil {
+			return port
+		}
+		return usual
+	}
+	return fmt.Sprintf("%d-%d", port("min-port", relayedFrom), port("max-port", relayedTo))
 }
 
 // promised are the families of which external-ip names an address to callers.

@@ -87,7 +87,7 @@ func TestCoturnOffer(t *testing.T) {
 		}},
 		"no key": {"user=a:0xno\n", Offer{Listeners: plain(3478), Credentials: []*Credential{nil}}},
 		"a secret first": {"user=a:b\nstatic-auth-secret=s\n", Offer{
-			Listeners:   plain(3478),
+			Listeners: plain(3478), Secret: "s",
 			Credentials: []*Credential{{Name: "1800000060", Password: "43YmlAR1VZxiEkVl8sq0zlkRoko="}},
 		}},
 	} {
@@ -96,9 +96,14 @@ func TestCoturnOffer(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
+		c.want.Span = "49152-65535"
 		if diff := cmp.Diff(&c.want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 			t.Errorf("%s: %s", name, diff)
 		}
+	}
+	got, err := coturnOffer([]byte("min-port=50000\nmax-port=50040 # few\nmax-port=49193\n"), now)
+	if err != nil || got.Span != "50000-49193" {
+		t.Errorf("it relays from %+v, %v", got, err)
 	}
 	for _, conf := range []string{
 		"listening-port=x\n", "listening-port=0\n", "listening-port=70000\n", "no-udp # why\n",

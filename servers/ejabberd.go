@@ -1,6 +1,7 @@
 package servers
 
 import (
+	"cmp"
 	"crypto/sha1" //nolint:gosec // What ejabberd calls its hosts by
 	"errors"
 	"fmt"
@@ -36,6 +37,7 @@ var ejabberdWords = Words{
 	Nobody:      "mod_stun_disco has no secret in it",
 	Whom: "ejabberd then makes one up when it starts, and gives credentials to those alone who log in by XMPP: write " +
 		"secret: and a long random text below mod_stun_disco: in FILE and reload it, or leave this step out",
+	Ends:  "write secret: and a long random text below mod_stun_disco: in FILE and reload it, or leave out from=",
 	Open:  "auth_type: anonymous is not in FILE",
 	Quota: "turn_max_allocations", Ports: "turn_min_port and turn_max_port",
 	Private: "have turn_ipv4_address in FILE say the public address",
@@ -113,6 +115,7 @@ func ejabberdOffer(conf []byte, now time.Time) (*Offer, error) {
 		return nil, errors.New("it has no hosts")
 	}
 	o := offering(ejabberdFile.advertised(conf, nil))
+	o.Span = span(ejabberdPorts(conf))
 	realms := map[string]bool{}
 	for _, l := range said.Listen {
 		if l.Module != "ejabberd_stun" || !isYes(l.Turn) {
@@ -129,22 +132,22 @@ func ejabberdOffer(conf []byte, now time.Time) (*Offer, error) {
 	if len(realms) > 1 {
 		o.Realm = "" // Any, as listeners have others
 	}
-	o.lendTo(said.who(now.Add(credentialTime)))
+	if o.Secret, o.Behind = said.secret(); o.Secret != "" {
+		until := now.Add(credentialTime)
+		o.lendTo([]*Credential{byExpiry(o.Secret, until, ":"+hashed("netwatch")+o.Behind)})
+	}
 	return o, nil
 }
 
-// who are those who have the secret of a host, by the first that has one.
-func (c ejabberdConfig) who(until time.Time) []*Credential {
+// secret is that of the first host that has one, and what stands for that host.
+func (c ejabberdConfig) secret() (secret, host string) {
 	for _, host := range c.Hosts {
-		secret := c.Modules.Disco.Secret
-		if own := c.Own[host].Modules.Disco.Secret; own != "" {
-			secret = own
-		}
+		secret := cmp.Or(c.Own[host].Modules.Disco.Secret, c.Modules.Disco.Secret)
 		if secret != "" {
-			return []*Credential{byExpiry(secret, until, ":"+hashed("netwatch")+hashed(host))}
+			return secret, hashed(host)
 		}
 	}
-	return nil
+	return "", ""
 }
 
 // hashed stands for a name in the credentials that ejabberd makes. Behind the time one

@@ -1,6 +1,7 @@
 package servers
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"time"
@@ -38,6 +39,7 @@ var eturnalWords = Words{
 	Nobody:      "neither a secret nor credentials",
 	Whom: "eturnal then makes up a secret when it starts, or has that of ETURNAL_SECRET, and neither can be seen from " +
 		"here: write secret: and a long random text below eturnal: in FILE and reload it, or leave this step out",
+	Ends: "write secret: and a long random text below eturnal: in FILE and reload it, or leave out from=",
 	Open: "a secret is in FILE", Off: "relay_ipv4_addr and a secret are in FILE",
 	Quota: "max_allocations", Ports: "relay_min_port and relay_max_port",
 	Private: "have relay_ipv4_addr in FILE say the public address",
@@ -85,7 +87,7 @@ func eturnalOffer(conf []byte, now time.Time) (*Offer, error) {
 		return nil, err
 	}
 	o := offering(eturnalFile.advertised(conf, nil))
-	o.Realm = said.Eturnal.Realm
+	o.Realm, o.Span = said.Eturnal.Realm, span(eturnalPorts(conf))
 	for _, l := range said.Eturnal.Listen {
 		if err := l.add(o); err != nil {
 			return nil, err
@@ -93,6 +95,7 @@ func eturnalOffer(conf []byte, now time.Time) (*Offer, error) {
 	}
 	var who []*Credential
 	for _, secret := range said.Eturnal.Secret {
+		o.Secret = cmp.Or(o.Secret, secret)
 		who = append(who, byExpiry(secret, now.Add(credentialTime), ""))
 	}
 	for _, name := range slices.Sorted(maps.Keys(said.Eturnal.Credentials)) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"path"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 
@@ -39,6 +40,16 @@ func (w *waysIn) span(from, to number) {
 	}
 }
 
+// span is the first span of ports among them, without what it is over.
+func span(all []string) string {
+	for _, ports := range all {
+		if strings.Contains(ports, "-") {
+			return strings.TrimSuffix(ports, "/udp")
+		}
+	}
+	return ""
+}
+
 // livekitFileSays is what matters here of a file of LiveKit.
 type livekitFileSays struct {
 	Port number `yaml:"port"`
@@ -55,6 +66,8 @@ type livekitFileSays struct {
 		TLS      number `yaml:"tls_port"`
 		UDP      number `yaml:"udp_port"`
 		External bool   `yaml:"external_tls"`
+		From     number `yaml:"relay_range_start"`
+		To       number `yaml:"relay_range_end"`
 	} `yaml:"turn"`
 }
 
@@ -81,6 +94,16 @@ func livekitPorts(conf []byte) []string {
 		all.add(says.Turn.UDP, "udp")
 	}
 	return all
+}
+
+// The ports that the TURN server in LiveKit relays from where its file names none (read in
+// its source).
+const callsFrom, callsTo = 30000, 40000
+
+// livekitSpan are those that it relays from.
+func livekitSpan(conf []byte) string {
+	turn := livekitSays(conf).Turn
+	return fmt.Sprintf("%d-%d", cmp.Or(turn.From, callsFrom), cmp.Or(turn.To, callsTo))
 }
 
 // livekitCertificate is that of the TURN server in LiveKit, where it speaks TLS itself.

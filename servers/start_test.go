@@ -88,8 +88,8 @@ func TestSteps(t *testing.T) {
 	if got := livekit.Steps("/f f", `u\x2d.service`, itself, false); !slices.Equal(got, want) {
 		t.Errorf("%q", got)
 	}
-	// Without a proof nobody would see that a reload has lost a port
 	want = []string{"rotate ejabberd /f", "reload-or-restart u.service", "reload-or-restart u.service"}
+	// Without a proof nobody would see that a reload has lost a port.
 	none := []byte("hosts: [a]\nmodules: {mod_stun_disco: {}}\nlisten:\n" +
 		"  - {port: 3478, module: ejabberd_stun, transport: udp, use_turn: true}\n")
 	if got := ejabberd.Steps("/f", "u.service", none, false); !slices.Equal(got, want) {

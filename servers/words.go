@@ -19,6 +19,8 @@ type Words struct {
 	Certificate string
 	// Nobody is what credentials could be made of, and Whom what to do without that.
 	Nobody, Whom string
+	// Ends has it lend to credentials that end by themselves.
+	Ends string
 	// Open keeps it from lending relays to everyone.
 	Open string
 	// Unread says that it does so too when it cannot read its file.
@@ -48,6 +50,8 @@ var coturnWords = Words{
 	Nobody:      "neither static-auth-secret nor user",
 	Whom: "whom coturn's database knows cannot be seen from here: add a user=NAME:PASSWORD to the file, or leave this " +
 		"step out",
+	Ends: "write use-auth-secret and static-auth-secret= with a long random text into FILE in the place of its users, " +
+		"restart it, and have those know it who give callers credentials (Synapse: turn_shared_secret); or leave out from=",
 	Open:    "no-auth is not in FILE and credentials are",
 	Unread:  true,
 	Quota:   "user-quota or total-quota",
@@ -59,7 +63,7 @@ var coturnWords = Words{
 
 // Of are the words about a file.
 func (w Words) Of(file string) Words {
-	for _, text := range []*string{&w.Certificate, &w.Whom, &w.Open, &w.Off, &w.Private, &w.Family} {
+	for _, text := range []*string{&w.Certificate, &w.Whom, &w.Ends, &w.Open, &w.Off, &w.Private, &w.Family} {
 		*text = strings.ReplaceAll(*text, "FILE", file)
 	}
 	return w

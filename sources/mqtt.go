@@ -1,13 +1,13 @@
 package sources
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -37,6 +37,8 @@ type MQTT struct {
 	Topic Topic `toml:"topic"`
 	// Plain says that mqtt:// may go over the internet.
 	Plain bool `toml:"plain"`
+	// Serve are the machines that we look at from outside when they ask for it.
+	Serve []PeerName `toml:"serve"`
 }
 
 // A Broker is the address of a broker as a URL with its port.
@@ -49,7 +51,7 @@ func (b *Broker) UnmarshalText(text []byte) error {
 	address, ok := netwatch.HostPort(rest, usual)
 	if usual == "" || !ok {
 		// Not what it is: a password can be in it.
-		return errors.New(`is not a broker, as in "mqtts://broker.example.org:8883"`)
+		return errors.New(`is not mqtts://HOST[:PORT] or mqtt://HOST[:PORT], as in "mqtts://broker.example.org"`)
 	}
 	*b = Broker(scheme + "://" + address)
 	return nil
@@ -59,7 +61,7 @@ func (b *Broker) UnmarshalText(text []byte) error {
 func (b Broker) safe() bool {
 	host, _, _ := net.SplitHostPort(b.url().Host)
 	a, err := netip.ParseAddr(host)
-	return b.tls() || host == "localhost" || err == nil && (a.IsLoopback() || a.IsPrivate() || a.IsLinkLocalUnicast())
+	return b.tls() || host == "localhost" || err == nil && private(a)
 }
 
 func (b Broker) tls() bool { return strings.HasPrefix(string(b), "mqtts:") }
@@ -165,8 +167,30 @@ func (m *MQTT) Check() (all []Mistake) {
 	if err := netwatch.CheckPlain(m.User); err != nil {
 		all = append(all, Mistake{"user", -1, err.Error()})
 	}
+	return append(all, m.checkServe()...)
+}
+
+// maxServe is how many machines one may serve, since its state says them all.
+const maxServe = 32
+
+// checkServe lists what is wrong with whom it serves.
+func (m *MQTT) checkServe() (all []Mistake) {
+	for i, name := range m.Serve {
+		switch {
+		case name == m.Host:
+			all = append(all, Mistake{"serve", i, "is the name of this machine itself, which cannot look from outside"})
+		case slices.Contains(m.Serve[:i], name):
+			all = append(all, Mistake{"serve", i, fmt.Sprintf("names %s again", name)})
+		}
+	}
+	if len(m.Serve) > maxServe {
+		all = append(all, Mistake{"serve", -1, fmt.Sprintf("has %d names, and may have %d", len(m.Serve), maxServe)})
+	}
 	return all
 }
+
+// Looks says whether it looks at some machines from outside.
+func (m *MQTT) Looks() bool { return len(m.Serve) > 0 }
 
 // Claims is our name at the broker: who connects by it throws the other out.
 func (m *MQTT) Claims() (key string, values []string) {
@@ -186,6 +210,21 @@ func (m *MQTT) Needs() (n Needs) {
 // Tells is the broker.
 func (m *MQTT) Tells() string { return string(m.Broker) }
 
+// Forgetting is how what a machine said that is no more is taken from the broker. Only it
+// may do that, by its password.
+func (m *MQTT) Forgetting(host string) string {
+	at, port, _ := net.SplitHostPort(m.Broker.url().Host)
+	trust := ""
+	if m.Broker.tls() {
+		trust = " --capath /etc/ssl/certs"
+	}
+	if m.CA != "" {
+		trust = " --cafile " + netwatch.ShellPath(string(m.CA))
+	}
+	return fmt.Sprintf("take what it said from the broker, with its password: mosquitto_pub -V 5 -q 1 -h %s -p %s%s "+
+		"-u %s -P PASSWORD -t %s -r -n", at, port, trust, host, m.Topic.state(host))
+}
+
 // user is whom the broker knows us as.
 func (m *MQTT) user() string {
 	if m.User != "" {
@@ -198,9 +237,10 @@ func (m *MQTT) user() string {
 func (m *MQTT) Source(name string, env Env) netwatch.Source {
 	s := &mqtt{
 		name: name, settings: *m, env: env,
-		up: make(chan struct{}, 1), changed: make(chan struct{}, 1),
+		up: make(chan struct{}, 1), changed: make(chan struct{}, 1), logged: map[*error]complaint{},
 	}
-	s.peers = newPeers(s)
+	s.peers, s.asking, s.serving, s.pass = newPeers(s), newAsking(s), newServing(s), s.aside
+	s.lives, s.loses = context.WithCancel(context.Background())
 	return s
 }
 
@@ -222,10 +262,20 @@ const (
 	manyRetries = 200
 	rareRetry   = 30 * time.Second
 	// shortTime is how long a connection lasts at least that was worth making, and
-	// endedTime for how long it is of interest why the broker ended one.
+	// manyShort how many that did not it takes until that is said.
 	shortTime = 10 * time.Second
-	endedTime = time.Minute
+	manyShort = 3
+	// repeatTime is after what we say anew what the broker did not take, or what did not come
+	// back: that may have been put right, and no broker says so.
+	repeatTime = 10 * time.Second
+	// complaintPause is the time between two lines in the log that something is wrong.
+	complaintPause = time.Minute
 )
+
+// probes has the kernel, which need not wake us for it, ask whether the other end of a
+// connection is still there: one that was cut off while nobody had anything to say would
+// be noticed by keepAlive alone, and what others said meanwhile comes no sooner.
+var probes = net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 2 * time.Second, Count: 3}
 
 // An mqtt is connected to one broker. One goroutine says what we are to say (Run), one
 // reads what others say (peers.run), and the library has its own.
@@ -234,6 +284,11 @@ type mqtt struct {
 	settings MQTT
 	env      Env
 	peers    *peers
+	// asking is what we ask other machines, and serving what they ask us.
+	asking  *asking
+	serving *serving
+	// pass is aside, or what stands for it in a test.
+	pass func(ctx context.Context, kind, to string, message any) error
 	// up wakes when there is a connection, and changed when there is something to say.
 	up, changed chan struct{}
 	// saying is held while something is said, so that numbers arrive in their order.
@@ -242,18 +297,45 @@ type mqtt struct {
 	mu sync.Mutex // guards what follows
 	// own is what we said last, or are about to say.
 	own bulletin
+	// forgot says that the state did not have it, and that we have said nothing since.
+	forgot bool
+	// reserved says that the number own.Connect is in the state, and over no connection yet.
+	reserved bool
 	// manager is there while Run is.
 	manager *autopaho.ConnectionManager
 	conn    net.Conn
+	// look looks after the connection until the broker says that we are connected.
+	look *time.Timer
+	// lives ends with the connection that came up last, and loses ends it.
+	lives context.Context
+	loses context.CancelFunc
 	// reaching, writing and hearing are why the broker is not reached, does not take what
-	// we say, and does not let us hear others.
-	reaching, writing, hearing error
-	// ended is why the broker ended a connection, which it did at endedAt.
-	ended   error
-	endedAt time.Time
-	// since is when the connection came up, and short how many in a row ended soon.
-	since time.Time
-	short int
+	// we say, and says that it does not let us hear others; deaf says that it does not although
+	// it does not say so, and forgetting why a machine stays in the state.
+	reaching, writing, hearing, deaf, forgetting error
+	// ended is why the broker ends connections, until one has lasted.
+	ended error
+	// logged is what the log has of each of these.
+	logged map[*error]complaint
+	// lasts is called when the connection has lasted, and explained says that it is known
+	// why it ends: we ended it, or the broker said why; short is how many in a row ended soon.
+	lasts     *time.Timer
+	explained bool
+	short     int
+	// said is what we said last, at saidAt, and back is closed when it has come back;
+	// overheard says that what is asked of another came too.
+	said      []byte
+	saidAt    time.Time
+	back      chan struct{}
+	overheard bool
+	// again is when what we are was said last, or will be, because of what others had at the
+	// broker in our name.
+	again time.Time
+	// named has us connect by our own name, and names is what is known of the broker's.
+	named bool
+	names netwatch.Answer
+	// slow is how many times in a row the broker did not answer in time.
+	slow int
 }
 
 // String is the name in the configuration.
@@ -272,6 +354,7 @@ func (s *mqtt) Run(ctx context.Context, emit func(netwatch.Event) error) error {
 	s.manage(manager)
 	var reading sync.WaitGroup
 	reading.Go(func() { s.peers.run(ctx, emit) })
+	reading.Go(func() { s.serving.run(ctx) })
 	s.serve(ctx)
 	cancel()
 	reading.Wait()
@@ -281,26 +364,40 @@ func (s *mqtt) Run(ctx context.Context, emit func(netwatch.Event) error) error {
 	}
 	s.manage(nil)
 	s.hangUp()
+	s.end()
 	return nil
 }
 
 // serve says what we are whenever there is a connection, and when it is another, until
 // ctx is done.
 func (s *mqtt) serve(ctx context.Context) {
+	look := time.NewTimer(0)
+	var again <-chan time.Time
 	for {
 		var said error
 		select {
 		case <-ctx.Done():
 			return
+		case <-look.C:
+			if wait := s.listens(); wait > 0 {
+				look.Reset(wait)
+			} else if wait < 0 {
+				again = time.After(repeatTime)
+			}
+			continue
+		case <-again:
+			wake(s.changed)
+			continue
 		case <-s.up:
-			s.trouble(&s.hearing, s.subscribe(ctx))
-			said = s.say(ctx)
+			said = s.enter(ctx)
 		case <-s.changed:
+			s.leave()
 			said = s.say(ctx)
 		}
-		if !errors.Is(said, errUnconnected) { // When it is connected, it is said
+		if ctx.Err() == nil && !errors.Is(said, errUnconnected) { // When it is connected, it is said
 			s.trouble(&s.writing, said)
 		}
+		look.Reset(brokerTime)
 	}
 }
 
@@ -308,34 +405,6 @@ func (s *mqtt) manage(m *autopaho.ConnectionManager) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.manager = m
-}
-
-// trouble notes how something stands now, and logs it when that is news.
-func (s *mqtt) trouble(of *error, err error) {
-	s.mu.Lock()
-	before := *of
-	*of = err
-	s.mu.Unlock()
-	switch {
-	case err != nil && (before == nil || before.Error() != err.Error()):
-		s.env.Log.Warn().Str("source", s.name).Err(err).Str("hint", netwatch.Hint(err)).Msg("telling other machines fails")
-	case err == nil && before != nil:
-		s.env.Log.Info().Str("source", s.name).Str("before", before.Error()).Msg("telling other machines works again")
-	}
-}
-
-// Trouble is why the broker does not have what it should, or nil.
-func (s *mqtt) Trouble() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var ended error
-	if time.Since(s.endedAt) < endedTime {
-		ended = s.ended
-	}
-	if s.reaching != nil || ended != nil {
-		return cmp.Or(ended, s.reaching)
-	}
-	return errors.Join(s.writing, s.hearing)
 }
 
 // Moved is told that our address is another.

@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"net"
 	"net/url"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/eclipse/paho.golang/autopaho"
@@ -31,27 +33,47 @@ const (
 func (s *mqtt) client() autopaho.ClientConfig {
 	return autopaho.ClientConfig{
 		ServerUrls: []*url.URL{s.settings.Broker.url()}, KeepAlive: uint16(keepAlive / time.Second),
-		ReconnectBackoff: s.pause, ConnectTimeout: dialTime,
-		AttemptConnection: s.dial, ConnectPacketBuilder: s.connect,
-		OnConnectionUp: func(*autopaho.ConnectionManager, *paho.Connack) { s.connected() },
+		ReconnectBackoff: s.pause, ConnectTimeout: dialTime + mostTime,
+		AttemptConnection: s.attempt, ConnectPacketBuilder: s.connect,
+		OnConnectionUp: func(_ *autopaho.ConnectionManager, c *paho.Connack) { s.connected(c) },
 		OnConnectionDown: func() bool {
 			s.lost()
 			return true
 		},
-		OnConnectError: func(err error) { s.trouble(&s.reaching, s.unreached(err)) },
+		OnConnectError: s.unreachable,
 		DisconnectPacketBuilder: func() *paho.Disconnect {
 			return &paho.Disconnect{ReasonCode: packets.DisconnectDisconnectWithWillMessage}
 		},
 		ClientConfig: paho.ClientConfig{
-			ClientID: string(s.settings.Host), PacketTimeout: brokerTime,
+			ClientID: string(s.settings.Host), PacketTimeout: mostTime,
 			OnServerDisconnect: func(d *paho.Disconnect) { s.thrownOut(d.ReasonCode) },
 			OnPublishReceived: []func(paho.PublishReceived) (bool, error){
 				func(m paho.PublishReceived) (bool, error) {
-					s.peers.deliver(s.settings.Topic.host(m.Packet.Topic), m.Packet.Payload)
+					s.received(m.Packet)
 					return true, nil
 				},
 			},
 		},
+	}
+}
+
+// received hands a message to those whom it is for. What one machine asks another, or
+// answers, is never kept by the broker: who has it keep that is no netwatch.
+func (s *mqtt) received(m *paho.Publish) {
+	s.witness(m.Topic, m.Payload)
+	from, kind, to := s.settings.Topic.asideOf(m.Topic)
+	if kind == "" {
+		s.peers.arrived(m.Retain)
+		s.peers.deliver(s.settings.Topic.host(m.Topic), m.Payload)
+		return
+	}
+	s.peers.await()
+	switch {
+	case m.Retain || to != string(s.settings.Host):
+	case kind == asks:
+		s.serving.deliver(from, m.Payload)
+	default:
+		s.asking.deliver(from, m.Payload)
 	}
 }
 
@@ -72,52 +94,38 @@ func (s *mqtt) pause(n int) time.Duration {
 	return d/2 + rand.N(d/2) //nolint:gosec // Nobody gains by guessing it
 }
 
-// connected notes that there is a connection.
-func (s *mqtt) connected() {
-	s.mu.Lock()
-	s.since = time.Now()
-	s.mu.Unlock()
-	s.trouble(&s.reaching, nil)
-	wake(s.up)
-}
-
-// lost notes that there is none any more.
-func (s *mqtt) lost() {
-	s.mu.Lock()
-	if s.short++; time.Since(s.since) > shortTime {
-		s.short = 0
+// attempt makes the connection. What it sends is bounded before the library sees it.
+func (s *mqtt) attempt(ctx context.Context, _ autopaho.ClientConfig, _ *url.URL) (net.Conn, error) {
+	conn, err := s.dial(ctx)
+	if err != nil {
+		return nil, err
 	}
-	s.mu.Unlock()
-	s.peers.unhear()
+	s.dialled(conn)
+	return packets.NewThreadSafeConn(&bounded{Conn: conn}), nil
 }
 
-// dial makes the connection. The broker's certificate is verified, and what it sends is
-// bounded before the library sees it.
-func (s *mqtt) dial(ctx context.Context, _ autopaho.ClientConfig, u *url.URL) (net.Conn, error) {
+// dial reaches the broker, whose certificate is verified.
+func (s *mqtt) dial(ctx context.Context) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTime)
 	defer cancel()
-	dial := (&net.Dialer{}).DialContext
+	dialer := &net.Dialer{KeepAliveConfig: probes}
+	dial := dialer.DialContext
 	if s.settings.Broker.tls() {
 		trusted, err := s.trusted()
 		if err != nil {
 			return nil, err
 		}
-		dial = (&tls.Dialer{Config: &tls.Config{RootCAs: trusted, MinVersion: tls.VersionTLS12}}).DialContext
+		config := &tls.Config{RootCAs: trusted, MinVersion: tls.VersionTLS12}
+		dial = (&tls.Dialer{NetDialer: dialer, Config: config}).DialContext
 	}
-	conn, err := dial(ctx, "tcp", u.Host)
-	if err != nil {
-		return nil, err
-	}
-	s.mu.Lock()
-	s.conn = conn
-	s.mu.Unlock()
-	return packets.NewThreadSafeConn(&bounded{Conn: conn}), nil
+	return dial(ctx, "tcp", s.settings.Broker.url().Host)
 }
 
 // hangUp ends the connection, so that another is made.
 func (s *mqtt) hangUp() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.explained = true
 	if s.conn != nil {
 		_ = s.conn.Close()
 	}
@@ -132,7 +140,8 @@ func (s *mqtt) trusted() (*x509.CertPool, error) {
 	}
 	text, err := netwatch.ReadRegular(file, maxFile)
 	if err != nil {
-		return nil, netwatch.WithHint(fmt.Errorf("reading ca: %w", err), netwatch.GrantHint)
+		return nil, unread(fmt.Errorf("reading ca: %w", err),
+			"name the file with the certificate that signed the broker's, or leave ca out where everybody believes it")
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(text) {
@@ -148,10 +157,8 @@ func (s *mqtt) connect(c *paho.Connect, _ *url.URL) (*paho.Connect, error) {
 	if file := string(s.settings.Password); file != "" {
 		password, err := netwatch.ReadSecret(file)
 		if err != nil {
-			if netwatch.Hint(err) == "" {
-				err = netwatch.WithHint(err, netwatch.GrantHint)
-			}
-			return nil, fmt.Errorf("reading the password in %s: %w", file, err)
+			return nil, unread(fmt.Errorf("reading the password in %s: %w", file, err), fmt.Sprintf("write the password "+
+				"that the broker has for user %s into it, with mode 600; then netwatch grant", s.settings.user()))
 		}
 		c.PasswordFlag, c.Password = true, []byte(strings.TrimRight(password, "\r\n"))
 	}
@@ -160,11 +167,24 @@ func (s *mqtt) connect(c *paho.Connect, _ *url.URL) (*paho.Connect, error) {
 		return nil, err
 	}
 	c.UsernameFlag, c.Username, c.CleanStart = true, s.settings.user(), true
+	c.ClientID = s.clientID()
 	size, flight := uint32(maxPacket), uint16(maxInFlight)
 	c.Properties = &paho.ConnectProperties{MaximumPacketSize: &size, ReceiveMaximum: &flight}
 	c.WillMessage = &paho.WillMessage{Retain: true, QoS: 1, Topic: s.topic(), Payload: will}
 	c.WillProperties = &paho.WillProperties{}
 	return c, nil
+}
+
+// unread adds to why a file is not read what to do, where it does not say so itself: a right
+// to read it, or else something instead.
+func unread(err error, instead string) error {
+	switch {
+	case netwatch.Hint(err) != "":
+		return err
+	case errors.Is(err, fs.ErrPermission):
+		return netwatch.WithHint(err, netwatch.GrantHint)
+	}
+	return netwatch.WithHint(err, instead)
 }
 
 // topic is where we say what we are.
@@ -214,10 +234,13 @@ func (b *bounded) length(c byte) {
 func (s *mqtt) unreached(err error) error {
 	refused := new(autopaho.ConnackError)
 	if errors.As(err, &refused) {
-		return s.refused("connecting to it", refused.ReasonCode)
+		return s.refused(toConnect, refused.ReasonCode)
 	}
 	if inner := errors.Unwrap(err); inner != nil { // Without the library's words
 		err = inner
+	}
+	if op := new(net.OpError); errors.As(err, &op) {
+		op.Source = nil // It is another each time, and who reads it learns nothing by it
 	}
 	hint := netwatch.Hint(err)
 	if hint == "" {
@@ -235,49 +258,14 @@ func (s *mqtt) remedy(err error) string {
 		return "name the broker as its certificate does, or give it a certificate for this name"
 	case errors.As(err, &unknown):
 		return "name the certificate that signed the broker's with ca = \"FILE\""
+	case errors.As(err, &expired) && expired.Cert != nil && time.Now().Before(expired.Cert.NotBefore):
+		return "set the clock of this machine, or wait until it is set by itself (NTP); netwatch tries again by itself"
 	case errors.As(err, &expired):
-		return "renew the broker's certificate and have it read it: systemctl reload mosquitto.service"
+		return "renew the broker's certificate and have it read it, on its machine: systemctl reload mosquitto.service"
 	case errors.As(err, &plain):
 		return "there is no TLS on this port: mqtts:// goes to 8883 most often, and 1883 is for mqtt://"
-	case errors.Is(err, io.EOF):
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
 		return "the broker hung up: see its log, and whether this port is for TLS (mqtts://)"
 	}
 	return "see whether the broker runs and may be reached from here; netwatch tries again by itself"
-}
-
-// refused says that the broker would not, by the reason that it gave (MQTT 5, 2.4).
-func (s *mqtt) refused(what string, reason byte) error {
-	word, hint := fmt.Sprintf("reason %d", reason), "see the broker's log"
-	user, host, topic := s.settings.user(), s.settings.Host, s.settings.Topic
-	switch reason {
-	case packets.ConnackBadUsernameOrPassword:
-		word, hint = "wrong user or password", "compare user and password with the broker's: mosquitto_passwd sets one"
-	case packets.ConnackNotAuthorized: // Of mosquitto a wrong password too
-		word = "not permitted"
-		hint = fmt.Sprintf("see the password of user %s, and let the broker's ACL have him write %s/%s/# and read %s/+/state",
-			user, topic, host, topic)
-	case packets.ConnackUnsupportedProtocolVersion:
-		word, hint = "it does not speak MQTT 5", "mosquitto does from 1.6 on"
-	case packets.DisconnectSessionTakenOver:
-		word = fmt.Sprintf("another connected as %s", host)
-		hint = "give each machine a host of its own in [source." + s.name + "]"
-	case packets.DisconnectServerShuttingDown:
-		word = "it is being stopped"
-	}
-	return netwatch.WithHint(fmt.Errorf("the broker %s refuses %s: %s", s.settings.Broker, what, word), hint)
-}
-
-// thrownOut notes why the broker ended the connection.
-func (s *mqtt) thrownOut(reason byte) {
-	if reason < 0x80 || reason == packets.DisconnectServerShuttingDown {
-		return // It comes back
-	}
-	err := s.refused("to keep the connection", reason)
-	s.mu.Lock()
-	news := time.Since(s.endedAt) > endedTime
-	s.ended, s.endedAt = err, time.Now()
-	s.mu.Unlock()
-	if news {
-		s.env.Log.Warn().Str("source", s.name).Err(err).Str("hint", netwatch.Hint(err)).Msg("telling other machines fails")
-	}
 }

@@ -1,6 +1,7 @@
 package sources
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -24,15 +25,23 @@ import (
 type fakeBroker struct {
 	net.Listener
 	// connack and puback are the reasons that it gives, and silent of how many messages it
-	// does not say that it has them.
+	// does not say that it has them; ends is at how many it ends the connection.
 	connack, puback byte
-	silent          atomic.Int32
+	// suback is that to the last topic of those that somebody wants to hear.
+	suback       byte
+	silent, ends atomic.Int32
 	// forgetful has it keep no messages, and say so.
 	forgetful bool
 	// said is all that clients said, one a line; a test reads it.
 	said chan string
 	// own is sent as it is to who subscribes.
 	own []byte
+	// hangs is the kind of packet after which it hangs up, or "reset".
+	hangs string
+	// assigns is the name that it gives to who connects without, and nameless the reason for
+	// which it does not take him.
+	assigns  string
+	nameless byte
 
 	mu      sync.Mutex // guards what follows
 	clients []net.Conn
@@ -78,22 +87,41 @@ func (b *fakeBroker) serve(c net.Conn) {
 		if err != nil {
 			return
 		}
+		if b.hangsUp(c, p) {
+			return
+		}
 		answer := packets.NewControlPacket(packets.PINGRESP)
 		switch of := p.Content.(type) {
 		case *packets.Connect:
-			b.said <- fmt.Sprintf("connect %s as %s %s, will %s %s",
-				of.ClientID, of.Username, of.Password, of.WillTopic, of.WillMessage)
+			b.said <- fmt.Sprintf("connect %s as %s %s, each %d s, will %s %s",
+				of.ClientID, of.Username, of.Password, of.KeepAlive, of.WillTopic, of.WillMessage)
 			answer = packets.NewControlPacket(packets.CONNACK)
 			answer.Content.(*packets.Connack).ReasonCode = b.connack
+			if of.ClientID == "" {
+				answer.Content.(*packets.Connack).ReasonCode = max(b.connack, b.nameless)
+				answer.Content.(*packets.Connack).Properties.AssignedClientID = b.assigns
+			}
 			if no := byte(0); b.forgetful {
 				answer.Content.(*packets.Connack).Properties.RetainAvailable = &no
 			}
 		case *packets.Subscribe:
-			b.said <- "subscribe " + of.Subscriptions[0].Topic
+			var topics []string
+			for _, wanted := range of.Subscriptions {
+				topics = append(topics, wanted.Topic)
+			}
+			b.said <- "subscribe " + strings.Join(topics, " ")
 			answer = packets.NewControlPacket(packets.SUBACK)
-			answer.Content.(*packets.Suback).PacketID, answer.Content.(*packets.Suback).Reasons = of.PacketID, []byte{1}
+			reasons := bytes.Repeat([]byte{1}, len(topics))
+			reasons[len(topics)-1] |= b.suback
+			answer.Content.(*packets.Suback).PacketID, answer.Content.(*packets.Suback).Reasons = of.PacketID, reasons
 		case *packets.Publish:
 			b.said <- fmt.Sprintf("publish %s %s", of.Topic, of.Payload)
+			if b.ends.Add(-1) >= 0 {
+				return
+			}
+			if p.Flags != 3 { // QoS 1, and to be kept
+				b.said <- fmt.Sprintf("aside %x for %d s: %s", p.Flags, *of.Properties.MessageExpiry, of.Payload)
+			}
 			if b.silent.Add(-1) >= 0 {
 				continue
 			}
@@ -110,6 +138,16 @@ func (b *fakeBroker) serve(c net.Conn) {
 			_, _ = c.Write(b.own) // It may hang up over that
 		}
 	}
+}
+
+// hangsUp says whether it is to hang up now. At once it does so by a reset, as of a
+// program that was killed.
+func (b *fakeBroker) hangsUp(c net.Conn, p *packets.ControlPacket) bool {
+	if b.hangs == "reset" {
+		_ = c.(*net.TCPConn).SetLinger(0)
+		return true
+	}
+	return b.hangs == p.PacketType()
 }
 
 // next waits for the next that a client said that begins so.
@@ -130,6 +168,12 @@ func (b *fakeBroker) next(t *testing.T, begin string) string {
 // connectedTo runs a source at a broker until the test ends.
 func connectedTo(t *testing.T, b *fakeBroker, m *MQTT) *mqtt {
 	t.Helper()
+	return connectedLogging(t, b, m, zerolog.Nop())
+}
+
+// connectedLogging is connectedTo with a log.
+func connectedLogging(t *testing.T, b *fakeBroker, m *MQTT, log zerolog.Logger) *mqtt {
+	t.Helper()
 	m.Host, m.Topic, m.Broker = "self", "netwatch", Broker("mqtt://"+b.Addr().String())
 	here := netwatch.Address{Address: netip.MustParseAddr("203.0.113.7"), By: []string{"stun.example"}}
 	s := m.Source("mqtt", Env{
@@ -137,7 +181,7 @@ func connectedTo(t *testing.T, b *fakeBroker, m *MQTT) *mqtt {
 		See:    func(string, string, string) error { return nil },
 		Sights: func(string) map[string]string { return nil },
 		Known:  func() netwatch.Addresses { return netwatch.Addresses{netwatch.IPv4: here} },
-		Log:    zerolog.Nop(), Version: "v",
+		Log:    log, Version: "v",
 	}).(*mqtt)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
@@ -175,12 +219,12 @@ func TestMQTTConnects(t *testing.T) {
 	b := newFakeBroker(t, &fakeBroker{})
 	t.Run("run", func(t *testing.T) {
 		s := connectedTo(t, b, &MQTT{Password: PasswordFile(password), User: "me"})
-		will := b.next(t, "connect ")
-		if !strings.HasPrefix(will, "connect self as me secret, will netwatch/self/state {") ||
+		will := b.next(t, "connect self ")
+		if !strings.HasPrefix(will, "connect self as me secret, each 60 s, will netwatch/self/state {") ||
 			!strings.Contains(will, `"lost":true`) {
 			t.Error(will)
 		}
-		if got := b.next(t, "subscribe"); got != "subscribe netwatch/+/state" {
+		if got := b.next(t, "subscribe"); got != "subscribe netwatch/+/state netwatch/+/answer/self" {
 			t.Error(got)
 		}
 		if got := b.next(t, "publish"); !strings.Contains(got, `"ipv4":{"address":"203.0.113.7",`) {
@@ -216,10 +260,39 @@ func TestMQTTRefusals(t *testing.T) {
 	if err := waitsFor(t, s, "keeps no messages"); !strings.Contains(netwatch.Hint(err), "retained") {
 		t.Error(netwatch.Hint(err))
 	}
-	b = newFakeBroker(t, &fakeBroker{connack: 134})
-	s = connectedTo(t, b, &MQTT{})
-	if err := waitsFor(t, s, "wrong user or password"); !strings.Contains(netwatch.Hint(err), "mosquitto_passwd") {
-		t.Error(netwatch.Hint(err))
+	for code, want := range map[byte]string{134: "wrong user or password", 135: "not permitted"} { // Mosquitto says 135
+		b = newFakeBroker(t, &fakeBroker{connack: code})
+		s = connectedTo(t, b, &MQTT{User: "me"})
+		hint := netwatch.Hint(waitsFor(t, s, want))
+		if !strings.Contains(hint, "user me and its password") || strings.Contains(hint, "ACL") {
+			t.Error(hint)
+		}
+	}
+}
+
+// Who serves others hears what they ask, in a message that is not kept; what the broker
+// kept all the same is none. A topic that it does not let us hear is said.
+func TestMQTTServes(t *testing.T) {
+	kept := "\x31\x17\x00\x13netwatch/a/ask/self\x00x" // A retained message
+	b := newFakeBroker(t, &fakeBroker{own: []byte(kept), suback: 0x80})
+	s := connectedTo(t, b, &MQTT{Serve: []PeerName{"a", "b"}})
+	if got := b.next(t, "subscribe"); got != "subscribe netwatch/+/state netwatch/+/answer/self netwatch/+/ask/self" {
+		t.Error(got)
+	}
+	if got := b.next(t, "publish"); !strings.Contains(got, `"serves":["a","b"]`) {
+		t.Error(got)
+	}
+	if err := s.aside(t.Context(), asks, "a", request{ID: "x"}); err != nil {
+		t.Error(err)
+	}
+	if got := b.next(t, "aside"); got != `aside 2 for 60 s: {"id":"x","address":"","ways":null,"name":"","password":""}` {
+		t.Error(got)
+	}
+	if err := waitsFor(t, s, "to let us read netwatch/+/ask/self"); netwatch.Hint(err) == "" {
+		t.Error(err)
+	}
+	if note := s.Serves(); note != "serves a, b" {
+		t.Errorf("what was kept is taken: %s", note)
 	}
 }
 
@@ -246,16 +319,21 @@ func TestMQTTHugeMessage(t *testing.T) {
 	}
 }
 
-// A password that everybody may read, or that is not there, is not sent, and why is said.
+// A password that everybody may read, or that is not there, is not sent, and why is said;
+// to be granted a file helps only where there is one.
 func TestMQTTPasswordFile(t *testing.T) {
 	open := filepath.Join(t.TempDir(), "open")
 	if err := errors.Join(os.WriteFile(open, []byte("hunter2"), 0o600), os.Chmod(open, 0o604)); err != nil {
 		t.Fatal(err)
 	}
-	for file, want := range map[string]string{open: "every user may read", open + "x": "no such file"} {
+	for _, c := range []struct{ file, want, hint string }{
+		{open, "every user may read", "chmod o= " + open},
+		{open + "x", "no such file", "write the password that the broker has for user self into it"},
+	} {
 		b := newFakeBroker(t, &fakeBroker{})
-		s := connectedTo(t, b, &MQTT{Password: PasswordFile(file)})
-		if err := waitsFor(t, s, want); netwatch.Hint(err) == "" || strings.Contains(err.Error(), "hunter2") {
+		s := connectedTo(t, b, &MQTT{Password: PasswordFile(c.file)})
+		err := waitsFor(t, s, c.want)
+		if !strings.HasPrefix(netwatch.Hint(err), c.hint) || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%v; %s", err, netwatch.Hint(err))
 		}
 	}

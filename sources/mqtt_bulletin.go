@@ -1,6 +1,7 @@
 package sources
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -22,6 +23,8 @@ const (
 	// maxHanded is how many events it may hold, and maxServers how many names of servers.
 	maxHanded  = 16
 	maxServers = 8
+	// ours is how many bytes may come to it in the state.
+	ours = 1 << 10
 	// maxNumber is the largest number that JSON means the same by everywhere.
 	maxNumber = 1 << 53
 )
@@ -40,6 +43,12 @@ type bulletin struct {
 	Addresses netwatch.Addresses `json:"addresses,omitempty"`
 	// Told are the newest events of each name that it hands on.
 	Told []handed `json:"told,omitempty"`
+	// Serves are the machines that it looks at from outside.
+	Serves []string `json:"serves,omitempty"`
+	// Stood is since when we have heard its addresses. It is in our state alone.
+	Stood standing `json:"stood,omitempty"`
+	// Gone is since when we know that it is gone. It is ours, and said by nobody.
+	Gone time.Time `json:"gone,omitzero"`
 }
 
 // A handed is an event that a machine hands on.
@@ -77,12 +86,12 @@ func (w bulletin) hand(h handed) bulletin {
 
 // text is the bulletin as it is sent, and as the state has it.
 func (w bulletin) text() []byte {
-	text, _ := json.Marshal(w) // It is made of texts and numbers
-	return text
+	var text bytes.Buffer
+	to := json.NewEncoder(&text)
+	to.SetEscapeHTML(false) // It would make six bytes of one
+	_ = to.Encode(w)        // It is made of texts and numbers
+	return bytes.TrimSpace(text.Bytes())
 }
-
-// eventPattern is what the name of an event looks like.
-var eventPattern = netwatch.Pattern(`^[a-z][a-z0-9-]{0,127}$`)
 
 // parseBulletin takes what a stranger sent, and leaves nothing in it that is not bounded.
 func parseBulletin(text []byte) (w bulletin, err error) {
@@ -98,8 +107,11 @@ func parseBulletin(text []byte) (w bulletin, err error) {
 	if len(w.Told) > maxHanded {
 		return bulletin{}, fmt.Errorf("it hands on %d events, and may hand on %d", len(w.Told), maxHanded)
 	}
-	w.Version = clipped(w.Version)
+	w.Version, w.Stood = clipped(w.Version), nil
 	w.bound()
+	for len(text) > maxBulletin/8 && len(w.Told) > 0 && len(w.text()) > maxBulletin-ours {
+		w.Told = w.Told[1:] // What is escaped is longer, and the state is to have it
+	}
 	return w, nil
 }
 
@@ -109,19 +121,27 @@ func (w *bulletin) bound() {
 		return !a.Address.IsValid() || netwatch.FamilyOf(a.Address) != f || a.Address.Zone() != ""
 	})
 	for family, a := range w.Addresses {
-		a.By = slices.Clone(a.By[:min(len(a.By), maxServers)])
-		for i := range a.By {
-			a.By[i] = clipped(a.By[i])
-		}
-		w.Addresses[family] = netwatch.Address{Address: a.Address, Since: a.Since, Confirmed: a.Confirmed, By: a.By}
+		w.Addresses[family] = published(a)
 	}
 	w.Told = slices.DeleteFunc(w.Told, func(h handed) bool {
-		return !eventPattern().MatchString(h.Event) || h.Number <= 0 || h.Number > w.Number
+		return !netwatch.EventName().MatchString(h.Event) || h.Number <= 0 || h.Number > w.Number
+	})
+	w.Serves = slices.DeleteFunc(w.Serves[:min(len(w.Serves), maxServe)], func(name string) bool {
+		return !peerName().MatchString(name)
 	})
 	for i := range w.Told {
 		h := &w.Told[i]
 		h.ID, h.Family, h.Old, h.New = clipped(h.ID), clipped(h.Family), clipped(h.Old), clipped(h.New)
 	}
+}
+
+// published is what of an address one machine tells another.
+func published(a netwatch.Address) netwatch.Address {
+	by := slices.Clone(a.By[:min(len(a.By), maxServers)])
+	for i := range by {
+		by[i] = clipped(by[i])
+	}
+	return netwatch.Address{Address: a.Address, Since: a.Since, Confirmed: a.Confirmed, By: by}
 }
 
 // clipped is a text of a stranger's, printable and not too long.

@@ -3,8 +3,10 @@ package sources
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -22,6 +24,7 @@ func (s *mqtt) recall() {
 	if err == nil && last.Number > s.own.Number {
 		s.own = last
 	}
+	s.forgot = s.own.Number == 0
 }
 
 // key is what a machine is called in the state.
@@ -35,20 +38,28 @@ func (s *mqtt) next() bulletin {
 	return s.own
 }
 
-// begin is the last will of the connection that begins.
+// begin is the last will of the connection that begins. The number of one that did not come
+// about is the next one's, so that nothing is written for each try.
 func (s *mqtt) begin() ([]byte, error) {
 	s.mu.Lock()
-	w := s.next()
-	s.own.Connect = w.Number
-	w = s.own
+	kept := s.reserved
+	if !kept {
+		s.own.Connect = s.next().Number
+	}
+	w := s.own
+	s.reserved = true
 	s.mu.Unlock()
-	return bulletin{Number: w.Number, Connect: w.Number, Lost: true, Version: w.Version}.text(), s.keep(w)
+	will := bulletin{Number: w.Connect, Connect: w.Connect, Lost: true, Version: w.Version}.text()
+	if kept {
+		return will, nil
+	}
+	return will, s.keep(w)
 }
 
 // keep has what we are about to say in the state: after a crash no number comes twice,
 // and what was handed on is said again.
 func (s *mqtt) keep(w bulletin) error {
-	w.Addresses = nil // They are in the state already
+	w.Addresses, w.Serves = nil, nil // They are in the state already, or in the configuration
 	return s.env.See(netwatch.PeerChanged, s.key(string(s.settings.Host)), string(w.text()))
 }
 
@@ -63,35 +74,43 @@ func (s *mqtt) say(ctx context.Context) error {
 		return err
 	}
 	if manager == nil {
-		return errors.New("it is being stopped")
+		return errStopped
 	}
 	w.Addresses = s.env.Known()
 	for family, a := range w.Addresses {
-		a.By, a.Own = slices.Clone(a.By[:min(len(a.By), maxServers)]), a.Address
-		w.Addresses[family] = netwatch.Address{Address: a.Address, Since: a.Since, Confirmed: a.Confirmed, By: a.By}
+		w.Addresses[family] = published(a)
 	}
-	return s.publish(ctx, manager, w)
+	for _, name := range s.settings.Serve {
+		w.Serves = append(w.Serves, string(name))
+	}
+	text := w.text()
+	s.sayNow(text)
+	return s.publish(ctx, manager, &paho.Publish{QoS: 1, Retain: true, Topic: s.topic(), Payload: text})
 }
 
-// publish sends a bulletin, and waits until the broker has it. A broker that does not answer
+// publish sends a message, and waits until the broker has it. A broker that does not answer
 // is connected to anew: the way to it may be another by now.
-func (s *mqtt) publish(ctx context.Context, to *autopaho.ConnectionManager, w bulletin) error {
-	ctx, cancel := context.WithTimeout(ctx, brokerTime)
-	defer cancel()
-	answer, err := to.Publish(ctx, &paho.Publish{QoS: 1, Retain: true, Topic: s.topic(), Payload: w.text()})
+func (s *mqtt) publish(ctx context.Context, to *autopaho.ConnectionManager, m *paho.Publish) error {
+	r := s.request(ctx)
+	defer r.end()
+	answer, err := to.Publish(r, m)
 	switch {
 	case err == nil:
+		s.answered(r)
 		return nil
 	case answer != nil && answer.ReasonCode >= 0x80:
-		return s.refused("to take "+s.topic(), answer.ReasonCode)
-	case errors.Is(err, autopaho.ConnectionDownError):
-		return s.unconnected()
+		return s.refused("to take "+m.Topic, answer.ReasonCode)
 	case errors.Is(err, paho.ErrInvalidArguments):
 		return netwatch.WithHint(fmt.Errorf("the broker %s keeps no messages: %w", s.settings.Broker, err),
 			"have it allow retained messages and QoS 1, as mosquitto does by itself")
+	case errors.Is(err, autopaho.ConnectionDownError), r.lost.Err() != nil:
+		return s.unconnected()
+	case ctx.Err() != nil: // Who waits has not the time
+		return fmt.Errorf("waiting for the broker %s: %w", s.settings.Broker, ctx.Err())
 	}
-	s.hangUp()
-	err = fmt.Errorf("the broker %s has not said within %s that it has it", s.settings.Broker, brokerTime)
+	s.tooSlow(r)
+	err = fmt.Errorf("the broker %s has not said within %s that it has it", s.settings.Broker,
+		time.Since(r.asked).Round(time.Second))
 	return netwatch.WithHint(err, "see whether it is reached from here; netwatch connects to it anew by itself")
 }
 
@@ -108,33 +127,91 @@ func (s *mqtt) unconnected() error {
 	return netwatch.WithHint(fmt.Errorf("%w: %w", errUnconnected, err), netwatch.Hint(err))
 }
 
-// subscribe asks for what all machines say. The broker sends what each said last.
+// aside publishes what is for one machine, which the broker does not keep.
+func (s *mqtt) aside(ctx context.Context, kind, to string, message any) error {
+	s.mu.Lock()
+	manager := s.manager
+	s.mu.Unlock()
+	if manager == nil {
+		return errStopped
+	}
+	text, err := json.Marshal(message)
+	if err != nil {
+		return fmt.Errorf("writing to %s: %w", to, err)
+	}
+	expiry := uint32(passTime)
+	return s.publish(ctx, manager, &paho.Publish{
+		QoS: 1, Topic: s.settings.Topic.aside(string(s.settings.Host), kind, to), Payload: text,
+		Properties: &paho.PublishProperties{MessageExpiry: &expiry},
+	})
+}
+
+// errStopped says that the source is not run any more, or not yet.
+var errStopped = errors.New("it is being stopped")
+
+// subscribe asks for what all machines say, and for what is for us alone.
 func (s *mqtt) subscribe(ctx context.Context) error {
 	s.mu.Lock()
 	manager := s.manager
 	s.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, brokerTime)
-	defer cancel()
-	all := s.settings.Topic.state("+")
-	answer, err := manager.Subscribe(ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: all, QoS: 1}}})
-	switch {
-	case answer != nil && len(answer.Reasons) == 1 && answer.Reasons[0] >= 0x80:
-		return s.refused("to let us read "+all, answer.Reasons[0])
-	case err != nil && ctx.Err() != nil:
-		s.hangUp()
+	r := s.request(ctx)
+	defer r.end()
+	wanted := s.heard()
+	answer, err := manager.Subscribe(r, &paho.Subscribe{Subscriptions: wanted})
+	if answer == nil && err != nil && r.Err() != nil && ctx.Err() == nil && r.lost.Err() == nil {
+		s.tooSlow(r)
 	}
-	return nil // Without a connection there is nothing to hear, and that is said elsewhere
+	var all error
+	for i := 0; answer != nil && i < min(len(answer.Reasons), len(wanted)); i++ {
+		if reason := answer.Reasons[i]; reason >= 0x80 {
+			all = errors.Join(all, s.refused("to let us read "+wanted[i].Topic, reason))
+		}
+	}
+	return all // Without a connection there is nothing to hear, and that is said elsewhere
+}
+
+// heard are the topics that we hear: what all are, of which the broker sends what each said
+// last; what they answer us; and, if we serve any, what they ask. Of what all are it is not to
+// keep what it sends until we have it: of that it keeps so much and leaves out the rest, and
+// we ask anew at each connect.
+func (s *mqtt) heard() []paho.SubscribeOptions {
+	host, topic := string(s.settings.Host), s.settings.Topic
+	all := []paho.SubscribeOptions{{Topic: topic.state("+")}, {Topic: topic.aside("+", answers, host), QoS: 1}}
+	if len(s.settings.Serve) > 0 {
+		all = append(all, paho.SubscribeOptions{Topic: topic.aside("+", asks, host), QoS: 1})
+	}
+	return all
 }
 
 // Tell hands events on to the other machines. It returns nil when the broker has them;
 // if not, they are said all the same as soon as there is a connection.
 func (s *mqtt) Tell(ctx context.Context, events []netwatch.Event) error {
 	s.hand(events)
+	s.leave()
 	err := s.sayConnected(ctx)
 	if err != nil && ctx.Err() == nil { // The connection can have been a dead one
 		err = s.sayConnected(ctx)
 	}
 	return err
+}
+
+// leave ends a connection from an address that this machine has no more: nothing comes back
+// over it, and what is to be told is most often just that.
+func (s *mqtt) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conn == nil {
+		return
+	}
+	from, err := netip.ParseAddrPort(s.conn.LocalAddr().String())
+	if err == nil && !netwatch.IsOwn(from.Addr().Unmap().WithZone("")) {
+		if s.lasts != nil {
+			s.lasts.Stop()
+			s.lasts = nil // However short it was, the next is worth making at once
+		}
+		s.explained = true
+		_ = s.conn.Close()
+	}
 }
 
 // sayConnected says what we are as soon as there is a connection, if that is soon.
@@ -155,25 +232,46 @@ func (s *mqtt) hand(events []netwatch.Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, ev := range events {
-		if s.own.told(ev.Name).ID == ev.ID || !eventPattern().MatchString(ev.Name) {
+		if s.own.told(ev.Name).ID == ev.ID {
 			continue
 		}
+		number := s.next().Number
 		s.own = s.own.hand(handed{
-			Number: s.next().Number, ID: clipped(ev.ID), Event: ev.Name, Time: ev.Time,
+			Number: number, ID: clipped(ev.ID), Event: ev.Name, Time: ev.Time,
 			Family: clipped(ev.Fields["family"]), Old: clipped(ev.Fields["old"]), New: clipped(ev.Fields["new"]),
 		})
 	}
 }
 
 // echo hears what the broker has of us. If it has something newer than what we said, as
-// after a state was lost, we say something newer still; if it has our last will of an
-// earlier connection, we are here.
+// after a state was lost, we say something newer still, and so is what we handed on: others
+// compare that too. If it has our last will of an earlier connection, we are here.
 func (s *mqtt) echo(w bulletin) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if w.Number <= s.own.Number && !w.Lost {
+	if w.Number <= s.own.Number && !w.Lost || w.Number > maxNumber/2 { // Beyond that nobody would take ours
 		return
 	}
-	s.own.Number = max(s.own.Number, w.Number)
-	wake(s.changed)
+	if w.Number > s.own.Number {
+		s.own.Number, s.own.Told = w.Number, slices.Clone(s.own.Told)
+		for i := range s.own.Told {
+			s.own.Told[i].Number = s.next().Number
+		}
+	}
+	s.sayAgain()
+}
+
+// sayAgain has said what we are, once in peerPause however often it is called: what has us
+// say it can come without end, and each time the state is written.
+func (s *mqtt) sayAgain() {
+	wait := peerPause - time.Since(s.again)
+	switch {
+	case wait > peerPause: // It will be said
+	case wait > 0:
+		s.again = time.Now().Add(wait)
+		time.AfterFunc(wait, func() { wake(s.changed) })
+	default:
+		s.again = time.Now()
+		wake(s.changed)
+	}
 }

@@ -52,6 +52,9 @@ type Env struct {
 	// Vouched is closed when no router says that address any more which can be relied
 	// upon. It is nil if none says it now.
 	Vouched func(address netip.Addr) <-chan struct{}
+	// Outside looks at a place as a caller from elsewhere does. The error says why it
+	// cannot be looked at from here; nothing was sent then.
+	Outside func(ctx context.Context, p netwatch.Place) (netwatch.Seen, error)
 	// Version is netwatch's own.
 	Version string
 	// Edges are where they touch the world.
@@ -132,6 +135,10 @@ type Probed interface {
 type Telling interface {
 	// Tells is whom they are told through, for a person.
 	Tells() string
+	// Forgetting is how a person takes away what a machine said that is no more.
+	Forgetting(host string) string
+	// Looks says whether it looks at some of them from outside.
+	Looks() bool
 }
 
 // Asking are settings of a source that asks servers for our public address.

@@ -66,14 +66,14 @@ func openDir(dir string) (Directory, error) {
 // making is the hint how to make the state directory, for the user who runs netwatch.
 func making(dir string, err error) string {
 	if errors.Is(err, unix.EROFS) {
-		return "if it was removed, " + restarting
+		return "if it was removed, " + restarting()
 	}
 	return fmt.Sprintf("install -d -m 700 -o %d -g %d %s", os.Geteuid(), os.Getegid(), netwatch.ShellPath(dir))
 }
 
 // restarting is the remedy where the state directory of a unit was removed: what
 // somebody makes in its place lies outside of the sandbox of the unit.
-const restarting = "systemctl restart netwatch.service, which makes it anew"
+func restarting() string { return netwatch.Restarting("netwatch.service") + ", which makes it anew" }
 
 // Renewed opens the directory anew if another one has its path.
 func (d directory) Renewed() (Directory, error) {

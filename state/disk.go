@@ -133,7 +133,7 @@ func (d *disk) refused(err error) error {
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
 		hint = fmt.Sprintf("make room there: df -h %s; df -i %[1]s", dir)
 	case errors.Is(err, unix.EROFS) && d.moved:
-		hint = "it was removed and made anew, outside of the sandbox: " + restarting
+		hint = "it was removed and made anew, outside of the sandbox: " + restarting()
 	case errors.Is(err, unix.EROFS):
 		hint = fmt.Sprintf("mount it writable: mount -o remount,rw \"$(findmnt -no TARGET -T %s)\"", dir)
 	case !errors.Is(err, fs.ErrPermission):

@@ -88,12 +88,16 @@ func empty() *State {
 	}
 }
 
-// clone is deep enough for the methods below, which replace slices and inner maps and
-// never write into them.
+// clone is deep enough for the methods below, which replace slices and never write into
+// them.
 func (s *State) clone() *State {
+	seen := make(map[string]map[string]string, len(s.Seen))
+	for event, of := range s.Seen {
+		seen[event] = maps.Clone(of)
+	}
 	return &State{
 		Addresses: maps.Clone(s.Addresses), Runs: maps.Clone(s.Runs),
-		Failures: maps.Clone(s.Failures), Seen: maps.Clone(s.Seen),
+		Failures: maps.Clone(s.Failures), Seen: seen,
 		Replaced: maps.Clone(s.Replaced), Starts: maps.Clone(s.Starts),
 		Dead: maps.Clone(s.Dead), Left: maps.Clone(s.Left),
 	}
@@ -117,14 +121,12 @@ func (s *State) Believe(a netwatch.Address) {
 
 // See notes the fingerprint of a file for events of that name. An empty one forgets it.
 func (s *State) See(event, file, fingerprint string) {
-	files := maps.Clone(s.Seen[event])
-	if files == nil {
-		files = map[string]string{}
+	if s.Seen[event] == nil {
+		s.Seen[event] = map[string]string{}
 	}
-	if files[file] = fingerprint; fingerprint == "" {
-		delete(files, file)
+	if s.Seen[event][file] = fingerprint; fingerprint == "" {
+		delete(s.Seen[event], file)
 	}
-	s.Seen[event] = files
 }
 
 // Replace notes that netwatch is about to rewrite a file.

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/netip"
 	"os"
+	"runtime"
 	"sync"
 	"time"
 
@@ -24,8 +25,10 @@ type Store struct {
 	writer sync.WaitGroup // of the goroutine that writes, while one does
 
 	mu        sync.Mutex
-	state     *State    // never changed, only replaced
-	queue     []update  // what the present write does not have yet
+	state     *State         // never changed, only replaced
+	queue     []update       // what the present write does not have yet
+	later     []func(*State) // what is written with the next of these, and late when that is
+	late      *time.Timer
 	began     time.Time // when the present write began, or zero
 	closed    bool
 	confirmed map[netwatch.Family]confirmation // newer than in state, not worth a write
@@ -140,12 +143,30 @@ func (s *Store) Update(change func(*State)) error {
 	return nil
 }
 
+// laterTime is how long what Later changes may stay unwritten.
+const laterTime = 10 * time.Minute
+
+// Later changes the state with the next write, or after laterTime. Until then Get does not
+// have it, and a crash forgets it.
+func (s *Store) Later(change func(*State)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.later = append(s.later, change)
+	if s.late == nil && !s.closed {
+		s.late = time.AfterFunc(laterTime, func() { _ = s.Update(func(*State) {}) })
+	}
+}
+
 // write writes until nothing is waiting.
 func (s *Store) write() {
 	for {
-		batch, next := s.take()
+		runtime.Gosched() // Whoever is about to change something too shares the write
+		batch, later, next := s.take()
 		if len(batch) == 0 {
 			return
+		}
+		for _, change := range later {
+			change(next)
 		}
 		for _, u := range batch {
 			u.change(next)
@@ -158,20 +179,23 @@ func (s *Store) write() {
 }
 
 // take empties the queue and notes that a write begins. It returns the changes that
-// were waiting, and the copy of the state that they are to change. If nothing was
-// waiting, it notes that no write is going on.
-func (s *Store) take() (batch []update, next *State) {
+// were waiting, those of Later, which come first, and the copy of the state that they are
+// to change. If nothing was waiting, it notes that no write is going on.
+func (s *Store) take() (batch []update, later []func(*State), next *State) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.queue) == 0 {
 		s.began = time.Time{}
 		s.schedule()
-		return nil, nil
+		return nil, nil, nil
 	}
-	batch, next = s.queue, s.state.clone()
-	s.queue, s.began = nil, time.Now()
+	if s.late != nil {
+		s.late.Stop()
+	}
+	batch, later, next = s.queue, s.later, s.state.clone()
+	s.queue, s.later, s.late, s.began = nil, nil, nil, time.Now()
 	next.Addresses = s.known(next.Addresses)
-	return batch, next
+	return batch, later, next
 }
 
 // wrote puts the next state in force, whether the disk has taken or refused it. It
@@ -288,7 +312,15 @@ func (s *Store) Doubt(family netwatch.Family) {
 func (s *Store) Seen(event, file string) string { return s.Get().Seen[event][file] }
 
 // Sights are all that is noted for events of that name. The caller must not change it.
-func (s *Store) Sights(event string) map[string]string { return s.Get().Seen[event] }
+func (s *Store) Sights(event string) map[string]string {
+	s.mu.Lock()
+	late := s.late != nil
+	s.mu.Unlock()
+	if late {
+		_ = s.Update(func(*State) {}) // Refused only when all is over
+	}
+	return s.Get().Seen[event]
+}
 
 // See notes the fingerprint of a file.
 func (s *Store) See(event, file, fingerprint string) error {

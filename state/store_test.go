@@ -7,10 +7,12 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -458,5 +460,82 @@ func TestDoubted(t *testing.T) {
 	s.Doubt(netwatch.IPv6)
 	if again := s.Known()[netwatch.IPv6].Unconfirmed; !again.After(since) {
 		t.Errorf("it is unconfirmed since %v", again)
+	}
+}
+
+// What may be written later is written with the next change or at the end, before what
+// came since; and who looks for it has it first.
+func TestLater(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	on := func() string {
+		text, _ := os.ReadFile(filepath.Join(dir, fileName)) // There may be none yet
+		return string(text)
+	}
+	see := func(value string) func(*State) { return func(st *State) { st.See("e", "of", value) } }
+	s.Later(see("first"))
+	if strings.Contains(on(), "first") {
+		t.Error("it is written at once")
+	}
+	change(t, s, "r")
+	if !strings.Contains(on(), "first") {
+		t.Errorf("it is not written with the next change: %s", on())
+	}
+	s.Later(see("second"))
+	if err := s.Update(see("third")); err != nil || s.Seen("e", "of") != "third" {
+		t.Errorf("what came since is %s, %v", s.Seen("e", "of"), err)
+	}
+	s.Later(see("fourth"))
+	if got := s.Sights("e")["of"]; got != "fourth" {
+		t.Errorf("who looks sees %s", got)
+	}
+	s.Later(see("fifth"))
+	shut(t, s)
+	if !strings.Contains(on(), "fifth") {
+		t.Errorf("it is not written at the end: %s", on())
+	}
+}
+
+// It is written though nothing else is.
+func TestLaterByItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, t.TempDir())
+		s.Later(func(st *State) { st.See("e", "of", "value") })
+		time.Sleep(laterTime)
+		synctest.Wait()
+		if s.Seen("e", "of") != "value" {
+			t.Error("it is never written")
+		}
+		shut(t, s)
+	})
+}
+
+// Those who change something at the same moment share a write, or a few, on one processor as
+// well: there the write could be over before the second of them has run.
+func TestManyShareAWrite(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	dir, err := os.MkdirTemp("/dev/shm", "netwatch") // Memory, which is written as fast as that
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	s := open(t, dir)
+	defer shut(t, s)
+	written := map[*State]bool{} // By the one goroutine that writes
+	var all sync.WaitGroup
+	for n := range 128 {
+		all.Go(func() {
+			err := s.Update(func(st *State) {
+				st.See("e", fmt.Sprint(n), "value")
+				written[st] = true
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if len(written) > 4 {
+		t.Errorf("%d times it was written", len(written))
 	}
 }

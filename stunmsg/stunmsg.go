@@ -80,7 +80,7 @@ func (q *Question) send(wait time.Duration) (*stun.Message, error) {
 	}
 	packet := make([]byte, MaxPacket)
 	for {
-		n, err := q.read(packet)
+		n, err := Read(q.Conn, q.Stream, packet)
 		if err != nil {
 			return nil, Bare(err)
 		}
@@ -102,19 +102,19 @@ const (
 	lengthAt   = 2
 )
 
-// read reads a packet, or from a stream a message: that says itself how long it is.
-func (q *Question) read(packet []byte) (int, error) {
-	if !q.Stream {
-		return q.Conn.Read(packet)
+// Read reads a packet, or from a stream a message: that says itself how long it is.
+func Read(conn net.Conn, stream bool, packet []byte) (int, error) {
+	if !stream {
+		return conn.Read(packet)
 	}
-	if _, err := io.ReadFull(q.Conn, packet[:headerSize]); err != nil {
+	if _, err := io.ReadFull(conn, packet[:headerSize]); err != nil {
 		return 0, err
 	}
 	whole := headerSize + int(binary.BigEndian.Uint16(packet[lengthAt:]))
 	if whole > len(packet) {
 		return 0, fmt.Errorf("a message has %d bytes", whole)
 	}
-	_, err := io.ReadFull(q.Conn, packet[headerSize:whole])
+	_, err := io.ReadFull(conn, packet[headerSize:whole])
 	return whole, err
 }
 
@@ -170,25 +170,31 @@ const (
 	lengthIPv6 = 4 + 16
 )
 
-// Address reads an address of an answer that is written like XOR-MAPPED-ADDRESS. It
+// Address is that of AddrPort, where its port does not matter.
+func Address(m *stun.Message, attribute stun.AttrType) (netip.Addr, error) {
+	at, err := AddrPort(m, attribute)
+	return at.Addr(), err
+}
+
+// AddrPort reads an address of an answer that is written like XOR-MAPPED-ADDRESS. It
 // checks the length before the codec reads, which panics on a value that is too
 // short, or takes it for a shorter address (CVE-2026-54909).
-func Address(m *stun.Message, attribute stun.AttrType) (netip.Addr, error) {
+func AddrPort(m *stun.Message, attribute stun.AttrType) (netip.AddrPort, error) {
 	value, err := m.Get(attribute)
 	if err != nil {
-		return netip.Addr{}, fmt.Errorf("an answer has no %s", attribute)
+		return netip.AddrPort{}, fmt.Errorf("an answer has no %s", attribute)
 	}
 	four := len(value) == lengthIPv4 && value[1] == familyIPv4
 	if six := len(value) == lengthIPv6 && value[1] == familyIPv6; !four && !six {
-		return netip.Addr{}, fmt.Errorf("the %s of an answer has %d bytes and is no address", attribute, len(value))
+		return netip.AddrPort{}, fmt.Errorf("the %s of an answer has %d bytes and is no address", attribute, len(value))
 	}
 	var found stun.XORMappedAddress
 	if err := found.GetFromAs(m, attribute); err != nil {
-		return netip.Addr{}, fmt.Errorf("reading the %s of an answer: %w", attribute, err)
+		return netip.AddrPort{}, fmt.Errorf("reading the %s of an answer: %w", attribute, err)
 	}
 	addr, ok := netip.AddrFromSlice(found.IP)
 	if !ok {
-		return netip.Addr{}, fmt.Errorf("the %s of an answer has %d bytes of address", attribute, len(found.IP))
+		return netip.AddrPort{}, fmt.Errorf("the %s of an answer has %d bytes of address", attribute, len(found.IP))
 	}
-	return addr, nil
+	return netip.AddrPortFrom(addr, uint16(found.Port)), nil //nolint:gosec // Two bytes, as just read
 }

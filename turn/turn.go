@@ -60,8 +60,22 @@ type Ask struct {
 // Allocate asks for a relayed address, first without credentials, which must be
 // refused, and then with them. Each takes a socket of its own: it can have one
 // allocation (RFC 8656, 7.2). Over TLS the certificate comes with it, which nobody has
-// checked.
-func Allocate(ctx context.Context, a Ask) (netip.Addr, *x509.Certificate, error) {
+// checked. A socket whose port had another's allocation that has not ended yet is no use, and
+// another is taken (RFC 8656, 7.4).
+func Allocate(ctx context.Context, a Ask) (addr netip.Addr, leaf *x509.Certificate, err error) {
+	for range freshSockets {
+		addr, leaf, err = allocateOnce(ctx, a)
+		if !Refused(err, stun.CodeAllocMismatch) {
+			break
+		}
+	}
+	return addr, leaf, err
+}
+
+// freshSockets is how many sockets are tried: two in a row that were used are rare.
+const freshSockets = 3
+
+func allocateOnce(ctx context.Context, a Ask) (netip.Addr, *x509.Certificate, error) {
 	r, err := dial(ctx, a.To, a.Over)
 	if err != nil {
 		return netip.Addr{}, nil, err
@@ -73,23 +87,35 @@ func Allocate(ctx context.Context, a Ask) (netip.Addr, *x509.Certificate, error)
 
 // allocateAs asks without credentials and then with them.
 func (r *relay) allocateAs(ctx context.Context, a Ask) (netip.Addr, error) {
-	switch _, err := r.allocate(ctx, nil, a.Family); {
-	case err == nil:
-		return netip.Addr{}, ErrOpen
-	case !Refused(err, stun.CodeUnauthorized):
+	if err := r.challenged(ctx, a); err != nil {
 		return netip.Addr{}, err
-	case a.Realm != "" && a.Realm != r.realm:
-		return netip.Addr{}, &Another{r.realm}
-	case a.Who == nil:
-		return netip.Addr{}, ErrNobody
 	}
 	return r.allocate(ctx, a.Who, a.Family)
+}
+
+// challenged asks without credentials, which must be refused. It says why not to ask with
+// them.
+func (r *relay) challenged(ctx context.Context, a Ask) error {
+	switch _, err := r.allocate(ctx, nil, a.Family); {
+	case err == nil:
+		return ErrOpen
+	case !Refused(err, stun.CodeUnauthorized):
+		return err
+	case a.Realm != "" && a.Realm != r.realm:
+		return &Another{r.realm}
+	case a.Who == nil:
+		return ErrNobody
+	}
+	return nil
 }
 
 // A relay is the TURN server that one socket talks to.
 type relay struct {
 	conn   net.Conn
 	stream bool
+	// pause is how long to wait before asking again when nobody listened at the port; if it
+	// is zero, that is the answer.
+	pause time.Duration
 	// leaf is the certificate that it has shown over TLS.
 	leaf *x509.Certificate
 	// challenge is what the newest refusal asks for: realm and nonce.
@@ -117,19 +143,33 @@ func Refused(err error, codes ...stun.ErrorCode) bool {
 // a certificate is not checked: the server is asked at an address, and callers by names
 // that are not known here.
 func dial(ctx context.Context, to netip.AddrPort, over servers.Transport) (*relay, error) {
-	network := "tcp"
-	if over == servers.UDP {
-		network = "udp"
-	}
-	conn, err := new(net.Dialer).DialContext(ctx, network, to.String())
+	conn, err := new(net.Dialer).DialContext(ctx, network(over), to.String())
 	if err != nil {
 		return nil, stunmsg.Bare(err)
 	}
+	r, err := speak(ctx, conn, over, "")
+	if err == nil && !r.stream {
+		r.pause = refusedPause // A stream that broke stays so
+	}
+	return r, err
+}
+
+// network is what a transport is called where sockets are made.
+func network(over servers.Transport) string {
+	if over == servers.UDP {
+		return "udp"
+	}
+	return "tcp"
+}
+
+// speak makes a socket one that speaks a transport, over TLS with a server of this name
+// among others that are behind the same port. If it cannot, the socket is closed.
+func speak(ctx context.Context, conn net.Conn, over servers.Transport, name string) (*relay, error) {
 	r := &relay{conn: conn, stream: over != servers.UDP}
 	if over != servers.TLS {
 		return r, nil
 	}
-	secured := tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // Said above
+	secured := tls.Client(conn, &tls.Config{ServerName: name, InsecureSkipVerify: true}) //nolint:gosec // Said above
 	if err := secured.HandshakeContext(ctx); err != nil {
 		_ = conn.Close()
 		return nil, fmt.Errorf("shaking hands for TLS: %w", stunmsg.Bare(err))
@@ -167,10 +207,7 @@ func (r *relay) ask(ctx context.Context, who *servers.Credential, setters ...stu
 		if err != nil {
 			return nil, fmt.Errorf("making a request: %w", err)
 		}
-		q := stunmsg.Question{Conn: r.conn, Request: request, Stream: r.stream}
-		if !r.stream {
-			q.Pause = refusedPause // A stream that broke stays so
-		}
+		q := stunmsg.Question{Conn: r.conn, Request: request, Stream: r.stream, Pause: r.pause}
 		answer, err := q.Ask(ctx)
 		if err == nil {
 			err = r.refusal(answer)
@@ -215,18 +252,28 @@ var families = map[netwatch.Family]byte{netwatch.IPv4: 1, netwatch.IPv6: 2}
 // allocate asks for a relayed address of a family, or of none, and gives it back at
 // once.
 func (r *relay) allocate(ctx context.Context, who *servers.Credential, family netwatch.Family) (netip.Addr, error) {
+	answer, err := r.lend(ctx, who, family)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	r.free(ctx, who)
+	addr, err := stunmsg.Address(answer, stun.AttrXORRelayedAddress)
+	return addr.Unmap(), err
+}
+
+// lend asks for a relayed address of a family, or of none, and keeps it.
+func (r *relay) lend(ctx context.Context, who *servers.Credential, family netwatch.Family) (*stun.Message, error) {
 	setters := []stun.Setter{allocateRequest, overUDP}
 	if family != "" {
 		wanted := stun.RawAttribute{Type: stun.AttrRequestedAddressFamily, Value: []byte{families[family], 0, 0, 0}}
 		setters = append(setters, wanted)
 	}
-	answer, err := r.ask(ctx, who, setters...)
-	if err != nil {
-		return netip.Addr{}, err
-	}
+	return r.ask(ctx, who, setters...)
+}
+
+// free gives back what was lent. Otherwise it ends by itself, in ten minutes.
+func (r *relay) free(ctx context.Context, who *servers.Credential) {
 	bye, cancel := context.WithTimeout(ctx, goodbye)
 	defer cancel()
-	_, _ = r.ask(bye, who, refreshRequest, noLifetime) // Otherwise it ends by itself, in ten minutes
-	addr, err := stunmsg.Address(answer, stun.AttrXORRelayedAddress)
-	return addr.Unmap(), err
+	_, _ = r.ask(bye, who, refreshRequest, noLifetime)
 }

@@ -57,6 +57,24 @@ func TestGivesBackOfAnOpenRelay(t *testing.T) {
 	}
 }
 
+// A port whose allocation by another is not over yet is left for another one, if there is one.
+func TestPortThatWasAnothers(t *testing.T) {
+	for mismatches, want := range map[int32]error{1: nil, 2: nil, 3: &Error{}} {
+		var asked atomic.Int32
+		honest := turntest.Proper(t, "203.0.113.7", nil)
+		f := turntest.New(t, func(request *stun.Message, signed bool) []stun.Setter {
+			if asked.Add(1) <= mismatches {
+				return turntest.Refusal(request, stun.CodeAllocMismatch, "n")
+			}
+			return honest(request, signed)
+		})
+		_, err := allocate(t, f)
+		if refused := new(Error); (err == nil) != (want == nil) || err != nil && !errors.As(err, &refused) {
+			t.Errorf("after %d: %v", mismatches, err)
+		}
+	}
+}
+
 // A nonce that has become stale is replaced, and a packet that was lost is sent
 // again.
 func TestStaleNonceAndLoss(t *testing.T) {

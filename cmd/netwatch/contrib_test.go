@@ -7,6 +7,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"netwatch/actions"
+	"netwatch/config"
 )
 
 // The hooks of contrib fire once with the right words, and end well however
@@ -47,5 +50,20 @@ func TestContribHooks(t *testing.T) {
 				t.Error(test.hook, err, diff)
 			}
 		}
+	}
+}
+
+// The configuration of a router has no mistake as it is, and its init script is one that a
+// shell without more than POSIX has reads.
+func TestContribOfARouter(t *testing.T) {
+	if _, err := config.Load("../../contrib/openwrt/netwatch.toml", actions.Env{}); err != nil {
+		t.Error(err)
+	}
+	const script = "../../contrib/openwrt/netwatch"
+	if out, err := exec.Command("sh", "-n", script).CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+	if info, err := os.Stat(script); err != nil || info.Mode().Perm()&0o111 == 0 {
+		t.Errorf("nobody can run it: %v, %v", info, err)
 	}
 }

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 
 	"github.com/spf13/cobra"
 
 	"netwatch"
+	"netwatch/control"
 	"netwatch/doctor"
 	"netwatch/helper"
 )
@@ -16,8 +18,8 @@ func (c *command) doctorCommand() *cobra.Command {
 		Use: "doctor", Short: "Check the whole chain as it stands, each finding with its remedy", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			d := doctor.Doctor{
-				Tree: "/", Config: c.config, Program: program(), Version: version, Daemon: c.askStatus,
-				Files: &helper.Client{Socket: helper.Socket},
+				Tree: "/", Config: c.config, Program: program(), Version: version, Daemon: c.askStatus, Probe: c.askPeers,
+				Files: &helper.Client{Socket: helper.Socket}, Verify: c.verifyOutside,
 			}
 			problem := false
 			d.Examine(cmd.Context(), func(f doctor.Finding) {
@@ -30,6 +32,15 @@ func (c *command) doctorCommand() *cobra.Command {
 			return nil
 		},
 	})
+}
+
+// verifyOutside has the daemon ask other machines how our servers are from outside.
+func (c *command) verifyOutside(ctx context.Context, each func(control.Verified)) error {
+	client, err := c.client()
+	if err != nil {
+		return err
+	}
+	return client.Verify(ctx, each)
 }
 
 // program is the path of this program.

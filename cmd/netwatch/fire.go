@@ -111,7 +111,7 @@ func (c *command) fire(ctx context.Context, req control.Request) error {
 	case errors.Is(err, context.DeadlineExceeded) && id == "":
 		return netwatch.WithHint(fmt.Errorf("firing %s: no answer when the time was up; "+
 			"the event may be accepted all the same", req.Event),
-			"netwatch history says; give it longer by --timeout; if it hangs: systemctl restart netwatch")
+			"netwatch history says; give it longer by --timeout; if it hangs: "+netwatch.Restarting("netwatch"))
 	case errors.Is(err, control.ErrUnreachable) && id != "", err == nil && left > 0:
 		return fmt.Errorf("firing %s: %w any more: %s is accepted, and its runs go on when it is back",
 			req.Event, control.ErrUnreachable, id)
@@ -134,6 +134,7 @@ func (c *command) printAccepted(a control.Accepted, req control.Request) {
 	switch {
 	case len(a.Rules) == 0:
 		fmt.Fprintf(c.stdout, "%s: no rule matches these fields%s\n", shown(a.Event), fieldsText(req.Fields))
+		fmt.Fprintf(c.stdout, "hint: see match of the rules on %s in %s\n", shown(a.Event), shown(c.config))
 	case a.DryRun:
 		for _, rule := range a.Rules {
 			fmt.Fprintf(c.stdout, "%s:\n    %s\n", shown(rule.Name), lines(strings.Join(rule.Do, "\n"), "    "))

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -124,13 +126,14 @@ func (c *command) history(ctx context.Context, w historyWish) error {
 			_ = c.printEntry(e)
 		}
 	}
-	newest := newest{most: w.newest}
-	each := prints
-	if w.newest >= 0 {
-		each = func(e netwatch.Entry) {
-			if w.wants(e) {
-				newest.add(e)
-			}
+	newest, rules := newest{most: w.newest}, map[string]bool{}
+	each := func(e netwatch.Entry) {
+		rules[e.Rule] = true
+		switch {
+		case w.newest < 0:
+			prints(e)
+		case w.wants(e):
+			newest.add(e)
 		}
 	}
 	c.stdout.gather()
@@ -139,10 +142,24 @@ func (c *command) history(ctx context.Context, w historyWish) error {
 		prints(e)
 	}
 	c.stdout.release()
+	if err == nil && !rules[w.rule] && w.rule != "" {
+		c.say(noneOf(w.rule, rules))
+	}
 	if err == nil && w.follow {
 		err = client.Follow(ctx, w.query, reading, prints)
 	}
 	return cmp.Or(c.stdout.failed(), err)
+}
+
+// noneOf says that nothing is of a rule, and of which ones something is.
+func noneOf(rule string, met map[string]bool) error {
+	delete(met, "") // Events are of none
+	if len(met) == 0 {
+		return errors.New("reading the history: nothing in this part of it is of a rule")
+	}
+	names := slices.Sorted(maps.Keys(met))
+	return netwatch.WithHint(fmt.Errorf("reading the history: nothing in this part of it is of a rule %q", rule),
+		fmt.Sprintf("these have some: %q", names))
 }
 
 // newest are the last entries of many.

@@ -179,11 +179,19 @@ func (c *command) exitCode(err error) int {
 // A usageError is a wrong command line that only the command itself can notice.
 type usageError struct{ error }
 
-// printError prints an error: the mistakes of a configuration one on a line, any other
-// error with its remedy.
+// withRemedy is a mistake, and below it what to do, if that is known.
+func withRemedy(m config.Mistake) string {
+	if m.Hint == "" {
+		return m.Error()
+	}
+	return m.Error() + "\nhint: " + m.Hint
+}
+
+// printError prints an error with its remedy; the mistakes of a configuration one on a
+// line, each with its own.
 func printError(w io.Writer, err error) {
 	if mistakes := config.Mistakes(nil); errors.As(err, &mistakes) {
-		_, _ = fmt.Fprintln(w, mistakes)
+		_, _ = fmt.Fprintln(w, mistakes.Lines(withRemedy))
 		return
 	}
 	if errors.Is(err, context.Canceled) {

@@ -9,7 +9,7 @@ import (
 
 	"netwatch"
 	"netwatch/config"
-	"netwatch/sources"
+	"netwatch/control"
 )
 
 // printPeers prints how the other machines stand, for a person.
@@ -28,35 +28,48 @@ func printPeers(w io.Writer, all []netwatch.Peer) {
 	}
 }
 
-// tells says whether the configuration has other machines told.
-func tells(cfg *config.Config) bool {
-	for _, source := range cfg.Sources {
-		if _, is := source.Settings.(sources.Telling); is {
-			return true
-		}
-	}
-	return false
-}
-
-// probePeers has the daemon, who alone is connected, ask the broker.
-func (c *command) probePeers(ctx context.Context, cfg *config.Config) error {
-	if !tells(cfg) {
+// probePeers has the daemon, who alone is connected, ask the broker. Where nobody else can
+// be asked, it is a failure that the daemon is down, or the broker.
+func (c *command) probePeers(ctx context.Context, cfg *config.Config, alone bool) error {
+	if !cfg.Tells() {
 		return nil
 	}
-	client, err := c.client()
-	if err != nil {
+	p, err := c.askPeers(ctx)
+	switch {
+	case err != nil && alone:
+		return fmt.Errorf("asking for the other machines: %w", err)
+	case err != nil:
+		p = control.Probed{Peers: []netwatch.Peer{}, Error: err.Error(), Hint: netwatch.Hint(err)}
+	}
+	if err := c.printProbed(p); err != nil {
 		return err
 	}
-	p, err := client.Probe(ctx)
-	if err != nil {
-		p.Error, p.Hint = err.Error(), netwatch.Hint(err)
+	if alone && p.Error != "" {
+		return errFailed
 	}
+	return nil
+}
+
+// askPeers has the daemon ask the broker.
+func (c *command) askPeers(ctx context.Context) (control.Probed, error) {
+	client, err := c.client()
+	if err != nil {
+		return control.Probed{}, err
+	}
+	return client.Probe(ctx)
+}
+
+// printProbed prints what the daemon said of the other machines.
+func (c *command) printProbed(p control.Probed) error {
 	if c.json {
 		return c.printJSON(p)
 	}
 	w := tabwriter.NewWriter(c.stdout, 0, 0, 2, ' ', 0)
-	if p.Error != "" {
+	switch {
+	case p.Error != "":
 		fmt.Fprintf(w, "other machines\t%s\n", lines(p.Error, "\t"))
+	case len(p.Peers) == 0:
+		fmt.Fprint(w, "other machines\tthe broker answers, and none was heard of yet\n")
 	}
 	if p.Hint != "" {
 		fmt.Fprintf(w, "\thint: %s\n", shown(p.Hint))

@@ -47,14 +47,14 @@ func (c *command) probe(ctx context.Context, cfg *config.Config) error {
 		}
 		failed = failed || !found
 	}
-	if !asked && !tells(cfg) {
+	if !asked && !cfg.Tells() {
 		return netwatch.WithHint(errors.New("probing: the configuration has no source that can be asked"),
 			"add a section [source.stun]")
 	}
 	if err := c.probeRouters(ctx, cfg, all); err != nil {
 		return err
 	}
-	if err := c.probePeers(ctx, cfg); err != nil {
+	if err := c.probePeers(ctx, cfg, !asked); err != nil {
 		return err
 	}
 	if failed {

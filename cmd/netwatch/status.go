@@ -13,6 +13,7 @@ import (
 	"netwatch"
 	"netwatch/control"
 	"netwatch/hooks"
+	"netwatch/sources"
 )
 
 func (c *command) statusCommand() *cobra.Command {
@@ -72,7 +73,7 @@ func (c *command) printStatus(s control.Status) error {
 				family, a.Address, a.Since.Local().Format(time.DateTime), ago(a.Confirmed),
 				shown(strings.Join(a.By, ", ")), askedFrom(a), doubt(a))
 		} else {
-			fmt.Fprintf(w, "%s\tnot known\n", family)
+			fmt.Fprintf(w, "%s\tnot known%s\n", family, unasked(s))
 		}
 	}
 	for _, d := range s.Damped {
@@ -89,6 +90,19 @@ func (c *command) printStatus(s control.Status) error {
 		c.printRule(w, rule)
 	}
 	return w.Flush()
+}
+
+// unasked says that the daemon has no source that asks for our address, if so: a router that
+// only tells lacks none.
+func unasked(s control.Status) string {
+	for _, source := range s.Sources {
+		for _, kind := range sources.Kinds {
+			if _, asks := kind.Settings().(sources.Asking); asks && kind.Name == source.Kind {
+				return ""
+			}
+		}
+	}
+	return ", and no source asks"
 }
 
 func (c *command) printRule(w io.Writer, r hooks.RuleStatus) {

@@ -52,3 +52,21 @@ func TestWaitingText(t *testing.T) {
 		}
 	}
 }
+
+// That an address is not known is no fault of a machine on which nobody asks for it, as a
+// router that only tells.
+func TestStatusOfAGateway(t *testing.T) {
+	for kind, want := range map[string]string{
+		"stun":    "ipv4 not known ipv6 not known source",
+		"netlink": "ipv4 not known, and no source asks ipv6 not known, and no source asks source",
+	} {
+		text := printed(t, func(c *command) {
+			if err := c.printStatus(control.Status{Sources: []control.SourceStatus{{Name: "x", Kind: kind}}}); err != nil {
+				t.Error(err)
+			}
+		})
+		if !strings.Contains(text, want) {
+			t.Errorf("%s: it says %s", kind, text)
+		}
+	}
+}
