@@ -10,12 +10,9 @@ ARCHES    = amd64 arm64 armhf
 FUZZTIME  ?= 10s
 BENCHTIME = 1s
 CHAOS     = 500
-<<<<<<< HEAD
 SEEDS     = 1000
 FIRST     =
-=======
 KILLS     = 200
->>>>>>> main
 RUN       = .*
 BASE      = HEAD~1
 
