@@ -219,6 +219,7 @@ func (d directory) Close() error { return nil }
 type kept struct {
 	Addresses map[netwatch.Family]struct{ Address string }
 	Runs      map[string]struct{ Events []netwatch.Event }
+	Seen      map[string]map[string]string
 }
 
 // known is the state as the disk has it. w.mu is held.

@@ -4,9 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"os"
 	"strings"
-	"syscall"
 	"time"
 
 	"netwatch"
@@ -41,8 +39,12 @@ var kinds = []befalling{
 	{"the power is cut at rest", 1, func(w *World, _ uint64) { w.killNow(true) }},
 	{"netwatch is restarted", 2, (*World).restarted},
 	{"a reload", 8, (*World).reload},
+	{"the configuration is another, and a reload", 5, (*World).others},
+	{"the configuration has a mistake", 2, (*World).mistaken},
 	{"somebody fires ip-changed", 4, (*World).fire},
-	{"the clock jumps", 3, (*World).jump},
+	{"the clock is set ahead", 2, (*World).ahead},
+	{"the clock is set back", 2, (*World).back},
+	{"the machine is suspended", 3, (*World).suspends},
 	{"somebody forges answers, or no longer", 2, (*World).forges},
 	{"all servers say a private address", 1, (*World).captive},
 	{"the router behaves otherwise", 5, (*World).routes},
@@ -249,6 +251,7 @@ func (w *World) restarted(uint64) {
 		return
 	}
 	w.tell("netwatch is stopped")
+	l.ending = true
 	w.hands.Go(func() {
 		l.cancel()
 		l.over()
@@ -275,19 +278,7 @@ func (w *World) reload(n uint64) {
 		w.moves(mix(n, 1))
 		w.fire(0)
 	}
-	time.AfterFunc(between(n, time.Millisecond, 2*time.Second), func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		l := w.life
-		if l == nil || l.dead {
-			return
-		}
-		w.tell("a reload")
-		select {
-		case l.hangups <- os.Signal(syscall.SIGHUP):
-		default:
-		}
-	})
+	w.reloadSoon(n)
 }
 
 // fire has somebody fire ip-changed, who is told that it was accepted.
@@ -315,16 +306,6 @@ func (w *World) fire(uint64) {
 			w.promised.answered(w, a.ID)
 		}
 	})
-}
-
-func (w *World) jump(uint64) {
-	if l := w.life; l != nil && !l.dead {
-		w.tell("the clock jumps")
-		select {
-		case l.jumps <- struct{}{}:
-		default:
-		}
-	}
 }
 
 // forges has somebody answer each question with a false address before the server does, who
@@ -395,6 +376,8 @@ func (w *World) heal() {
 	w.honest(0)
 	w.router.does = "says all"
 	w.forged, w.healed = false, true
+	w.configure(w.usual)
+	w.reloadSoon(1)
 	w.disk.full, w.mood.next = false, nil
 	w.unit.loses = false
 	if w.excused { // Status has said that it may be so

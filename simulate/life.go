@@ -29,11 +29,14 @@ type life struct {
 	number  int
 	cancel  context.CancelFunc
 	hangups chan os.Signal
-	dead    bool
+	// ending says that it is told to end, and dead that it has, or is killed.
+	ending, dead bool
 	// fuse picks the effect before which it is killed, if it is set; cuts says that the power
 	// is cut then.
 	fuse uint64
 	cuts bool
+	// refuses says that the configuration had a mistake when it was last to be read.
+	refuses bool
 	// daemon is what callers ask, once it serves them.
 	daemon   control.Daemon
 	watchers []*watcher
@@ -84,14 +87,14 @@ func (l *life) live(ctx context.Context) {
 		return
 	}
 	l.tell("netwatch ends: %v", err)
-	time.AfterFunc(time.Second, l.start)
+	time.AfterFunc(l.spanOf("again", time.Second, 20*time.Second), l.start)
 }
 
 func (l *life) run(ctx context.Context) error {
 	edges := daemon.Edges{
 		Sources: sources.Edges{
 			Network: network{l.World, l}, Inotify: l.inotify(), Router: l.contact, Kernel: l.kernel,
-			Jumps: func(context.Context) (<-chan struct{}, error) { return l.jumps, nil },
+			Jumps: func(context.Context) (<-chan struct{}, error) { return l.jumps, nil }, Wall: l.wall,
 		},
 		State:   func(string) (state.Directory, error) { return directory{l.disk, l}, nil },
 		Read:    l.readFile,
@@ -106,6 +109,9 @@ func (l *life) run(ctx context.Context) error {
 		Bus:  &systemd.Bus{Dial: l.dial, Uptime: l.unit.uptime},
 		Here: l.here, Own: l.own, Allocate: l.unit.allocate,
 	}}
+	l.mu.Lock()
+	l.force()
+	l.mu.Unlock()
 	d, err := daemon.NewAt(edges, l.path("netwatch.toml"), "simulated", zerolog.New(logged{l}), env)
 	if err != nil {
 		return err
@@ -175,6 +181,7 @@ func (l *life) kill(when string) {
 func (w *World) forgets() {
 	if w.disk.atRisk {
 		w.excused, w.mine = true, netwatch.Replacement{}
+		clear(w.dues)
 	}
 }
 
@@ -219,10 +226,10 @@ type logged struct{ *life }
 // Write takes a line.
 func (l logged) Write(line []byte) (int, error) {
 	var e struct {
-		Message, ID, Step, Outcome, Error string
-		IDs                               []string
-		Retry                             time.Time
-		Fields                            map[string]string
+		Message, ID, Event, Step, Outcome, Error string
+		IDs                                      []string
+		Retry                                    time.Time
+		Fields                                   map[string]string
 	}
 	if err := json.Unmarshal(line, &e); err != nil {
 		return 0, fmt.Errorf("reading the log: %w", err)
@@ -231,10 +238,14 @@ func (l logged) Write(line []byte) (int, error) {
 	defer l.mu.Unlock()
 	switch {
 	case l.dead:
+	case e.Message == "configuration reloaded":
+		l.force()
 	case e.Message == netwatch.EntryRun:
 		l.promised.ended(append(e.IDs, e.ID))
 		l.says("a run ends: %s", e.Outcome)
 		l.tries(e.ID, e.Outcome, !e.Retry.IsZero())
+	case e.Message == netwatch.EntryEvent && e.Event == netwatch.Due:
+		l.due(e.Fields["at"])
 	case e.Message == netwatch.EntryEvent && l.wrote(e.Fields["old"], e.Fields["new"]):
 		l.broken("a source tells of what netwatch wrote")
 	case e.Message == netwatch.EntryStep:

@@ -14,7 +14,6 @@ import (
 // A router is the gateway of the line: what it says of itself, and how.
 type router struct {
 	*World
-	there bool // in the configuration
 	does  string
 	lie   netip.Addr
 	began time.Duration

@@ -92,6 +92,7 @@ func (n network) Lookup(ctx context.Context, network, host string) ([]netip.Addr
 		f = netwatch.IPv6
 	}
 	n.mu.Lock()
+	n.asked = n.now()
 	lag, dead := between(n.draw("lookup "+host+network), time.Millisecond, 5*time.Millisecond), n.life.dead
 	up := n.reaches(f)
 	n.mu.Unlock()
@@ -160,6 +161,7 @@ func (s *socket) Write(question []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.story.Polls++
+	s.asked = s.now()
 	f := s.line.families[s.family]
 	if !f.up || s.life.dead {
 		return len(question), nil
@@ -234,8 +236,15 @@ func (s *socket) heard(address netip.Addr, at time.Duration) {
 	told[address][s.to.number] = at
 }
 
+// later has a packet come, unless the machine is suspended before. w.mu is held.
 func (s *socket) later(lag time.Duration, p packet) {
+	before := s.suspended
 	time.AfterFunc(lag, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.suspended != before {
+			return
+		}
 		select {
 		case s.in <- p:
 		default:

@@ -106,7 +106,7 @@ func (l *life) written(conf []byte) {
 		return
 	}
 	known := l.disk.known().Addresses[netwatch.FamilyOf(a)].Address
-	if len(told) < agree && known != a.String() {
+	if len(told) < l.inForce.agree && known != a.String() {
 		l.broken("%s is written, which only %d said", a, len(told))
 	}
 	if !l.disk.atRisk && known != a.String() && l.now()-l.disk.believed > handTime {
@@ -168,6 +168,12 @@ func (w *World) look() {
 	if known && four.Unconfirmed.IsZero() && w.unheard() {
 		w.broken("status says that %s is confirmed, and nobody says it", four.Address)
 	}
+	if (status.Refused != "") != l.refuses {
+		w.broken("a configuration with a mistake: %v; and status says %q", l.refuses, status.Refused)
+	}
+	if forgotten := w.forgotten(); forgotten != "" && status.Unwritten == nil {
+		w.broken("%s", forgotten)
+	}
 	if wrong := w.wrong(); wrong != "" && well(status) {
 		w.broken("status says that all is well, and %s", wrong)
 	}
@@ -205,7 +211,7 @@ func (w *World) wrong() string {
 		}
 	}
 	switch {
-	case !f.up || reaches < agree:
+	case !f.up || reaches < w.inForce.agree:
 		return ""
 	case says(w.readConf()) != f.address:
 		return "the file says " + says(w.readConf()).String() + ", and the address is " + f.address.String()

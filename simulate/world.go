@@ -32,19 +32,29 @@ type World struct {
 	writing int
 	router  *router
 	kernels []*kernel
-	conf    []byte // the server's file, which is on a real disk too
-	unit    *unit
-	bus     *systemdtest.Played
-	busUp   bool
-	life    *life
-	lives   sync.WaitGroup
-	hands   sync.WaitGroup // of what the world does
-	mood    mood
+	// wanted are the settings in the configuration, and inForce those that netwatch goes by.
+	// usual are those at first and in the end.
+	wanted, inForce, usual settings
+	conf                   []byte // the server's file, which is on a real disk too
+	unit                   *unit
+	bus                    *systemdtest.Played
+	busUp                  bool
+	life                   *life
+	lives                  sync.WaitGroup
+	hands                  sync.WaitGroup // of what the world does
+	mood                   mood
 	// promised are the ids of events that were accepted and have not ended.
 	promised promises
 	// still is since when nothing befell the world.
 	still time.Time
 	ended bool
+	// offset is how much the clock on the wall is ahead, timed when it was set or the timer
+	// began, and suspended how often the machine was; asked is when a server was last asked.
+	offset, timed, asked time.Duration
+	suspended            int
+	// dues are the times that were told last, and offsetThen is what the clock was then.
+	dues       map[string]time.Time
+	offsetThen time.Duration
 	// forged says that somebody forges answers, and healed that nothing more befalls.
 	forged, healed bool
 	// excused says that the disk has refused what was to survive.
@@ -54,7 +64,7 @@ type World struct {
 // Live lets a world go by a plan, in a synctest bubble, with its files in an empty
 // directory. It returns when the daemon has ended.
 func Live(p Plan, dir string) *Story {
-	w := &World{seed: p.Seed, dir: dir, born: time.Now(), busUp: true}
+	w := &World{seed: p.Seed, dir: dir, born: time.Now(), busUp: true, dues: map[string]time.Time{}}
 	w.promised.open = map[string]bool{}
 	w.build()
 	w.start()
@@ -100,7 +110,7 @@ func (w *World) broken(format string, args ...any) {
 // build makes the world as it is at first.
 func (w *World) build() {
 	w.line = newLine(w)
-	w.router = &router{World: w, does: "says all", there: w.draw("router")%3 == 0}
+	w.router = &router{World: w, does: "says all"}
 	for i := range many {
 		w.all = append(w.all, newServer(w, i))
 	}
@@ -109,14 +119,8 @@ func (w *World) build() {
 	w.writeConf(conf)
 	w.unit = newUnit(w)
 	w.bus = systemdtest.Play(w.unit)
-	text := fmt.Sprintf(configText, w.path("socket"), w.path("state"), w.serverNames(), w.path("turnserver.conf"),
-		w.path("turnserver.conf"), unitName, w.path("turnserver.conf"))
-	if w.router.there {
-		text += routerText
-	}
-	if err := os.WriteFile(w.path("netwatch.toml"), []byte(text), 0o600); err != nil {
-		panic(err)
-	}
+	w.usual = w.firstSettings()
+	w.configure(w.usual)
 	if err := os.MkdirAll(w.path("state"), 0o700); err != nil {
 		panic(err)
 	}
@@ -133,38 +137,6 @@ realm=turn.example.org
 use-auth-secret
 static-auth-secret=north
 external-ip=%s
-`
-
-// configText is the configuration, as init writes it. Its timeout is not the whole second
-// of the default: that of a router's next look is one too, and which of two things comes
-// first in one instant is chance.
-const configText = `[daemon]
-socket = %q
-state = %q
-log = "info"
-
-[source.stun]
-servers = [%s]
-timeout = "997ms"
-
-[source.file]
-files = [%q]
-
-[[rule]]
-name = "turn"
-on = ["started", "ip-changed", "file-changed"]
-do = ["rotate coturn %s", "restart %s", "verify turn %s"]
-`
-
-// routerText is what is in it where there is a router, and the kernel tells.
-const routerText = `
-[source.router]
-[source.netlink]
-
-[[rule]]
-name = "look"
-on = ["router-changed", "route-changed"]
-do = ["probe stun"]
 `
 
 // befall has a stimulus happen.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"time"
 
 	"netwatch"
 )
@@ -19,6 +20,8 @@ type Edges struct {
 	Kernel func() PlayedKernel
 	// Jumps wakes its receiver when the wall clock is set, until ctx is done.
 	Jumps func(ctx context.Context) (<-chan struct{}, error)
+	// Wall is what the clock on the wall shows, by the time zone of where it hangs.
+	Wall func() time.Time
 }
 
 // A Network is how servers are reached, and from which addresses.
@@ -45,6 +48,14 @@ func (e Edges) jumps() func(context.Context) (<-chan struct{}, error) {
 		return clockJumps
 	}
 	return e.Jumps
+}
+
+// wall is what the clock on the wall shows.
+func (e Edges) wall() time.Time {
+	if e.Wall == nil {
+		return onTheWall()
+	}
+	return e.Wall()
 }
 
 // The internet is the network of this machine.
