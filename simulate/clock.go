@@ -56,16 +56,19 @@ func newest(at string, now time.Time) time.Time {
 // w.mu is held.
 func (l *life) due(at string) {
 	l.tell("due: %s", at)
-	now := l.onTheWall()
-	came := newest(at, now)
-	if at == each {
-		came = now.Truncate(time.Second)
+	came, last := newest(at, l.onTheWall()), l.dues[at]
+	if at == each { // It goes by when it was told last
+		came = l.toldLast(at)
 	}
-	last := l.dues[at]
-	if l.dues[at] = came; came.Equal(last) || at == each && came.Sub(last).Abs() < again/2 && l.offset == l.offsetThen {
+	if l.dues[at] = came; came.Equal(last) {
 		l.broken("%s is told twice", at)
 	}
-	l.offsetThen = l.offset
+}
+
+// toldLast is what of a time was told last, by the state; zero if nothing was.
+func (w *World) toldLast(at string) time.Time {
+	last, _ := time.Parse(time.RFC3339, w.disk.known().Seen[netwatch.Due][netwatch.Timed("timer", at)])
+	return last
 }
 
 // timerTime is within what time it is told that a time has come: what was missed waits for
@@ -79,12 +82,11 @@ func (w *World) forgotten() string {
 	}
 	now := w.onTheWall().Add(-timerTime)
 	for _, at := range []string{daily, weekly, each} {
-		last, err := time.Parse(time.RFC3339, w.disk.known().Seen[netwatch.Due][netwatch.Timed("timer", at)])
-		came := newest(at, now)
+		last, came := w.toldLast(at), newest(at, now)
 		if at == each {
 			came = now.Add(-again)
 		}
-		if err == nil && last.Before(came) {
+		if !last.IsZero() && last.Before(came) {
 			return fmt.Sprintf("%s came at %s, and was told last at %s", at, came, last)
 		}
 	}

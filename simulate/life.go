@@ -226,7 +226,7 @@ type logged struct{ *life }
 // Write takes a line.
 func (l logged) Write(line []byte) (int, error) {
 	var e struct {
-		Message, ID, Event, Step, Outcome, Error string
+		Message, ID, Event, Rule, Step, Outcome, Error, Detail string
 		IDs                                      []string
 		Retry                                    time.Time
 		Fields                                   map[string]string
@@ -243,16 +243,24 @@ func (l logged) Write(line []byte) (int, error) {
 	case e.Message == netwatch.EntryRun:
 		l.promised.ended(append(e.IDs, e.ID))
 		l.says("a run ends: %s", e.Outcome)
-		l.tries(e.ID, e.Outcome, !e.Retry.IsZero())
-	case e.Message == netwatch.EntryEvent && e.Event == netwatch.Due:
-		l.due(e.Fields["at"])
-	case e.Message == netwatch.EntryEvent && l.wrote(e.Fields["old"], e.Fields["new"]):
-		l.broken("a source tells of what netwatch wrote")
+		l.tries(e.ID, e.Outcome, !e.Retry.IsZero() || !l.wanted.has(e.Rule))
+	case e.Message == netwatch.EntryEvent && e.Detail == "": // Else it is taken up
+		l.event(e.Event, e.Fields)
 	case e.Message == netwatch.EntryStep:
 		verb, _, _ := strings.Cut(e.Step, " ")
 		l.says("%s: %s %s", verb, e.Outcome, e.Error)
 	}
 	return len(line), nil
+}
+
+// event looks at one that was accepted. w.mu is held.
+func (l *life) event(name string, fields map[string]string) {
+	switch {
+	case name == netwatch.Due:
+		l.due(fields["at"])
+	case l.wrote(fields["old"], fields["new"]):
+		l.broken("a source tells of what netwatch wrote")
+	}
 }
 
 // says adds what the log says to the story. w.mu is held.

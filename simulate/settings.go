@@ -24,6 +24,11 @@ func (w *World) firstSettings() settings {
 	return settings{agree: agree, router: w.draw("router")%3 == 0, verify: true, timer: is("timer")}
 }
 
+// has says whether there is a rule of that name.
+func (s settings) has(rule string) bool {
+	return map[string]bool{"turn": true, "look": s.router, "now and then": s.timer}[rule]
+}
+
 // configure writes the configuration. w.mu is held, or nobody else is there yet.
 func (w *World) configure(s settings) {
 	w.wanted = s

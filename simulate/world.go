@@ -52,9 +52,8 @@ type World struct {
 	// began, and suspended how often the machine was; asked is when a server was last asked.
 	offset, timed, asked time.Duration
 	suspended            int
-	// dues are the times that were told last, and offsetThen is what the clock was then.
-	dues       map[string]time.Time
-	offsetThen time.Duration
+	// dues are the times that were told last.
+	dues map[string]time.Time
 	// forged says that somebody forges answers, and healed that nothing more befalls.
 	forged, healed bool
 	// excused says that the disk has refused what was to survive.
