@@ -41,6 +41,7 @@ var kinds = []befalling{
 	{"a reload", 8, (*World).reload},
 	{"the configuration is another, and a reload", 5, (*World).others},
 	{"the configuration has a mistake", 2, (*World).mistaken},
+	{"the certificate is renewed", 4, (*World).renews},
 	{"somebody fires ip-changed", 4, (*World).fire},
 	{"the clock is set ahead", 2, (*World).ahead},
 	{"the clock is set back", 2, (*World).back},

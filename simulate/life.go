@@ -68,6 +68,9 @@ func (w *World) start() {
 		clear(f.told)
 	}
 	w.life = l
+	if w.usual.cert {
+		w.cert.owed = max(1, w.cert.owed)
+	}
 	w.tell("netwatch starts (%d)", l.number)
 	w.lives.Go(func() { l.live(ctx) })
 }
@@ -182,6 +185,7 @@ func (w *World) forgets() {
 	if w.disk.atRisk {
 		w.excused, w.mine = true, netwatch.Replacement{}
 		clear(w.dues)
+		w.cert.told = ""
 	}
 }
 
@@ -227,9 +231,9 @@ type logged struct{ *life }
 func (l logged) Write(line []byte) (int, error) {
 	var e struct {
 		Message, ID, Event, Rule, Step, Outcome, Error, Detail string
-		IDs                                      []string
-		Retry                                    time.Time
-		Fields                                   map[string]string
+		IDs                                                    []string
+		Retry                                                  time.Time
+		Fields                                                 map[string]string
 	}
 	if err := json.Unmarshal(line, &e); err != nil {
 		return 0, fmt.Errorf("reading the log: %w", err)
@@ -258,6 +262,8 @@ func (l *life) event(name string, fields map[string]string) {
 	switch {
 	case name == netwatch.Due:
 		l.due(fields["at"])
+	case name == netwatch.CertRenewed:
+		l.renewed(fields["new"])
 	case l.wrote(fields["old"], fields["new"]):
 		l.broken("a source tells of what netwatch wrote")
 	}

@@ -12,8 +12,8 @@ type settings struct {
 	agree int
 	// every and settle are as they are written; empty is the default.
 	every, settle string
-	// router, verify and timer are whether there are such a source, such a step and a timer.
-	router, verify, timer bool
+	// router, verify, timer and cert are whether there are such sources and such a step.
+	router, verify, timer, cert bool
 	// mistake is a line that is none, or empty.
 	mistake string
 }
@@ -21,12 +21,12 @@ type settings struct {
 // firstSettings are those of a world at first, and in the end.
 func (w *World) firstSettings() settings {
 	is := func(what string) bool { return w.draw(what)%2 == 0 }
-	return settings{agree: agree, router: w.draw("router")%3 == 0, verify: true, timer: is("timer")}
+	return settings{agree: agree, router: w.draw("router")%3 == 0, verify: true, timer: is("timer"), cert: is("cert")}
 }
 
 // has says whether there is a rule of that name.
 func (s settings) has(rule string) bool {
-	return map[string]bool{"turn": true, "look": s.router, "now and then": s.timer}[rule]
+	return map[string]bool{"turn": true, "look": s.router, "now and then": s.timer, "certificate": s.cert}[rule]
 }
 
 // configure writes the configuration. w.mu is held, or nobody else is there yet.
@@ -40,6 +40,9 @@ func (w *World) configure(s settings) {
 	}
 	if s.timer {
 		text += timerText
+	}
+	if s.cert {
+		text += fmt.Sprintf(certText, w.path("crt.pem"), unitName)
 	}
 	w.replace("netwatch.toml", text+s.mistake)
 }
@@ -95,7 +98,7 @@ func (w *World) others(n uint64) {
 	pick := func(by uint64, all ...string) string { return all[mix(n, by)%uint64(len(all))] }
 	s := settings{
 		agree: 2 + int(mix(n, 1)%2), every: pick(2, "", "", "7.3s", "41s"), settle: pick(3, "", "", "90ms", "3.1s", "10.3s"),
-		verify: n%4 > 0, router: mix(n, 4)%3 == 0, timer: mix(n, 5)%2 == 0,
+		verify: n%4 > 0, router: mix(n, 4)%3 == 0, timer: mix(n, 5)%2 == 0, cert: w.wanted.cert,
 	}
 	w.tell("the configuration is %+v", s)
 	w.configure(s)

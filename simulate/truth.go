@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -117,16 +118,23 @@ func (l *life) written(conf []byte) {
 // needless looks whether a restart is needed: not while the server runs with the file as
 // it is. Who was killed may do it once more. w.mu is held.
 func (u *unit) needless() {
-	if u.active == "active" && u.written.Before(u.since) && u.by == u.life.number {
-		u.broken("the unit is restarted for nothing")
-	}
-	if len(u.jobs) > 0 && u.written.Before(u.asked) && u.by == u.life.number {
-		u.broken("the same job is asked for twice")
-	}
-	if u.active == "inactive" && len(u.jobs) == 0 && u.written.Before(u.stopped) {
-		u.broken("a unit that somebody stopped is started")
+	wrong := ""
+	switch again := u.by == u.life.number; {
+	case u.active == "active" && u.written.Before(u.since) && again:
+		wrong = "the unit is restarted for nothing"
+	case len(u.jobs) > 0 && u.written.Before(u.asked) && again:
+		wrong = "the same job is asked for twice"
+	case u.active == "inactive" && len(u.jobs) == 0 && u.written.Before(u.stopped):
+		wrong = "a unit that somebody stopped is started"
 	}
 	u.by = u.life.number
+	switch {
+	case wrong == "":
+	case u.cert.owed > 0: // By the other rule
+		u.cert.owed--
+	default:
+		u.broken("%s", wrong)
+	}
 }
 
 // calmTime is how long is looked back, and mostChanges how often one address may be
@@ -178,6 +186,7 @@ func (w *World) look() {
 		w.broken("status says that all is well, and %s", wrong)
 	}
 	if w.rested() {
+		w.cert.owed = 0
 		w.judged(status, "after a rest")
 	}
 }
@@ -215,6 +224,8 @@ func (w *World) wrong() string {
 		return ""
 	case says(w.readConf()) != f.address:
 		return "the file says " + says(w.readConf()).String() + ", and the address is " + f.address.String()
+	case w.unit.active == "active" && w.wanted.cert && w.cert.writing == 0 && w.unit.leaf != w.cert.number:
+		return fmt.Sprintf("the server has certificate %d, and %d is there", w.unit.leaf, w.cert.number)
 	case w.unit.active == "active" && says(w.unit.conf) != f.address:
 		return "the server says " + says(w.unit.conf).String() + ", and the address is " + f.address.String()
 	}

@@ -38,6 +38,8 @@ type unit struct {
 	starts  []time.Duration
 	// conf is the file as it was read at the start.
 	conf []byte
+	// leaf is the certificate that it has.
+	leaf int
 	// jobs are those that have not ended; last is the number of the newest.
 	jobs map[uint32]*job
 	last uint32
@@ -77,7 +79,7 @@ func newUnit(w *World) *unit {
 
 // begin has the program run with the file as it is. w.mu is held.
 func (u *unit) begin() {
-	u.conf = u.readConf()
+	u.conf, u.leaf = u.readConf(), u.cert.number
 	u.invocation++
 	u.pid = uint32(1000 + u.invocation)
 	u.active, u.sub, u.result = "active", "running", "success"

@@ -31,6 +31,7 @@ type World struct {
 	// writing is how many apps have it open.
 	writing int
 	router  *router
+	cert    *cert
 	kernels []*kernel
 	// wanted are the settings in the configuration, and inForce those that netwatch goes by.
 	// usual are those at first and in the end.
@@ -116,6 +117,7 @@ func (w *World) build() {
 	w.disk = newDisk(w)
 	conf := fmt.Sprintf(confText, w.line.families[netwatch.IPv4].address)
 	w.writeConf(conf)
+	w.newCert()
 	w.unit = newUnit(w)
 	w.bus = systemdtest.Play(w.unit)
 	w.usual = w.firstSettings()
