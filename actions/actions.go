@@ -5,6 +5,8 @@ package actions
 import (
 	"context"
 	"crypto/x509"
+	"net"
+	"net/http"
 	"net/netip"
 	"time"
 
@@ -53,6 +55,14 @@ type Machine struct {
 	Own  func(family netwatch.Family, public netip.Addr) netip.Addr
 	// Allocate asks a TURN server, as turn.Allocate does.
 	Allocate func(ctx context.Context, a turn.Ask) (netip.Addr, *x509.Certificate, error)
+	// Run runs a program with an environment until it ends, or ctx does, and returns the last
+	// lines of its output.
+	Run func(ctx context.Context, program string, args, env []string) ([]string, error)
+	// Web is the way to servers of HTTP, and Mail connects to a mail server.
+	Web  http.RoundTripper
+	Mail func(ctx context.Context, server string) (net.Conn, error)
+	// Host is its full name; empty is to be looked up.
+	Host string
 }
 
 // here are the addresses of the machine's interfaces.

@@ -42,6 +42,8 @@ var kinds = []befalling{
 	{"the configuration is another, and a reload", 5, (*World).others},
 	{"the configuration has a mistake", 2, (*World).mistaken},
 	{"the certificate is renewed", 4, (*World).renews},
+	{"the program goes otherwise", 4, (*World).programs},
+	{"those who are told of runs behave otherwise", 3, (*World).notified},
 	{"somebody fires ip-changed", 4, (*World).fire},
 	{"the clock is set ahead", 2, (*World).ahead},
 	{"the clock is set back", 2, (*World).back},
@@ -380,7 +382,7 @@ func (w *World) heal() {
 	w.configure(w.usual)
 	w.reloadSoon(1)
 	w.disk.full, w.mood.next = false, nil
-	w.unit.loses = false
+	w.unit.loses, w.program.next.next, w.notices = false, nil, "take it"
 	if w.excused { // Status has said that it may be so
 		w.somebody(0)
 	}

@@ -46,6 +46,9 @@ type life struct {
 	// changes are when it changed the file, and fired when somebody last fired.
 	changes map[netip.Addr][]time.Duration
 	fired   time.Duration
+	// runs is how many programs run, and untold are the runs that notices are to tell of.
+	runs   int
+	untold map[string]time.Duration
 	// failing are when runs failed first, by the event.
 	failing map[string]time.Duration
 }
@@ -61,7 +64,7 @@ func (w *World) start() {
 	w.story.Lives++
 	l := &life{
 		World: w, number: w.story.Lives, cancel: cancel, hangups: make(chan os.Signal, 1), jumps: make(chan struct{}, 1),
-		born: w.now(), fired: -time.Hour, failing: map[string]time.Duration{},
+		born: w.now(), fired: -time.Hour, failing: map[string]time.Duration{}, untold: map[string]time.Duration{},
 		changes: map[netip.Addr][]time.Duration{},
 	}
 	for _, f := range w.line.families {
@@ -77,7 +80,7 @@ func (w *World) start() {
 
 // live is the daemon's whole life.
 func (l *life) live(ctx context.Context) {
-	err := l.run(ctx)
+	err := l.serve(ctx)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.dead {
@@ -93,7 +96,8 @@ func (l *life) live(ctx context.Context) {
 	time.AfterFunc(l.spanOf("again", time.Second, 20*time.Second), l.start)
 }
 
-func (l *life) run(ctx context.Context) error {
+// serve has it serve, until it ends.
+func (l *life) serve(ctx context.Context) error {
 	edges := daemon.Edges{
 		Sources: sources.Edges{
 			Network: network{l.World, l}, Inotify: l.inotify(), Router: l.contact, Kernel: l.kernel,
@@ -110,7 +114,7 @@ func (l *life) run(ctx context.Context) error {
 	}
 	env := actions.Env{Files: l, Machine: actions.Machine{
 		Bus:  &systemd.Bus{Dial: l.dial, Uptime: l.unit.uptime},
-		Here: l.here, Own: l.own, Allocate: l.unit.allocate,
+		Here: l.here, Own: l.own, Allocate: l.unit.allocate, Run: l.run, Web: web{l}, Mail: l.mail, Host: "turn.example.org",
 	}}
 	l.mu.Lock()
 	l.force()
@@ -247,12 +251,16 @@ func (l logged) Write(line []byte) (int, error) {
 	case e.Message == netwatch.EntryRun:
 		l.promised.ended(append(e.IDs, e.ID))
 		l.says("a run ends: %s", e.Outcome)
+		l.owes(e.Rule, e.ID, e.Outcome)
 		l.tries(e.ID, e.Outcome, !e.Retry.IsZero() || !l.wanted.has(e.Rule))
 	case e.Message == netwatch.EntryEvent && e.Detail == "": // Else it is taken up
 		l.event(e.Event, e.Fields)
 	case e.Message == netwatch.EntryStep:
 		verb, _, _ := strings.Cut(e.Step, " ")
 		l.says("%s: %s %s", verb, e.Outcome, e.Error)
+		if verb == "http" {
+			l.noticed(e.ID, e.Outcome)
+		}
 	}
 	return len(line), nil
 }

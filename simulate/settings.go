@@ -12,8 +12,9 @@ type settings struct {
 	agree int
 	// every and settle are as they are written; empty is the default.
 	every, settle string
-	// router, verify, timer and cert are whether there are such sources and such a step.
-	router, verify, timer, cert bool
+	// router, timer and cert are whether there are such sources, verify and notices such steps,
+	// and program whether there is a rule that runs one.
+	router, verify, timer, cert, program, notices bool
 	// mistake is a line that is none, or empty.
 	mistake string
 }
@@ -21,12 +22,15 @@ type settings struct {
 // firstSettings are those of a world at first, and in the end.
 func (w *World) firstSettings() settings {
 	is := func(what string) bool { return w.draw(what)%2 == 0 }
-	return settings{agree: agree, router: w.draw("router")%3 == 0, verify: true, timer: is("timer"), cert: is("cert")}
+	return settings{
+		agree: agree, router: w.draw("router")%3 == 0, verify: true, timer: is("timer"), cert: is("cert"),
+		program: is("program"), notices: is("notices"),
+	}
 }
 
 // has says whether there is a rule of that name.
 func (s settings) has(rule string) bool {
-	return map[string]bool{"turn": true, "look": s.router, "now and then": s.timer, "certificate": s.cert}[rule]
+	return map[string]bool{"turn": true, "look": s.router, "now and then": s.timer, "certificate": s.cert, "program": s.program}[rule]
 }
 
 // configure writes the configuration. w.mu is held, or nobody else is there yet.
@@ -40,6 +44,9 @@ func (w *World) configure(s settings) {
 	}
 	if s.timer {
 		text += timerText
+	}
+	if s.program {
+		text += fmt.Sprintf(programText, s.notice(mailStep))
 	}
 	if s.cert {
 		text += fmt.Sprintf(certText, w.path("crt.pem"), unitName)
@@ -78,8 +85,17 @@ func (s settings) turn(file string) string {
 	if s.verify {
 		steps += fmt.Sprintf(", \"verify turn %s\"", file)
 	}
+	steps += s.notice(noticeStep)
 	return "\n[[rule]]\nname = \"turn\"\non = [\"started\", \"ip-changed\", \"file-changed\"]\n" +
 		key("settle", s.settle) + "do = [" + steps + "]\n"
+}
+
+// notice is a step after others, where there are notices.
+func (s settings) notice(step string) string {
+	if !s.notices {
+		return ""
+	}
+	return fmt.Sprintf(", %q", step)
 }
 
 // routerText is what is in it where there is a router, and the kernel tells.
@@ -98,7 +114,8 @@ func (w *World) others(n uint64) {
 	pick := func(by uint64, all ...string) string { return all[mix(n, by)%uint64(len(all))] }
 	s := settings{
 		agree: 2 + int(mix(n, 1)%2), every: pick(2, "", "", "7.3s", "41s"), settle: pick(3, "", "", "90ms", "3.1s", "10.3s"),
-		verify: n%4 > 0, router: mix(n, 4)%3 == 0, timer: mix(n, 5)%2 == 0, cert: w.wanted.cert,
+		verify: n%4 > 0, router: mix(n, 4)%3 == 0, timer: mix(n, 5)%2 == 0, cert: w.usual.cert,
+		program: w.usual.program, notices: w.usual.notices,
 	}
 	w.tell("the configuration is %+v", s)
 	w.configure(s)
@@ -165,6 +182,9 @@ func (w *World) hangUp() {
 func (l *life) force() {
 	if l.wanted.timer != l.inForce.timer {
 		l.timed = l.now()
+	}
+	if l.wanted.agree != l.inForce.agree || l.wanted.every != l.inForce.every {
+		clear(l.changes) // The source is another, and knows of no penalties
 	}
 	l.inForce = l.wanted
 	l.inForce.mistake = ""

@@ -179,6 +179,9 @@ func (w *World) look() {
 	if (status.Refused != "") != l.refuses {
 		w.broken("a configuration with a mistake: %v; and status says %q", l.refuses, status.Refused)
 	}
+	if silence := l.silence(); silence != "" {
+		w.broken("%s", silence)
+	}
 	if forgotten := w.forgotten(); forgotten != "" && status.Unwritten == nil {
 		w.broken("%s", forgotten)
 	}
@@ -228,6 +231,8 @@ func (w *World) wrong() string {
 		return fmt.Sprintf("the server has certificate %d, and %d is there", w.unit.leaf, w.cert.number)
 	case w.unit.active == "active" && says(w.unit.conf) != f.address:
 		return "the server says " + says(w.unit.conf).String() + ", and the address is " + f.address.String()
+	case w.usual.program && w.program.told != f.address.String():
+		return fmt.Sprintf("the program was told %q last, and the address is %s", w.program.told, f.address)
 	}
 	return ""
 }

@@ -32,6 +32,8 @@ type World struct {
 	writing int
 	router  *router
 	cert    *cert
+	program program
+	notices string
 	kernels []*kernel
 	// wanted are the settings in the configuration, and inForce those that netwatch goes by.
 	// usual are those at first and in the end.
@@ -64,7 +66,7 @@ type World struct {
 // Live lets a world go by a plan, in a synctest bubble, with its files in an empty
 // directory. It returns when the daemon has ended.
 func Live(p Plan, dir string) *Story {
-	w := &World{seed: p.Seed, dir: dir, born: time.Now(), busUp: true, dues: map[string]time.Time{}}
+	w := &World{seed: p.Seed, dir: dir, born: time.Now(), busUp: true, notices: "take it", dues: map[string]time.Time{}}
 	w.promised.open = map[string]bool{}
 	w.build()
 	w.start()
