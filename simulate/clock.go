@@ -135,6 +135,7 @@ func (w *World) back(n uint64) {
 func (w *World) suspends(n uint64) {
 	w.tell("the machine was suspended")
 	w.suspended++
+	w.broker.cutOff()
 	if n%2 == 0 {
 		w.moves(mix(n, 1))
 	}

@@ -44,6 +44,11 @@ var kinds = []befalling{
 	{"the certificate is renewed", 4, (*World).renews},
 	{"the program goes otherwise", 4, (*World).programs},
 	{"those who are told of runs behave otherwise", 3, (*World).notified},
+	{"another machine has another address", 4, (*World).machineMoves},
+	{"another machine hands something on", 3, (*World).machineTells},
+	{"another machine is gone for a while", 2, (*World).machineGoes},
+	{"somebody says nonsense by the broker", 2, (*World).nonsense},
+	{"the broker behaves otherwise", 6, (*World).brokers},
 	{"somebody fires ip-changed", 4, (*World).fire},
 	{"the clock is set ahead", 2, (*World).ahead},
 	{"the clock is set back", 2, (*World).back},
@@ -379,6 +384,8 @@ func (w *World) heal() {
 	w.honest(0)
 	w.router.does = "says all"
 	w.forged, w.healed = false, true
+	w.broker.does, w.broker.since = "works", w.now()
+	w.anew()
 	w.configure(w.usual)
 	w.reloadSoon(1)
 	w.disk.full, w.mood.next = false, nil

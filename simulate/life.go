@@ -50,7 +50,7 @@ type life struct {
 	runs   int
 	untold map[string]time.Duration
 	// failing are when runs failed first, by the event.
-	failing map[string]time.Duration
+	failing map[promise]time.Duration
 }
 
 // start starts the daemon.
@@ -64,13 +64,16 @@ func (w *World) start() {
 	w.story.Lives++
 	l := &life{
 		World: w, number: w.story.Lives, cancel: cancel, hangups: make(chan os.Signal, 1), jumps: make(chan struct{}, 1),
-		born: w.now(), fired: -time.Hour, failing: map[string]time.Duration{}, untold: map[string]time.Duration{},
+		born: w.now(), fired: -time.Hour, failing: map[promise]time.Duration{}, untold: map[string]time.Duration{},
 		changes: map[netip.Addr][]time.Duration{},
 	}
 	for _, f := range w.line.families {
 		clear(f.told)
 	}
 	w.life = l
+	for _, m := range w.machines {
+		m.last = "" // What no rule waits for may be told once more
+	}
 	if w.usual.cert {
 		w.cert.owed = max(1, w.cert.owed)
 	}
@@ -102,15 +105,12 @@ func (l *life) serve(ctx context.Context) error {
 		Sources: sources.Edges{
 			Network: network{l.World, l}, Inotify: l.inotify(), Router: l.contact, Kernel: l.kernel,
 			Jumps: func(context.Context) (<-chan struct{}, error) { return l.jumps, nil }, Wall: l.wall,
+			Broker: l.reachBroker, Random: l.random,
 		},
 		State:   func(string) (state.Directory, error) { return directory{l.disk, l}, nil },
 		Read:    l.readFile,
 		Callers: func(string) (daemon.Callers, error) { return callers{l}, nil },
-		Random: func() float64 {
-			l.mu.Lock()
-			defer l.mu.Unlock()
-			return share(l.draw("random"))
-		},
+		Random:  l.random,
 	}
 	env := actions.Env{Files: l, Machine: actions.Machine{
 		Bus:  &systemd.Bus{Dial: l.dial, Uptime: l.unit.uptime},
@@ -124,6 +124,13 @@ func (l *life) serve(ctx context.Context) error {
 		return err
 	}
 	return d.Run(ctx, l.hangups)
+}
+
+// random is what the program takes for chance.
+func (l *life) random() float64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return share(l.draw("random"))
 }
 
 // dial connects to the bus.
@@ -249,17 +256,20 @@ func (l logged) Write(line []byte) (int, error) {
 	case e.Message == "configuration reloaded":
 		l.force()
 	case e.Message == netwatch.EntryRun:
-		l.promised.ended(append(e.IDs, e.ID))
+		l.promised.ended(e.Rule, append(e.IDs, e.ID))
 		l.says("a run ends: %s", e.Outcome)
 		l.owes(e.Rule, e.ID, e.Outcome)
-		l.tries(e.ID, e.Outcome, !e.Retry.IsZero() || !l.wanted.has(e.Rule))
+		l.tries(promise{e.Rule, e.ID}, e.Outcome, !e.Retry.IsZero() || !l.wanted.has(e.Rule))
 	case e.Message == netwatch.EntryEvent && e.Detail == "": // Else it is taken up
 		l.event(e.Event, e.Fields)
 	case e.Message == netwatch.EntryStep:
 		verb, _, _ := strings.Cut(e.Step, " ")
 		l.says("%s: %s %s", verb, e.Outcome, e.Error)
-		if verb == "http" {
+		switch {
+		case verb == "http":
 			l.noticed(e.ID, e.Outcome)
+		case verb == "tell" && e.Outcome != string(netwatch.Failed) && !l.broker.hasTold(e.ID):
+			l.broken("it is said that others are told, and they are not")
 		}
 	}
 	return len(line), nil
@@ -270,6 +280,8 @@ func (l *life) event(name string, fields map[string]string) {
 	switch {
 	case name == netwatch.Due:
 		l.due(fields["at"])
+	case strings.HasPrefix(name, "peer-"):
+		l.peer(name, fields)
 	case name == netwatch.CertRenewed:
 		l.renewed(fields["new"])
 	case l.wrote(fields["old"], fields["new"]):

@@ -78,7 +78,7 @@ func (l *life) mail(ctx context.Context, _ string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	ours, theirs := net.Pipe()
+	ours, theirs := newWires(nil, nil)
 	context.AfterFunc(ctx, func() { _ = ours.Close() })
 	l.hands.Go(func() { takeMail(theirs, how == "have an error") })
 	return ours, nil

@@ -12,9 +12,9 @@ type settings struct {
 	agree int
 	// every and settle are as they are written; empty is the default.
 	every, settle string
-	// router, timer and cert are whether there are such sources, verify and notices such steps,
+	// router, timer, cert and mqtt are whether there are such sources, verify and notices such steps,
 	// and program whether there is a rule that runs one.
-	router, verify, timer, cert, program, notices bool
+	router, verify, timer, cert, program, notices, mqtt bool
 	// mistake is a line that is none, or empty.
 	mistake string
 }
@@ -24,13 +24,16 @@ func (w *World) firstSettings() settings {
 	is := func(what string) bool { return w.draw(what)%2 == 0 }
 	return settings{
 		agree: agree, router: w.draw("router")%3 == 0, verify: true, timer: is("timer"), cert: is("cert"),
-		program: is("program"), notices: is("notices"),
+		program: is("program"), notices: is("notices"), mqtt: is("mqtt"),
 	}
 }
 
 // has says whether there is a rule of that name.
 func (s settings) has(rule string) bool {
-	return map[string]bool{"turn": true, "look": s.router, "now and then": s.timer, "certificate": s.cert, "program": s.program}[rule]
+	return map[string]bool{
+		"turn": true, "look": s.router, "now and then": s.timer, "certificate": s.cert,
+		"program": s.program, "others": s.mqtt, "another": s.mqtt,
+	}[rule]
 }
 
 // configure writes the configuration. w.mu is held, or nobody else is there yet.
@@ -44,6 +47,9 @@ func (w *World) configure(s settings) {
 	}
 	if s.timer {
 		text += timerText
+	}
+	if s.mqtt {
+		text += fmt.Sprintf(mqttText, w.path("password"))
 	}
 	if s.program {
 		text += fmt.Sprintf(programText, s.notice(mailStep))
@@ -115,7 +121,7 @@ func (w *World) others(n uint64) {
 	s := settings{
 		agree: 2 + int(mix(n, 1)%2), every: pick(2, "", "", "7.3s", "41s"), settle: pick(3, "", "", "90ms", "3.1s", "10.3s"),
 		verify: n%4 > 0, router: mix(n, 4)%3 == 0, timer: mix(n, 5)%2 == 0, cert: w.usual.cert,
-		program: w.usual.program, notices: w.usual.notices,
+		program: w.usual.program, notices: w.usual.notices, mqtt: w.usual.mqtt,
 	}
 	w.tell("the configuration is %+v", s)
 	w.configure(s)

@@ -12,19 +12,21 @@ import (
 
 // promises are the events that were accepted.
 type promises struct {
-	// open are those that the disk has, and of which no end was told.
-	open map[string]bool
-	// over are those whose end was told, and answered those about which somebody was told
-	// that they are accepted.
-	over map[string]bool
+	// open are those that the disk has, and of which no end was told, by rule and id.
+	open map[promise]bool
+	// over are those whose end was told.
+	over map[promise]bool
 }
 
-// events are the ids of those in a state that have not ended.
-func (k kept) events() map[string]bool {
-	all := map[string]bool{}
-	for _, r := range k.Runs {
+// A promise is that a rule acts on an event.
+type promise struct{ rule, id string }
+
+// events are those in a state that have not ended.
+func (k kept) events() map[promise]bool {
+	all := map[promise]bool{}
+	for rule, r := range k.Runs {
 		for _, ev := range r.Events {
-			all[ev.ID] = true
+			all[promise{rule, ev.ID}] = true
 		}
 	}
 	return all
@@ -54,29 +56,34 @@ const endTime = time.Second
 
 // gone is called when the disk has an event no more: its end was told, or is told soon,
 // unless the daemon is killed before.
-func (l *life) gone(id string) {
+func (l *life) gone(p promise) {
 	time.AfterFunc(endTime, func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		if !l.promised.over[id] && !l.dead {
+		if !l.promised.over[p] && !l.dead {
 			l.broken("an event was accepted and forgotten")
 		}
 	})
 }
 
 // ended notes events whose end was told.
-func (p *promises) ended(ids []string) {
-	if p.over == nil {
-		p.over = map[string]bool{}
-	}
+func (p *promises) ended(rule string, ids []string) {
 	for _, id := range ids {
-		p.over[id] = true
+		p.over[promise{rule, id}] = true
 	}
 }
 
 // answered is called when somebody is told that an event is accepted. w.mu is held.
 func (p *promises) answered(w *World, id string) {
-	if !p.open[id] && !p.over[id] {
+	of := func(all map[promise]bool) bool {
+		for p := range all {
+			if p.id == id {
+				return true
+			}
+		}
+		return false
+	}
+	if !of(p.open) && !of(p.over) {
 		w.broken("an event is said to be accepted, and the disk does not have it")
 	}
 }
@@ -179,6 +186,9 @@ func (w *World) look() {
 	if (status.Refused != "") != l.refuses {
 		w.broken("a configuration with a mistake: %v; and status says %q", l.refuses, status.Refused)
 	}
+	if wrong := w.broker.misjudged(status); wrong != "" {
+		w.broken("%s", wrong)
+	}
 	if silence := l.silence(); silence != "" {
 		w.broken("%s", silence)
 	}
@@ -192,6 +202,15 @@ func (w *World) look() {
 		w.cert.owed = 0
 		w.judged(status, "after a rest")
 	}
+}
+
+// viewsOf is how a status sees other machines.
+func viewsOf(s control.Status) map[string]peerView {
+	all := map[string]peerView{}
+	for _, p := range s.Peers {
+		all[p.Peer] = peerView{p.State, p.Addresses[netwatch.IPv4].Address.String()}
+	}
+	return all
 }
 
 // restTime is within what time all is right in a world that holds still and is well: damping
@@ -276,7 +295,7 @@ func (w *World) judged(status control.Status, when string) {
 const retryTime = time.Hour
 
 // tries looks whether a run that fails is tried for as long as is promised. w.mu is held.
-func (l *life) tries(id, outcome string, again bool) {
+func (l *life) tries(id promise, outcome string, again bool) {
 	switch outcome {
 	case string(netwatch.Held):
 		return // It goes on when the limit lets it

@@ -33,8 +33,11 @@ type World struct {
 	router  *router
 	cert    *cert
 	program program
-	notices string
-	kernels []*kernel
+	// broker is that of all machines, and machines are the others.
+	broker   *broker
+	machines []*machine
+	notices  string
+	kernels  []*kernel
 	// wanted are the settings in the configuration, and inForce those that netwatch goes by.
 	// usual are those at first and in the end.
 	wanted, inForce, usual settings
@@ -67,7 +70,7 @@ type World struct {
 // directory. It returns when the daemon has ended.
 func Live(p Plan, dir string) *Story {
 	w := &World{seed: p.Seed, dir: dir, born: time.Now(), busUp: true, notices: "take it", dues: map[string]time.Time{}}
-	w.promised.open = map[string]bool{}
+	w.promised.open, w.promised.over = map[promise]bool{}, map[promise]bool{}
 	w.build()
 	w.start()
 	for _, s := range p.Stimuli {
@@ -120,6 +123,9 @@ func (w *World) build() {
 	conf := fmt.Sprintf(confText, w.line.families[netwatch.IPv4].address)
 	w.writeConf(conf)
 	w.newCert()
+	w.broker = newBroker(w)
+	w.newMachines()
+	w.replace("password", "secret")
 	w.unit = newUnit(w)
 	w.bus = systemdtest.Play(w.unit)
 	w.usual = w.firstSettings()

@@ -2,6 +2,7 @@ package sources
 
 import (
 	"context"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"time"
@@ -22,6 +23,10 @@ type Edges struct {
 	Jumps func(ctx context.Context) (<-chan struct{}, error)
 	// Wall is what the clock on the wall shows, by the time zone of where it hangs.
 	Wall func() time.Time
+	// Broker connects to a broker, as HOST:PORT.
+	Broker func(ctx context.Context, address string) (net.Conn, error)
+	// Random is evenly from 0 to 1; the pauses between connections go by it.
+	Random func() float64
 }
 
 // A Network is how servers are reached, and from which addresses.
@@ -48,6 +53,14 @@ func (e Edges) jumps() func(context.Context) (<-chan struct{}, error) {
 		return clockJumps
 	}
 	return e.Jumps
+}
+
+// random is evenly from 0 to 1.
+func (e Edges) random() float64 {
+	if e.Random == nil {
+		return rand.Float64() //nolint:gosec // Nobody gains by guessing it
+	}
+	return e.Random()
 }
 
 // wall is what the clock on the wall shows.

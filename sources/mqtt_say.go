@@ -65,8 +65,12 @@ func (s *mqtt) keep(w bulletin) error {
 
 // say says what we are. It returns nil when the broker has it.
 func (s *mqtt) say(ctx context.Context) error {
-	s.saying.Lock()
-	defer s.saying.Unlock()
+	select {
+	case s.saying <- struct{}{}:
+		defer func() { <-s.saying }()
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for what is being said to %s: %w", s.settings.Broker, context.Cause(ctx))
+	}
 	s.mu.Lock()
 	w, manager := s.next(), s.manager
 	s.mu.Unlock()
@@ -204,7 +208,7 @@ func (s *mqtt) leave() {
 		return
 	}
 	from, err := netip.ParseAddrPort(s.conn.LocalAddr().String())
-	if err == nil && !netwatch.IsOwn(from.Addr().Unmap().WithZone("")) {
+	if err == nil && !slices.Contains(s.env.network().Here(), from.Addr().Unmap().WithZone("")) {
 		if s.lasts != nil {
 			s.lasts.Stop()
 			s.lasts = nil // However short it was, the next is worth making at once
