@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -17,29 +16,58 @@ import (
 	"netwatch/sources"
 )
 
-// writeConf gives the server's file another content, and tells of it.
-func (w *World) writeConf(text string) {
-	file := w.path("turnserver.conf")
-	if err := os.WriteFile(file+".new", []byte(text), 0o600); err != nil {
-		panic(err)
-	}
-	if err := os.Rename(file+".new", file); err != nil {
-		panic(err)
-	}
-	w.conf, w.mine, w.written = []byte(text), netwatch.Replacement{}, time.Now()
-	if l := w.life; l != nil {
-		l.notice(file)
+// A file is one of a server's. Both servers of the world are one unit, and in one rule.
+type file struct {
+	*World
+	name, server string
+	// form is its text, with a place for an address.
+	form string
+	text []byte // which is on a real disk too
+	// mine is how netwatch made the file what it is, if it did, and written when it was last.
+	mine    netwatch.Replacement
+	written time.Time
+	// writing is how many apps have it open.
+	writing int
+}
+
+// newFiles are the files of all servers.
+func newFiles(w *World) []*file {
+	return []*file{
+		{World: w, name: "turnserver.conf", server: "coturn", form: confText},
+		{World: w, name: "livekit.yaml", server: "livekit", form: "port: 7880\nrtc:\n  node_ip: %s\n  udp_port: 7882\n"},
 	}
 }
 
-// readConf is the server's file as it is. w.mu is held.
-func (w *World) readConf() []byte { return w.conf }
+// write gives it another content, and tells of it. w.mu is held.
+func (f *file) write(text string) {
+	f.replace(f.name, text)
+	f.text, f.mine, f.written = []byte(text), netwatch.Replacement{}, time.Now()
+	if l := f.life; l != nil {
+		l.notice(f.path(f.name))
+	}
+}
 
-// readFile reads the server's file.
-func (w *World) readFile(string, int64) ([]byte, error) {
+// fileAt is the file with a path.
+func (w *World) fileAt(path string) *file {
+	i := slices.IndexFunc(w.files, func(f *file) bool { return w.path(f.name) == path })
+	return w.files[i]
+}
+
+// lastWritten is when one of the files was. w.mu is held.
+func (w *World) lastWritten() (last time.Time) {
+	for _, f := range w.files {
+		if f.written.After(last) {
+			last = f.written
+		}
+	}
+	return last
+}
+
+// readFile reads a server's file.
+func (w *World) readFile(path string, _ int64) ([]byte, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.conf, nil
+	return w.fileAt(path).text, nil
 }
 
 // notice tells of a file. What nobody has room for is lost, as in the kernel.
@@ -122,7 +150,8 @@ func (l *life) rewrite(
 ) (netwatch.Result, error) {
 	l.mu.Lock()
 	err := l.effect("the helper is asked")
-	before := l.readConf()
+	f := l.fileAt(r.File)
+	before := f.text
 	l.mu.Unlock()
 	if err != nil {
 		return netwatch.Result{}, err
@@ -155,14 +184,14 @@ func (l *life) rewrite(
 	if l.dead && l.cuts {
 		return netwatch.Result{}, errDead
 	}
-	if l.writing > 0 || !bytes.Equal(l.readConf(), before) {
+	if f.writing > 0 || !bytes.Equal(f.text, before) {
 		return netwatch.Result{}, rewrite.ErrMoved
 	}
-	l.written(after)
-	l.tell("the file: %s → %s", says(before), says(after))
-	l.writeConf(string(after))
+	l.rewritten(f, after)
+	l.tell("%s: %s → %s", f.name, says(before), says(after))
+	f.write(string(after))
 	if !l.dead || !l.disk.atRisk { // Else nobody remembers
-		l.mine = w
+		f.mine = w
 	}
 	return netwatch.Result{Outcome: netwatch.Changed}, l.effect("the helper has answered")
 }

@@ -136,17 +136,18 @@ func lieOf(name netwatch.Family, number int, n uint64) (a netip.Addr) {
 
 // app has an app write the server's file, by halves, as it was once.
 func (w *World) app(n uint64) {
-	whole := fmt.Sprintf(confText, addressOf(netwatch.IPv4, n)) + fmt.Sprintf("# %x\n", n)
-	w.tell("an app begins to write the file")
-	w.writeConf("")
-	w.writing++
+	f := w.files[mix(n, 9)%uint64(len(w.files))]
+	whole := fmt.Sprintf(f.form, addressOf(netwatch.IPv4, n)) + fmt.Sprintf("# %x\n", n)
+	w.tell("an app begins to write %s", f.name)
+	f.write("")
+	f.writing++
 	step := func(after time.Duration, text string) {
 		time.AfterFunc(after, func() {
 			w.mu.Lock()
 			defer w.mu.Unlock()
-			w.writeConf(text)
+			f.write(text)
 			if text == whole {
-				w.writing--
+				f.writing--
 			}
 			w.still = time.Now()
 		})

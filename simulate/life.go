@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,7 +44,7 @@ type life struct {
 	jumps    chan struct{}
 	born     time.Duration
 	// changes are when it changed the file, and fired when somebody last fired.
-	changes map[netip.Addr][]time.Duration
+	changes map[change][]time.Duration
 	fired   time.Duration
 	// runs is how many programs run, and untold are the runs that notices are to tell of.
 	runs   int
@@ -65,14 +65,14 @@ func (w *World) start() {
 	l := &life{
 		World: w, number: w.story.Lives, cancel: cancel, hangups: make(chan os.Signal, 1), jumps: make(chan struct{}, 1),
 		born: w.now(), fired: -time.Hour, failing: map[promise]time.Duration{}, untold: map[string]time.Duration{},
-		changes: map[netip.Addr][]time.Duration{},
+		changes: map[change][]time.Duration{},
 	}
 	for _, f := range w.line.families {
 		clear(f.told)
 	}
 	w.life = l
 	for _, m := range w.machines {
-		m.last = "" // What no rule waits for may be told once more
+		m.last, m.at = "", -time.Hour // What no rule waits for may be told once more
 	}
 	if w.usual.cert {
 		w.cert.owed = max(1, w.cert.owed)
@@ -194,7 +194,10 @@ func (l *life) kill(when string) {
 // forgets notes that a life has ended whose newest state the disk refused. w.mu is held.
 func (w *World) forgets() {
 	if w.disk.atRisk {
-		w.excused, w.mine = true, netwatch.Replacement{}
+		w.excused = true
+		for _, f := range w.files {
+			f.mine = netwatch.Replacement{}
+		}
 		clear(w.dues)
 		w.cert.told = ""
 	}
@@ -296,5 +299,5 @@ func (w *World) says(format string, args ...any) {
 
 // wrote says whether it was netwatch who made the file what it is, from that. w.mu is held.
 func (w *World) wrote(from, to string) bool {
-	return to != "" && w.mine.To == to && w.mine.From == from
+	return to != "" && slices.ContainsFunc(w.files, func(f *file) bool { return f.mine.To == to && f.mine.From == from })
 }

@@ -30,6 +30,7 @@ func (w *World) notified(n uint64) {
 
 // reach is on the way to one of them.
 func (l *life) reach(ctx context.Context, name string) (how string, err error) {
+	pass(l.lag(name+" begins", time.Millisecond, 5*time.Millisecond))
 	l.mu.Lock()
 	how, err = l.notices, l.effect("a notice by "+name)
 	lag := l.spanOf(name, time.Millisecond, 90*time.Millisecond)

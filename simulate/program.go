@@ -46,6 +46,7 @@ func (w *World) programs(n uint64) {
 
 // run runs the program.
 func (l *life) run(ctx context.Context, _ string, _, env []string) ([]string, error) {
+	pass(l.lag("program begins", time.Millisecond, 5*time.Millisecond)) // Not in one instant with others' effects
 	l.mu.Lock()
 	if err := l.effect("the program is run"); err != nil {
 		l.mu.Unlock()

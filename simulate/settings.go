@@ -40,8 +40,8 @@ func (s settings) has(rule string) bool {
 func (w *World) configure(s settings) {
 	w.wanted = s
 	text := fmt.Sprintf("[daemon]\nsocket = %q\nstate = %q\nlog = \"info\"\n", w.path("socket"), w.path("state"))
-	text += s.stun(w.serverNames()) + fmt.Sprintf("\n[source.file]\nfiles = [%q]\n", w.path("turnserver.conf"))
-	text += s.turn(w.path("turnserver.conf"))
+	text += s.stun(w.serverNames()) + fmt.Sprintf("\n[source.file]\nfiles = [%q, %q]\n", w.path("turnserver.conf"), w.path("livekit.yaml"))
+	text += s.turn(w.path("turnserver.conf"), w.path("livekit.yaml"))
 	if s.router {
 		text += routerText
 	}
@@ -86,8 +86,8 @@ func (s settings) stun(servers string) string {
 }
 
 // turn is the rule, as init writes it.
-func (s settings) turn(file string) string {
-	steps := fmt.Sprintf("\"rotate coturn %s\", \"restart %s\"", file, unitName)
+func (s settings) turn(file, second string) string {
+	steps := fmt.Sprintf("\"rotate coturn %s\", \"rotate livekit %s\", \"restart %s\"", file, second, unitName)
 	if s.verify {
 		steps += fmt.Sprintf(", \"verify turn %s\"", file)
 	}

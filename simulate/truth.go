@@ -95,10 +95,10 @@ const voiceTime = 15 * time.Second
 // way into the file.
 const handTime = time.Second
 
-// written looks whether what is written is true and agreed. w.mu is held.
-func (l *life) written(conf []byte) {
+// rewritten looks whether what is written is true and agreed. w.mu is held.
+func (l *life) rewritten(of *file, conf []byte) {
 	a := says(conf)
-	l.calm(a)
+	l.calm(change{of, a})
 	if !a.IsValid() {
 		l.broken("a file without an address is written")
 		return
@@ -125,13 +125,13 @@ func (l *life) written(conf []byte) {
 // needless looks whether a restart is needed: not while the server runs with the file as
 // it is. Who was killed may do it once more. w.mu is held.
 func (u *unit) needless() {
-	wrong := ""
+	wrong, written := "", u.lastWritten()
 	switch again := u.by == u.life.number; {
-	case u.active == "active" && u.written.Before(u.since) && again:
+	case u.active == "active" && written.Before(u.since) && again:
 		wrong = "the unit is restarted for nothing"
-	case len(u.jobs) > 0 && u.written.Before(u.asked) && again:
+	case len(u.jobs) > 0 && written.Before(u.asked) && again:
 		wrong = "the same job is asked for twice"
-	case u.active == "inactive" && len(u.jobs) == 0 && u.written.Before(u.stopped):
+	case u.active == "inactive" && len(u.jobs) == 0 && written.Before(u.stopped):
 		wrong = "a unit that somebody stopped is started"
 	}
 	u.by = u.life.number
@@ -151,13 +151,19 @@ const (
 	mostChanges = 6
 )
 
+// A change is one of a file's to an address.
+type change struct {
+	*file
+	to netip.Addr
+}
+
 // calm looks whether an address that comes and goes is not written too often. Who fires by
 // hand wants it so. w.mu is held.
-func (l *life) calm(a netip.Addr) {
+func (l *life) calm(a change) {
 	now := l.now()
 	lately := slices.DeleteFunc(l.changes[a], func(at time.Duration) bool { return now-at > calmTime })
 	if l.changes[a] = append(lately, now); len(l.changes[a]) > mostChanges && now-l.fired > calmTime {
-		l.broken("%s was written %d times in %s", a, len(l.changes[a]), calmTime)
+		l.broken("%s was written %d times in %s", a.to, len(l.changes[a]), calmTime)
 	}
 }
 
@@ -244,14 +250,26 @@ func (w *World) wrong() string {
 	switch {
 	case !f.up || reaches < w.inForce.agree:
 		return ""
-	case says(w.readConf()) != f.address:
-		return "the file says " + says(w.readConf()).String() + ", and the address is " + f.address.String()
+	case w.stale() != "":
+		return w.stale()
 	case w.unit.active == "active" && w.wanted.cert && w.cert.writing == 0 && w.unit.leaf != w.cert.number:
 		return fmt.Sprintf("the server has certificate %d, and %d is there", w.unit.leaf, w.cert.number)
-	case w.unit.active == "active" && says(w.unit.conf) != f.address:
-		return "the server says " + says(w.unit.conf).String() + ", and the address is " + f.address.String()
 	case w.usual.program && w.program.told != f.address.String():
 		return fmt.Sprintf("the program was told %q last, and the address is %s", w.program.told, f.address)
+	}
+	return ""
+}
+
+// stale is a file, or a server, that does not say the address. w.mu is held.
+func (w *World) stale() string {
+	f := w.line.families[netwatch.IPv4]
+	for i, of := range w.files {
+		switch {
+		case says(of.text) != f.address:
+			return fmt.Sprintf("%s says %s, and the address is %s", of.name, says(of.text), f.address)
+		case w.unit.active == "active" && says(w.unit.conf[i]) != f.address:
+			return fmt.Sprintf("%s says %s, and the address is %s", of.server, says(w.unit.conf[i]), f.address)
+		}
 	}
 	return ""
 }

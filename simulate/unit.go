@@ -36,8 +36,8 @@ type unit struct {
 	since   time.Time
 	changed time.Duration
 	starts  []time.Duration
-	// conf is the file as it was read at the start.
-	conf []byte
+	// conf are the files as they were read at the start.
+	conf [2][]byte
 	// leaf is the certificate that it has.
 	leaf int
 	// jobs are those that have not ended; last is the number of the newest.
@@ -79,7 +79,10 @@ func newUnit(w *World) *unit {
 
 // begin has the program run with the file as it is. w.mu is held.
 func (u *unit) begin() {
-	u.conf, u.leaf = u.readConf(), u.cert.number
+	u.leaf = u.cert.number
+	for i, f := range u.files {
+		u.conf[i] = f.text
+	}
 	u.invocation++
 	u.pid = uint32(1000 + u.invocation)
 	u.active, u.sub, u.result = "active", "running", "success"
@@ -290,7 +293,7 @@ func (w *World) spanOf(name string, least, most time.Duration) time.Duration {
 }
 
 // named finds the public address in a file of the server.
-var named = regexp.MustCompile(`(?m)^external-ip=([0-9a-f.:]+)$`)
+var named = regexp.MustCompile(`(?m)^(?:external-ip=|  node_ip: )([0-9a-f.:]+)$`)
 
 // says is what the server tells its callers, or nothing.
 func says(conf []byte) netip.Addr {
@@ -313,7 +316,7 @@ func (u *unit) allocate(ctx context.Context, a turn.Ask) (netip.Addr, *x509.Cert
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	switch gets := says(u.conf); {
+	switch gets := says(u.conf[0]); {
 	case !u.running(), a.Over == servers.TLS, a.To.Port() != 3478:
 		return netip.Addr{}, nil, os.NewSyscallError("read", unix.ECONNREFUSED)
 	case a.Who == nil:

@@ -20,16 +20,12 @@ type World struct {
 	dir  string // on a real disk: the configurations, which are read as they are
 	born time.Time
 
-	mu    sync.Mutex
-	story Story
-	line  line
-	all   []*server
-	disk  *disk
-	// mine is how netwatch made the file what it is, if it did.
-	mine    netwatch.Replacement
-	written time.Time // when it was last
-	// writing is how many apps have it open.
-	writing int
+	mu      sync.Mutex
+	story   Story
+	line    line
+	all     []*server
+	disk    *disk
+	files   []*file
 	router  *router
 	cert    *cert
 	program program
@@ -41,7 +37,6 @@ type World struct {
 	// wanted are the settings in the configuration, and inForce those that netwatch goes by.
 	// usual are those at first and in the end.
 	wanted, inForce, usual settings
-	conf                   []byte // the server's file, which is on a real disk too
 	unit                   *unit
 	bus                    *systemdtest.Played
 	busUp                  bool
@@ -120,8 +115,10 @@ func (w *World) build() {
 		w.all = append(w.all, newServer(w, i))
 	}
 	w.disk = newDisk(w)
-	conf := fmt.Sprintf(confText, w.line.families[netwatch.IPv4].address)
-	w.writeConf(conf)
+	w.files = newFiles(w)
+	for _, f := range w.files {
+		f.write(fmt.Sprintf(f.form, w.line.families[netwatch.IPv4].address))
+	}
 	w.newCert()
 	w.broker = newBroker(w)
 	w.newMachines()
