@@ -19,8 +19,7 @@ import (
 // ourName is the name of the machine among the others.
 const ourName = "turn1"
 
-// mqttText is what is in the configuration of a world with other machines. What one of them
-// hands on is a reason to look.
+// mqttText is what is in the configuration of a world with other machines.
 const mqttText = `
 [source.mqtt]
 broker = "mqtt://192.168.1.9"
@@ -36,7 +35,7 @@ do = ["tell"]
 name = "another"
 on = ["peer-changed"]
 match = { peer = "gateway", told = "route-changed" }
-do = ["probe stun"]
+do = ["exec /usr/local/bin/another"]
 `
 
 // A broker is that of all machines. Netwatch alone is connected to it: what the others say
@@ -90,8 +89,10 @@ func (l *life) reachBroker(ctx context.Context, _ string) (net.Conn, error) {
 		l.story.fault("a broker that is away")
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", unix.ECONNREFUSED)}
 	}
-	own := &net.TCPAddr{IP: l.line.families[netwatch.IPv4].own.AsSlice(), Port: 40001}
-	ours, theirs := newWires(own, &net.TCPAddr{IP: net.IPv4(192, 168, 1, 9), Port: 1883})
+	// It comes from an address that stays: when netwatch ends one that has gone, it may say what
+	// it has to say over that or over the next, which is chance.
+	ours, theirs := newWires(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 40001},
+		&net.TCPAddr{IP: net.IPv4(192, 168, 1, 9), Port: 1883})
 	s := &session{broker: b, life: l, conn: theirs, out: make(chan *packets.ControlPacket, 64)}
 	l.hands.Go(s.read)
 	l.hands.Go(s.write)

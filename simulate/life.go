@@ -260,14 +260,17 @@ func (l logged) Write(line []byte) (int, error) {
 		l.force()
 	case e.Message == netwatch.EntryRun:
 		l.promised.ended(e.Rule, append(e.IDs, e.ID))
-		l.says("a run ends: %s", e.Outcome)
+		l.says("a run of %q ends: %s", e.Rule, e.Outcome)
 		l.owes(e.Rule, e.ID, e.Outcome)
 		l.tries(promise{e.Rule, e.ID}, e.Outcome, !e.Retry.IsZero() || !l.wanted.has(e.Rule))
 	case e.Message == netwatch.EntryEvent && e.Detail == "": // Else it is taken up
 		l.event(e.Event, e.Fields)
 	case e.Message == netwatch.EntryStep:
 		verb, _, _ := strings.Cut(e.Step, " ")
-		l.says("%s: %s %s", verb, e.Outcome, e.Error)
+		if verb == "tell" { // Why it is not connected is chance in the instant in which that ends
+			e.Error = ""
+		}
+		l.says("%q, %s: %s %s", e.Rule, verb, e.Outcome, e.Error)
 		switch {
 		case verb == "http":
 			l.noticed(e.ID, e.Outcome)

@@ -44,8 +44,14 @@ func (w *World) programs(n uint64) {
 	w.tell("the program goes: %s", strings.Join(w.program.next.next, ", "))
 }
 
-// run runs the program.
-func (l *life) run(ctx context.Context, _ string, _, env []string) ([]string, error) {
+// run runs a program. Those of other rules than its own fail now and then.
+func (l *life) run(ctx context.Context, file string, _, env []string) ([]string, error) {
+	if file != programFile {
+		if x := l.lag(file, time.Millisecond, 90*time.Millisecond); x%8 > 0 {
+			return nil, nil
+		}
+		return nil, errors.New("exit status 1")
+	}
 	pass(l.lag("program begins", time.Millisecond, 5*time.Millisecond)) // Not in one instant with others' effects
 	l.mu.Lock()
 	if err := l.effect("the program is run"); err != nil {
