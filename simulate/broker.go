@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strings"
@@ -63,7 +64,8 @@ func topicOf(host string) string { return "netwatch/" + host + "/state" }
 type session struct {
 	*broker
 	life       *life
-	conn       net.Conn // our end
+	conn       net.Conn // the broker's end
+	way        io.Closer
 	out        chan *packets.ControlPacket
 	user       string
 	will       []byte
@@ -93,9 +95,9 @@ func (l *life) reachBroker(ctx context.Context, _ string) (net.Conn, error) {
 	// it has to say over that or over the next, which is chance.
 	ours, theirs := newWires(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 40001},
 		&net.TCPAddr{IP: net.IPv4(192, 168, 1, 9), Port: 1883})
-	s := &session{broker: b, life: l, conn: theirs, out: make(chan *packets.ControlPacket, 64)}
-	l.hands.Go(s.read)
-	l.hands.Go(s.write)
+	s := &session{broker: b, life: l, conn: theirs, way: ours, out: make(chan *packets.ControlPacket, 64)}
+	l.beside(s.read)
+	l.beside(s.write)
 	l.ways = append(l.ways, ours)
 	return ours, nil
 }
@@ -163,6 +165,7 @@ func (s *session) ends() {
 	s.over = true
 	close(s.out)
 	s.broker.sessions = remove(s.broker.sessions, s)
+	s.life.ways = remove(s.life.ways, s.way)
 	if s.will != nil {
 		s.broker.say(topicOf(s.user), s.will)
 	}

@@ -109,7 +109,11 @@ func (l *life) inotify() *sources.Inotify {
 			return n, nil
 		},
 		Add: func(n *fsnotify.Watcher, dir string) error {
-			return find(n, func(w *watcher) { w.dirs = append(w.dirs, dir) })
+			return find(n, func(w *watcher) {
+				if !slices.Contains(w.dirs, dir) {
+					w.dirs = append(w.dirs, dir)
+				}
+			})
 		},
 		Remove: func(n *fsnotify.Watcher, dir string) error {
 			return find(n, func(w *watcher) { w.dirs = slices.DeleteFunc(w.dirs, func(d string) bool { return d == dir }) })

@@ -183,7 +183,7 @@ func (w *World) stops(n uint64) {
 	w.tell("somebody stops the unit")
 	u.be("inactive", "dead", "success")
 	u.stopped = time.Now()
-	w.hands.Go(func() {
+	w.beside(func() {
 		pass(exponential(n, 20*time.Minute))
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -261,7 +261,7 @@ func (w *World) restarted(uint64) {
 	}
 	w.tell("netwatch is stopped")
 	l.ending = true
-	w.hands.Go(func() {
+	w.beside(func() {
 		l.cancel()
 		l.over()
 		pass(l.lag("again", 50*time.Millisecond, time.Second))
@@ -299,7 +299,7 @@ func (w *World) fire(uint64) {
 	w.tell("somebody fires ip-changed")
 	l.fired = w.now()
 	d := l.daemon
-	w.hands.Go(func() {
+	w.beside(func() {
 		a, err := d.Fire(context.Background(), control.Request{Event: netwatch.IPChanged, NoWait: true}, nil)
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -341,7 +341,7 @@ func (w *World) honest(uint64) {
 
 // again does something several times, so far apart.
 func (w *World) again(times int, least, most time.Duration, do func(i int)) {
-	w.hands.Go(func() {
+	w.beside(func() {
 		for i := range times {
 			w.mu.Lock()
 			if w.healed {

@@ -145,8 +145,25 @@ func (l *life) dial(ctx context.Context) (io.ReadWriteCloser, error) {
 		return nil, os.NewSyscallError("connect", unix.ECONNREFUSED)
 	}
 	way, err := l.bus.Dial(ctx)
+	if err != nil {
+		return nil, err
+	}
 	l.ways = append(l.ways, way)
-	return way, err
+	return leaving{way, l}, nil
+}
+
+// A leaving way to the bus is forgotten once it is closed.
+type leaving struct {
+	io.ReadWriteCloser
+	life *life
+}
+
+// Close closes it.
+func (w leaving) Close() error {
+	w.life.mu.Lock()
+	defer w.life.mu.Unlock()
+	w.life.ways = remove(w.life.ways, io.Closer(w.ReadWriteCloser))
+	return w.ReadWriteCloser.Close()
 }
 
 // fuseLength is among how many effects the one is before which a daemon is killed. It is
@@ -260,17 +277,14 @@ func (l logged) Write(line []byte) (int, error) {
 		l.force()
 	case e.Message == netwatch.EntryRun:
 		l.promised.ended(e.Rule, append(e.IDs, e.ID))
-		l.says("a run of %q ends: %s", e.Rule, e.Outcome)
+		l.says(fmt.Sprintf("a run of %q ends: %s", e.Rule, e.Outcome), "")
 		l.owes(e.Rule, e.ID, e.Outcome)
 		l.tries(promise{e.Rule, e.ID}, e.Outcome, !e.Retry.IsZero() || !l.wanted.has(e.Rule))
 	case e.Message == netwatch.EntryEvent && e.Detail == "": // Else it is taken up
 		l.event(e.Event, e.Fields)
 	case e.Message == netwatch.EntryStep:
 		verb, _, _ := strings.Cut(e.Step, " ")
-		if verb == "tell" { // Why it is not connected is chance in the instant in which that ends
-			e.Error = ""
-		}
-		l.says("%q, %s: %s %s", e.Rule, verb, e.Outcome, e.Error)
+		l.says(fmt.Sprintf("%q, %s: %s", e.Rule, verb, e.Outcome), e.Error)
 		switch {
 		case verb == "http":
 			l.noticed(e.ID, e.Outcome)
@@ -296,8 +310,8 @@ func (l *life) event(name string, fields map[string]string) {
 }
 
 // says adds what the log says to the story. w.mu is held.
-func (w *World) says(format string, args ...any) {
-	w.story.said(w.now(), strings.ReplaceAll(fmt.Sprintf(format, args...), w.dir, ""))
+func (w *World) says(text, why string) {
+	w.story.said(w.now(), text, strings.ReplaceAll(why, w.dir, ""))
 }
 
 // wrote says whether it was netwatch who made the file what it is, from that. w.mu is held.

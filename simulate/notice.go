@@ -81,7 +81,9 @@ func (l *life) mail(ctx context.Context, _ string) (net.Conn, error) {
 	}
 	ours, theirs := newWires(nil, nil)
 	context.AfterFunc(ctx, func() { _ = ours.Close() })
-	l.hands.Go(func() { takeMail(theirs, how == "have an error") })
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.beside(func() { takeMail(theirs, how == "have an error") })
 	return ours, nil
 }
 

@@ -25,6 +25,8 @@ type Line struct {
 	Text string
 	// Said is whether it is what a log said, and nothing that was done.
 	Said bool
+	// Why is what the log said more. Which of several reasons it has is chance at times.
+	Why string
 }
 
 // A Story is what happened in a world.
@@ -33,6 +35,8 @@ type Story struct {
 	// Sum is of everything, also of what is not told, whatever the order within an instant.
 	Sum uint64
 	Count
+	// Heaviest is how many bytes more a netwatch took than a fresh one.
+	Heaviest int
 	// Broken are the promises that were broken.
 	Broken []Line
 }
@@ -56,7 +60,9 @@ func (s *Story) String() string {
 }
 
 // String is the line for a person.
-func (l Line) String() string { return fmt.Sprintf("%14s  %s", l.At, l.Text) }
+func (l Line) String() string {
+	return strings.TrimSpace(fmt.Sprintf("%14s  %s %s", l.At, l.Text, l.Why))
+}
 
 // hear takes up what is not told.
 func (s *Story) hear(at time.Duration, text string) {
@@ -70,8 +76,8 @@ func (s *Story) tell(at time.Duration, text string) {
 }
 
 // said adds a line of a log.
-func (s *Story) said(at time.Duration, text string) {
-	s.lines = append(s.lines, Line{at, text, true})
+func (s *Story) said(at time.Duration, text, why string) {
+	s.lines = append(s.lines, Line{at, text, true, why})
 }
 
 // unsaid forgets what a log said in this instant: whether it came to that before a kill is

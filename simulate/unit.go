@@ -179,7 +179,7 @@ func (u *unit) Queue(method, name string) (uint32, error) {
 	}
 	u.jobs[j.id] = j
 	u.tell("systemd: %s, which goes %s", method, how)
-	u.hands.Go(func() { u.work(j, how) })
+	u.beside(func() { u.work(j, how) })
 	if u.loses {
 		u.loses = false
 		u.story.fault("the answer about a job is lost with the bus")

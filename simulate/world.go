@@ -43,6 +43,7 @@ type World struct {
 	life                   *life
 	lives                  sync.WaitGroup
 	hands                  sync.WaitGroup // of what the world does
+	busy                   int            // how many they are
 	mood                   mood
 	// promised are the ids of events that were accepted and have not ended.
 	promised promises
@@ -175,12 +176,13 @@ func (w *World) end() {
 	w.mu.Lock()
 	w.look()
 	w.judge()
+	w.mu.Unlock()
+	w.level()
+	w.mu.Lock()
 	w.ended = true
 	l := w.life
 	w.mu.Unlock()
-	if l != nil {
-		l.cancel()
-	}
+	l.cancel()
 	w.lives.Wait()
 	w.hands.Wait()
 }
