@@ -41,6 +41,8 @@ type Config struct {
 	Sources []Source
 	// Rules are all [[rule]], in the order of the file, each with a unique name.
 	Rules []*hooks.Rule
+	// rewrites are what the rules rewrite, found once: the files are looked into at each poll.
+	rewrites []servers.Target
 }
 
 // maxServed is the size in bytes of the largest configuration of a server that is read;
@@ -68,7 +70,7 @@ func (c *Config) RelaysBy(read func(file string, most int64) ([]byte, error)) ([
 func (c *Config) named(
 	read func(file string, most int64) ([]byte, error), by func(servers.Server) func(conf []byte) []netip.Addr,
 ) (all []netip.Addr, err error) {
-	for _, target := range c.Needs().Rewrites {
+	for _, target := range c.rewrites {
 		server, unknown := servers.Named(target.Server)
 		if unknown != nil || by(server) == nil {
 			continue
@@ -239,6 +241,7 @@ func (r *reader) read(file string, text []byte) (*Config, error) {
 	if err := r.result(); err != nil {
 		return nil, err
 	}
+	c.rewrites = c.Needs().Rewrites
 	return c, nil
 }
 

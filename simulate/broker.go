@@ -112,7 +112,7 @@ func (s *session) read() {
 			return
 		}
 		s.mu.Lock()
-		slow := s.does == "is slow" && p.Type != packets.PUBLISH
+		slow := s.does == "is slow" && p.Type == packets.CONNECT
 		s.mu.Unlock()
 		if slow {
 			pass(s.lag("broker slow", 500*time.Millisecond, 2700*time.Millisecond))

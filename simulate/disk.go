@@ -37,6 +37,8 @@ type disk struct {
 type inode struct {
 	text   []byte
 	synced bool
+	// known is what it says as a state, once somebody has read it.
+	known *kept
 }
 
 func newDisk(w *World) *disk {
@@ -61,7 +63,7 @@ func (d *disk) cut() {
 		i := d.names[name]
 		if !i.synced {
 			kept := int(d.draw("cut "+name) % uint64(len(i.text)+1))
-			i = &inode{i.text[:kept], true}
+			i = &inode{text: i.text[:kept], synced: true}
 		}
 		d.names[name] = i
 	}
@@ -135,7 +137,7 @@ func (f writing) Write(text []byte) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	f.inode.text, f.inode.synced = slices.Clone(text), false
+	f.inode.text, f.inode.synced, f.inode.known = slices.Clone(text), false, nil
 	return len(text), nil
 }
 
@@ -224,10 +226,15 @@ type kept struct {
 
 // known is the state as the disk has it. w.mu is held.
 func (d *disk) known() (k kept) {
-	if i := d.names["state.json"]; i != nil {
-		if err := json.Unmarshal(i.text, &k); err != nil {
-			return kept{}
+	i := d.names["state.json"]
+	if i == nil {
+		return kept{}
+	}
+	if i.known == nil {
+		i.known = &kept{}
+		if err := json.Unmarshal(i.text, i.known); err != nil {
+			i.known = &kept{}
 		}
 	}
-	return k
+	return *i.known
 }
