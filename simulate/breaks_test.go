@@ -51,7 +51,10 @@ var breaks = []fault{
 		"s.wrote(next, s.disk.write(next))", "_ = s.disk.write(next); s.wrote(next, nil)", 200,
 	},
 	{"start limits are not heeded", "systemd/limit.go", "return max(1, l.burst-1)", "return l.burst + 2", 300},
-	{"starts are not recorded", "systemd/limit.go", "return until, starts.Record(unit, now)", "return until, nil", 300},
+	{
+		"starts are not recorded", "systemd/limit.go",
+		"return until, starts.Record(unit, now)", "return until, nil", 300,
+	},
 	{
 		"a failing run is given up at once", "hooks/lane.go",
 		"if !now.Before(r.giveUp) && l.d.ctx.Err() == nil {", "if l.d.ctx.Err() == nil {", 60,
@@ -94,7 +97,10 @@ var breaks = []fault{
 		"a change of a file is not told", "sources/follow.go",
 		"if emit(netwatch.NewEvent(f.event, f.name, fields)) != nil {", "if false {", 60,
 	},
-	{"how a file is found is not noted", "sources/follow.go", "return f.see(file, found.fingerprint)", "return 0", 100},
+	{
+		"how a file is found is not noted", "sources/follow.go",
+		"return f.see(file, found.fingerprint)", "return 0", 100,
+	},
 	{
 		"the newest state is removed before the next is there", "state/disk.go",
 		"_ = d.dir.Remove(beforeName)", "_ = d.dir.Remove(fileName)", 200,
@@ -129,6 +135,77 @@ var breaks = []fault{
 		"runs end with the first step", "hooks/lane.go",
 		"for end := rule.notices(); r.next < end; r.next++ {",
 		"for end := min(1, rule.notices()); r.next < end; r.next++ {", 60,
+	},
+	{
+		"a mistake in the configuration is not said", "daemon/daemon.go",
+		"d.refused.Store(&refused)", "_ = refused", 100,
+	},
+	{"what is mended stays refused", "daemon/daemon.go", "d.refused.Store(nil)", "_ = d.refused", 100},
+	{"a clock that is set wakes nobody", "sources/stun.go", "case <-jumps:\n", "case <-jumps:\n\t\t\tcontinue\n", 60},
+	{
+		"times that were missed are not told", "sources/timer.go",
+		"wait = t.look(", "t.looked, wait = t.env.wall(), t.look(", 200,
+	},
+	{
+		"that a time was told is not noted", "sources/timer.go",
+		"ev.Sight = netwatch.Sight{Event: ev.Name,", "ev.Sight = netwatch.Sight{Event: ev.Name + \"x\",", 60,
+	},
+	{
+		"a certificate is told of before its key is there", "sources/cert.go",
+		"cert, err := tls.X509KeyPair(chain, text)\n\tif err != nil {",
+		"cert, err := tls.X509KeyPair(chain, text)\n\tif err != nil {\n\t\treturn leaf(file, chain)", 100,
+	},
+	{
+		"a program goes on without end", "actions/exec.go",
+		"run(ctx, a.program", "run(context.WithoutCancel(ctx), a.program", 200,
+	},
+	{
+		"a program that fails has done it", "actions/exec.go",
+		"\tif err == nil {\n\t\treturn netwatch.Result{Outcome: netwatch.Changed",
+		"\tif true {\n\t\treturn netwatch.Result{Outcome: netwatch.Changed", 100,
+	},
+	{"nobody is told of what changed", "hooks/notice.go", "idle := !r.changed &&", "idle := true ||", 60},
+	{
+		"notices are lost", "hooks/notice.go",
+		"n.waiting = append(n.waiting, ending{rule, job, idle})",
+		"n.waiting = append(n.waiting, ending{rule, job, idle})[:0]", 100,
+	},
+	{
+		"a number is said twice", "sources/mqtt_say.go",
+		"s.own.Number = max(s.own.Number+1, time.Now().UnixMilli())",
+		"s.own.Number = max(s.own.Number, s.own.Connect, 1)", 60,
+	},
+	{
+		"what a machine said before counts", "sources/mqtt_peers.go",
+		"|| !w.Lost && w.Number < one.now.Number):", "|| false):", 300,
+	},
+	{
+		"who is gone for a moment is lost", "sources/mqtt_peers.go",
+		"goneTime = 5 * time.Second", "goneTime = 0 * time.Second", 200,
+	},
+	{
+		"numbers of strangers are not bounded", "sources/mqtt_bulletin.go",
+		"if w.Number <= 0 || w.Number > maxNumber || w.Connect <= 0 || w.Connect > w.Number {",
+		"if false {", 300,
+	},
+	{
+		"that others are told is said before they are", "sources/mqtt_say.go",
+		"err = s.sayConnected(ctx)\n\t}\n\treturn err", "err = s.sayConnected(ctx)\n\t}\n\treturn nil", 200,
+	},
+	{
+		"of one machine is told at any pace", "sources/mqtt_peers.go",
+		"one.due = time.Now().Add(pause)", "one.due = time.Now()", 300,
+	},
+	{"others do not hear our address", "sources/mqtt_say.go", "w.Addresses = s.env.Known()", "w.Addresses = nil", 60},
+	{
+		"a program's goroutine stays", "actions/exec.go",
+		"lines, err := run(ctx, a.program, a.args, environment(job))",
+		"go func() { select {} }()\n\tlines, err := run(ctx, a.program, a.args, environment(job))", 60,
+	},
+	{
+		"polls are kept in mind", "sources/stun.go",
+		"s.pace.polled = time.Now()\n",
+		"s.pace.polled = time.Now()\n\t\tcontext.AfterFunc(ctx, func() { s.pollEnded() })\n", 100,
 	},
 }
 

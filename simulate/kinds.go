@@ -271,14 +271,11 @@ func (w *World) restarted(uint64) {
 
 // over returns when the life has ended, by itself or as it was killed.
 func (l *life) over() {
-	for {
-		l.mu.Lock()
-		dead := l.dead
-		l.mu.Unlock()
-		if dead {
-			return
-		}
+	for dead := false; !dead; {
 		pass(l.lag("over", time.Millisecond, 2*time.Millisecond))
+		l.mu.Lock()
+		dead = l.dead
+		l.mu.Unlock()
 	}
 }
 

@@ -40,8 +40,9 @@ func (s settings) has(rule string) bool {
 func (w *World) configure(s settings) {
 	w.wanted = s
 	text := fmt.Sprintf("[daemon]\nsocket = %q\nstate = %q\nlog = \"info\"\n", w.path("socket"), w.path("state"))
-	text += s.stun(w.serverNames()) + fmt.Sprintf("\n[source.file]\nfiles = [%q, %q]\n", w.path("turnserver.conf"), w.path("livekit.yaml"))
-	text += s.turn(w.path("turnserver.conf"), w.path("livekit.yaml"))
+	first, second := w.path(w.files[0].name), w.path(w.files[1].name)
+	text += s.stun(w.serverNames()) + fmt.Sprintf("\n[source.file]\nfiles = [%q, %q]\n", first, second)
+	text += s.turn(first, second)
 	if s.router {
 		text += routerText
 	}

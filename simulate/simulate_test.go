@@ -24,7 +24,7 @@ var (
 
 // TestMain spends memory to save time.
 func TestMain(m *testing.M) {
-	debug.SetGCPercent(400)
+	debug.SetGCPercent(1600)
 	m.Run()
 }
 
