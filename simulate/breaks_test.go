@@ -144,7 +144,7 @@ var breaks = []fault{
 	{"a clock that is set wakes nobody", "sources/stun.go", "case <-jumps:\n", "case <-jumps:\n\t\t\tcontinue\n", 60},
 	{
 		"times that were missed are not told", "sources/timer.go",
-		"wait = t.look(", "t.looked, wait = t.env.wall(), t.look(", 200,
+		"newest.After(t.since(last, now))", "newest.After(t.since(t.looked, now))", 200,
 	},
 	{
 		"that a time was told is not noted", "sources/timer.go",

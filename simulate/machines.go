@@ -22,7 +22,7 @@ type machine struct {
 	// since is when it was lost, or came back.
 	since   time.Duration
 	address string
-	// moved is since when it has its address, and before what it said before.
+	// moved is since when it has its address, and before what it said until then.
 	moved  time.Duration
 	before []byte
 	// told is what it hands on, the newest route.
@@ -57,6 +57,7 @@ func (m *machine) next() int64 {
 func (m *machine) says(address string) {
 	m.said[address] = true
 	if m.address != address {
+		m.before = m.broker.kept[topicOf(m.name)]
 		m.address, m.moved = address, m.now()
 	}
 	m.next()
@@ -82,7 +83,7 @@ func (m *machine) post(what any) {
 	if err != nil {
 		panic(err)
 	}
-	m.hostile, m.before = false, m.broker.kept[topicOf(m.name)]
+	m.hostile = false
 	m.broker.say(topicOf(m.name), text)
 }
 
