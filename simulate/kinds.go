@@ -47,7 +47,7 @@ var kinds = []befalling{
 	{"another machine has another address", 4, (*World).machineMoves},
 	{"another machine hands something on", 3, (*World).machineTells},
 	{"another machine is gone for a while", 2, (*World).machineGoes},
-	{"somebody says nonsense by the broker", 2, (*World).nonsense},
+	{"somebody says nonsense by the broker", 4, (*World).nonsense},
 	{"the broker behaves otherwise", 6, (*World).brokers},
 	{"somebody fires ip-changed", 4, (*World).fire},
 	{"the clock is set ahead", 2, (*World).ahead},

@@ -143,17 +143,17 @@ func (w *World) nonsense(n uint64) {
 	untrue := map[string]any{"ipv4": map[string]any{"address": "198.51.100.99"}}
 	w.tell("somebody says nonsense in the name of %s", m.name)
 	defer func() { m.hostile = true }()
-	switch n % 5 {
+	switch n % 10 {
 	case 0:
 		m.post(map[string]any{"number": int64(1)<<53 + 1, "connect": 1, "addresses": untrue})
-	case 1: // What it said before, once more
-		m.broker.say(topicOf(m.name), m.before)
-	case 2:
+	case 1:
 		m.post(map[string]any{"number": m.number + 5, "connect": m.number + 6, "addresses": untrue})
-	case 3:
+	case 2:
 		m.post(strings.Repeat("x", 17<<10))
-	default:
+	case 3:
 		m.post([]int{1})
+	default: // What it said before, once more
+		m.broker.say(topicOf(m.name), m.before)
 	}
 	w.later(exponential(mix(n, 1), 5*time.Minute), w.anew)
 }
