@@ -10,6 +10,8 @@ ARCHES    = amd64 arm64 armhf
 FUZZTIME  ?= 10s
 BENCHTIME = 1s
 CHAOS     = 500
+SEEDS     = 1000
+FIRST     =
 KILLS     = 200
 RUN       = .*
 BASE      = HEAD~1
@@ -24,7 +26,7 @@ TOOL      = go tool -modfile=tools/tools.mod
 SHEBANG   = FNR == 1 && /^\#!.*[\/ ](ba|da)?sh( |$$)/ { print FILENAME } { nextfile }
 
 .NOTPARALLEL:
-.PHONY: help build unit lint fmt lab worlds releases chaos lab-demo demo test deps go
+.PHONY: help build unit lint fmt lab worlds releases chaos simulate lab-demo demo test deps go
 .PHONY: bench bench-micro bench-compare pages fuzz vuln deb install uninstall clean
 
 help: ## this list
@@ -67,6 +69,9 @@ chaos: build ## netwatch killed CHAOS=500 times while it works, and flooded; 500
 	CGO_ENABLED=1 go test -race -count=1 -timeout 2h -v -tags lab $(EXEC_ROOT) \
 		-run 'TestKilledAtAnyMoment|TestFlood|TestEveryRenewalIsOneEvent' ./lab -rounds $(CHAOS)
 	CGO_ENABLED=1 go test -race -count=1 -timeout 1h -v -tags lab $(EXEC_ROOT) -run TestMachinesKilled ./lab -rounds $(KILLS)
+
+simulate: go ## the whole daemon through SEEDS=1000 new worlds, some days each; FIRST=N: those seeds again
+	tools/simulate $(SEEDS) $(FIRST)
 
 demo: build ## what netwatch does, shown on loopback in a scratch directory
 	go run ./demo bin/netwatch

@@ -210,6 +210,8 @@ type Result struct {
 	Err error
 	// Until is when a Held step may be tried again.
 	Until time.Time
+	// Refused says of a failed step that it was refused, and nothing was begun by it.
+	Refused bool
 	// Dead is what a proof saw of its server that it found dead: the same text as long
 	// as that is the same finding. It is empty when the server is alive, or when it
 	// cannot be known.

@@ -4,10 +4,15 @@ package actions
 
 import (
 	"context"
+	"crypto/x509"
+	"net"
+	"net/http"
+	"net/netip"
 	"time"
 
 	"netwatch"
 	"netwatch/systemd"
+	"netwatch/turn"
 )
 
 // An Env is what the daemon lends to actions.
@@ -37,6 +42,51 @@ type Env struct {
 	SMTP string
 	// Config is the file that the step stands in.
 	Config string
+	// Machine is where the steps are done.
+	Machine
+}
+
+// A Machine is what steps find beside files. What is nil is this machine's.
+type Machine struct {
+	// Bus is the way to its systemd.
+	Bus *systemd.Bus
+	// Here are the addresses of its interfaces, and Own is its own, as netwatch.OwnAddress.
+	Here func() []netip.Addr
+	Own  func(family netwatch.Family, public netip.Addr) netip.Addr
+	// Allocate asks a TURN server, as turn.Allocate does.
+	Allocate func(ctx context.Context, a turn.Ask) (netip.Addr, *x509.Certificate, error)
+	// Run runs a program with an environment until it ends, or ctx does, and returns the last
+	// lines of its output.
+	Run func(ctx context.Context, program string, args, env []string) ([]string, error)
+	// Web is the way to servers of HTTP, and Mail connects to a mail server.
+	Web  http.RoundTripper
+	Mail func(ctx context.Context, server string) (net.Conn, error)
+	// Host is its full name; empty is to be looked up.
+	Host string
+}
+
+// here are the addresses of the machine's interfaces.
+func (m Machine) here() []netip.Addr {
+	if m.Here != nil {
+		return m.Here()
+	}
+	return netwatch.OwnAddresses()
+}
+
+// own is how the machine's own address is found.
+func (m Machine) own() func(family netwatch.Family, public netip.Addr) netip.Addr {
+	if m.Own != nil {
+		return m.Own
+	}
+	return netwatch.OwnAddress
+}
+
+// allocate asks a TURN server for a relayed transport address.
+func (m Machine) allocate(ctx context.Context, a turn.Ask) (netip.Addr, *x509.Certificate, error) {
+	if m.Allocate != nil {
+		return m.Allocate(ctx, a)
+	}
+	return turn.Allocate(ctx, a)
 }
 
 // A Verb is the first word of a step.

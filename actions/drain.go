@@ -42,7 +42,7 @@ const maxDrain = time.Hour
 // bound sends another SIGTERM to the main process of a unit that is still ending after the
 // drain; LiveKit ends at once of it (measured). What it returns waits until that is over,
 // and says why it could not be done.
-func (d drain) bound(ctx context.Context, unit string) (stop func() error) {
+func (d drain) bound(ctx context.Context, bus *systemd.Bus, unit string) (stop func() error) {
 	if d == 0 {
 		return func() error { return nil }
 	}
@@ -52,7 +52,7 @@ func (d drain) bound(ctx context.Context, unit string) (stop func() error) {
 	wg.Go(func() { // Ends with the job, or once the signal is sent
 		select {
 		case <-time.After(time.Duration(d)):
-			err = hurry(ctx, unit)
+			err = hurry(ctx, bus, unit)
 		case <-ctx.Done():
 		}
 	})
@@ -64,8 +64,8 @@ func (d drain) bound(ctx context.Context, unit string) (stop func() error) {
 }
 
 // hurry tells a unit that is still ending to end at once.
-func hurry(ctx context.Context, unit string) error {
-	u, err := systemd.Open(ctx, unit, netwatch.Job{})
+func hurry(ctx context.Context, bus *systemd.Bus, unit string) error {
+	u, err := bus.Open(ctx, unit, netwatch.Job{})
 	if err != nil {
 		return err
 	}

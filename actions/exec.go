@@ -36,11 +36,13 @@ type execAction struct {
 	program string
 	args    []string
 	grace   time.Duration
+	// run is how it is run; nil is on this machine.
+	run func(ctx context.Context, program string, args, env []string) ([]string, error)
 }
 
 // newExec makes the step `exec PROGRAM [ARG...]`. The program need not exist before
 // the step is run.
-func newExec(_ Env, verb string, words []string) (netwatch.Step, error) {
+func newExec(env Env, verb string, words []string) (netwatch.Step, error) {
 	if len(words) == 0 {
 		return netwatch.Step{}, fmt.Errorf("a program is missing: %s %s", verb, execUsage)
 	}
@@ -48,20 +50,33 @@ func newExec(_ Env, verb string, words []string) (netwatch.Step, error) {
 	if err != nil {
 		return netwatch.Step{}, fmt.Errorf("the program to run: %w", err)
 	}
-	return netwatch.Step{Action: &execAction{string(program), words[1:], execGrace}}, nil
+	return netwatch.Step{Action: &execAction{string(program), words[1:], execGrace, env.Run}}, nil
 }
 
 // Do runs the program with an environment that tells of the event and holds nothing
-// else. At the deadline it tells the whole process group to end, and kills it after a
-// grace. Processes that the program leaves behind may go on if they have closed its
-// output.
+// else.
 func (a *execAction) Do(ctx context.Context, job netwatch.Job) netwatch.Result {
-	if err := access.CheckTrusted(a.program); err != nil {
-		return netwatch.Failure(fmt.Errorf("running %s: %w", a.program, err))
+	run := a.here
+	if a.run != nil {
+		run = a.run
+	}
+	lines, err := run(ctx, a.program, a.args, environment(job))
+	if err == nil {
+		return netwatch.Result{Outcome: netwatch.Changed, Detail: last(lines)}
+	}
+	return netwatch.Failure(a.explain(ctx, err, strings.Join(lines, " | ")))
+}
+
+// here runs a program on this machine. At the deadline it tells the whole process group to
+// end, and kills it after a grace. Processes that the program leaves behind may go on if
+// they have closed its output.
+func (a *execAction) here(ctx context.Context, program string, args, env []string) ([]string, error) {
+	if err := access.CheckTrusted(program); err != nil {
+		return nil, err
 	}
 	out := &tail{}
-	cmd := exec.CommandContext(ctx, a.program, a.args...)
-	cmd.Dir, cmd.Env = "/", environment(job)
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Dir, cmd.Env = "/", env
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return killGroup(cmd.Process, syscall.SIGTERM) }
@@ -71,10 +86,10 @@ func (a *execAction) Do(ctx context.Context, job netwatch.Job) netwatch.Result {
 	if cmd.Process != nil && (left || ctx.Err() != nil) {
 		_ = killGroup(cmd.Process, syscall.SIGKILL)
 	}
-	if err == nil || left && ctx.Err() == nil {
-		return netwatch.Result{Outcome: netwatch.Changed, Detail: last(out.lines())}
+	if left && ctx.Err() == nil {
+		err = nil
 	}
-	return netwatch.Failure(a.explain(ctx, err, strings.Join(out.lines(), " | ")))
+	return out.lines(), err
 }
 
 // killGroup signals the process group that p leads or has led.

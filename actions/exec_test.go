@@ -23,7 +23,7 @@ func sh(t *testing.T, script string, deadline, grace time.Duration, job netwatch
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), deadline)
 	defer cancel()
-	return (&execAction{"/bin/sh", []string{"-c", script}, grace}).Do(ctx, job)
+	return (&execAction{program: "/bin/sh", args: []string{"-c", script}, grace: grace}).Do(ctx, job)
 }
 
 func TestExecEnvironment(t *testing.T) {
@@ -88,7 +88,7 @@ func TestExecFails(t *testing.T) {
 	if len(said) > 2*keptOutput {
 		t.Errorf("%d bytes are said", len(said))
 	}
-	r = (&execAction{"/nonexistent/x", nil, time.Second}).Do(t.Context(), netwatch.Job{})
+	r = (&execAction{program: "/nonexistent/x", grace: time.Second}).Do(t.Context(), netwatch.Job{})
 	wantResult(t, r, netwatch.Failed, "/nonexistent does not exist", "install it")
 }
 
@@ -184,7 +184,7 @@ func TestExecTrust(t *testing.T) {
 		}
 	}
 	run := func(path string) netwatch.Result {
-		return (&execAction{path, nil, time.Second}).Do(t.Context(), netwatch.Job{})
+		return (&execAction{program: path, grace: time.Second}).Do(t.Context(), netwatch.Job{})
 	}
 	wantResult(t, run(program), netwatch.Changed, "ran")
 	wantResult(t, run(link), netwatch.Changed, "ran")

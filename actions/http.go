@@ -47,7 +47,7 @@ type httpAction struct {
 // Unless `always` is given, it is skipped if nothing changed, as the job of a unit
 // is.
 func newHTTP(env Env, verb string, words []string) (netwatch.Step, error) {
-	a := &httpAction{filler: filler(env.AnyField), client: newHTTPClient(), pauses: noticePauses}
+	a := &httpAction{filler: filler(env.AnyField), client: newHTTPClient(env.Web), pauses: noticePauses}
 	always, err := a.parse(words)
 	if err == nil {
 		_, err = a.draft().request(context.Background(), netwatch.Job{})
@@ -59,14 +59,16 @@ func newHTTP(env Env, verb string, words []string) (netwatch.Step, error) {
 }
 
 // newHTTPClient makes a client that follows no redirect: the notice would arrive
-// without its body, and its headers at some other place.
-func newHTTPClient() *http.Client {
-	return &http.Client{
-		Timeout: httpTime,
-		Transport: &http.Transport{
+// without its body, and its headers at some other place. way is nil on this machine.
+func newHTTPClient(way http.RoundTripper) *http.Client {
+	if way == nil {
+		way = &http.Transport{
 			Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true,
 			MaxResponseHeaderBytes: httpAnswer,
-		},
+		}
+	}
+	return &http.Client{
+		Timeout: httpTime, Transport: way,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }

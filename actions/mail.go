@@ -34,8 +34,11 @@ type mailAction struct {
 	// since is from when on a report is added, or empty.
 	since string
 	filler
-	// server is the mail server.
+	// server is the mail server, and dial connects to it.
 	server string
+	dial   func(ctx context.Context, server string) (net.Conn, error)
+	// host is the full name of this machine; empty is to be looked up.
+	host string
 	// program makes the report, with the words before its own.
 	program []string
 	pauses  []time.Duration
@@ -43,7 +46,12 @@ type mailAction struct {
 
 // newMail makes the step. It is a notice, as http is.
 func newMail(env Env, verb string, words []string) (netwatch.Step, error) {
-	a := &mailAction{filler: filler(env.AnyField), server: env.SMTP, pauses: noticePauses}
+	a := &mailAction{
+		filler: filler(env.AnyField), server: env.SMTP, dial: env.Mail, host: env.Host, pauses: noticePauses,
+	}
+	if a.dial == nil {
+		a.dial = dialMail
+	}
 	if self, err := os.Executable(); err == nil { // Else there is no report, and the mail says so
 		a.program = []string{self, "--config", env.Config}
 	}
@@ -128,7 +136,10 @@ func (a *mailAction) Needs() (n Needs) {
 // Do gives the mail to the mail server, and tries again after a pause where that may help.
 // A report that cannot be made holds up nothing: the mail says why.
 func (a *mailAction) Do(ctx context.Context, job netwatch.Job) netwatch.Result {
-	l := letter{host: fullName(ctx), to: a.to, date: time.Now()}
+	l := letter{host: a.host, to: a.to, date: time.Now()}
+	if l.host == "" {
+		l.host = fullName(ctx)
+	}
 	missing := a.report(ctx, &l)
 	if err := a.write(&l, job); err != nil {
 		return netwatch.Failure(fmt.Errorf("writing a mail: %w", err))

@@ -22,7 +22,7 @@ const mailAnswers = 256 << 10
 func (a *mailAction) send(ctx context.Context, l letter, text []byte) (said string, again bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, mailTime)
 	defer cancel()
-	conn, err := dialMail(ctx, a.server)
+	conn, err := a.dial(ctx, a.server)
 	if err != nil {
 		return "", true, err
 	}

@@ -18,7 +18,8 @@ var rotateUsage = servers.Usage()
 // `rotate SERVER FILE [option=value...]`.
 type rotation struct {
 	servers.Target
-	files Helper
+	files   Helper
+	machine Machine
 }
 
 // A Helper is another process, which may rewrite files that this one may not.
@@ -36,7 +37,7 @@ func newRotate(env Env, verb string, words []string) (netwatch.Step, error) {
 	if err != nil {
 		return netwatch.Step{}, fmt.Errorf("%w: %s %s", err, verb, rotateUsage)
 	}
-	r := &rotation{Target: target, files: env.Files}
+	r := &rotation{Target: target, files: env.Files, machine: env.Machine}
 	return netwatch.Step{Action: r, Gate: true}, nil
 }
 
@@ -57,7 +58,7 @@ func (r *rotation) Do(ctx context.Context, job netwatch.Job) netwatch.Result {
 		err := errors.New("the public address is not known yet: no server has told it since netwatch started")
 		return netwatch.Failure(netwatch.WithHint(err, "run `netwatch probe` to see what each STUN server says"))
 	}
-	want := r.To(job.Confirmed, netwatch.OwnAddresses())
+	want := r.To(job.Confirmed, r.machine.here())
 	want.Version = r.version(ctx, job.Steps)
 	if r.files != nil {
 		if result, done := r.files.Rotate(ctx, want, job.Changing); done {

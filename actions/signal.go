@@ -21,10 +21,11 @@ const signalUsage = "SIGNAL UNIT [always]"
 type signalAction struct {
 	signal syscall.Signal
 	unit   string
+	bus    *systemd.Bus
 }
 
 // newSignal makes the step `signal SIGNAL UNIT [always]`.
-func newSignal(_ Env, verb string, words []string) (netwatch.Step, error) {
+func newSignal(env Env, verb string, words []string) (netwatch.Step, error) {
 	if len(words) == 0 {
 		return netwatch.Step{}, fmt.Errorf("a signal is missing: %s %s", verb, signalUsage)
 	}
@@ -39,7 +40,7 @@ func newSignal(_ Env, verb string, words []string) (netwatch.Step, error) {
 	if !strings.HasSuffix(unit, ".service") {
 		return netwatch.Step{}, fmt.Errorf("unit %q has no main process to signal: only a .service has", unit)
 	}
-	return netwatch.Step{Action: &signalAction{sig, unit}, Gated: !always, Applies: true}, nil
+	return netwatch.Step{Action: &signalAction{sig, unit, env.Bus}, Gated: !always, Applies: true}, nil
 }
 
 // Needs is a signal to the unit.
@@ -81,7 +82,7 @@ func (a *signalAction) Do(ctx context.Context, job netwatch.Job) netwatch.Result
 }
 
 func (a *signalAction) do(ctx context.Context, job netwatch.Job) (netwatch.Result, error) {
-	u, err := systemd.Open(ctx, a.unit, job)
+	u, err := a.bus.Open(ctx, a.unit, job)
 	if err != nil {
 		return netwatch.Result{}, err
 	}

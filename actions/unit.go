@@ -34,6 +34,7 @@ type unitAction struct {
 	starts systemd.Starts
 	// drain bounds how long its program may go on when it is told to end.
 	drain drain
+	bus   *systemd.Bus
 }
 
 // newUnit makes the steps `restart UNIT [always]` and so on.
@@ -46,7 +47,7 @@ func newUnit(env Env, verb string, words []string) (netwatch.Step, error) {
 	if err != nil {
 		return netwatch.Step{}, err
 	}
-	a := &unitAction{verb: systemd.Verb(verb), unit: unit, starts: env.Starts}
+	a := &unitAction{verb: systemd.Verb(verb), unit: unit, starts: env.Starts, bus: env.Bus}
 	return netwatch.Step{Action: a, Gated: !always, Applies: a.verb != systemd.Stop, Starts: a.verb.Revives()}, nil
 }
 
@@ -90,13 +91,14 @@ func unitWords(words []string, usage string) (unit string, always bool, err erro
 func (a *unitAction) Do(ctx context.Context, job netwatch.Job) netwatch.Result {
 	result, err := a.do(ctx, job)
 	if err != nil {
-		return netwatch.Failure(fmt.Errorf("%s %s: %w", doing[a.verb], a.unit, err))
+		result = netwatch.Failure(fmt.Errorf("%s %s: %w", doing[a.verb], a.unit, err))
+		result.Refused = errors.As(err, &systemd.Refused{})
 	}
 	return result
 }
 
 func (a *unitAction) do(ctx context.Context, job netwatch.Job) (netwatch.Result, error) {
-	u, err := systemd.Open(ctx, a.unit, job)
+	u, err := a.bus.Open(ctx, a.unit, job)
 	if err != nil {
 		return netwatch.Result{}, err
 	}
@@ -117,7 +119,7 @@ func (a *unitAction) do(ctx context.Context, job netwatch.Job) (netwatch.Result,
 	if held, err := a.account(u, before); err != nil || held.Outcome == netwatch.Held {
 		return held, err
 	}
-	stop := a.drain.bound(ctx, a.unit)
+	stop := a.drain.bound(ctx, a.bus, a.unit)
 	ended, err := u.Do(ctx, a.verb)
 	if bad := stop(); bad != nil && err == nil {
 		err = fmt.Errorf("ending it after %s: %w", time.Duration(a.drain), bad)

@@ -103,6 +103,19 @@ func TestUnitJobResults(t *testing.T) {
 	}
 }
 
+// A job that systemd refuses was not begun; one that failed was.
+func TestUnitRefused(t *testing.T) {
+	f := systemdtest.New(t)
+	f.Does(func(*systemdtest.Fake, string) string { return "failed" })
+	if r := do(t, Env{}, "restart t.service", 5*time.Second); r.Outcome != netwatch.Failed || r.Refused {
+		t.Errorf("a job that failed: %+v", r)
+	}
+	f.Refuses("org.freedesktop.DBus.Error.AccessDenied", "no")
+	if r := do(t, Env{}, "restart t.service", 5*time.Second); r.Outcome != netwatch.Failed || !r.Refused {
+		t.Errorf("a job that was refused: %+v", r)
+	}
+}
+
 func TestUnitStartLimitHit(t *testing.T) {
 	f := systemdtest.New(t)
 	f.Does(func(f *systemdtest.Fake, _ string) string {

@@ -57,6 +57,7 @@ type verification struct {
 	reopen func(file string) time.Duration
 	// time and moving are verifyTime and movingTime, or less in a test.
 	time, moving time.Duration
+	machine      Machine
 }
 
 // newVerify makes the step. It is done even if nothing changed before it: what a server
@@ -111,10 +112,10 @@ func parseVerify(env Env, words []string) (*verification, error) {
 		return nil, err
 	}
 	v := &verification{
-		server: server.Name, file: file, local: netwatch.OwnAddress, reopen: env.Reopen,
-		time: verifyTime, moving: movingTime,
+		server: server.Name, file: file, local: env.own(), reopen: env.Reopen,
+		time: verifyTime, moving: movingTime, machine: env.Machine,
 	}
-	v.units = unitsBefore(v, file)
+	v.units = unitsBefore(env.Bus, v, file)
 	for _, word := range words[2:] {
 		v.families, err = parseFamilies(word)
 	}
@@ -177,7 +178,7 @@ const againPause = 50 * time.Millisecond
 // waits for nothing. unit is the one that runs it, if that is known.
 func VerifyTurn(ctx context.Context, server, file string, known netwatch.Addresses, unit string) netwatch.Result {
 	v := verification{server: server, file: netwatch.Path(file), local: netwatch.OwnAddress, time: verifyTime}
-	v.units = func(ctx context.Context, job netwatch.Job) []systemd.State { return unitsNamed(ctx, job, unit) }
+	v.units = func(ctx context.Context, job netwatch.Job) []systemd.State { return unitsNamed(ctx, nil, job, unit) }
 	return v.Do(ctx, netwatch.Job{Confirmed: known})
 }
 
@@ -255,7 +256,7 @@ func (v *verification) at(
 // internet come from. What stands in the file may be of another way, as a tunnel's.
 func (v *verification) own(offer *servers.Offer, family netwatch.Family, public netwatch.Address) netip.Addr {
 	for _, a := range append([]netip.Addr{public.Own}, offer.Private...) {
-		if a.IsValid() && netwatch.FamilyOf(a) == family && netwatch.IsOwn(a) {
+		if a.IsValid() && netwatch.FamilyOf(a) == family && slices.Contains(v.machine.here(), a) {
 			return a
 		}
 	}

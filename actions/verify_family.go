@@ -61,7 +61,7 @@ func (v *verification) without4(offer *servers.Offer, confirmed netwatch.Address
 		return "over IPv4 nobody comes in here (464XLAT)"
 	case !known:
 		return fmt.Sprintf("%s in %s names no IPv4 address, and none is known", v.key(), v.file)
-	case len(offer.Promised) > 0 && !netwatch.IsOwn(public.Address):
+	case len(offer.Promised) > 0 && !slices.Contains(v.machine.here(), public.Address):
 		return fmt.Sprintf("%s in %s names IPv6 alone", v.key(), v.file)
 	}
 	return ""

@@ -54,7 +54,7 @@ func parseLiveKit(env Env, words []string) (*livekitProof, error) {
 	l := &livekitProof{verification: verification{
 		server: "livekit", file: file, reopen: env.Reopen, time: livekitTime, moving: movingTime,
 	}}
-	l.units = unitsBefore(l, file)
+	l.units = unitsBefore(env.Bus, l, file)
 	for _, word := range words[1:] {
 		keys, is := strings.CutPrefix(word, "keys=")
 		if !is || l.keys != "" {

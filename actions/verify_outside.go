@@ -182,7 +182,7 @@ func (o *outsideProof) version(ctx context.Context) (v servers.Version) {
 		return v
 	}
 	runs := func(st systemd.State) bool { return st.Starts(string(o.file)) }
-	all := unitsNamed(ctx, netwatch.Job{}, o.running()...)
+	all := unitsNamed(ctx, nil, netwatch.Job{}, o.running()...)
 	if i := slices.IndexFunc(all, runs); i >= 0 {
 		v, _, _ = versionOf(ctx, all[i].Program) // Not known is not known
 	}

@@ -111,7 +111,7 @@ func (v *verification) ask(ctx context.Context, a turn.Ask, end time.Time) (got 
 	ctx, cancel := context.WithDeadline(ctx, end)
 	defer cancel()
 	for {
-		relayed, leaf, err := turn.Allocate(ctx, a)
+		relayed, leaf, err := v.machine.allocate(ctx, a)
 		if over(ctx) && passes(got.err) {
 			return got // This one was broken off
 		}

@@ -14,7 +14,9 @@ import (
 
 // unitsBefore returns how the units stand that the steps before a proof can start: those
 // that are given its file, or else all of them.
-func unitsBefore(proof netwatch.Action, file netwatch.Path) func(context.Context, netwatch.Job) []systemd.State {
+func unitsBefore(
+	bus *systemd.Bus, proof netwatch.Action, file netwatch.Path,
+) func(context.Context, netwatch.Job) []systemd.State {
 	return func(ctx context.Context, job netwatch.Job) []systemd.State {
 		var names []string
 		for _, s := range job.Steps {
@@ -27,7 +29,7 @@ func unitsBefore(proof netwatch.Action, file netwatch.Path) func(context.Context
 				}
 			}
 		}
-		all := unitsNamed(ctx, job, names...)
+		all := unitsNamed(ctx, bus, job, names...)
 		others := func(st systemd.State) bool { return !st.Starts(string(file)) }
 		if its := slices.DeleteFunc(slices.Clone(all), others); len(its) > 0 {
 			return its
@@ -38,12 +40,12 @@ func unitsBefore(proof netwatch.Action, file netwatch.Path) func(context.Context
 
 // unitsNamed are how units stand; it leaves out those that systemd does not tell of: the
 // proof is of the server, and this is about what its failure means.
-func unitsNamed(ctx context.Context, job netwatch.Job, names ...string) (all []systemd.State) {
+func unitsNamed(ctx context.Context, bus *systemd.Bus, job netwatch.Job, names ...string) (all []systemd.State) {
 	for _, name := range names {
 		if name == "" {
 			continue
 		}
-		u, err := systemd.Open(ctx, name, job)
+		u, err := bus.Open(ctx, name, job)
 		if err != nil {
 			continue
 		}

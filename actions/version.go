@@ -12,7 +12,6 @@ import (
 	"netwatch"
 	"netwatch/access"
 	"netwatch/servers"
-	"netwatch/systemd"
 )
 
 // versionTime is what a program may take to print its version.
@@ -56,7 +55,7 @@ func (r *rotation) version(ctx context.Context, steps []netwatch.Step) (v server
 		return v
 	}
 	for _, unit := range NeedsOf(steps...).UnitNames() {
-		u, err := systemd.Open(ctx, unit, netwatch.Job{})
+		u, err := r.machine.Bus.Open(ctx, unit, netwatch.Job{})
 		if err != nil {
 			continue
 		}

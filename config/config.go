@@ -41,6 +41,8 @@ type Config struct {
 	Sources []Source
 	// Rules are all [[rule]], in the order of the file, each with a unique name.
 	Rules []*hooks.Rule
+	// rewrites are what the rules rewrite, found once: the files are looked into at each poll.
+	rewrites []servers.Target
 }
 
 // maxServed is the size in bytes of the largest configuration of a server that is read;
@@ -50,24 +52,30 @@ const maxServed = 4 << 20
 // Bound are the addresses of this machine that the files which rules rewrite name to
 // listen at or to relay from, as far as this process may read them now.
 func (c *Config) Bound() []netip.Addr {
-	all, _ := c.named(func(s servers.Server) func([]byte) []netip.Addr { return s.Bound }) // As far as it can
+	bound := func(s servers.Server) func([]byte) []netip.Addr { return s.Bound }
+	all, _ := c.named(netwatch.ReadRegular, bound) // As far as it can
 	return all
 }
 
 // Relays are those of them that the servers relay from. It is an error if a file cannot
 // be read, or is empty, as one is for an instant that is being written.
-func (c *Config) Relays() ([]netip.Addr, error) {
-	return c.named(func(s servers.Server) func([]byte) []netip.Addr { return s.Relays })
+func (c *Config) Relays() ([]netip.Addr, error) { return c.RelaysBy(netwatch.ReadRegular) }
+
+// RelaysBy is Relays with another way to read a file, of so many bytes at most.
+func (c *Config) RelaysBy(read func(file string, most int64) ([]byte, error)) ([]netip.Addr, error) {
+	return c.named(read, func(s servers.Server) func([]byte) []netip.Addr { return s.Relays })
 }
 
 // named are the addresses that one of the functions of each server finds in its file.
-func (c *Config) named(by func(servers.Server) func(conf []byte) []netip.Addr) (all []netip.Addr, err error) {
-	for _, target := range c.Needs().Rewrites {
+func (c *Config) named(
+	read func(file string, most int64) ([]byte, error), by func(servers.Server) func(conf []byte) []netip.Addr,
+) (all []netip.Addr, err error) {
+	for _, target := range c.rewrites {
 		server, unknown := servers.Named(target.Server)
 		if unknown != nil || by(server) == nil {
 			continue
 		}
-		conf, unreadable := netwatch.ReadRegular(target.File, maxServed)
+		conf, unreadable := read(target.File, maxServed)
 		if unreadable == nil && len(conf) == 0 {
 			unreadable = fmt.Errorf("%s is empty", target.File)
 		}
@@ -233,6 +241,7 @@ func (r *reader) read(file string, text []byte) (*Config, error) {
 	if err := r.result(); err != nil {
 		return nil, err
 	}
+	c.rewrites = c.Needs().Rewrites
 	return c, nil
 }
 

@@ -28,6 +28,7 @@ type Daemon struct {
 	version string
 	log     zerolog.Logger
 	env     actions.Env
+	edges   Edges
 	since   time.Time
 	config  atomic.Pointer[config.Config]
 	refused atomic.Pointer[string] // why the last reload failed
@@ -48,8 +49,13 @@ type Daemon struct {
 // how files are rewritten; the rest of what actions get is the daemon's own. Run
 // closes the state and the history.
 func New(file, version string, log zerolog.Logger, env actions.Env) (*Daemon, error) {
+	return NewAt(Edges{}, file, version, log, env)
+}
+
+// NewAt is New in another world. Of env it takes also the machine.
+func NewAt(edges Edges, file, version string, log zerolog.Logger, env actions.Env) (*Daemon, error) {
 	d := &Daemon{
-		version: version, env: env, metrics: control.NewMetrics(),
+		version: version, env: env, edges: edges, metrics: control.NewMetrics(),
 		outages: outages{all: map[netwatch.Family]outage{}},
 	}
 	d.env.Tell = func(ctx context.Context, name string, events []netwatch.Event) netwatch.Result {
@@ -67,19 +73,23 @@ func New(file, version string, log zerolog.Logger, env actions.Env) (*Daemon, er
 	d.config.Store(cfg)
 	d.log = log.Level(zerolog.Level(cfg.Daemon.Log))
 	var damage error
-	if d.store, damage, err = state.Open(string(cfg.Daemon.State)); err != nil {
+	if d.store, damage, err = edges.openState(string(cfg.Daemon.State)); err != nil {
 		return nil, err
 	}
 	d.since = time.Now() // What was confirmed before, an earlier process confirmed
 	d.store.Notify(d.unwritten)
 	d.history = history.Open(string(cfg.Daemon.State), d.report)
 	d.rules = hooks.New(hooks.NewTable(cfg.Rules), d.store, d.report)
+	if edges.Random != nil {
+		d.rules.Random = edges.Random
+	}
 	d.watch = newWatchers(d.emit, d.report, sources.Env{
 		Known: d.store.Known, Confirm: d.confirm, Doubt: d.doubt, Seen: d.store.Seen, See: d.store.See,
 		Sights: d.store.Sights, Version: version, Wrote: d.store.Wrote, Reopen: d.env.Reopen, Log: d.log,
 		Bound:   func() []netip.Addr { return d.config.Load().Bound() },
-		Relays:  func() ([]netip.Addr, error) { return d.config.Load().Relays() },
+		Relays:  func() ([]netip.Addr, error) { return d.config.Load().RelaysBy(edges.read()) },
 		Outside: actions.LookFromOutside,
+		Edges:   edges.Sources,
 	})
 	d.watch.env.Look = d.look
 	if damage != nil {

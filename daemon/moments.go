@@ -125,6 +125,7 @@ type outage struct {
 func (d *Daemon) confirm(family netwatch.Family, at time.Time, by []string, own netip.Addr) {
 	d.heard(family)
 	d.store.Confirm(family, at, by, own)
+	d.rules.Confirmed(family)
 }
 
 // doubt notes that they do not say it.

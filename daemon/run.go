@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"time"
 
@@ -12,7 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"netwatch"
-	"netwatch/control"
 	"netwatch/sources"
 )
 
@@ -29,17 +27,17 @@ func (d *Daemon) Run(ctx context.Context, hangups <-chan os.Signal) error {
 }
 
 func (d *Daemon) run(ctx context.Context, hangups <-chan os.Signal) error {
-	sockets, err := control.Listen(string(d.config.Load().Daemon.Socket))
+	callers, err := d.edges.listen(string(d.config.Load().Daemon.Socket))
 	if err != nil {
 		return err
 	}
-	d.admit(sockets)
+	d.admit(callers)
 	hungry, err := watchdog()
 	if err != nil {
 		d.note(err)
 	}
 	d.rules.Resume()
-	server, served := serve(d, sockets)
+	served := callers.Serve(controlled{d})
 	d.watch.set(d.config.Load().Sources)
 	defer d.start(ctx)()
 	d.tell(systemd.SdNotifyReady)
@@ -49,7 +47,7 @@ func (d *Daemon) run(ctx context.Context, hangups <-chan os.Signal) error {
 		case <-hangups:
 			d.tell(fmt.Sprintf("%s\nMONOTONIC_USEC=%d", systemd.SdNotifyReloading, monotonic()))
 			d.reload()
-			d.admit(sockets)
+			d.admit(callers)
 			d.tell(systemd.SdNotifyReady)
 		case <-hungry:
 			d.feed()
@@ -58,57 +56,24 @@ func (d *Daemon) run(ctx context.Context, hangups <-chan os.Signal) error {
 			return fmt.Errorf("serving the control socket: %w", err)
 		case <-ctx.Done():
 			d.tell(systemd.SdNotifyStopping)
-			// What comes now waits for the next daemon if systemd holds the socket;
-			// what has come is still accepted.
-			_ = sockets.Close()
-			d.letHandOver(server, served)
+			callers.Close()
 			d.drain()
-			return hangUp(server)
+			return callers.HangUp()
 		}
 	}
 }
 
 // admit says who may connect to which socket, by the configuration.
-func (d *Daemon) admit(sockets *control.Sockets) {
+func (d *Daemon) admit(callers Callers) {
 	var users []uint32
 	for _, s := range d.config.Load().Sources {
 		if f, ok := s.Settings.(sources.SpokenFor); ok {
 			users = append(users, f.UIDs()...)
 		}
 	}
-	if err := sockets.Admit(users); err != nil {
+	if err := callers.Admit(users); err != nil {
 		d.note(err)
 	}
-}
-
-// hangUpTime is how long to wait for callers who have just asked and are being
-// answered. Those who follow a run or the history are not waited for.
-const hangUpTime = 200 * time.Millisecond
-
-// handOverTime is how long callers who are connected may take to hand over an event.
-const handOverTime = time.Second
-
-// letHandOver returns when the callers who are connected have handed over their
-// events. There are no new ones: the sockets are closed.
-func (d *Daemon) letHandOver(server *control.Server, served <-chan error) {
-	ctx, cancel := context.WithTimeout(context.Background(), handOverTime)
-	defer cancel()
-	select {
-	case err := <-served:
-		d.log.Debug().Err(err).Msg("no others are connected")
-		server.AwaitArrivals(ctx)
-	case <-ctx.Done():
-	}
-}
-
-// hangUp ends the server and its connections.
-func hangUp(server *control.Server) error {
-	ctx, cancel := context.WithTimeout(context.Background(), hangUpTime)
-	defer cancel()
-	if server.Shutdown(ctx) == nil {
-		return nil
-	}
-	return server.Close()
 }
 
 // start emits started in the background. The function that it returns ends that, and
@@ -136,17 +101,6 @@ func (d *Daemon) started(ctx context.Context) {
 		_ = d.emit(netwatch.NewEvent(netwatch.Started, "netwatch", nil)) // Refused only while netwatch ends
 		d.begun.Store(true)
 	}
-}
-
-// serve serves until the server is closed. Any other end is an error on the channel.
-func serve(d *Daemon, sockets *control.Sockets) (*control.Server, <-chan error) {
-	server, served := control.NewServer(controlled{d}), make(chan error, 1)
-	go func() {
-		if err := server.Serve(sockets); !errors.Is(err, http.ErrServerClosed) {
-			served <- err
-		}
-	}()
-	return server, served
 }
 
 // drain lets the runs end, and then stops the sources: steps of these runs may still

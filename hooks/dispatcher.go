@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"sync"
 	"time"
@@ -26,6 +27,9 @@ var ErrOutdated = errors.New("it compares with what is no longer so")
 type Dispatcher struct {
 	store  *state.Store
 	report func(netwatch.Entry)
+	// Random is evenly from 0 to 1; the pauses between tries go by it. Set it before the
+	// first event.
+	Random func() float64
 	// ctx is the context of all steps and notices. stop ends them when draining takes
 	// too long.
 	ctx  context.Context
@@ -43,7 +47,9 @@ type Dispatcher struct {
 // history, from any goroutine; report must not block.
 func New(table *Table, store *state.Store, report func(netwatch.Entry)) *Dispatcher {
 	ctx, stop := context.WithCancelCause(context.Background())
-	d := &Dispatcher{store: store, report: report, ctx: ctx, stop: stop, table: table, lanes: map[string]*lane{}}
+	d := &Dispatcher{
+		store: store, report: report, Random: rand.Float64, ctx: ctx, stop: stop, table: table, lanes: map[string]*lane{},
+	}
 	for _, r := range table.Rules() {
 		d.lanes[r.Name] = newLane(d, r)
 	}

@@ -50,6 +50,8 @@ type run struct {
 	// changed says that a gate changed something, and owes that not all steps which
 	// wait for that have succeeded since.
 	changed, owes bool
+	// acted are the addresses that the last gate was told.
+	acted netwatch.Addresses
 	// touched is when a step of it last changed something, or may have.
 	touched time.Time
 	// change is the change of our address because of which it runs, if there is one.
@@ -253,8 +255,13 @@ func (l *lane) step(ctx context.Context, rule *Rule, r *run) netwatch.Result {
 	result := netwatch.Result{Outcome: netwatch.Skipped, Detail: nothingChanged}
 	if r.owes || !rule.gated(r.next) {
 		l.does(step.Text, "")
-		result = l.do(ctx, step, r, l.job(rule, r, step))
+		job := l.job(rule, r, step)
+		result = l.do(ctx, step, r, job)
 		r.heed(rule, result)
+		if step.Gate {
+			r.acted = job.Confirmed
+			l.left(rule, job.Confirmed)
+		}
 	}
 	if result.Outcome == netwatch.Changed {
 		r.touched = time.Now()
@@ -283,12 +290,21 @@ func (l *lane) do(ctx context.Context, step netwatch.Step, r *run, job netwatch.
 		return result
 	}
 	for family, now := range l.d.store.Confirmed() {
-		if job.Confirmed[family].Address != now.Address {
+		if job.Confirmed[family].Address != now.Address || l.outrun(r, family, now) {
 			return netwatch.Result{Outcome: netwatch.Skipped, Detail: "the public address is another by now: " +
 				now.Address.String()}
 		}
 	}
 	return l.saysKnown(step.Text, r, result)
+}
+
+// outrun says whether the run's last gate acted on another address than the one of now, and
+// a run waits that is to act on that.
+func (l *lane) outrun(r *run, family netwatch.Family, now netwatch.Address) bool {
+	acted, did := r.acted[family]
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return did && acted.Address != now.Address && l.waiting != nil
 }
 
 // did reports a step.
@@ -341,7 +357,7 @@ func (l *lane) again(rule *Rule, r *run, result netwatch.Result) *run {
 		if !now.Before(r.giveUp) && l.d.ctx.Err() == nil {
 			return l.gaveUp(rule, r, result)
 		}
-		r.due = now.Add(r.pauses.NextBackOff())
+		r.due = now.Add(l.d.spread(r.pauses.NextBackOff()))
 		if r.due.After(r.giveUp) {
 			r.due = r.giveUp // The last try
 		}
@@ -376,8 +392,13 @@ func (o overtime) Is(target error) bool { return target == context.DeadlineExcee
 // newPauses are the pauses of a run that has just begun to fail.
 func newPauses() *backoff.ExponentialBackOff {
 	b := backoff.NewExponentialBackOff()
-	b.InitialInterval, b.MaxInterval, b.Multiplier = firstPause, pauseCeiling, 2
+	b.InitialInterval, b.MaxInterval, b.Multiplier, b.RandomizationFactor = firstPause, pauseCeiling, 2, 0
 	return b
+}
+
+// spread is a pause that is up to half longer or shorter, lest many machines try at once.
+func (d *Dispatcher) spread(pause time.Duration) time.Duration {
+	return time.Duration((0.5 + d.Random()) * float64(pause))
 }
 
 // gaveUp ends a run that has failed for good, and has the state remember it.

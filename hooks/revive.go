@@ -35,7 +35,9 @@ func (l *lane) revive(ctx context.Context, rule *Rule, r *run, found netwatch.Re
 		case netwatch.Held:
 			return result
 		case netwatch.Failed:
-			l.revived(proof, r, found)
+			if !result.Refused { // Else nobody has started it yet
+				l.revived(proof, r, found)
+			}
 			return result
 		}
 	}

@@ -18,8 +18,8 @@ type patient struct {
 	finding string
 	// curable says that it lives once it is started.
 	curable bool
-	// held is how often its start is held back.
-	held int
+	// held is how often its start is held back, and refused how often it is refused.
+	held, refused int
 }
 
 // steps are a gate that changes nothing, a restart that waits for it, and the proof.
@@ -27,6 +27,9 @@ func (p *patient) steps() []netwatch.Step {
 	start := do(func(context.Context, netwatch.Job) netwatch.Result {
 		if p.held--; p.held >= 0 {
 			return netwatch.Result{Outcome: netwatch.Held, Until: time.Now().Add(time.Second)}
+		}
+		if p.refused--; p.refused >= 0 {
+			return netwatch.Result{Outcome: netwatch.Failed, Err: errors.New("not now"), Refused: true}
 		}
 		if p.curable {
 			p.finding = ""
@@ -74,6 +77,20 @@ func TestDeadIsRevived(t *testing.T) {
 		want := []string{
 			"gate: unchanged", "unit: skipped", "proof: failed", "unit: held", "r ended: held", "proof: failed",
 			"unit: changed", "proof: unchanged", "r ended: unchanged",
+		}
+		expect(t, b.once(t), want...)
+	})
+}
+
+// A start that is refused is none: the run that is tried again asks once more.
+func TestRefusedStartIsNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &patient{finding: "a", curable: true, refused: 2}
+		b := open(t, t.TempDir(), rule(p.steps()...))
+		defer b.close(t)
+		want := []string{
+			"gate: unchanged", "unit: skipped", "proof: failed", "unit: failed", "r ended: failed", "proof: failed",
+			"unit: failed", "r ended: failed", "proof: failed", "unit: changed", "proof: unchanged", "r ended: unchanged",
 		}
 		expect(t, b.once(t), want...)
 	})
@@ -183,5 +200,41 @@ func TestProofIsSuperseded(t *testing.T) {
 		defer b.close(t)
 		expect(t, b.once(t), "proof: skipped", "r ended: unchanged", "proof: skipped", "r ended: unchanged",
 			"proof: unchanged", "r ended: unchanged")
+	})
+}
+
+// So is one that fails because the address became another behind the step that wrote it
+// and before the proof began.
+func TestProofIsOutrun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b *bench
+		written := ""
+		first, second := netip.MustParseAddr("203.0.113.1"), netip.MustParseAddr("203.0.113.2")
+		becomes := func(a netip.Addr) {
+			ev := netwatch.NewEvent("ip-changed", "stun", map[string]string{"family": "ipv4", "new": a.String()})
+			if _, err := b.Accept(ev, nil); err != nil {
+				t.Error(err)
+			}
+		}
+		write := do(func(_ context.Context, job netwatch.Job) netwatch.Result {
+			written = job.Confirmed[netwatch.IPv4].Address.String()
+			if written == first.String() {
+				becomes(second)
+			}
+			return netwatch.Result{Outcome: netwatch.Changed}
+		})
+		proof := do(func(_ context.Context, job netwatch.Job) netwatch.Result {
+			if written != job.Confirmed[netwatch.IPv4].Address.String() {
+				return netwatch.Failure(errors.New("another address"))
+			}
+			return netwatch.Result{Outcome: netwatch.Unchanged}
+		})
+		r := rule(gate(write), netwatch.Step{Action: proof, Text: "proof", Proof: true})
+		r.On = append(r.On, "ip-changed")
+		b = open(t, t.TempDir(), r)
+		defer b.close(t)
+		becomes(first)
+		expect(t, b.after(10*time.Second), "gate: changed", "proof: skipped", "r ended: changed",
+			"gate: changed", "proof: unchanged", "r ended: changed")
 	})
 }

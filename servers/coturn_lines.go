@@ -165,9 +165,12 @@ func relays(all []piece, family netwatch.Family) []netip.Addr {
 	for _, key := range []string{"relay-ip", "listening-ip"} {
 		var set, loopback []netip.Addr
 		for _, p := range all {
+			if p.key != key {
+				continue
+			}
 			a := parseAddress(p.value())
 			switch {
-			case p.key != key || !a.IsValid() || netwatch.FamilyOf(a) != family || slices.Contains(set, a):
+			case !a.IsValid() || netwatch.FamilyOf(a) != family || slices.Contains(set, a):
 			case a.IsLoopback():
 				loopback = append(loopback, a)
 			default:

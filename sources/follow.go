@@ -101,7 +101,7 @@ func newFollower(name, event string, env Env, files []netwatch.Path, beside []st
 		f.files = append(f.files, &followed{name: string(file)})
 		paths = append(paths, string(file))
 	}
-	f.watch = newPathWatch(paths)
+	f.watch = newPathWatch(paths, env.inotify())
 	return f
 }
 

@@ -237,7 +237,8 @@ func (m *MQTT) user() string {
 func (m *MQTT) Source(name string, env Env) netwatch.Source {
 	s := &mqtt{
 		name: name, settings: *m, env: env,
-		up: make(chan struct{}, 1), changed: make(chan struct{}, 1), logged: map[*error]complaint{},
+		up: make(chan struct{}, 1), changed: make(chan struct{}, 1), saying: make(chan struct{}, 1),
+		logged: map[*error]complaint{},
 	}
 	s.peers, s.asking, s.serving, s.pass = newPeers(s), newAsking(s), newServing(s), s.aside
 	s.lives, s.loses = context.WithCancel(context.Background())
@@ -291,8 +292,9 @@ type mqtt struct {
 	pass func(ctx context.Context, kind, to string, message any) error
 	// up wakes when there is a connection, and changed when there is something to say.
 	up, changed chan struct{}
-	// saying is held while something is said, so that numbers arrive in their order.
-	saying sync.Mutex
+	// saying has room for who says something: one at a time, so that numbers arrive in their
+	// order.
+	saying chan struct{}
 
 	mu sync.Mutex // guards what follows
 	// own is what we said last, or are about to say.

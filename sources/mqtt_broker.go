@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"math/rand/v2"
 	"net"
 	"net/url"
 	"strings"
@@ -91,7 +90,7 @@ func (s *mqtt) pause(n int) time.Duration {
 	case n > manyRetries:
 		d = rareRetry
 	}
-	return d/2 + rand.N(d/2) //nolint:gosec // Nobody gains by guessing it
+	return d/2 + time.Duration(s.env.random()*float64(d/2))
 }
 
 // attempt makes the connection. What it sends is bounded before the library sees it.
@@ -108,6 +107,9 @@ func (s *mqtt) attempt(ctx context.Context, _ autopaho.ClientConfig, _ *url.URL)
 func (s *mqtt) dial(ctx context.Context) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTime)
 	defer cancel()
+	if s.env.Broker != nil {
+		return s.env.Broker(ctx, s.settings.Broker.url().Host)
+	}
 	dialer := &net.Dialer{KeepAliveConfig: probes}
 	dial := dialer.DialContext
 	if s.settings.Broker.tls() {

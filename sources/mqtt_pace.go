@@ -16,6 +16,8 @@ const (
 	// eachTime is how long a broker takes to send one message. When all machines come back
 	// to it at once, or change, it sends each what each says.
 	eachTime = 30 * time.Microsecond
+	// closeTime is how long the end of a connection may take.
+	closeTime = time.Second
 	// mostTime is how long it may take for anything.
 	mostTime = time.Minute
 )
@@ -129,7 +131,8 @@ func (s *mqtt) answered(r brokerRequest) {
 	}
 }
 
-// tooSlow ends the connection of one that was not answered in time.
+// tooSlow ends the connection of one that was not answered in time, and waits until that is
+// noticed: who then says the same once more is to say it over the next one.
 func (s *mqtt) tooSlow(r brokerRequest) {
 	s.slower()
 	s.mu.Lock()
@@ -137,6 +140,10 @@ func (s *mqtt) tooSlow(r brokerRequest) {
 	s.mu.Unlock()
 	if r.conn != nil {
 		_ = r.conn.Close() // It may be closed
+	}
+	select {
+	case <-r.lost.Done():
+	case <-time.After(closeTime):
 	}
 }
 

@@ -65,8 +65,10 @@ func (s *mqtt) keep(w bulletin) error {
 
 // say says what we are. It returns nil when the broker has it.
 func (s *mqtt) say(ctx context.Context) error {
-	s.saying.Lock()
-	defer s.saying.Unlock()
+	if err := s.turn(ctx); err != nil {
+		return err
+	}
+	defer func() { <-s.saying }()
 	s.mu.Lock()
 	w, manager := s.next(), s.manager
 	s.mu.Unlock()
@@ -86,6 +88,21 @@ func (s *mqtt) say(ctx context.Context) error {
 	text := w.text()
 	s.sayNow(text)
 	return s.publish(ctx, manager, &paho.Publish{QoS: 1, Retain: true, Topic: s.topic(), Payload: text})
+}
+
+// turn waits until nobody else says something. It fails only where it has to wait.
+func (s *mqtt) turn(ctx context.Context) error {
+	select {
+	case s.saying <- struct{}{}:
+		return nil
+	default:
+	}
+	select {
+	case s.saying <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for what is being said to %s: %w", s.settings.Broker, context.Cause(ctx))
+	}
 }
 
 // publish sends a message, and waits until the broker has it. A broker that does not answer
@@ -204,7 +221,7 @@ func (s *mqtt) leave() {
 		return
 	}
 	from, err := netip.ParseAddrPort(s.conn.LocalAddr().String())
-	if err == nil && !netwatch.IsOwn(from.Addr().Unmap().WithZone("")) {
+	if err == nil && !slices.Contains(s.env.network().Here(), from.Addr().Unmap().WithZone("")) {
 		if s.lasts != nil {
 			s.lasts.Stop()
 			s.lasts = nil // However short it was, the next is worth making at once

@@ -70,7 +70,7 @@ func fits(globs []string, name string) bool {
 
 // Source makes the source.
 func (n *Netlink) Source(name string, env Env) netwatch.Source {
-	return &netlinkSource{name: name, env: env, open: func() (kernel, error) { return openKernel(n.watches) }}
+	return &netlinkSource{name: name, env: env, open: env.kernel(n.watches)}
 }
 
 // A kernel tells that something about the network has changed, and how the network is

@@ -37,23 +37,31 @@ const (
 // for a directory that does not exist yet.
 type pathWatch struct {
 	paths []string
-	// open makes the inotify instance, add adds a directory to it, and shut closes it.
-	// They are fields because the limits of the kernel are for the whole machine, and
-	// no test should reach them.
-	open func() (*fsnotify.Watcher, error)
-	add  func(w *fsnotify.Watcher, dir string) error
-	shut func(w *fsnotify.Watcher) error
-
+	Inotify
 	notify *fsnotify.Watcher // nil when there is none to be had
 	// names are the names of all hops, and dirs the directories they are in.
 	names, dirs map[string]bool
 }
 
-func newPathWatch(paths []string) *pathWatch {
-	return &pathWatch{
-		paths: paths, open: fsnotify.NewWatcher, add: (*fsnotify.Watcher).Add,
-		shut: (*fsnotify.Watcher).Close,
+// An Inotify is how changes in directories are heard of: Open makes an instance, Add and
+// Remove have it hear of a directory or not, and Shut closes it. Its limits are for the
+// whole machine, and no test should reach them.
+type Inotify struct {
+	Open        func() (*fsnotify.Watcher, error)
+	Add, Remove func(w *fsnotify.Watcher, dir string) error
+	Shut        func(w *fsnotify.Watcher) error
+}
+
+// inotify is how changes of files are heard of.
+func (e Edges) inotify() Inotify {
+	if e.Inotify != nil {
+		return *e.Inotify
 	}
+	return Inotify{fsnotify.NewWatcher, (*fsnotify.Watcher).Add, (*fsnotify.Watcher).Remove, (*fsnotify.Watcher).Close}
+}
+
+func newPathWatch(paths []string, hears Inotify) *pathWatch {
+	return &pathWatch{paths: paths, Inotify: hears}
 }
 
 // arm watches all hops as they are now. Changes after arm began are seen by a look
@@ -61,7 +69,7 @@ func newPathWatch(paths []string) *pathWatch {
 // all the same.
 func (w *pathWatch) arm() error {
 	if w.notify == nil {
-		notify, err := w.open()
+		notify, err := w.Open()
 		if err != nil {
 			return watchError("making an inotify instance", err)
 		}
@@ -75,7 +83,7 @@ func (w *pathWatch) arm() error {
 	}
 	for dir := range before {
 		if !w.dirs[dir] {
-			_ = w.notify.Remove(dir) // It may have gone by itself
+			_ = w.Remove(w.notify, dir) // It may have gone by itself
 		}
 	}
 	slices.SortFunc(all, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
@@ -89,7 +97,7 @@ func (w *pathWatch) armPath(path string) (all []error) {
 	failed := map[netwatch.Hop]error{}
 	_, _, _ = netwatch.Hops("/", path, func(h netwatch.Hop) error { // Where the way ends is for the reader to say
 		w.names[h.Name], w.dirs[h.Dir] = true, true
-		if err := w.add(w.notify, h.Dir); err != nil {
+		if err := w.Add(w.notify, h.Dir); err != nil {
 			failed[h] = err
 		}
 		return nil
@@ -196,7 +204,7 @@ func (w *pathWatch) concerns(ev fsnotify.Event) bool {
 // close ends the watching and fsnotify's goroutine.
 func (w *pathWatch) close() {
 	if w.notify != nil {
-		_ = w.shut(w.notify)
+		_ = w.Shut(w.notify)
 		w.notify, w.dirs = nil, nil
 	}
 }

@@ -19,11 +19,11 @@ import (
 // open is all that it does. Nothing is ever told, only time passes.
 func blindly(l *ledger, s Settings, open error) *follower {
 	f := l.follower(s, "file")
-	f.watch.open = func() (*fsnotify.Watcher, error) {
+	f.watch.Open = func() (*fsnotify.Watcher, error) {
 		return &fsnotify.Watcher{Events: make(chan fsnotify.Event), Errors: make(chan error)}, open
 	}
-	f.watch.add = func(*fsnotify.Watcher, string) error { return nil }
-	f.watch.shut = func(*fsnotify.Watcher) error { return nil }
+	f.watch.Add = func(*fsnotify.Watcher, string) error { return nil }
+	f.watch.Shut = func(*fsnotify.Watcher) error { return nil }
 	return f
 }
 
@@ -60,7 +60,7 @@ func TestPoll(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := newLedger()
 				f := blindly(l, &File{Files: []netwatch.Path{netwatch.Path(file)}}, test.open)
-				f.watch.add = func(*fsnotify.Watcher, string) error { return test.add }
+				f.watch.Add = func(*fsnotify.Watcher, string) error { return test.add }
 				l.start(t, f)
 				synctest.Wait()
 				write(t, file, "new")

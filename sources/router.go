@@ -81,7 +81,7 @@ func (r *Router) Claims() (key string, values []string) {
 // Source makes the source.
 func (r *Router) Source(name string, env Env) netwatch.Source {
 	return &routerSource{
-		name: name, every: time.Duration(r.Every), env: env, dial: r.contact, lost: make(chan struct{}),
+		name: name, every: time.Duration(r.Every), env: env, dial: env.contact(r.contact), lost: make(chan struct{}),
 	}
 }
 

@@ -57,6 +57,8 @@ type Env struct {
 	Outside func(ctx context.Context, p netwatch.Place) (netwatch.Seen, error)
 	// Version is netwatch's own.
 	Version string
+	// Edges are where they touch the world.
+	Edges
 	// Log takes what an administrator should know and no event says.
 	Log zerolog.Logger
 }

@@ -180,7 +180,9 @@ func (s *STUN) all(ctx context.Context, relays func() ([]netip.Addr, error)) []A
 	}
 	var wg sync.WaitGroup
 	for i, a := range all {
-		wg.Go(func() { all[i] = s.query(ctx, a.Server, a.Family, s.from(a.Family, netip.Addr{}, relays)) })
+		wg.Go(func() {
+			all[i] = s.query(ctx, internet{}, a.Server, a.Family, s.from(a.Family, netip.Addr{}, relays, netwatch.OwnAddresses))
+		})
 	}
 	wg.Wait()
 	return all
@@ -191,11 +193,11 @@ func (s *STUN) Source(name string, env Env) netwatch.Source { return s.Prober(na
 
 // Prober makes the source, which can be asked to look at once.
 func (s *STUN) Prober(name string, env Env) netwatch.Prober {
-	source := s.source(name, env, nil, clockJumps)
+	source := s.source(name, env, nil, env.jumps())
 	for _, v := range source.views {
-		v.from = func(before netip.Addr) netip.Addr { return s.from(v.family, before, env.Relays) }
+		v.from = func(before netip.Addr) netip.Addr { return s.from(v.family, before, env.Relays, env.network().Here) }
 		v.ask = func(ctx context.Context, server Server, family netwatch.Family) Answer {
-			return s.query(ctx, server, family, v.asksFrom())
+			return s.query(ctx, env.network(), server, family, v.asksFrom())
 		}
 	}
 	return source
@@ -207,7 +209,7 @@ func (s *STUN) source(name string, env Env, ask question,
 	jumps func(context.Context) (<-chan struct{}, error),
 ) *stunSource {
 	source := &stunSource{
-		name: name, pace: pace{every: time.Duration(s.Every), rare: !s.Kept}, over: s.Interface, own6: s.own6,
+		name: name, pace: pace{every: time.Duration(s.Every), rare: !s.Kept}, over: s.Interface, own6: s.own6(env.network()),
 		env: env, jumps: jumps, asked: make(chan struct{}, 1),
 	}
 	log := env.Log.With().Str("source", name).Logger()
@@ -413,6 +415,10 @@ func (s *stunSource) enqueue(p probe) bool {
 func (s *stunSource) begin(ctx context.Context) (context.Context, context.CancelFunc, []probe) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	select {
+	case <-s.asked: // This poll serves whoever has woken Run
+	default:
+	}
 	probes := s.waiting
 	ctx, cancel := context.WithCancel(ctx)
 	s.waiting, s.interrupt, s.serving, s.looking = nil, cancel, len(probes) > 0, time.Now()

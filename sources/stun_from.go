@@ -9,7 +9,9 @@ import (
 
 // from is the address of this machine to ask from in a family; invalid is any. Where
 // the interface is given, it is any of that. before is the one so far.
-func (s *STUN) from(family netwatch.Family, before netip.Addr, relays func() ([]netip.Addr, error)) netip.Addr {
+func (s *STUN) from(
+	family netwatch.Family, before netip.Addr, relays func() ([]netip.Addr, error), here func() []netip.Addr,
+) netip.Addr {
 	if s.Interface != "" || relays == nil {
 		return netip.Addr{}
 	}
@@ -21,7 +23,7 @@ func (s *STUN) from(family netwatch.Family, before netip.Addr, relays func() ([]
 	if len(named) == 0 {
 		return netip.Addr{}
 	}
-	return onlyOne(before, named, netwatch.OwnAddresses())
+	return onlyOne(before, named, here())
 }
 
 // onlyOne is the one address that servers relay from by their files, if it is here and

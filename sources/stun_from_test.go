@@ -50,20 +50,20 @@ func TestOnlyOne(t *testing.T) {
 func TestAskedFrom(t *testing.T) {
 	s := settings(t, startServer(t))
 	from := netip.MustParseAddr("127.0.0.2")
-	if a := s.query(t.Context(), s.Servers[0], netwatch.IPv4, from); a.Err != nil || a.Own != from {
+	if a := s.query(t.Context(), internet{}, s.Servers[0], netwatch.IPv4, from); a.Err != nil || a.Own != from {
 		t.Errorf("it was asked from %s: %v", a.Own, a.Err)
 	}
 	// One that is no address of this machine.
 	gone := netip.MustParseAddr("192.0.2.1")
-	if a := s.query(t.Context(), s.Servers[0], netwatch.IPv4, gone); a.Err == nil {
+	if a := s.query(t.Context(), internet{}, s.Servers[0], netwatch.IPv4, gone); a.Err == nil {
 		t.Errorf("it was asked from %s", a.Own)
 	}
 	files := func() ([]netip.Addr, error) { return nil, errors.New("it is being written") }
-	if again := s.from(netwatch.IPv4, from, files); again != from {
+	if again := s.from(netwatch.IPv4, from, files, netwatch.OwnAddresses); again != from {
 		t.Errorf("while the files cannot be read it is asked from %s", again)
 	}
 	s.Interface = "lo"
-	if from := s.from(netwatch.IPv4, from, files); from.IsValid() {
+	if from := s.from(netwatch.IPv4, from, files, netwatch.OwnAddresses); from.IsValid() {
 		t.Errorf("with an interface it is asked from %s", from)
 	}
 }

@@ -121,13 +121,17 @@ func (s *stunSource) heardAny() (some bool) {
 }
 
 // own6 is this machine's address in packets to the servers over IPv6. Nothing is sent.
-func (s *STUN) own6(asked []Asked) netip.Addr {
+func (s *STUN) own6(n Network) func(asked []Asked) netip.Addr {
+	return func(asked []Asked) netip.Addr { return s.own6To(n, asked) }
+}
+
+func (s *STUN) own6To(n Network, asked []Asked) netip.Addr {
 	i := slices.IndexFunc(asked, func(a Asked) bool { return a.Family == netwatch.IPv6 && a.Address.IsValid() })
 	if i < 0 {
 		return netip.Addr{}
 	}
 	d := net.Dialer{Control: s.prepare}
-	conn, err := d.DialContext(context.Background(), "udp6", netip.AddrPortFrom(asked[i].Address, 9).String())
+	conn, err := n.Dial(context.Background(), d, netip.AddrPortFrom(asked[i].Address, 9))
 	if err != nil {
 		return netip.Addr{}
 	}

@@ -90,12 +90,13 @@ func (v *view) damped(known netip.Addr) (netwatch.Damped, bool) {
 // order of the settings, as soon as waiting longer would change nothing.
 func (v *view) gather(ctx context.Context, known netip.Addr, everyone bool) []Answer {
 	order := slices.Concat(v.servers[v.turn:], v.servers[:v.turn])
-	v.turn = (v.turn + 1) % len(v.servers)
 	r := &round{view: v, servers: order, known: known}
 	if r.want(1); everyone || !known.IsValid() {
 		r.all()
 	}
-	r.run(ctx)
+	if r.run(ctx); ctx.Err() == nil {
+		v.turn = (v.turn + 1) % len(v.servers) // A poll that was broken off was none
+	}
 	for _, late := range r.late {
 		v.failing[late] = true
 	}

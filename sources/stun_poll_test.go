@@ -554,7 +554,7 @@ func TestCanceledQueryEnds(t *testing.T) {
 	asked := make(chan bool, 10)
 	server.Behave(func(*stun.Message, netip.Addr) [][]byte { asked <- true; return nil })
 	ended := make(chan Answer)
-	go func() { ended <- s.query(ctx, s.Servers[0], netwatch.IPv4, netip.Addr{}) }()
+	go func() { ended <- s.query(ctx, internet{}, s.Servers[0], netwatch.IPv4, netip.Addr{}) }()
 	<-asked
 	cancel()
 	select {
@@ -574,7 +574,7 @@ func TestIPv6PrefersTheLastingAddress(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer server.Close()
-	conn, err := settings(t, server).dial(t.Context(), netip.Addr{}, netip.MustParseAddrPort(server.Addr()))
+	conn, err := settings(t, server).dial(t.Context(), internet{}, netip.Addr{}, netip.MustParseAddrPort(server.Addr()))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -54,7 +54,7 @@ func (s Server) host() string {
 
 // lookup returns one of the addresses of the server in a family. It looks the name up
 // anew each time.
-func (s Server) lookup(ctx context.Context, family netwatch.Family) (netip.AddrPort, error) {
+func (s Server) lookup(ctx context.Context, n Network, family netwatch.Family) (netip.AddrPort, error) {
 	if literal, err := netip.ParseAddrPort(string(s)); err == nil {
 		return literal, nil
 	}
@@ -62,7 +62,7 @@ func (s Server) lookup(ctx context.Context, family netwatch.Family) (netip.AddrP
 	if err != nil {
 		return netip.AddrPort{}, fmt.Errorf("looking up a server: %w", err)
 	}
-	n, err := strconv.ParseUint(port, 10, 16)
+	number, err := strconv.ParseUint(port, 10, 16)
 	if err != nil {
 		return netip.AddrPort{}, fmt.Errorf("looking up a server: %w", err)
 	}
@@ -70,12 +70,12 @@ func (s Server) lookup(ctx context.Context, family netwatch.Family) (netip.AddrP
 	if family == netwatch.IPv6 {
 		network = "ip6"
 	}
-	addrs, err := net.DefaultResolver.LookupNetIP(ctx, network, host)
+	addrs, err := n.Lookup(ctx, network, host)
 	if err != nil {
 		return netip.AddrPort{}, fmt.Errorf("looking up %s: %w", host, err)
 	}
 	one := addrs[rand.N(len(addrs))].Unmap() //nolint:gosec // Any will do: another one next time if it is dead
-	return netip.AddrPortFrom(one, uint16(n)), nil
+	return netip.AddrPortFrom(one, uint16(number)), nil
 }
 
 // An Answer is what one server said about one family.
@@ -98,14 +98,16 @@ type Answer struct {
 // query asks one server, from a new socket and so from a new port. Where a router
 // rewrites to a fixed address, a port that stays in use keeps its mapping, and with
 // it the old public address, for ever.
-func (s *STUN) query(ctx context.Context, server Server, family netwatch.Family, from netip.Addr) Answer {
+func (s *STUN) query(
+	ctx context.Context, n Network, server Server, family netwatch.Family, from netip.Addr,
+) Answer {
 	a := Answer{Server: server, Family: family}
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(s.Timeout))
 	defer cancel()
-	if a.Asked, a.Err = server.lookup(ctx, family); a.Err != nil {
+	if a.Asked, a.Err = server.lookup(ctx, n, family); a.Err != nil {
 		return a
 	}
-	conn, err := s.dial(ctx, from, a.Asked)
+	conn, err := s.dial(ctx, n, from, a.Asked)
 	if err != nil {
 		a.Err = err
 		return a
@@ -123,12 +125,12 @@ func (s *STUN) query(ctx context.Context, server Server, family netwatch.Family,
 
 // dial makes a socket and has the kernel connect it to the server. So it gets packets
 // from nobody else, and hears at once if nobody listens on the port.
-func (s *STUN) dial(ctx context.Context, from netip.Addr, to netip.AddrPort) (net.Conn, error) {
+func (s *STUN) dial(ctx context.Context, n Network, from netip.Addr, to netip.AddrPort) (net.Conn, error) {
 	d := net.Dialer{Control: s.prepare}
 	if from.IsValid() {
 		d.LocalAddr = net.UDPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
 	}
-	conn, err := d.DialContext(ctx, "udp", to.String())
+	conn, err := n.Dial(ctx, d, to)
 	switch {
 	case errors.Is(err, unix.ENODEV):
 		return nil, netwatch.WithHint(fmt.Errorf("asking over interface %s: %w", s.Interface, err),

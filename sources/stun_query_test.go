@@ -49,7 +49,7 @@ func settings(t testing.TB, servers ...*stuntest.Server) *STUN {
 
 func ask(t *testing.T, s *STUN) Answer {
 	t.Helper()
-	return s.query(t.Context(), s.Servers[0], s.Families[0], netip.Addr{})
+	return s.query(t.Context(), internet{}, s.Servers[0], s.Families[0], netip.Addr{})
 }
 
 // Each of these packets must not be believed, alone or before the right one,
@@ -183,7 +183,7 @@ func TestQueryRefusedAtOnce(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	if a := s.query(ctx, s.Servers[0], netwatch.IPv4, netip.Addr{}); a.Err == nil || ctx.Err() != nil {
+	if a := s.query(ctx, internet{}, s.Servers[0], netwatch.IPv4, netip.Addr{}); a.Err == nil || ctx.Err() != nil {
 		t.Errorf("%v", a.Err)
 	}
 }

@@ -138,7 +138,7 @@ func (t *timer) String() string { return t.name }
 // Run looks at the clock when the next time comes, and once a minute, until ctx is
 // done. It returns an error when the state cannot be written.
 func (t *timer) Run(ctx context.Context, emit func(netwatch.Event) error) error {
-	wait, err := t.begin(onTheWall())
+	wait, err := t.begin(t.env.wall())
 	if err != nil {
 		return err
 	}
@@ -148,7 +148,7 @@ func (t *timer) Run(ctx context.Context, emit func(netwatch.Event) error) error 
 			return nil
 		case <-time.After(wait):
 		}
-		wait = t.look(onTheWall(), emit)
+		wait = t.look(t.env.wall(), emit)
 	}
 }
 
@@ -213,11 +213,11 @@ func (t *timer) Note() string {
 	var which string
 	for _, each := range t.times {
 		last, _ := t.last(each)
-		if _, next := each.around(last, onTheWall()); which == "" || next.Before(soonest) {
+		if _, next := each.around(last, t.env.wall()); which == "" || next.Before(soonest) {
 			soonest, which = next, each.at
 		}
 	}
-	return fmt.Sprintf("next: %s, on %s", which, soonest.In(zone()).Format("2006-01-02 15:04"))
+	return fmt.Sprintf("next: %s, on %s", which, soonest.Format("2006-01-02 15:04"))
 }
 
 // onTheWall is what the clock on the wall shows. Without the reading of the other clock

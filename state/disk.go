@@ -26,40 +26,10 @@ const (
 
 // A disk keeps the state in a directory. It is used by one goroutine at a time.
 type disk struct {
-	dir *os.File // locked
+	dir Directory // locked
 	// moved says that the directory is another than at first.
 	moved bool
 }
-
-// openDir opens a state directory, makes it if it is missing, and locks it.
-func openDir(dir string) (*os.File, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, netwatch.WithHint(fmt.Errorf("making the state directory: %w", err), making(dir, err))
-	}
-	d, err := os.OpenFile(dir, unix.O_DIRECTORY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, netwatch.WithHint(fmt.Errorf("opening the state directory: %w", err),
-			"run netwatch as the user that owns "+dir+", or name another directory as daemon.state")
-	}
-	if err := unix.Flock(int(d.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		_ = d.Close()
-		return nil, netwatch.WithHint(fmt.Errorf("locking the state directory %s: another netwatch runs on it", dir),
-			"stop the other one, or give this one a state directory of its own")
-	}
-	return d, nil
-}
-
-// making is the hint how to make the state directory, for the user who runs netwatch.
-func making(dir string, err error) string {
-	if errors.Is(err, unix.EROFS) {
-		return "if it was removed, " + restarting()
-	}
-	return fmt.Sprintf("install -d -m 700 -o %d -g %d %s", os.Geteuid(), os.Getegid(), netwatch.ShellPath(dir))
-}
-
-// restarting is the remedy where the state directory of a unit was removed: what
-// somebody makes in its place lies outside of the sandbox of the unit.
-func restarting() string { return netwatch.Restarting("netwatch.service") + ", which makes it anew" }
 
 // maxFile is beyond any state, in bytes.
 const maxFile = 64 << 20
@@ -70,12 +40,7 @@ var errDamaged = errors.New("it is damaged")
 // read reads the state from one of the files. What is no regular file, as a link,
 // counts as damaged.
 func (d *disk) read(name string) (*State, error) {
-	file, _, err := netwatch.OpenRegular(d.path(name), unix.O_NOFOLLOW)
-	if err != nil {
-		return nil, d.unread(name, err)
-	}
-	defer file.Close()
-	text, err := netwatch.ReadWhole(file, maxFile)
+	text, err := d.dir.Read(name)
 	if err != nil {
 		return nil, d.unread(name, err)
 	}
@@ -122,11 +87,11 @@ func (d *disk) load() (s *State, damage, err error) {
 // it, and returns a sentence about that as damage. from says what netwatch does
 // instead.
 func (d *disk) setAside(from string) (damage, err error) {
-	aside := d.path(fileName + ".damaged-" + time.Now().UTC().Format("20060102T150405.000"))
-	if err := os.Rename(d.path(fileName), aside); err != nil {
+	aside := fileName + ".damaged-" + time.Now().UTC().Format("20060102T150405.000")
+	if err := d.dir.Rename(fileName, aside); err != nil {
 		return nil, fmt.Errorf("setting the damaged state aside: %w", err)
 	}
-	return fmt.Errorf("reading the state: it was damaged; it is kept as %s, and netwatch %s", aside, from), nil
+	return fmt.Errorf("reading the state: it was damaged; it is kept as %s, and netwatch %s", d.path(aside), from), nil
 }
 
 // write makes s the newest state. Once it has returned nil, neither a kill nor a
@@ -148,15 +113,8 @@ func (d *disk) write(s *State) error {
 // reopen opens the directory anew if another one has taken its place, so that
 // netwatch goes on when somebody has removed the directory and made it again.
 func (d *disk) reopen() error {
-	has, err := d.dir.Stat()
-	if err != nil {
-		return err
-	}
-	if is, err := os.Stat(d.dir.Name()); err == nil && os.SameFile(has, is) {
-		return nil
-	}
-	dir, err := openDir(d.dir.Name())
-	if err != nil {
+	dir, err := d.dir.Renewed()
+	if err != nil || dir == nil {
 		return err
 	}
 	_ = d.dir.Close()
@@ -187,51 +145,33 @@ func (d *disk) refused(err error) error {
 // replace writes a text beside the newest state, keeps that as the one before, and
 // puts the text in its place. At each moment the newest is there and whole.
 func (d *disk) replace(text []byte) error {
-	next, file, before := d.path(nextName), d.path(fileName), d.path(beforeName)
-	_ = os.Remove(before) // Its room is what the text needs if the disk is full
-	if err := d.create(next, text); err != nil {
-		_ = os.Remove(next) // It may take the last room
+	_ = d.dir.Remove(beforeName) // Its room is what the text needs if the disk is full
+	if err := d.create(nextName, text); err != nil {
+		_ = d.dir.Remove(nextName) // It may take the last room
 		return err
 	}
-	_ = os.Link(file, before) // If the newest cannot be kept, there is none before
-	if err := os.Rename(next, file); err != nil {
+	_ = d.dir.Link(fileName, beforeName) // If the newest cannot be kept, there is none before
+	if err := d.dir.Rename(nextName, fileName); err != nil {
 		return err
 	}
 	return d.dir.Sync() // So that a power cut does not take the new name back
 }
 
 // create makes a file, in place of one that a crash may have left, and waits until
-// the disk has all of it. It follows no symlink: root may run netwatch by hand in the
-// directory of another user.
+// the disk has all of it.
 func (d *disk) create(name string, text []byte) error {
-	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := d.dir.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	file, err := d.dir.Create(name)
 	if err != nil {
 		return err
 	}
 	defer file.Close() // Sync has said all that could be wrong
-	if err := d.chown(file); err != nil {
-		return err
-	}
 	if _, err := file.Write(text); err != nil {
 		return err
 	}
 	return file.Sync()
-}
-
-// chown gives a file to the owner of the directory: root, who runs netwatch by hand,
-// must not lock out the user netwatch.
-func (d *disk) chown(file *os.File) error {
-	var dir unix.Stat_t
-	if err := unix.Fstat(int(d.dir.Fd()), &dir); err != nil {
-		return err
-	}
-	if int(dir.Uid) != os.Geteuid() {
-		_ = file.Chown(int(dir.Uid), int(dir.Gid)) // Only root can, and only root has to
-	}
-	return nil
 }
 
 func (d *disk) path(name string) string { return filepath.Join(d.dir.Name(), name) }

@@ -29,7 +29,7 @@ func openDisk(t *testing.T, dir string) *disk {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = d.Close() })
-	return &disk{dir: d}
+	return &disk{dir: directory{d}}
 }
 
 // with is a state with runs of these rules, on one event each.
@@ -391,7 +391,7 @@ func TestDirectoryMadeAnew(t *testing.T) {
 
 // unsyncable is the same directory, opened so that it cannot be synced (open(2),
 // O_PATH).
-func unsyncable(t *testing.T, dir *os.File) *os.File {
+func unsyncable(t *testing.T, dir Directory) Directory {
 	t.Helper()
 	fd, err := unix.Open(dir.Name(), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -399,7 +399,7 @@ func unsyncable(t *testing.T, dir *os.File) *os.File {
 	}
 	file := os.NewFile(uintptr(fd), dir.Name())
 	t.Cleanup(func() { _ = file.Close() })
-	return file
+	return directory{file}
 }
 
 // Nobody leads who writes to another file, or has him wait at a pipe.

@@ -114,7 +114,7 @@ func TestRefusedName(t *testing.T) {
 // tear writes half of a text and has it on disk, as a write that is cut short.
 func tear(t *testing.T, d *disk) {
 	t.Helper()
-	if err := d.create(d.path(nextName), []byte(`{"version":1,"sum":"9`)); err != nil {
+	if err := d.create(nextName, []byte(`{"version":1,"sum":"9`)); err != nil {
 		t.Fatal(err)
 	}
 	if err := d.dir.Sync(); err != nil {

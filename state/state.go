@@ -33,6 +33,9 @@ type State struct {
 	// Dead are the findings of proofs, by their text, because of which the server was
 	// started; until it is seen alive.
 	Dead map[string]string `json:"dead"`
+	// Left are the rules that acted while nobody said the known address of a family, and
+	// so are to act again when somebody does.
+	Left map[netwatch.Family][]string `json:"left,omitempty"`
 }
 
 // A Replaced says what netwatch last made of a file, or was about to make: it is
@@ -96,7 +99,7 @@ func (s *State) clone() *State {
 		Addresses: maps.Clone(s.Addresses), Runs: maps.Clone(s.Runs),
 		Failures: maps.Clone(s.Failures), Seen: seen,
 		Replaced: maps.Clone(s.Replaced), Starts: maps.Clone(s.Starts),
-		Dead: maps.Clone(s.Dead),
+		Dead: maps.Clone(s.Dead), Left: maps.Clone(s.Left),
 	}
 }
 
@@ -197,6 +200,24 @@ func (s *State) remove(rule string, ids []string) {
 		return
 	}
 	s.Runs[rule] = Run{Events: left}
+}
+
+// Leave notes that a rule acted without a family.
+func (s *State) Leave(family netwatch.Family, rule string) {
+	if s.Left == nil {
+		s.Left = map[netwatch.Family][]string{}
+	}
+	s.Left[family] = append(slices.Clone(s.Left[family]), rule)
+}
+
+// Take notes that a rule acts with it, or is about to.
+func (s *State) Take(family netwatch.Family, rule string) {
+	is := func(name string) bool { return name == rule }
+	if left := slices.DeleteFunc(slices.Clone(s.Left[family]), is); len(left) > 0 {
+		s.Left[family] = left
+	} else {
+		delete(s.Left, family)
+	}
 }
 
 // Start notes that a unit is about to be started.

@@ -78,6 +78,11 @@ func Open(dir string) (s *Store, damage, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	return OpenIn(d)
+}
+
+// OpenIn is Open of a directory that is open.
+func OpenIn(d Directory) (s *Store, damage, err error) {
 	s = &Store{disk: &disk{dir: d}, opened: time.Now(), confirmed: map[netwatch.Family]confirmation{}}
 	if s.state, damage, err = s.disk.load(); err != nil {
 		_ = d.Close()

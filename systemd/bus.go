@@ -45,6 +45,7 @@ const (
 // lives as long as one step: a connection takes a millisecond, and one that is
 // not held cannot go stale.
 type Unit struct {
+	bus     *Bus
 	name    string
 	id      string // the name that name may be an alias of; polkit goes by it
 	path    dbus.ObjectPath
@@ -63,7 +64,12 @@ type Unit struct {
 // Open connects to the bus, and asks to be told of changes of the unit, for a job.
 // The caller closes what it returns.
 func Open(ctx context.Context, unit string, job netwatch.Job) (*Unit, error) {
-	u := &Unit{name: unit, job: job, bears: awayTime}
+	return (*Bus)(nil).Open(ctx, unit, job)
+}
+
+// Open is Open on another bus.
+func (b *Bus) Open(ctx context.Context, unit string, job netwatch.Job) (*Unit, error) {
+	u := &Unit{bus: b, name: unit, job: job, bears: awayTime}
 	err := u.through(ctx, func() error {
 		u.Close()
 		u.conn = nil
@@ -84,7 +90,7 @@ func Open(ctx context.Context, unit string, job netwatch.Job) (*Unit, error) {
 // caller closes it if there is one, even after an error.
 func (u *Unit) dial(ctx context.Context) error {
 	u.waitsFor(theBus)
-	conn, err := dbus.ConnectSystemBus(dbus.WithContext(ctx), dbus.WithSignalHandler(dbus.NewSequentialSignalHandler()))
+	conn, err := u.bus.connect(ctx, dbus.WithSignalHandler(dbus.NewSequentialSignalHandler()))
 	if err != nil {
 		return unconnected{orCause(ctx, err)}
 	}
@@ -161,7 +167,7 @@ func (u *Unit) again(ctx context.Context, f func() error) error {
 
 // redial replaces the connection if it can; otherwise the old one stays, closed.
 func (u *Unit) redial(ctx context.Context) {
-	fresh := &Unit{name: u.name}
+	fresh := &Unit{bus: u.bus, name: u.name}
 	if err := fresh.dial(ctx); err != nil {
 		u.awaits = fresh.awaits
 		fresh.Close()

@@ -2,6 +2,7 @@ package systemd
 
 import (
 	"context"
+	"errors"
 	"syscall"
 	"time"
 
@@ -64,7 +65,7 @@ const (
 func (u *Unit) Do(ctx context.Context, v Verb) (result string, err error) {
 	job, err := u.queue(ctx, methods[v])
 	if err != nil {
-		return "", u.explain(ctx, string(v), orCause(ctx, err))
+		return "", u.refused(ctx, err, u.explain(ctx, string(v), orCause(ctx, err)))
 	}
 	if job == noJob {
 		return Lost, nil // It was done while nobody heard of it
@@ -74,6 +75,19 @@ func (u *Unit) Do(ctx context.Context, v Verb) (result string, err error) {
 		return "", u.overdue(ctx, err)
 	}
 	return result, nil
+}
+
+// A Refused is the error of a job that was not even queued.
+type Refused struct{ error }
+
+func (r Refused) Unwrap() error { return r.error }
+
+// refused is an explained error as a Refused, if it is systemd's answer.
+func (u *Unit) refused(ctx context.Context, err, explained error) error {
+	if answer := (dbus.Error{}); ctx.Err() != nil || !errors.As(err, &answer) || away(err) || timedOut(err) {
+		return explained
+	}
+	return Refused{explained}
 }
 
 // Signal has systemd send a signal to the unit's main process.

@@ -174,10 +174,10 @@ func TestAgo(t *testing.T) {
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
 		t.Fatal(err)
 	}
-	if a := ago(uint64(now.Nano()/1000) - 5_000_000); a < 5*time.Second || a > 7*time.Second {
+	if a := (*Bus)(nil).ago(uint64(now.Nano()/1000) - 5_000_000); a < 5*time.Second || a > 7*time.Second {
 		t.Errorf("five seconds ago is %s", a)
 	}
-	if a := ago(0); a != -1 {
+	if a := (*Bus)(nil).ago(0); a != -1 {
 		t.Errorf("never is %s", a)
 	}
 	if us := microseconds(^uint64(0)); us < 100*365*24*time.Hour {

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/godbus/dbus/v5"
-	"golang.org/x/sys/unix"
 )
 
 // A State is what systemd says about a unit at one moment. Properties that
@@ -69,12 +68,12 @@ func (u *Unit) state(ctx context.Context) (State, error) {
 			p[k] = v
 		}
 	}
-	st := stateOf(p)
+	st := stateOf(p, u.bus)
 	u.id = st.ID
 	return st, nil
 }
 
-func stateOf(p map[string]dbus.Variant) State {
+func stateOf(p map[string]dbus.Variant, bus *Bus) State {
 	st := State{
 		mark: markOf(p),
 		ID:   value[string](p, "Id"), Load: value[string](p, "LoadState"),
@@ -89,7 +88,7 @@ func stateOf(p map[string]dbus.Variant) State {
 		},
 		//nolint:gosec // It fits until the year 294246.
 		started:    time.UnixMicro(int64(value[uint64](p, "InactiveExitTimestamp"))),
-		startedAgo: ago(value[uint64](p, "InactiveExitTimestampMonotonic")),
+		startedAgo: bus.ago(value[uint64](p, "InactiveExitTimestampMonotonic")),
 	}
 	if commands := value[[][]any](p, "ExecStart"); len(commands) > 0 && len(commands[0]) > 1 {
 		st.Program, _ = commands[0][0].(string)
@@ -123,15 +122,6 @@ func unmet(p map[string]dbus.Variant) bool {
 func microseconds(us uint64) time.Duration {
 	const century = uint64(100 * 365 * 24 * time.Hour / time.Microsecond)
 	return time.Duration(min(us, century)) * time.Microsecond
-}
-
-// ago is how long ago an instant of CLOCK_MONOTONIC was; -1 if it never was.
-func ago(us uint64) time.Duration {
-	var now unix.Timespec
-	if us == 0 || unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) != nil {
-		return -1
-	}
-	return max(0, time.Duration(now.Nano())-microseconds(us))
 }
 
 // Running says whether the unit is up, as far as systemd knows.
