@@ -25,7 +25,7 @@ SHEBANG   = FNR == 1 && /^\#!.*[\/ ](ba|da)?sh( |$$)/ { print FILENAME } { nextf
 
 .NOTPARALLEL:
 .PHONY: help build unit lint fmt lab worlds releases chaos lab-demo demo test deps go
-.PHONY: bench bench-micro bench-compare pages fuzz vuln deb install uninstall clean
+.PHONY: bench bench-micro bench-compare pages fuzz vuln deb tarball dist release install uninstall clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +34,7 @@ build: go ## build bin/netwatch, static and small
 	VERSION="$(VERSION)" packaging/compile bin/netwatch
 
 test: deps unit lint lab ## everything: packages, unit tests, lint, lab tests
+	@[ -n "$$(git status --porcelain 2>&1)" ] || git rev-parse HEAD >bin/tested # for "make release"
 
 unit: go ## go vet and the tests that need neither root nor a network
 	go vet ./...
@@ -103,25 +104,20 @@ vuln: go ## known vulnerabilities; asks a database on the internet
 deb: build ## Debian packages in dist/ (VERSION=, ARCHES=, MAINTAINER=)
 	VERSION="$(VERSION)" DIST="$(DIST)" packaging/deb/build $(ARCHES)
 
+tarball: go ## archives with an install script, for machines without dpkg, in dist/ (VERSION=, ARCHES=)
+	VERSION="$(VERSION)" DIST="$(DIST)" packaging/tarball $(ARCHES)
+
+dist: build ## all that a release hands out, with sums and what is in it, in dist/VERSION; of one commit always the same
+	VERSION="$(VERSION)" DIST="$(DIST)/$(VERSION)" packaging/dist $(ARCHES)
+
+release: build ## the same of the version of CHANGELOG.md, built twice and compared, if it can be released
+	DIST="$(DIST)" packaging/release $(ARCHES)
+
 install: ## put what "make build" made into place (PREFIX=/usr, DESTDIR=)
 	PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" packaging/install
 
 uninstall: ## remove what "make install", "netwatch grant" and "netwatch init" put into place, less the configuration
-	[ -n "$(DESTDIR)" ] || [ ! -x "$(PREFIX)/bin/netwatch" ] || "$(PREFIX)/bin/netwatch" init --restore --hooks
-	@! grep -rls 'netwatch hook' "$(DESTDIR)/etc/openvpn" || \
-		{ echo "OpenVPN does not start when a script of its is missing: take netwatch out of these files first" >&2; exit 1; }
-	[ -n "$(DESTDIR)" ] || [ ! -x "$(PREFIX)/bin/netwatch" ] || "$(PREFIX)/bin/netwatch" grant --revoke
-	rm -f "$(DESTDIR)$(PREFIX)/bin/netwatch" "$(DESTDIR)$(PREFIX)"/lib/systemd/system/netwatch.* \
-		"$(DESTDIR)$(PREFIX)"/lib/systemd/system/netwatch-file* \
-		"$(DESTDIR)$(PREFIX)"/lib/systemd/system/netwatch-open.service \
-		"$(DESTDIR)$(PREFIX)"/lib/systemd/system/netwatch-reopen.service \
-		"$(DESTDIR)$(PREFIX)/lib/systemd/system-generators/netwatch-generator" \
-		"$(DESTDIR)$(PREFIX)/lib/sysusers.d/netwatch.conf" "$(DESTDIR)$(PREFIX)"/share/man/man[58]/netwatch*.[58] \
-		"$(DESTDIR)$(PREFIX)/share/bash-completion/completions/netwatch" "$(DESTDIR)$(PREFIX)"/share/zsh/*/_netwatch \
-		"$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/netwatch.fish"
-	rm -rf "$(DESTDIR)/etc/polkit-1/rules.d/50-netwatch.rules" \
-		"$(DESTDIR)/etc/systemd/system/netwatch-file@.service.d" "$(DESTDIR)/var/lib/netwatch-grant" \
-		"$(DESTDIR)/var/lib/netwatch-file"
+	PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" packaging/uninstall
 
 clean: ## remove what was built
 	rm -rf bin dist
