@@ -4,6 +4,7 @@
 package state
 
 import (
+	"encoding/json"
 	"maps"
 	"slices"
 	"time"
@@ -33,6 +34,10 @@ type State struct {
 	// Dead are the findings of proofs, by their text, because of which the server was
 	// started; until it is seen alive.
 	Dead map[string]string `json:"dead"`
+
+	// Others is what a newer netwatch keeps beside these, from which this one was gone back
+	// to. It is never changed.
+	Others map[string]json.RawMessage `json:"-"`
 }
 
 // A Replaced says what netwatch last made of a file, or was about to make: it is
@@ -96,7 +101,7 @@ func (s *State) clone() *State {
 		Addresses: maps.Clone(s.Addresses), Runs: maps.Clone(s.Runs),
 		Failures: maps.Clone(s.Failures), Seen: seen,
 		Replaced: maps.Clone(s.Replaced), Starts: maps.Clone(s.Starts),
-		Dead: maps.Clone(s.Dead),
+		Dead: maps.Clone(s.Dead), Others: s.Others,
 	}
 }
 
