@@ -137,7 +137,7 @@ func TestArchiveRefuses(t *testing.T) {
 	before := traces(t)
 	for name, c := range map[string]struct{ line, says, hint string }{
 		"another machine": {"/opt/netwatch-1.0-arm64/install", "it is for arm64, and this machine is x86_64", "take the archive"},
-		"not root":        {"runuser -u nobody -- " + dir + "/install", "only root can", "sudo " + dir + "/install"},
+		"not root":        {"runuser -u nobody -- " + dir + "/install", "only root can", "sudo env PREFIX=/usr/local " + dir + "/install"},
 		"elsewhere":       {"PREFIX=/opt/x " + dir + "/install", "no units in /opt/x", "PREFIX=/usr/local"},
 		"not mounted to run": {
 			"mount --bind " + dir + " " + dir + "; mount -o remount,bind,noexec " + dir + "; sh " + dir + "/install; s=$?; umount " +
@@ -172,7 +172,7 @@ func archiveBesideAnother(t *testing.T, dir string) {
 	dpkg(t, "--purge netwatch")
 	shell(t, "PREFIX=/usr "+dir+"/install")
 	for _, script := range []string{"install", "uninstall"} {
-		if out := shell(t, dir+"/"+script+" 2>&1 || true"); !strings.Contains(out, "hint: PREFIX=/usr "+dir+"/"+script) {
+		if out := shell(t, dir+"/"+script+" 2>&1 || true"); !strings.Contains(out, "hint: env PREFIX=/usr "+dir+"/"+script) {
 			t.Errorf("beside the one in /usr, %s says %s", script, out)
 		}
 	}
