@@ -42,9 +42,9 @@ unit: go ## go vet and the tests that need neither root nor a network
 
 lint: go ## everything that reads the sources: Go, go.mod, shell, manual pages
 	go mod tidy -diff
-	go vet -tags lab ./...
+	go vet -tags lab,debian ./...
 	$(TOOL) golangci-lint run
-	dead=$$($(TOOL) deadcode -tags lab -test ./... && $(TOOL) deadcode ./cmd/netwatch) && test -z "$$dead" || \
+	dead=$$($(TOOL) deadcode -tags lab,debian -test ./... && $(TOOL) deadcode ./cmd/netwatch) && test -z "$$dead" || \
 		{ echo "$$dead" >&2; exit 1; }
 	find . \( -path ./.git -o -path ./bin -o -name testdata \) -prune -o -type f \
 		-exec awk '$(SHEBANG)' {} + | xargs -r shellcheck
@@ -60,9 +60,9 @@ lab: build ## tests on real systemd, coturn, OpenVPN and networks, some on newer
 worlds: build ## what callers get in every world that the lab knows, as a table (root; about half an hour)
 	go test -count=1 -timeout 1h -v -tags lab $(EXEC_ROOT) -run 'TestWorlds/$(RUN)' ./lab -worlds
 
-releases: build ## the tests that go through releases of Debian, on sid too (root; about 10 minutes)
-	go test -count=1 -timeout 1h -v -tags lab $(EXEC_ROOT) -run "^($$(grep -B3 'onReleases(t' lab/*_test.go | \
-		sed -n 's/.*func \(Test[A-Za-z]*\)(.*/\1/p' | paste -sd'|'))$$" ./lab -worlds
+releases: build ## the tests that go through releases of Debian, on sid too, and Debian 12 becoming 13 (root; about 15 minutes)
+	go test -count=1 -timeout 1h -v -tags lab,debian $(EXEC_ROOT) -run "^($$(grep -B3 'onReleases(t' lab/*_test.go | \
+		sed -n 's/.*func \(Test[A-Za-z]*\)(.*/\1/p' | paste -sd'|')|TestDebianUpgraded)$$" ./lab -worlds
 
 chaos: build ## netwatch killed CHAOS=500 times while it works, and flooded; 500 renewals; KILLS=200 of several machines (root; 50 minutes)
 	CGO_ENABLED=1 go test -race -count=1 -timeout 2h -v -tags lab $(EXEC_ROOT) \

@@ -1,4 +1,4 @@
-//go:build lab
+//go:build debian && lab
 
 // 2. Nothing accepted is lost while Debian 12 becomes Debian 13 under netwatch.
 

@@ -1,3 +1,5 @@
+//go:build debian && lab
+
 package lab
 
 import (
