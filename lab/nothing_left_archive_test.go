@@ -78,19 +78,16 @@ func TestArchive(t *testing.T) {
 	wantUnits(t, "is-enabled", "disabled", "disabled")
 	archiveAtWork(t, "1.0", Public(20))
 
-	before2 := show(t, "netwatch.service", "MainPID")
+	pid := show(t, "netwatch.service", "MainPID")
 	shell(t, "touch /usr/local/lib/systemd/system/netwatch-old.service")
 	t.Log(shell(t, dirs[1]+"/install 2>&1"))
-	if show(t, "netwatch.service", "MainPID") == before2 {
+	if show(t, "netwatch.service", "MainPID") == pid {
 		t.Error("it is the old daemon that runs")
 	}
 	shell(t, "! ls /usr/local/lib/systemd/system/netwatch-old.service 2>&1")
 	archiveAtWork(t, "2.0", Public(21))
 	archiveTakenAway(t, dirs[1], lists)
-	after := slices.DeleteFunc(traces(t), func(trace string) bool { return slices.Contains(before, trace) })
-	if len(after) > 0 {
-		t.Errorf("it leaves\n%s", strings.Join(after, "\n"))
-	}
+	wantNoMore(t, before)
 }
 
 // archiveAtWork wants what is installed to be of that version and to follow the address.
@@ -131,33 +128,41 @@ func archiveTakenAway(t *testing.T, dir, lists string) {
 func TestArchiveRefuses(t *testing.T) {
 	fresh(t, YunoHost)
 	bare(t)
-	dir := unpackIn(t, "1.0")[0]
-	outside(t, "tar", "-xzf", makeArchives(t, "1.0", "arm64")["arm64"], "-C", server.path("/opt"))
-	undo(t, "rm -rf /opt/netwatch-1.0-arm64; rm -rf /usr/local/bin/netwatch; userdel netwatch 2>/dev/null; true")
+	dir, other := unpackIn(t, "1.0")[0], map[string]string{"amd64": "arm64", "arm64": "amd64", "armhf": "amd64"}
+	arch := outside(t, "dpkg", "--print-architecture")
+	foreign := "/opt/netwatch-1.0-" + other[arch]
+	outside(t, "tar", "-xzf", makeArchives(t, "1.0", other[arch])[other[arch]], "-C", server.path("/opt"))
+	undo(t, "rm -rf "+foreign+"; rm -rf /usr/local/bin/netwatch; userdel netwatch 2>/dev/null; true")
+	mounted := func(what, how string) string {
+		return "unshare -m sh -c 'mount --bind " + what + " " + what + "; mount -o remount,bind," + how + " " + what +
+			"; sh " + dir + "/install'"
+	}
 	before := traces(t)
 	for name, c := range map[string]struct{ line, says, hint string }{
-		"another machine": {"/opt/netwatch-1.0-arm64/install", "it is for arm64, and this machine is x86_64", "take the archive"},
-		"not root":        {"runuser -u nobody -- " + dir + "/install", "only root can", "sudo env PREFIX=/usr/local " + dir + "/install"},
-		"elsewhere":       {"PREFIX=/opt/x " + dir + "/install", "no units in /opt/x", "PREFIX=/usr/local"},
-		"not mounted to run": {
-			"unshare -m sh -c 'mount --bind " + dir + " " + dir + "; mount -o remount,bind,noexec " + dir + "; sh " + dir +
-				"/install'", "for amd64, and this machine is x86_64", "findmnt -T .",
+		"another machine": {foreign + "/install", "it is for " + other[arch] + ", and this machine is ", "take the archive"},
+		"not root": {
+			"runuser -u nobody -- " + dir + "/install", "only root can", "sudo env PREFIX=/usr/local " + dir + "/install",
 		},
-		"read-only": {
-			"unshare -m sh -c 'mount --bind /usr /usr; mount -o remount,bind,ro /usr; " + dir + "/install'",
-			"/usr/local/bin cannot be written to", "findmnt -T /usr/local",
-		},
+		"elsewhere":          {"PREFIX=/opt/x " + dir + "/install", "no units in /opt/x", "PREFIX=/usr/local"},
+		"not mounted to run": {mounted(dir, "noexec"), "it is for " + arch + ", and this machine is ", "findmnt -T ."},
+		"read-only":          {mounted("/usr", "ro"), "/usr/local/bin cannot be written to", "findmnt -T /usr/local"},
 	} {
 		out := shell(t, "{ "+c.line+"; } 2>&1 && echo it is there || true")
 		if !strings.Contains(out, c.says) || !strings.Contains(out, "\nhint: ") || !strings.Contains(out, c.hint) {
 			t.Errorf("%s: it says\n%s", name, out)
 		}
 	}
-	after := slices.DeleteFunc(traces(t), func(trace string) bool { return slices.Contains(before, trace) })
-	if len(after) > 0 {
-		t.Errorf("it has written\n%s", strings.Join(after, "\n"))
-	}
+	wantNoMore(t, before)
 	archiveBesideAnother(t, dir)
+}
+
+// wantNoMore wants no more traces than there were.
+func wantNoMore(t *testing.T, before []string) {
+	t.Helper()
+	more := slices.DeleteFunc(traces(t), func(trace string) bool { return slices.Contains(before, trace) })
+	if len(more) > 0 {
+		t.Errorf("there is, and was not,\n%s", strings.Join(more, "\n"))
+	}
 }
 
 // archiveBesideAnother wants it refused where dpkg or somebody else has put one.
@@ -266,7 +271,9 @@ func holds(file, line string) error {
 // that Alpine's takes.
 var busyboxUsers = map[string]string{
 	"addgroup": `test "$1" = -S; echo "$2:x:101:" >>/etc/group`,
-	"adduser": `while getopts SDHh:s:g:G: o; do case $o in h) h=$OPTARG ;; s) s=$OPTARG ;; g) g=$OPTARG ;; '?') exit 1; esac; done
+	"adduser": `while getopts SDHh:s:g:G: o; do
+			case $o in h) h=$OPTARG ;; s) s=$OPTARG ;; g) g=$OPTARG ;; '?') exit 1; esac
+		done
 		shift $((OPTIND - 1)); echo "$1:x:100:101:$g:$h:$s" >>/etc/passwd`,
 	"deluser":  `sed -i "/^$1:/d" /etc/passwd`,
 	"delgroup": `sed -i "/^$1:/d" /etc/group`,
@@ -275,8 +282,8 @@ var busyboxUsers = map[string]string{
 // inRoot runs a command line in a root, in the network of the server.
 func inRoot(root, line string) []string {
 	return inNet(world.Net, "unshare", "--mount", "--propagation=private", "--", "sh", "-ec",
-		`mount -t proc proc "$0/proc"; exec env -i PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin chroot "$0" /bin/sh -c "$1"`,
-		root, line)
+		`mount -t proc proc "$0/proc"
+		exec env -i PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin chroot "$0" /bin/sh -c "$1"`, root, line)
 }
 
 // busyboxRoot is a root that has busybox, two users, and nothing else.
@@ -284,7 +291,7 @@ func busyboxRoot(t *testing.T) string {
 	t.Helper()
 	root := t.TempDir()
 	must(t, os.Chmod(root, 0o755))
-	for _, dir := range []string{"bin", "sbin", "usr/bin", "usr/sbin", "etc", "proc", "dev", "tmp", "var/lib", "run", "root"} {
+	for _, dir := range strings.Fields("bin sbin usr/bin usr/sbin etc proc dev tmp var/lib run root") {
 		must(t, os.MkdirAll(filepath.Join(root, dir), 0o755))
 	}
 	for name, text := range busyboxUsers {

@@ -29,8 +29,8 @@ const hang = "#!/bin/sh\ntouch /var/lib/netwatch/hangs\nwhile [ ! -e /var/lib/ne
 func later(t *testing.T, version string) string {
 	t.Helper()
 	dir := t.TempDir()
-	outside(t, "sh", "-ec", "tar -C .. --exclude=./.git --exclude=./bin --exclude=./dist -cf - . | tar -xf - -C "+dir+"; cd "+
-		dir+`; sed -i 's/^const version = 1$/const version = 2/' state/encode.go
+	outside(t, "sh", "-ec", "tar -C .. --exclude=./.git --exclude=./bin --exclude=./dist -cf - . | "+
+		"tar -xf - -C "+dir+"; cd "+dir+`; sed -i 's/^const version = 1$/const version = 2/' state/encode.go
 		sed -i 's/^\tDead map.*/&\n\tMoons map[string]string `+"`json:\"moons\"`"+`/
 			s/^\t\tDead: maps.*/\t\tMoons: s.Moons,\n&/
 			s/^\t\tDead: map\[string\]string{},/\t\tMoons: map[string]string{"first": "`+version+`"},\n&/' state/state.go
