@@ -27,7 +27,7 @@ SHEBANG   = FNR == 1 && /^\#!.*[\/ ](ba|da)?sh( |$$)/ { print FILENAME } { nextf
 
 .NOTPARALLEL:
 .PHONY: help build unit lint fmt lab worlds releases chaos simulate lab-demo demo test deps go
-.PHONY: bench bench-micro bench-compare pages fuzz vuln deb install uninstall clean
+.PHONY: bench bench-micro bench-compare pages fuzz vuln deb tarball dist release install uninstall clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +36,7 @@ build: go ## build bin/netwatch, static and small
 	VERSION="$(VERSION)" packaging/compile bin/netwatch
 
 test: deps unit lint lab ## everything: packages, unit tests, lint, lab tests
+	@[ -n "$$(git status --porcelain 2>&1)" ] || git rev-parse HEAD >bin/tested # for "make release"
 
 unit: go ## go vet and the tests that need neither root nor a network
 	go vet ./...
@@ -43,9 +44,9 @@ unit: go ## go vet and the tests that need neither root nor a network
 
 lint: go ## everything that reads the sources: Go, go.mod, shell, manual pages
 	go mod tidy -diff
-	go vet -tags lab ./...
+	go vet -tags lab,debian ./...
 	$(TOOL) golangci-lint run
-	dead=$$($(TOOL) deadcode -tags lab -test ./... && $(TOOL) deadcode ./cmd/netwatch) && test -z "$$dead" || \
+	dead=$$($(TOOL) deadcode -tags lab,debian -test ./... && $(TOOL) deadcode ./cmd/netwatch) && test -z "$$dead" || \
 		{ echo "$$dead" >&2; exit 1; }
 	find . \( -path ./.git -o -path ./bin -o -name testdata \) -prune -o -type f \
 		-exec awk '$(SHEBANG)' {} + | xargs -r shellcheck
@@ -61,9 +62,9 @@ lab: build ## tests on real systemd, coturn, OpenVPN and networks, some on newer
 worlds: build ## what callers get in every world that the lab knows, as a table (root; about half an hour)
 	go test -count=1 -timeout 1h -v -tags lab $(EXEC_ROOT) -run 'TestWorlds/$(RUN)' ./lab -worlds
 
-releases: build ## the tests that go through releases of Debian, on sid too (root; about 10 minutes)
-	go test -count=1 -timeout 1h -v -tags lab $(EXEC_ROOT) -run "^($$(grep -B3 'onReleases(t' lab/*_test.go | \
-		sed -n 's/.*func \(Test[A-Za-z]*\)(.*/\1/p' | paste -sd'|'))$$" ./lab -worlds
+releases: build ## the tests that go through releases of Debian, on sid too, and Debian 12 becoming 13 (root; about 15 minutes)
+	go test -count=1 -timeout 1h -v -tags lab,debian $(EXEC_ROOT) -run "^($$(grep -B3 'onReleases(t' lab/*_test.go | \
+		sed -n 's/.*func \(Test[A-Za-z]*\)(.*/\1/p' | paste -sd'|')|TestDebianUpgraded)$$" ./lab -worlds
 
 chaos: build ## netwatch killed CHAOS=500 times while it works, and flooded; 500 renewals; KILLS=200 of several machines (root; 50 minutes)
 	CGO_ENABLED=1 go test -race -count=1 -timeout 2h -v -tags lab $(EXEC_ROOT) \
@@ -108,25 +109,20 @@ vuln: go ## known vulnerabilities; asks a database on the internet
 deb: build ## Debian packages in dist/ (VERSION=, ARCHES=, MAINTAINER=)
 	VERSION="$(VERSION)" DIST="$(DIST)" packaging/deb/build $(ARCHES)
 
+tarball: go ## archives with an install script, for machines without dpkg, in dist/ (VERSION=, ARCHES=)
+	VERSION="$(VERSION)" DIST="$(DIST)" packaging/tarball $(ARCHES)
+
+dist: build ## all that a release hands out, with sums and what is in it, in dist/VERSION; of one commit always the same
+	VERSION="$(VERSION)" DIST="$(DIST)/$(VERSION)" packaging/dist $(ARCHES)
+
+release: build ## the same of the version of CHANGELOG.md, built twice and compared, if it can be released
+	DIST="$(DIST)" packaging/release $(ARCHES)
+
 install: ## put what "make build" made into place (PREFIX=/usr, DESTDIR=)
 	PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" packaging/install
 
 uninstall: ## remove what "make install", "netwatch grant" and "netwatch init" put into place, less the configuration
-	[ -n "$(DESTDIR)" ] || [ ! -x "$(PREFIX)/bin/netwatch" ] || "$(PREFIX)/bin/netwatch" init --restore --hooks
-	@! grep -rls 'netwatch hook' "$(DESTDIR)/etc/openvpn" || \
-		{ echo "OpenVPN does not start when a script of its is missing: take netwatch out of these files first" >&2; exit 1; }
-	[ -n "$(DESTDIR)" ] || [ ! -x "$(PREFIX)/bin/netwatch" ] || "$(PREFIX)/bin/netwatch" grant --revoke
-	rm -f "$(DESTDIR)$(PREFIX)/bin/netwatch" "$(DESTDIR)$(PREFIX)"/lib/systemd/system/netwatch.* \
-		"$(DESTDIR)$(PREFIX)"/lib/systemd/system/netwatch-file* \
-		"$(DESTDIR)$(PREFIX)"/lib/systemd/system/netwatch-open.service \
-		"$(DESTDIR)$(PREFIX)"/lib/systemd/system/netwatch-reopen.service \
-		"$(DESTDIR)$(PREFIX)/lib/systemd/system-generators/netwatch-generator" \
-		"$(DESTDIR)$(PREFIX)/lib/sysusers.d/netwatch.conf" "$(DESTDIR)$(PREFIX)"/share/man/man[58]/netwatch*.[58] \
-		"$(DESTDIR)$(PREFIX)/share/bash-completion/completions/netwatch" "$(DESTDIR)$(PREFIX)"/share/zsh/*/_netwatch \
-		"$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/netwatch.fish"
-	rm -rf "$(DESTDIR)/etc/polkit-1/rules.d/50-netwatch.rules" \
-		"$(DESTDIR)/etc/systemd/system/netwatch-file@.service.d" "$(DESTDIR)/var/lib/netwatch-grant" \
-		"$(DESTDIR)/var/lib/netwatch-file"
+	PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" packaging/uninstall
 
 clean: ## remove what was built
 	rm -rf bin dist

@@ -150,7 +150,7 @@ func TestOneWayToTheBus(t *testing.T) {
 // does not compile is listed too (-e): other tests say that.
 func listPackages(t *testing.T) []pkg {
 	t.Helper()
-	out, err := exec.Command("go", "list", "-e", "-tags", "lab",
+	out, err := exec.Command("go", "list", "-e", "-tags", "lab,debian",
 		"-json=ImportPath,Imports,TestImports,XTestImports", "./...").Output()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		t.Fatalf("listing the packages: %v\n%s", err, exit.Stderr)

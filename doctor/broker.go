@@ -36,8 +36,8 @@ func judgeBroker(b netwatch.Broker, p control.Probed, now time.Time) (found []Fi
 		}
 	}
 	add(b.Open, "the password and all that machines say go there without TLS, beyond private networks",
-		fmt.Sprintf("give it TLS, as README.md in /usr/share/doc/netwatch/examples/mqtt has it (in the sources "+
-			"contrib/mqtt), and write it in [source.%s] as mqtts://", b.Source))
+		fmt.Sprintf("give it TLS, as README.md in /usr/share/doc/netwatch/examples/mqtt has it (or in "+
+			"/usr/local/share, and in the sources contrib/mqtt), and write it in [source.%s] as mqtts://", b.Source))
 	add(b.Speaks == netwatch.Yes, "any machine can speak for any other", netwatch.BrokerRights(b.Topic))
 	add(b.Overhears == netwatch.Yes, "any machine hears what is asked of any other, with the credentials in it",
 		netwatch.BrokerRights(b.Topic))

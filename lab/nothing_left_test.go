@@ -77,7 +77,7 @@ func netwatchPackage(t *testing.T, version string) string {
 	t.Helper()
 	if netwatchPackages[version] == "" {
 		arch := outside(t, "dpkg", "--print-architecture")
-		content, err := os.ReadFile(makePackages(t, version, arch, "022")[arch])
+		content, err := os.ReadFile(makePackages(t, version, arch)[arch])
 		must(t, err)
 		netwatchPackages[version] = string(content)
 	}
@@ -269,10 +269,10 @@ func TestPurgeWithSomethingInUse(t *testing.T) {
 
 // makePackages has make build the Debian packages of a version, and returns
 // their files by architecture.
-func makePackages(t *testing.T, version, arches, umask string) map[string]string {
+func makePackages(t *testing.T, version, arches string) map[string]string {
 	t.Helper()
 	dist := t.TempDir()
-	makes(t, "umask "+umask+"; exec make -s deb VERSION="+version+" DIST="+dist+" ARCHES='"+arches+"'")
+	makes(t, "exec make -s deb VERSION="+version+" DIST="+dist+" ARCHES='"+arches+"'")
 	packages := map[string]string{}
 	for _, arch := range strings.Fields(arches) {
 		packages[arch] = filepath.Join(dist, "netwatch_"+version+"-1_"+arch+".deb")
@@ -347,10 +347,12 @@ var documents = []string{
 // The packages hold what make install installs and the documents, the program
 // of each is static and for its machine, and lintian has nothing to say.
 func TestPackages(t *testing.T) {
-	packages := makePackages(t, "1.0", "amd64 arm64 armhf", "022")
+	packages := makePackages(t, "1.0", "amd64 arm64 armhf")
 	installed := t.TempDir()
 	makes(t, "make -s install DESTDIR="+installed)
-	want := append(tree(t, installed), documents...)
+	want := slices.DeleteFunc(append(tree(t, installed), documents...), func(file string) bool {
+		return strings.HasSuffix(file, "/LICENSE") // It is in copyright
+	})
 	for arch, file := range packages {
 		t.Run(arch, func(t *testing.T) {
 			root := t.TempDir()
@@ -362,7 +364,7 @@ func TestPackages(t *testing.T) {
 				}
 			}
 			forMachine(t, arch, root+"/usr/bin/netwatch")
-			allTerms(t, root)
+			allTerms(t, root+"/usr/bin/netwatch", root+"/usr/share/doc/netwatch/copyright")
 			if got := outside(t, "dpkg-deb", "--info", file, "conffiles"); got != "/etc/netwatch/netwatch.toml" {
 				t.Errorf("the configuration files are %q", got)
 			}
@@ -408,17 +410,17 @@ func forMachine(t *testing.T, arch, program string) {
 	}
 }
 
-// allTerms wants the terms of netwatch and of every module in its program.
-func allTerms(t *testing.T, root string) {
+// allTerms wants the terms of netwatch and of every module in its program in a file.
+func allTerms(t *testing.T, program, file string) {
 	t.Helper()
-	terms, err := os.ReadFile(root + "/usr/share/doc/netwatch/copyright")
+	terms, err := os.ReadFile(file)
 	must(t, err)
 	ours, err := os.ReadFile("../LICENSE")
 	must(t, err)
 	if !bytes.Contains(terms, ours) {
 		t.Error("the terms of netwatch are missing")
 	}
-	info, err := buildinfo.ReadFile(root + "/usr/bin/netwatch")
+	info, err := buildinfo.ReadFile(program)
 	must(t, err)
 	for _, m := range info.Deps {
 		if !bytes.Contains(terms, fmt.Appendf(nil, "\n---- %s %s\n", m.Path, m.Version)) {
@@ -427,14 +429,26 @@ func allTerms(t *testing.T, root string) {
 	}
 }
 
-// Two builds of one commit are the same file, whatever the directory and the
-// umask.
+// All that a release hands out is the same, whoever builds it, where and when; what is in
+// the program is listed, and the sums are right. "make release" looks at every architecture.
 func TestReproducible(t *testing.T) {
 	arch := outside(t, "dpkg", "--print-architecture")
-	other := makePackages(t, "1.0", arch, "077")[arch]
-	b, err := os.ReadFile(other)
+	dist := filepath.Join(t.TempDir(), "1.0")
+	makes(t, "make -s dist VERSION=1.0 ARCHES="+arch+" DIST="+filepath.Dir(dist)+
+		" && VERSION=1.0 tools/reproduce "+dist+" "+arch)
+	outside(t, "sh", "-ec", "cd "+dist+"; sha256sum -c SHA256SUMS; test $(wc -l <SHA256SUMS) = 3; test -s NOTES.md")
+	text, err := os.ReadFile(filepath.Join(dist, "netwatch-1.0-"+arch+".cdx.json"))
 	must(t, err)
-	if netwatchPackage(t, "1.0") != string(b) {
-		t.Errorf("%s is not the same as the one before", other)
+	var list struct {
+		Components []struct{ Name, Version string }
+	}
+	must(t, json.Unmarshal(text, &list))
+	outside(t, "tar", "-xzf", filepath.Join(dist, "netwatch-1.0-"+arch+".tar.gz"), "-C", dist)
+	info, err := buildinfo.ReadFile(filepath.Join(dist, "netwatch-1.0-"+arch, "bin/netwatch"))
+	must(t, err)
+	for _, m := range info.Deps {
+		if !slices.Contains(list.Components, struct{ Name, Version string }{m.Path, m.Version}) {
+			t.Errorf("it does not list %s %s", m.Path, m.Version)
+		}
 	}
 }

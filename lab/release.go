@@ -16,6 +16,8 @@ type Release string
 const (
 	// Here is this machine's, with all that is installed on it.
 	Here Release = ""
+	// Bookworm is Debian 12, with what netwatch needs alone: systemd 252.
+	Bookworm Release = "bookworm"
 	// Trixie is Debian 13: systemd 257.
 	Trixie Release = "trixie"
 	// Sid is the Debian that is to be: systemd 262. It is as old as the cache.

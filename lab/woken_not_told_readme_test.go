@@ -30,10 +30,9 @@ const (
 // reads has the files of contrib/mqtt in the server, as who follows its README has them.
 func reads(t *testing.T, words ...string) *theReader {
 	t.Helper()
-	root := filepath.Join("..", "contrib", "mqtt")
-	must(t, os.CopyFS(server.path(mqttPackaged), os.DirFS(root)))
-	undo(t, "rm -rf "+mqttPackaged+" "+mqttKept)
-	text, err := os.ReadFile(filepath.Join(root, "README.md"))
+	must(t, install())
+	undo(t, "rm -rf "+mqttKept)
+	text, err := os.ReadFile(server.path(mqttPackaged + "/README.md"))
 	must(t, err)
 	r := &theReader{string(text), strings.NewReplacer(words...)}
 	r.does(t, r.blocks(t, "The files", "sh")...)

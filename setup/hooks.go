@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,12 +28,13 @@ const (
 	dropInMode = 0o644
 )
 
-// packaged is the program as the files of contrib name it, and where they lie once they
-// are installed.
-const (
-	packaged = "/usr/bin/netwatch"
-	examples = "/usr/share/doc/netwatch/examples/"
-)
+// packaged is the program as the files of contrib name it.
+const packaged = "/usr/bin/netwatch"
+
+// examples is where the files of contrib lie once they are installed with the program.
+func (p *Plan) examples() string {
+	return filepath.Join(filepath.Dir(filepath.Dir(p.program)), "share/doc/netwatch/examples") + "/"
+}
 
 // A hook is what tells netwatch of renewals of the certificates in a directory, whose
 // keys not everyone may read.
@@ -159,7 +161,7 @@ func (p *Plan) place(file string, text []byte, mode uint32, example string) {
 		p.leave("%s is not written: %v", file, netwatch.WithoutPath(err))
 	case err == nil && bytes.Equal(before, text):
 	case err == nil && !p.isOurs(file, before):
-		p.leave("%s is not netwatch's and stays; compare it with %s%s", file, examples, example)
+		p.leave("%s is not netwatch's and stays; compare it with %s%s", file, p.examples(), example)
 	default:
 		p.Changes = append(p.Changes, Change{
 			File: file, Before: before, After: text, mode: mode, calls: true,
@@ -200,7 +202,7 @@ func (p *Plan) vpn(v machine.VPN) {
 		p.leave("%s stays, since it calls a program by %s: have that run `%s`", v.File, strings.Join(v.Scripts, ", "), byHand)
 	case security && v.Silent():
 		p.leave("%s stays, since it forbids OpenVPN to call programs (script-security %s): "+
-			"write `script-security 2` and what %sopenvpn/client.conf has", v.File, v.Security, examples)
+			"write `script-security 2` and what %sopenvpn/client.conf has", v.File, v.Security, p.examples())
 	case led != nil:
 		p.leave("%s is not written: %v", v.File, led)
 	default:

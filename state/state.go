@@ -4,6 +4,7 @@
 package state
 
 import (
+	"encoding/json"
 	"maps"
 	"slices"
 	"time"
@@ -36,6 +37,10 @@ type State struct {
 	// Left are the rules that acted while nobody said the known address of a family, and
 	// so are to act again when somebody does.
 	Left map[netwatch.Family][]string `json:"left,omitempty"`
+
+	// Others is what a newer netwatch keeps beside these, from which this one was gone back
+	// to. It is never changed.
+	Others map[string]json.RawMessage `json:"-"`
 }
 
 // A Replaced says what netwatch last made of a file, or was about to make: it is
@@ -99,7 +104,7 @@ func (s *State) clone() *State {
 		Addresses: maps.Clone(s.Addresses), Runs: maps.Clone(s.Runs),
 		Failures: maps.Clone(s.Failures), Seen: seen,
 		Replaced: maps.Clone(s.Replaced), Starts: maps.Clone(s.Starts),
-		Dead: maps.Clone(s.Dead), Left: maps.Clone(s.Left),
+		Dead: maps.Clone(s.Dead), Left: maps.Clone(s.Left), Others: s.Others,
 	}
 }
 
