@@ -153,7 +153,7 @@ func (v *verification) settle(
 	for end := time.Now().Add(v.moving); ; {
 		before := v.units(ctx, job)
 		span := v.time
-		if len(before) > 0 && !slices.ContainsFunc(before, func(st systemd.State) bool { return !st.Down() }) {
+		if len(before) > 0 && !slices.ContainsFunc(before, func(st systemd.State) bool { return !st.Down() || st.Idles() }) {
 			span = 0 // Nobody is about to listen
 		}
 		p := prove(ctx, job, time.Now().Add(span))

@@ -1,10 +1,12 @@
 package actions
 
 import (
+	"errors"
 	"testing"
 	"time"
 
 	"netwatch"
+	"netwatch/servers"
 	"netwatch/systemd/systemdtest"
 )
 
@@ -66,6 +68,30 @@ func TestRevivesNothingStopped(t *testing.T) {
 		f.Set("ActiveState", "inactive", "SubState", "dead")
 		if r := step(t, Env{}, line).Do(t.Context(), netwatch.Job{}); r.Outcome != netwatch.Changed {
 			t.Errorf("%s as ever: %+v", line, r)
+		}
+	}
+}
+
+// A oneshot that has nothing to do, as one that restarts a container, was stopped by nobody: it
+// does its work once more, and is no reason not to wait for who listens.
+func TestRevivesByOneshot(t *testing.T) {
+	f := systemdtest.New(t)
+	f.Does(systemdtest.Restarted)
+	for _, c := range []struct {
+		remains bool
+		want    netwatch.Outcome
+	}{{false, netwatch.Changed}, {true, netwatch.Skipped}} {
+		f.Set("ActiveState", "inactive", "SubState", "dead", "Type", "oneshot", "RemainAfterExit", c.remains)
+		s := step(t, Env{}, "restart t.service")
+		if r := s.Action.Do(t.Context(), netwatch.Job{Revives: true}); r.Outcome != c.want {
+			t.Errorf("with RemainAfterExit=%t: %+v", c.remains, r)
+		}
+		f.Set("ActiveState", "inactive", "SubState", "dead")
+		refused := &proof{server: "coturn", err: errors.New("no"), offer: &servers.Offer{}, refused: true}
+		v := &verification{server: "coturn", file: "/etc/c"}
+		r := v.judge(refused, unitsNamed(t.Context(), netwatch.Job{}, "t.service"))
+		if (r.Dead != "") == c.remains {
+			t.Errorf("who is dead with RemainAfterExit=%t: %+v", c.remains, r)
 		}
 	}
 }
