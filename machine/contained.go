@@ -52,16 +52,10 @@ func (c Container) restarter() string {
 // refusesContained says why a rewritten file would not make right what the callers of a
 // server in a container get, or would make it worse.
 func (s *search) refusesContained(c Container, p process, text []byte) error {
-	again := ", have it made anew by that, and run netwatch init again"
-	options := []string{p.server.Flag}
-	if p.server.Name == "coturn" {
-		options = []string{"--external-ip", "-X"}
-	}
-	for _, word := range p.words {
-		if name, _, _ := strings.Cut(word, "="); name != "" && slices.Contains(options, name) {
-			return netwatch.WithHint(fmt.Errorf("it is started with %s, beside which its file does not count", name),
-				"take "+name+" out of the command in "+c.made()+again)
-		}
+	if name := overruled(p, text); name != "" {
+		return netwatch.WithHint(fmt.Errorf("it is started with %s, beside which its file does not count", name),
+			fmt.Sprintf("take %s out of the command in %s, have it made anew by that, and run netwatch init again",
+				name, c.made()))
 	}
 	if private := strangePair(text); p.server.Name == "coturn" && !c.HostNetwork && private.IsValid() {
 		return netwatch.WithHint(fmt.Errorf("a pair of its external-ip has %s, which is the container's alone", private),
@@ -77,6 +71,21 @@ func (s *search) refusesContained(c Container, p process, text []byte) error {
 		return nil
 	}
 	return p.server.Takes(text, s.own)
+}
+
+// overruled is the option of a command line that goes before what the file says, as it is. Of
+// coturn the file wins, but for a pair over which a plain address goes (measured).
+func overruled(p process, text []byte) string {
+	names := []string{p.server.Flag}
+	if p.server.Name == "coturn" && strings.Contains(servers.Setting(text, "external-ip"), "/") {
+		names = []string{"--external-ip", "-X"}
+	}
+	for _, word := range p.words {
+		if name, _, _ := strings.Cut(word, "="); name != "" && slices.Contains(names, name) {
+			return name
+		}
+	}
+	return ""
 }
 
 // strangePair is the private part of a pair that the file does not name to listen at or to

@@ -80,7 +80,8 @@ func TestContainedIsAskedWherePublished(t *testing.T) {
 func TestContainedRefused(t *testing.T) {
 	pair := strings.Replace(plainConf, "203.0.113.5", "203.0.113.5/172.17.0.2", 1)
 	for want, files := range map[string]machinetest.Files{
-		"take --external-ip out": mounted("turnserver -c /t.conf --external-ip=203.0.113.5", "/t.conf", plainConf),
+		"take --external-ip out": mounted("turnserver -c /t.conf --external-ip=203.0.113.5", "/t.conf",
+			pair+"relay-ip=172.17.0.2\n"),
 		"take --node-ip out":     mounted(livekits+" --node-ip 203.0.113.5", "/livekit.yaml", "port: 7880\n"),
 		"leave /172.17.0.2 out":  mounted("turnserver -c /t.conf", "/t.conf", pair),
 		"have its command name one": mounted(livekits, "/livekit.yaml", "port: 7880\n").And(machinetest.Files{
@@ -98,5 +99,9 @@ func TestContainedRefused(t *testing.T) {
 	named := mounted("turnserver -c /t.conf", "/t.conf", pair+"relay-ip=172.17.0.2\n").Build(t)
 	if m := machine.Running(named, program, nil); len(m.Turns) != 1 {
 		t.Errorf("a pair that the file names is %+v", m.Contained)
+	}
+	both := mounted("turnserver -c /t.conf --external-ip=203.0.113.5", "/t.conf", plainConf).Build(t)
+	if m := machine.Running(both, program, nil); len(m.Turns) != 1 {
+		t.Errorf("a plain line, which goes before the option, is %+v", m.Contained)
 	}
 }
