@@ -82,8 +82,8 @@ func TestContainedRefused(t *testing.T) {
 	for want, files := range map[string]machinetest.Files{
 		"take --external-ip out": mounted("turnserver -c /t.conf --external-ip=203.0.113.5", "/t.conf",
 			pair+"relay-ip=172.17.0.2\n"),
-		"take --node-ip out":     mounted(livekits+" --node-ip 203.0.113.5", "/livekit.yaml", "port: 7880\n"),
-		"leave /172.17.0.2 out":  mounted("turnserver -c /t.conf", "/t.conf", pair),
+		"take --node-ip out":    mounted(livekits+" --node-ip 203.0.113.5", "/livekit.yaml", "port: 7880\n"),
+		"leave /172.17.0.2 out": mounted("turnserver -c /t.conf", "/t.conf", pair),
 		"have its command name one": mounted(livekits, "/livekit.yaml", "port: 7880\n").And(machinetest.Files{
 			"/proc/42/environ": "LIVEKIT_CONFIG=port: 7880\x00",
 		}),

@@ -81,7 +81,7 @@ func stateOf(p map[string]dbus.Variant) State {
 		ID:   value[string](p, "Id"), Load: value[string](p, "LoadState"),
 		Active: value[string](p, "ActiveState"), Sub: value[string](p, "SubState"),
 		Result: value[string](p, "Result"), ReloadResult: value[string](p, "ReloadResult"), kind: value[string](p, "Type"),
-		remains: value[bool](p, "RemainAfterExit"),
+		remains:    value[bool](p, "RemainAfterExit"),
 		Invocation: hex.EncodeToString(value[[]byte](p, "InvocationID")),
 		MainPID:    value[uint32](p, "MainPID"), restarts: value[uint32](p, "NRestarts"),
 		canReload: value[bool](p, "CanReload"),
