@@ -55,6 +55,25 @@ func TestContainedAmongTheRest(t *testing.T) {
 	}
 }
 
+// A container of Docker's that a unit waits for is that unit's, which would else make it anew
+// once more.
+func TestContainedByAttachedUnit(t *testing.T) {
+	for line, want := range map[string]string{
+		"docker start --attach turn":           "matrix-coturn.service",
+		"docker run --rm --name=turn turn:1":   "matrix-coturn.service",
+		"docker run --rm --name turn turn:1":   "matrix-coturn.service",
+		"docker start --attach turn2":          "netwatch-docker@turn.service",
+		"docker run --rm --name=other turn2:1": "netwatch-docker@turn.service",
+	} {
+		client := processFiles("41", "/system.slice/matrix-coturn.service", line)
+		client["/proc/41/comm"] = "docker\n"
+		m := machine.Running(mounted("turnserver -c /t.conf", "/t.conf", plainConf).And(client).Build(t), program, nil)
+		if got := turnsOf(m); got != want+" /srv/file" {
+			t.Errorf("by %s it is %q", line, got)
+		}
+	}
+}
+
 // On a bridge coturn is asked only where all its ports lead into its container under their
 // own numbers.
 func TestContainedIsAskedWherePublished(t *testing.T) {

@@ -100,6 +100,7 @@ func (s *search) contained(p process, engine, id string) {
 	switch engine {
 	case "docker":
 		s.docker(&c)
+		c.Unit = cmp.Or(c.Unit, s.attached(c.Name))
 	case "podman":
 		s.podman(&c)
 	}
@@ -143,6 +144,19 @@ func (s *search) runsContainer(p process) string {
 	for _, monitor := range s.monitors {
 		if id != "" && slices.Contains(monitor.words, id) {
 			return monitor.unit()
+		}
+	}
+	return ""
+}
+
+// attached is the service that runs a container of Docker's by waiting for it, as for
+// `docker start --attach NAME` and `docker run --name=NAME`: when the container ends, it makes it
+// anew itself. The container is not in its cgroup.
+func (s *search) attached(name string) string {
+	for _, client := range s.clients {
+		names := func(word string) bool { return word == name || word == "--name="+name }
+		if unit := client.unit(); name != "" && unit != "" && slices.ContainsFunc(client.words, names) {
+			return unit
 		}
 	}
 	return ""

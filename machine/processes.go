@@ -38,6 +38,8 @@ func (s *search) processes() {
 			s.others = append(s.others, s.process(path.Dir(file), server)...)
 		case strings.TrimSpace(string(name)) == "conmon":
 			s.monitors = append(s.monitors, s.process(path.Dir(file), server)...)
+		case strings.TrimSpace(string(name)) == "docker":
+			s.clients = append(s.clients, s.process(path.Dir(file), server)...)
 		}
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -145,6 +147,13 @@ func (st State) Running() bool {
 // say so: the one of the wall may have been set meanwhile.
 func (st State) StartedAfter(at time.Time) bool {
 	return st.Running() && !at.IsZero() && st.startedAgo >= 0 && st.started.After(at) && st.startedAgo < time.Since(at)
+}
+
+// Engages says whether the unit runs a client of an engine of containers, which it was only
+// just begun with since a time: its container comes when the engine is done.
+func (st State) Engages(since time.Time) bool {
+	engine := func(word string) bool { return path.Base(word) == "docker" || path.Base(word) == "podman" }
+	return slices.ContainsFunc(st.Words, engine) && st.StartedAfter(since)
 }
 
 // Moving says that the unit is being started or stopped, and will soon be another.
