@@ -100,6 +100,7 @@ func TestContainerOnABridge(t *testing.T) {
 	if after := own(); after == before {
 		t.Errorf("it still has %s", after)
 	}
+	shell(t, "systemctl stop netwatch.socket netwatch.service; rm -rf /etc/netwatch")
 	shell(t, `sed -i 's,^external-ip=.*,&/`+own()+`,' `+containedConf)
 	initSays(t, "coturn in podman "+byHand+": a pair of its external-ip has ", "a plain line suffices there")
 }
