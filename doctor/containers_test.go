@@ -46,7 +46,7 @@ func TestContainers(t *testing.T) {
 	} {
 		s := sceneOf(t, machinetest.Files{file: "realm=a\n"}, c.toml, nil)
 		if c.absent {
-			s.lookUnit = func(context.Context, string) (systemd.UnitLook, error) { return systemd.UnitLook{}, errors.New("none") }
+			s.lookUnit = func(context.Context, string) (look systemd.UnitLook, err error) { return look, errors.New("none") }
 		}
 		c.Server, c.ID, c.Inside, s.Config = "coturn", "0123456789abcdef", file, "/etc/netwatch/netwatch.toml"
 		s.found.Contained = []machine.Container{c.Container}

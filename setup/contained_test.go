@@ -62,7 +62,8 @@ func TestContainedIsKept(t *testing.T) {
 	written, _ := tree.Read(conf)
 	const do = "[\n  \"rotate coturn /srv/turn.conf\",\n  \"restart netwatch-docker@turn.service\",\n]"
 	if text := string(written); !strings.Contains(text, "do   = "+do) || strings.Contains(text, "verify turn") ||
-		strings.Contains(text, "addr-changed") || !strings.Contains(text, "# No verify asks as a caller does: its container has") {
+		strings.Contains(text, "addr-changed") ||
+		!strings.Contains(text, "# No verify asks as a caller does: its container has") {
 		t.Errorf("it writes\n%s", text)
 	}
 	if unit, err := tree.Read(template); err != nil || string(unit) != string(contrib.Docker) || len(plan.Changes) != 2 {
