@@ -47,7 +47,8 @@ func TestContainerFollows(t *testing.T) {
 	right(t, FirstPublic, FirstPublic, 10*time.Second)
 	must(t, world.SetPublic(t.Context(), Public(21)))
 	changed := time.Now()
-	t.Logf("right %s after the change", right(t, Public(21), Public(21), 20*time.Second).Sub(changed).Round(10*time.Millisecond))
+	took := right(t, Public(21), Public(21), 20*time.Second).Sub(changed)
+	t.Logf("right %s after the change", took.Round(10*time.Millisecond))
 	idle(t, Public(21))
 	well(t, finding{Level: "ok", What: byHandUnit})
 	for _, line := range []string{

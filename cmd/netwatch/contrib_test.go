@@ -91,7 +91,7 @@ func TestContribOfContainers(t *testing.T) {
 		for says, stays := range map[string]bool{
 			"echo running 0": false, "echo exited 1": false, "echo exited 139": false, "false": false, "echo created 0": true,
 			"echo created 128": false,
-			"echo exited 0": true, "echo exited 137": true, "echo exited 143": true,
+			"echo exited 0":    true, "echo exited 137": true, "echo exited 143": true,
 		} {
 			cmd := exec.Command("sh", "-c", line, "turn")
 			cmd.Env = []string{"PATH=" + dir + ":/usr/bin:/bin", "SAYS=" + says}
