@@ -110,7 +110,7 @@ func (a *unitAction) do(ctx context.Context, job netwatch.Job) (netwatch.Result,
 	if err := u.Loadable(ctx, before); err != nil && a.verb != systemd.Stop {
 		return netwatch.Result{}, err
 	}
-	if job.Revives && before.Active == "inactive" {
+	if job.Revives && before.Stopped() {
 		return netwatch.Result{Outcome: netwatch.Skipped, Detail: "somebody has stopped it, and so it stays"}, nil
 	}
 	if a.verb.WillStart(before) && !job.Revives && before.StartedAfter(job.Since) {

@@ -37,6 +37,9 @@ const (
 	// movingTime is how long a unit that is being started or stopped is waited for.
 	// coturn 4.18 takes up to 6 s to stop, and lends relays meanwhile (measured).
 	movingTime = 15 * time.Second
+	// containerTime is how long a container may take to come after its unit: Docker takes
+	// 3 s to open fifty ports (measured), and refuses meanwhile.
+	containerTime = 10 * time.Second
 )
 
 // A verification asks a server that lends relays for relayed transport addresses, as
@@ -55,9 +58,10 @@ type verification struct {
 	units func(ctx context.Context, job netwatch.Job) []systemd.State
 	// reopen is Env.Reopen, or nil.
 	reopen func(file string) time.Duration
-	// time and moving are verifyTime and movingTime, or less in a test.
-	time, moving time.Duration
-	machine      Machine
+	// time, moving and container are verifyTime, movingTime and containerTime, or less in a
+	// test.
+	time, moving, container time.Duration
+	machine                 Machine
 }
 
 // newVerify makes the step. It is done even if nothing changed before it: what a server
@@ -113,7 +117,7 @@ func parseVerify(env Env, words []string) (*verification, error) {
 	}
 	v := &verification{
 		server: server.Name, file: file, local: env.own(), reopen: env.Reopen,
-		time: verifyTime, moving: movingTime, machine: env.Machine,
+		time: verifyTime, moving: movingTime, container: containerTime, machine: env.Machine,
 	}
 	v.units = unitsBefore(env.Bus, v, file)
 	for _, word := range words[2:] {
@@ -154,8 +158,12 @@ func (v *verification) settle(
 	for end := time.Now().Add(v.moving); ; {
 		before := v.units(ctx, job)
 		span := v.time
-		if len(before) > 0 && !slices.ContainsFunc(before, func(st systemd.State) bool { return !st.Down() }) {
+		if len(before) > 0 && !slices.ContainsFunc(before, func(st systemd.State) bool { return !st.Down() || st.Idles() }) {
 			span = 0 // Nobody is about to listen
+		}
+		comes := func(st systemd.State) bool { return st.Engages(time.Now().Add(-v.container)) }
+		if slices.ContainsFunc(before, comes) {
+			span = max(span, v.container)
 		}
 		p := prove(ctx, job, time.Now().Add(span))
 		after := v.units(ctx, job)

@@ -67,7 +67,7 @@ func (f *fakeTurn) verify(t *testing.T, conf string, known ...string) netwatch.R
 	}
 	return (&verification{
 		"coturn", netwatch.Path(file), f.families, own,
-		func(context.Context, netwatch.Job) []systemd.State { return f.units() }, nil, 2 * time.Second, time.Second,
+		func(context.Context, netwatch.Job) []systemd.State { return f.units() }, nil, 2 * time.Second, time.Second, 0,
 		Machine{},
 	}).Do(t.Context(), job)
 }

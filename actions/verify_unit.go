@@ -87,7 +87,7 @@ func (v *verification) judge(p *proof, units []systemd.State) netwatch.Result {
 	}
 	result := netwatch.Failure(fmt.Errorf("verifying %s: %w", p.server, p.err))
 	failed := in(func(st systemd.State) bool { return st.Active == "failed" })
-	down := in(systemd.State.Down)
+	down := in(systemd.State.Stopped)
 	switch {
 	case p.offer == nil: // It is the file that is wrong
 	case ending != nil:

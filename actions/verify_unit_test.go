@@ -1,10 +1,16 @@
 package actions
 
 import (
+	"context"
+	"errors"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"netwatch"
+	"netwatch/servers"
+	"netwatch/systemd"
 	"netwatch/systemd/systemdtest"
 )
 
@@ -66,6 +72,65 @@ func TestRevivesNothingStopped(t *testing.T) {
 		f.Set("ActiveState", "inactive", "SubState", "dead")
 		if r := step(t, Env{}, line).Do(t.Context(), netwatch.Job{}); r.Outcome != netwatch.Changed {
 			t.Errorf("%s as ever: %+v", line, r)
+		}
+	}
+}
+
+// A container that comes after its unit is waited for, but not for one that is long there.
+func TestVerifyAwaitsContainer(t *testing.T) {
+	f := systemdtest.New(t)
+	for name, c := range map[string]struct {
+		words []string
+		ago   time.Duration
+		waits bool
+	}{
+		"just begun": {[]string{"/usr/bin/env", "docker", "start", "--attach", "turn"}, time.Second, true},
+		"long there": {[]string{"/usr/bin/docker", "start", "--attach", "turn"}, time.Hour, false},
+		"no engine":  {[]string{"/usr/bin/turnserver"}, time.Second, false},
+	} {
+		began := time.Now().Add(-c.ago)
+		var now unix.Timespec
+		if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+			t.Fatal(err)
+		}
+		f.Set("ExecStart", []execStart{{Path: c.words[0], Args: c.words}}, "InactiveExitTimestamp", uint64(began.UnixMicro()),
+			"InactiveExitTimestampMonotonic", uint64(max(1, (now.Nano()-c.ago.Nanoseconds())/1000)))
+		waited := time.Duration(0)
+		v := &verification{server: "coturn", time: time.Second, container: 9 * time.Second}
+		v.units = func(ctx context.Context, job netwatch.Job) []systemd.State {
+			return unitsNamed(ctx, nil, job, "t.service")
+		}
+		v.settle(t.Context(), netwatch.Job{Confirmed: netwatch.Addresses{netwatch.IPv4: {}}},
+			func(_ context.Context, _ netwatch.Job, end time.Time) *proof {
+				waited = time.Until(end)
+				return &proof{server: "coturn", err: errors.New("no")}
+			})
+		if got := waited > 5*time.Second; got != c.waits {
+			t.Errorf("%s: it has %s", name, waited)
+		}
+	}
+}
+
+// A oneshot that has nothing to do, as one that restarts a container, was stopped by nobody: it
+// does its work once more, and is no reason not to wait for who listens.
+func TestRevivesByOneshot(t *testing.T) {
+	f := systemdtest.New(t)
+	f.Does(systemdtest.Restarted)
+	for _, c := range []struct {
+		remains bool
+		want    netwatch.Outcome
+	}{{false, netwatch.Changed}, {true, netwatch.Skipped}} {
+		f.Set("ActiveState", "inactive", "SubState", "dead", "Type", "oneshot", "RemainAfterExit", c.remains)
+		s := step(t, Env{}, "restart t.service")
+		if r := s.Action.Do(t.Context(), netwatch.Job{Revives: true}); r.Outcome != c.want {
+			t.Errorf("with RemainAfterExit=%t: %+v", c.remains, r)
+		}
+		f.Set("ActiveState", "inactive", "SubState", "dead")
+		refused := &proof{server: "coturn", err: errors.New("no"), offer: &servers.Offer{}, refused: true}
+		v := &verification{server: "coturn", file: "/etc/c"}
+		r := v.judge(refused, unitsNamed(t.Context(), nil, netwatch.Job{}, "t.service"))
+		if (r.Dead != "") == c.remains {
+			t.Errorf("who is dead with RemainAfterExit=%t: %+v", c.remains, r)
 		}
 	}
 }

@@ -22,3 +22,11 @@ var (
 	//go:embed openvpn/yunohost/90-netwatch
 	Script []byte
 )
+
+// The templates of units that restart a container, whose instances are called as it is.
+var (
+	//go:embed docker/netwatch-docker@.service
+	Docker []byte
+	//go:embed docker/netwatch-podman@.service
+	Podman []byte
+)

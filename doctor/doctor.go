@@ -98,6 +98,7 @@ var checks = []check{
 	{"external-ip", true, checkExternal},
 	{"shared address", true, checkSharedAddress},
 	{"rules", true, checkRules},
+	{"containers", true, checkContainers},
 	{"command lines", true, checkFlags},
 	{"bound addresses", true, checkBound},
 	{"units", true, checkUnits},

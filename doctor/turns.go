@@ -63,8 +63,8 @@ var hidden = netwatch.WithHint(errors.New("the network of its process is not see
 // elsewhere says whether a unit runs in a network of its own, as in a container: this
 // machine's addresses say nothing about it.
 func (t coturn) elsewhere() (bool, error) {
-	if t.unit.PID == 0 {
-		return false, nil
+	if t.Elsewhere || t.unit.PID == 0 {
+		return t.Elsewhere, nil
 	}
 	ours, err := os.Readlink("/proc/self/ns/net")
 	if err != nil {

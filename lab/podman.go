@@ -14,7 +14,7 @@ cp /etc/resolv.conf "$2/root/etc/resolv.conf"
 printf '#!/bin/sh\nexit 101\n' >"$2/root/usr/sbin/policy-rc.d" && chmod 755 "$2/root/usr/sbin/policy-rc.d"
 export DEBIAN_FRONTEND=noninteractive
 chroot "$2/root" apt-get -qq update
-chroot "$2/root" apt-get -qq -y --no-install-recommends install podman crun
+chroot "$2/root" apt-get -qq -y --no-install-recommends install podman crun nftables
 umount "$2/root"
 cd "$2" && rm -rf work root files/var/cache files/var/lib/apt files/etc/resolv.conf files/usr/sbin/policy-rc.d
 find files -type c -delete # What is gone`
@@ -46,7 +46,7 @@ func (r Release) podman(ctx context.Context) (name string, err error) {
 	if err != nil {
 		return "", err
 	}
-	name = "podman-" + filepath.Base(root)
+	name = "podman-nft-" + filepath.Base(root)
 	_, err = cached(name, func(dir string) error {
 		_, err := run(ctx, "unshare", "--mount", "--propagation=private", "--",
 			"nice", "sh", "-ec", podmanFiles, "sh", root, dir)

@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"cmp"
 	"encoding/json"
 	"os"
 	"path"
@@ -9,10 +10,13 @@ import (
 	"strings"
 
 	"netwatch"
+	"netwatch/systemd"
 )
 
-// A Container is a coturn in a container of Docker, Podman or another engine.
+// A Container is a server in a container of Docker, Podman or another engine.
 type Container struct {
+	// Server is what it is called: coturn, or one of the others.
+	Server string
 	// Engine is docker or podman; empty is another.
 	Engine string
 	// ID is the engine's number for it, and Name what it is called there, if that is
@@ -23,15 +27,22 @@ type Container struct {
 	// Source is the file that says what the container is made of, as a quadlet or that
 	// of compose, if that is known.
 	Source string
-	// Inside is coturn's file as the container has it, and File the one of this machine
+	// Inside is the server's file as the container has it, and File the one of this machine
 	// that is mounted there; empty if none is.
 	Inside, File string
 	// Replaced says that File was replaced since: the container still has the old one.
 	Replaced bool
 	// HostNetwork says that it has this machine's network, and none of its own.
 	HostNetwork bool
+	// Published are the ports of a container with a network of its own that this machine
+	// hands on to it under their own numbers, as 3478/udp, as far as files tell them.
+	Published []string
 	// Users says that it is a user's own, and not of the system.
 	Users bool
+	// Keeper is the unit by which it is started anew where its file is kept right; empty
+	// where none can be. Refused is why not, if it is none of what is said above.
+	Keeper  string
+	Refused error
 }
 
 // containerCgroup is what engines call a container's cgroup. Its first group is theirs,
@@ -57,19 +68,22 @@ func (p process) container() (engine, id string, ok bool) {
 	return "", "", false
 }
 
-// contained notes a coturn in a container. Of one with several processes, the first
+// contained notes a server in a container. Of one with several processes, the first
 // counts.
 func (s *search) contained(p process, engine, id string) {
 	if slices.ContainsFunc(s.Contained, func(c Container) bool { return c.ID == id }) {
 		return
 	}
-	c := Container{Engine: engine, ID: id, Unit: s.runsContainer(p), Users: strings.HasPrefix(p.cgroup, "/user.slice/")}
+	c := Container{
+		Server: p.server.Name, Engine: engine, ID: id, Unit: s.runsContainer(p),
+		Users: strings.HasPrefix(p.cgroup, "/user.slice/"),
+	}
 	if i := slices.IndexFunc(s.all, func(u unit) bool { return u.Name == c.Unit }); i >= 0 {
 		c.Source = s.all[i].Source
 	}
 	dir := "/proc/" + strconv.Itoa(int(p.pid))
 	c.HostNetwork = s.sameFile(dir+"/ns/net", "/proc/1/ns/net")
-	inside, err := turnFile(p.words, func(name string) bool {
+	inside, err := s.inside(p, func(name string) bool {
 		if c.Users { // Who could have what is mounted there never answer
 			return false
 		}
@@ -86,10 +100,28 @@ func (s *search) contained(p process, engine, id string) {
 	switch engine {
 	case "docker":
 		s.docker(&c)
+		c.Unit = cmp.Or(c.Unit, s.attached(c.Name))
 	case "podman":
 		s.podman(&c)
 	}
+	s.keepContained(&c, p)
 	s.Contained = append(s.Contained, c)
+}
+
+// inside is the file that a process in a container was started with, by its name there.
+func (s *search) inside(p process, has func(name string) bool) (string, error) {
+	if p.server.Name == "coturn" {
+		return turnFile(p.words, has)
+	}
+	return p.server.Start.File(p.words, s.environment(p), has)
+}
+
+// environment is what a process was started with.
+func (s *search) environment(p process) systemd.Variables {
+	vars := systemd.Variables{}
+	text := s.read("/proc/" + strconv.Itoa(int(p.pid)) + "/environ")
+	vars.Set(strings.Split(strings.TrimSuffix(string(text), "\x00"), "\x00")...)
+	return vars
 }
 
 // sameFile says whether two names are one file, as the kernel follows them.
@@ -112,6 +144,19 @@ func (s *search) runsContainer(p process) string {
 	for _, monitor := range s.monitors {
 		if id != "" && slices.Contains(monitor.words, id) {
 			return monitor.unit()
+		}
+	}
+	return ""
+}
+
+// attached is the service that runs a container of Docker's by waiting for it, as for
+// `docker start --attach NAME` and `docker run --name=NAME`: when the container ends, it makes it
+// anew itself. The container is not in its cgroup.
+func (s *search) attached(name string) string {
+	for _, client := range s.clients {
+		names := func(word string) bool { return word == name || word == "--name="+name }
+		if unit := client.unit(); name != "" && unit != "" && slices.ContainsFunc(client.words, names) {
+			return unit
 		}
 	}
 	return ""
@@ -171,17 +216,34 @@ func below(dir, name string) (rest string, ok bool) {
 	return rest, ok && (rest == "" || rest[0] == '/')
 }
 
-// docker adds what Docker keeps about a container in a file.
+// docker adds what Docker keeps about a container in files.
 func (s *search) docker(c *Container) {
 	var kept struct {
 		Name   string
 		Config struct{ Labels map[string]string }
 	}
-	text, err := s.tree.Read("/var/lib/docker/containers/" + c.ID + "/config.v2.json")
+	dir := "/var/lib/docker/containers/" + c.ID
+	text, err := s.tree.Read(dir + "/config.v2.json")
 	if err == nil && json.Unmarshal(text, &kept) == nil {
 		c.Name = strings.TrimPrefix(kept.Name, "/")
-		c.Source = kept.Config.Labels["com.docker.compose.project.config_files"]
+		c.Source = cmp.Or(c.Source, kept.Config.Labels["com.docker.compose.project.config_files"])
 	}
+	var host struct {
+		PortBindings map[string][]struct{ HostIP, HostPort string }
+	}
+	text, err = s.tree.Read(dir + "/hostconfig.json")
+	if err != nil || json.Unmarshal(text, &host) != nil {
+		return
+	}
+	for port, all := range host.PortBindings {
+		for _, b := range all {
+			everywhere := slices.Contains([]string{"", "0.0.0.0", "::"}, b.HostIP)
+			if number, _, _ := strings.Cut(port, "/"); everywhere && b.HostPort == number {
+				c.Published = append(c.Published, port)
+			}
+		}
+	}
+	slices.Sort(c.Published)
 }
 
 // podman adds what Podman keeps about all containers in files: those that go with their end in

@@ -32,7 +32,13 @@ type Turn struct {
 	Passing bool
 	// Unproven is why it cannot be asked as its callers do.
 	Unproven error
+	// Elsewhere says that it has a network of its own, as in a container: this machine's
+	// addresses say nothing about it.
+	Elsewhere bool
 }
+
+// ErrWaysIn says that nobody here knows by which ports a container is reached.
+var ErrWaysIn = errors.New("its container has a network of its own, and which ports lead into it is not seen from here")
 
 // debianConf is the file of a coturn that is started without the name of one.
 const debianConf = "/etc/turnserver.conf"

@@ -24,7 +24,8 @@ type Machine struct {
 	Turns []Turn
 	// Idle are coturns that nobody can call by as they are.
 	Idle []Idle
-	// Contained are coturns in containers.
+	// Contained are servers in containers; those that a unit can restart are among Turns and
+	// Servers too.
 	Contained []Container
 	// Servers are the other servers whose configuration holds our address, by their units.
 	Servers []Server
@@ -93,8 +94,12 @@ type search struct {
 	asked bool
 	// relays are the processes of coturn that no unit's command has told of yet.
 	relays []process
+	// others are those of other servers.
+	others []process
 	// monitors are those by which podman watches over containers.
 	monitors []process
+	// clients are those of Docker's that units run and wait for.
+	clients []process
 	// all are the units, and noted those of which it was said that they are not seen.
 	all   []unit
 	noted []string

@@ -82,7 +82,7 @@ func (s Server) ports() []string {
 
 // print says which container it is, and what it is made of.
 func (c Container) print(w io.Writer) {
-	line := "coturn in a container: " + strings.TrimSpace(c.Engine+" "+c.ID[:12])
+	line := c.Server + " in a container: " + strings.TrimSpace(c.Engine+" "+c.ID[:shortID])
 	for _, part := range []struct{ word, what string }{
 		{"called ", c.Name}, {"run by ", c.Unit}, {"made of ", c.Source}, {"with ", c.Inside}, {"which is ", c.File},
 	} {

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"netwatch/servers"
 )
 
 // A process is a program that runs.
@@ -16,27 +18,49 @@ type process struct {
 	words []string
 	// cgroup is where systemd or an engine of containers put it.
 	cgroup string
+	// server is what it is, if it is one.
+	server servers.Server
 }
 
-// processes finds those of coturn, and those by which podman watches over containers.
-// Whoever may not see those of others sees fewer.
+// processes finds those of coturn and of other servers, and those by which podman watches
+// over containers. Whoever may not see those of others sees fewer.
 func (s *search) processes() {
 	for _, file := range s.tree.Glob("/proc/[0-9]*/comm") {
 		name, err := s.tree.Read(file)
 		if err != nil {
 			continue
 		}
-		switch strings.TrimSpace(string(name)) {
-		case "turnserver":
-			s.relays = append(s.relays, s.process(path.Dir(file))...)
-		case "conmon":
-			s.monitors = append(s.monitors, s.process(path.Dir(file))...)
+		server, is := runsServer(strings.TrimSpace(string(name)))
+		switch {
+		case is && server.Name == "coturn":
+			s.relays = append(s.relays, s.process(path.Dir(file), server)...)
+		case is:
+			s.others = append(s.others, s.process(path.Dir(file), server)...)
+		case strings.TrimSpace(string(name)) == "conmon":
+			s.monitors = append(s.monitors, s.process(path.Dir(file), server)...)
+		case strings.TrimSpace(string(name)) == "docker":
+			s.clients = append(s.clients, s.process(path.Dir(file), server)...)
 		}
 	}
 }
 
+// maxComm is how much of its program's name the kernel keeps for a process.
+const maxComm = 15
+
+// runsServer is the server that a process of this name is.
+func runsServer(comm string) (servers.Server, bool) {
+	i := slices.IndexFunc(servers.All, func(server servers.Server) bool {
+		return server.Name == "coturn" && comm == "turnserver" ||
+			slices.ContainsFunc(server.Start.Programs, func(name string) bool { return comm == name[:min(len(name), maxComm)] })
+	})
+	if i < 0 {
+		return servers.Server{}, false
+	}
+	return servers.All[i], true
+}
+
 // process reads a process; none if it has ended meanwhile.
-func (s *search) process(dir string) []process {
+func (s *search) process(dir string, server servers.Server) []process {
 	pid, errNumber := strconv.ParseUint(path.Base(dir), 10, 32)
 	line, errLine := s.tree.Read(dir + "/cmdline")
 	groups, errGroup := s.tree.Read(dir + "/cgroup")
@@ -44,7 +68,7 @@ func (s *search) process(dir string) []process {
 		return nil
 	}
 	words := strings.Split(strings.TrimSuffix(string(line), "\x00"), "\x00")
-	return []process{{uint32(pid), words, cgroupOf(groups)}}
+	return []process{{uint32(pid), words, cgroupOf(groups), server}}
 }
 
 // cgroupOf is the one in the unified hierarchy, or where that says nothing, in systemd's
@@ -106,6 +130,11 @@ func (s *search) strangers() {
 		} else if !slices.Contains(known, p.unit()) {
 			s.Unread = append(s.Unread, fmt.Errorf(
 				"looking at process %d, in %s: a coturn, and no command of a unit tells how it is started", p.pid, p.cgroup))
+		}
+	}
+	for _, p := range s.others {
+		if engine, id, ok := p.container(); ok {
+			s.contained(p, engine, id)
 		}
 	}
 }

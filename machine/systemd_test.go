@@ -180,8 +180,8 @@ func TestProcesses(t *testing.T) {
 func TestContained(t *testing.T) {
 	const inside, compose = "/etc/coturn/turnserver.conf", "/srv/turn/compose.yaml"
 	want := machine.Container{
-		Engine: "docker", ID: dockerID, Name: "turn", Source: compose, Inside: inside,
-		File: "/srv/my turn/t.conf", Replaced: true,
+		Server: "coturn", Engine: "docker", ID: dockerID, Name: "turn", Source: compose, Inside: inside,
+		File: "/srv/my turn/t.conf", Replaced: true, Keeper: "netwatch-docker@turn.service",
 	}
 	files := machinetest.Files{
 		"/srv/my turn/t.conf": ownConf,
@@ -199,8 +199,9 @@ func TestContained(t *testing.T) {
 	} {
 		tree := files.And(processFiles("42", cgroup, line)).Build(t)
 		m := machine.Running(tree, program, nil)
-		if diff := cmp.Diff([]machine.Container{want}, m.Contained); diff != "" || len(m.Turns)+len(m.Unread) > 0 {
-			t.Error(cgroup, diff, m.Unread)
+		diff := cmp.Diff([]machine.Container{want}, m.Contained)
+		if diff != "" || len(m.Unread) > 0 || turnsOf(m) != "netwatch-docker@turn.service /srv/my turn/t.conf" {
+			t.Error(cgroup, diff, m.Unread, turnsOf(m))
 		}
 	}
 }

@@ -103,7 +103,7 @@ func mentions(commands []systemd.Command, text string) bool {
 func (s *search) wanted(name string, commands []systemd.Command) bool {
 	runs := func(p process) bool { return p.unit() == name || s.runsContainer(p) == name }
 	return callsOne(commands, programs) || mentions(commands, "turnserver") || mentions(commands, "synapse") ||
-		slices.ContainsFunc(s.relays, runs)
+		slices.ContainsFunc(s.relays, runs) || slices.ContainsFunc(s.others, runs)
 }
 
 // notSeen notes a unit that nothing can be done for, and why.

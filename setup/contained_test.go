@@ -9,48 +9,84 @@ import (
 	"netwatch"
 	"netwatch/actions"
 	"netwatch/config"
+	"netwatch/contrib"
 	"netwatch/machine"
 	"netwatch/machine/machinetest"
 	"netwatch/packaging"
 	"netwatch/setup"
 )
 
-// What to do for a coturn in a container is what netwatch can do, and no more.
+// What to do for a server in a container is what netwatch can do, and no more.
 func TestContained(t *testing.T) {
 	full := machine.Container{
-		Engine: "docker", ID: "0123456789abcdef", Name: "turn", Inside: "/etc/coturn/turnserver.conf", File: "/srv/turn.conf",
-		HostNetwork: true,
+		Server: "coturn", Engine: "docker", ID: "0123456789abcdef", Name: "turn", Inside: "/etc/coturn/turnserver.conf",
+		File: "/srv/turn.conf", HostNetwork: true, Keeper: "netwatch-docker@turn.service",
 	}
 	with := func(change func(*machine.Container)) machine.Container {
 		c := full
 		change(&c)
 		return c
 	}
-	const rule = "`do = [\"rotate coturn /srv/turn.conf\", \"restart turn-restart.service\""
 	for _, c := range []struct {
 		machine.Container
 		want string
 	}{
-		{full, "coturn in docker turn: no unit of systemd runs it"},
-		{full, "`ExecStart=/usr/bin/docker restart turn` into /etc/systemd/system/turn-restart.service"},
-		{full, "add to " + conf + " a [[rule]] with `on = [\"started\", \"ip-changed\"]` and " + rule +
-			`, "verify turn /srv/turn.conf"]`},
-		{with(func(c *machine.Container) { c.HostNetwork = false }), rule + "]"},
-		{with(func(c *machine.Container) { c.Name = "" }), "docker 0123456789ab: no unit of systemd runs it, and netwatch " +
-			"restarts nothing else: have one run it"},
-		{with(func(c *machine.Container) { c.Engine = "podman" }), "make a quadlet of it"},
-		{with(func(c *machine.Container) { c.Unit = "t.service" }), "turn: add to " + conf},
-		{with(func(c *machine.Container) { c.Unit, c.Replaced = "t.service", true }), "systemctl restart t.service"},
+		{full, ""},
+		{with(func(c *machine.Container) { c.Replaced = true }), "coturn in docker turn: it still has the file that was " +
+			"there before /srv/turn.conf was written anew: systemctl restart netwatch-docker@turn.service"},
+		{with(func(c *machine.Container) { c.Keeper = "" }), "no unit of systemd runs it"},
+		{with(func(c *machine.Container) { c.Name, c.Keeper = "", "" }), "coturn in docker 0123456789ab: no unit"},
 		{with(func(c *machine.Container) { c.Users = true }), "it is of a user's own"},
 		{with(func(c *machine.Container) { c.Inside = "" }), "started without a file"},
 		{with(func(c *machine.Container) { c.File = "" }), "in what the container is made of, mount a file"},
 		{with(func(c *machine.Container) { c.File, c.Source = "", "/srv/t.yaml" }), "in /srv/t.yaml, mount a file"},
+		{with(func(c *machine.Container) { c.Refused = errors.New("no") }), "turn: no"},
+		{with(func(c *machine.Container) { c.Refused = netwatch.WithHint(errors.New("no"), "so") }), "turn: no: so"},
 	} {
-		got := setup.Contained(machine.Machine{Contained: []machine.Container{c.Container}}, conf)
-		if len(got) != 1 || !strings.Contains(got[0], c.want) {
+		got := strings.Join(setup.Contained(machine.Machine{Contained: []machine.Container{c.Container}}), "; ")
+		if !strings.Contains(got, c.want) || (got == "") != (c.want == "") {
 			t.Errorf("it does not say %q but %q", c.want, got)
 		}
 	}
+}
+
+// A container that no unit runs gets a rule as any server does, and the template of the unit
+// that restarts it, which goes again before netwatch does. Where its ways in are not known, nobody asks it.
+func TestContainedIsKept(t *testing.T) {
+	const template = "/etc/systemd/system/netwatch-docker@.service"
+	tree := machinetest.Files{"/srv/turn.conf": "realm=a\n"}.Build(t)
+	m := machine.Machine{Turns: []machine.Turn{{
+		Unit: "netwatch-docker@turn.service", File: "/srv/turn.conf", Elsewhere: true, Unproven: machine.ErrWaysIn,
+	}}}
+	plan, backup := carryOutFor(t, tree, m)
+	written, _ := tree.Read(conf)
+	const do = "[\n  \"rotate coturn /srv/turn.conf\",\n  \"restart netwatch-docker@turn.service\",\n]"
+	if text := string(written); !strings.Contains(text, "do   = "+do) || strings.Contains(text, "verify turn") ||
+		strings.Contains(text, "addr-changed") ||
+		!strings.Contains(text, "# No verify asks as a caller does: its container has") {
+		t.Errorf("it writes\n%s", text)
+	}
+	if unit, err := tree.Read(template); err != nil || string(unit) != string(contrib.Docker) || len(plan.Changes) != 2 {
+		t.Errorf("of the template it writes %q: %v", unit, err)
+	}
+	r, err := setup.NewAway(tree)
+	if err != nil || len(r.Changes) != 1 || r.Changes[0].File != template {
+		t.Errorf("before it goes it takes back %+v of %s: %v", r, backup, err)
+	}
+}
+
+// carryOutFor does what is to be done for a machine.
+func carryOutFor(t *testing.T, tree machine.Tree, m machine.Machine) (*setup.Plan, string) {
+	t.Helper()
+	plan, err := setup.NewPlan(tree, conf, m, setup.Wish{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	backup, err := plan.Apply(func(setup.Change) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plan, backup
 }
 
 // Without a coturn that it could keep right init fails, and says what to do for what
@@ -62,7 +98,7 @@ func TestNoCoturn(t *testing.T) {
 			Idle: []machine.Idle{{Remedy: "systemctl enable --now t.service"}},
 		},
 		"coturn in docker 0123456789ab: it is started without a file": {
-			Contained: []machine.Container{{Engine: "docker", ID: "0123456789abcdef"}},
+			Contained: []machine.Container{{Server: "coturn", Engine: "docker", ID: "0123456789abcdef"}},
 		},
 		"see above what was not seen": {Unread: []error{errors.New("no")}},
 	} {
@@ -77,7 +113,7 @@ func TestNoCoturn(t *testing.T) {
 
 // The example of the package has a rule for a coturn that is not here.
 func TestExampleBesideContainer(t *testing.T) {
-	m := machine.Machine{Contained: []machine.Container{{Engine: "docker", ID: "0123456789abcdef"}}}
+	m := machine.Machine{Contained: []machine.Container{{Server: "coturn", Engine: "docker", ID: "0123456789abcdef"}}}
 	tree := machinetest.Files{conf: string(packaging.Configuration)}.Build(t)
 	_, err := setup.NewPlan(tree, conf, m, setup.Wish{})
 	if want := "; and take the [[rule]] of the example out of " + conf; !strings.HasSuffix(netwatch.Hint(err), want) {

@@ -78,6 +78,7 @@ func (p *Plan) callers(m machine.Machine, conf []byte, w Wish) {
 	if slices.Contains(on, netwatch.CertRenewed) {
 		p.certHooks(m, cfg)
 	}
+	p.restarters(cfg)
 	p.Later = later(m, cfg)
 	p.vpnHooks(m, slices.Contains(on, netwatch.VPNChanged))
 }

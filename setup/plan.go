@@ -107,11 +107,12 @@ func noServer(m machine.Machine, file string, example bool) error {
 	forbidden := slices.ContainsFunc(m.Unread, func(err error) bool { return errors.Is(err, fs.ErrPermission) })
 	switch {
 	case len(m.Contained) > 0:
-		lines := Contained(m, file)
+		lines := Contained(m)
 		if example {
 			lines = append(lines, "and take the [[rule]] of the example out of "+file)
 		}
-		return netwatch.WithHint(errors.New(looking+"coturn is here in a container alone"), strings.Join(lines, "; "))
+		err := errors.New(looking + m.Contained[0].Server + " is here in a container alone")
+		return netwatch.WithHint(err, strings.Join(lines, "; "))
 	case len(m.Servers) > 0: // None of which is usable
 		s := m.Servers[0]
 		err := fmt.Errorf("%s%s with %s is left alone: %w", looking, s.Unit, s.File, s.Refused)

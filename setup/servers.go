@@ -1,6 +1,7 @@
 package setup
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -50,11 +51,14 @@ func keptTurn(t machine.Turn) kept {
 	if t.Unproven == nil {
 		verify = []string{"verify turn " + word(t.File)}
 	}
-	return kept{
+	k := kept{
 		name: "coturn", unit: t.Unit, file: t.File, do: append([]string{rotate, restart}, verify...),
-		moves: append([]string{"probe stun", rotate, restart + " always"}, verify...),
 		words: said("restart", true, t.Unproven),
 	}
+	if !t.Elsewhere { // Else it listens on none of this machine's
+		k.moves = append([]string{"probe stun", rotate, restart + " always"}, verify...)
+	}
+	return k
 }
 
 func keptServer(s machine.Server) kept {
@@ -75,6 +79,9 @@ func keptServer(s machine.Server) kept {
 func said(follow string, proven bool, unproven error) string {
 	text := "# The " + follow + " is skipped when the file was right."
 	switch {
+	case errors.Is(unproven, machine.ErrWaysIn):
+		text += "\n# No verify asks as a caller does: " + unproven.Error() +
+			".\n# Where they are the same as in there, write it behind the restart."
 	case unproven != nil:
 		text += "\n# No verify asks as a caller does, for want of credentials in its file:\n# " +
 			unproven.Error() + ". netwatch doctor says what to do."

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,6 +36,7 @@ type State struct {
 
 	mark       mark
 	kind       string // Type
+	remains    bool   // RemainAfterExit
 	restarts   uint32 // automatic ones since the last start by hand
 	canReload  bool
 	queued     bool          // that a job for it waits or runs
@@ -79,6 +82,7 @@ func stateOf(p map[string]dbus.Variant, bus *Bus) State {
 		ID:   value[string](p, "Id"), Load: value[string](p, "LoadState"),
 		Active: value[string](p, "ActiveState"), Sub: value[string](p, "SubState"),
 		Result: value[string](p, "Result"), ReloadResult: value[string](p, "ReloadResult"), kind: value[string](p, "Type"),
+		remains:    value[bool](p, "RemainAfterExit"),
 		Invocation: hex.EncodeToString(value[[]byte](p, "InvocationID")),
 		MainPID:    value[uint32](p, "MainPID"), restarts: value[uint32](p, "NRestarts"),
 		canReload: value[bool](p, "CanReload"),
@@ -135,6 +139,13 @@ func (st State) StartedAfter(at time.Time) bool {
 	return st.Running() && !at.IsZero() && st.startedAgo >= 0 && st.started.After(at) && st.startedAgo < time.Since(at)
 }
 
+// Engages says whether the unit runs a client of an engine of containers, which it was only
+// just begun with since a time: its container comes when the engine is done.
+func (st State) Engages(since time.Time) bool {
+	engine := func(word string) bool { return path.Base(word) == "docker" || path.Base(word) == "podman" }
+	return slices.ContainsFunc(st.Words, engine) && st.StartedAfter(since)
+}
+
 // Moving says that the unit is being started or stopped, and will soon be another.
 func (st State) Moving() bool { return st.Active == "activating" || st.Active == "deactivating" }
 
@@ -144,11 +155,16 @@ func (st State) Starts(file string) bool { return StartedWith(strings.Join(st.Wo
 // Down says that the unit has ended and is not being started.
 func (st State) Down() bool { return st.Active == "inactive" || st.Active == "failed" }
 
+// Idles says whether the unit is a oneshot that has nothing to do now. It is so whenever it
+// has not, which says nothing about what it does something to, as a container.
+func (st State) Idles() bool { return st.kind == "oneshot" && !st.remains && st.Active == "inactive" }
+
 // Ended says whether the unit is a oneshot that has run to its end, so that nothing
 // of it need run.
-func (st State) Ended() bool {
-	return st.kind == "oneshot" && st.Active == "inactive" && st.Result == "success"
-}
+func (st State) Ended() bool { return st.Idles() && st.Result == "success" }
+
+// Stopped says whether somebody has stopped the unit, so that it stays so.
+func (st State) Stopped() bool { return st.Active == "inactive" && !st.Idles() }
 
 // String is the state as systemctl shows it.
 func (st State) String() string {

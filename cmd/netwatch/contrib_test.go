@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -65,5 +66,39 @@ func TestContribOfARouter(t *testing.T) {
 	}
 	if info, err := os.Stat(script); err != nil || info.Mode().Perm()&0o111 == 0 {
 		t.Errorf("nobody can run it: %v, %v", info, err)
+	}
+}
+
+// The units that restart a container leave one alone that somebody has stopped, and say so; the
+// engine here is a fake that says how the container is.
+func TestContribOfContainers(t *testing.T) {
+	for _, engine := range []string{"docker", "podman"} {
+		text, err := os.ReadFile("../../contrib/docker/netwatch-" + engine + "@.service")
+		if err != nil {
+			t.Fatal(err)
+		}
+		unit := strings.ReplaceAll(string(text), "\\\n", " ")
+		_, line, _ := strings.Cut(unit, "\nExecStartPre=:/bin/sh -c '")
+		line, rest, _ := strings.Cut(line, "' %i\n")
+		if want := "ExecStart=" + engine + " restart -- %i\n"; !strings.HasPrefix(rest, want) {
+			t.Errorf("%s does %.60q", engine, rest)
+		}
+		dir := t.TempDir()
+		fake := "#!/bin/sh\n[ \"$*\" = 'container inspect -f {{.State.Status}} {{.State.ExitCode}} -- turn' ] && $SAYS\n"
+		if err := os.WriteFile(dir+"/"+engine, []byte(fake), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for says, stays := range map[string]bool{
+			"echo running 0": false, "echo exited 1": false, "echo exited 139": false, "false": false, "echo created 0": true,
+			"echo created 128": false,
+			"echo exited 0":    true, "echo exited 137": true, "echo exited 143": true,
+		} {
+			cmd := exec.Command("sh", "-c", line, "turn")
+			cmd.Env = []string{"PATH=" + dir + ":/usr/bin:/bin", "SAYS=" + says}
+			out, err := cmd.Output()
+			if (err != nil) != stays || strings.Contains(string(out), "; to start it: "+engine+" start turn\n") != stays {
+				t.Errorf("%s where it would %s: %v, %q", engine, says, err, out)
+			}
+		}
 	}
 }

@@ -131,7 +131,7 @@ func (i *initialization) again(flags ...string) string {
 func (i *initialization) leftFor(found machine.Machine) bool {
 	refused := func(s machine.Server) bool { return s.Refused != nil }
 	return found.Removable() && !i.Migrate || slices.ContainsFunc(found.Servers, refused) ||
-		len(found.Contained)+len(found.Idle)+len(found.Unread) > 0
+		len(setup.Contained(found))+len(found.Idle)+len(found.Unread) > 0
 }
 
 // nothing says that nothing was done, and whether that is all.
@@ -167,7 +167,7 @@ func (i *initialization) did(c setup.Change) {
 
 // advise says what comes next.
 func (i *initialization) advise(plan *setup.Plan, found machine.Machine, file string) {
-	lines := setup.Contained(found, file)
+	lines := setup.Contained(found)
 	if found.Removable() && !i.Migrate {
 		lines = append(lines, i.again("--migrate")+" takes out what netwatch replaces, after a backup")
 	}

@@ -1,0 +1,117 @@
+//go:build lab
+
+// A server in a container that no unit runs is kept right like any other, by the unit that init puts
+// in place, which has its engine restart it.
+
+package lab
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+const (
+	// byHand is a container of Podman, whose name has all that a name can have.
+	byHand     = "turn-1_A.b"
+	byHandUnit = "netwatch-podman@" + byHand + ".service"
+	// byHandRun is run by a unit, since what comes into a server from here may more than any
+	// unit in it, and would have its container want that again. coturn 4.6 as the first
+	// process of a container does not heed SIGTERM.
+	byHandRun = "systemd-run -q --wait --pipe -p UnsetEnvironment=INVOCATION_ID -p KillMode=process " +
+		"podman run -d --name " + byHand + " --privileged --stop-timeout 1 " + containedMount + " "
+	byHandTurn = "turnserver -c /etc/coturn/turnserver.conf --pidfile="
+)
+
+// byHandKept has netwatch keep right that container, run with more options and a command.
+func byHandKept(t *testing.T, options, command string) (said string) {
+	t.Helper()
+	withPodman(t)
+	shell(t, byHandRun+options+" --rootfs /srv/rootfs "+command)
+	undo(t, "podman rm -f -t 1 "+byHand)
+	return initialize(t)
+}
+
+// TestContainerFollows holds that callers get the right address after a change, although the file
+// that is mounted alone is replaced, and that the daemon may no more than to have it restarted.
+func TestContainerFollows(t *testing.T) {
+	said := byHandKept(t, "--network host", byHandTurn)
+	for _, want := range []string{
+		"called " + byHand + ", with ", "coturn: " + byHandUnit + " with " + containedConf,
+		"write /etc/systemd/system/netwatch-podman@.service", "+  \"verify turn " + containedConf + "\",\n",
+	} {
+		if !strings.Contains(said, want) {
+			t.Errorf("init does not say %q:\n%s", want, said)
+		}
+	}
+	right(t, FirstPublic, FirstPublic, 10*time.Second)
+	must(t, world.SetPublic(t.Context(), Public(21)))
+	changed := time.Now()
+	took := right(t, Public(21), Public(21), 20*time.Second).Sub(changed)
+	t.Logf("right %s after the change", took.Round(10*time.Millisecond))
+	idle(t, Public(21))
+	well(t, finding{Level: "ok", What: byHandUnit})
+	for _, line := range []string{
+		"podman restart " + byHand, "systemctl --no-ask-password restart netwatch-podman@other.service",
+		"systemctl --no-ask-password stop " + byHandUnit, "test -w /run/podman || test -w /var/lib/containers",
+	} {
+		if out, err := server.ExecAs(t.Context(), "netwatch", "sh", "-c", line); err == nil {
+			t.Errorf("the daemon's user may %s: %s", line, out)
+		}
+	}
+}
+
+// TestContainerStops holds that a container that fell over is started once, and one that somebody
+// has stopped or removed is not, which is said with what to do.
+func TestContainerStops(t *testing.T) {
+	byHandKept(t, "--network host", `sh -c "`+byHandTurn+`; exit 3"`)
+	right(t, FirstPublic, FirstPublic, 10*time.Second)
+	shell(t, "pkill -KILL -x turnserver && podman wait "+byHand)
+	fires(t, "ip-changed", 0, "restart "+byHandUnit+": changed", "verify turn "+containedConf+": unchanged")
+	right(t, FirstPublic, FirstPublic, 5*time.Second)
+	shell(t, "podman stop "+byHand)
+	fires(t, "ip-changed", 1, "hint: see ", "journalctl -u "+byHandUnit)
+	says(t, "journalctl -o cat -u "+byHandUnit, "was stopped, and so it stays; to start it: podman start "+byHand)
+	shell(t, "podman start "+byHand)
+	fires(t, "ip-changed", 0, "verify turn "+containedConf+": unchanged")
+	shell(t, "podman rm -f -t 1 "+byHand)
+	fires(t, "ip-changed", 1, "connection refused")
+	all, _ := doctor(t)
+	f := findingOf(all, byHandUnit)
+	if f.Level != "problem" || !strings.Contains(f.Hint, "journalctl -u "+byHandUnit) {
+		t.Errorf("of a container that is gone doctor says %+v", f)
+	}
+	says(t, "journalctl -o cat -u "+byHandUnit, "no such container")
+}
+
+// TestContainerOnABridge holds that callers from outside get the right address by a coturn whose
+// container has an address of its own, another one after each restart.
+func TestContainerOnABridge(t *testing.T) {
+	withPodman(t)
+	shell(t, "mount -o remount,bind,rw /proc/sys")
+	ports := "-p 3478:3478/udp -p 3478:3478/tcp -p 49153-49193:49153-49193/udp"
+	shell(t, byHandRun+ports+" --rootfs /srv/rootfs "+byHandTurn)
+	undo(t, "podman rm -f -t 1 "+byHand)
+	own := func() string { return shell(t, "podman inspect -f '{{.NetworkSettings.IPAddress}}' "+byHand) }
+	before := own()
+	initialize(t)
+	right(t, FirstPublic, FirstPublic, 10*time.Second)
+	must(t, world.SetPublic(t.Context(), Public(22)))
+	right(t, Public(22), Public(22), 20*time.Second)
+	if after := own(); after == before {
+		t.Errorf("it still has %s", after)
+	}
+	shell(t, "systemctl stop netwatch.socket netwatch.service; rm -rf /etc/netwatch")
+	shell(t, `sed -i 's,^external-ip=.*,&/`+own()+`,' `+containedConf)
+	initSays(t, "coturn in podman "+byHand+": a pair of its external-ip has ", "a plain line suffices there")
+}
+
+// findingOf is what doctor finds about one thing.
+func findingOf(all []finding, what string) (found finding) {
+	for _, f := range all {
+		if f.What == what {
+			found = f
+		}
+	}
+	return found
+}
