@@ -92,5 +92,5 @@ func (s *State) whole() bool {
 	// A run of nothing is of a rule that went while it ran.
 	maps.DeleteFunc(s.Runs, func(_ string, r Run) bool { return len(r.Events) == 0 })
 	return s.Addresses != nil && s.Runs != nil && s.Failures != nil && s.Seen != nil &&
-		s.Replaced != nil && s.Starts != nil && s.Dead != nil
+		s.Replaced != nil && s.Starts != nil && s.Dead != nil && s.Left != nil
 }

@@ -77,3 +77,17 @@ func TestOtherLettersAreOurs(t *testing.T) {
 		t.Errorf("it has runs of %v", rules)
 	}
 }
+
+// All that this netwatch writes is its own, and is read as that: kept as another's too, it
+// would stand in the file twice.
+func TestOursIsNotOthers(t *testing.T) {
+	s := empty()
+	s.Leave("ipv4", "r")
+	text, err := encode(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := decode(text).Others; len(got) > 0 {
+		t.Errorf("kept as a newer one's: %s", got)
+	}
+}

@@ -36,7 +36,7 @@ type State struct {
 	Dead map[string]string `json:"dead"`
 	// Left are the rules that acted while nobody said the known address of a family, and
 	// so are to act again when somebody does.
-	Left map[netwatch.Family][]string `json:"left,omitempty"`
+	Left map[netwatch.Family][]string `json:"left"`
 
 	// Others is what a newer netwatch keeps beside these, from which this one was gone back
 	// to. It is never changed.
@@ -89,7 +89,7 @@ func empty() *State {
 		Addresses: netwatch.Addresses{}, Runs: map[string]Run{},
 		Failures: map[string]Failure{}, Seen: map[string]map[string]string{},
 		Replaced: map[string]Replaced{}, Starts: map[string][]time.Time{},
-		Dead: map[string]string{},
+		Dead: map[string]string{}, Left: map[netwatch.Family][]string{},
 	}
 }
 
@@ -209,9 +209,6 @@ func (s *State) remove(rule string, ids []string) {
 
 // Leave notes that a rule acted without a family.
 func (s *State) Leave(family netwatch.Family, rule string) {
-	if s.Left == nil {
-		s.Left = map[netwatch.Family][]string{}
-	}
 	s.Left[family] = append(slices.Clone(s.Left[family]), rule)
 }
 
