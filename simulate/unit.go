@@ -56,6 +56,8 @@ type job struct {
 	id     uint32
 	method string
 	over   bool
+	// again says that it is asked for again, and all of it is to be done once more.
+	again bool
 }
 
 // A mood is how the next jobs go, one after the other.
@@ -172,14 +174,7 @@ func (u *unit) Queue(method, name string) (uint32, error) {
 	u.needless()
 	u.asked = time.Now()
 	u.story.Restarts++
-	u.last++
-	j := &job{id: u.last, method: method}
-	for _, old := range u.jobs { // By the mode "replace"
-		u.finish(old, "canceled")
-	}
-	u.jobs[j.id] = j
-	u.tell("systemd: %s, which goes %s", method, how)
-	u.beside(func() { u.work(j, how) })
+	j := u.queued(method, how)
 	if u.loses {
 		u.loses = false
 		u.story.fault("the answer about a job is lost with the bus")
@@ -187,6 +182,22 @@ func (u *unit) Queue(method, name string) (uint32, error) {
 		u.bus.HangUp()
 	}
 	return j.id, nil
+}
+
+// queued is a new job, or the one that there is: systemd has that do all of it once more
+// (job_install of src/core/job.c). w.mu is held.
+func (u *unit) queued(method, how string) *job {
+	for _, j := range u.jobs {
+		u.tell("systemd: %s once more", method)
+		j.again = true
+		return j
+	}
+	u.last++
+	j := &job{id: u.last, method: method}
+	u.jobs[j.id] = j
+	u.tell("systemd: %s, which goes %s", method, how)
+	u.beside(func() { u.work(j, how) })
+	return j
 }
 
 // work does a restart.
@@ -250,6 +261,12 @@ func (u *unit) startFor(j *job, how string, do func(func()) bool, span func(leas
 	u.mu.Lock()
 	if j.over {
 		u.mu.Unlock()
+		return
+	}
+	if j.again {
+		j.again = false
+		u.mu.Unlock()
+		u.work(j, "well")
 		return
 	}
 	u.finish(j, result)

@@ -3,9 +3,15 @@ package sources
 import (
 	"context"
 	"errors"
+	"net"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/eclipse/paho.golang/packets"
+
+	"netwatch"
 )
 
 // Who is to say something while something else is being said waits no longer than whoever
@@ -20,5 +26,71 @@ func TestSayWaitsForItsTurn(t *testing.T) {
 		if err := s.say(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != time.Second {
 			t.Errorf("after %s: %v", time.Since(began), err)
 		}
+	})
+}
+
+// A mute broker reads all that comes, and answers nothing on connections that were there when
+// it fell silent.
+type mute struct{ silent atomic.Int32 }
+
+// dial connects to it.
+func (m *mute) dial(context.Context, string) (net.Conn, error) {
+	ours, theirs := net.Pipe()
+	before := m.silent.Load()
+	go func() { // Ends with the connection
+		for {
+			p, err := packets.ReadPacket(theirs)
+			if err != nil {
+				return
+			}
+			if answer := answerTo(p); answer != nil && m.silent.Load() == before {
+				_, _ = answer.WriteTo(theirs)
+			}
+		}
+	}()
+	return ours, nil
+}
+
+// answerTo is what a broker says that has nothing against anything.
+func answerTo(p *packets.ControlPacket) (answer *packets.ControlPacket) {
+	switch m := p.Content.(type) {
+	case *packets.Connect:
+		answer = packets.NewControlPacket(packets.CONNACK)
+		answer.Content.(*packets.Connack).Properties.AssignedClientID = m.Username
+	case *packets.Publish:
+		answer = packets.NewControlPacket(packets.PUBACK)
+		answer.Content.(*packets.Puback).PacketID = m.PacketID
+	case *packets.Subscribe:
+		answer = packets.NewControlPacket(packets.SUBACK)
+		*answer.Content.(*packets.Suback) = packets.Suback{
+			PacketID: m.PacketID, Reasons: make([]byte, len(m.Subscriptions)), Properties: &packets.Properties{},
+		}
+	}
+	return answer
+}
+
+// Who has no answer in time says the same over the next connection, and not over the one that
+// is being ended.
+func TestToldOverTheNextConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &mute{}
+		env := Env{
+			Known: func() netwatch.Addresses { return netwatch.Addresses{} }, Seen: func(string, string) string { return "" },
+			See: func(string, string, string) error { return nil }, Sights: func(string) map[string]string { return nil },
+			Edges: Edges{Broker: b.dial},
+		}
+		s := (&MQTT{Broker: "mqtt://b", Host: "self", Topic: "netwatch"}).Source("mqtt", env).(*mqtt)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- s.Run(ctx, func(netwatch.Event) error { return nil }) }()
+		<-time.After(time.Second)
+		b.silent.Add(1)
+		began := time.Now()
+		err := s.Tell(ctx, []netwatch.Event{netwatch.NewEvent("x", "s", nil)})
+		if took := time.Since(began); err != nil || took > brokerTime+lastRetry {
+			t.Errorf("after %s: %v", took, err)
+		}
+		cancel()
+		<-ended
 	})
 }
