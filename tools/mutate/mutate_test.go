@@ -92,7 +92,7 @@ func TestMutants(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for name, text := range map[string]string{
 		"go.mod": "module play\n\ngo 1.26\n", "p/p.go": program, "p/p_test.go": tests,
-		equalFile: "p/p.go: n < 0 => n <= 0: so it is told here\n",
+		equalFile: "p/p.go: n < 0 => n <= 0\n\tSo it is told here.\n",
 	} {
 		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 			t.Fatal(err)

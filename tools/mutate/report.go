@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// equalFile lists the mutants that are no fault: what is there and what would stand for it,
-// in which file, and why nobody can tell them apart.
+// equalFile lists the mutants that are no fault: in which file, what is there and what would
+// stand for it, and behind that, in lines of their own, why nobody can tell them apart.
 const equalFile = "tools/mutate/equal"
 
 // spare strikes the mutants that equalFile lists, and prints the others that live.
@@ -16,12 +16,15 @@ func spare(mutants []*mutant) error {
 	if err != nil {
 		return err
 	}
+	equal := map[string]bool{}
+	for line := range strings.Lines(string(text)) {
+		equal[strings.TrimSpace(line)] = true
+	}
 	for _, m := range mutants {
 		if m.killed {
 			continue
 		}
-		named := fmt.Sprintf("%s: %s => %s: ", m.file, m.from, m.to)
-		if m.equal = strings.Contains("\n"+string(text), "\n"+named); m.equal {
+		if m.equal = equal[fmt.Sprintf("%s: %s => %s", m.file, m.from, m.to)]; m.equal {
 			continue
 		}
 		state := "lived"
