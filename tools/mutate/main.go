@@ -40,6 +40,7 @@ var elsewhere = map[string][]standIn{
 	"access":  {{"actions", "Rotate"}},
 	"edit":    {{"servers", "^Test"}},
 	"rewrite": {{"actions", "Rotate"}},
+	"servers": {{"helper", "^Test"}, {"actions", "^TestRotate"}},
 }
 
 // A standIn is some of the tests of a package.
