@@ -50,6 +50,9 @@ func main() {
 	flag.Parse()
 	dir, err := os.MkdirTemp("", "mutate")
 	if err == nil {
+		err = os.Chmod(dir, 0o711) // Tests have other users say where they get
+	}
+	if err == nil {
 		err = all(flag.Args(), dir)
 		_ = os.RemoveAll(dir)
 	}

@@ -40,7 +40,7 @@ func mutantAt(ids ...int) int {
 // write writes the package with all its mutants into a directory, and what has the go
 // command take these files for the ones that are there.
 func (p *pack) write(dir string) (overlay string, err error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := os.MkdirAll(dir, 0o711); err != nil {
 		return "", err
 	}
 	replaced := map[string]string{}
