@@ -20,6 +20,7 @@ import (
 	"regexp"
 	"runtime"
 	"sync"
+	"sync/atomic"
 )
 
 // enough is which part of the mutants that a test gets to must be killed.
@@ -125,9 +126,13 @@ func (p *pack) tests(by standIn, dir string, mutants []*mutant) error {
 	if err := s.measure(); err != nil {
 		return err
 	}
+	var tried atomic.Int32
 	each(mutants, func(m *mutant) {
 		if !m.killed {
 			s.try(m)
+		}
+		if n := tried.Add(1); n%100 == 0 {
+			fmt.Fprintf(os.Stderr, "%d of %d mutants of %s tried by %s\n", n, len(mutants), p.name, by.name)
 		}
 	})
 	return nil
@@ -148,7 +153,7 @@ func (p *pack) simulate(dir string, mutants []*mutant) error {
 	if err != nil {
 		return err
 	}
-	s.args = []string{"-seeds", fmt.Sprint(*seeds), "-shrink=false"}
+	s.args = append(s.args, "-seeds", fmt.Sprint(*seeds), "-shrink=false")
 	if err := s.measure(); err != nil {
 		return err
 	}

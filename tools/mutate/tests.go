@@ -49,6 +49,11 @@ func build(by standIn, program, overlay string) (*suite, error) {
 	for name := range strings.FieldsSeq(string(out)) {
 		s.tests = append(s.tests, &test{name: name})
 	}
+	// What a mutant fails with is not to be tried again with the next one.
+	const forgets = "-rapid.nofailfile"
+	if exec.Command(program, "-test.list", "^$", forgets).Run() == nil {
+		s.args = append(s.args, forgets)
+	}
 	return s, nil
 }
 
