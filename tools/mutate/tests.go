@@ -7,8 +7,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -18,6 +20,10 @@ type suite struct {
 	program, dir string
 	args         []string
 	tests        []*test
+
+	mu sync.Mutex
+	// kills is how many mutants of a file a test has killed: it is likely to kill the next one.
+	kills map[string]map[string]int
 }
 
 // A test is one of them.
@@ -39,7 +45,7 @@ func build(by standIn, program, overlay string) (*suite, error) {
 	if err != nil {
 		return nil, fmt.Errorf("compiling the tests of %s: %w\n%s", by.name, err, out)
 	}
-	s := &suite{program: program, dir: dir}
+	s := &suite{program: program, dir: dir, kills: map[string]map[string]int{}}
 	if _, err := os.Stat(program); os.IsNotExist(err) {
 		return s, nil // It has none.
 	}
@@ -114,15 +120,10 @@ func (s *suite) run(tests []*test, limit time.Duration, env string) (out []byte,
 	return cmd.CombinedOutput()
 }
 
-// try has a mutant seen by the tests that get to its place, the quickest first, until one
-// fails, or does not end.
+// try has a mutant seen by the tests that get to its place, the likeliest and quickest
+// first, until one fails, or does not end.
 func (s *suite) try(m *mutant) {
-	var some []*test
-	for _, t := range s.tests {
-		if t.reaches[m.id] {
-			some = append(some, t)
-		}
-	}
+	some := s.reaching(m)
 	m.covered = m.covered || len(some) > 0
 	for len(some) > 0 && !m.killed {
 		n, took := 0, time.Duration(0)
@@ -130,7 +131,38 @@ func (s *suite) try(m *mutant) {
 			took += some[n].took
 			n++
 		}
-		_, err := s.run(some[:n], 10*time.Second+5*took, fmt.Sprintf("MUTANT=%d", m.id))
-		m.killed, some = err != nil, some[n:]
+		out, err := s.run(some[:n], 10*time.Second+5*took, fmt.Sprintf("MUTANT=%d", m.id))
+		if m.killed, some = err != nil, some[n:]; m.killed {
+			s.killed(m, string(out))
+		}
 	}
 }
+
+// reaching are the tests that get to the place of a mutant.
+func (s *suite) reaching(m *mutant) (some []*test) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range s.tests {
+		if t.reaches[m.id] {
+			some = append(some, t)
+		}
+	}
+	kills := s.kills[m.file]
+	slices.SortStableFunc(some, func(a, b *test) int { return kills[b.name] - kills[a.name] })
+	return some
+}
+
+// killed notes which tests have killed a mutant.
+func (s *suite) killed(m *mutant, said string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.kills[m.file] == nil {
+		s.kills[m.file] = map[string]int{}
+	}
+	for _, failed := range failure.FindAllStringSubmatch(said, -1) {
+		s.kills[m.file][failed[1]]++
+	}
+}
+
+// failure is how a test says that it failed.
+var failure = regexp.MustCompile(`(?m)^--- FAIL: (\w+)`)
