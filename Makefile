@@ -15,6 +15,8 @@ FIRST     =
 KILLS     = 200
 RUN       = .*
 BASE      = HEAD~1
+# The packages whose mutants are tried: CORE=hooks is one of them.
+CORE      = access helper state hooks rewrite servers edit config sources
 
 # Run as root what a go command built: by sudo, unless we are root.
 EXEC_ROOT = -exec "$$(test "$$(id -u)" = 0 || echo sudo env PATH=$$PATH)"
@@ -26,7 +28,7 @@ TOOL      = go tool -modfile=tools/tools.mod
 SHEBANG   = FNR == 1 && /^\#!.*[\/ ](ba|da)?sh( |$$)/ { print FILENAME } { nextfile }
 
 .NOTPARALLEL:
-.PHONY: help build unit lint fmt lab worlds releases chaos simulate lab-demo demo test deps go
+.PHONY: help build unit lint fmt lab worlds releases chaos simulate mutate lab-demo demo test deps go
 .PHONY: bench bench-micro bench-compare pages fuzz vuln deb tarball dist release install uninstall clean
 
 help: ## this list
@@ -57,7 +59,7 @@ fmt: go ## format the Go sources
 
 lab: build ## tests on real systemd, coturn, OpenVPN and networks, some on newer Debians too (root); RUN=TestX: that one
 	$(PROGRESS) -at-once 3 -count=1 -timeout 40m -tags lab $(EXEC_ROOT) -run "^($${RUN:-$(OF_LAB)})\$$" \
-		. ./lab/... ./access/... ./actions/... ./rewrite/... ./sources/... ./state/...
+		. ./lab/... ./access/... ./actions/... ./helper/... ./rewrite/... ./sources/... ./state/...
 
 worlds: build ## what callers get in every world that the lab knows, as a table (root; about half an hour)
 	go test -count=1 -timeout 1h -v -tags lab $(EXEC_ROOT) -run 'TestWorlds/$(RUN)' ./lab -worlds
@@ -73,6 +75,9 @@ chaos: build ## netwatch killed CHAOS=500 times while it works, and flooded; 500
 
 simulate: go ## the whole daemon through SEEDS=1000 new worlds, some days each; FIRST=N: those seeds again
 	tools/simulate $(SEEDS) $(FIRST)
+
+mutate: go ## slips of the pen in the core, one after the other, and whether a test or a simulated world sees each (root)
+	go run $(EXEC_ROOT) ./tools/mutate -tags lab $(CORE)
 
 demo: build ## what netwatch does, shown on loopback in a scratch directory
 	go run ./demo bin/netwatch

@@ -6,14 +6,19 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"netwatch"
 )
 
 // These tests need root and setfacl.
@@ -135,6 +140,74 @@ func TestLabDo(t *testing.T) {
 	}
 	if err := him.Do(func() error { return unix.ENOSPC }); !errors.Is(err, unix.ENOSPC) {
 		t.Errorf("what it says is lost: %v", err)
+	}
+}
+
+// Whose rights do not suffice on the way is said, with what to do.
+func TestLabWalkWithHisRights(t *testing.T) {
+	file := conf(t)
+	dir := filepath.Dir(file)
+	run(t, "chown", "61001", dir)
+	closed := filepath.Join(dir, "closed")
+	if err := os.Mkdir(closed, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Walk(closed + "/file")
+	want := "user 61001 decides where the way leads, and may not look into " + closed + ": permission denied"
+	if err == nil || err.Error() != want || netwatch.Hint(err) != byHand {
+		t.Errorf("it says %v, hint: %s", err, netwatch.Hint(err))
+	}
+}
+
+// Whoever is at the other end of a socket is known as who he was when he connected.
+func TestLabConnect(t *testing.T) {
+	socket := listen(t)
+	for _, path := range []string{filepath.Dir(filepath.Dir(socket.Name)), filepath.Dir(socket.Name)} {
+		run(t, "chmod", "755", path)
+	}
+	if err := Admit(socket.Name, []uint32{61001}); err != nil {
+		t.Fatal(err)
+	}
+	for uid, want := range map[int]error{0: nil, 61001: nil, 61002: unix.EACCES} {
+		err := (User{UID: uid}).Connect(func() error {
+			conn, err := net.DialUnix("unix", nil, socket.Addr)
+			if err == nil {
+				defer conn.Close()
+				if p := socket.next(t); p.UID != uint32(uid) {
+					t.Errorf("user %d is taken for %d", uid, p.UID)
+				}
+			}
+			return err
+		})
+		if !errors.Is(err, want) {
+			t.Errorf("user %d: %v", uid, err)
+		}
+	}
+	if uid := os.Getuid(); uid != 0 {
+		t.Errorf("afterwards it is user %d", uid)
+	}
+}
+
+// All groups of whoever connects are known.
+func TestLabPeerGroups(t *testing.T) {
+	socket := listen(t)
+	ended := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // For ever: the thread ends with the goroutine
+		err := setGroups([]uint32{61003, 61004})
+		if err == nil {
+			var conn net.Conn
+			if conn, err = net.DialUnix("unix", nil, socket.Addr); err == nil {
+				_ = conn.Close()
+			}
+		}
+		ended <- err
+	}()
+	if p := socket.next(t); !slices.Equal(p.Groups, []uint32{61003, 61004, 0}) {
+		t.Errorf("they are %v", p.Groups)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
 

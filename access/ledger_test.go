@@ -256,6 +256,29 @@ func TestApplyAnotherUser(t *testing.T) {
 	s.closed()
 }
 
+// While something is in the way that is no directory, what was given above it stays.
+func TestApplyWhileTheWayIsNone(t *testing.T) {
+	s := newScene(t)
+	top := filepath.Dir(s.dir)
+	s.must(os.Chmod(top, 0o700))
+	needs := []Need{{s.file, false}}
+	s.apply(him, needs, "TOP --x changed", "TOP/closed --x changed", "TOP/closed/file r-- changed")
+	s.must(os.Rename(s.dir, s.dir+"-away"))
+	s.must(os.WriteFile(s.dir, nil, 0o600))
+	s.apply(him, needs, "letting the user read TOP/closed/file: not a directory")
+	s.want(top, "u:HIM:x g:: m::x o::")
+}
+
+// To notice another file takes reading the directory that holds its name, also while there
+// is none, and none above it.
+func TestApplyToWatch(t *testing.T) {
+	s := newScene(t)
+	s.must(os.Chmod(filepath.Dir(s.dir), 0o700))
+	s.apply(him, []Need{{s.file, true}}, "TOP --x changed", "TOP/closed r-x changed", "TOP/closed/file r-- changed")
+	s.apply(him, nil, "TOP  changed", "TOP/closed  changed", "TOP/closed/file  changed")
+	s.apply(him, []Need{{s.file + "s", true}}, "TOP --x changed", "TOP/closed r-x changed")
+}
+
 // Behind a symlink or in another's place there is nothing to take back.
 func TestRevokeElsewhere(t *testing.T) {
 	s := newScene(t)
@@ -305,6 +328,10 @@ func TestOver(t *testing.T) {
 			unix.Stat_t{Mode: dir | 0o770},
 			with(0o700, entry{namedGroup, 7, 9}), root,
 			leaders{others: true},
+		},
+		"root's, the group root may by the list": {
+			unix.Stat_t{Mode: dir | 0o770, Gid: 5},
+			with(0o700, entry{namedGroup, 7, 0}), root, root,
 		},
 		"root's, alice may look": {unix.Stat_t{Mode: dir | 0o750}, with(0o700, entry{userEntry, 5, 1}), root, root},
 		"root's, alice may but the mask": {

@@ -1,6 +1,7 @@
 package access
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"slices"
@@ -73,17 +74,17 @@ func modeList(mode uint32) list {
 // (linux/posix_acl_xattr.h).
 const (
 	version = 2
-	header  = 4
 	length  = 8
 )
 
 // parse reads the value of the extended attribute. It returns nil if that is no list.
 func parse(value []byte) list {
-	if len(value) < header || binary.LittleEndian.Uint32(value) != version {
+	entries, is := bytes.CutPrefix(value, binary.LittleEndian.AppendUint32(nil, version))
+	if !is {
 		return nil
 	}
 	var l list
-	for e := range slices.Chunk(value[header:], length) {
+	for e := range slices.Chunk(entries, length) {
 		if len(e) == length {
 			l = append(l, entry{
 				binary.LittleEndian.Uint16(e), perm(binary.LittleEndian.Uint16(e[2:])),

@@ -40,6 +40,7 @@ func TestPermitted(t *testing.T) {
 		"named group, masked":         {User{UID: 1, GID: 2}, masked(1, entry{namedGroup, 4, 2}), false},
 		"named, with an empty mask":   {User{UID: 1, GID: 2}, masked(0, entry{userEntry, 0, 1}), true},
 		"owner, whatever the mask is": {User{UID: 10, GID: 2}, masked(0), true},
+		"root, whatever anybody may":  {User{}, modeList(0), true},
 	} {
 		if got := c.user.permitted(c.entries, st, mayRead); got != c.want {
 			t.Errorf("%s: %v", name, got)
@@ -63,6 +64,27 @@ func TestParseACL(t *testing.T) {
 func TestValue(t *testing.T) {
 	l := modeList(0o640).put(entry{maskEntry, 4, noID}).put(entry{userEntry, 4, 998})
 	if diff := cmp.Diff(l, parse(l.value()), cmp.AllowUnexported(entry{})); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// An entry takes the place of its like, and the kernel's order is kept.
+func TestPut(t *testing.T) {
+	l := modeList(0o640)
+	for _, e := range []entry{
+		{userEntry, 4, 9}, {maskEntry, 4, noID}, {userEntry, 4, 3}, {ownerEntry, 7, noID}, {userEntry, 6, 9},
+	} {
+		l = l.put(e)
+	}
+	want := list{
+		{ownerEntry, 7, noID},
+		{userEntry, 4, 3},
+		{userEntry, 6, 9},
+		{groupEntry, 4, noID},
+		{maskEntry, 4, noID},
+		{otherEntry, 0, noID},
+	}
+	if diff := cmp.Diff(want, l, cmp.AllowUnexported(entry{})); diff != "" {
 		t.Error(diff)
 	}
 }

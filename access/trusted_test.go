@@ -2,6 +2,7 @@ package access
 
 import (
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -37,4 +38,31 @@ func TestTrusted(t *testing.T) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
 	}
+}
+
+// Every place on the way counts, and what is not there is said.
+func TestCheckTrusted(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "open")
+	program := filepath.Join(dir, "program")
+	for _, err := range []error{
+		os.Mkdir(dir, 0o755), os.WriteFile(program, nil, 0o755), os.Symlink("loop", dir+"/loop"),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	wants := func(program, want string) {
+		t.Helper()
+		err := CheckTrusted(program)
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", program, err, want)
+		}
+	}
+	wants(program, "")
+	wants(program+"s", program+"s does not exist")
+	wants(dir+"/loop", "too many symlinks")
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	wants(program, dir+" is not safe to run: everyone may write to it")
 }

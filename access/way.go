@@ -67,7 +67,7 @@ func ByRoot(file string) (dir string, whole bool, err error) {
 	w := &Way{Need: Need{File: file}, byRoot: true}
 	defer w.Close()
 	if err = w.walk(); err != nil && !errors.Is(err, errNotRoot) {
-		return "", false, err
+		return dir, whole, err
 	}
 	return w.dir.path, err == nil, nil
 }
@@ -125,7 +125,7 @@ func (w *Way) open(dir *place, name, path string) (*place, error) {
 	case len(path) >= unix.PathMax:
 		return nil, unix.ENAMETOOLONG
 	}
-	at, fd := unix.AT_FDCWD, -1
+	at, fd := unix.AT_FDCWD, 0
 	if dir != nil {
 		at = int(dir.Fd())
 	}

@@ -1,6 +1,24 @@
 package edit
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
+
+// A value has addresses in it and nothing that means more, and not too many.
+func TestCheckValue(t *testing.T) {
+	for value, well := range map[string]bool{
+		"192.0.2.1": true, "a/2001:db8::1!192.0.2.1": true, "": false, "a b": false, "\"": false, "#": false,
+		strings.Repeat("1", maxValue): true, strings.Repeat("1", maxValue+1): false,
+	} {
+		if err := checkValue(value); (err == nil) != well {
+			t.Errorf("%.20q: %v", value, err)
+		}
+	}
+	if out, err := Libconfig.Add([]byte("nat: { }"), "nat.ip", "a b"); err == nil || out != nil {
+		t.Errorf("it becomes %q, %v", out, err)
+	}
+}
 
 // Whatever an edit has done, a text that says anything else than before is not given out:
 // these are texts that no edit makes.

@@ -58,11 +58,11 @@ func readINI(text []byte) ([]line, error) {
 			continue
 		}
 		if at[0] == '[' {
-			end := bytes.IndexByte(at, ']')
-			if end < 0 {
+			name, _, closed := bytes.Cut(at[1:], []byte("]"))
+			if !closed {
 				return nil, wrongAt(text, said.from, "a bracket is not closed")
 			}
-			section = string(at[1:end])
+			section = string(name)
 			continue
 		}
 		l.section = section
@@ -95,7 +95,7 @@ func (l *line) assign(text []byte, said span) {
 	if sign < 0 {
 		return
 	}
-	if at[sign] == ':' && bytes.IndexByte(at, '=') >= 0 {
+	if at[sign] == ':' && bytes.ContainsRune(at, '=') {
 		l.doubt = "to some readers the name goes on up to the ="
 	}
 	l.key = string(bytes.TrimRight(at[:sign], " \t"))
@@ -105,9 +105,8 @@ func (l *line) assign(text []byte, said span) {
 	}
 	l.value = trim(text, l.value)
 	for _, mark := range []string{" ;", " #", "\t;", "\t#"} {
-		whole := text[l.value.from:l.value.to]
-		if i := bytes.Index(whole, []byte(mark)); i > 0 {
-			head := trim(text, span{l.value.from, l.value.from + i})
+		if whole, _, is := bytes.Cut(text[l.value.from:l.value.to], []byte(mark)); is {
+			head := trim(text, span{l.value.from, l.value.from + len(whole)})
 			if bare := inside(text, head); addresses(string(text[bare.from:bare.to])) {
 				l.value = head
 			}

@@ -60,7 +60,7 @@ func scan(text []byte) (*tokens, error) {
 			return t, t.parse()
 		}
 		end := tokenEnd(text, at)
-		if end < 0 {
+		if end == 0 {
 			return nil, wrongAt(text, at, "a quote is not closed, or not in its line")
 		}
 		t.all = append(t.all, span{at, end})
@@ -76,9 +76,8 @@ func skipIdle(text []byte, at int) int {
 		end := 1
 		switch {
 		case bytes.HasPrefix(rest, []byte("#")), bytes.HasPrefix(rest, []byte("//")):
-			if end = bytes.IndexByte(rest, '\n'); end < 0 {
-				end = len(rest)
-			}
+			line, _, _ := bytes.Cut(rest, []byte("\n"))
+			end = len(line)
 		case bytes.HasPrefix(rest, []byte("/*")):
 			if end = bytes.Index(rest[2:], []byte("*/")); end < 0 {
 				return -1
@@ -95,9 +94,12 @@ func skipIdle(text []byte, at int) int {
 // punctuation are the tokens of one character.
 const punctuation = "{}[](),;=:"
 
-// tokenEnd is where the token ends that begins at a place; -1 if it does not.
+// isPunctuation says whether a character is one of these.
+func isPunctuation(c byte) bool { return strings.ContainsRune(punctuation, rune(c)) }
+
+// tokenEnd is where the token ends that begins at a place; 0 if it does not.
 func tokenEnd(text []byte, at int) int {
-	if strings.IndexByte(punctuation, text[at]) >= 0 {
+	if isPunctuation(text[at]) {
 		return at + 1
 	}
 	if text[at] == '"' {
@@ -108,10 +110,10 @@ func tokenEnd(text []byte, at int) int {
 				return i + 1
 			}
 		}
-		return -1
+		return 0
 	}
 	end := at + 1
-	for end < len(text) && strings.IndexByte(punctuation+"\"# \t\r\n\f\v/", text[end]) < 0 {
+	for end < len(text) && !isPunctuation(text[end]) && !strings.ContainsRune("\"# \t\r\n\f\v/", rune(text[end])) {
 		end++
 	}
 	return end
@@ -119,12 +121,12 @@ func tokenEnd(text []byte, at int) int {
 
 // is says whether the token at a place is one of a single character.
 func (t *tokens) is(at int, c byte) bool {
-	return at >= 0 && at < len(t.all) && t.text[t.all[at].from] == c
+	return at < len(t.all) && t.text[t.all[at].from] == c
 }
 
 // word is a token.
 func (t *tokens) word(at int) string {
-	if at < 0 || at >= len(t.all) {
+	if at >= len(t.all) {
 		return ""
 	}
 	return string(t.text[t.all[at].from:t.all[at].to])
@@ -144,7 +146,7 @@ func (t *tokens) parse() error {
 	for i := range t.all {
 		in := open[len(open)-1]
 		switch c := t.text[t.all[i].from]; {
-		case (t.is(i+1, '=') || t.is(i+1, ':')) && !in.list && c != '"' && strings.IndexByte(punctuation, c) < 0:
+		case (t.is(i+1, '=') || t.is(i+1, ':')) && !in.list && c != '"' && !isPunctuation(c):
 			t.settings = append(t.settings, setting{in.group, i, i + 2})
 		case c == '{' || c == '[' || c == '(':
 			next := level{"}])"[strings.IndexByte("{[(", c)], outside, in.list || c != '{'}
@@ -280,7 +282,7 @@ func (t *tokens) room(brace int) (at span, before, after string) {
 		return span{from, from}, " ", ""
 	}
 	indent := rest[:len(rest)-len(bytes.TrimLeft(rest, " \t"))]
-	if t.is(brace+1, '}') && len(rest) > len(indent) && rest[len(indent)] == '}' || len(indent) == 0 {
+	if bytes.HasPrefix(rest[len(indent):], []byte("}")) || len(indent) == 0 {
 		indent = append(slices.Clone(indent), '\t')
 	}
 	end := "\n"

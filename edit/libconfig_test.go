@@ -12,6 +12,7 @@ import (
 
 var libconfigGoldens = []golden{
 	{"plain", "nat: {\n\tip = \"192.0.2.1\"\n}\n", "nat.ip", "192.0.2.2", "nat: {\n\tip = \"192.0.2.2\"\n}\n"},
+	{"no blanks", "a=(1);/**/nat:{ip=\"192.0.2.1\";}", "nat.ip", "192.0.2.2", "a=(1);/**/nat:{ip=\"192.0.2.2\";}"},
 	{"at the top", "a = 1; ip=\"\";", "ip", "192.0.2.2", "a = 1; ip=\"192.0.2.2\";"},
 	{
 		"comments", "# nat: {\n// ip = \"1\"\n/* nat: { ip = \"2\" */ nat = { ip: \"192.0.2.1\" /* x */; };\n", "nat.ip",
@@ -33,6 +34,7 @@ var libconfigAdded = []golden{
 		"nat: {\r\n  ip = \"192.0.2.2\";\r\n  #ip = \"1\"\r\n  a = 1\r\n}",
 	},
 	{"an empty group", "nat: { # x\n}\n", "nat.ip", "192.0.2.2", "nat: { # x\n\tip = \"192.0.2.2\";\n}\n"},
+	{"an indented brace", "nat: {\n  }\n", "nat.ip", "192.0.2.2", "nat: {\n  \tip = \"192.0.2.2\";\n  }\n"},
 	{"in the line", "nat = { a = 1 };", "nat.ip", "192.0.2.2", "nat = { ip = \"192.0.2.2\"; a = 1 };"},
 }
 
@@ -67,6 +69,7 @@ func TestLibconfigRefuses(t *testing.T) {
 	testRefusals(t, Libconfig, []refusal{
 		{"ip = \"1\"\nip = \"2\"\n", "ip", "line 2, column 1: here is the key a second time"},
 		{"nat: { ip = \"1\" }\nnat: { ip = \"2\" }\n", "nat.ip", "line 2, column 8: here is the key a second time"},
+		{"ip =", "ip", "line 1, column 1: the value of this key is not one string"},
 		{"ip = 1\n", "ip", "line 1, column 1: the value of this key is not one string"},
 		{"ip = \"1\" \"2\"\n", "ip", "line 1, column 1: the value of this key is not one string"},
 		{"ip = \"\\x31\"\n", "ip", "line 1, column 1: the value of this key is not one string"},

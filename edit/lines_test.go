@@ -26,6 +26,11 @@ var iniGoldens = []golden{
 	{"a section again", "[a]\nx=1\n[a]\nb=192.0.2.1\n", "a.b", "192.0.2.2", "[a]\nx=1\n[a]\nb=192.0.2.2\n"},
 	{"whatever bytes", "[a]\n\xff = \xfe\nb=192.0.2.1\n", "a.b", "192.0.2.2", "[a]\n\xff = \xfe\nb=192.0.2.2\n"},
 	{"lines of hyphens", ";------\n[a] ;--- x\nb=192.0.2.1\n", "a.b", "192.0.2.2", ";------\n[a] ;--- x\nb=192.0.2.2\n"},
+	{"nothing, and no blank", "[a]\nb=\nc=1\n", "a.b", "192.0.2.2", "[a]\nb=192.0.2.2\nc=1\n"},
+	{"more indent in another section", "[a]\nx=1\n[b]\n  c=192.0.2.1\n", "b.c", "192.0.2.2", "[a]\nx=1\n[b]\n  c=192.0.2.2\n"},
+	{"a blank line", "[a]\n\nb=192.0.2.1\n", "a.b", "192.0.2.2", "[a]\n\nb=192.0.2.2\n"},
+	{"a dot alone", "b=192.0.2.1\n[a]\nb=1\n", ".b", "192.0.2.2", "b=192.0.2.2\n[a]\nb=1\n"},
+	{"blanks at the end", "[a]\nb=192.0.2.1\n  ", "a.b", "192.0.2.2", "[a]\nb=192.0.2.2\n  "},
 	{
 		"all of it", "[r]\ninterface = a/10.0.0.1;b/10.0.0.2\n", "r.interface", "10.0.0.1!192.0.2.2",
 		"[r]\ninterface = 10.0.0.1!192.0.2.2\n",
@@ -42,6 +47,8 @@ func TestINIRefuses(t *testing.T) {
 		{"[a]\nB=1\n", "a.b", ErrMissing.Error()},
 		{"[a\nb=1\n", "a.b", "line 1, column 1: a bracket is not closed"},
 		{"[a]\nb=192.0.2.1\n  192.0.2.2=x\n", "a.b", "line 2, column 1: to some readers this is a part"},
+		{"x=1\n b=192.0.2.1\n", "b", "line 2, column 1: to some readers this is a part"},
+		{"[a]\nx=1\n#\n b=192.0.2.1\n", "a.b", "line 4, column 1: to some readers this is a part"},
 		{"[a]\nx=1\n b=192.0.2.1\n", "a.b", "line 3, column 1: to some readers this is a part"},
 		{"[a]\nb=192.0.2.1\\\n\n", "a.b", "line 2, column 1: to some readers this is a part"},
 		{"[a]\nx=\\\nb=192.0.2.1\n", "a.b", "line 3, column 1: to some readers this is a part"},
@@ -49,6 +56,9 @@ func TestINIRefuses(t *testing.T) {
 			"[a]\nx ;-- secret\nb=192.0.2.1\n--;\n", "a.b",
 			"line 2, column 3: to some readers a comment of several lines begins",
 		},
+		{";-- secret\n[a]\nb=192.0.2.1\n--;\n", "a.b", "line 1, column 1: to some readers a comment of several lines begins"},
+		{"\x00[a]\nb=192.0.2.1\n", "a.b", "line 1, column 1: there is a zero byte"},
+		{"[a]\nb=192.0.2.1\r", "a.b", "line 2, column 12: a carriage return"},
 		{"[a]\nb=192.0.2.1\x00\n", "a.b", "line 2, column 12: there is a zero byte"},
 		{"[a]\nb:192.0.2.1 # x=\n", "a.b", "line 2, column 1: to some readers the name goes on up to the ="},
 		{"[a]\rb=192.0.2.1\n", "a.b", "line 1, column 4: a carriage return"},
@@ -72,6 +82,7 @@ var envGoldens = []golden{
 	},
 	{"comments", "# B=1\n; it's\nB=192.0.2.1\n", "B", "192.0.2.2", "# B=1\n; it's\nB=192.0.2.2\n"},
 	{"longer names", "AB=1\nB_=2\nB=192.0.2.1\n_B=3\n", "B", "192.0.2.2", "AB=1\nB_=2\nB=192.0.2.2\n_B=3\n"},
+	{"quotes in quotes", "A=\"a\\\"b\"\nC='\\'\nB=192.0.2.1\n", "B", "192.0.2.2", "A=\"a\\\"b\"\nC='\\'\nB=192.0.2.2\n"},
 	{"quotes elsewhere", "A='x'\"y'\"z\nB=192.0.2.1\n", "B", "192.0.2.2", "A='x'\"y'\"z\nB=192.0.2.2\n"},
 }
 
@@ -81,6 +92,7 @@ func TestEnvRefuses(t *testing.T) {
 	testRefusals(t, Env, []refusal{
 		{"B=1\nB=2\n", "B", "line 2, column 1: here is B= a second time"},
 		{"A=1; B=2\nB=2\n", "B", "line 2, column 1: here is B= a second time"},
+		{"B=1 B=2\n", "B", "line 1, column 4: here is B= a second time"},
 		{"A=1\n", "B", ErrMissing.Error()},
 		{"b=1\n", "B", ErrMissing.Error()},
 		{"B =1\n", "B", "line 1, column 1: this is neither NAME=VALUE nor a comment"},

@@ -194,7 +194,7 @@ func (d *document) plain(n *yaml.Node) error {
 
 // member is what a mapping has at a name; nil if it has nothing.
 func (d *document) member(n *yaml.Node, name string) (key, value *yaml.Node, err error) {
-	for i := 0; i+1 < len(n.Content); i += 2 {
+	for i := 0; i < len(n.Content); i += 2 {
 		switch k := n.Content[i]; {
 		case k.Kind == yaml.AliasNode, k.Tag == "!!merge":
 			return nil, nil, d.wrong(k, "here is an alias: what it stands for is written elsewhere")

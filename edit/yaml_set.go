@@ -144,8 +144,8 @@ func (d *document) behind(key *yaml.Node) (at span, err error) {
 func (d *document) checkTabs(at span) error {
 	from := bytes.LastIndexByte(d.text[:at.from], '\n') + 1
 	line, _, _ := bytes.Cut(d.text[from:], []byte("\n"))
-	if i := bytes.IndexByte(line, '\t'); i >= 0 {
-		return wrongAt(d.text, from+i, "there is a tab, which not every reader of YAML takes for a blank")
+	if before, _, tab := bytes.Cut(line, []byte("\t")); tab {
+		return wrongAt(d.text, from+len(before), "there is a tab, which not every reader of YAML takes for a blank")
 	}
 	return nil
 }

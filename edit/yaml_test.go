@@ -22,6 +22,7 @@ var yamlGoldens = []golden{
 	{"single quotes", "b: '192.0.2.1'\n", "b", "2001:db8::", "b: '2001:db8::'\n"},
 	{"nothing", "b:\nc: 1\n", "b", "192.0.2.2", "b: 192.0.2.2\nc: 1\n"},
 	{"nothing, and a comment", "b:  # x\n", "b", "192.0.2.2", "b: 192.0.2.2  # x\n"},
+	{"nothing, and the key in quotes", "'b' :\n\"c\":\n", "b", "192.0.2.2", "'b' : 192.0.2.2\n\"c\":\n"},
 	{"nothing at the end", "b:", "b", "192.0.2.2", "b: 192.0.2.2"},
 	{"empty", "b: \"\"\n", "b", "192.0.2.2", "b: \"192.0.2.2\"\n"},
 	{"null", "b: ~\n", "b", "192.0.2.2", "b: 192.0.2.2\n"},
@@ -79,6 +80,7 @@ func testGoldens(t *testing.T, form Form, goldens []golden) {
 
 // added has keys that were not there.
 var added = []golden{
+	{"a blank line first", "\nrtc:\n  a: 1\n", "rtc.node_ip", "192.0.2.2", "\nrtc:\n  node_ip: 192.0.2.2\n  a: 1\n"},
 	{"own lines", "rtc:\n  a: 1\n", "rtc.node_ip", "192.0.2.2", "rtc:\n  node_ip: 192.0.2.2\n  a: 1\n"},
 	{
 		"a comment belongs to what follows", "k:\n    b: 1\nrtc: # x\n\n    # ports\n    a: 1\nz: 1\n", "rtc.node_ip",
@@ -109,6 +111,14 @@ func TestAddYAML(t *testing.T) {
 				t.Errorf("once more makes %q", out)
 			}
 		})
+	}
+}
+
+// A tab in the line is refused where a key is added, too.
+func TestAddYAMLRefuses(t *testing.T) {
+	out, err := YAML.Add([]byte("rtc: {a: 1,\tb: 2}\n"), "rtc.node_ip", "192.0.2.2")
+	if err == nil || out != nil || !strings.Contains(err.Error(), "there is a tab") {
+		t.Errorf("it becomes %q, %v", out, err)
 	}
 }
 
@@ -147,6 +157,8 @@ var yamlRefusals = []refusal{
 	{"l: [{m: 1}]\n", "l[m=2].a", "line 1, column 4: this list has no such item"},
 	{"l: [{m: 1}]\n", "l[1].a", "line 1, column 4: this list has no such item"},
 	{"x: &x {m: 1}\nl: [*x]\n", "l[m=1].a", "line 2, column 5: here is an alias"},
+	{"x: &x 1\nl: [{m: *x}]\n", "l[m=1].a", "line 2, column 9: here is an alias"},
+	{"l: [{m: 1, m: 2}]\n", "l[m=1].a", "line 1, column 12: here is a second m"},
 	{"l: {}\n", "l[m=2].a", "line 1, column 4: here should be a list"},
 	{"", "a", "there is nothing in it"},
 	{"# a: 1\n", "a", "there is nothing in it"},

@@ -328,6 +328,44 @@ func TestCheckOwn(t *testing.T) {
 	}
 }
 
+// Whatever the daemon says, the helper writes public addresses alone, each as one of its
+// family, and goes by no own address that no machine has; what it does not know is refused.
+func TestCheck(t *testing.T) {
+	c, file, _ := serve(t)
+	s := Server{Granted: []Grant{{Target: target(file)}}}
+	four, six := netip.MustParseAddr("203.0.113.6"), netip.MustParseAddr("2001:db8::6")
+	stranger := netip.MustParseAddr("198.51.100.1")
+	type all = map[netwatch.Family]netip.Addr
+	for name, q := range map[string]struct {
+		public, own all
+		want        string
+	}{
+		"well":             {all{"ipv4": four, "ipv6": six}, all{"ipv4": four}, ""},
+		"none":             {nil, nil, "no public address"},
+		"private":          {all{"ipv4": netip.MustParseAddr("10.0.0.1")}, nil, "10.0.0.1"},
+		"another family":   {all{"ipv4": six}, nil, "2001:db8::6 is not an ipv4 address"},
+		"another's own":    {all{"ipv4": four}, all{"ipv4": stranger}, "198.51.100.1 is not an address"},
+		"own of no public": {all{"ipv6": six}, all{"ipv4": stranger}, "198.51.100.1 is not an address"},
+	} {
+		_, err := s.check(request{Target: target(file), Public: q.public, Own: q.own})
+		if (err == nil) != (q.want == "") || err != nil && !strings.Contains(err.Error(), q.want) {
+			t.Errorf("%s: %v, want %q", name, err, q.want)
+		}
+	}
+	conn, err := net.Dial("unix", c.Socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	var a answer
+	if _, err := io.WriteString(conn, `{"command": "rm"}`+"\n"); err != nil {
+		t.Fatal(err)
+	}
+	if err := json.NewDecoder(conn).Decode(&a); err != nil || !strings.Contains(a.Error, `unknown field "command"`) {
+		t.Errorf("of what it does not know it says %+v, %v", a, err)
+	}
+}
+
 func TestServerText(t *testing.T) {
 	s := Server{
 		Granted: []Grant{{Target: target(`/etc/a "b" %i\c`)}},

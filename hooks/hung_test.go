@@ -26,7 +26,11 @@ func TestHung(t *testing.T) {
 		if err := b.Hung(); err != nil {
 			t.Errorf("in time: %v", err)
 		}
-		time.Sleep(slack + time.Second)
+		time.Sleep(slack)
+		if err := b.Hung(); err != nil {
+			t.Errorf("while it stops: %v", err)
+		}
+		time.Sleep(time.Second)
 		if err := b.Hung(); err == nil || err.Error() != "the rule r does not end although its time is over" {
 			t.Errorf("long after: %v", err)
 		}

@@ -65,8 +65,8 @@ type run struct {
 	next int
 	// due is when it may start: when the window ends, or when it is tried again.
 	due time.Time
-	// hearing is how many of its events may end the window sooner and have not; it is
-	// negative when one of them cannot.
+	// hearing is how many of its events are there whose looks have not heard all yet, or which
+	// no look found. When none is left the window ends sooner.
 	hearing int
 	// tried is how the last try ended; nil before the first.
 	tried *netwatch.Entry
@@ -78,8 +78,7 @@ type run struct {
 // newLane makes a lane in which nothing waits.
 func newLane(d *Dispatcher, r *Rule) *lane {
 	l := &lane{d: d, rule: r, told: &notices{d: d}}
-	l.timer = time.AfterFunc(time.Hour, l.start)
-	l.timer.Stop()
+	l.timer = time.AfterFunc(time.Hour, l.start) // Which would find nothing to do
 	return l
 }
 
@@ -117,11 +116,9 @@ func (l *lane) accept(ev netwatch.Event, watch func(netwatch.Entry)) {
 // hear has the window of a run end when the looks have heard all that found its events
 // out. One event that no look found has it last. l.mu is held.
 func (l *lane) hear(w *run, ev netwatch.Event, prompt bool) {
-	if !prompt || w.hearing < 0 {
-		w.hearing = -1
+	if w.hearing++; !prompt {
 		return
 	}
-	w.hearing++
 	context.AfterFunc(ev.Heard, func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
@@ -161,7 +158,7 @@ func (l *lane) resume(r state.Run) {
 	l.prepare(false)
 	l.waiting = &run{
 		events: r.Events, changed: r.Changed, owes: r.Changed, touched: time.Now(), next: l.rule.after(r.Done),
-		due: time.Now().Add(l.rule.Settle), hearing: -1,
+		due: time.Now().Add(l.rule.Settle), hearing: 1, // No look found these
 	}
 	for _, ev := range r.Events {
 		l.waiting.change = l.waiting.change.with(changeOf(ev))
@@ -277,7 +274,7 @@ func (r *run) heed(rule *Rule, result netwatch.Result) {
 	case result.Outcome == netwatch.Failed || result.Outcome == netwatch.Held:
 	case rule.Do[r.next].Gate && result.Outcome == netwatch.Changed:
 		r.changed, r.owes = true, true
-	case r.next == rule.lastGated():
+	case rule.lastGated(r.next):
 		r.owes = false
 	}
 }
@@ -477,7 +474,6 @@ func (l *lane) drain() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.closed = true
-	l.timer.Stop()
 }
 
 func (r *run) newest() netwatch.Event { return r.events[len(r.events)-1] }

@@ -66,11 +66,49 @@ func TestFamilyThatComesBack(t *testing.T) {
 			b.close(t)
 			b = open(t, dir)
 			b.Swap(NewTable([]*Rule{rule(gate(b.acts()))}))
+			var told []string
+			b.report = func(e netwatch.Entry) {
+				b.entries(e)
+				if e.Kind == netwatch.EntryEvent {
+					told = append(told, e.Event+" "+e.Fields["new"])
+				}
+			}
 			b.said(netwatch.IPv4)
+			if s := b.store.Get(); len(s.Runs["r"].Events) != 1 || len(s.Left) != 0 {
+				t.Errorf("a crash would leave %+v, and left out %v", s.Runs, s.Left)
+			}
+			expect(t, told, "ip-changed 203.0.113.4")
 			expect(t, b.after(time.Second), "[ipv4]", "gate: unchanged", "r ended: unchanged")
 			b.said(netwatch.IPv4)
 			expect(t, slices.Clip(b.after(time.Second)), none...)
 			b.close(t)
+		}
+	})
+}
+
+// Which families a rule left out is written when that is news, whatever other families do,
+// and only then.
+func TestLeftIsWrittenOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := open(t, t.TempDir(), rule(plain(result(netwatch.Unchanged))))
+		defer b.close(t)
+		b.believed(t)
+		four, six := b.store.Known(), b.store.Known()
+		delete(four, netwatch.IPv6)
+		delete(six, netwatch.IPv4)
+		l := b.lanes["r"]
+		for acted, want := range map[netwatch.Family]netwatch.Addresses{netwatch.IPv4: six, netwatch.IPv6: four} {
+			for n := range 2 {
+				before := b.store.Get()
+				l.left(l.rule, want)
+				after := b.store.Get()
+				if left := after.Left; len(left) != 1 || !slices.Equal(left[acted], []string{"r"}) {
+					t.Errorf("left out is %v", left)
+				}
+				if same := before == after; same != (n == 1) {
+					t.Errorf("the %d. time it is written: %v", n+1, !same)
+				}
+			}
 		}
 	})
 }

@@ -238,3 +238,47 @@ func TestProofIsOutrun(t *testing.T) {
 			"gate: changed", "proof: unchanged", "r ended: changed")
 	})
 }
+
+// One that was brought to life by hand and dies of the same again is started again.
+func TestDeadAgainAfterSomebodyMendedIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &patient{finding: "a"}
+		r := rule(p.steps()...)
+		r.Retry = 0
+		b := open(t, t.TempDir(), r)
+		defer b.close(t)
+		b.once(t)
+		p.finding = ""
+		expect(t, b.once(t), "gate: unchanged", "unit: skipped", "proof: unchanged", "r ended: unchanged")
+		p.finding = "a"
+		if again := b.once(t); !slices.Contains(again, "unit: changed") {
+			t.Errorf("%q", again)
+		}
+	})
+}
+
+// A start that failed is not tried because of the same finding again, and while it lasts the
+// status says so.
+func TestFailedStartIsOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, starts := &patient{finding: "a"}, 0
+		steps := p.steps()
+		steps[1].Action = do(func(context.Context, netwatch.Job) netwatch.Result {
+			starts++
+			<-time.After(time.Second)
+			return netwatch.Failure(errors.New("it cannot"))
+		})
+		b := open(t, t.TempDir(), rule(steps...))
+		defer b.close(t)
+		b.accept(t)
+		<-time.After(DefaultSettle + time.Second/2)
+		synctest.Wait()
+		if doing := b.Status()[0].Doing; doing == nil || doing.Step != "unit" {
+			t.Errorf("it is at %+v", doing)
+		}
+		<-time.After(time.Minute)
+		if starts != 1 {
+			t.Errorf("it was started %d times", starts)
+		}
+	})
+}

@@ -82,15 +82,14 @@ func (r *Rule) gated(i int) bool {
 	return r.Do[i].Gated && slices.ContainsFunc(r.Do[:i], func(s netwatch.Step) bool { return s.Gate })
 }
 
-// lastGated is the last step that waits for a gate before it; -1 if none does.
-func (r *Rule) lastGated() int {
-	last := -1
-	for i := range r.notices() {
-		if r.gated(i) {
-			last = i
+// lastGated says whether step i is the last that waits for a gate before it.
+func (r *Rule) lastGated(i int) bool {
+	for later := i + 1; later < r.notices(); later++ {
+		if r.gated(later) {
+			return false
 		}
 	}
-	return last
+	return r.gated(i)
 }
 
 // after is where a run goes on that has done these steps: behind them, if the rule

@@ -143,3 +143,37 @@ func TestMatchFiles(t *testing.T) {
 		}
 	}
 }
+
+// A run goes on behind what it has done, if its rule begins with that, also when there is
+// nothing left to do.
+func TestAfter(t *testing.T) {
+	r := &Rule{Do: []netwatch.Step{{Text: "a"}, {Text: "b"}}}
+	for _, c := range []struct {
+		done []string
+		want int
+	}{{nil, 0}, {[]string{"a"}, 1}, {[]string{"b"}, 0}, {[]string{"a", "b"}, 2}, {[]string{"a", "b", "c"}, 0}} {
+		if got := r.after(c.done); got != c.want {
+			t.Errorf("with %q done it goes on at %d", c.done, got)
+		}
+	}
+}
+
+// The last step that waits for a gate is found, and no notice is one.
+func TestLastGated(t *testing.T) {
+	gate, gated, notice := netwatch.Step{Gate: true}, netwatch.Step{Gated: true}, netwatch.Step{Gated: true, Notice: true}
+	for _, c := range []struct {
+		do   []netwatch.Step
+		want []bool
+	}{
+		{[]netwatch.Step{gate, gated, gated}, []bool{false, false, true}},
+		{[]netwatch.Step{gate, gated, {}, notice}, []bool{false, true, false, false}},
+		{[]netwatch.Step{gated, {}}, []bool{false, false}},
+	} {
+		r := &Rule{Do: c.do}
+		for i, want := range c.want {
+			if got := i < r.notices() && r.lastGated(i); got != want {
+				t.Errorf("%v: step %d: %v", c.do, i, got)
+			}
+		}
+	}
+}

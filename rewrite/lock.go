@@ -69,15 +69,20 @@ func locks() (string, error) {
 	if uid := os.Geteuid(); uid != 0 {
 		dir = filepath.Join(os.TempDir(), fmt.Sprintf("netwatch-lock-%d", uid))
 	}
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
-		return "", err
+	return dir, own(dir)
+}
+
+// own makes a directory where only this process's user can write, unless it is there.
+func own(dir string) error {
+	if err := os.Mkdir(dir, 0o700); !errors.Is(err, os.ErrExist) {
+		return err
 	}
 	var st unix.Stat_t
 	if err := unix.Lstat(dir, &st); err != nil {
-		return "", err
+		return err
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFDIR || int(st.Uid) != os.Geteuid() || st.Mode&0o022 != 0 {
-		return "", netwatch.WithHint(fmt.Errorf("%s is not a directory of ours alone", dir), "remove it")
+		return netwatch.WithHint(fmt.Errorf("%s is not a directory of ours alone", dir), "remove it")
 	}
-	return dir, nil
+	return nil
 }

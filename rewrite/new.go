@@ -32,7 +32,7 @@ func (f *File) temporary() string { return "." + f.way.Base() + ".netwatch-new" 
 // directory could open it otherwise, and go on writing when the file is no longer
 // his.
 func (f *File) create() (*fresh, error) {
-	fd, linked := -1, false
+	fd, linked := 0, false
 	err := f.way.Do(func() (err error) {
 		if err := unix.Unlinkat(f.way.Dir(), f.temporary(), 0); err != nil && !errors.Is(err, unix.ENOENT) {
 			return f.leftOver(err)
@@ -53,9 +53,10 @@ func (f *File) create() (*fresh, error) {
 // createNamed makes the file where the file system makes none without a name, as that
 // of containers before Linux 6.3.
 func (f *File) createNamed() (int, error) {
-	if leader, err := f.way.Leader(); err != nil || leader.UID != 0 && leader.UID != int(f.stat.Uid) {
+	leader, _ := f.way.Leader() // There is one: check has seen to it
+	if leader.UID != 0 && leader.UID != int(f.stat.Uid) {
 		err := errors.New("its file system makes no files without a name, and its directory and the file are of two users")
-		return -1, netwatch.WithHint(err, "chown -h "+access.NameOf(leader.UID)+" "+netwatch.ShellPath(f.path))
+		return 0, netwatch.WithHint(err, "chown -h "+access.NameOf(leader.UID)+" "+netwatch.ShellPath(f.path))
 	}
 	const flags = unix.O_RDWR | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC
 	return unix.Openat(f.way.Dir(), f.temporary(), flags, 0o600)
@@ -169,7 +170,7 @@ func (n *fresh) link() error {
 		return nil
 	}
 	var keeping []uint
-	if leader, err := n.of.way.Leader(); err != nil || leader.UID != int(n.of.stat.Uid) {
+	if leader, _ := n.of.way.Leader(); leader.UID != int(n.of.stat.Uid) {
 		keeping = append(keeping, unix.CAP_FOWNER)
 	}
 	err := n.of.way.Do(func() error {

@@ -30,15 +30,14 @@ var errAttributes = netwatch.WithHint(errors.New("they are larger than 64 KiB"),
 // owner may not be allowed to set others.
 func attributesOf(f *os.File) ([]attribute, error) {
 	fd := int(f.Fd())
-	size, err := unix.Flistxattr(fd, nil)
-	if errors.Is(err, unix.ENOTSUP) || err == nil && size == 0 {
+	size, err := unix.Flistxattr(fd, nil) // At most 64 KiB (xattr(7))
+	switch {
+	case errors.Is(err, unix.ENOTSUP):
 		return nil, nil
-	}
-	if err != nil {
+	case err != nil:
 		return nil, err
-	}
-	if size > maxAttributes {
-		return nil, errAttributes
+	case size == 0:
+		return nil, nil
 	}
 	list := make([]byte, size)
 	if size, err = unix.Flistxattr(fd, list); err != nil {

@@ -35,10 +35,13 @@ type addition struct {
 // note keeps the record of what was added to the file, after it was rewritten. Without
 // it the line only stays when netwatch goes, so an error of it is none of the rotation.
 func (r Rotation) note(server Server, before, after []byte) {
-	if os.Geteuid() != 0 || bytes.Equal(before, after) {
-		return
+	if os.Geteuid() == 0 && !bytes.Equal(before, after) {
+		r.record(filepath.Join(AddedDir, netwatch.Fingerprint([]byte(r.File))), server, before, after)
 	}
-	name := filepath.Join(AddedDir, netwatch.Fingerprint([]byte(r.File)))
+}
+
+// record keeps the record under a name.
+func (r Rotation) record(name string, server Server, before, after []byte) {
 	was, _ := readAddition(name)
 	names := func(text []byte) bool {
 		return slices.ContainsFunc(server.Advertised(text, r.Options), func(a netip.Addr) bool { return !a.IsUnspecified() })
@@ -121,7 +124,12 @@ func commonLines(a, b []byte) (n int) {
 // changed since. done is called with each file and the lines. It is for root, once
 // nobody rotates any more.
 func TakeBack(ctx context.Context, done func(file, lines string)) (errs []error) {
-	names, _ := filepath.Glob(AddedDir + "/*") // The pattern is right
+	return takeBack(ctx, AddedDir, done)
+}
+
+// takeBack is TakeBack by the records in a directory.
+func takeBack(ctx context.Context, dir string, done func(file, lines string)) (errs []error) {
+	names, _ := filepath.Glob(dir + "/*") // The pattern is right
 	for _, name := range names {
 		a, err := readAddition(name)
 		if err == nil {

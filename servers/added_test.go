@@ -1,10 +1,15 @@
 package servers
 
 import (
+	"errors"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"netwatch"
 )
 
 // What was added is known as long as it is whole lines of ours and nothing else changed.
@@ -78,5 +83,81 @@ func TestAddedByEach(t *testing.T) {
 		if rest, is := was.without(text); !is || string(rest) != c.conf {
 			t.Errorf("%s: without %q it is %q", name, was, rest)
 		}
+	}
+}
+
+// Texts end alike in whole lines, and as far as the shorter one goes.
+func TestCommonEnd(t *testing.T) {
+	for _, c := range []struct{ a, b, end string }{
+		{"a\nx\n", "b\nx\n", "x\n"}, {"x\n", "b\nx\n", "x\n"}, {"b\nx\n", "x\n", "x\n"}, {"x", "bx", ""}, {"a", "a", "a"},
+	} {
+		if n := commonEnd([]byte(c.a), []byte(c.b)); n != len(c.end) {
+			t.Errorf("%q and %q have %d bytes in common", c.a, c.b, n)
+		}
+	}
+}
+
+// What was added is in the record, with what stands there now, and is taken back once.
+func TestTakeBack(t *testing.T) {
+	dir, records := t.TempDir(), t.TempDir()
+	file, record := filepath.Join(dir, "coturn.conf"), filepath.Join(records, "record")
+	const before = "realm=r\n"
+	r := Rotation{Target: Target{Server: "coturn", File: file}}
+	server, err := Named("coturn")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := before
+	for _, now := range []string{"realm=r\nexternal-ip=198.51.100.7\n", "realm=r\nexternal-ip=198.51.100.8\n"} {
+		r.record(record, server, []byte(text), []byte(now))
+		text = now
+	}
+	if a, err := readAddition(record); err != nil || a.File != file || a.Text != "external-ip=198.51.100.8\n" {
+		t.Errorf("the record is %+v, %v", a, err)
+	}
+	if err := errors.Join(os.WriteFile(file, []byte(text), 0o600), os.WriteFile(records+"/damaged", nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	var told []string
+	done := func(file, lines string) { told = append(told, file+": "+lines) }
+	errs := takeBack(t.Context(), records, done)
+	if len(errs) != 1 || !strings.Contains(errs[0].Error(), "JSON") || !strings.Contains(netwatch.Hint(errs[0]), "by hand") {
+		t.Errorf("it says %v", errs)
+	}
+	if now, err := os.ReadFile(file); string(now) != before || err != nil {
+		t.Errorf("afterwards it is %q, %v", now, err)
+	}
+	if want := []string{file + ": external-ip=198.51.100.8\n"}; !slices.Equal(told, want) {
+		t.Errorf("told is %q", told)
+	}
+	if _, err := os.Stat(record); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the record is still there: %v", err)
+	}
+}
+
+// A record of what nobody can tell any more goes.
+func TestRecordGoes(t *testing.T) {
+	record := filepath.Join(t.TempDir(), "record")
+	server, err := Named("coturn")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := Rotation{Target: Target{Server: "coturn", File: "/f"}}
+	const added, another = "realm=r\nexternal-ip=198.51.100.7\n", "realm=r\nexternal-ip=198.51.100.8\n"
+	r.record(record, server, []byte("realm=r\n"), []byte(added))
+	r.record(record, server, []byte("realm=r\nexternal-ip=203.0.113.5\n"), []byte(another)) // Somebody else wrote meanwhile
+	if _, err := os.Stat(record); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it is still there: %v", err)
+	}
+}
+
+// A record of a file that is gone goes too, and nothing is told.
+func TestTakeBackOfNothing(t *testing.T) {
+	records := t.TempDir()
+	if err := os.WriteFile(records+"/record", []byte(`{"file": "`+records+`/none", "text": "x\n"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if errs := takeBack(t.Context(), records, func(file, _ string) { t.Errorf("%s is told", file) }); errs != nil {
+		t.Errorf("it says %v", errs)
 	}
 }

@@ -54,7 +54,7 @@ func base62(bytes []byte) string {
 	for left := 8 * len(bytes); left > 0; {
 		bits, size := new(big.Int).And(n, six).Int64(), 6
 		if bits&0x1e == 0x1e {
-			if left > size || bits >= 1<<5 {
+			if left > size || bits&(1<<5) != 0 {
 				size = 5
 			}
 			bits &= 1<<5 - 1

@@ -3,6 +3,7 @@ package servers
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -75,11 +76,8 @@ func livekitCalls(conf, keys []byte) (*Calls, error) {
 	if err := said.keyed(); err != nil {
 		return nil, err
 	}
-	for key := range said.Keys {
-		if c.Key == "" || key < c.Key {
-			c.Key, c.Secret = key, said.Keys[key]
-		}
-	}
+	c.Key = slices.Min(slices.Collect(maps.Keys(said.Keys)))
+	c.Secret = said.Keys[c.Key]
 	return c, nil
 }
 

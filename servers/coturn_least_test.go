@@ -24,6 +24,34 @@ func TestLeastChange(t *testing.T) {
 			Options{"families": "ipv4,ipv6"},
 			"external-ip=198.51.100.7/192.168.50.10\nexternal-ip=2001:db8::7/fd50::10\n", "",
 		},
+		"a family beside a pair, and no address of ours is certain": {
+			"external-ip=203.0.113.5/192.168.50.10\n", six, own4,
+			Options{"families": "ipv4,ipv6"},
+			"external-ip=198.51.100.7/192.168.50.10\n", "2001:db8::7 is not added: which address of this machine",
+		},
+		"a family beside a pair with something hidden": {
+			"external-ip=203.0.113.5/192.168.50.10\x00 x\n", six, own46,
+			Options{"families": "ipv4,ipv6"},
+			"external-ip=198.51.100.7/192.168.50.10\x00 x\nexternal-ip=2001:db8::7/fd50::10\n", "",
+		},
+		"auto, no address of ours is certain": {
+			"relay-ip=192.168.99.99\nexternal-ip=203.0.113.5/192.168.99.99\n", four, "",
+			Options{"private": "auto"},
+			"relay-ip=192.168.99.99\nexternal-ip=198.51.100.7/192.168.99.99\n",
+			"which address of this machine coturn relays ipv4 from is not certain",
+		},
+		"IPv6 of callers, and no address of ours is certain": {
+			"realm=r\n", six, "2001:db8::7",
+			nil, "realm=r\n", "198.51.100.7 is not added: a plain line takes IPv6 from callers, and which address",
+		},
+		"IPv6 of callers, and a pair would open what is closed up to it": {
+			"denied-peer-ip=192.168.50.1-192.168.50.10\n", six, here6,
+			nil, "denied-peer-ip=192.168.50.1-192.168.50.10\n", "which denied-peer-ip closes",
+		},
+		"IPv6 of callers, and a pair would open what is closed from it on": {
+			"denied-peer-ip=192.168.50.10-192.168.50.99\n", six, here6,
+			nil, "denied-peer-ip=192.168.50.10-192.168.50.99\n", "which denied-peer-ip closes",
+		},
 		"two families as pairs": {
 			"external-ip=203.0.113.5\nexternal-ip=2001:db8::5\n", six, own46,
 			Options{"private": "auto", "families": "ipv4,ipv6"},

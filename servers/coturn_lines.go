@@ -226,7 +226,7 @@ func (p *plan) anchor() int {
 
 // insert writes more lines after p in its style, but without what a NUL hides.
 func insert(out *bytes.Buffer, p piece, more []external, end string, last bool) {
-	if bytes.IndexByte(p.text, 0) >= 0 {
+	if bytes.ContainsRune(p.text, 0) {
 		p.key = ""
 	}
 	for _, w := range more {

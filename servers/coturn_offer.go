@@ -234,14 +234,14 @@ func portIn(value string) (uint16, error) {
 
 // isTrue is a boolean as coturn reads it, by its first letter but for on and off; none
 // is true. It does not start with anything else, as with a comment (measured).
-func isTrue(value string) (bool, error) {
+func isTrue(value string) (is bool, err error) {
 	switch {
 	case value == "", strings.ContainsAny(value[:1], "123456789yYtT"), value == "on", value == "On", value == "ON":
 		return true, nil
 	case strings.ContainsAny(value[:1], "0nNfF"), value == "off", value == "Off", value == "OFF":
 		return false, nil
 	}
-	return false, netwatch.WithHint(errors.New("is neither true nor false, and coturn does not start with it"),
+	return is, netwatch.WithHint(errors.New("is neither true nor false, and coturn does not start with it"),
 		"a comment stands on a line of its own")
 }
 

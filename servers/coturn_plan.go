@@ -296,14 +296,11 @@ func (p *plan) pairFamily(family netwatch.Family, to netip.Addr) {
 	stand := filter(p.lines, func(e external) bool { return e.family == family })
 	for _, a := range own {
 		want := external{family: family, public: to, private: a}
-		i := slices.IndexFunc(stand, func(e external) bool { return e.private == a })
-		if i < 0 && len(stand) > 0 {
-			i = 0
-		}
-		if i < 0 {
+		if len(stand) == 0 {
 			p.write(want)
 			continue
 		}
+		i := max(0, slices.IndexFunc(stand, func(e external) bool { return e.private == a }))
 		p.set(stand[i], want)
 		stand = slices.Delete(stand, i, i+1)
 	}

@@ -84,6 +84,36 @@ var goldens = []struct {
 		out: "external-ip=198.51.100.7/192.168.99.99\n",
 	},
 	{
+		name: "pair whose private part is gone", own: own4, public: "198.51.100.7",
+		in:  "external-ip=203.0.113.5/192.168.99.99\nexternal-ip=203.0.113.5/192.168.99.99\nport=1\n",
+		out: "external-ip=198.51.100.7/192.168.50.10\nport=1\n",
+	},
+	{
+		name: "pair whose private part is gone, and one whose is not", own: "192.168.50.11 192.168.50.10",
+		public: "198.51.100.7",
+		in:     "external-ip=203.0.113.5/192.168.99.99\nexternal-ip=203.0.113.5/192.168.50.11\n",
+		out:    "external-ip=198.51.100.7/192.168.50.10\nexternal-ip=198.51.100.7/192.168.50.11\n",
+	},
+	{
+		name: "auto, plain, and no address of ours is certain", in: "external-ip=203.0.113.5\n", public: "198.51.100.7",
+		own: "-", mode: PrivateAuto, out: "external-ip=198.51.100.7\n",
+	},
+	{
+		name: "auto, pair, and no address of ours is certain", public: "198.51.100.7", own: "-", mode: PrivateAuto,
+		in:  "relay-ip=192.168.99.99\nexternal-ip=203.0.113.5/192.168.99.99\n",
+		out: "relay-ip=192.168.99.99\nexternal-ip=198.51.100.7/192.168.99.99\n",
+	},
+	{
+		name: "auto, pair and an empty value", public: "198.51.100.7", mode: PrivateAuto,
+		in:  "external-ip=203.0.113.5/192.168.50.10\nexternal-ip=\n",
+		out: "external-ip=198.51.100.7/192.168.50.10\n",
+	},
+	{
+		name: "none, none yet", in: "realm=r\n", public: "198.51.100.7", mode: PrivateNone,
+		out: "realm=r\nexternal-ip=198.51.100.7\n",
+	},
+	{name: "none, none yet and IPv6 alone", in: "realm=r\n", public: "2001:db8::7", mode: PrivateNone, out: "realm=r\n"},
+	{
 		name: "pair without public part", in: "external-ip=/192.168.50.10\n", public: "198.51.100.7", own: "192.168.50.10",
 		out: "external-ip=198.51.100.7/192.168.50.10\n",
 	},

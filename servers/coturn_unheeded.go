@@ -24,6 +24,6 @@ func (e external) heeded(conf []byte) bool {
 	if slices.ContainsFunc(lines, func(o external) bool { return o.isPlain() || o.useless.IsValid() }) {
 		return false // Advertised has the one that is
 	}
-	i := slices.IndexFunc(lines, func(o external) bool { return o.private == e.private })
-	return i >= 0 && lines[i].piece == e.piece
+	first := slices.IndexFunc(lines, func(o external) bool { return o.private == e.private }) // It is one of them
+	return lines[first].piece == e.piece
 }

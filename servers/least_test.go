@@ -2,6 +2,7 @@ package servers
 
 import (
 	"bytes"
+	"errors"
 	"net/netip"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"netwatch"
+	"netwatch/edit"
 )
 
 // A leastCase is a file of a server, and what becomes of it.
@@ -140,6 +142,15 @@ var leastCases = []leastCase{
 		"[rtpengine]\ninterface=a/10.0.0.1;b/192.168.50.10!198.51.100.7\n", "",
 	},
 	{
+		"the only one, though another asked", "rtpengine", "[rtpengine]\ninterface=192.168.50.11\n", six, own46, nil,
+		"[rtpengine]\ninterface=192.168.50.11!198.51.100.7\n", "",
+	},
+	{
+		"a family more", "rtpengine", "[rtpengine]\ninterface=192.168.50.10!203.0.113.5;fd50::10\n", six, own46,
+		Options{"families": "ipv4,ipv6"},
+		"[rtpengine]\ninterface=192.168.50.10!198.51.100.7;fd50::10!2001:db8::7\n", "",
+	},
+	{
 		"several public ones", "rtpengine", "[rtpengine]\ninterface=10.0.0.1!203.0.113.4;192.168.50.10!203.0.113.5\n",
 		six, own46, nil,
 		"[rtpengine]\ninterface=10.0.0.1!203.0.113.4;192.168.50.10!198.51.100.7\n", "",
@@ -217,6 +228,49 @@ func TestServersLeastChange(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Of several addresses the first of each family is what callers are told, IPv4 first.
+func TestAdvertisedOfEach(t *testing.T) {
+	for server, conf := range map[string]string{
+		"livekit":   "rtc:\n  node_ip: 2001:db8::7,198.51.100.7\n",
+		"rtpengine": "[rtpengine]\ninterface=fd50::10!2001:db8::7;192.168.50.10!198.51.100.7;10.0.0.1!198.51.100.8\n",
+		"eturnal":   "eturnal:\n  relay_ipv6_addr: 2001:db8::7\n  relay_ipv4_addr: 198.51.100.7\n",
+		"coturn":    "external-ip=2001:db8::7/fd50::10\nexternal-ip=198.51.100.7/192.168.50.10\n",
+	} {
+		s, err := Named(server)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := list(s.Advertised([]byte(conf), nil)); got != "198.51.100.7, 2001:db8::7" {
+			t.Errorf("%s: %s", server, got)
+		}
+	}
+}
+
+// A server may have 16 listeners that lend relays, and a file of YAML as many bytes as an
+// editor takes.
+func TestMostListeners(t *testing.T) {
+	for n, well := range map[int]bool{maxListeners: true, maxListeners + 1: false} {
+		conf := []byte("listen:\n" + strings.Repeat("  - {port: 1, module: ejabberd_stun, use_turn: true}\n", n))
+		if keys, err := ejabberdKeys(conf, netwatch.IPv4); (err == nil) != well {
+			t.Errorf("%d listeners: %q, %v", n, keys, err)
+		}
+		var offer Offer
+		var err error
+		for range n {
+			err = errors.Join(err, offer.listen("1", "", 1, UDP))
+		}
+		if (err == nil) != well {
+			t.Errorf("%d listeners are offered: %v", n, err)
+		}
+	}
+	for size, well := range map[int]bool{edit.MaxYAML: true, edit.MaxYAML + 1: false} {
+		conf := []byte("a: 1\n#" + strings.Repeat("x", size-6))
+		if err := understand(conf, "it", new(struct{})); (err == nil) != well {
+			t.Errorf("%d bytes: %v", size, err)
+		}
 	}
 }
 

@@ -200,3 +200,12 @@ func TestCheckProof(t *testing.T) {
 		}
 	}
 }
+
+// A server that is a value of any file is found by nobody.
+func TestIsFound(t *testing.T) {
+	for name, want := range map[string]bool{"livekit": true, "yaml": false} {
+		if s, err := Named(name); err != nil || s.IsFound() != want {
+			t.Errorf("%s is found: %v, %v", name, s.IsFound(), err)
+		}
+	}
+}

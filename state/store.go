@@ -114,9 +114,6 @@ func (s *Store) Close() error {
 	err := s.Update(func(*State) {})
 	s.mu.Lock()
 	s.closed = true
-	if s.again != nil {
-		s.again.Stop()
-	}
 	s.mu.Unlock()
 	s.writer.Wait()
 	return errors.Join(err, s.refused, s.disk.dir.Close())
