@@ -2,7 +2,6 @@ package config
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -85,8 +84,8 @@ func Set(file string, text []byte, name, value string) ([]byte, error) {
 	return d.set(section, key, value)
 }
 
-// nameForm is daemon.KEY, source.NAME.KEY, or source.NAME.
-var nameForm = netwatch.Pattern(`^(?:(daemon|source\.[a-z][a-z0-9_-]*)\.([a-z]+)|(source\.[a-z][a-z0-9_-]*))$`)
+// nameForm is the name of a section, and that of a key in it.
+var nameForm = netwatch.Pattern(`^(daemon|source\.[a-z][a-z0-9_-]*)(?:\.([a-z]+))?$`)
 
 // splitName is the section and the key of a name.
 func splitName(name string) (section, key string, err error) {
@@ -94,9 +93,9 @@ func splitName(name string) (section, key string, err error) {
 	if m == nil {
 		err = fmt.Errorf("there is no value called %s", netwatch.Printable(name))
 		return "", "", netwatch.WithHint(err,
-			"names are daemon.KEY, source.NAME.KEY, source.NAME (to take it out), mail and report")
+			"names are daemon.KEY and source.NAME.KEY; daemon and source.NAME, to take them out; mail and report")
 	}
-	return cmp.Or(m[1], m[3]), m[2], nil
+	return m[1], m[2], nil
 }
 
 // section is the table of a name, or nil.
