@@ -30,7 +30,7 @@ ynh_backup() { mkdir -p $backup; cp --archive --parents "$1" $backup; }
 ynh_restore_everything() { cp --archive $backup/. /; }
 ynh_app_config_run() {
 	case $1 in
-		show) "get__$2"; ;;
+		show) for getter in $(compgen -A function get__); do echo "${getter#get__}: $($getter)"; done ;;
 		apply) ynh_app_config_validate; ynh_app_config_apply ;;
 		*) "run__$1" ;;
 	esac
@@ -112,6 +112,7 @@ func TestYunoHostApp(t *testing.T) {
 	idle(t, FirstPublic)
 	does(t, "2.0", "upgrade")
 	idle(t, FirstPublic)
+	does(t, "2.0", "findings")
 	panel(t)
 	shell(t, "install -d "+ynhApp("2.0")+"/settings; ln -s ../scripts "+ynhApp("2.0")+"/settings/scripts")
 	does(t, "2.0", "backup")
@@ -148,12 +149,14 @@ func panel(t *testing.T) {
 			t.Errorf("%s was written:\n%s", env, cmp.Diff(conf, now))
 		}
 	}
-	for option, want := range map[string]string{
-		"stun_every": `"40s"`, "mail_changes": `"root@localhost"`, "mqtt_password": `""`, "mqtt_user": `""`,
-		"state": `"en":"**IPv4**: ` + FirstPublic.String(),
+	shown := does(t, "2.0", "config show")
+	for _, want := range []string{
+		`stun_every: "40s"`, `mail_changes: "root@localhost"`, `mqtt_password: ""`, `mqtt_user: ""`,
+		`"en":"**IPv4**: ` + FirstPublic.String() + ", since", `"fr":"**IPv4**: ` + FirstPublic.String() + ", depuis",
+		`state: {"style":"success"`,
 	} {
-		if got := does(t, "2.0", "config show "+option); !strings.Contains(got, want) {
-			t.Errorf("the panel shows %s as %s", option, got)
+		if !strings.Contains(shown, want) {
+			t.Errorf("the panel does not show %s", want)
 		}
 	}
 	for button, want := range map[string]string{"look": "verify turn", "doctor": "ok", "report": FirstPublic.String()} {
@@ -161,7 +164,9 @@ func panel(t *testing.T) {
 			t.Errorf("button %s says %s", button, got)
 		}
 	}
-	does(t, "2.0", "findings")
+	if out, err := ynh(t, "2.0", "findings"); err == nil || !strings.Contains(out+err.Error(), "source mqtt: ") {
+		t.Errorf("diagnosis is told of the broker that is not there: %v\n%s", err, out)
+	}
 }
 
 // quoted is a text for a shell.
