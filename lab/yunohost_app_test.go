@@ -19,15 +19,14 @@ import (
 // least that the scripts of the app ask of them, and stop a script at the first error.
 const ynhHelpers = `set -eu -o pipefail
 shopt -s inherit_errexit
-backup=/var/cache/netwatch-backup
+export YNH_CWD=/var/cache/netwatch-backup
 ynh_script_progression() { echo "$1"; }
 ynh_print_info() { echo "$1"; }
 ynh_print_warn() { echo "$1"; }
 ynh_die() { echo "$1"; exit 1; }
 ynh_return() { echo "$1"; }
 ynh_systemctl() { systemctl "${2#--action=}" "${1#--service=}"; }
-ynh_backup() { mkdir -p $backup; cp --archive --parents "$1" $backup; }
-ynh_restore_everything() { cp --archive $backup/. /; }
+ynh_backup() { mkdir -p $YNH_CWD; cp --archive --parents "$1" $YNH_CWD; }
 ynh_app_config_run() {
 	case $1 in
 		show) for getter in $(compgen -A function get__); do echo "${getter#get__}: $($getter)"; done ;;
