@@ -26,7 +26,7 @@ ynh_print_warn() { echo "$1"; }
 ynh_die() { echo "$1"; exit 1; }
 ynh_return() { echo "$1"; }
 ynh_systemctl() { systemctl "${2#--action=}" "${1#--service=}"; }
-ynh_backup() { mkdir -p $YNH_CWD; cp --archive --parents "$1" $YNH_CWD; }
+ynh_backup() { mkdir -p $YNH_CWD; (cd / && cp --archive --parents "${1#/}" $YNH_CWD); }
 ynh_app_config_run() {
 	case $1 in
 		show) for getter in $(compgen -A function get__); do echo "${getter#get__}: $($getter)"; done ;;
@@ -78,8 +78,8 @@ func ynh(t *testing.T, version, script string, env ...string) (string, error) {
 func does(t *testing.T, version, script string, env ...string) string {
 	t.Helper()
 	out, err := ynh(t, version, script, env...)
-	must(t, err)
 	t.Logf("%s of %s:\n%s", script, version, out)
+	must(t, err)
 	return out
 }
 
@@ -89,6 +89,7 @@ func onYunoHostWithApp(t *testing.T) {
 	onYunoHost(t)
 	namedServers(t)
 	shell(t, "rm -f /usr/sbin/policy-rc.d; systemctl start polkit.service; mkdir -p /usr/share/yunohost")
+	must(t, server.WriteFile("/etc/yunohost/current_host", "example.org\n", 0o644))
 	must(t, server.WriteFile("/usr/share/yunohost/helpers", ynhHelpers, 0o644))
 	must(t, server.WriteFile("/usr/bin/yunohost", ynhCommand, 0o755))
 	must(t, server.WriteFile("/etc/cron.d/coturn_config_rotate",
@@ -150,7 +151,7 @@ func panel(t *testing.T) {
 	}
 	shown := does(t, "2.0", "config show")
 	for _, want := range []string{
-		`stun_every: "40s"`, `mail_changes: "root@localhost"`, `mqtt_password: ""`, `mqtt_user: ""`,
+		`stun_every: "40s"`, `mail_changes: {"value":"root@localhost","example":"root@example.org"}`, `mqtt_password: ""`, `mqtt_user: ""`,
 		`"en":"**IPv4**: ` + FirstPublic.String() + ", since", `"fr":"**IPv4**: ` + FirstPublic.String() + ", depuis",
 		`state: {"style":"success"`,
 	} {
@@ -163,8 +164,8 @@ func panel(t *testing.T) {
 			t.Errorf("button %s says %s", button, got)
 		}
 	}
-	if out, err := ynh(t, "2.0", "findings"); err == nil || !strings.Contains(out+err.Error(), "source mqtt: ") {
-		t.Errorf("diagnosis is told of the broker that is not there: %v\n%s", err, out)
+	if out, err := ynh(t, "2.0", "findings"); err == nil || !strings.Contains(out, "mail: asking localhost:25: ") {
+		t.Errorf("diagnosis is not told of the mail server that is not there: %v\n%s", err, out)
 	}
 }
 

@@ -22,6 +22,9 @@ def rule($fr): "**\(.name)**: "
 		(if $fr then "pas encore exécutée" else "not run yet" end)
 	end;
 
+# What a source cannot do or find out now.
+def troubles: [.sources[] | .name as $name | (.error // empty), (.trouble[]? | tostring) | "**\($name)**: \(.)"];
+
 # What only asks is not worth a line.
 def proving: [.rules[] | select(any(.do[]; startswith("probe") | not))];
 
@@ -32,12 +35,13 @@ def text($fr): [
 		(if $fr then "La configuration est refusée, et la précédente reste en vigueur : "
 		else "The configuration is refused, and the one before it is in force: " end) + .refused
 	else empty end),
+	troubles[],
 	(proving[] | rule($fr))
 ] | join("\n\n");
 
 {
 	style: (if .refused or any(.rules[]; .failed) then "danger"
-		elif .addresses == {} or any(.addresses[]; .unconfirmed) then "warning"
+		elif .addresses == {} or any(.addresses[]; .unconfirmed) or troubles != [] then "warning"
 		else "success" end),
 	ask: {en: text(false), fr: text(true)}
 }
