@@ -29,7 +29,7 @@ SHEBANG   = FNR == 1 && /^\#!.*[\/ ](ba|da)?sh( |$$)/ { print FILENAME } { nextf
 
 .NOTPARALLEL:
 .PHONY: help build unit lint fmt lab worlds releases chaos simulate mutate lab-demo demo test deps go
-.PHONY: bench bench-micro bench-compare pages fuzz vuln deb tarball dist release install uninstall clean
+.PHONY: bench bench-micro bench-compare pages fuzz vuln deb tarball dist release yunohost install uninstall clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' Makefile
@@ -122,6 +122,8 @@ dist: build ## all that a release hands out, with sums and what is in it, in dis
 
 release: build ## the same of the version of CHANGELOG.md, built twice and compared, if it can be released
 	DIST="$(DIST)" packaging/release $(ARCHES)
+yunohost: deb ## the app for YunoHost in dist/netwatch_ynh, with the packages in it
+	DIST="$(DIST)" packaging/yunohost/build $(ARCHES)
 
 install: ## put what "make build" made into place (PREFIX=/usr, DESTDIR=)
 	PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" packaging/install

@@ -152,7 +152,7 @@ const maxSocket = 107 - len(".source")
 // Mistakes. If the file cannot be read, or others may write it, it is a plain error
 // with a hint.
 func Load(file string, env actions.Env) (*Config, error) {
-	text, err := read(file)
+	text, err := Read(file)
 	if err != nil {
 		return nil, fmt.Errorf("reading the configuration: %w", err)
 	}
@@ -166,8 +166,8 @@ func Parse(file string, text []byte, env actions.Env) (*Config, error) {
 	return r.read(file, text)
 }
 
-// read reads a file that nobody else could have written.
-func read(file string) ([]byte, error) {
+// Read reads the text of a configuration that nobody else could have written.
+func Read(file string) ([]byte, error) {
 	f, info, err := netwatch.OpenRegular(file, 0)
 	if err != nil {
 		return nil, netwatch.WithHint(err, openHint(file, err))

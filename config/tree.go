@@ -32,8 +32,8 @@ type node struct {
 	parent *node
 	name   string
 	// key and value are the offsets of the name and of the value. Both are that of the
-	// name for a section.
-	key, value int
+	// name for a section. end is where the value ends, or the name in a heading.
+	key, value, end int
 	// text is a value as it is written, or, for a string, what is between the quotes.
 	text string
 	// names are the keys of a table in the order of the file.
@@ -258,7 +258,8 @@ func (b *builder) assign(in *node, n *unstable.Node) {
 			b.again(first, at)
 			return
 		}
-		b.fill(in.put(name, &node{key: at}), n.Value(), b.start(at+int(k.Raw.Length)))
+		child := in.put(name, &node{key: at})
+		child.end = b.fill(child, n.Value(), b.start(at+int(k.Raw.Length)))
 	}
 }
 
@@ -289,7 +290,9 @@ func (b *builder) fill(n *node, v *unstable.Node, at int) (end int) {
 		n.form, end = list, at+1
 		for all := v.Children(); all.Next(); {
 			start := b.between(end)
-			end = b.fill(n.push(&node{key: start}), all.Node(), start)
+			item := n.push(&node{key: start})
+			end = b.fill(item, all.Node(), start)
+			item.end = end
 		}
 		return b.between(end) + 1
 	case unstable.InlineTable:

@@ -41,6 +41,14 @@ func standing(t *testing.T) []string {
 		grep -rIs netwatch etc var/lib var/spool --exclude-dir=dpkg --exclude='*-' || true`), "\n")
 }
 
+// namedServers has the names of the servers that init writes lead to those of the lab.
+func namedServers(t *testing.T) {
+	t.Helper()
+	for i, name := range []string{"stun.cloudflare.com", "stun.nextcloud.com", "stun.sipgate.net"} {
+		shell(t, fmt.Sprintf("echo %s %s >>/etc/hosts", StunServers[i][0], name))
+	}
+}
+
 // onYunoHostWithVPN is a YunoHost that is the client of a VPN, with packages of netwatch
 // at hand.
 func onYunoHostWithVPN(t *testing.T, versions ...string) {
@@ -48,9 +56,7 @@ func onYunoHostWithVPN(t *testing.T, versions ...string) {
 	asNobody(t)
 	onYunoHost(t)
 	handOver(t, versions...)
-	for i, name := range []string{"stun.cloudflare.com", "stun.nextcloud.com", "stun.sipgate.net"} {
-		shell(t, fmt.Sprintf("echo %s %s >>/etc/hosts", StunServers[i][0], name))
-	}
+	namedServers(t)
 	shell(t, "rm -f /usr/sbin/policy-rc.d; systemctl start polkit.service") // Which the bus starts for whoever asks it
 	vpn, err := world.StartVPN(t.Context(), server, "verb 3")
 	must(t, err)

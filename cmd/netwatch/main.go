@@ -118,8 +118,8 @@ func (c *command) root() *cobra.Command {
 	root.AddCommand(
 		c.runCommand(), c.fireCommand(), c.hookCommand(), c.checkCommand(),
 		c.statusCommand(), c.historyCommand(), c.reportCommand(), c.dismissCommand(),
-		c.probeCommand(), c.initCommand(), c.doctorCommand(), c.grantCommand(), c.generateCommand(), c.helperCommand(),
-		c.versionCommand(),
+		c.probeCommand(), c.initCommand(), c.setCommand(), c.doctorCommand(), c.grantCommand(), c.generateCommand(),
+		c.helperCommand(), c.versionCommand(),
 	)
 	return root
 }

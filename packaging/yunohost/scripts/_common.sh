@@ -1,0 +1,22 @@
+#!/bin/bash
+# What the scripts have in common. YunoHost brings the variables and the helpers.
+
+# install_package puts the package for this machine into place. A configuration that is
+# there already stays.
+install_package() {
+	dpkg --force-confold --install "$YNH_APP_BASEDIR"/conf/netwatch_*_"$(dpkg --print-architecture)".deb
+}
+
+# told says in the log, and to who installs, what a command says; its exit status is the
+# command's.
+told() {
+	"$@" 2>&1 | while IFS= read -r line; do
+		ynh_print_info "$line"
+	done
+	return "${PIPESTATUS[0]}"
+}
+
+# start has systemd run netwatch, now and after each boot.
+start() {
+	systemctl enable --quiet --now netwatch.socket netwatch-file.socket netwatch.service
+}

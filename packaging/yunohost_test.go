@@ -1,0 +1,215 @@
+package packaging_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/pelletier/go-toml/v2"
+)
+
+// read is a file of the app.
+func read(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("yunohost", file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// parse reads a TOML file of the app.
+func parse(t *testing.T, text string) (all map[string]any) {
+	t.Helper()
+	if err := toml.Unmarshal([]byte(text), &all); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// at is what stands at a name in a table.
+func at(table map[string]any, name string) any {
+	var value any = table
+	for part := range strings.SplitSeq(name, ".") {
+		value = value.(map[string]any)[part]
+	}
+	return value
+}
+
+// TestYunoHostManifest holds what YunoHost must know of the app, and that it is said of
+// the packages that are built.
+func TestYunoHostManifest(t *testing.T) {
+	manifest := parse(t, read(t, "manifest.toml"))
+	makefile, err := os.ReadFile("../Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	built := regexp.MustCompile(`(?m)^ARCHES +=(.*)$`).FindStringSubmatch(string(makefile))
+	got := map[string]string{}
+	for _, name := range []string{
+		"packaging_format", "id", "version", "integration.helpers_version", "integration.architectures",
+		"integration.multi_instance", "upstream.license",
+	} {
+		got[name] = fmt.Sprint(at(manifest, name))
+	}
+	want := map[string]string{
+		"packaging_format": "2", "id": "netwatch", "version": "__VERSION__~ynh1",
+		"integration.helpers_version": "2.1", "integration.architectures": fmt.Sprint(strings.Fields(built[1])),
+		"integration.multi_instance": "false", "upstream.license": "MIT",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("wanted (-) and got (+):\n%s", diff)
+	}
+	if asked := at(manifest, "install").(map[string]any); len(asked) > 0 {
+		t.Errorf("the installation asks what can be found out: %v", asked)
+	}
+}
+
+// inBoth says which texts for people are not there in English and in French alike.
+func inBoth(table map[string]any, path string) (wrong []string) {
+	for name, value := range table {
+		switch value := value.(type) {
+		case map[string]any:
+			_, en := value["en"]
+			_, fr := value["fr"]
+			if en != fr || en && value["en"] == value["fr"] && value["en"] != "netwatch" {
+				wrong = append(wrong, path+name)
+			}
+			wrong = append(wrong, inBoth(value, path+name+".")...)
+		case string:
+			if slices.Contains([]string{"ask", "help", "description"}, name) {
+				wrong = append(wrong, path+name)
+			}
+		}
+	}
+	return wrong
+}
+
+// TestYunoHostLanguages holds that who reads French is told what others are.
+func TestYunoHostLanguages(t *testing.T) {
+	for _, file := range []string{"manifest.toml", "config_panel.toml"} {
+		if wrong := inBoth(parse(t, read(t, file)), ""); wrong != nil {
+			t.Errorf("%s: not in English and in French: %v", file, wrong)
+		}
+	}
+	for _, file := range []string{"README", "doc/DESCRIPTION", "doc/PRE_INSTALL", "doc/ADMIN"} {
+		if diff := cmp.Diff(shape(read(t, file+".md")), shape(read(t, file+"_fr.md"))); diff != "" {
+			t.Errorf("%s.md (-) and %s_fr.md (+) are not the same but for the language:\n%s", file, file, diff)
+		}
+	}
+}
+
+// shape is what a text has in common with itself in another language: how each paragraph
+// begins, and the commands of a table.
+func shape(text string) (all []string) {
+	for line := range strings.Lines(text) {
+		switch {
+		case strings.HasPrefix(line, "# "), strings.HasPrefix(line, "- "), strings.HasPrefix(line, "sudo"):
+			all = append(all, line[:2])
+		case strings.HasPrefix(line, "|"):
+			all = append(all, strings.Join(regexp.MustCompile("`netwatch[^`]*`").FindAllString(line, -1), " "))
+		case line == "\n":
+			all = append(all, "")
+		}
+	}
+	return all
+}
+
+// options are the options of the panel, by their types.
+func options(table map[string]any) map[string]string {
+	all := map[string]string{}
+	for name, value := range table {
+		if value, ok := value.(map[string]any); ok {
+			if kind, is := value["type"].(string); is {
+				all[name] = kind
+			}
+			for name, kind := range options(value) {
+				all[name] = kind
+			}
+		}
+	}
+	return all
+}
+
+// TestYunoHostPanel holds that the script knows each option of the panel, and no other.
+func TestYunoHostPanel(t *testing.T) {
+	script := read(t, "scripts/config")
+	all := options(parse(t, read(t, "config_panel.toml")))
+	if len(all) < 10 {
+		t.Fatalf("there are only %v", all)
+	}
+	for name, kind := range all {
+		wanted := map[string]int{"get__" + name + "()": 1, "run__" + name + "()": 0}
+		if kind == "button" {
+			wanted = map[string]int{"get__" + name + "()": 0, "run__" + name + "()": 1}
+		}
+		if kind == "string" {
+			wanted[fmt.Sprintf(" %s\n", name)] = 1 // wanted NAME OPTION
+		}
+		for text, times := range wanted {
+			if got := strings.Count(script, text); got != times {
+				t.Errorf("%s, a %s: %q is there %d times", name, kind, text, got)
+			}
+		}
+	}
+	for _, m := range regexp.MustCompile(`(?m)^(?:get|run)__([a-z_]+)\(\)`).FindAllStringSubmatch(script, -1) {
+		if all[m[1]] == "" {
+			t.Errorf("the panel has no %s", m[1])
+		}
+	}
+}
+
+// TestYunoHostBuild holds what "make yunohost" makes of the packages: all of them in it,
+// the version as YunoHost compares it, and the hook that init writes.
+func TestYunoHostBuild(t *testing.T) {
+	for of, want := range map[string]string{
+		"1.2.0":                            "1.2.0~ynh1",
+		"1.2.0~rc1":                        "1.2.0rc1~ynh1",
+		"0.0.0+git20270131.101112+3f2a9c1": "0.0.0+git20270131.101112.3f2a9c1~ynh1",
+	} {
+		app := buildApp(t, of)
+		if got := at(parse(t, app("manifest.toml")), "version"); got != want {
+			t.Errorf("the version of %s is %v, not %s", of, got, want)
+		}
+		for _, arch := range []string{"amd64", "arm64"} {
+			if got := app("conf/netwatch_" + of + "-1_" + arch + ".deb"); got != arch {
+				t.Errorf("the package for %s is %q", arch, got)
+			}
+		}
+		hook, err := os.ReadFile("../contrib/yunohost/50-netwatch")
+		if err != nil || app("hooks/post_cert_update") != string(hook) {
+			t.Errorf("the hook is not that of contrib: %v", err)
+		}
+	}
+}
+
+// buildApp makes the app of packages of a version, and returns what reads its files.
+func buildApp(t *testing.T, version string) func(file string) string {
+	t.Helper()
+	dist := t.TempDir()
+	for _, arch := range []string{"amd64", "arm64"} {
+		file := filepath.Join(dist, "netwatch_"+version+"-1_"+arch+".deb")
+		if err := os.WriteFile(file, []byte(arch), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.Command("packaging/yunohost/build", "amd64", "arm64")
+	cmd.Dir = ".."
+	cmd.Env = append(os.Environ(), "DIST="+dist)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("building: %v\n%s", err, out)
+	}
+	return func(file string) string {
+		text, err := os.ReadFile(filepath.Join(dist, "netwatch_ynh", file))
+		if err != nil {
+			t.Error(err)
+		}
+		return string(text)
+	}
+}
