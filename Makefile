@@ -122,6 +122,7 @@ dist: build ## all that a release hands out, with sums and what is in it, in dis
 
 release: build ## the same of the version of CHANGELOG.md, built twice and compared, if it can be released
 	DIST="$(DIST)" packaging/release $(ARCHES)
+
 yunohost: deb ## the app for YunoHost in dist/netwatch_ynh, with the packages in it
 	DIST="$(DIST)" packaging/yunohost/build $(ARCHES)
 
