@@ -120,7 +120,7 @@ do = ["probe stun"]
 func (w *World) others(n uint64) {
 	pick := func(by uint64, all ...string) string { return all[mix(n, by)%uint64(len(all))] }
 	s := settings{
-		agree: 2 + int(mix(n, 1)%2), every: pick(2, "", "", "7.3s", "41s"), settle: pick(3, "", "", "90ms", "3.1s", "10.3s"),
+		agree: 2 + int(mix(n, 1)%2), every: pick(2, "", "", "21s", "41s"), settle: pick(3, "", "", "90ms", "3.1s", "10.3s"),
 		verify: n%4 > 0, router: mix(n, 4)%3 == 0, timer: mix(n, 5)%2 == 0, cert: w.usual.cert,
 		program: w.usual.program, notices: w.usual.notices, mqtt: w.usual.mqtt,
 	}

@@ -91,6 +91,8 @@ func TestToldOverTheNextConnection(t *testing.T) {
 			t.Errorf("after %s: %v", took, err)
 		}
 		cancel()
-		<-ended
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
 	})
 }
