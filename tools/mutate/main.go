@@ -43,7 +43,7 @@ var elsewhere = map[string][]standIn{
 	"access":  {{"actions", "Rotate"}},
 	"edit":    {{"servers", "^Test"}},
 	"rewrite": {{"actions", "Rotate"}},
-	"sources": {{"config", "^Test"}, {"daemon", "^Test"}},
+	"sources": {{"config", "^Test"}},
 	"servers": {{"helper", "^Test"}, {"actions", "^TestRotate"}},
 }
 
@@ -165,9 +165,9 @@ func (p *pack) simulate(dir string, mutants []*mutant) error {
 		return err
 	}
 	each(mutants, func(m *mutant) {
-		if !m.killed {
+		if was := m.covered; !m.killed {
 			s.try(m)
-			m.simulated = m.killed
+			m.simulated, m.covered = m.killed, was || m.killed // To get to it is no test
 		}
 	})
 	return nil
