@@ -108,7 +108,7 @@ func try(name, dir string) ([]*mutant, error) {
 		}
 	}
 	if *list {
-		return mutants, spare(mutants)
+		return mutants, spare(name, mutants)
 	}
 	for _, by := range append([]standIn{{name, "^(Test|Fuzz)"}}, elsewhere[name]...) {
 		if asked.MatchString(by.name) {
@@ -121,7 +121,7 @@ func try(name, dir string) ([]*mutant, error) {
 	if err := p.simulate(dir, mutants); err != nil {
 		return nil, err
 	}
-	return mutants, spare(mutants)
+	return mutants, spare(name, mutants)
 }
 
 // tests tries mutants by tests.
