@@ -277,6 +277,7 @@ func TestFailedStartIsOne(t *testing.T) {
 			t.Errorf("it is at %+v", doing)
 		}
 		<-time.After(time.Minute)
+		synctest.Wait()
 		if starts != 1 {
 			t.Errorf("it was started %d times", starts)
 		}

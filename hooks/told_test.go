@@ -30,6 +30,7 @@ func TestDismissIsTold(t *testing.T) {
 		told := b.heard()
 		ev := b.accept(t)
 		<-time.After(time.Second)
+		synctest.Wait()
 		if err := b.Dismiss("r"); err != nil {
 			t.Error(err)
 		}
@@ -39,6 +40,7 @@ func TestDismissIsTold(t *testing.T) {
 		}
 		b.accept(t)
 		<-time.After(time.Second)
+		synctest.Wait()
 		b.close(t)
 		before := len(*told)
 		if err := b.Dismiss("r"); err == nil || len(*told) != before {
@@ -69,6 +71,7 @@ func TestRunTellsItsEventsAndMoments(t *testing.T) {
 				}
 			}
 			<-time.After(time.Minute)
+			synctest.Wait()
 			end := (*told)[len(*told)-1]
 			if m := end.Moments; m == nil || m.Rewritten.Sub(m.Accepted) != DefaultSettle || end.Wrong == nil ||
 				end.Noticed != netwatch.BySTUN {
@@ -108,6 +111,7 @@ func TestPrepareForWhatWasLeft(t *testing.T) {
 		defer b.close(t)
 		b.Resume()
 		<-time.After(time.Minute)
+		synctest.Wait()
 		if n := p.times.Load() - before; n != 1 {
 			t.Errorf("it is prepared %d times", n)
 		}

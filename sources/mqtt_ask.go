@@ -255,7 +255,6 @@ func (q *inquiry) next(ctx context.Context) time.Duration {
 	if err := q.pass(ctx, asks, peer, request{id, q.place}); err != nil {
 		q.failed = err
 		q.mu.Lock()
-		delete(q.waiting, id)
 		delete(q.last, peer)
 		q.mu.Unlock()
 		return 0

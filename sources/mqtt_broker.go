@@ -211,7 +211,7 @@ func (b *bounded) Read(to []byte) (int, error) {
 			b.body, part = b.body-skip, part[skip:]
 			continue
 		}
-		if b.length(part[0]); b.body > maxPacket || b.head > 5 {
+		if b.length(part[0]); b.body > maxPacket || b.head > 4 { // The fourth byte of a length is its last
 			_ = b.Close()
 			return 0, errLargePacket
 		}

@@ -428,10 +428,7 @@ func (p *peers) accept(one *peer, after bulletin, refused error, pause time.Dura
 		one.due = time.Now().Add(refusedTime)
 		return refusedTime
 	}
-	one.seen, one.known = after, true
-	if pause > 0 {
-		one.due = time.Now().Add(pause)
-	}
+	one.seen, one.known, one.due = after, true, time.Now().Add(pause)
 	return pause
 }
 

@@ -13,6 +13,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -32,6 +33,7 @@ var (
 	seeds   = flag.Int("seeds", 20, "how many simulated worlds see what survives; 0 is none")
 	tags    = flag.String("tags", "", "build tags, which more tests may need")
 	list    = flag.Bool("list", false, "only say which mutants there are")
+	among   = flag.String("by", "", "try them by the tests of those packages alone whose name fits")
 	only    = flag.String("only", "", "try those mutants alone whose line, as it is printed, fits")
 )
 
@@ -41,6 +43,7 @@ var elsewhere = map[string][]standIn{
 	"access":  {{"actions", "Rotate"}},
 	"edit":    {{"servers", "^Test"}},
 	"rewrite": {{"actions", "Rotate"}},
+	"sources": {{"config", "^Test"}},
 	"servers": {{"helper", "^Test"}, {"actions", "^TestRotate"}},
 }
 
@@ -91,7 +94,8 @@ func try(name, dir string) ([]*mutant, error) {
 		return nil, err
 	}
 	fits, err := regexp.Compile(*only)
-	if err != nil {
+	asked, wrong := regexp.Compile(*among)
+	if err := errors.Join(err, wrong); err != nil {
 		return nil, err
 	}
 	if p.overlay, err = p.write(dir); err != nil {
@@ -104,17 +108,20 @@ func try(name, dir string) ([]*mutant, error) {
 		}
 	}
 	if *list {
-		return mutants, spare(mutants)
+		return mutants, spare(name, mutants)
 	}
 	for _, by := range append([]standIn{{name, "^(Test|Fuzz)"}}, elsewhere[name]...) {
-		if err := p.tests(by, dir, mutants); err != nil {
-			return nil, err
+		if asked.MatchString(by.name) {
+			err = errors.Join(err, p.tests(by, dir, mutants))
 		}
+	}
+	if err != nil {
+		return nil, err
 	}
 	if err := p.simulate(dir, mutants); err != nil {
 		return nil, err
 	}
-	return mutants, spare(mutants)
+	return mutants, spare(name, mutants)
 }
 
 // tests tries mutants by tests.
@@ -158,9 +165,9 @@ func (p *pack) simulate(dir string, mutants []*mutant) error {
 		return err
 	}
 	each(mutants, func(m *mutant) {
-		if !m.killed {
+		if was := m.covered; !m.killed {
 			s.try(m)
-			m.simulated = m.killed
+			m.simulated, m.covered = m.killed, was || m.killed // To get to it is no test
 		}
 	})
 	return nil

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -10,21 +11,21 @@ import (
 // stand for it, and behind that, in lines of their own, why nobody can tell them apart.
 const equalFile = "tools/mutate/equal"
 
-// spare strikes the mutants that equalFile lists, and prints the others that live.
-func spare(mutants []*mutant) error {
+// spare strikes the mutants of a package that equalFile lists, and prints the others that
+// live. One that is listed and does not live is an error: it can be told from the program.
+func spare(name string, mutants []*mutant) error {
 	text, err := os.ReadFile(equalFile)
 	if err != nil {
 		return err
 	}
-	equal := map[string]bool{}
-	for line := range strings.Lines(string(text)) {
-		equal[strings.TrimSpace(line)] = true
-	}
+	lives := map[string]bool{}
 	for _, m := range mutants {
 		if m.killed {
 			continue
 		}
-		if m.equal = equal[fmt.Sprintf("%s: %s => %s", m.file, m.from, m.to)]; m.equal {
+		line := fmt.Sprintf("%s: %s => %s", m.file, m.from, m.to)
+		lives[line] = true
+		if m.equal = strings.Contains("\n"+string(text), "\n"+line+"\n"); m.equal {
 			continue
 		}
 		state := "lived"
@@ -33,7 +34,12 @@ func spare(mutants []*mutant) error {
 		}
 		fmt.Printf("%s, %s\n", m, state)
 	}
-	return nil
+	for line := range strings.Lines(string(text)) {
+		if strings.HasPrefix(line, name+"/") && !lives[strings.TrimSpace(line)] && *only == "" {
+			err = errors.Join(err, fmt.Errorf("%s has %s, which does not live", equalFile, strings.TrimSpace(line)))
+		}
+	}
+	return err
 }
 
 // A score is what became of a package's mutants.
