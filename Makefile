@@ -25,7 +25,7 @@ SHEBANG   = FNR == 1 && /^\#!.*[\/ ](ba|da)?sh( |$$)/ { print FILENAME } { nextf
 
 .NOTPARALLEL:
 .PHONY: help build unit lint fmt lab worlds releases chaos lab-demo demo test deps go
-.PHONY: bench bench-micro bench-compare pages fuzz vuln deb yunohost install uninstall clean
+.PHONY: bench bench-micro bench-compare pages fuzz vuln deb yunohost yunohost-try install uninstall clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' Makefile
@@ -105,6 +105,9 @@ deb: build ## Debian packages in dist/ (VERSION=, ARCHES=, MAINTAINER=)
 
 yunohost: deb ## the app for YunoHost in dist/netwatch_ynh, with the packages in it
 	DIST="$(DIST)" packaging/yunohost/build $(ARCHES)
+
+yunohost-try: yunohost ## the app installed, upgraded, set, backed up, restored and removed on this machine, a YunoHost (root)
+	packaging/yunohost-try "$(DIST)/netwatch_ynh" $(OLDER)
 
 install: ## put what "make build" made into place (PREFIX=/usr, DESTDIR=)
 	PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" packaging/install
