@@ -28,8 +28,8 @@ TOOL      = go tool -modfile=tools/tools.mod
 SHEBANG   = FNR == 1 && /^\#!.*[\/ ](ba|da)?sh( |$$)/ { print FILENAME } { nextfile }
 
 .NOTPARALLEL:
-.PHONY: help build unit lint fmt lab worlds releases chaos simulate mutate lab-demo demo test deps go
-.PHONY: bench bench-micro bench-compare pages fuzz vuln deb tarball dist release yunohost install uninstall clean
+.PHONY: help build unit lint fmt lab worlds releases chaos simulate mutate lab-demo demo test deps go bench bench-micro
+.PHONY: bench-compare pages fuzz vuln deb tarball dist release yunohost yunohost-try install uninstall clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' Makefile
@@ -125,6 +125,9 @@ release: build ## the same of the version of CHANGELOG.md, built twice and compa
 
 yunohost: deb ## the app for YunoHost in dist/netwatch_ynh, with the packages in it
 	DIST="$(DIST)" packaging/yunohost/build $(ARCHES)
+
+yunohost-try: yunohost ## the app installed, upgraded, set, backed up, restored and removed on this machine, a YunoHost (root)
+	packaging/yunohost-try "$(DIST)/netwatch_ynh" $(OLDER)
 
 install: ## put what "make build" made into place (PREFIX=/usr, DESTDIR=)
 	PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" packaging/install

@@ -64,16 +64,18 @@ func TestSet(t *testing.T) {
 		values   []string
 		old, new string
 	}{
-		"another value":          {[]string{"source.stun.agree=1"}, "agree = 2 # two", "agree = 1 # two"},
-		"a list":                 {[]string{`source.netlink.ignore=["lo"]`}, "[source.netlink]\n", "[source.netlink]\nignore = [\"lo\"]\n"},
-		"a new key":              {[]string{"source.stun.every=30s"}, "\n]\n\n# Who", "\n]\nevery = \"30s\"\n\n# Who"},
-		"a new key, no others":   {[]string{`source.netlink.kind="netlink"`}, "link]\n", "link]\nkind = \"netlink\"\n"},
-		"a key goes":             {[]string{"source.stun.agree="}, "agree = 2 # two\n", ""},
-		"a key is not there":     {[]string{"source.stun.every="}, "", ""},
-		"a new section":          {[]string{"source.mqtt.broker=mqtts://b.example.org", "source.mqtt.host=t"}, "# The end.\n", "# The end.\n" + mqtt},
+		"another value":        {[]string{"source.stun.agree=1"}, "agree = 2 # two", "agree = 1 # two"},
+		"a list":               {[]string{`source.netlink.ignore=["lo"]`}, "netlink]\n", "netlink]\nignore = [\"lo\"]\n"},
+		"a new key":            {[]string{"source.stun.every=30s"}, "\n]\n\n# Who", "\n]\nevery = \"30s\"\n\n# Who"},
+		"a new key, no others": {[]string{`source.netlink.kind="netlink"`}, "link]\n", "link]\nkind = \"netlink\"\n"},
+		"a key goes":           {[]string{"source.stun.agree="}, "agree = 2 # two\n", ""},
+		"a key is not there":   {[]string{"source.stun.every="}, "", ""},
+		"a new section": {
+			[]string{"source.mqtt.broker=mqtts://b.example.org", "source.mqtt.host=t"}, "The end.\n", "The end.\n" + mqtt,
+		},
 		"a section goes":         {[]string{"source.netlink="}, "\n# Who looks.\n[source.netlink]\n", ""},
 		"a section is not there": {[]string{"source.mqtt="}, "", ""},
-		"a quotation mark":       {[]string{`daemon.state=/a"b\`}, "# The end.\n", "# The end.\n\n[daemon]\nstate = \"/a\\\"b\\\\\"\n"},
+		"a quotation mark":       {[]string{`daemon.state=/a"b\`}, "end.\n", "end.\n\n[daemon]\nstate = \"/a\\\"b\\\\\"\n"},
 		"mail": {
 			[]string{"mail=root@localhost"},
 			"restart coturn.service\", #",
@@ -132,6 +134,10 @@ func TestSetReport(t *testing.T) {
 	}
 	if got := set(t, got, "report="); strings.Contains(got, "mail") || !strings.Contains(got, "04:30") {
 		t.Errorf("without the report it is:\n%s", got)
+	}
+	weekly := strings.Replace(timer, "04:30", "Mon 07:00", 1) // For which another rule waits
+	if diff := cmp.Diff(weekly, set(t, weekly, "report=root@localhost", "report=")); diff != "" {
+		t.Errorf("the time of another: before (-) and after (+):\n%s", diff)
 	}
 }
 

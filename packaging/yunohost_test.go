@@ -150,7 +150,7 @@ func TestYunoHostPanel(t *testing.T) {
 			wanted = map[string]int{"get__" + name + "()": 0, "run__" + name + "()": 1}
 		}
 		if kind == "string" {
-			wanted[fmt.Sprintf(" %s\n", name)] = 1 // wanted NAME OPTION
+			wanted[fmt.Sprintf(" %s\n", name)] = 1 // Behind "wanted NAME"
 		}
 		for text, times := range wanted {
 			if got := strings.Count(script, text); got != times {
