@@ -89,7 +89,7 @@ func replaced(t *testing.T, deb string, to netip.Addr, marked int) {
 	shell(t, "grep -qx external-ip="+to.String()+" "+YunoHost.File+"; netwatch fire ip-changed --no-wait")
 	installed := make(chan error, 1)
 	go func() {
-		_, err := server.Exec(t.Context(), "dpkg", "-i", deb)
+		_, err := server.Exec(t.Context(), "dpkg", "--force-confold", "-i", deb)
 		installed <- err
 	}()
 	toldToEnd(t, before)
