@@ -5,6 +5,8 @@
 package lab
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -85,13 +87,12 @@ func replaced(t *testing.T, deb string, to netip.Addr, marked int) {
 	must(t, world.SetPublic(t.Context(), to))
 	says(t, "ls /var/lib/netwatch/hangs", "hangs")
 	shell(t, "grep -qx external-ip="+to.String()+" "+YunoHost.File+"; netwatch fire ip-changed --no-wait")
-	log := logSince(t)
 	installed := make(chan error, 1)
 	go func() {
-		_, err := server.Exec(t.Context(), "dpkg", "-i", deb)
+		_, err := server.Exec(t.Context(), "dpkg", "--force-confold", "-i", deb)
 		installed <- err
 	}()
-	says(t, log, "draining")
+	toldToEnd(t, before)
 	shell(t, "netwatch fire mark --no-wait") // It waits in the socket for the next one
 	must(t, <-installed)
 	shell(t, "touch /var/lib/netwatch/free")
@@ -106,4 +107,18 @@ func replaced(t *testing.T, deb string, to netip.Addr, marked int) {
 	if failed := shell(t, "netwatch status --json | grep -o '\"failed\"' || true"); failed != "" {
 		t.Errorf("something is said to have failed:\n%s", shell(t, "netwatch status"))
 	}
+}
+
+// toldToEnd waits until systemd has netwatch's process end, or has ended it.
+func toldToEnd(t *testing.T, pid string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	must(t, until(ctx, pause, func() error {
+		state := show(t, "netwatch.service", "ActiveState")
+		if state == "active" && show(t, "netwatch.service", "MainPID") == pid {
+			return errors.New("netwatch is not told to end")
+		}
+		return nil
+	}))
 }
