@@ -6,6 +6,7 @@
 package lab
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -104,6 +105,36 @@ func TestContainerOnABridge(t *testing.T) {
 	shell(t, "systemctl stop netwatch.socket netwatch.service; rm -rf /etc/netwatch")
 	shell(t, `sed -i 's,^external-ip=.*,&/`+own()+`,' `+containedConf)
 	initSays(t, "coturn in podman "+byHand+": a pair of its external-ip has ", "a plain line suffices there")
+}
+
+// TestContainerOfCalls holds that LiveKit in a container follows too, and that what goes before its
+// file there is said.
+func TestContainerOfCalls(t *testing.T) {
+	withPodman(t)
+	must(t, world.Calls(t.Context()))
+	must(t, world.Forward(t.Context(), Ports+", "+CallPorts, Private))
+	must(t, server.InstallLiveKit(t.Context(), Calls, "node_ip: 203.0.113.99"))
+	const unit, program = "/etc/systemd/system/", "/usr/local/bin/livekit-server"
+	shell(t, "cp $(sed -n 's/^ExecStart=\\([^ ]*\\).*/\\1/p' "+unit+Calls.Unit+") "+program+"; systemctl stop "+Calls.Unit+
+		"; rm "+unit+Calls.Unit+"; systemctl daemon-reload")
+	run := strings.Replace(byHandRun, containedMount, "-v "+Calls.File+":"+Calls.File, 1)
+	run = "podman rm -f -t 1 " + byHand + "; " + run +
+		"--network host %s --rootfs /srv/rootfs " + program + " --config " + Calls.File
+	for want, line := range map[string]string{
+		"(NODE_IP says what its file should)":       fmt.Sprintf(run, "-e NODE_IP=203.0.113.98"),
+		"take --node-ip out of the command in what": fmt.Sprintf(run, "") + " --node-ip 203.0.113.98",
+	} {
+		shell(t, line)
+		initSays(t, "hint: livekit in podman "+byHand+": ", want)
+	}
+	shell(t, fmt.Sprintf(run, ""))
+	undo(t, "podman rm -f -t 1 "+byHand)
+	initSays(t, "livekit: "+byHandUnit+" with "+Calls.File)
+	initialize(t)
+	rightCall(t, FirstPublic, FirstPublic)
+	must(t, world.SetPublic(t.Context(), Public(23)))
+	rightCall(t, Public(23), Public(23))
+	says(t, "netwatch history", "verify livekit "+Calls.File+": unchanged: ipv4 "+Public(23).String())
 }
 
 // findingOf is what doctor finds about one thing.
