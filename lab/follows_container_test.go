@@ -52,6 +52,10 @@ func TestContainerFollows(t *testing.T) {
 	t.Logf("right %s after the change", took.Round(10*time.Millisecond))
 	idle(t, Public(21))
 	well(t, finding{Level: "ok", What: byHandUnit})
+	if out, err := server.ExecAs(t.Context(), "nobody", "sh", "-c", "netwatch doctor; true"); !strings.Contains(out,
+		": which file it has is not seen from here") || strings.Contains(out, "is in the image") {
+		t.Errorf("who may not see it hears (%v)\n%s", err, out)
+	}
 	for _, line := range []string{
 		"podman restart " + byHand, "systemctl --no-ask-password restart netwatch-podman@other.service",
 		"systemctl --no-ask-password stop " + byHandUnit, "test -w /run/podman || test -w /var/lib/containers",
