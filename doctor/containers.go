@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 
 	"netwatch"
@@ -17,6 +18,10 @@ func checkContainers(ctx context.Context, s *scene) (found []Finding) {
 		_, absent := s.lookUnit(ctx, c.Keeper)
 		rotates := func(t servers.Target) bool { return s.sameFile(t.File, c.File) }
 		switch rotated := slices.ContainsFunc(s.cfg.Needs().Rewrites, rotates); {
+		case c.Keeper == "" && !c.Users && os.Geteuid() != 0:
+			found = append(found, Finding{
+				Unknown, c.String(), "which file it has is not seen from here", "run netwatch doctor as root",
+			})
 		case rotated && c.Replaced && c.Keeper != "":
 			found = append(found, Finding{
 				Problem, c.String(), fmt.Sprintf("it still has the file that was there before %s was written anew", c.File),

@@ -6,6 +6,7 @@
 package lab
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -29,6 +30,7 @@ func byHandKept(t *testing.T, options, command string) (said string) {
 	withPodman(t)
 	shell(t, byHandRun+options+" --rootfs /srv/rootfs "+command)
 	undo(t, "podman rm -f -t 1 "+byHand)
+	initSays(t, "coturn: "+byHandUnit+" with ") // It may just be being started
 	return initialize(t)
 }
 
@@ -51,6 +53,10 @@ func TestContainerFollows(t *testing.T) {
 	t.Logf("right %s after the change", took.Round(10*time.Millisecond))
 	idle(t, Public(21))
 	well(t, finding{Level: "ok", What: byHandUnit})
+	if out, err := server.ExecAs(t.Context(), "nobody", "sh", "-c", "netwatch doctor; true"); !strings.Contains(out,
+		": which file it has is not seen from here") || strings.Contains(out, "is in the image") {
+		t.Errorf("who may not see it hears (%v)\n%s", err, out)
+	}
 	for _, line := range []string{
 		"podman restart " + byHand, "systemctl --no-ask-password restart netwatch-podman@other.service",
 		"systemctl --no-ask-password stop " + byHandUnit, "test -w /run/podman || test -w /var/lib/containers",
@@ -66,7 +72,9 @@ func TestContainerFollows(t *testing.T) {
 func TestContainerStops(t *testing.T) {
 	byHandKept(t, "--network host", `sh -c "`+byHandTurn+`; exit 3"`)
 	right(t, FirstPublic, FirstPublic, 10*time.Second)
-	shell(t, "pkill -KILL -x turnserver && podman wait "+byHand)
+	idle(t, FirstPublic)
+	shell(t, "pkill -KILL -x turnserver")
+	says(t, "podman container inspect -f '{{.State.Status}} {{.State.ExitCode}}' "+byHand, "exited 3")
 	fires(t, "ip-changed", 0, "restart "+byHandUnit+": changed", "verify turn "+containedConf+": unchanged")
 	right(t, FirstPublic, FirstPublic, 5*time.Second)
 	shell(t, "podman stop "+byHand)
@@ -74,8 +82,7 @@ func TestContainerStops(t *testing.T) {
 	says(t, "journalctl -o cat -u "+byHandUnit, "was stopped, and so it stays; to start it: podman start "+byHand)
 	shell(t, "podman start "+byHand)
 	fires(t, "ip-changed", 0, "verify turn "+containedConf+": unchanged")
-	shell(t, "podman rm -f -t 1 "+byHand)
-	fires(t, "ip-changed", 1, "connection refused")
+	shell(t, "podman rm -f -t 1 "+byHand+"; systemctl restart "+byHandUnit+" || true")
 	all, _ := doctor(t)
 	f := findingOf(all, byHandUnit)
 	if f.Level != "problem" || !strings.Contains(f.Hint, "journalctl -u "+byHandUnit) {
@@ -94,6 +101,7 @@ func TestContainerOnABridge(t *testing.T) {
 	undo(t, "podman rm -f -t 1 "+byHand)
 	own := func() string { return shell(t, "podman inspect -f '{{.NetworkSettings.IPAddress}}' "+byHand) }
 	before := own()
+	initSays(t, "coturn: "+byHandUnit+" with ")
 	initialize(t)
 	right(t, FirstPublic, FirstPublic, 10*time.Second)
 	must(t, world.SetPublic(t.Context(), Public(22)))
@@ -104,6 +112,36 @@ func TestContainerOnABridge(t *testing.T) {
 	shell(t, "systemctl stop netwatch.socket netwatch.service; rm -rf /etc/netwatch")
 	shell(t, `sed -i 's,^external-ip=.*,&/`+own()+`,' `+containedConf)
 	initSays(t, "coturn in podman "+byHand+": a pair of its external-ip has ", "a plain line suffices there")
+}
+
+// TestContainerOfCalls holds that LiveKit in a container follows too, and that what goes before its
+// file there is said.
+func TestContainerOfCalls(t *testing.T) {
+	withPodman(t)
+	must(t, world.Calls(t.Context()))
+	must(t, world.Forward(t.Context(), Ports+", "+CallPorts, Private))
+	must(t, server.InstallLiveKit(t.Context(), Calls, "node_ip: 203.0.113.99"))
+	const unit, program = "/etc/systemd/system/", "/usr/local/bin/livekit-server"
+	shell(t, "cp $(sed -n 's/^ExecStart=\\([^ ]*\\).*/\\1/p' "+unit+Calls.Unit+") "+program+"; systemctl stop "+Calls.Unit+
+		"; rm "+unit+Calls.Unit+"; systemctl daemon-reload")
+	run := strings.Replace(byHandRun, containedMount, "-v "+Calls.File+":"+Calls.File, 1)
+	run = "podman rm -f -t 1 " + byHand + "; " + run +
+		"--network host %s --rootfs /srv/rootfs " + program + " --config " + Calls.File
+	for want, line := range map[string]string{
+		"(NODE_IP says what its file should)":       fmt.Sprintf(run, "-e NODE_IP=203.0.113.98"),
+		"take --node-ip out of the command in what": fmt.Sprintf(run, "") + " --node-ip 203.0.113.98",
+	} {
+		shell(t, line)
+		initSays(t, "hint: livekit in podman "+byHand+": ", want)
+	}
+	shell(t, fmt.Sprintf(run, ""))
+	undo(t, "podman rm -f -t 1 "+byHand)
+	initSays(t, "livekit: "+byHandUnit+" with "+Calls.File)
+	initialize(t)
+	rightCall(t, FirstPublic, FirstPublic)
+	must(t, world.SetPublic(t.Context(), Public(23)))
+	rightCall(t, Public(23), Public(23))
+	says(t, "netwatch history", "verify livekit "+Calls.File+": unchanged: ipv4 "+Public(23).String())
 }
 
 // findingOf is what doctor finds about one thing.

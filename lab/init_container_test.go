@@ -53,7 +53,8 @@ func TestInitSeesContainers(t *testing.T) {
 	shell(t, "systemctl start turn.service")
 	made := "called turn, run by turn.service, made of /etc/containers/systemd/turn.container, with " +
 		"/etc/coturn/turnserver.conf, which is " + containedConf + "\n"
-	rule := "+  \"rotate coturn " + containedConf + "\",\n+  \"restart turn.service\",\n+  \"verify turn " + containedConf + "\",\n"
+	rule := "+  \"rotate coturn " + containedConf + "\",\n+  \"restart turn.service\",\n" +
+		"+  \"verify turn " + containedConf + "\",\n"
 	initSays(t, "coturn in a container: podman ", made, rule, "exit 0")
 	shell(t, fmt.Sprintf("cp %s /srv/turn/new && mv /srv/turn/new %[1]s", containedConf))
 	initSays(t, made, rule, "it still has the file that was there before", "systemctl restart turn.service")

@@ -154,7 +154,11 @@ func (c Container) Lacks() string {
 	case c.Users:
 		return "it is of a user's own, and netwatch can restart only what a unit of the system runs: have one run it"
 	case c.Inside == "":
-		return "it is started without a file that netwatch could rewrite: in " + c.made() +
+		why := ""
+		if c.Refused != nil {
+			why = fmt.Sprintf(" (%v)", c.Refused)
+		}
+		return "it is started without a file that netwatch could rewrite" + why + ": in " + c.made() +
 			", have its command name one by its full path, and nothing in its environment stand for it" + again
 	case c.File == "":
 		return fmt.Sprintf("its %s is in the image: in %s, mount a file of this machine there%s", c.Inside, c.made(), again)

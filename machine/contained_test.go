@@ -103,7 +103,8 @@ func TestContainedRefused(t *testing.T) {
 			pair+"relay-ip=172.17.0.2\n"),
 		"take --node-ip out":    mounted(livekits+" --node-ip 203.0.113.5", "/livekit.yaml", "port: 7880\n"),
 		"leave /172.17.0.2 out": mounted("turnserver -c /t.conf", "/t.conf", pair),
-		"have its command name one": mounted(livekits, "/livekit.yaml", "port: 7880\n").And(machinetest.Files{
+		"(LIVEKIT_CONFIG says what its file should): in what the container is made of, have its command": mounted(
+			livekits, "/livekit.yaml", "port: 7880\n").And(machinetest.Files{
 			"/proc/42/environ": "LIVEKIT_CONFIG=port: 7880\x00",
 		}),
 		"no unit of systemd runs it": mounted("turnserver -c /t.conf", "/t.conf", plainConf).And(machinetest.Files{

@@ -40,7 +40,7 @@ type Container struct {
 	// Users says that it is a user's own, and not of the system.
 	Users bool
 	// Keeper is the unit by which it is started anew where its file is kept right; empty
-	// where none can be. Refused is why not, if it is none of what is said above.
+	// where none can be. Refused is why not, if it is not only what is said above.
 	Keeper  string
 	Refused error
 }
@@ -90,7 +90,7 @@ func (s *search) contained(p process, engine, id string) {
 		_, err := os.Stat(s.tree.Host(dir + "/root" + name))
 		return err == nil
 	})
-	if err == nil {
+	if c.Refused = err; err == nil {
 		c.Inside = inside
 	}
 	if err == nil && !c.Users { // See above
