@@ -42,7 +42,7 @@ var breaks = []fault{
 	{"the name of the state is not synced", "state/disk.go", "return d.dir.Sync()", "return nil", 200},
 	{"an event is not written", "hooks/dispatcher.go", "s.Accept(ev, rules)\n\t\tif believed {", "if believed {", 60},
 	{"the address is not believed", "hooks/dispatcher.go", "s.Believe(address)", "_ = address", 60},
-	{"that a gate changes something is not noted", "hooks/lane.go", "s.Change(rule.Name)\n", "\n", 300},
+	{"that a gate changes something is not noted", "hooks/lane.go", "s.Change(rule.Name)\n", "\n", 900},
 	{"what netwatch writes is not noted", "hooks/lane.go", "s.Replace(w)\n", "\n", 60},
 	{"runs of an earlier life are not taken up", "hooks/dispatcher.go", "l.resume(r)", "_ = l", 100},
 	{"who waits is told before it is written", "state/store.go", "<-u.done\n", "\n", 100},

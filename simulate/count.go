@@ -31,7 +31,12 @@ func (c *Count) Add(o Count) {
 }
 
 // fault counts one.
-func (c *Count) fault(kind string) { c.Add(Count{Befallen: map[string]int{kind: 1}}) }
+func (c *Count) fault(kind string) {
+	if c.Befallen == nil {
+		c.Befallen = map[string]int{}
+	}
+	c.Befallen[kind]++
+}
 
 // String is all of it, a line for each kind.
 func (c *Count) String() string {

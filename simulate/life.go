@@ -166,10 +166,10 @@ func (w leaving) Close() error {
 	return w.ReadWriteCloser.Close()
 }
 
-// fuseLength is among how many effects the one is before which a daemon is killed. It is
-// picked by what it is and when, and not by its number: what is noted in the same instant
-// by two may be written at once or one after the other.
-const fuseLength = 8
+// fuses are among how many effects the one is before which a daemon is killed: early in what
+// it has to do, or late. It is picked by what it is and when, and not by its number: what is
+// noted in the same instant by two may be written at once or one after the other.
+var fuses = [...]uint64{4, 16, 48}
 
 // effect is called before each effect, and returns an error when there is none, as the
 // daemon was killed. w.mu is held.
@@ -177,7 +177,7 @@ func (l *life) effect(what string) error {
 	if l.dead {
 		return errDead
 	}
-	if l.fuse > 0 && mix(l.fuse, hashed(what), uint64(l.now()))%fuseLength == 0 {
+	if l.fuse > 0 && mix(l.fuse, hashed(what), uint64(l.now()))%fuses[l.fuse>>1%uint64(len(fuses))] == 0 {
 		l.kill("before " + what)
 		return errDead
 	}
