@@ -45,7 +45,7 @@ func TestBlame(t *testing.T) {
 func TestRecoverBehindEmptyLines(t *testing.T) {
 	for text, want := range map[string]string{
 		"[daemon]\nlog = \"info\"\n\n# x\nstate /x\n": "f:5:",
-		"\n\n# x\nstate /x\n":                               "f:4:",
+		"\n\n# x\nstate /x\n":                         "f:4:",
 		"[daemon]\nlog = ":                            "f:2:",
 	} {
 		if got := said(text); !strings.HasPrefix(got, want) || strings.Contains(got, "in what begins in line") {
@@ -100,7 +100,8 @@ func TestAbleInOrder(t *testing.T) {
 func TestPathsOfDaemon(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "netwatch.toml")
 	for text, want := range map[string]netwatch.Path{
-		"[daemon]\nstate = \"/x\"\nnonsense = 1\n": "/x", "[daemon]\nstate = \"x\"\n": defaultDaemon.State, "": defaultDaemon.State,
+		"[daemon]\nstate = \"/x\"\nnonsense = 1\n": "/x",
+		"[daemon]\nstate = \"x\"\n":                defaultDaemon.State, "": defaultDaemon.State,
 	} {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -120,7 +121,8 @@ func TestPathsOfDaemon(t *testing.T) {
 // The addresses that the files of rules name are found as far as these can be read; an empty
 // one is being written.
 func TestRelaysOfRules(t *testing.T) {
-	cfg, err := Parse("f", []byte("[[rule]]\non = [\"x\"]\ndo = [\"rotate coturn /a\", \"rotate coturn /b\", \"rotate coturn /c\", "+
+	cfg, err := Parse("f", []byte("[[rule]]\non = [\"x\"]\n"+
+		"do = [\"rotate coturn /a\", \"rotate coturn /b\", \"rotate coturn /c\", "+
 		"\"rotate yaml /d k\"]\n"), actions.Env{})
 	if err != nil {
 		t.Fatal(err)
@@ -137,7 +139,8 @@ func TestRelaysOfRules(t *testing.T) {
 	if len(got) == 0 || got[0] != netip.MustParseAddr("192.0.2.1") {
 		t.Errorf("they are %v", got)
 	}
-	if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "/b is empty") || strings.Contains(err.Error(), "/d") {
+	if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "/b is empty") ||
+		strings.Contains(err.Error(), "/d") {
 		t.Errorf("it says %v", err)
 	}
 }

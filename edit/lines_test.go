@@ -27,7 +27,10 @@ var iniGoldens = []golden{
 	{"whatever bytes", "[a]\n\xff = \xfe\nb=192.0.2.1\n", "a.b", "192.0.2.2", "[a]\n\xff = \xfe\nb=192.0.2.2\n"},
 	{"lines of hyphens", ";------\n[a] ;--- x\nb=192.0.2.1\n", "a.b", "192.0.2.2", ";------\n[a] ;--- x\nb=192.0.2.2\n"},
 	{"nothing, and no blank", "[a]\nb=\nc=1\n", "a.b", "192.0.2.2", "[a]\nb=192.0.2.2\nc=1\n"},
-	{"more indent in another section", "[a]\nx=1\n[b]\n  c=192.0.2.1\n", "b.c", "192.0.2.2", "[a]\nx=1\n[b]\n  c=192.0.2.2\n"},
+	{
+		"more indent in another section", "[a]\nx=1\n[b]\n  c=192.0.2.1\n", "b.c", "192.0.2.2",
+		"[a]\nx=1\n[b]\n  c=192.0.2.2\n",
+	},
 	{"a blank line", "[a]\n\nb=192.0.2.1\n", "a.b", "192.0.2.2", "[a]\n\nb=192.0.2.2\n"},
 	{"a dot alone", "b=192.0.2.1\n[a]\nb=1\n", ".b", "192.0.2.2", "b=192.0.2.2\n[a]\nb=1\n"},
 	{"blanks at the end", "[a]\nb=192.0.2.1\n  ", "a.b", "192.0.2.2", "[a]\nb=192.0.2.2\n  "},

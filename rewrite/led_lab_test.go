@@ -35,7 +35,8 @@ func led(t *testing.T, commands string) (file string) {
 	t.Helper()
 	dir := t.TempDir()
 	sh(t, "chmod 755 "+filepath.Dir(dir)+" "+dir)
-	sh(t, strings.ReplaceAll("mkdir DIR/his; echo old > DIR/his/file; chown -R 61001:61002 DIR/his; "+commands, "DIR", dir))
+	const made = "mkdir DIR/his; echo old > DIR/his/file; chown -R 61001:61002 DIR/his; "
+	sh(t, strings.ReplaceAll(made+commands, "DIR", dir))
 	return dir + "/his/file"
 }
 
@@ -54,9 +55,15 @@ func opened(t *testing.T, file string) *File {
 // then the file can be rewritten.
 func TestLabCommandWorks(t *testing.T) {
 	for name, c := range map[string]struct{ made, want string }{
-		"his file":         {"chmod u+s DIR/his/file", "setpriv --reuid=61001 --regid=65534 --clear-groups chmod u-s,g-s FILE"},
-		"root's file":      {"chown root DIR/his/file; chmod u+s DIR/his/file", "chown -h 61001 FILE && setpriv --reuid=61001 "},
-		"left of his":      {"mkdir DIR/his/.file.netwatch-new", "setpriv --reuid=61001 --regid=65534 --clear-groups rm -r DIR/"},
+		"his file": {
+			"chmod u+s DIR/his/file", "setpriv --reuid=61001 --regid=65534 --clear-groups chmod u-s,g-s FILE",
+		},
+		"root's file": {
+			"chown root DIR/his/file; chmod u+s DIR/his/file", "chown -h 61001 FILE && setpriv --reuid=61001 ",
+		},
+		"left of his": {
+			"mkdir DIR/his/.file.netwatch-new", "setpriv --reuid=61001 --regid=65534 --clear-groups rm -r DIR/",
+		},
 		"left in nobody's": {"mkdir DIR/his/.file.netwatch-new; chown -R nobody DIR/his", "runuser -u nobody -- rm -r DIR/"},
 	} {
 		file := led(t, c.made)
@@ -79,10 +86,13 @@ func TestLabSticky(t *testing.T) {
 		made string
 		well bool
 	}{
-		"his file in root's":    {"mkdir -m 1777 DIR/his/sticky; mv DIR/his/file DIR/his/sticky", true},
-		"root's file in root's": {"mkdir -m 1777 DIR/his/sticky; mv DIR/his/file DIR/his/sticky; chown root DIR/his/sticky/file", false},
+		"his file in root's": {"mkdir -m 1777 DIR/his/sticky; mv DIR/his/file DIR/his/sticky", true},
+		"root's file in root's": {
+			"mkdir -m 1777 DIR/his/sticky; mv DIR/his/file DIR/his/sticky; chown root DIR/his/sticky/file", false,
+		},
 		"root's file in his": {
-			"mkdir -m 1777 DIR/his/sticky; mv DIR/his/file DIR/his/sticky; chown root DIR/his/sticky/file; chown 61001 DIR/his/sticky",
+			"mkdir -m 1777 DIR/his/sticky; mv DIR/his/file DIR/his/sticky; chown root DIR/his/sticky/file; " +
+				"chown 61001 DIR/his/sticky",
 			true,
 		},
 		"nobody else's way": {
@@ -126,7 +136,8 @@ func TestLabReplaceAsUser(t *testing.T) {
 		return
 	}
 	program := filepath.Join(t.TempDir(), "test")
-	sh(t, "cp "+os.Args[0]+" "+program+"; chmod 755 "+program+" "+filepath.Dir(program)+" "+filepath.Dir(filepath.Dir(program)))
+	dir := filepath.Dir(program)
+	sh(t, "cp "+os.Args[0]+" "+program+"; chmod 755 "+program+" "+dir+" "+filepath.Dir(dir))
 	for uid, c := range map[uint32]struct{ made, want string }{
 		him:   {"", "<nil>, hint: \n"},
 		61003: {"", "user 61001 decides where the way to it leads: operation not permitted, hint: " + askHelper},
@@ -155,7 +166,8 @@ func TestLabPowerCut(t *testing.T) {
 	if err := opened(t, file).Replace([]byte("new\n"), nil, nil); err != nil {
 		t.Fatal(err)
 	}
-	sh(t, "cp "+image+" "+image+"-cut; mount -o loop "+image+"-cut "+after) // What the disk has, and the kernel has not told
+	// What the disk has, and not what the kernel alone knows.
+	sh(t, "cp "+image+" "+image+"-cut; mount -o loop "+image+"-cut "+after)
 	text := sh(t, "cat "+after+"/file; umount "+after)
 	if text != "new\n" {
 		t.Errorf("after a power cut it is %q", text)

@@ -115,13 +115,15 @@ func TestTakeBack(t *testing.T) {
 	if a, err := readAddition(record); err != nil || a.File != file || a.Text != "external-ip=198.51.100.8\n" {
 		t.Errorf("the record is %+v, %v", a, err)
 	}
-	if err := errors.Join(os.WriteFile(file, []byte(text), 0o600), os.WriteFile(records+"/damaged", nil, 0o600)); err != nil {
+	err = errors.Join(os.WriteFile(file, []byte(text), 0o600), os.WriteFile(records+"/damaged", nil, 0o600))
+	if err != nil {
 		t.Fatal(err)
 	}
 	var told []string
 	done := func(file, lines string) { told = append(told, file+": "+lines) }
 	errs := takeBack(t.Context(), records, done)
-	if len(errs) != 1 || !strings.Contains(errs[0].Error(), "JSON") || !strings.Contains(netwatch.Hint(errs[0]), "by hand") {
+	if len(errs) != 1 || !strings.Contains(errs[0].Error(), "JSON") ||
+		!strings.Contains(netwatch.Hint(errs[0]), "by hand") {
 		t.Errorf("it says %v", errs)
 	}
 	if now, err := os.ReadFile(file); string(now) != before || err != nil {
@@ -145,7 +147,8 @@ func TestRecordGoes(t *testing.T) {
 	r := Rotation{Target: Target{Server: "coturn", File: "/f"}}
 	const added, another = "realm=r\nexternal-ip=198.51.100.7\n", "realm=r\nexternal-ip=198.51.100.8\n"
 	r.record(record, server, []byte("realm=r\n"), []byte(added))
-	r.record(record, server, []byte("realm=r\nexternal-ip=203.0.113.5\n"), []byte(another)) // Somebody else wrote meanwhile
+	// Somebody else wrote meanwhile.
+	r.record(record, server, []byte("realm=r\nexternal-ip=203.0.113.5\n"), []byte(another))
 	if _, err := os.Stat(record); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("it is still there: %v", err)
 	}

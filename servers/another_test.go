@@ -53,7 +53,8 @@ func TestForAnother(t *testing.T) {
 // LiveKit's has letters and digits alone, as its own coder has written these.
 func TestForAnotherOfLiveKit(t *testing.T) {
 	for text, want := range map[string]string{
-		"": "", "a": "hB", "\xff\xff\xff": "ffffP", "\x78\x00\x01": "BAAe", "\xf8\x00\x01": "BAAeB", "\x00\x1e\x1f": "fwDAA", "\xf7\xbe\xfb\xef": "vvvv3D",
+		"": "", "a": "hB", "\xff\xff\xff": "ffffP",
+		"\x78\x00\x01": "BAAe", "\xf8\x00\x01": "BAAeB", "\x00\x1e\x1f": "fwDAA", "\xf7\xbe\xfb\xef": "vvvv3D",
 		"element_call|netwatch-X|1700000060": "wYDMwADMwAzNxwHWtg2Y0F2d0Vmb8xGbhN2X05WZtVGblB",
 	} {
 		if got := base62([]byte(text)); got != want {

@@ -52,7 +52,8 @@ func TestOutsideAtItsBounds(t *testing.T) {
 			t.Errorf("of another's it says %v", err)
 		}
 		time.Sleep(standTime - time.Second)
-		if err := l.young(host(1)); err == nil || !strings.Contains(err.Error(), "has stood for 29 s, others ask after 30 s") {
+		if err := l.young(host(1)); err == nil ||
+			!strings.Contains(err.Error(), "has stood for 29 s, others ask after 30 s") {
 			t.Errorf("too early it says %v", err)
 		}
 		time.Sleep(time.Second)
@@ -66,7 +67,7 @@ func TestOutsideAtItsBounds(t *testing.T) {
 			t.Errorf("within a minute it is %+v", got)
 		}
 		l.asking.remember("b", netwatch.Sighting{By: "y"})
-		if time.Sleep(1); l.asking.recall("a", why).Why != why {
+		if time.Sleep(time.Nanosecond); !errors.Is(l.asking.recall("a", why).Why, why) {
 			t.Error("after a minute it is still known")
 		}
 		if l.asking.remember("c", netwatch.Sighting{}); len(l.asking.seen) != 1 || l.asking.seen["b"].By != "y" {
@@ -174,7 +175,8 @@ func TestAdmitsAtItsBounds(t *testing.T) {
 		stood := standing{}.after(netwatch.Addresses{netwatch.IPv4: {Address: there}}, time.Now())
 		l.peers.by["a"] = &peer{heard: true, now: stands(1, func(b *bulletin) { b.Stood = stood })}
 		ask := func(id string, port uint16) error {
-			return l.serving.admit("a", request{id, netwatch.Place{Address: there, Ways: []netwatch.Way{{Over: "udp", Port: port}}}})
+			ways := []netwatch.Way{{Over: "udp", Port: port}}
+			return l.serving.admit("a", request{id, netwatch.Place{Address: there, Ways: ways}})
 		}
 		wants := func(err error, want string) {
 			t.Helper()
@@ -186,7 +188,7 @@ func TestAdmitsAtItsBounds(t *testing.T) {
 		wants(ask("1", leastPort), "it has said 198.51.100.7 for 20 s, and 30 are waited for")
 		time.Sleep(askPause - 1)
 		wants(ask("2", leastPort), "it asked 59 s ago, and may once a minute")
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		wants(ask("3", leastPort-1), "a port below 1024")
 		time.Sleep(askPause)
 		if err := ask("4", leastPort); err != nil {
@@ -205,7 +207,8 @@ func TestPeersAtTheirBounds(t *testing.T) {
 		p.deliver("y", make([]byte, maxBulletin+9))
 		p.deliver("z", nil)
 		p.deliver("m1", []byte("known"))
-		if len(p.inbox["x"]) != maxBulletin || len(p.inbox["y"]) != maxBulletin+1 || len(p.inbox) != 3 || p.inbox["m1"] == nil {
+		if len(p.inbox["x"]) != maxBulletin || len(p.inbox["y"]) != maxBulletin+1 || len(p.inbox) != 3 ||
+			p.inbox["m1"] == nil {
 			t.Errorf("it keeps %d and %d bytes, of %d", len(p.inbox["x"]), len(p.inbox["y"]), len(p.inbox))
 		}
 		text := stands(2, nil).text()
@@ -251,7 +254,9 @@ func TestNextOfAPeer(t *testing.T) {
 			"nothing new":       {peer{known: true, heard: true, seen: said, now: said}, false, -1},
 			"not yet":           {peer{known: true, heard: true, seen: said, now: lost, due: now.Add(1)}, false, 1},
 			"gone for a moment": {peer{known: true, heard: true, seen: said, now: lost, since: now.Add(1 - goneTime)}, false, 1},
-			"gone":              {peer{known: true, heard: true, seen: said, now: lost, due: now, since: now.Add(-goneTime)}, true, 0},
+			"gone": {
+				peer{known: true, heard: true, seen: said, now: lost, due: now, since: now.Add(-goneTime)}, true, 0,
+			},
 			"forgotten":         {peer{known: true, forgotten: true, met: now.Add(-peerPause)}, true, 0},
 			"forgotten at once": {peer{known: true, forgotten: true, met: now.Add(1 - peerPause)}, false, 1},
 		} {
@@ -328,7 +333,7 @@ func TestComplaints(t *testing.T) {
 		if n := len(book.lines()) - before; n != 1 {
 			t.Errorf("within a minute it logs %d lines", n)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		l.trouble(&l.writing, errors.New("a third"))
 		if n := len(book.lines()) - before; n != 2 {
 			t.Errorf("after a minute it logs %d lines", n)
@@ -379,7 +384,7 @@ func TestEchoAtItsBounds(t *testing.T) {
 		if wait := l.listens(); wait != 1 {
 			t.Errorf("it looks again in %s", wait)
 		}
-		if time.Sleep(1); l.listens() != -1 || l.deaf == nil {
+		if time.Sleep(time.Nanosecond); l.listens() != -1 || l.deaf == nil {
 			t.Errorf("in time it hears nothing: %v", l.deaf)
 		}
 		l.witness(l.topic(), []byte("x"))

@@ -27,9 +27,11 @@ func TestMistakesOfEach(t *testing.T) {
 		},
 		"router":        {&Router{Every: netwatch.Duration(hastyEvery - 1)}, []string{"every -1"}},
 		"router, often": {&Router{Every: netwatch.Duration(hastyEvery)}, nil},
-		"netlink":       {&Netlink{Ignore: []string{"lo", "[", "", "a/b"}}, []string{"ignore 1", "ignore 2", "ignore 3", "interfaces -1"}},
-		"timer":         {newTimer(), []string{"at -1"}},
-		"timer, twice":  {timer, []string{"at 2"}},
+		"netlink": {
+			&Netlink{Ignore: []string{"lo", "[", "", "a/b"}}, []string{"ignore 1", "ignore 2", "ignore 3", "interfaces -1"},
+		},
+		"timer":        {newTimer(), []string{"at -1"}},
+		"timer, twice": {timer, []string{"at 2"}},
 		"stun, IPv4's servers alone": {
 			&STUN{
 				Servers: []Server{"192.0.2.1:3478", "192.0.2.2:3478"}, Agree: 2, Families: netwatch.Families,
@@ -91,15 +93,17 @@ func TestPaceOfTheRouter(t *testing.T) {
 		change func(*correspondence)
 		want   time.Duration
 	}{
-		"in haste":       {func(c *correspondence) { c.hasty = now.Add(1) }, hastyEvery},
-		"no haste left":  {func(c *correspondence) { c.hasty, c.answers = now, true }, every},
-		"it answers":     {func(c *correspondence) { c.answers = true }, every},
-		"by UPnP":        {func(c *correspondence) { c.answers, c.protocol = true, upnp }, upnpFactor * every},
-		"silent":         {func(c *correspondence) { c.ever, c.silent = true, now.Add(1-givenUp) }, every},
-		"given up":       {func(c *correspondence) { c.ever, c.silent, c.tries = true, now.Add(-givenUp), mostTries }, every},
-		"never answered": {func(c *correspondence) { c.silent, c.to.gateway, c.tries = now, gateway, mostTries-1 }, hastyEvery},
-		"tried enough":   {func(c *correspondence) { c.silent, c.to.gateway, c.tries = now, gateway, mostTries }, every},
-		"no router":      {func(c *correspondence) { c.silent = now }, every},
+		"in haste":      {func(c *correspondence) { c.hasty = now.Add(1) }, hastyEvery},
+		"no haste left": {func(c *correspondence) { c.hasty, c.answers = now, true }, every},
+		"it answers":    {func(c *correspondence) { c.answers = true }, every},
+		"by UPnP":       {func(c *correspondence) { c.answers, c.protocol = true, upnp }, upnpFactor * every},
+		"silent":        {func(c *correspondence) { c.ever, c.silent = true, now.Add(1-givenUp) }, every},
+		"given up":      {func(c *correspondence) { c.ever, c.silent, c.tries = true, now.Add(-givenUp), mostTries }, every},
+		"never answered": {
+			func(c *correspondence) { c.silent, c.to.gateway, c.tries = now, gateway, mostTries-1 }, hastyEvery,
+		},
+		"tried enough": {func(c *correspondence) { c.silent, c.to.gateway, c.tries = now, gateway, mostTries }, every},
+		"no router":    {func(c *correspondence) { c.silent = now }, every},
 	} {
 		one := &correspondence{routerSource: &routerSource{every: every}}
 		if c.change(one); one.pace(now) != c.want {
