@@ -151,7 +151,8 @@ func panel(t *testing.T) {
 	}
 	shown := does(t, "2.0", "config show")
 	for _, want := range []string{
-		`stun_every: "40s"`, `mail_changes: {"value":"root@localhost","example":"root@example.org"}`, `mqtt_password: ""`, `mqtt_user: ""`,
+		`stun_every: "40s"`, `mqtt_password: ""`, `mqtt_user: ""`,
+		`mail_changes: {"value":"root@localhost","example":"root@example.org"}`,
 		`"en":"**IPv4**: ` + FirstPublic.String() + ", since", `"fr":"**IPv4**: ` + FirstPublic.String() + ", depuis",
 		`state: {"style":"success"`,
 	} {
