@@ -61,7 +61,6 @@ var breaks = []fault{
 	},
 	{"nothing is damped", "sources/damp.go", "s.held = s.held || s.penalty >= heldFrom", "s.held = false", 200},
 	{"silence is no doubt", "daemon/moments.go", "d.store.Doubt(family)", "_ = family", 100},
-	{"a family that comes back is not acted on", "daemon/moments.go", "d.rules.Confirmed(family)", "_ = family", 300},
 	{"a reload forgets what waits", "hooks/dispatcher.go", "l.become(r)", "d.lanes[r.Name] = newLane(d, r)", 300},
 	{"a reload ends all that waits", "hooks/dispatcher.go", "if !there[name] {", "if there[name] {", 300},
 	{"steps go on without a change", "hooks/lane.go", "if r.owes || !rule.gated(r.next) {", "if true {", 60},
@@ -106,10 +105,6 @@ var breaks = []fault{
 		"_ = d.dir.Remove(beforeName)", "_ = d.dir.Remove(fileName)", 200,
 	},
 	{"an address is held for long", "sources/damp.go", "if now.Sub(d.since) >= steady {", "if false {", 300},
-	{
-		"after a long outage nobody is asked for long", "sources/stun_pace.go",
-		"return min(pause, next)", "return pause", 300,
-	},
 	{
 		"the end of a run ends newer ones too", "state/state.go",
 		"return slices.Contains(ids, ev.ID)\n\t})\n\tif len(left)", "return true\n\t})\n\tif len(left)", 200,
