@@ -64,10 +64,12 @@ func TestArchive(t *testing.T) {
 	dirs := unpackIn(t, "1.0", "2.0")
 	withoutDpkg(t)
 	before, lists := traces(t), acls(t, YunoHost)
+	shell(t, "touch /opt/before") // What other tests have left is older
+	undo(t, "rm /opt/before")
 	out := shell(t, dirs[0]+"/install 2>&1")
 	t.Log(out)
-	for _, file := range strings.Fields(shell(t, "find /usr/local /etc -newer "+dirs[0]+
-		"/install -path '*netwatch*' -type f; find /usr/local -name '*netwatch*' ! -type d")) {
+	for _, file := range strings.Fields(shell(t, "find /usr/local /etc -newer /opt/before"+
+		" -path '*netwatch*' -type f; find /usr/local -name '*netwatch*' ! -type d")) {
 		if !strings.Contains(out, file+"\n") {
 			t.Errorf("it does not say that it wrote %s", file)
 		}
