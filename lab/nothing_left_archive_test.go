@@ -63,9 +63,9 @@ func TestArchive(t *testing.T) {
 	unlimited(t, YunoHost.Unit)
 	dirs := unpackIn(t, "1.0", "2.0")
 	withoutDpkg(t)
-	before, lists := traces(t), acls(t, YunoHost)
 	shell(t, "touch /opt/before") // What other tests have left is older
 	undo(t, "rm /opt/before")
+	before, lists := traces(t), acls(t, YunoHost)
 	out := shell(t, dirs[0]+"/install 2>&1")
 	t.Log(out)
 	for _, file := range strings.Fields(shell(t, "find /usr/local /etc -newer /opt/before"+
