@@ -11,6 +11,7 @@ import (
 
 	"netwatch"
 	"netwatch/edit"
+	_ "netwatch/lab/drawn" // Alike in every run
 )
 
 // A leastCase is a file of a server, and what becomes of it.
