@@ -94,6 +94,25 @@ func TestImports(t *testing.T) {
 	}
 }
 
+// TestDrawnAlike holds that whatever a test draws is drawn alike in every run.
+func TestDrawnAlike(t *testing.T) {
+	const draws, alike = "pgregory.net/rapid", module + "/lab/drawn"
+	drawing := 0
+	for _, p := range listPackages(t) {
+		tests := slices.Concat(p.TestImports, p.XTestImports)
+		if !slices.Contains(tests, draws) || p.ImportPath == alike {
+			continue
+		}
+		drawing++
+		if !slices.Contains(tests, alike) {
+			t.Errorf("%s: no test imports %s, so each run draws something else", p.ImportPath, alike)
+		}
+	}
+	if drawing == 0 {
+		t.Error("nobody draws at all")
+	}
+}
+
 // TestDaemonIsKnownToFew holds that the daemon can be imported by what is run alone:
 // nothing that it is made of may need it.
 func TestDaemonIsKnownToFew(t *testing.T) {

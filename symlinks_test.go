@@ -10,6 +10,8 @@ import (
 
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
+
+	_ "netwatch/lab/drawn" // Alike in every run
 )
 
 // TestHops wants that the way ends where the kernel ends it, and that whatever

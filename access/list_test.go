@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"netwatch"
+	_ "netwatch/lab/drawn" // Alike in every run
 )
 
 // TestPermitted is each rule of acl(5) once; that the kernel reckons alike is

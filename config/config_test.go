@@ -27,6 +27,7 @@ import (
 	"netwatch/actions"
 	"netwatch/config"
 	"netwatch/hooks"
+	_ "netwatch/lab/drawn" // Alike in every run
 	"netwatch/sources"
 )
 

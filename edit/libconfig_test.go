@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	_ "netwatch/lab/drawn" // Alike in every run
 )
 
 var libconfigGoldens = []golden{

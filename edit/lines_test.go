@@ -129,7 +129,7 @@ func checkLinesEdit(t failer, form Form, readers []reader, in []byte, key, value
 			continue // He reads neither
 		}
 		for key, now := range is {
-			if strings.Contains(now, value) && len(was) == len(is) {
+			if now != was[key] && strings.Contains(now, value) && len(was) == len(is) {
 				was[key] = now // To him it may have another name
 				break
 			}

@@ -16,6 +16,7 @@ import (
 	"pgregory.net/rapid"
 
 	"netwatch"
+	_ "netwatch/lab/drawn" // Alike in every run
 )
 
 // A kept is a log and the notes that it gave.

@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"netwatch"
+	_ "netwatch/lab/drawn" // Alike in every run
 )
 
 func names(rules []*Rule) []string {

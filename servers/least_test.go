@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"netwatch"
+	_ "netwatch/lab/drawn" // Alike in every run
 )
 
 // A leastCase is a file of a server, and what becomes of it.

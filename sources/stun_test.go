@@ -18,6 +18,7 @@ import (
 	"pgregory.net/rapid"
 
 	"netwatch"
+	_ "netwatch/lab/drawn" // Alike in every run
 )
 
 // A world is what servers say, without a network: they are functions, and time

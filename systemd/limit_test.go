@@ -6,6 +6,8 @@ import (
 
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
+
+	_ "netwatch/lab/drawn" // Alike in every run
 )
 
 // A rateLimit is systemd's, src/basic/ratelimit.c: a window that begins with
