@@ -30,8 +30,11 @@ func TestSayWaitsForItsTurn(t *testing.T) {
 }
 
 // A mute broker reads all that comes, and answers nothing on connections that were there when
-// it fell silent.
-type mute struct{ silent atomic.Int32 }
+// it fell silent. One that is gone ends a connection on which something comes.
+type mute struct {
+	silent atomic.Int32
+	gone   atomic.Bool
+}
 
 // dial connects to it.
 func (m *mute) dial(context.Context, string) (net.Conn, error) {
@@ -40,7 +43,8 @@ func (m *mute) dial(context.Context, string) (net.Conn, error) {
 	go func() { // Ends with the connection
 		for {
 			p, err := packets.ReadPacket(theirs)
-			if err != nil {
+			if err != nil || m.gone.Load() {
+				_ = theirs.Close()
 				return
 			}
 			if answer := answerTo(p); answer != nil && m.silent.Load() == before {
@@ -69,29 +73,55 @@ func answerTo(p *packets.ControlPacket) (answer *packets.ControlPacket) {
 	return answer
 }
 
+// connected runs a source that has a connection to a broker, and what ends it.
+func connected(t *testing.T, dial func(context.Context, string) (net.Conn, error)) (s *mqtt, end func()) {
+	t.Helper()
+	env := Env{
+		Known: func() netwatch.Addresses { return netwatch.Addresses{} }, Seen: func(string, string) string { return "" },
+		See: func(string, string, string) error { return nil }, Sights: func(string) map[string]string { return nil },
+		Edges: Edges{Broker: dial},
+	}
+	s = (&MQTT{Broker: "mqtt://b", Host: "self", Topic: "netwatch"}).Source("mqtt", env).(*mqtt)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- s.Run(ctx, func(netwatch.Event) error { return nil }) }()
+	<-time.After(time.Second)
+	return s, func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // Who has no answer in time says the same over the next connection, and not over the one that
 // is being ended.
 func TestToldOverTheNextConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &mute{}
-		env := Env{
-			Known: func() netwatch.Addresses { return netwatch.Addresses{} }, Seen: func(string, string) string { return "" },
-			See: func(string, string, string) error { return nil }, Sights: func(string) map[string]string { return nil },
-			Edges: Edges{Broker: b.dial},
-		}
-		s := (&MQTT{Broker: "mqtt://b", Host: "self", Topic: "netwatch"}).Source("mqtt", env).(*mqtt)
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan error)
-		go func() { ended <- s.Run(ctx, func(netwatch.Event) error { return nil }) }()
-		<-time.After(time.Second)
+		s, end := connected(t, b.dial)
+		defer end()
 		b.silent.Add(1)
 		began := time.Now()
-		err := s.Tell(ctx, []netwatch.Event{netwatch.NewEvent("x", "s", nil)})
+		err := s.Tell(t.Context(), []netwatch.Event{netwatch.NewEvent("x", "s", nil)})
 		if took := time.Since(began); err != nil || took > brokerTime+lastRetry {
 			t.Errorf("after %s: %v", took, err)
 		}
-		cancel()
-		if err := <-ended; err != nil {
+	})
+}
+
+// A broker that goes away in the midst was not waited for, so nobody says of it that it is slow.
+func TestHungUpIsUnconnected(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &mute{}
+		s, end := connected(t, b.dial)
+		defer end()
+		b.gone.Store(true)
+		if err := s.say(t.Context()); !errors.Is(err, errUnconnected) || s.patience() != brokerTime {
+			t.Errorf("it is told so: %v, and given %s then", err, s.patience())
+		}
+		b.gone.Store(false)
+		if err := s.Tell(t.Context(), nil); err != nil {
 			t.Error(err)
 		}
 	})
