@@ -18,8 +18,9 @@ const (
 	every  = time.Second
 	settle = 500 * time.Millisecond
 	// spare is by how much a promise may be missed on a loaded machine before a
-	// test fails; the figures themselves are logged.
-	spare = 2 * time.Second
+	// test fails, on whose disk one fsync was seen to take 2.4 s; the figures
+	// themselves are logged.
+	spare = 5 * time.Second
 )
 
 // changes changes the address n times, each time at another moment of a poll,

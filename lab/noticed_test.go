@@ -42,3 +42,22 @@ func sinceNoticed(t *testing.T, n int, right func(to netip.Addr) time.Time) (tim
 	}
 	return times
 }
+
+// inABlink changes the address n times after a pause, first to Public(20), and wants callers to be
+// right in a second, half of the times after half a second for netwatch to notice: what the
+// disk takes then is not the news' time.
+func inABlink(t *testing.T, n int, pause time.Duration, change func(to netip.Addr)) {
+	t.Helper()
+	var seen, all Times
+	for i := range n {
+		wait(t, pause)
+		to, changed := Public(20+i), time.Now()
+		change(to)
+		when := right(t, to, to, 20*time.Second)
+		all, seen = append(all, when.Sub(changed)), append(seen, noticed(t, to).Sub(changed))
+	}
+	promised(t, all, time.Second)
+	if t.Logf("noticed after: %s", seen); seen.Median() > 500*time.Millisecond {
+		t.Errorf("half of the times it was noticed after more than %s", seen.Median())
+	}
+}
