@@ -189,7 +189,7 @@ var breaks = []fault{
 	},
 	{
 		"of one machine is told at any pace", "sources/mqtt_peers.go",
-		"one.due = time.Now().Add(pause)", "one.due = time.Now()", 300,
+		"true, time.Now().Add(pause)", "true, time.Now()", 300,
 	},
 	{"others do not hear our address", "sources/mqtt_say.go", "w.Addresses = s.env.Known()", "w.Addresses = nil", 60},
 	{
@@ -247,23 +247,37 @@ func firstBroken(text string) string {
 	return strings.Join(lines[:len(lines)-1], "; ")
 }
 
-// overlay is a file that has the go command take the file with the break for the file.
-func (b fault) overlay(t *testing.T) string {
+// TestBreaksAreOfTheCode holds that each break can be made, also those that are not tried.
+func TestBreaksAreOfTheCode(t *testing.T) {
+	for _, b := range breaks {
+		t.Run(b.name, func(t *testing.T) { b.make(t) })
+	}
+}
+
+// make is the file to break, and its text with the break.
+func (b fault) make(t *testing.T) (file, text string) {
 	t.Helper()
 	file, err := filepath.Abs(filepath.Join("..", b.file))
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := os.ReadFile(file)
+	whole, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := strings.Count(string(text), b.from); n != 1 {
+	if n := strings.Count(string(whole), b.from); n != 1 {
 		t.Fatalf("%s has %q %d times", b.file, b.from, n)
 	}
+	return file, strings.Replace(string(whole), b.from, b.to, 1)
+}
+
+// overlay is a file that has the go command take the file with the break for the file.
+func (b fault) overlay(t *testing.T) string {
+	t.Helper()
+	file, text := b.make(t)
 	dir := t.TempDir()
 	other := filepath.Join(dir, filepath.Base(file))
-	if err := os.WriteFile(other, []byte(strings.Replace(string(text), b.from, b.to, 1)), 0o600); err != nil {
+	if err := os.WriteFile(other, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	list, err := json.Marshal(map[string]any{"Replace": map[string]string{file: other}})
