@@ -300,7 +300,7 @@ func (w *World) fire(uint64) {
 		a, err := d.Fire(context.Background(), control.Request{Event: netwatch.IPChanged, NoWait: true}, nil)
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		if l.dead {
+		if l.dead || l.ending && err != nil { // Whether that is heard before it ends is chance
 			return
 		}
 		if err != nil {
