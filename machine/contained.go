@@ -3,7 +3,6 @@ package machine
 import (
 	"cmp"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -57,7 +56,7 @@ func (s *search) refusesContained(c Container, p process, text []byte) error {
 			fmt.Sprintf("take %s out of the command in %s, have it made anew by that, and run netwatch init again",
 				name, c.made()))
 	}
-	if private := strangePair(text); p.server.Name == "coturn" && !c.HostNetwork && private.IsValid() {
+	if private := servers.Stray(text, netwatch.OwnAddresses()); p.server.Name == "coturn" && !c.HostNetwork && private.IsValid() {
 		return netwatch.WithHint(fmt.Errorf("a pair of its external-ip has %s, which is the container's alone", private),
 			fmt.Sprintf("leave /%s out of %s: a plain line suffices there", private, c.File))
 	}
@@ -86,23 +85,6 @@ func overruled(p process, text []byte) string {
 		}
 	}
 	return ""
-}
-
-// strangePair is the private part of a pair that the file does not name to listen at or to
-// relay from, so that rotate would take it for one that this machine had before.
-func strangePair(text []byte) netip.Addr {
-	for line := range strings.Lines(string(text)) {
-		key, value, _ := strings.Cut(line, "=")
-		_, private, is := strings.Cut(strings.TrimSpace(value), "/")
-		addr, err := netip.ParseAddr(private)
-		if strings.TrimSpace(key) != "external-ip" || !is || err != nil || netwatch.IsOwn(addr) {
-			continue
-		}
-		if servers.Setting(text, "relay-ip") != private && servers.Setting(text, "listening-ip") != private {
-			return addr
-		}
-	}
-	return netip.Addr{}
 }
 
 // containedTurn is a coturn in a container. Its certificate is a file of the container's.
