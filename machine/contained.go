@@ -24,7 +24,7 @@ func (s *search) keepContained(c *Container, p process) {
 	}
 	c.Keeper = c.restarter()
 	if p.server.Name == "coturn" {
-		s.Turns = append(s.Turns, s.containedTurn(*c, text))
+		s.Turns = append(s.Turns, s.containedTurn(c, p, text))
 		return
 	}
 	server := p.server
@@ -32,7 +32,8 @@ func (s *search) keepContained(c *Container, p process) {
 	if !c.HostNetwork {
 		server.Offer, server.Calls, server.Binds = nil, nil, false // It is reached by this machine's addresses at most
 	}
-	s.Servers = append(s.Servers, Server{Server: server, Unit: c.Keeper, File: c.File, Text: text})
+	cert, _ := s.containedCertificate(c, p, text)
+	s.Servers = append(s.Servers, Server{Server: server, Unit: c.Keeper, File: c.File, Text: text, Certificate: cert})
 }
 
 // restarter is the unit that starts a container anew: the one that runs it, or else the
@@ -87,10 +88,14 @@ func overruled(p process, text []byte) string {
 	return ""
 }
 
-// containedTurn is a coturn in a container. Its certificate is a file of the container's.
-func (s *search) containedTurn(c Container, text []byte) Turn {
+// containedTurn is a coturn in a container.
+func (s *search) containedTurn(c *Container, p process, text []byte) Turn {
 	t := s.turn(c.Keeper, c.File)
-	t.Certificate, t.TLS, t.Elsewhere = Certificate{}, 0, !c.HostNetwork
+	cert, alone := s.containedCertificate(c, p, text)
+	t.Certificate, t.Renews, t.Elsewhere = cert, c.renews(alone), !c.HostNetwork
+	if t.TLS = tlsPort(text); cert == (Certificate{}) || t.Elsewhere && !c.hasPublished(t.TLS, servers.TLS) {
+		t.TLS = 0
+	}
 	if t.Unproven == nil && t.Elsewhere && !c.publishes(text) {
 		t.Unproven = ErrWaysIn
 	}
@@ -106,12 +111,17 @@ func (c Container) publishes(text []byte) bool {
 	}
 	offer, err := coturn.Offer(text, time.Now())
 	return err == nil && !slices.ContainsFunc(offer.Listeners, func(l servers.Listener) bool {
-		over := "tcp"
-		if l.Over == servers.UDP {
-			over = "udp"
-		}
-		return l.IP.IsValid() || !slices.Contains(c.Published, fmt.Sprintf("%d/%s", l.Port, over))
+		return l.IP.IsValid() || !c.hasPublished(l.Port, l.Over)
 	})
+}
+
+// hasPublished says whether this machine hands on a port to a container.
+func (c Container) hasPublished(port uint16, by servers.Transport) bool {
+	over := "tcp"
+	if by == servers.UDP {
+		over = "udp"
+	}
+	return slices.Contains(c.Published, fmt.Sprintf("%d/%s", port, over))
 }
 
 // String is what a server in a container is called.
@@ -155,6 +165,12 @@ func (c Container) Lacks() string {
 			c.File, netwatch.ShellPath(c.Keeper))
 	}
 	return ""
+}
+
+// Unrenewed says what to do so that a certificate in the image is followed.
+func (c Container) Unrenewed() string {
+	return fmt.Sprintf("its certificate %s is in the image, and no rule is for that: in %s, mount the one of this machine "+
+		"that is renewed, then run netwatch init again", c.Sealed, c.made())
 }
 
 // made is where it is said what a container is made of.

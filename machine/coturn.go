@@ -25,6 +25,9 @@ type Turn struct {
 	// that; 0 if none is.
 	Certificate Certificate
 	TLS         uint16
+	// Renews is the verb by which its unit has it read a renewed certificate, where no signal
+	// to the unit would reach it, as in a container; empty is SIGUSR2.
+	Renews string
 	// Domains are the names that callers reach it by, as far as its realm and
 	// YunoHost's settings tell.
 	Domains []string

@@ -84,14 +84,14 @@ func TestContribOfContainers(t *testing.T) {
 			t.Errorf("%s does %.60q", engine, rest)
 		}
 		dir := t.TempDir()
-		fake := "#!/bin/sh\n[ \"$*\" = 'container inspect -f {{.State.Status}} {{.State.ExitCode}} -- turn' ] && $SAYS\n"
+		fake := "#!/bin/sh\n[ \"$*\" = 'container inspect -f {{.State.Status}} {{.State.ExitCode}} {{.State.OOMKilled}} -- turn' ] && $SAYS\n"
 		if err := os.WriteFile(dir+"/"+engine, []byte(fake), 0o755); err != nil {
 			t.Fatal(err)
 		}
 		for says, stays := range map[string]bool{
-			"echo running 0": false, "echo exited 1": false, "echo exited 139": false, "false": false, "echo created 0": true,
-			"echo created 128": false,
-			"echo exited 0":    true, "echo exited 137": true, "echo exited 143": true,
+			"echo running 0 false": false, "echo exited 1 false": false, "echo exited 139 false": false, "false": false,
+			"echo created 0 false": true, "echo created 128 false": false, "echo exited 0 false": true,
+			"echo exited 137 false": true, "echo exited 137 true": false, "echo exited 143 false": true,
 		} {
 			cmd := exec.Command("sh", "-c", line, "turn")
 			cmd.Env = []string{"PATH=" + dir + ":/usr/bin:/bin", "SAYS=" + says}
