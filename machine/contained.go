@@ -93,6 +93,7 @@ func (s *search) containedTurn(c *Container, p process, text []byte) Turn {
 	t := s.turn(c.Keeper, c.File)
 	cert, alone := s.containedCertificate(c, p, text)
 	t.Certificate, t.Renews, t.Elsewhere = cert, c.renews(alone), !c.HostNetwork
+	t.Auto = c.HostNetwork && servers.OnlyPair(text) && !servers.Stray(text, netwatch.OwnAddresses()).IsValid()
 	if t.TLS = tlsPort(text); cert == (Certificate{}) || t.Elsewhere && !c.hasPublished(t.TLS, servers.TLS) {
 		t.TLS = 0
 	}

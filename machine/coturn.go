@@ -38,6 +38,9 @@ type Turn struct {
 	// Elsewhere says that it has a network of its own, as in a container: this machine's
 	// addresses say nothing about it.
 	Elsewhere bool
+	// Auto says that its pair is this machine's, which nothing tells the daemon of a container:
+	// so it is to be said in the step.
+	Auto bool
 }
 
 // ErrWaysIn says that nobody here knows by which ports a container is reached.

@@ -3,6 +3,8 @@ package servers
 import (
 	"net/netip"
 	"slices"
+
+	"netwatch"
 )
 
 // Stray is the private part of the first pair in a configuration of coturn that is no
@@ -16,6 +18,19 @@ func Stray(conf []byte, here []netip.Addr) netip.Addr {
 		}
 	}
 	return netip.Addr{}
+}
+
+// OnlyPair says whether a configuration of coturn names its addresses by one pair of each family
+// at most, and by nothing else: private=auto keeps its form then.
+func OnlyPair(conf []byte) bool {
+	seen := map[netwatch.Family]bool{}
+	for _, e := range externals(split(conf)) {
+		if !e.private.IsValid() || seen[e.family] {
+			return false
+		}
+		seen[e.family] = true
+	}
+	return len(seen) > 0
 }
 
 // coturnPlaced says whether what conf is to say depends on whether coturn has this machine's

@@ -35,6 +35,20 @@ func TestCoturnElsewhere(t *testing.T) {
 	}
 }
 
+// A form that private=auto would change is not that of one pair.
+func TestOnlyPair(t *testing.T) {
+	const pair = "external-ip=203.0.113.5/192.168.50.10\n"
+	for conf, want := range map[string]bool{
+		pair: true, pair + "external-ip=2001:db8::5/fd50::10\n": true, pair + "external-ip=203.0.113.6/192.168.50.11\n": false,
+		"external-ip=203.0.113.5\n": false, pair + "external-ip=203.0.113.5\n": false, "realm=r\n": false,
+		pair + "external-ip=\n": false,
+	} {
+		if OnlyPair([]byte(conf)) != want {
+			t.Errorf("%q is not %v", conf, want)
+		}
+	}
+}
+
 // Where coturn is has to be found out only where something depends on it.
 func TestCoturnPlaced(t *testing.T) {
 	here := wanted(four, own4, PrivateKeep).Here
