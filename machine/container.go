@@ -102,7 +102,7 @@ func (s *search) contained(p process, engine, id string) {
 	switch engine {
 	case "docker":
 		labels := s.docker(&c)
-		c.Unit = cmp.Or(c.Unit, s.attached(c.Name), s.composed(labels))
+		c.Unit = cmp.Or(c.Unit, s.attached(c.Name), s.composed(c, labels))
 	case "podman":
 		s.podman(&c)
 		c.Published = s.forwarded(c.ID)
@@ -229,23 +229,35 @@ func below(dir, name string) (rest string, ok bool) {
 	return rest, ok && (rest == "" || rest[0] == '/')
 }
 
+// dockers is where Docker keeps what it knows about containers.
+const dockers = "/var/lib/docker/containers/"
+
+// A dockered is what Docker keeps about one.
+type dockered struct {
+	ID, Name string
+	State    struct{ Running bool }
+	Config   struct{ Labels map[string]string }
+}
+
+func (s *search) dockerKeeps(file string) (kept dockered, err error) {
+	text, err := s.tree.Read(file)
+	if err == nil {
+		err = json.Unmarshal(text, &kept)
+	}
+	return kept, err
+}
+
 // docker adds what Docker keeps about a container in files, and returns its labels.
 func (s *search) docker(c *Container) (labels map[string]string) {
-	var kept struct {
-		Name   string
-		Config struct{ Labels map[string]string }
-	}
-	dir := "/var/lib/docker/containers/" + c.ID
-	text, err := s.tree.Read(dir + "/config.v2.json")
-	if err == nil && json.Unmarshal(text, &kept) == nil {
-		c.Name = strings.TrimPrefix(kept.Name, "/")
-		labels = kept.Config.Labels
-		c.Source = cmp.Or(c.Source, labels["com.docker.compose.project.config_files"])
+	dir := dockers + c.ID
+	if kept, err := s.dockerKeeps(dir + "/config.v2.json"); err == nil {
+		c.Name, labels = strings.TrimPrefix(kept.Name, "/"), kept.Config.Labels
+		c.Source = cmp.Or(c.Source, labels[project+".config_files"])
 	}
 	var host struct {
 		PortBindings map[string][]struct{ HostIP, HostPort string }
 	}
-	text, err = s.tree.Read(dir + "/hostconfig.json")
+	text, err := s.tree.Read(dir + "/hostconfig.json")
 	if err != nil || json.Unmarshal(text, &host) != nil {
 		return labels
 	}

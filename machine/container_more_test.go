@@ -79,33 +79,41 @@ func TestContainedPortsOfPodman(t *testing.T) {
 	}
 }
 
-// A unit that waits for a project of Compose is the one that runs its containers, by the directory,
-// a file or a name of the project; who only reads its log, or has another, is not.
+// A unit that waits for a project of Compose is the one that runs its container, by the directory,
+// a file or a name of the project, where it would end with that; who only reads its log, or has
+// another project, is not.
 func TestContainedByCompose(t *testing.T) {
-	const labels = `{"Name": "/turn-coturn-1", "Config": {"Labels": {"com.docker.compose.project": "turn",
+	const labels = `{"ID": "` + dockerID + `", "Name": "/turn-coturn-1", "State": {"Running": true}, "Config": {"Labels": {"com.docker.compose.project": "turn",
 		"com.docker.compose.service": "coturn", "com.docker.compose.project.working_dir": "/srv/turn",
 		"com.docker.compose.project.config_files": "/srv/turn/compose.yaml,/srv/turn/more.yaml"}}}`
+	const other = `{"ID": "1", "State": {"Running": true}, "Config": {"Labels": {"com.docker.compose.project": "turn"}}}`
 	for _, c := range []struct {
 		line, cwd string
 		runs      bool
+		other     string
 	}{
-		{"docker compose up", "/srv/turn", true},
-		{"docker-compose compose up", "/srv/turn", true},
-		{"docker compose up", "/srv/other", false},
-		{"docker compose --project-directory ../turn up", "/srv/other", true},
-		{"docker compose -f more.yaml up coturn", "/srv/turn", true},
-		{"docker compose --file=/srv/turn/compose.yaml up", "/", true},
-		{"docker compose -f compose.yaml up", "/srv/other", false},
-		{"docker compose -p turn up", "/", true},
-		{"docker compose -p other up", "/srv/turn", false},
-		{"docker compose logs -f", "/srv/turn", false},
-		{"docker logs -f turn-coturn-1", "/srv/turn", false},
+		{"docker compose up", "/srv/turn", true, ""},
+		{"docker-compose compose up", "/srv/turn", true, ""},
+		{"docker compose up", "/srv/other", false, ""},
+		{"docker compose --project-directory ../turn up", "/srv/other", true, ""},
+		{"docker compose -f more.yaml up coturn", "/srv/turn", true, ""},
+		{"docker compose --file=/srv/turn/compose.yaml up", "/", true, ""},
+		{"docker compose -f compose.yaml up", "/srv/other", false, ""},
+		{"docker compose -p turn up", "/", true, ""},
+		{"docker compose -p other up", "/srv/turn", false, ""},
+		{"docker compose logs -f", "/srv/turn", false, ""},
+		{"docker logs -f turn-coturn-1", "/srv/turn", false, ""},
+		{"docker compose up", "/srv/turn", false, other},
+		{"docker compose up --abort-on-container-exit", "/srv/turn", true, other},
+		{"docker compose up", "/srv/turn", true, strings.Replace(other, "true", "false", 1)},
+		{"docker compose up", "/srv/turn", true, strings.Replace(other, `": "turn"`, `": "else"`, 1)},
 	} {
 		client := processFiles("41", "/system.slice/own.service", c.line)
 		comm, _, _ := strings.Cut(c.line, " ")
 		client["/proc/41/comm"], client["/proc/41/cwd"] = comm+"\n", "-> "+c.cwd
 		files := mounted("turnserver -c /t.conf", "/t.conf", plainConf).And(client)
 		files["/var/lib/docker/containers/"+dockerID+"/config.v2.json"] = labels
+		files["/var/lib/docker/containers/other/config.v2.json"] = c.other
 		want := "netwatch-docker@turn-coturn-1.service /srv/file"
 		if c.runs {
 			want = "own.service /srv/file"
