@@ -60,6 +60,7 @@ func (r *rotation) Do(ctx context.Context, job netwatch.Job) netwatch.Result {
 	}
 	want := r.To(job.Confirmed, r.machine.here())
 	want.Version = r.version(ctx, job.Steps)
+	want.Elsewhere = Elsewhere(ctx, r.machine.Bus, want, job.Steps)
 	if r.files != nil {
 		if result, done := r.files.Rotate(ctx, want, job.Changing); done {
 			return result

@@ -23,6 +23,7 @@ import (
 	"netwatch"
 	"netwatch/rewrite"
 	"netwatch/servers"
+	"netwatch/systemd/systemdtest"
 )
 
 // known is the public addresses in text as a job gets them.
@@ -203,12 +204,19 @@ func TestRotateFails(t *testing.T) {
 	}
 }
 
-// What is not certain is left as it is, and said.
+// What is not certain is left as it is, and said. Where coturn is not known to be here, the
+// private part may be a container's, and the public one is certain all the same.
 func TestRotateUncertain(t *testing.T) {
 	file := conf(t, "203.0.113.5/192.0.2.77") // No address of this machine
-	wantResult(t, rotate(t, file, "198.51.100.7", nil), netwatch.Unchanged,
-		"203.0.113.5; 192.0.2.77 is no address of this machine")
+	r := step(t, Env{}, "rotate coturn "+file)
+	f := systemdtest.New(t)
+	f.Set("ExecStart", []execStart{{Args: []string{"turnserver"}}})
+	wantResult(t, r.Do(t.Context(), netwatch.Job{
+		Confirmed: known("198.51.100.7"), Steps: []netwatch.Step{r, step(t, Env{}, "restart t.service")},
+	}), netwatch.Unchanged, "203.0.113.5; 192.0.2.77 is no address of this machine, and which of them")
 	wantFile(t, file, "realm=r\nexternal-ip=203.0.113.5/192.0.2.77\nport=3478\n")
+	wantResult(t, rotate(t, file, "198.51.100.7", nil), netwatch.Changed, "192.0.2.77 is no address of this machine, and stays")
+	wantFile(t, file, "realm=r\nexternal-ip=198.51.100.7/192.0.2.77\nport=3478\n")
 }
 
 func TestRotateLargest(t *testing.T) {

@@ -110,7 +110,7 @@ func judgeNAT(what string, public, own netip.Addr, on []netip.Addr, six netip.Ad
 
 // checkExternal looks whether the files that rules rewrite say the public address:
 // whether rotate would find nothing to change.
-func checkExternal(_ context.Context, s *scene) (found []Finding) {
+func checkExternal(ctx context.Context, s *scene) (found []Finding) {
 	known := s.known()
 	for _, target := range s.cfg.Needs().Rewrites {
 		file := target.File
@@ -123,10 +123,22 @@ func checkExternal(_ context.Context, s *scene) (found []Finding) {
 		case len(known) == 0:
 			found = append(found, Finding{Unknown, file, "the public address is not known", ""})
 		default:
-			found = append(found, judgeExternal(target.To(s.confirmed(), netwatch.OwnAddresses()), text))
+			found = append(found, judgeExternal(s.rotation(ctx, target), text))
 		}
 	}
 	return found
+}
+
+// rotation is what the rule of a file would do.
+func (s *scene) rotation(ctx context.Context, target servers.Target) servers.Rotation {
+	r := target.To(s.confirmed(), netwatch.OwnAddresses())
+	for _, rule := range s.cfg.Rules {
+		same := func(t servers.Target) bool { return t.Server == target.Server && t.File == target.File }
+		if slices.ContainsFunc(actions.NeedsOf(rule.Do...).Rewrites, same) {
+			r.Elsewhere = actions.Elsewhere(ctx, nil, r, rule.Do)
+		}
+	}
+	return r
 }
 
 func judgeExternal(r servers.Rotation, text []byte) Finding {

@@ -8,6 +8,7 @@ import (
 	"netwatch/machine"
 	"netwatch/machine/machinetest"
 	"netwatch/systemd"
+	"netwatch/systemd/systemdtest"
 )
 
 // A server in a container that no rule keeps right is said, and so is one that still has the
@@ -60,4 +61,14 @@ func TestContainers(t *testing.T) {
 			t.Errorf("%s: the remedy is %s", c.name, found[0].Hint)
 		}
 	}
+}
+
+// A pair with the address of a container is right, and said to be one that nobody here knows; a
+// rewriting would leave it.
+func TestPairOfAContainer(t *testing.T) {
+	const file = "/srv/turn.conf"
+	systemdtest.New(t)
+	s := sceneOf(t, machinetest.Files{file: "external-ip=203.0.113.1/172.31.255.2\n"},
+		doing("rotate coturn "+file, "restart netwatch-docker@turn.service"), nil)
+	one(t, "a pair", checkExternal(t.Context(), s), Warning, "172.31.255.2 is no address of this machine, and stays")
 }

@@ -11,6 +11,7 @@ import (
 
 	"netwatch"
 	"netwatch/actions"
+	"netwatch/machine"
 	"netwatch/servers"
 	"netwatch/sources"
 )
@@ -26,7 +27,7 @@ func checkServed(ctx context.Context, s *scene) []Finding {
 	for _, r := range s.cfg.Rules {
 		for _, step := range r.Do {
 			if strings.HasPrefix(step.Text, "verify tls ") && len(actions.NeedsOf(step).Reads) > 0 {
-				all = append(all, func() []Finding { return judgeServed(step.Text, step.Do(ctx, netwatch.Job{}), "") })
+				all = append(all, func() []Finding { return judgeServed(step.Text, step.Do(ctx, netwatch.Job{}), machine.Turn{}) })
 			}
 		}
 	}
@@ -59,7 +60,7 @@ func (s *scene) askServed(ctx context.Context, t coturn) []Finding {
 	if result.Err != nil && !errors.Is(result.Err, actions.ErrAnotherServed) {
 		return nil
 	}
-	return judgeServed("certificate by "+t.File, result, t.Unit)
+	return judgeServed("certificate by "+t.File, result, t.Turn)
 }
 
 // othersToo says whether another coturn may answer at the port for TLS.
@@ -71,17 +72,25 @@ func (s *scene) othersToo(t coturn) bool {
 	})
 }
 
-// judgeServed says what a proof of a certificate means. unit is the coturn that serves it,
-// which reads it again by a signal and keeps its calls.
-func judgeServed(what string, result netwatch.Result, unit string) []Finding {
+// rereads is the command by which a coturn reads its certificate again: by a signal it keeps its
+// calls.
+func rereads(t machine.Turn) string {
+	if t.Renews != "" {
+		return "systemctl " + t.Renews + " " + netwatch.ShellPath(t.Unit)
+	}
+	return "systemctl kill --signal=USR2 " + netwatch.ShellPath(t.Unit)
+}
+
+// judgeServed says what a proof of a certificate means. t is the coturn that serves it, if it is
+// known.
+func judgeServed(what string, result netwatch.Result, t machine.Turn) []Finding {
 	if result.Err == nil {
 		return []Finding{{OK, what, result.Detail, ""}}
 	}
 	f := wrong(Problem, what, result.Err)
-	if unit != "" {
-		unit = netwatch.ShellPath(unit)
-		f.Hint = fmt.Sprintf("systemctl kill --signal=USR2 %s has it read the file again; if it serves another one still, "+
-			"its user cannot read that or its key: see journalctl -u %[1]s", unit)
+	if t.Unit != "" {
+		f.Hint = fmt.Sprintf("%s has it read the file again; if it serves another one still, "+
+			"its user cannot read that or its key: see journalctl -u %s", rereads(t), netwatch.ShellPath(t.Unit))
 	}
 	return []Finding{f}
 }

@@ -231,10 +231,11 @@ func TestDamped(t *testing.T) {
 
 func TestServed(t *testing.T) {
 	another := netwatch.Failure(fmt.Errorf("verifying: %w", actions.ErrAnotherServed))
-	one(t, "another", judgeServed("c", another, turnUnit), Problem, "serves another one")
-	if hint := judgeServed("c", another, turnUnit)[0].Hint; !strings.HasPrefix(hint,
+	turn := machine.Turn{Unit: turnUnit}
+	one(t, "another", judgeServed("c", another, turn), Problem, "serves another one")
+	if hint := judgeServed("c", another, turn)[0].Hint; !strings.HasPrefix(hint,
 		"systemctl kill --signal=USR2 "+turnUnit+" has it read") {
 		t.Error(hint)
 	}
-	one(t, "right", judgeServed("c", netwatch.Result{Detail: "serves it"}, turnUnit), OK, "serves it")
+	one(t, "right", judgeServed("c", netwatch.Result{Detail: "serves it"}, turn), OK, "serves it")
 }

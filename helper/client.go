@@ -134,7 +134,7 @@ const maxHere = 256
 // ask makes the request for a rotation. It leaves out an own address that the helper
 // would refuse: most files need none.
 func ask(r servers.Rotation) request {
-	q := request{Target: r.Target, Here: r.Here[:min(len(r.Here), maxHere)], Version: r.Version}
+	q := request{Target: r.Target, Here: r.Here[:min(len(r.Here), maxHere)], Version: r.Version, Elsewhere: r.Elsewhere}
 	q.Public, q.Own = map[netwatch.Family]netip.Addr{}, map[netwatch.Family]netip.Addr{}
 	for family, a := range r.Public {
 		q.Public[family] = a.Address

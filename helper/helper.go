@@ -7,7 +7,7 @@
 // On the connection each message is one JSON object:
 //
 //	daemon  {"server": "coturn", "file": FILE, "options": {"private": "keep"}, "public": {"ipv4": A},
-//	         "own": {"ipv4": B}, "here": [B, …]}
+//	         "own": {"ipv4": B}, "here": [B, …], "elsewhere": true}
 //	helper  {"changing": {"place": FILE, "from": HEX, "to": HEX}}
 //	daemon  {"go": true}
 //	helper  {"outcome": "changed", "detail": TEXT}
@@ -40,6 +40,8 @@ type request struct {
 	Here []netip.Addr `json:"here,omitempty"`
 	// Version is that of the server's program, which the helper does not run.
 	Version servers.Version `json:"version"`
+	// Elsewhere is servers.Wanted's: the helper does not see the server.
+	Elsewhere bool `json:"elsewhere,omitempty"`
 }
 
 // A permit is what the daemon answers to a change that is to come.

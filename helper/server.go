@@ -132,7 +132,8 @@ func (s Server) answer(ctx context.Context, in *json.Decoder, out *json.Encoder)
 		return netwatch.Result{}, fmt.Errorf("rewriting %q: %w", q.File, err)
 	}
 	r := servers.Rotation{
-		Target: g.Target, Public: netwatch.Addresses{}, Here: q.Here, Version: q.Version, Readers: g.Readers,
+		Target: g.Target, Public: netwatch.Addresses{}, Here: q.Here, Version: q.Version, Elsewhere: q.Elsewhere,
+		Readers: g.Readers,
 	}
 	for family, a := range q.Public {
 		r.Public[family] = netwatch.Address{Address: a, Own: q.Own[family]}

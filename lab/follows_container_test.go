@@ -102,7 +102,9 @@ func TestContainerOnABridge(t *testing.T) {
 	own := func() string { return shell(t, "podman inspect -f '{{.NetworkSettings.IPAddress}}' "+byHand) }
 	before := own()
 	initSays(t, "coturn: "+byHandUnit+" with ")
-	initialize(t)
+	if said := initialize(t); !strings.Contains(said, "\"verify turn "+containedConf+"\"") {
+		t.Errorf("init does not see at which ports callers ask:\n%s", said)
+	}
 	right(t, FirstPublic, FirstPublic, 10*time.Second)
 	must(t, world.SetPublic(t.Context(), Public(22)))
 	right(t, Public(22), Public(22), 20*time.Second)
@@ -112,6 +114,20 @@ func TestContainerOnABridge(t *testing.T) {
 	shell(t, "systemctl stop netwatch.socket netwatch.service; rm -rf /etc/netwatch")
 	shell(t, `sed -i 's,^external-ip=.*,&/`+own()+`,' `+containedConf)
 	initSays(t, "coturn in podman "+byHand+": a pair of its external-ip has ", "a plain line suffices there")
+	keepsPair(t, byHandRun+ports+" --ip 10.88.0.77 --rootfs /srv/rootfs "+byHandTurn)
+}
+
+// keepsPair has a container run that keeps its address, which is in a pair, and wants a rule
+// written by hand to leave it there.
+func keepsPair(t *testing.T, run string) {
+	t.Helper()
+	must(t, server.WriteFile(containedConf, CoturnConf(Public(22).String()+"/10.88.0.77"), 0o644))
+	shell(t, "podman rm -f -t 1 "+byHand+"; "+run)
+	right(t, Public(22), Public(22), 10*time.Second)
+	watching(t, sourceStun("1s", false)+"families = [\"ipv4\"]\n"+ruleCoturn(containedConf, byHandUnit), Public(22))
+	must(t, world.SetPublic(t.Context(), Public(24)))
+	right(t, Public(24), Public(24), 20*time.Second)
+	says(t, "cat "+containedConf, "external-ip="+Public(24).String()+"/10.88.0.77\n")
 }
 
 // TestContainerOfCalls holds that LiveKit in a container follows too, and that what goes before its

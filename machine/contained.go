@@ -3,7 +3,6 @@ package machine
 import (
 	"cmp"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -25,7 +24,7 @@ func (s *search) keepContained(c *Container, p process) {
 	}
 	c.Keeper = c.restarter()
 	if p.server.Name == "coturn" {
-		s.Turns = append(s.Turns, s.containedTurn(*c, text))
+		s.Turns = append(s.Turns, s.containedTurn(c, p, text))
 		return
 	}
 	server := p.server
@@ -33,7 +32,8 @@ func (s *search) keepContained(c *Container, p process) {
 	if !c.HostNetwork {
 		server.Offer, server.Calls, server.Binds = nil, nil, false // It is reached by this machine's addresses at most
 	}
-	s.Servers = append(s.Servers, Server{Server: server, Unit: c.Keeper, File: c.File, Text: text})
+	cert, _ := s.containedCertificate(c, p, text)
+	s.Servers = append(s.Servers, Server{Server: server, Unit: c.Keeper, File: c.File, Text: text, Certificate: cert})
 }
 
 // restarter is the unit that starts a container anew: the one that runs it, or else the
@@ -57,7 +57,7 @@ func (s *search) refusesContained(c Container, p process, text []byte) error {
 			fmt.Sprintf("take %s out of the command in %s, have it made anew by that, and run netwatch init again",
 				name, c.made()))
 	}
-	if private := strangePair(text); p.server.Name == "coturn" && !c.HostNetwork && private.IsValid() {
+	if private := servers.Stray(text, netwatch.OwnAddresses()); p.server.Name == "coturn" && !c.HostNetwork && private.IsValid() {
 		return netwatch.WithHint(fmt.Errorf("a pair of its external-ip has %s, which is the container's alone", private),
 			fmt.Sprintf("leave /%s out of %s: a plain line suffices there", private, c.File))
 	}
@@ -88,27 +88,15 @@ func overruled(p process, text []byte) string {
 	return ""
 }
 
-// strangePair is the private part of a pair that the file does not name to listen at or to
-// relay from, so that rotate would take it for one that this machine had before.
-func strangePair(text []byte) netip.Addr {
-	for line := range strings.Lines(string(text)) {
-		key, value, _ := strings.Cut(line, "=")
-		_, private, is := strings.Cut(strings.TrimSpace(value), "/")
-		addr, err := netip.ParseAddr(private)
-		if strings.TrimSpace(key) != "external-ip" || !is || err != nil || netwatch.IsOwn(addr) {
-			continue
-		}
-		if servers.Setting(text, "relay-ip") != private && servers.Setting(text, "listening-ip") != private {
-			return addr
-		}
-	}
-	return netip.Addr{}
-}
-
-// containedTurn is a coturn in a container. Its certificate is a file of the container's.
-func (s *search) containedTurn(c Container, text []byte) Turn {
+// containedTurn is a coturn in a container.
+func (s *search) containedTurn(c *Container, p process, text []byte) Turn {
 	t := s.turn(c.Keeper, c.File)
-	t.Certificate, t.TLS, t.Elsewhere = Certificate{}, 0, !c.HostNetwork
+	cert, alone := s.containedCertificate(c, p, text)
+	t.Certificate, t.Renews, t.Elsewhere = cert, c.renews(alone), !c.HostNetwork
+	t.Auto = c.HostNetwork && servers.OnlyPair(text) && !servers.Stray(text, netwatch.OwnAddresses()).IsValid()
+	if t.TLS = tlsPort(text); cert == (Certificate{}) || t.Elsewhere && !c.hasPublished(t.TLS, servers.TLS) {
+		t.TLS = 0
+	}
 	if t.Unproven == nil && t.Elsewhere && !c.publishes(text) {
 		t.Unproven = ErrWaysIn
 	}
@@ -124,12 +112,17 @@ func (c Container) publishes(text []byte) bool {
 	}
 	offer, err := coturn.Offer(text, time.Now())
 	return err == nil && !slices.ContainsFunc(offer.Listeners, func(l servers.Listener) bool {
-		over := "tcp"
-		if l.Over == servers.UDP {
-			over = "udp"
-		}
-		return l.IP.IsValid() || !slices.Contains(c.Published, fmt.Sprintf("%d/%s", l.Port, over))
+		return l.IP.IsValid() || !c.hasPublished(l.Port, l.Over)
 	})
+}
+
+// hasPublished says whether this machine hands on a port to a container.
+func (c Container) hasPublished(port uint16, by servers.Transport) bool {
+	over := "tcp"
+	if by == servers.UDP {
+		over = "udp"
+	}
+	return slices.Contains(c.Published, fmt.Sprintf("%d/%s", port, over))
 }
 
 // String is what a server in a container is called.
@@ -173,6 +166,12 @@ func (c Container) Lacks() string {
 			c.File, netwatch.ShellPath(c.Keeper))
 	}
 	return ""
+}
+
+// Unrenewed says what to do so that a certificate in the image is followed.
+func (c Container) Unrenewed() string {
+	return fmt.Sprintf("its certificate %s is in the image, and no rule is for that: in %s, mount the one of this machine "+
+		"that is renewed, then run netwatch init again", c.Sealed, c.made())
 }
 
 // made is where it is said what a container is made of.

@@ -120,6 +120,12 @@ func TestContainedRefused(t *testing.T) {
 	if m := machine.Running(named, program, nil); len(m.Turns) != 1 {
 		t.Errorf("a pair that the file names is %+v", m.Contained)
 	}
+	own := mounted("turnserver -c /t.conf", "/t.conf", strings.Replace(pair, "172.17.0.2", "127.0.0.1", 1))
+	for want, network := range map[bool]machinetest.Files{true: sharesNetwork, false: {}} {
+		if m := machine.Running(own.And(network).Build(t), program, nil); len(m.Turns) != 1 || m.Turns[0].Auto != want {
+			t.Errorf("a pair of this machine's is %+v of %+v", m.Turns, m.Contained)
+		}
+	}
 	both := mounted("turnserver -c /t.conf --external-ip=203.0.113.5", "/t.conf", plainConf).Build(t)
 	if m := machine.Running(both, program, nil); len(m.Turns) != 1 {
 		t.Errorf("a plain line, which goes before the option, is %+v", m.Contained)

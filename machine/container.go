@@ -32,6 +32,8 @@ type Container struct {
 	Inside, File string
 	// Replaced says that File was replaced since: the container still has the old one.
 	Replaced bool
+	// Sealed is a certificate that it serves, by its name there, if it is in the image.
+	Sealed string
 	// HostNetwork says that it has this machine's network, and none of its own.
 	HostNetwork bool
 	// Published are the ports of a container with a network of its own that this machine
@@ -94,15 +96,17 @@ func (s *search) contained(p process, engine, id string) {
 		c.Inside = inside
 	}
 	if err == nil && !c.Users { // See above
-		file, same := s.mountedFrom(dir, inside)
-		c.File, c.Replaced = file, file != "" && !same
+		m := s.mountedFrom(dir, inside)
+		c.File, c.Replaced = m.file, m.file != "" && !m.same
 	}
 	switch engine {
 	case "docker":
-		s.docker(&c)
-		c.Unit = cmp.Or(c.Unit, s.attached(c.Name))
+		labels := s.docker(&c)
+		c.Unit = cmp.Or(c.Unit, s.attached(c.Name), s.composed(c, labels))
 	case "podman":
 		s.podman(&c)
+		c.Published = s.forwarded(c.ID)
+		c.Unit = cmp.Or(c.Unit, s.attached(c.Name))
 	}
 	s.keepContained(&c, p)
 	s.Contained = append(s.Contained, c)
@@ -149,13 +153,14 @@ func (s *search) runsContainer(p process) string {
 	return ""
 }
 
-// attached is the service that runs a container of Docker's by waiting for it, as for
-// `docker start --attach NAME` and `docker run --name=NAME`: when the container ends, it makes it
-// anew itself. The container is not in its cgroup.
+// attached is the service that runs a container by waiting for it, as for `docker start --attach
+// NAME`, `docker run --name=NAME`, and `podman start -a NAME`, by which podman-compose does: when
+// the container ends, it makes it anew itself. The container is not in its cgroup.
 func (s *search) attached(name string) string {
 	for _, client := range s.clients {
 		names := func(word string) bool { return word == name || word == "--name="+name }
-		if unit := client.unit(); name != "" && unit != "" && slices.ContainsFunc(client.words, names) {
+		runs := slices.Contains(client.words, "start") || slices.Contains(client.words, "run") // Not logs, or our restart
+		if unit := client.unit(); name != "" && unit != "" && runs && slices.ContainsFunc(client.words, names) {
 			return unit
 		}
 	}
@@ -179,10 +184,17 @@ func unescape(name string) string {
 	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(name)
 }
 
+// A mounted is a file of this machine that a process in a container has.
+type mounted struct {
+	file string
+	// same says that it is the same file now, and alone that not its directory is mounted.
+	same, alone bool
+}
+
 // mountedFrom is the file of this machine that a process has under a name; empty where
 // that is in the image of its container. Of several names here that one counts by which
 // it is the same file now, or else the first.
-func (s *search) mountedFrom(dir, name string) (file string, same bool) {
+func (s *search) mountedFrom(dir, name string) (found mounted) {
 	var in mount // The longest above the name, and of several the last
 	for _, m := range s.mounts(dir) {
 		if _, ok := below(m.point, name); ok && len(m.point) >= len(in.point) {
@@ -190,9 +202,10 @@ func (s *search) mountedFrom(dir, name string) (file string, same bool) {
 		}
 	}
 	if in.point == "" || in.point == "/" {
-		return "", false
+		return mounted{}
 	}
 	rest, _ := below(in.point, name)
+	found.alone = rest == ""
 	lies := path.Join(strings.TrimSuffix(in.root, "//deleted"), rest)
 	for _, m := range s.mounts("/proc/1") {
 		rest, ok := below(m.root, lies)
@@ -201,13 +214,13 @@ func (s *search) mountedFrom(dir, name string) (file string, same bool) {
 			continue
 		}
 		if s.sameFile(dir+"/root"+name, here) {
-			return here, true
+			return mounted{here, true, found.alone}
 		}
-		if file == "" {
-			file = here
+		if found.file == "" {
+			found.file = here
 		}
 	}
-	return file, false
+	return found
 }
 
 // below is the rest of a name that is a directory or below it.
@@ -216,34 +229,47 @@ func below(dir, name string) (rest string, ok bool) {
 	return rest, ok && (rest == "" || rest[0] == '/')
 }
 
-// docker adds what Docker keeps about a container in files.
-func (s *search) docker(c *Container) {
-	var kept struct {
-		Name   string
-		Config struct{ Labels map[string]string }
+// dockers is where Docker keeps what it knows about containers.
+const dockers = "/var/lib/docker/containers/"
+
+// A dockered is what Docker keeps about one.
+type dockered struct {
+	ID, Name string
+	State    struct{ Running bool }
+	Config   struct{ Labels map[string]string }
+}
+
+func (s *search) dockerKeeps(file string) (kept dockered, err error) {
+	text, err := s.tree.Read(file)
+	if err == nil {
+		err = json.Unmarshal(text, &kept)
 	}
-	dir := "/var/lib/docker/containers/" + c.ID
-	text, err := s.tree.Read(dir + "/config.v2.json")
-	if err == nil && json.Unmarshal(text, &kept) == nil {
-		c.Name = strings.TrimPrefix(kept.Name, "/")
-		c.Source = cmp.Or(c.Source, kept.Config.Labels["com.docker.compose.project.config_files"])
+	return kept, err
+}
+
+// docker adds what Docker keeps about a container in files, and returns its labels.
+func (s *search) docker(c *Container) (labels map[string]string) {
+	dir := dockers + c.ID
+	if kept, err := s.dockerKeeps(dir + "/config.v2.json"); err == nil {
+		c.Name, labels = strings.TrimPrefix(kept.Name, "/"), kept.Config.Labels
+		c.Source = cmp.Or(c.Source, labels[project+".config_files"])
 	}
 	var host struct {
 		PortBindings map[string][]struct{ HostIP, HostPort string }
 	}
-	text, err = s.tree.Read(dir + "/hostconfig.json")
+	text, err := s.tree.Read(dir + "/hostconfig.json")
 	if err != nil || json.Unmarshal(text, &host) != nil {
-		return
+		return labels
 	}
 	for port, all := range host.PortBindings {
 		for _, b := range all {
-			everywhere := slices.Contains([]string{"", "0.0.0.0", "::"}, b.HostIP)
-			if number, _, _ := strings.Cut(port, "/"); everywhere && b.HostPort == number {
+			if number, _, _ := strings.Cut(port, "/"); everywhere(b.HostIP) && b.HostPort == number {
 				c.Published = append(c.Published, port)
 			}
 		}
 	}
 	slices.Sort(c.Published)
+	return labels
 }
 
 // podman adds what Podman keeps about all containers in files: those that go with their end in

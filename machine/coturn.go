@@ -25,6 +25,9 @@ type Turn struct {
 	// that; 0 if none is.
 	Certificate Certificate
 	TLS         uint16
+	// Renews is the verb by which its unit has it read a renewed certificate, where no signal
+	// to the unit would reach it, as in a container; empty is SIGUSR2.
+	Renews string
 	// Domains are the names that callers reach it by, as far as its realm and
 	// YunoHost's settings tell.
 	Domains []string
@@ -35,6 +38,9 @@ type Turn struct {
 	// Elsewhere says that it has a network of its own, as in a container: this machine's
 	// addresses say nothing about it.
 	Elsewhere bool
+	// Auto says that its pair is this machine's, which nothing tells the daemon of a container:
+	// so it is to be said in the step.
+	Auto bool
 }
 
 // ErrWaysIn says that nobody here knows by which ports a container is reached.

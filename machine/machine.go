@@ -98,7 +98,7 @@ type search struct {
 	others []process
 	// monitors are those by which podman watches over containers.
 	monitors []process
-	// clients are those of Docker's that units run and wait for.
+	// clients are those of Docker, Compose and Podman that units run and wait for.
 	clients []process
 	// all are the units, and noted those of which it was said that they are not seen.
 	all   []unit

@@ -38,7 +38,7 @@ func (s *search) processes() {
 			s.others = append(s.others, s.process(path.Dir(file), server)...)
 		case strings.TrimSpace(string(name)) == "conmon":
 			s.monitors = append(s.monitors, s.process(path.Dir(file), server)...)
-		case strings.TrimSpace(string(name)) == "docker":
+		case slices.Contains([]string{"docker", "docker-compose", "podman"}, strings.TrimSpace(string(name))):
 			s.clients = append(s.clients, s.process(path.Dir(file), server)...)
 		}
 	}

@@ -17,7 +17,7 @@ var coturn = Server{
 	Rewrite: newCoturn, Key: "external-ip", Advertised: coturnAdvertised, Unheeded: coturnUnheeded,
 	Bound: coturnBound, Relays: coturnRelays, Offer: coturnOffer, Words: coturnWords,
 	Blind: "it would start as an open relay", Named: "turnserver -c FILE",
-	Follow: "restart", Binds: true,
+	Follow: "restart", Binds: true, Placed: coturnPlaced,
 }
 
 // A Private says what becomes of the private part of coturn's

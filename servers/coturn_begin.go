@@ -20,6 +20,9 @@ func (p *plan) begin(to netip.Addr) {
 		p.say("%s", p.foreign(false))
 	case !slices.ContainsFunc(p.Here, publicIPv6):
 		p.write(line)
+	case p.Elsewhere:
+		p.say("%s is not added: a plain line takes IPv6 from callers, a pair is wrong in a container with a network of its "+
+			"own, and no unit of the rule is known to run coturn here", to)
 	case len(own) != 1:
 		p.say("%s is not added: a plain line takes IPv6 from callers, and which address of this machine coturn relays "+
 			"from is not certain", to)

@@ -135,6 +135,11 @@ func (p *plan) private(e external) (netip.Addr, bool) {
 	if p.here(e.private) || slices.Contains(relays(p.all, e.family), e.private) {
 		return e.private, true
 	}
+	if p.Elsewhere {
+		p.say("%s is no address of this machine, and stays, since no unit of the rule is known to run coturn here: "+
+			"a container may have it", e.private)
+		return e.private, true
+	}
 	left := slices.DeleteFunc(p.own(e.family), func(a netip.Addr) bool {
 		return slices.ContainsFunc(p.lines, func(o external) bool { return p.now(o).private == a })
 	})

@@ -45,7 +45,7 @@ func (r Rotation) Do(ctx context.Context, changing func(netwatch.Replacement) er
 }
 
 // Wanted is what the file is to say.
-func (r Rotation) Wanted() Wanted { return Wanted{r.Public, r.Here, r.Version, r.Options} }
+func (r Rotation) Wanted() Wanted { return Wanted{r.Public, r.Here, r.Version, r.Elsewhere, r.Options} }
 
 // explain says what an error means for the server.
 func (s Server) explain(file string, err error) error {

@@ -55,6 +55,9 @@ type Server struct {
 	// Versioned says whether it is the version of the program that decides what conf may
 	// say (Wanted.Version); nil if it never is.
 	Versioned func(conf []byte) bool
+	// Placed says whether what conf is to say depends on whether the server has the network
+	// of this machine, with these addresses (Wanted.Elsewhere); nil if it never does.
+	Placed func(conf []byte, here []netip.Addr) bool
 	// Flag is an option of its command line that says our address too, and may go before
 	// what its file says.
 	Flag string
@@ -118,6 +121,9 @@ type Wanted struct {
 	Here []netip.Addr
 	// Version is that of the server's program; the zero value where it is not known.
 	Version Version
+	// Elsewhere says that the server may have another network than this machine's, as in a
+	// container.
+	Elsewhere bool
 	Options
 }
 
@@ -207,10 +213,11 @@ func (f *Families) UnmarshalText(text []byte) error {
 // A Rotation is a file of a server and the addresses that it is to say.
 type Rotation struct {
 	Target
-	// Public, Here and Version are as in Wanted.
-	Public  netwatch.Addresses
-	Here    []netip.Addr
-	Version Version
+	// Public, Here, Version and Elsewhere are as in Wanted.
+	Public    netwatch.Addresses
+	Here      []netip.Addr
+	Version   Version
+	Elsewhere bool
 	// Readers are the users of the server: they have to be able to read the file.
 	Readers []access.Reader
 }

@@ -169,9 +169,9 @@ func (d *draft) certRules() {
 		var steps, proofs, words []string
 		for _, t := range d.Turns {
 			if t.Certificate.File == c.File {
-				steps = append(steps, quote("signal USR2 "+word(t.Unit)))
+				step, said := rereads(t)
+				steps, words = append(steps, quote(step)), append(words, said)
 				proofs = append(proofs, served(t)...)
-				words = append(words, "coturn keeps its calls.")
 			}
 		}
 		started, said := d.startedFor(c)
@@ -188,6 +188,14 @@ func (d *draft) certRules() {
 		}
 		d.certRule(c, strings.Join(slices.Compact(words), "\n# "), append(steps, proofs...))
 	}
+}
+
+// rereads is the step by which a coturn reads its certificate again, and what is said of that.
+func rereads(t machine.Turn) (step, said string) {
+	if t.Renews == "" {
+		return "signal USR2 " + word(t.Unit), "coturn keeps its calls."
+	}
+	return t.Renews + " " + word(t.Unit), "coturn in a container\n# reads it when it is started, or as its unit says to reload."
 }
 
 // certRule writes the rule for a certificate. Where nothing is to be done it only says

@@ -18,6 +18,9 @@ func Contained(m machine.Machine) (lines []string) {
 		if text := c.Lacks(); text != "" {
 			lines = append(lines, c.String()+": "+text)
 		}
+		if c.Sealed != "" && c.Keeper != "" {
+			lines = append(lines, c.String()+": "+c.Unrenewed())
+		}
 	}
 	return lines
 }

@@ -75,6 +75,29 @@ func TestContainedIsKept(t *testing.T) {
 	}
 }
 
+// A pair of this machine's in a container is said to be so, by the step.
+func TestContainedPairOfThisMachine(t *testing.T) {
+	for auto, want := range map[bool]string{true: "\"rotate coturn /t.conf private=auto\"", false: "\"rotate coturn /t.conf\""} {
+		m := machine.Machine{Turns: []machine.Turn{{Unit: "netwatch-podman@turn.service", File: "/t.conf", Auto: auto}}}
+		if text := setup.Text(m); strings.Count(text, want) != 2 {
+			t.Errorf("there is no %s in\n%s", want, text)
+		}
+	}
+}
+
+// What is put in place names the documents where they are.
+func TestContainedNamesItsDocuments(t *testing.T) {
+	m := machine.Machine{Turns: []machine.Turn{{Unit: "netwatch-podman@turn.service", File: "/srv/turn.conf"}}}
+	plan, err := setup.NewPlan(machinetest.Files{}.Build(t), conf, m, setup.Wish{Program: "/usr/local/bin/netwatch"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = " file:///usr/local/share/doc/netwatch/examples/docker/README.md\n"
+	if text := string(plan.Changes[len(plan.Changes)-1].After); !strings.Contains(text, want) {
+		t.Errorf("it is\n%s", text)
+	}
+}
+
 // carryOutFor does what is to be done for a machine.
 func carryOutFor(t *testing.T, tree machine.Tree, m machine.Machine) (*setup.Plan, string) {
 	t.Helper()

@@ -28,8 +28,12 @@ const (
 	dropInMode = 0o644
 )
 
-// packaged is the program as the files of contrib name it.
-const packaged = "/usr/bin/netwatch"
+// packaged and packagedExamples are the program, and where contrib lies, as the files of contrib
+// name them.
+const (
+	packaged         = "/usr/bin/netwatch"
+	packagedExamples = "/usr/share/doc/netwatch/examples/"
+)
 
 // examples is where the files of contrib lie once they are installed with the program.
 func (p *Plan) examples() string {
@@ -149,6 +153,7 @@ func (p *Plan) called(hook string) bool {
 // place plans to write a file of ours. One that somebody else wrote there stays.
 func (p *Plan) place(file string, text []byte, mode uint32, example string) {
 	text = bytes.ReplaceAll(text, []byte(packaged), []byte(p.program))
+	text = bytes.ReplaceAll(text, []byte(packagedExamples), []byte(p.examples()))
 	if slices.ContainsFunc(p.Changes, func(c Change) bool { return c.File == file }) {
 		return
 	}

@@ -47,6 +47,9 @@ func keptOnes(m machine.Machine) (all []kept) {
 
 func keptTurn(t machine.Turn) kept {
 	rotate, restart := "rotate coturn "+word(t.File), "restart "+word(t.Unit)
+	if t.Auto {
+		rotate += " private=auto"
+	}
 	var verify []string
 	if t.Unproven == nil {
 		verify = []string{"verify turn " + word(t.File)}

@@ -141,9 +141,14 @@ func (st State) StartedAfter(at time.Time) bool {
 
 // Engages says whether the unit runs a client of an engine of containers, which it was only
 // just begun with since a time: its container comes when the engine is done.
-func (st State) Engages(since time.Time) bool {
-	engine := func(word string) bool { return path.Base(word) == "docker" || path.Base(word) == "podman" }
-	return slices.ContainsFunc(st.Words, engine) && st.StartedAfter(since)
+func (st State) Engages(since time.Time) bool { return st.CallsEngine() && st.StartedAfter(since) }
+
+// CallsEngine says whether what the unit starts is a client of an engine of containers.
+func (st State) CallsEngine() bool {
+	return slices.ContainsFunc(strings.Fields(strings.Join(st.Words, " ")), func(word string) bool {
+		name := path.Base(word)
+		return strings.HasPrefix(name, "docker") || strings.HasPrefix(name, "podman")
+	})
 }
 
 // Moving says that the unit is being started or stopped, and will soon be another.
