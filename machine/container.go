@@ -226,7 +226,7 @@ func (s *search) docker(c *Container) {
 	text, err := s.tree.Read(dir + "/config.v2.json")
 	if err == nil && json.Unmarshal(text, &kept) == nil {
 		c.Name = strings.TrimPrefix(kept.Name, "/")
-		c.Source = cmp.Or(c.Source, kept.Config.Labels["com.docker.compose.project.config_files"])
+		c.Source = cmp.Or(c.Source, s.there(kept.Config.Labels["com.docker.compose.project.config_files"]))
 	}
 	var host struct {
 		PortBindings map[string][]struct{ HostIP, HostPort string }
