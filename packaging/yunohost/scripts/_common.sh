@@ -7,10 +7,13 @@ install_package() {
 	dpkg --force-confold --install "$YNH_APP_BASEDIR"/conf/netwatch_*_"$(dpkg --print-architecture)".deb
 }
 
+# plain has the web administration, which takes what it shows for HTML, show a text as it is.
+plain() { sed --unbuffered 's/</\&lt;/g'; }
+
 # told says in the log, and to who installs, what a command says; its exit status is the
 # command's.
 told() {
-	"$@" 2>&1 | while IFS= read -r line; do
+	"$@" 2>&1 | plain | while IFS= read -r line; do
 		ynh_print_info "$line"
 	done
 	return "${PIPESTATUS[0]}"
