@@ -73,3 +73,12 @@ func TestYunoHostLogIsText(t *testing.T) {
 		t.Errorf("a command that fails ends with %q", got)
 	}
 }
+
+// A doctor that does not end holds up neither diagnosis nor the web administration.
+func TestYunoHostFindingsEnd(t *testing.T) {
+	const endless = "netwatch() { test $1 = check || exec sleep 1000; }; export -f netwatch; "
+	got := shell(t, endless+"WITHIN=0.1 ./findings || echo $?", "")
+	if !strings.HasPrefix(got, "netwatch doctor does not end. Hint: ") || !strings.HasSuffix(got, "\n1\n") {
+		t.Errorf("it says %q", got)
+	}
+}
