@@ -1,11 +1,15 @@
 #!/bin/bash
 # What the scripts have in common. YunoHost brings the variables and the helpers.
 
-# install_package puts the package for this machine into place. A configuration that is
-# there already stays.
+# install_package puts the package for this machine into place, or --unpack does its files
+# alone. A configuration that is there already stays.
 install_package() {
-	dpkg --force-confold --install "$YNH_APP_BASEDIR"/conf/netwatch_*_"$(dpkg --print-architecture)".deb
+	dpkg --force-confold "${1:---install}" "$YNH_APP_BASEDIR"/conf/netwatch_*_"$(dpkg --print-architecture)".deb
 }
+
+# as_netwatch runs a command as the user whose the state is. Root would follow links that lie
+# there; and it has no terminal, where it could type for root.
+as_netwatch() { setsid --wait runuser --user netwatch -- "$@"; }
 
 # plain has the web administration, which takes what it shows for HTML, show a text as it is.
 plain() { sed --unbuffered 's/</\&lt;/g'; }
