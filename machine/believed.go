@@ -27,7 +27,7 @@ func isNot(text string) func(string) bool { return func(other string) bool { ret
 // container is made of, is not to be believed: root there may be none here. Other servers
 // than coturn take no file that has nothing of theirs.
 func (s *search) doubts(c Container, p process, text []byte) error {
-	if real, err := s.tree.Resolve(c.File); err != nil || real != s.tree.Host(c.File) {
+	if leads, err := s.tree.Resolve(c.File); err != nil || leads != s.tree.Host(c.File) {
 		err = fmt.Errorf("a link in its mount leads to %s", c.File) // The mount itself has none (proc(5))
 		return netwatch.WithHint(err, "in "+c.made()+", have its command name the file itself")
 	}

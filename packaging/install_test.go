@@ -16,7 +16,6 @@ func fill(t *testing.T, dir, text string, names ...string) {
 		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		//nolint:gosec // One is a program
 		if err := os.WriteFile(file, []byte(text), 0o700); err != nil {
 			t.Fatal(err)
 		}

@@ -29,7 +29,6 @@ func shell(t *testing.T, line, prints string) string {
 	if err := os.WriteFile(filepath.Join(bin, "said"), []byte(prints), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	//nolint:gosec // It is a program
 	if err := os.WriteFile(filepath.Join(bin, "netwatch"), []byte("#!/bin/sh\ncat "+bin+"/said\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
