@@ -52,6 +52,9 @@ func (c Container) restarter() string {
 // refusesContained says why a rewritten file would not make right what the callers of a
 // server in a container get, or would make it worse.
 func (s *search) refusesContained(c Container, p process, text []byte) error {
+	if err := s.doubts(c, p, text); err != nil {
+		return err
+	}
 	if name := overruled(p, text); name != "" {
 		return netwatch.WithHint(fmt.Errorf("it is started with %s, beside which its file does not count", name),
 			fmt.Sprintf("take %s out of the command in %s, have it made anew by that, and run netwatch init again",

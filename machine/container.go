@@ -252,7 +252,7 @@ func (s *search) docker(c *Container) (labels map[string]string) {
 	dir := dockers + c.ID
 	if kept, err := s.dockerKeeps(dir + "/config.v2.json"); err == nil {
 		c.Name, labels = strings.TrimPrefix(kept.Name, "/"), kept.Config.Labels
-		c.Source = cmp.Or(c.Source, labels[project+".config_files"])
+		c.Source = cmp.Or(c.Source, s.there(labels[project+".config_files"]))
 	}
 	var host struct {
 		PortBindings map[string][]struct{ HostIP, HostPort string }

@@ -37,9 +37,9 @@ func (s *search) processes() {
 		case is:
 			s.others = append(s.others, s.process(path.Dir(file), server)...)
 		case strings.TrimSpace(string(name)) == "conmon":
-			s.monitors = append(s.monitors, s.process(path.Dir(file), server)...)
+			s.monitors = append(s.monitors, s.engine(path.Dir(file))...)
 		case slices.Contains([]string{"docker", "docker-compose", "podman"}, strings.TrimSpace(string(name))):
-			s.clients = append(s.clients, s.process(path.Dir(file), server)...)
+			s.clients = append(s.clients, s.engine(path.Dir(file))...)
 		}
 	}
 }

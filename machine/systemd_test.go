@@ -148,6 +148,7 @@ func processFiles(pid, cgroup, line string) machinetest.Files {
 	return machinetest.Files{
 		dir + "/comm": "turnserver\n", dir + "/cgroup": "0::" + cgroup + "\n",
 		dir + "/cmdline": strings.ReplaceAll(line, " ", "\x00") + "\x00",
+		dir + "/status":  "Name:\ta\nUid:\t0\t0\t0\t0\n",
 	}
 }
 
@@ -184,8 +185,8 @@ func TestContained(t *testing.T) {
 		File: "/srv/my turn/t.conf", Replaced: true, Keeper: "netwatch-docker@turn.service",
 	}
 	files := machinetest.Files{
-		"/srv/my turn/t.conf": ownConf,
-		"/proc/1/mountinfo":   "20 1 8:1 / / rw - ext4 /dev/a rw\n21 20 8:1 /srv /copy rw - ext4 /dev/a rw\n",
+		"/srv/my turn/t.conf": ownConf, compose: "services:\n",
+		"/proc/1/mountinfo": "20 1 8:1 / / rw - ext4 /dev/a rw\n21 20 8:1 /srv /copy rw - ext4 /dev/a rw\n",
 		"/proc/42/mountinfo": "30 1 0:9 / / rw - overlay o rw\n" +
 			"31 30 8:1 /srv/my\\040turn/t.conf//deleted " + inside + " rw - x x rw\n",
 		"/proc/42/root" + inside: "the old one",
@@ -212,6 +213,7 @@ func TestContainersUnit(t *testing.T) {
 	monitor := machinetest.Files{
 		"/proc/41/comm": "conmon\n", "/proc/41/cmdline": "conmon\x00-c\x00" + dockerID + "\x00",
 		"/proc/41/cgroup": "5:name=systemd:/system.slice/container-turn.service\n0::/\n",
+		"/proc/41/status": "Uid:\t0\t0\t0\t0\n",
 	}
 	const payload = "/libpod-" + dockerID + ".scope/container"
 	for cgroup, unit := range map[string]string{

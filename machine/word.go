@@ -9,7 +9,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"netwatch"
-	"netwatch/servers"
 	"netwatch/systemd"
 )
 
@@ -68,10 +67,7 @@ func (s *search) byRoot(u unit, file string, fileOf func(u unit) (string, error)
 // looksLikeCoturns is an error if a file has nothing that coturn's have.
 func (s *search) looksLikeCoturns(file string) error {
 	text, err := s.tree.Read(file)
-	has := func(key string) bool { return servers.Setting(text, key) != "" }
-	if err == nil && !slices.ContainsFunc([]string{
-		"static-auth-secret", "realm", "external-ip", "listening-ip", "relay-ip",
-	}, has) {
+	if err == nil && !hasCoturns(text) {
 		err = errors.New("there is nothing of coturn's in it")
 	}
 	if err == nil {

@@ -25,7 +25,7 @@ func newReleasing(t *testing.T) releasing {
 	if err := os.Symlink(here, filepath.Join(r.dir, "packaging")); err != nil {
 		t.Fatal(err)
 	}
-	r.sh("git init -q; printf '/bin\\n/packaging\\n' >.gitignore; mkdir bin; " +
+	r.sh("git init -q; echo /bin >.gitignore; mkdir bin; " +
 		"printf '# Changelog\\n\\n## [1.2.0] - 2027-01-31\\n' >CHANGELOG.md")
 	r.sh("git add -A; git commit -qm one; git rev-parse HEAD >bin/tested")
 	return r
@@ -60,6 +60,7 @@ func TestRelease(t *testing.T) {
 		"no day":           {"sed -i 's/ - .*//' CHANGELOG.md; " + again, "on what day 1.2.0 was released"},
 		"a change":         {"echo >>CHANGELOG.md", "what no commit has"},
 		"a file more":      {"echo >file.go", "what no commit has"},
+		"a file ignored":   {"echo '.*.swp' >.git/info/exclude; mkdir docs; echo >docs/.a.swp", "git ignores what"},
 		"not tested":       {"rm bin/tested", "no tests have passed"},
 		"tested is before": {"echo >>CHANGELOG.md; git commit -qam two", "no tests have passed"},
 		"no git":           {"rm -rf .git", "no commit to release"},
@@ -74,5 +75,18 @@ func TestRelease(t *testing.T) {
 				t.Errorf("it says %q, want %q", said, c.says)
 			}
 		})
+	}
+}
+
+// Without a version nothing is removed: DIST may be anywhere, and hold other things.
+func TestDistWithoutVersion(t *testing.T) {
+	r := releasing{t, t.TempDir()}
+	r.sh("echo >kept")
+	here, err := filepath.Abs("dist")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if said := r.sh("DIST=$PWD VERSION= " + here + " 2>&1 && echo done; cat kept"); !strings.Contains(said, "VERSION") {
+		t.Errorf("it says %q", said)
 	}
 }

@@ -252,15 +252,25 @@ func (q *inquiry) next(ctx context.Context) time.Duration {
 	q.mu.Lock()
 	q.waiting[id], q.last[peer] = a, time.Now()
 	q.mu.Unlock()
+	q.waits++
 	if err := q.pass(ctx, asks, peer, request{id, q.place}); err != nil {
 		q.failed = err
-		q.mu.Lock()
-		delete(q.last, peer)
-		q.mu.Unlock()
+		q.unasked(id, peer)
 		return 0
 	}
-	q.waits++
 	return nextTime
+}
+
+// unasked waits for no answer to an ask that the broker did not take, as far as is known: if it
+// is answered already, the answer counts.
+func (q *inquiry) unasked(id, peer string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if _, waits := q.waiting[id]; waits {
+		delete(q.waiting, id)
+		q.waits--
+	}
+	delete(q.last, peer)
 }
 
 // take takes an answer, and says whether enough is known.

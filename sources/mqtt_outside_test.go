@@ -194,6 +194,32 @@ func TestOutsideIsNotPassed(t *testing.T) {
 	})
 }
 
+// One that was asked although the broker did not say so, and says that it is busy, leaves the
+// next its time.
+func TestOutsideIsPassedUnknown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, map[string]string{"turn": "203.0.113.7", "a": "198.51.100.1", "b": "198.51.100.2"})
+		f.say(standTime)
+		turn := f.all["turn"]
+		pass, times := turn.pass, 0
+		turn.pass = func(ctx context.Context, kind, to string, message any) error {
+			if times++; times > 1 {
+				f.all[to].slow = time.Second
+				return pass(ctx, kind, to, message)
+			}
+			f.all[to].cannot = errors.New("it cannot")
+			err := pass(ctx, kind, to, message)
+			<-time.After(time.Millisecond)
+			return errors.Join(err, errors.New("the broker did not answer"))
+		}
+		f.run(func() {
+			if got := why(turn.Outside(t.Context(), at("203.0.113.7", 3478))); !strings.HasSuffix(got, "{[ok] ok}") {
+				t.Errorf("%s is seen", got)
+			}
+		})
+	})
+}
+
 // Two who ask the same at the same time have one machine look once.
 func TestOutsideTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

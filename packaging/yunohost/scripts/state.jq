@@ -1,5 +1,7 @@
 # Makes what the panel shows of `netwatch status --json`, in both languages.
 
+include "plain";
+
 def time: .[0:16] | sub("T"; " ");
 
 def outcome_fr: {changed: "changé", unchanged: "en ordre", skipped: "rien à faire", failed: "échec", held: "retenu"}[.] // .;
@@ -22,6 +24,9 @@ def rule($fr): "**\(.name)**: "
 		(if $fr then "pas encore exécutée" else "not run yet" end)
 	end;
 
+# Marks of a text that Markdown would take for a link, or for what stands for a character.
+def unmarked: gsub("(?<mark>[&\\[])"; "&#\(.mark | explode[0]);") | plain;
+
 # What a source cannot do or find out now.
 def troubles: [.sources[] | .name as $name | (.error // empty), (.trouble[]? | tostring) | "**\($name)**: \(.)"];
 
@@ -37,7 +42,7 @@ def text($fr): [
 	else empty end),
 	troubles[],
 	(proving[] | rule($fr))
-] | join("\n\n");
+] | map(unmarked) | join("\n\n");
 
 {
 	style: (if .refused or any(.rules[]; .failed) then "danger"
