@@ -56,7 +56,7 @@ func handOverApp(t *testing.T, version string) {
 	arch := outside(t, "dpkg", "--print-architecture")
 	deb := filepath.Join(dist, "netwatch_"+version+"-1_"+arch+".deb")
 	must(t, os.WriteFile(deb, []byte(netwatchPackage(t, version)), 0o600))
-	build := exec.CommandContext(t.Context(), "packaging/yunohost/build", arch)
+	build := exec.CommandContext(t.Context(), "packaging/yunohost/build", deb)
 	build.Dir, build.Env = "..", append(os.Environ(), "DIST="+dist)
 	out, err := build.CombinedOutput()
 	if err != nil {

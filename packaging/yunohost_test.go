@@ -1,7 +1,9 @@
 package packaging_test
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -165,8 +167,8 @@ func TestYunoHostPanel(t *testing.T) {
 	}
 }
 
-// TestYunoHostBuild holds what "make yunohost" makes of the packages: all of them in it,
-// the version as YunoHost compares it, and the hook that init writes.
+// TestYunoHostBuild holds what "make yunohost" makes of the packages: all of them in it and
+// no older one, the version as YunoHost compares it, and the hook that init writes.
 func TestYunoHostBuild(t *testing.T) {
 	for of, want := range map[string]string{
 		"1.2.0":                            "1.2.0~ynh1",
@@ -174,42 +176,86 @@ func TestYunoHostBuild(t *testing.T) {
 		"0.0.0+git20270131.101112+3f2a9c1": "0.0.0+git20270131.101112.3f2a9c1~ynh1",
 	} {
 		app := buildApp(t, of)
-		if got := at(parse(t, app("manifest.toml")), "version"); got != want {
+		if got := at(parse(t, app["manifest.toml"]), "version"); got != want {
 			t.Errorf("the version of %s is %v, not %s", of, got, want)
 		}
+		wanted := map[string]string{}
 		for _, arch := range []string{"amd64", "arm64"} {
-			if got := app("conf/netwatch_" + of + "-1_" + arch + ".deb"); got != arch {
-				t.Errorf("the package for %s is %q", arch, got)
-			}
+			wanted["netwatch_"+of+"-1_"+arch+".deb"] = arch + "\n"
+		}
+		if diff := cmp.Diff(wanted, below(app, "conf/")); diff != "" {
+			t.Errorf("packages that are wanted (-) and there (+):\n%s", diff)
 		}
 		hook, err := os.ReadFile("../contrib/yunohost/50-netwatch")
-		if err != nil || app("hooks/post_cert_update") != string(hook) {
+		if err != nil || app["hooks/post_cert_update"] != string(hook) {
 			t.Errorf("the hook is not that of contrib: %v", err)
 		}
 	}
 }
 
-// buildApp makes the app of packages of a version, and returns what reads its files.
-func buildApp(t *testing.T, version string) func(file string) string {
+// debs stands in for packaging/deb/build, which takes a while.
+const debs = `#!/bin/sh
+for arch; do
+	echo $arch >"$DIST/netwatch_$VERSION-1_$arch.deb"
+	echo "$DIST/netwatch_$VERSION-1_$arch.deb"
+done
+`
+
+// buildApp has make build the app of a version, beside packages of older and newer ones, and
+// returns all its files.
+func buildApp(t *testing.T, version string) map[string]string {
 	t.Helper()
-	dist := t.TempDir()
-	for _, arch := range []string{"amd64", "arm64"} {
-		file := filepath.Join(dist, "netwatch_"+version+"-1_"+arch+".deb")
-		if err := os.WriteFile(file, []byte(arch), 0o600); err != nil {
+	tree := t.TempDir()
+	for name, text := range map[string]string{
+		"packaging/deb/build": debs, "packaging/compile": "", "tools/need-go": "",
+		"di st/netwatch_0.1-1_amd64.deb": "old", "di st/netwatch_9.9-1_armhf.deb": "new",
+	} {
+		file := filepath.Join(tree, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, []byte(text), 0o700)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	cmd := exec.Command("packaging/yunohost/build", "amd64", "arm64")
-	cmd.Dir = ".."
-	cmd.Env = append(os.Environ(), "DIST="+dist)
-	if out, err := cmd.CombinedOutput(); err != nil {
+	for link, to := range map[string]string{
+		"Makefile": "../Makefile", "LICENSE": "../LICENSE", "contrib": "../contrib", "packaging/yunohost": "yunohost",
+	} {
+		to, err := filepath.Abs(to)
+		if err != nil || os.Symlink(to, filepath.Join(tree, link)) != nil {
+			t.Fatal(link, err)
+		}
+	}
+	cmd := exec.Command("make", "-sC", tree, "yunohost", "VERSION="+version, "ARCHES=amd64 arm64", "DIST=di st")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
 		t.Fatalf("building: %v\n%s", err, out)
 	}
-	return func(file string) string {
-		text, err := os.ReadFile(filepath.Join(dist, "netwatch_ynh", file))
-		if err != nil {
-			t.Error(err)
+	return files(t, filepath.Join(tree, "di st/netwatch_ynh"))
+}
+
+// files are those below a directory, with what is in them.
+func files(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	err := fs.WalkDir(os.DirFS(dir), ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
 		}
-		return string(text)
+		text, err := os.ReadFile(filepath.Join(dir, name))
+		all[name] = string(text)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
+	return all
+}
+
+// below are the files of a directory among others.
+func below(all map[string]string, dir string) map[string]string {
+	some := map[string]string{}
+	for name, text := range all {
+		if base, ok := strings.CutPrefix(name, dir); ok {
+			some[base] = text
+		}
+	}
+	return some
 }
