@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -123,17 +124,15 @@ func shape(text string) (all []string) {
 	return all
 }
 
-// options are the options of the panel, by their types.
-func options(table map[string]any) map[string]string {
-	all := map[string]string{}
+// options are the options of the panel.
+func options(table map[string]any) map[string]map[string]any {
+	all := map[string]map[string]any{}
 	for name, value := range table {
 		if value, ok := value.(map[string]any); ok {
-			if kind, is := value["type"].(string); is {
-				all[name] = kind
+			if value["type"] != nil {
+				all[name] = value
 			}
-			for name, kind := range options(value) {
-				all[name] = kind
-			}
+			maps.Copy(all, options(value))
 		}
 	}
 	return all
@@ -146,13 +145,14 @@ func TestYunoHostPanel(t *testing.T) {
 	if len(all) < 10 {
 		t.Fatalf("there are only %v", all)
 	}
-	for name, kind := range all {
+	for name, option := range all {
+		kind := option["type"]
 		wanted := map[string]int{"get__" + name + "()": 1, "run__" + name + "()": 0}
 		if kind == "button" {
 			wanted = map[string]int{"get__" + name + "()": 0, "run__" + name + "()": 1}
 		}
-		if kind == "string" {
-			wanted[fmt.Sprintf(" %s\n", name)] = 1 // Behind "wanted NAME"
+		if set := regexp.MustCompile(`(?m)^\twanted \S+ ` + name + `$`); kind == "string" && !set.MatchString(script) {
+			t.Errorf("%s is not set", name)
 		}
 		for text, times := range wanted {
 			if got := strings.Count(script, text); got != times {
@@ -161,8 +161,25 @@ func TestYunoHostPanel(t *testing.T) {
 		}
 	}
 	for _, m := range regexp.MustCompile(`(?m)^(?:get|run)__([a-z_]+)\(\)`).FindAllStringSubmatch(script, -1) {
-		if all[m[1]] == "" {
+		if all[m[1]] == nil {
 			t.Errorf("the panel has no %s", m[1])
+		}
+	}
+}
+
+// TestYunoHostErrorsAreShown holds that each text has a rule in the panel, which lets all
+// through: the web administration shows no error of ours beside a field that has none.
+func TestYunoHostErrorsAreShown(t *testing.T) {
+	for name, option := range options(parse(t, read(t, "config_panel.toml"))) {
+		if option["type"] != "string" {
+			continue
+		}
+		pattern, _ := option["pattern"].(map[string]any)
+		rule, _ := pattern["regexp"].(string)
+		for _, text := range []string{"", "soon", `"é" ['`} {
+			if rule == "" || !regexp.MustCompile(rule).MatchString(text) {
+				t.Errorf("%s has the rule %q, which does not take %q", name, rule, text)
+			}
 		}
 	}
 }
