@@ -123,8 +123,9 @@ dist: build ## all that a release hands out, with sums and what is in it, in dis
 release: build ## the same of the version of CHANGELOG.md, built twice and compared, if it can be released
 	DIST="$(DIST)" packaging/release $(ARCHES)
 
-yunohost: deb ## the app for YunoHost in dist/netwatch_ynh, with the packages in it
-	DIST="$(DIST)" packaging/yunohost/build $(ARCHES)
+yunohost: build ## the app for YunoHost in dist/netwatch_ynh, with the packages in it (VERSION=, ARCHES=, MAINTAINER=)
+	debs=$$(VERSION="$(VERSION)" DIST="$(DIST)" packaging/deb/build $(ARCHES)) && \
+		echo "$$debs" | DIST="$(DIST)" xargs -d '\n' packaging/yunohost/build
 
 yunohost-try: yunohost ## the app installed, upgraded, set, backed up, restored and removed on this machine, a YunoHost (root)
 	packaging/yunohost-try "$(DIST)/netwatch_ynh" $(OLDER)

@@ -107,7 +107,7 @@ var mailboxName = netwatch.Pattern("^[A-Za-z0-9!#$%&'*+/=?^_|~.-]{1,64}$")
 func parseMailbox(word string) (string, error) {
 	name, host, ok := strings.Cut(word, "@")
 	if !ok || !mailboxName().MatchString(name) || !netwatch.IsHostName(host) || strings.HasSuffix(host, ".") {
-		return "", fmt.Errorf("%q is not one address without a placeholder, as in root@localhost or me@example.org", word)
+		return "", fmt.Errorf("%q is not one address without a placeholder, as in me@example.org", word)
 	}
 	return word, nil
 }
@@ -122,9 +122,9 @@ func (a *mailAction) text(word string) (*part, error) {
 	return &p, err
 }
 
-// Needs are the mail server, and the files that hold its texts.
+// Needs are the mail server, who reads the mail, and the files that hold its texts.
 func (a *mailAction) Needs() (n Needs) {
-	n.Mail = []string{a.server}
+	n.Mail, n.Mailboxes = []string{a.server}, []string{a.to}
 	for _, p := range []*part{a.subject, a.body} {
 		if p != nil && p.file != "" {
 			n.Secrets = append(n.Secrets, p.file)

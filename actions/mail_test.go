@@ -535,7 +535,8 @@ func TestNewMail(t *testing.T) {
 		mailStep(t, "", "a@example.org", "report="+since, "always")
 	}
 	needs := mailStep(t, "", "a@example.org", "subject=@/s", "body=@/b").Needs()
-	if diff := cmp.Diff(Needs{Secrets: []netwatch.Path{"/s", "/b"}, Mail: []string{""}}, needs); diff != "" {
+	want := Needs{Secrets: []netwatch.Path{"/s", "/b"}, Mail: []string{""}, Mailboxes: []string{"a@example.org"}}
+	if diff := cmp.Diff(want, needs); diff != "" {
 		t.Error(diff)
 	}
 	nowhere := mailStep(t, "", "a@example.org", "body=@/nonexistent")

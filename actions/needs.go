@@ -25,8 +25,8 @@ type Needs struct {
 	// Tells are those that hand events on to other machines, alike, and Outside those that
 	// have them look at something.
 	Tells, Outside []string
-	// Mail are mail servers, as HOST:PORT.
-	Mail []string
+	// Mail are mail servers, as HOST:PORT, and Mailboxes the addresses that they bring it to.
+	Mail, Mailboxes []string
 }
 
 // A UnitNeed is a unit and what polkit calls that which is done to it. Of a signal,
@@ -53,6 +53,7 @@ func NeedsOf(steps ...netwatch.Step) (all Needs) {
 		all.Tells = append(all.Tells, n.Tells...)
 		all.Outside = append(all.Outside, n.Outside...)
 		all.Mail = append(all.Mail, n.Mail...)
+		all.Mailboxes = append(all.Mailboxes, n.Mailboxes...)
 	}
 	return all
 }

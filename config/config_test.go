@@ -300,7 +300,7 @@ do = ["rotate coturn /b", "rotate coturn /a private=auto", "restart a.service", 
 		t.Fatal(err)
 	}
 	const want = "{[{a.service restart}] [/b] [] [{coturn /a map[private:none]} {coturn /b map[]}] [] [] [] " +
-		"[localhost:25]}"
+		"[localhost:25] [a@example.org]}"
 	if got := fmt.Sprint(cfg.Needs()); got != want {
 		t.Error(got)
 	}

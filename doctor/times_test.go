@@ -3,10 +3,12 @@ package doctor
 import (
 	"fmt"
 	"net"
+	"strings"
 	"testing"
 
 	"netwatch/actions"
 	"netwatch/config"
+	"netwatch/machine/machinetest"
 )
 
 // configured is a scene of a configuration.
@@ -81,5 +83,35 @@ do = ["mail a@example.org", "mail b@example.org"]
 		}
 		wants(t, "mail", found[0], level, l.Addr().String())
 		_ = l.Close()
+	}
+}
+
+// TestMailThatNobodyReads finds mail to root@localhost on a YunoHost, unless somebody reads
+// what is for root; and to nobody else and nowhere else.
+func TestMailThatNobodyReads(t *testing.T) {
+	ynh := machinetest.Files{"/etc/yunohost/current_host": "example.org\n", "/etc/aliases": "postmaster: root\n"}
+	for name, c := range map[string]struct {
+		files  machinetest.Files
+		to     string
+		unread bool
+	}{
+		"a YunoHost":            {ynh, "root@localhost", true},
+		"without aliases":       {machinetest.Files{"/etc/yunohost/current_host": "example.org\n"}, "root@localhost", true},
+		"with one for root":     {ynh.And(machinetest.Files{"/etc/aliases": "Root : alice\n"}), "root@localhost", false},
+		"to its administrators": {ynh, "root@example.org", false},
+		"on any other machine":  {machinetest.Files{"/etc/aliases": "postmaster: root\n"}, "root@localhost", false},
+	} {
+		s := configured(t, "[[rule]]\non = ['started']\ndo = ['mail a@example.org', 'mail "+c.to+"']\n")
+		s.Tree, s.Config = c.files.Build(t), "/etc/netwatch/netwatch.toml"
+		found := s.judgeMailboxes(s.cfg.Needs().Mailboxes)
+		if (len(found) > 0) != c.unread {
+			t.Errorf("%s: %+v", name, found)
+		}
+		for _, f := range found {
+			wants(t, name, f, Warning, "/var/mail/nobody")
+			if !strings.Contains(f.Hint, "root@example.org") {
+				t.Errorf("%s: the hint is %q", name, f.Hint)
+			}
+		}
 	}
 }

@@ -436,7 +436,9 @@ func TestReproducible(t *testing.T) {
 	dist := filepath.Join(t.TempDir(), "1.0")
 	makes(t, "make -s dist VERSION=1.0 ARCHES="+arch+" DIST="+filepath.Dir(dist)+
 		" && VERSION=1.0 tools/reproduce "+dist+" "+arch)
-	outside(t, "sh", "-ec", "cd "+dist+"; sha256sum -c SHA256SUMS; test $(wc -l <SHA256SUMS) = 3; test -s NOTES.md")
+	outside(t, "sh", "-ec", "cd "+dist+"; sha256sum -c SHA256SUMS; test $(wc -l <SHA256SUMS) = 4; test -s NOTES.md")
+	// The app for YunoHost has the package, and no other.
+	outside(t, "sh", "-ec", "cd "+dist+"; tar -xzf netwatch_ynh-1.0.tar.gz; cmp netwatch_*.deb netwatch_ynh/conf/*")
 	text, err := os.ReadFile(filepath.Join(dist, "netwatch-1.0-"+arch+".cdx.json"))
 	must(t, err)
 	var list struct {

@@ -56,7 +56,7 @@ func handOverApp(t *testing.T, version string) {
 	arch := outside(t, "dpkg", "--print-architecture")
 	deb := filepath.Join(dist, "netwatch_"+version+"-1_"+arch+".deb")
 	must(t, os.WriteFile(deb, []byte(netwatchPackage(t, version)), 0o600))
-	build := exec.CommandContext(t.Context(), "packaging/yunohost/build", arch)
+	build := exec.CommandContext(t.Context(), "packaging/yunohost/build", deb)
 	build.Dir, build.Env = "..", append(os.Environ(), "DIST="+dist)
 	out, err := build.CombinedOutput()
 	if err != nil {
@@ -134,21 +134,22 @@ func TestYunoHostApp(t *testing.T) {
 func panel(t *testing.T) {
 	t.Helper()
 	does(t, "2.0", "config apply", "stun_every=40s", "mail_changes=root@localhost", "mail_weekly=")
+	panelPassword(t)
 	does(t, "2.0", "config apply", "mqtt_broker=mqtts://broker.example.org", "mqtt_host=turn1", "mqtt_user=",
 		"mqtt_ca=", `mqtt_password=se"cret`)
 	wantSet(t)
-	conf := shell(t, "cat /etc/netwatch/*")
 	for env, said := range map[string]string{
-		"stun_every=soon":                           `stun_every: ".*is not a duration`,
-		"mail_changes=root":                         `mail_changes: ".*is not one address`,
-		"mqtt_broker=nowhere mqtt_password=another": `mqtt_broker: ".*source.mqtt.broker`,
+		"stun_every=soon":                                  `"stun_every": ".*is not a duration`,
+		"mail_changes=root":                                `"mail_changes": ".*is not one address`,
+		"mail_changes=a@example.org mail_weekly=x":         `"mail_weekly": ".*is not one address`,
+		"mqtt_broker=nowhere mqtt_password=another":        `"mqtt_broker": ".*source.mqtt.broker`,
+		"mqtt_broker=mqtts://b mqtt_user=turn1 mqtt_host=": `"mqtt_host": ".*as in \\"turn1\\"`,
 	} {
-		out := does(t, "2.0", "config apply", strings.Fields(env)...)
-		shell(t, "printf %s "+quoted(out)+" | grep -q "+quoted(said))
-		if now := shell(t, "cat /etc/netwatch/*"); now != conf {
-			t.Errorf("%s was written:\n%s", env, cmp.Diff(conf, now))
-		}
+		wantRefused(t, said, strings.Fields(env)...)
 	}
+	shell(t, "cd /etc/netwatch; cp -a netwatch.toml keep; printf '\n[source.timer]\nat = [\"noon\"]\n' >>netwatch.toml")
+	wantRefused(t, `"": ".*source.timer.at`, "mail_weekly=a@example.org")
+	shell(t, "cd /etc/netwatch; mv keep netwatch.toml")
 	shown := does(t, "2.0", "config show")
 	for _, want := range []string{
 		`stun_every: "40s"`, `mqtt_password: ""`, `mqtt_user: ""`,
@@ -168,6 +169,39 @@ func panel(t *testing.T) {
 	if out, err := ynh(t, "2.0", "findings"); err == nil || !strings.Contains(out, "mail: asking localhost:25: ") {
 		t.Errorf("diagnosis is not told of the mail server that is not there: %v\n%s", err, out)
 	}
+}
+
+// wantRefused wants values to be refused beside the option that they are wrong in, and nothing
+// to be written.
+func wantRefused(t *testing.T, said string, env ...string) {
+	t.Helper()
+	conf := shell(t, "cat /etc/netwatch/*")
+	out := does(t, "2.0", "config apply", env...)
+	shell(t, "printf %s "+quoted(out)+" | grep -q "+quoted(said))
+	if now := shell(t, "cat /etc/netwatch/*"); now != conf {
+		t.Errorf("%s was written:\n%s", env, cmp.Diff(conf, now))
+	}
+}
+
+// panelPassword holds that the password goes into the file that the configuration names, and
+// that the panel takes away its own file alone, and with the broker alone.
+func panelPassword(t *testing.T) {
+	t.Helper()
+	const broker = "mqtt_broker=mqtts://broker.example.org"
+	shell(t, "echo mine >/etc/netwatch/mqtt.password")
+	does(t, "2.0", "config apply", "stun_every=41s", "mqtt_broker=", "mqtt_password=")
+	shell(t, "grep -qx mine /etc/netwatch/mqtt.password")
+	does(t, "2.0", "config apply", broker, "mqtt_host=turn1", "mqtt_password=at-the-broker")
+	does(t, "2.0", "config apply", "mqtt_password=changed-by-itself")
+	shell(t, "grep -qx changed-by-itself /etc/netwatch/mqtt.password")
+	shell(t, `netwatch set 'source.mqtt.password="@/etc/netwatch/own"'`)
+	does(t, "2.0", "config apply", broker, "mqtt_host=turn2", "mqtt_password=in-its-own-file")
+	shell(t, "cd /etc/netwatch; grep -qx in-its-own-file own; grep -qx changed-by-itself mqtt.password")
+	does(t, "2.0", "config apply", "stun_every=40s", "mqtt_broker=", "mqtt_password=")
+	shell(t, "cd /etc/netwatch; rm own mqtt.password")
+	does(t, "2.0", "config apply", broker, "mqtt_host=turn1", "mqtt_password=at-the-broker")
+	does(t, "2.0", "config apply", "mqtt_broker=", "mqtt_password=")
+	shell(t, "! ls /etc/netwatch/mqtt.password 2>/dev/null")
 }
 
 // quoted is a text for a shell.

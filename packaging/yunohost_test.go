@@ -1,7 +1,10 @@
 package packaging_test
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -121,17 +124,15 @@ func shape(text string) (all []string) {
 	return all
 }
 
-// options are the options of the panel, by their types.
-func options(table map[string]any) map[string]string {
-	all := map[string]string{}
+// options are the options of the panel.
+func options(table map[string]any) map[string]map[string]any {
+	all := map[string]map[string]any{}
 	for name, value := range table {
 		if value, ok := value.(map[string]any); ok {
-			if kind, is := value["type"].(string); is {
-				all[name] = kind
+			if value["type"] != nil {
+				all[name] = value
 			}
-			for name, kind := range options(value) {
-				all[name] = kind
-			}
+			maps.Copy(all, options(value))
 		}
 	}
 	return all
@@ -144,13 +145,14 @@ func TestYunoHostPanel(t *testing.T) {
 	if len(all) < 10 {
 		t.Fatalf("there are only %v", all)
 	}
-	for name, kind := range all {
+	for name, option := range all {
+		kind := option["type"]
 		wanted := map[string]int{"get__" + name + "()": 1, "run__" + name + "()": 0}
 		if kind == "button" {
 			wanted = map[string]int{"get__" + name + "()": 0, "run__" + name + "()": 1}
 		}
-		if kind == "string" {
-			wanted[fmt.Sprintf(" %s\n", name)] = 1 // Behind "wanted NAME"
+		if set := regexp.MustCompile(`(?m)^\twanted \S+ ` + name + `$`); kind == "string" && !set.MatchString(script) {
+			t.Errorf("%s is not set", name)
 		}
 		for text, times := range wanted {
 			if got := strings.Count(script, text); got != times {
@@ -159,14 +161,31 @@ func TestYunoHostPanel(t *testing.T) {
 		}
 	}
 	for _, m := range regexp.MustCompile(`(?m)^(?:get|run)__([a-z_]+)\(\)`).FindAllStringSubmatch(script, -1) {
-		if all[m[1]] == "" {
+		if all[m[1]] == nil {
 			t.Errorf("the panel has no %s", m[1])
 		}
 	}
 }
 
-// TestYunoHostBuild holds what "make yunohost" makes of the packages: all of them in it,
-// the version as YunoHost compares it, and the hook that init writes.
+// TestYunoHostErrorsAreShown holds that each text has a rule in the panel, which lets all
+// through: the web administration shows no error of ours beside a field that has none.
+func TestYunoHostErrorsAreShown(t *testing.T) {
+	for name, option := range options(parse(t, read(t, "config_panel.toml"))) {
+		if option["type"] != "string" {
+			continue
+		}
+		pattern, _ := option["pattern"].(map[string]any)
+		rule, _ := pattern["regexp"].(string)
+		for _, text := range []string{"", "soon", `"é" ['`} {
+			if rule == "" || !regexp.MustCompile(rule).MatchString(text) {
+				t.Errorf("%s has the rule %q, which does not take %q", name, rule, text)
+			}
+		}
+	}
+}
+
+// TestYunoHostBuild holds what "make yunohost" makes of the packages: all of them in it and
+// no older one, the version as YunoHost compares it, and the hook that init writes.
 func TestYunoHostBuild(t *testing.T) {
 	for of, want := range map[string]string{
 		"1.2.0":                            "1.2.0~ynh1",
@@ -174,42 +193,86 @@ func TestYunoHostBuild(t *testing.T) {
 		"0.0.0+git20270131.101112+3f2a9c1": "0.0.0+git20270131.101112.3f2a9c1~ynh1",
 	} {
 		app := buildApp(t, of)
-		if got := at(parse(t, app("manifest.toml")), "version"); got != want {
+		if got := at(parse(t, app["manifest.toml"]), "version"); got != want {
 			t.Errorf("the version of %s is %v, not %s", of, got, want)
 		}
+		wanted := map[string]string{}
 		for _, arch := range []string{"amd64", "arm64"} {
-			if got := app("conf/netwatch_" + of + "-1_" + arch + ".deb"); got != arch {
-				t.Errorf("the package for %s is %q", arch, got)
-			}
+			wanted["netwatch_"+of+"-1_"+arch+".deb"] = arch + "\n"
+		}
+		if diff := cmp.Diff(wanted, below(app, "conf/")); diff != "" {
+			t.Errorf("packages that are wanted (-) and there (+):\n%s", diff)
 		}
 		hook, err := os.ReadFile("../contrib/yunohost/50-netwatch")
-		if err != nil || app("hooks/post_cert_update") != string(hook) {
+		if err != nil || app["hooks/post_cert_update"] != string(hook) {
 			t.Errorf("the hook is not that of contrib: %v", err)
 		}
 	}
 }
 
-// buildApp makes the app of packages of a version, and returns what reads its files.
-func buildApp(t *testing.T, version string) func(file string) string {
+// debs stands in for packaging/deb/build, which takes a while.
+const debs = `#!/bin/sh
+for arch; do
+	echo $arch >"$DIST/netwatch_$VERSION-1_$arch.deb"
+	echo "$DIST/netwatch_$VERSION-1_$arch.deb"
+done
+`
+
+// buildApp has make build the app of a version, beside packages of older and newer ones, and
+// returns all its files.
+func buildApp(t *testing.T, version string) map[string]string {
 	t.Helper()
-	dist := t.TempDir()
-	for _, arch := range []string{"amd64", "arm64"} {
-		file := filepath.Join(dist, "netwatch_"+version+"-1_"+arch+".deb")
-		if err := os.WriteFile(file, []byte(arch), 0o600); err != nil {
+	tree := t.TempDir()
+	for name, text := range map[string]string{
+		"packaging/deb/build": debs, "packaging/compile": "", "tools/need-go": "",
+		"di st/netwatch_0.1-1_amd64.deb": "old", "di st/netwatch_9.9-1_armhf.deb": "new",
+	} {
+		file := filepath.Join(tree, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, []byte(text), 0o700)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	cmd := exec.Command("packaging/yunohost/build", "amd64", "arm64")
-	cmd.Dir = ".."
-	cmd.Env = append(os.Environ(), "DIST="+dist)
-	if out, err := cmd.CombinedOutput(); err != nil {
+	for link, to := range map[string]string{
+		"Makefile": "../Makefile", "LICENSE": "../LICENSE", "contrib": "../contrib", "packaging/yunohost": "yunohost",
+	} {
+		to, err := filepath.Abs(to)
+		if err != nil || os.Symlink(to, filepath.Join(tree, link)) != nil {
+			t.Fatal(link, err)
+		}
+	}
+	cmd := exec.Command("make", "-sC", tree, "yunohost", "VERSION="+version, "ARCHES=amd64 arm64", "DIST=di st")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
 		t.Fatalf("building: %v\n%s", err, out)
 	}
-	return func(file string) string {
-		text, err := os.ReadFile(filepath.Join(dist, "netwatch_ynh", file))
-		if err != nil {
-			t.Error(err)
+	return files(t, filepath.Join(tree, "di st/netwatch_ynh"))
+}
+
+// files are those below a directory, with what is in them.
+func files(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	err := fs.WalkDir(os.DirFS(dir), ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
 		}
-		return string(text)
+		text, err := os.ReadFile(filepath.Join(dir, name))
+		all[name] = string(text)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
+	return all
+}
+
+// below are the files of a directory among others.
+func below(all map[string]string, dir string) map[string]string {
+	some := map[string]string{}
+	for name, text := range all {
+		if base, ok := strings.CutPrefix(name, dir); ok {
+			some[base] = text
+		}
+	}
+	return some
 }
