@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/eclipse/paho.golang/paho"
+
 	"netwatch"
 )
 
@@ -100,6 +102,14 @@ func TestUnheard(t *testing.T) {
 	if !unheard(conn) {
 		t.Error("a connection that is closed is heard")
 	}
+	ours, theirs := net.Pipe()
+	defer ours.Close()
+	defer theirs.Close()
+	for what, conn := range map[string]net.Conn{"never made": &net.TCPConn{}, "not the kernel's": ours} {
+		if !unheard(conn) {
+			t.Errorf("a connection that is %s is heard", what)
+		}
+	}
 }
 
 // Who may have missed something asks for everything again: when more came at once than a
@@ -117,7 +127,7 @@ func TestMissedIsAskedFor(t *testing.T) {
 	} {
 		l := newListener(t, map[string]string{})
 		for range c.messages {
-			l.peers.arrived(c.retained)
+			l.received(&paho.Publish{Topic: "netwatch/a/state", Retain: c.retained})
 		}
 		l.peers.asked = time.Now().Add(-askAnyway)
 		l.peers.calm()

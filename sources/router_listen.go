@@ -61,8 +61,8 @@ func (e *ear) listen() {
 	for began, heard := time.Now(), 0; ; heard++ {
 		if rest := hearTime - time.Since(began); rest <= 0 {
 			began, heard = time.Now(), 0
-		} else if heard == earful && !e.rest(rest) {
-			return
+		} else if heard == earful {
+			e.rest(rest)
 		}
 		n, err := e.conn.Read(b)
 		if errors.Is(err, net.ErrClosed) {
@@ -77,13 +77,11 @@ func (e *ear) listen() {
 	}
 }
 
-// rest hears nothing for a while, and says whether there is more to be heard then.
-func (e *ear) rest(d time.Duration) bool {
+// rest hears nothing for a while, or until the ear is closed.
+func (e *ear) rest(d time.Duration) {
 	select {
 	case <-time.After(d):
-		return true
 	case <-e.ended:
-		return false
 	}
 }
 
