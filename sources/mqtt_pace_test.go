@@ -5,11 +5,13 @@ import (
 	"net"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/eclipse/paho.golang/paho"
+	"golang.org/x/sys/unix"
 
 	"netwatch"
 )
@@ -170,4 +172,30 @@ func TestManyAreToldTogether(t *testing.T) {
 			}
 		}
 	})
+}
+
+// That the broker is gone, the kernel notices within 16 seconds, though nobody says anything.
+func TestKernelLooksAfterTheBroker(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	s := (&MQTT{Broker: Broker("mqtt://" + l.Addr().String())}).Source("mqtt", Env{}).(*mqtt)
+	conn, err := s.dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	raw, err := conn.(syscall.Conn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for option, want := range map[int]int{unix.TCP_KEEPIDLE: 10, unix.TCP_KEEPINTVL: 2, unix.TCP_KEEPCNT: 3} {
+		got := 0
+		controlErr := raw.Control(func(fd uintptr) { got, err = unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, option) })
+		if err != nil || controlErr != nil || got != want {
+			t.Errorf("option %d is %d, not %d: %v, %v", option, got, want, err, controlErr)
+		}
+	}
 }
