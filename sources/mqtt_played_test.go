@@ -45,19 +45,19 @@ type heardAt struct {
 	at   time.Time
 }
 
-// A cable is a connection from an address of this machine.
-type cable struct {
+// A lead is a connection from an address of this machine.
+type lead struct {
 	net.Conn
 	from netip.Addr
 }
 
 // A wired one is known to the kernel.
 type wired struct {
-	cable
+	lead
 	syscall.Conn
 }
 
-func (c *cable) LocalAddr() net.Addr {
+func (c *lead) LocalAddr() net.Addr {
 	return net.TCPAddrFromAddrPort(netip.AddrPortFrom(c.from, 4711))
 }
 
@@ -84,9 +84,9 @@ func (b *played) dial(ctx context.Context, _ string) (net.Conn, error) {
 	b.ours, b.theirs = append(b.ours, ours), append(b.theirs, theirs)
 	go b.serve(len(b.ours), theirs) // Ends with the connection
 	if b.kernel != nil {
-		return &wired{cable{ours, b.here}, b.kernel}, nil
+		return &wired{lead{ours, b.here}, b.kernel}, nil
 	}
-	return &cable{ours, b.here}, nil
+	return &lead{ours, b.here}, nil
 }
 
 // serve reads what comes over a connection, and answers it.
@@ -184,8 +184,8 @@ func runs(t *testing.T, s *mqtt, emit func(netwatch.Event) error, story func()) 
 	}
 }
 
-// nobody takes events of which there are none.
-func nobody(netwatch.Event) error { return nil }
+// untold takes events of which there are none.
+func untold(netwatch.Event) error { return nil }
 
 // Who has nothing to say says nothing: while all is well, a message in the first second is
 // the only one in an hour, and its coming back is enough.
@@ -193,7 +193,7 @@ func TestMQTTQuiet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &played{echoes: true}
 		s := b.source(nil)
-		runs(t, s, nobody, func() {
+		runs(t, s, untold, func() {
 			<-time.After(time.Hour)
 			if n := len(b.all("PUBLISH")); n != 1 || s.Trouble() != nil {
 				t.Errorf("%d messages, and %v", n, s.Trouble())
@@ -217,7 +217,7 @@ func TestMQTTHandsNothingOn(t *testing.T) {
 					return all
 				}
 			})
-			runs(t, s, nobody, func() {
+			runs(t, s, untold, func() {
 				<-time.After(patience - time.Second/10)
 				if err := s.Trouble(); err != nil {
 					t.Errorf("too early, with %d machines: %v", machines, err)
@@ -241,7 +241,7 @@ func TestMQTTBusyBroker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &played{kernel: reachable(t), echoes: true, ignores: []string{"PUBLISH"}}
 		s := b.source(nil)
-		runs(t, s, nobody, func() {
+		runs(t, s, untold, func() {
 			<-time.After(30 * time.Second)
 			b.ignore()
 			<-time.After(20 * time.Second)

@@ -28,7 +28,7 @@ func TestServedOverTheBroker(t *testing.T) {
 		})
 		s.serving.networks = func() []netip.Prefix { return nil }
 		there := netip.MustParseAddr("198.51.100.7")
-		runs(t, s, nobody, func() {
+		runs(t, s, untold, func() {
 			<-time.After(time.Second)
 			b.push(b.theirs[0], "netwatch/a/state", stands(1, func(w *bulletin) {
 				w.Addresses = netwatch.Addresses{netwatch.IPv4: {Address: there}}
@@ -103,7 +103,7 @@ func TestMQTTMoves(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			b := &played{echoes: true}
 			s := b.source(nil)
-			runs(t, s, nobody, func() {
+			runs(t, s, untold, func() {
 				<-time.After(time.Minute)
 				b.mu.Lock()
 				b.here = host(2)
@@ -130,7 +130,7 @@ func TestMQTTUnansweredSubscription(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &played{kernel: reachable(t), echoes: true, ignores: []string{"SUBSCRIBE"}}
 		s := b.source(nil)
-		runs(t, s, nobody, func() {
+		runs(t, s, untold, func() {
 			<-time.After(brokerTime + lastRetry)
 			if n := len(b.all("CONNECT")); n != 2 {
 				t.Errorf("it is connected %d times", n)
@@ -154,7 +154,7 @@ func TestMQTTTellsWhileConnecting(t *testing.T) {
 		} {
 			b := &played{dials: dials, echoes: true}
 			s := b.source(nil)
-			runs(t, s, nobody, func() {
+			runs(t, s, untold, func() {
 				synctest.Wait()
 				ctx, cancel := context.WithTimeout(t.Context(), awaitTime+time.Second)
 				defer cancel()
@@ -223,7 +223,7 @@ func TestMQTTEndsAtADeafBroker(t *testing.T) {
 		b := &played{echoes: true}
 		s := b.source(nil)
 		var began time.Time
-		runs(t, s, nobody, func() {
+		runs(t, s, untold, func() {
 			<-time.After(time.Second)
 			b.mu.Lock()
 			b.stops = []string{"PUBLISH"}
@@ -266,7 +266,7 @@ func (c *counted) AfterFunc(func()) func() bool {
 
 // A curious connection counts how often the kernel is asked about it.
 type curious struct {
-	cable
+	lead
 	asked int
 }
 

@@ -3,6 +3,7 @@ package sources
 import (
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -15,7 +16,7 @@ import (
 type radio struct {
 	net.Conn
 	packet []byte
-	heard  int
+	heard  atomic.Int32
 	closed chan struct{}
 }
 
@@ -28,7 +29,7 @@ func (r *radio) Read(b []byte) (int, error) {
 	case <-r.closed:
 		return 0, net.ErrClosed
 	default:
-		r.heard++
+		r.heard.Add(1)
 		return copy(b, r.packet), nil
 	}
 }
@@ -54,9 +55,9 @@ func listening(packet []byte) (*ear, *radio, <-chan struct{}) {
 func TestEarInAFlood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, r, over := listening(answer(0, "198.51.100.7"))
-		for _, want := range []int{earful, 2 * earful, 3 * earful} {
-			if synctest.Wait(); r.heard != want {
-				t.Errorf("%d are heard, not %d", r.heard, want)
+		for _, want := range []int32{earful, 2 * earful, 3 * earful} {
+			if synctest.Wait(); r.heard.Load() != want {
+				t.Errorf("%d are heard, not %d", r.heard.Load(), want)
 			}
 			time.Sleep(hearTime)
 		}

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -598,20 +599,24 @@ func TestRouterLooksAnew(t *testing.T) {
 		s := h.source()
 		var looks []context.Context
 		s.env.Look = func(ctx context.Context) {
-			looks = append(looks, ctx)
+			h.set(func() { looks = append(looks, ctx) })
 			<-ctx.Done()
 		}
 		h.liveAs(t, s, nil, func() {
 			pass(time.Minute)
 			h.becomes(second, first)
 			pass(2 * time.Second)
-			if len(looks) != 1 || looks[0].Err() != nil {
-				t.Fatalf("%d looks", len(looks))
-			}
+			h.set(func() {
+				if len(looks) != 1 || looks[0].Err() != nil {
+					t.Errorf("%d looks", len(looks))
+				}
+			})
 			pass(time.Second)
-			if len(looks) != 2 || looks[0].Err() == nil || looks[1].Err() != nil {
-				t.Errorf("%d looks, and the first goes on", len(looks))
-			}
+			h.set(func() {
+				if len(looks) != 2 || looks[0].Err() == nil || looks[1].Err() != nil {
+					t.Errorf("%d looks, and the first goes on", len(looks))
+				}
+			})
 		})
 	})
 }
@@ -621,9 +626,9 @@ func TestRouterEndsWhileItLooks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHome()
 		s := h.source()
-		looking := false
+		var looking atomic.Bool
 		s.env.Look = func(ctx context.Context) {
-			looking = true
+			looking.Store(true)
 			<-ctx.Done()
 		}
 		h.liveAs(t, s, errSilent, func() {
@@ -632,7 +637,7 @@ func TestRouterEndsWhileItLooks(t *testing.T) {
 			pass(2 * time.Second)
 			h.set(func() { h.at, h.broken = other, errSilent })
 			pass(wayTime)
-			if !looking {
+			if !looking.Load() {
 				t.Error("it does not look")
 			}
 		})
