@@ -50,7 +50,8 @@ func TestUPnP(t *testing.T) {
 	is := func(kind, control string) http.HandlerFunc { return say(fmt.Sprintf(description, kind, control)) }
 	at := func(a string) http.HandlerFunc { return say(fmt.Sprintf(external, a)) }
 	usual, right := is(wanIP, "/ctl"), at("198.51.100.7")
-	full := fmt.Sprintf(external, "198.51.100.7") + strings.Repeat(" ", mostUPnP-len(external)+len("%s")-len("198.51.100.7"))
+	short := fmt.Sprintf(external, "198.51.100.7")
+	full := short + strings.Repeat(" ", mostUPnP-len(short))
 	bare := fmt.Sprintf(external, "&a;")[21:] // Without what begins a text in XML
 	for name, c := range map[string]struct {
 		root, control http.HandlerFunc

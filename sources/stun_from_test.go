@@ -57,7 +57,10 @@ func TestAskedFromIsLogged(t *testing.T) {
 		lines int
 		last  string
 	}{
-		{netip.Addr{}, 0, ""}, {host(1), 1, host(1).String()}, {host(1), 1, host(1).String()}, {netip.Addr{}, 2, "by any way"},
+		{netip.Addr{}, 0, ""},
+		{host(1), 1, host(1).String()},
+		{host(1), 1, host(1).String()},
+		{netip.Addr{}, 2, "by any way"},
 	} {
 		from = c.from
 		got := v.asksFrom()
