@@ -276,6 +276,31 @@ func TestPausesAtTheirBounds(t *testing.T) {
 	}
 }
 
+// Our own address is the one by which somebody was asked who answered, and not one by which it
+// failed.
+func TestOwnByAnAnswer(t *testing.T) {
+	answers := []Answer{
+		{Address: host(1), Own: host(2), Err: errors.New("too late")},
+		{Address: host(3), Own: host(4)},
+		{Address: host(1), Own: host(5)},
+	}
+	if own := OwnBy(answers, host(1)); own != host(5) {
+		t.Errorf("it is %s", own)
+	}
+	if own := OwnBy(answers, host(9)); own.IsValid() {
+		t.Errorf("of what nobody says it is %s", own)
+	}
+}
+
+// A family for which no server can be asked is not asked for.
+func TestNoServerOfAFamily(t *testing.T) {
+	s := newSTUN().(*STUN)
+	s.Servers, s.Families = []Server{"203.0.113.5:3478"}, netwatch.Families
+	if all := s.source("stun", Env{}, nil, nil).Asked(); len(all) != 1 || all[0].Family != netwatch.IPv4 {
+		t.Errorf("it asks %+v", all)
+	}
+}
+
 // Of a host that answers for one server alone nothing is told, and of votes the most come
 // first.
 func TestOneHostAndTally(t *testing.T) {

@@ -70,7 +70,7 @@ func arm(timer *os.File) (jumped bool, err error) {
 		jumped, set = true, nil
 	}
 	if err = errors.Join(err, set); err != nil {
-		return false, fmt.Errorf("watching the clock: setting a timer: %w", err)
+		err = fmt.Errorf("watching the clock: setting a timer: %w", err)
 	}
-	return jumped, nil
+	return jumped, err
 }

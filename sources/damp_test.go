@@ -252,8 +252,10 @@ func TestSourceIsDamped(t *testing.T) {
 				t.Errorf("%d changes when it was steady, and held %+v", n, s.Damped())
 			}
 		})
-		if n := strings.Count(w.log.String(), "is held"); n != 1 {
-			t.Errorf("it is said %d times:\n%s", n, w.log.String())
+		for _, what := range []string{"is held", "no longer held"} {
+			if n := strings.Count(w.log.String(), what); n != 1 {
+				t.Errorf("that it %s is said %d times:\n%s", what, n, w.log.String())
+			}
 		}
 	})
 }

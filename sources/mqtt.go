@@ -347,10 +347,8 @@ func (s *mqtt) String() string { return s.name }
 // says that we are gone.
 func (s *mqtt) Run(ctx context.Context, emit func(netwatch.Event) error) error {
 	s.recall()
-	ctx, cancel := context.WithCancel(ctx)
 	manager, err := autopaho.NewConnection(ctx, s.client())
 	if err != nil {
-		cancel()
 		return fmt.Errorf("connecting to the broker: %w", err)
 	}
 	s.manage(manager)
@@ -358,7 +356,6 @@ func (s *mqtt) Run(ctx context.Context, emit func(netwatch.Event) error) error {
 	reading.Go(func() { s.peers.run(ctx, emit) })
 	reading.Go(func() { s.serving.run(ctx) })
 	s.serve(ctx)
-	cancel()
 	reading.Wait()
 	select {
 	case <-manager.Done():

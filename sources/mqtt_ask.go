@@ -124,8 +124,7 @@ func (s *mqtt) young(address netip.Addr) error {
 
 // candidates are the machines to ask, in any order. The error says why there are none.
 func (a *asking) candidates(address netip.Addr) (all []string, err error) {
-	here, elsewhere, serving := 0, 0, 0
-	recent := ""
+	here, elsewhere, recent := 0, 0, ""
 	for _, p := range a.peers.present() {
 		here++
 		its := p.now.Addresses[netwatch.FamilyOf(address)].Address
@@ -136,7 +135,6 @@ func (a *asking) candidates(address netip.Addr) (all []string, err error) {
 		if !slices.Contains(p.now.Serves, string(a.settings.Host)) {
 			continue
 		}
-		serving++
 		if since := a.sinceAsked(p.host); since < againTime {
 			recent = fmt.Sprintf("%s was asked %d s ago, and may be once a minute", p.host, int(since/time.Second))
 			continue
@@ -153,7 +151,7 @@ func (a *asking) candidates(address netip.Addr) (all []string, err error) {
 	case elsewhere == 0:
 		return nil, netwatch.WithHint(fmt.Errorf("no other machine that is here (%d) has said a public %s address that is "+
 			"not ours", here, netwatch.FamilyOf(address)), "one that is elsewhere has to run netwatch with [source.stun]")
-	case serving == 0:
+	case recent == "":
 		return nil, netwatch.WithHint(fmt.Errorf("no machine elsewhere (%d) serves %s", elsewhere, a.settings.Host),
 			fmt.Sprintf("write serve = [%q] into [source.mqtt] there", a.settings.Host))
 	}

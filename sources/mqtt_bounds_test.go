@@ -1,12 +1,14 @@
 package sources
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -114,12 +116,129 @@ func TestCandidates(t *testing.T) {
 		if len(first) < maxAsked {
 			t.Errorf("the first ones are always of %v", slices.Sorted(maps.Keys(first)))
 		}
+		clear(l.peers.by)
+		checkFair(t, l)
 		all := []string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p", "q", "r"}
 		sorted := slices.Clone(all)
 		if shuffle(all); slices.Equal(all, sorted) || !slices.Equal(slices.Sorted(slices.Values(all)), sorted) {
 			t.Errorf("they are %v", all)
 		}
 	})
+}
+
+// checkFair checks that of two machines each is the first to be asked about as often.
+func checkFair(t *testing.T, l *listener) {
+	t.Helper()
+	l.many(2)
+	times := map[string]int{}
+	for _, one := range l.peers.by {
+		one.now.Serves = []string{"self"}
+	}
+	for range 400 {
+		all, err := l.asking.candidates(host(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		times[all[0]]++
+	}
+	if times["m0"] < 100 || times["m1"] < 100 {
+		t.Errorf("of 400 times they are first %v", times)
+	}
+}
+
+// Who would not look is passed over for the next one, at once.
+func TestBusyIsPassedOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, map[string]string{"turn": "203.0.113.7", "a": "198.51.100.1", "b": "198.51.100.2"})
+		f.say(standTime)
+		f.all["a"].cannot = errors.New("no way there")
+		f.run(func() {
+			q := &inquiry{
+				asking: f.all["turn"].asking, place: at("203.0.113.7", 3478), left: []string{"a", "b"},
+				got: make(chan *asked, maxAsked),
+			}
+			began := time.Now()
+			q.run(t.Context())
+			if got := why(q.result()); got != "b{[ok] ok}" || time.Since(began) > 0 {
+				t.Errorf("%s is seen after %s", got, time.Since(began))
+			}
+		})
+	})
+}
+
+// What machines say in a row is read together, as it is to be told of many at once: of new
+// ones within a tenth of a second, and of others within a hundredth.
+func TestReadTogether(t *testing.T) {
+	for name, c := range map[string]struct {
+		known bool
+		most  int
+	}{"new ones": {false, 3}, "known ones": {true, 12}} {
+		synctest.Test(t, func(t *testing.T) {
+			l, _ := logging(t)
+			times := map[time.Duration]bool{}
+			var lock sync.Mutex
+			note := func() error {
+				lock.Lock()
+				defer lock.Unlock()
+				times[time.Since(l.began)] = true
+				return nil
+			}
+			l.env.See = func(string, string, string) error { return note() }
+			l.peers.env.See = l.env.See
+			if l.many(100); !c.known {
+				clear(l.peers.by)
+			}
+			for _, one := range l.peers.by {
+				one.known, one.seen = true, one.now
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				l.peers.run(ctx, func(netwatch.Event) error { return note() })
+			}()
+			for n := range 100 {
+				l.hears(fmt.Sprintf("m%d", n), stands(2, func(b *bulletin) {
+					b.Addresses[netwatch.IPv4] = netwatch.Address{Address: host(200)}
+				}), ms)
+			}
+			<-time.After(time.Second)
+			cancel()
+			<-ended
+			if len(times) == 0 || len(times) > c.most {
+				t.Errorf("%s are told of %d times", name, len(times))
+			}
+		})
+	}
+}
+
+// Of what we hand on, half of what a message may be is kept to the byte, and of what a stranger
+// says all that the state may have.
+func TestBulletinsAtTheirBounds(t *testing.T) {
+	padded := func(size int) bulletin {
+		w, long := bulletin{Number: 9, Connect: 1}, strings.Repeat("x", maxText)
+		for n := 0; len(w.text()) < size-1800; n++ {
+			w.Told = append(w.Told, handed{Number: 1, Event: fmt.Sprintf("e%d", n), ID: long, Old: long, New: long, Family: "x"})
+		}
+		for i := range w.Told {
+			w.Told[i].Family += long[:min(size-len(w.text()), maxText-1)]
+		}
+		return w
+	}
+	for size, all := range map[int]bool{maxBulletin / 2: true, maxBulletin/2 + 1: false} {
+		w := padded(size)
+		last := w.Told[len(w.Told)-1]
+		if got := w.hand(last); len(w.text()) != size || (len(got.Told) == len(w.Told)) != all {
+			t.Errorf("of %d bytes %d of %d are handed on", len(w.text()), len(got.Told), len(w.Told))
+		}
+	}
+	for size, all := range map[int]bool{maxBulletin - ours: true, maxBulletin - ours + 1: false} {
+		w := padded(size)
+		got, err := parseBulletin(w.text())
+		if err != nil || len(w.text()) != size || (len(got.Told) == len(w.Told)) != all {
+			t.Errorf("of %d bytes %d of %d are taken: %v", len(w.text()), len(got.Told), len(w.Told), err)
+		}
+	}
 }
 
 // Of what a machine that is served asks, the newest is kept, and no more of it than tells

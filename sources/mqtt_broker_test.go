@@ -112,7 +112,7 @@ func (b *fakeBroker) serve(c net.Conn) {
 			b.said <- "subscribe " + strings.Join(topics, " ")
 			answer = packets.NewControlPacket(packets.SUBACK)
 			reasons := bytes.Repeat([]byte{1}, len(topics))
-			reasons[len(topics)-1] |= b.suback
+			reasons[len(topics)-1] = max(1, b.suback)
 			answer.Content.(*packets.Suback).PacketID, answer.Content.(*packets.Suback).Reasons = of.PacketID, reasons
 		case *packets.Publish:
 			b.said <- fmt.Sprintf("publish %s %s", of.Topic, of.Payload)
@@ -247,16 +247,20 @@ func TestMQTTConnects(t *testing.T) {
 
 // What the broker refuses is a failure with a remedy.
 func TestMQTTRefusals(t *testing.T) {
-	b := newFakeBroker(t, &fakeBroker{puback: 135})
-	s := connectedTo(t, b, &MQTT{})
-	b.next(t, "publish")
-	err := s.Tell(t.Context(), nil)
-	if err == nil || !strings.Contains(err.Error(), "refuses to take netwatch/self/state: not permitted") ||
-		!strings.Contains(netwatch.Hint(err), "ACL") {
-		t.Errorf("%v; %s", err, netwatch.Hint(err))
+	for code, want := range map[byte][2]string{
+		128: {"an error that it does not name", "the broker's log"}, 135: {"not permitted", "ACL"},
+	} {
+		b := newFakeBroker(t, &fakeBroker{puback: code})
+		s := connectedTo(t, b, &MQTT{})
+		b.next(t, "publish")
+		err := s.Tell(t.Context(), nil)
+		if err == nil || !strings.Contains(err.Error(), "refuses to take netwatch/self/state: "+want[0]) ||
+			!strings.Contains(netwatch.Hint(err), want[1]) {
+			t.Errorf("%v; %s", err, netwatch.Hint(err))
+		}
 	}
-	b = newFakeBroker(t, &fakeBroker{forgetful: true})
-	s = connectedTo(t, b, &MQTT{})
+	b := newFakeBroker(t, &fakeBroker{forgetful: true})
+	s := connectedTo(t, b, &MQTT{})
 	if err := waitsFor(t, s, "keeps no messages"); !strings.Contains(netwatch.Hint(err), "retained") {
 		t.Error(netwatch.Hint(err))
 	}

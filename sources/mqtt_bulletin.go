@@ -101,7 +101,7 @@ func parseBulletin(text []byte) (w bulletin, err error) {
 	if err := json.Unmarshal(text, &w); err != nil {
 		return bulletin{}, fmt.Errorf("it is not what netwatch says: %s", clipped(err.Error()))
 	}
-	if w.Number <= 0 || w.Number > maxNumber || w.Connect <= 0 || w.Connect > w.Number {
+	if w.Number > maxNumber || w.Connect <= 0 || w.Connect > w.Number {
 		return bulletin{}, errors.New("its numbers are none that netwatch gives")
 	}
 	if len(w.Told) > maxHanded {

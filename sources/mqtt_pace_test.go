@@ -5,9 +5,13 @@ import (
 	"net"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/eclipse/paho.golang/paho"
+	"golang.org/x/sys/unix"
 
 	"netwatch"
 )
@@ -100,6 +104,14 @@ func TestUnheard(t *testing.T) {
 	if !unheard(conn) {
 		t.Error("a connection that is closed is heard")
 	}
+	ours, theirs := net.Pipe()
+	defer ours.Close()
+	defer theirs.Close()
+	for what, conn := range map[string]net.Conn{"never made": &net.TCPConn{}, "not the kernel's": ours} {
+		if !unheard(conn) {
+			t.Errorf("a connection that is %s is heard", what)
+		}
+	}
 }
 
 // Who may have missed something asks for everything again: when more came at once than a
@@ -117,7 +129,7 @@ func TestMissedIsAskedFor(t *testing.T) {
 	} {
 		l := newListener(t, map[string]string{})
 		for range c.messages {
-			l.peers.arrived(c.retained)
+			l.received(&paho.Publish{Topic: "netwatch/a/state", Retain: c.retained})
 		}
 		l.peers.asked = time.Now().Add(-askAnyway)
 		l.peers.calm()
@@ -160,4 +172,30 @@ func TestManyAreToldTogether(t *testing.T) {
 			}
 		}
 	})
+}
+
+// That the broker is gone, the kernel notices within 16 seconds, though nobody says anything.
+func TestKernelLooksAfterTheBroker(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	s := (&MQTT{Broker: Broker("mqtt://" + l.Addr().String())}).Source("mqtt", Env{}).(*mqtt)
+	conn, err := s.dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	raw, err := conn.(syscall.Conn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for option, want := range map[int]int{unix.TCP_KEEPIDLE: 10, unix.TCP_KEEPINTVL: 2, unix.TCP_KEEPCNT: 3} {
+		got := 0
+		controlErr := raw.Control(func(fd uintptr) { got, err = unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, option) })
+		if err != nil || controlErr != nil || got != want {
+			t.Errorf("option %d is %d, not %d: %v, %v", option, got, want, err, controlErr)
+		}
+	}
 }

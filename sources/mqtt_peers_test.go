@@ -13,15 +13,21 @@ import (
 	"netwatch"
 )
 
-// Of a machine that has said no address, as a router that only tells, none is said; to a
-// program that reads it, addresses are an object all the same.
+// What a machine said of its address is said of it; of one that has said none, as a router that
+// only tells, addresses are an object all the same to a program that reads it.
 func TestPeerWithoutAnAddress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newListener(t, map[string]string{})
-		l.run(t, func() { l.hears("a", stands(1, nil), time.Second) })
+		l.run(t, func() {
+			l.hears("a", stands(1, nil), time.Second)
+			l.hears("b", stands(1, func(b *bulletin) { b.Addresses[netwatch.IPv4] = netwatch.Address{Address: host(7)} }), 0)
+			<-time.After(time.Second)
+		})
 		text, err := json.Marshal(l.Peers())
-		if err != nil || !strings.Contains(string(text), `"addresses":{}`) {
-			t.Errorf("%s, %v", text, err)
+		for _, want := range []string{`"addresses":{}`, `"addresses":{"ipv4":{"address":"` + host(7).String()} {
+			if err != nil || !strings.Contains(string(text), want) {
+				t.Errorf("%s, %v", text, err)
+			}
 		}
 	})
 }

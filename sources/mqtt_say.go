@@ -174,8 +174,8 @@ func (s *mqtt) subscribe(ctx context.Context) error {
 	r := s.request(ctx)
 	defer r.end()
 	wanted := s.heard()
-	answer, err := manager.Subscribe(r, &paho.Subscribe{Subscriptions: wanted})
-	if answer == nil && err != nil && r.Err() != nil && ctx.Err() == nil && r.lost.Err() == nil {
+	answer, _ := manager.Subscribe(r, &paho.Subscribe{Subscriptions: wanted}) // Its reasons say more than the error
+	if answer == nil && r.Err() != nil && ctx.Err() == nil && r.lost.Err() == nil {
 		s.tooSlow(r)
 	}
 	var all error
@@ -238,8 +238,8 @@ func (s *mqtt) sayConnected(ctx context.Context) error {
 	s.mu.Unlock()
 	if manager != nil {
 		waiting, cancel := context.WithTimeout(ctx, awaitTime)
+		defer cancel()
 		_ = manager.AwaitConnection(waiting) // What is to be said of that, say says
-		cancel()
 	}
 	return s.say(ctx)
 }

@@ -58,6 +58,8 @@ func (m *mute) dial(context.Context, string) (net.Conn, error) {
 // answerTo is what a broker says that has nothing against anything.
 func answerTo(p *packets.ControlPacket) (answer *packets.ControlPacket) {
 	switch m := p.Content.(type) {
+	case *packets.Pingreq:
+		answer = packets.NewControlPacket(packets.PINGRESP)
 	case *packets.Connect:
 		answer = packets.NewControlPacket(packets.CONNACK)
 		answer.Content.(*packets.Connack).Properties.AssignedClientID = m.Username

@@ -142,16 +142,17 @@ func TestBulletinOfStrangers(t *testing.T) {
 	}
 }
 
-// A machine hands on the newest event of each name, and never more than others take.
+// A machine hands on the newest event of each name, whenever it heard of it, and never more
+// than others take; of texts that need no more room, as many as of short ones.
 func TestBulletinHands(t *testing.T) {
-	for long, most := range map[int]int{1: 16, 256: 15} {
-		b := bulletin{Number: 100, Connect: 1}
+	for text, most := range map[string]int{`"`: 16, strings.Repeat(`"`, 256): 14, strings.Repeat("<", 256): 16} {
+		b := bulletin{Number: 100, Connect: 1}.hand(handed{Number: 50, Event: "newest"})
 		for i := range 40 {
-			h := handed{Number: int64(i + 1), Event: fmt.Sprintf("e%d", i%20), New: strings.Repeat(`"`, long)}
+			h := handed{Number: int64(i + 1), Event: fmt.Sprintf("e%d", i%20), New: text}
 			b = b.hand(h)
 		}
-		if n := len(b.Told); n == 0 || n > most || long == 1 && n != most || b.Told[n-1].Number != 40 {
-			t.Errorf("%d are handed on, the last is %d", n, b.Told[n-1].Number)
+		if n := len(b.Told); n != most || b.Told[n-2].Number != 40 || b.Told[n-1].Event != "newest" {
+			t.Errorf("%d are handed on, the last is %+v", n, b.Told[n-1])
 		}
 		if _, err := parseBulletin(b.text()); err != nil {
 			t.Errorf("others would not take it: %v", err)
@@ -169,6 +170,7 @@ func TestBoundedConnection(t *testing.T) {
 	}{
 		{append(append([]byte{0xd0, 0}, whole...), 0xd0, 0), io.EOF},
 		{[]byte{0x30, 0xff, 0xff, 0x7f}, errLargePacket},
+		{append(slices.Clone(whole), 0x30, 0xff, 0xff, 0x7f), errLargePacket},
 		{[]byte{0x30, 0xff, 0xff, 0xff, 0xff, 0xff}, errLargePacket},
 	} {
 		here, there := net.Pipe()

@@ -248,6 +248,13 @@ func TestReadWay(t *testing.T) {
 			}
 		})
 	}
+	if w, err := r.way(message(unix.RTM_NEWROUTE, make([]byte, unix.SizeofRtMsg))); err != nil || w.String() != "" {
+		t.Errorf("of an answer without attributes it is %q, %v", w, err)
+	}
+	without := message(unix.RTM_NEWLINK, make([]byte, unix.SizeofIfInfomsg))
+	if _, err := readMessages([]netlink.Message{without}, anything); err != nil {
+		t.Errorf("of a link without attributes: %v", err)
+	}
 	if _, err := r.way(netlink.Message{
 		Header: netlink.Header{Type: unix.RTM_NEWROUTE},
 		Data:   make([]byte, unix.SizeofRtMsg-1),

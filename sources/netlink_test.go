@@ -384,6 +384,23 @@ func TestNetlinkRefused(t *testing.T) {
 	})
 }
 
+// A source that ends while it waits for a storm to be over does not look once more.
+func TestNetlinkEndsInAStorm(t *testing.T) {
+	inBubble(t, "eth0+", func(t *testing.T, k *fakeKernel, l *hearer) {
+		l.within(t, time.Minute)
+		k.become("eth0+ eth0/192.0.2.1")
+		synctest.Wait()
+		before := k.looks()
+		k.become("eth0+ eth0/192.0.2.2")
+		synctest.Wait()
+		l.stop()
+		synctest.Wait()
+		if n := k.looks() - before; n > 0 {
+			t.Errorf("it looked %d times", n)
+		}
+	})
+}
+
 // Nothing happens: six looks an hour.
 func TestNetlinkIdle(t *testing.T) {
 	inBubble(t, "eth0+", func(t *testing.T, k *fakeKernel, l *hearer) {

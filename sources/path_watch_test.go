@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -193,4 +194,46 @@ func TestOverflow(t *testing.T) {
 	for l.Seen(netwatch.FileChanged, file) != netwatch.Fingerprint([]byte("two")) {
 		l.next(t)
 	}
+}
+
+// What cannot be watched is said alike each time, in one order.
+func TestUnwatchedInOrder(t *testing.T) {
+	var paths []string
+	for _, name := range []string{"d", "b", "a", "c"} {
+		dir := t.TempDir() + "/" + name
+		check(t, os.Mkdir(dir, 0o700))
+		paths = append(paths, dir+"/file")
+	}
+	w := newPathWatch(paths, Inotify{
+		Open: func() (*fsnotify.Watcher, error) { return &fsnotify.Watcher{}, nil },
+		Add:  func(*fsnotify.Watcher, string) error { return unix.EIO },
+	})
+	lines := strings.Split(w.arm().Error(), "\n")
+	if len(lines) < len(paths) || !slices.IsSorted(lines) || len(slices.Compact(slices.Clone(lines))) != len(lines) {
+		t.Errorf("it says\n%s", strings.Join(lines, "\n"))
+	}
+}
+
+// However much happens, a look comes when it is due by itself.
+func TestLookIsNotPutOff(t *testing.T) {
+	file := t.TempDir() + "/file"
+	synctest.Test(t, func(t *testing.T) {
+		notify := &fsnotify.Watcher{Events: make(chan fsnotify.Event), Errors: make(chan error)}
+		w := newPathWatch([]string{file}, Inotify{})
+		w.notify, w.names = notify, map[string]bool{"file": true}
+		began, over := time.Now(), make(chan error)
+		go func() { over <- w.wait(t.Context(), time.Minute) }()
+		time.Sleep(time.Minute - quietTime)
+		for {
+			select {
+			case notify.Events <- fsnotify.Event{Name: file, Op: fsnotify.Write}:
+				time.Sleep(ms)
+			case err := <-over:
+				if took := time.Since(began); err != nil || took > time.Minute+ms {
+					t.Errorf("after %s: %v", took, err)
+				}
+				return
+			}
+		}
+	})
 }

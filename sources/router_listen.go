@@ -59,10 +59,11 @@ func (u uplink) join(network, address string, c syscall.RawConn) error {
 func (e *ear) listen() {
 	b := make([]byte, pcpHeader+1)
 	for began, heard := time.Now(), 0; ; heard++ {
-		if rest := hearTime - time.Since(began); rest <= 0 {
+		if heard == earful {
+			e.rest(hearTime - time.Since(began))
+		}
+		if time.Since(began) >= hearTime {
 			began, heard = time.Now(), 0
-		} else if heard == earful && !e.rest(rest) {
-			return
 		}
 		n, err := e.conn.Read(b)
 		if errors.Is(err, net.ErrClosed) {
@@ -77,13 +78,11 @@ func (e *ear) listen() {
 	}
 }
 
-// rest hears nothing for a while, and says whether there is more to be heard then.
-func (e *ear) rest(d time.Duration) bool {
+// rest hears nothing for a while, or until the ear is closed.
+func (e *ear) rest(d time.Duration) {
 	select {
 	case <-time.After(d):
-		return true
 	case <-e.ended:
-		return false
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -148,12 +149,22 @@ func (h *home) source() *routerSource {
 // live runs a source until the story is over.
 func (h *home) live(t *testing.T, story func(s *routerSource)) {
 	t.Helper()
+	s := h.source()
+	h.liveAs(t, s, nil, func() { story(s) })
+}
+
+// liveAs runs a source until the story is over, or until it ends by itself with an error.
+func (h *home) liveAs(t *testing.T, s *routerSource, want error, story func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	done, s := make(chan error, 1), h.source()
+	defer cancel()
+	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx, h.emit) }()
-	story(s)
-	cancel()
-	if err := <-done; err != nil {
+	story()
+	if want == nil {
+		cancel()
+	}
+	if err := <-done; !errors.Is(err, want) {
 		t.Error(err)
 	}
 }
@@ -446,8 +457,12 @@ func TestRouterLies(t *testing.T) {
 				}
 				h.set(func() { h.says, h.began = says(first), h.start.Add(-time.Hour) })
 				pass(20 * time.Minute) // It is itself again
+				told := len(h.events)
 				h.becomes(second, second)
 				pass(11 * time.Minute)
+				if len(h.events) != told+1 {
+					t.Errorf("%s: of a true hint is told %q", name, h.events[told:])
+				}
 				looks := len(h.looks)
 				h.becomes(first, first)
 				pass(16500 * ms) // As where announcements arrive
@@ -538,9 +553,92 @@ func TestRouterMovesBesideAnother(t *testing.T) {
 			before := s.status.Gateway
 			s.mu.Unlock()
 			h.set(func() { h.at, h.both = other, true })
-			pass(wayTime + 2*time.Second)
+			pass(wayTime)
 			if after, _ := s.Router(); before != gateway.gateway || after.Gateway != other.gateway {
 				t.Errorf("it was %s and is %s", before, after.Gateway)
+			}
+		})
+	})
+}
+
+// A router that is new is asked often for a while, and so is one while the servers are silent:
+// what it says may be about to change.
+func TestRouterIsAskedOften(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*home)
+		within time.Duration
+	}{
+		"another":        {func(h *home) { h.at, h.both = other, true }, wayTime},
+		"silent servers": {func(h *home) { h.unconfirmed = true }, 2 * time.Second},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHome()
+			h.live(t, func(*routerSource) {
+				pass(time.Minute)
+				h.set(func() { c.change(h) })
+				pass(c.within)
+				for _, want := range []int{int(hastyTime / hastyEvery), 5} {
+					n := 0
+					h.set(func() { n = -h.questions })
+					pass(hastyTime)
+					h.set(func() { n += h.questions })
+					if n < want-1 || n > want+1 {
+						t.Errorf("%s: %d questions in 10 s, not %d", name, n, want)
+					}
+				}
+			})
+		})
+	}
+}
+
+// Who has the servers asked has them asked anew: what the look before still waits for counts
+// no more.
+func TestRouterLooksAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHome()
+		s := h.source()
+		var looks []context.Context
+		s.env.Look = func(ctx context.Context) {
+			h.set(func() { looks = append(looks, ctx) })
+			<-ctx.Done()
+		}
+		h.liveAs(t, s, nil, func() {
+			pass(time.Minute)
+			h.becomes(second, first)
+			pass(2 * time.Second)
+			h.set(func() {
+				if len(looks) != 1 || looks[0].Err() != nil {
+					t.Errorf("%d looks", len(looks))
+				}
+			})
+			pass(time.Second)
+			h.set(func() {
+				if len(looks) != 2 || looks[0].Err() == nil || looks[1].Err() != nil {
+					t.Errorf("%d looks, and the first goes on", len(looks))
+				}
+			})
+		})
+	})
+}
+
+// A source that ends because the kernel cannot be asked does not wait for a look that goes on.
+func TestRouterEndsWhileItLooks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHome()
+		s := h.source()
+		var looking atomic.Bool
+		s.env.Look = func(ctx context.Context) {
+			looking.Store(true)
+			<-ctx.Done()
+		}
+		h.liveAs(t, s, errSilent, func() {
+			pass(time.Minute)
+			h.becomes(second, first)
+			pass(2 * time.Second)
+			h.set(func() { h.at, h.broken = other, errSilent })
+			pass(wayTime)
+			if !looking.Load() {
+				t.Error("it does not look")
 			}
 		})
 	})

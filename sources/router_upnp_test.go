@@ -50,6 +50,8 @@ func TestUPnP(t *testing.T) {
 	is := func(kind, control string) http.HandlerFunc { return say(fmt.Sprintf(description, kind, control)) }
 	at := func(a string) http.HandlerFunc { return say(fmt.Sprintf(external, a)) }
 	usual, right := is(wanIP, "/ctl"), at("198.51.100.7")
+	short := fmt.Sprintf(external, "198.51.100.7")
+	full := short + strings.Repeat(" ", mostUPnP-len(short))
 	bare := fmt.Sprintf(external, "&a;")[21:] // Without what begins a text in XML
 	for name, c := range map[string]struct {
 		root, control http.HandlerFunc
@@ -63,7 +65,8 @@ func TestUPnP(t *testing.T) {
 		"two addresses":         {usual, say(strings.Repeat(strings.Replace(bare, "&a;", "198.51.100.7", 1), 2)), ""},
 		"entities":              {usual, say(`<!DOCTYPE x [<!ENTITY a "198.51.100.7">]>` + bare), ""},
 		"a document type":       {usual, say("<!DOCTYPE x>" + strings.Replace(bare, "&a;", "198.51.100.7", 1)), ""},
-		"too long":              {usual, say(fmt.Sprintf(external, "198.51.100.7") + strings.Repeat(" ", mostUPnP)), ""},
+		"as long as may be":     {usual, say(full), "198.51.100.7"},
+		"too long":              {usual, say(full + " "), ""},
 		"an error":              {usual, http.NotFound, ""},
 		"a redirect":            {usual, http.RedirectHandler(elsewhere, http.StatusTemporaryRedirect).ServeHTTP, ""},
 		"a service elsewhere":   {is(wanIP, elsewhere), say(""), ""},
@@ -74,7 +77,12 @@ func TestUPnP(t *testing.T) {
 	} {
 		mux := http.NewServeMux()
 		mux.HandleFunc("GET /root", c.root)
-		mux.HandleFunc("POST /ctl", c.control)
+		mux.HandleFunc("POST /ctl", func(w http.ResponseWriter, r *http.Request) {
+			if asked := r.Header.Get("Soapaction"); !strings.HasSuffix(asked, `:1#GetExternalIPAddress"`) {
+				t.Errorf("%s: it is asked for %q", name, asked)
+			}
+			c.control(w, r)
+		})
 		server := httptest.NewServer(mux)
 		place, err := url.Parse(server.URL + "/root")
 		if err != nil {
@@ -152,6 +160,32 @@ func TestSearchHearsSome(t *testing.T) {
 	b := &babble{}
 	if _, err := gateway.located(b); err == nil || b.read > mostAnswers {
 		t.Errorf("%d packets were read: %v", b.read, err)
+	}
+}
+
+// A letter is a socket at which one packet comes from an address.
+type letter struct {
+	net.PacketConn
+	from netip.Addr
+	text string
+}
+
+func (l *letter) ReadFrom(p []byte) (int, net.Addr, error) {
+	if l.text == "" {
+		return 0, nil, net.ErrClosed
+	}
+	n := copy(p, l.text)
+	l.text = ""
+	return n, net.UDPAddrFromAddrPort(netip.AddrPortFrom(l.from, ssdpPort)), nil
+}
+
+// Where the router describes itself, the router alone can say.
+func TestSearchHearsTheRouter(t *testing.T) {
+	for from, want := range map[netip.Addr]bool{gateway.gateway: true, netip.MustParseAddr("192.168.1.66"): false} {
+		_, err := gateway.located(&letter{from: from, text: "HTTP/1.1 200 OK\r\nLocation: http://192.168.1.1/root\r\n\r\n"})
+		if (err == nil) != want {
+			t.Errorf("what %s says: %v", from, err)
+		}
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rs/zerolog"
+
 	"netwatch"
 )
 
@@ -42,6 +44,29 @@ func TestOnlyOne(t *testing.T) {
 		got := onlyOne(before, list(c.named), here)
 		if text(got) != c.want {
 			t.Errorf("of %q it is %v, want %q", c.named, got, c.want)
+		}
+	}
+}
+
+// From which address servers are asked is said when it becomes another, and only then.
+func TestAskedFromIsLogged(t *testing.T) {
+	from, book := netip.Addr{}, &logBook{}
+	v := &view{from: func(netip.Addr) netip.Addr { return from }, log: zerolog.New(book)}
+	for _, c := range []struct {
+		from  netip.Addr
+		lines int
+		last  string
+	}{
+		{netip.Addr{}, 0, ""},
+		{host(1), 1, host(1).String()},
+		{host(1), 1, host(1).String()},
+		{netip.Addr{}, 2, "by any way"},
+	} {
+		from = c.from
+		got := v.asksFrom()
+		lines := strings.Count(strings.Join(book.lines(), "\n"), "asking ")
+		if last := book.lines(); got != c.from || lines != c.lines || !strings.Contains(last[len(last)-1], c.last) {
+			t.Errorf("from %s, after %q", got, last)
 		}
 	}
 }

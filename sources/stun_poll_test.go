@@ -3,6 +3,7 @@ package sources
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/netip"
 	"slices"
@@ -47,6 +48,21 @@ func TestHowLongAPollTakes(t *testing.T) {
 			"confirmed by the second, and the first had the same to say", 2,
 			[]server{honest(first, 300*ms), honest(first, 0), dead},
 			false, netwatch.Unchanged, 300 * ms,
+		},
+		{
+			"confirmed by the second, when the first fails at once", 2,
+			[]server{broken, honest(first, 5*ms)},
+			false, netwatch.Unchanged, 5 * ms,
+		},
+		{
+			"a probe, and the last alone says what is known", 2,
+			[]server{broken, broken, honest(first, 50*ms)},
+			true, netwatch.Unchanged, 50 * ms,
+		},
+		{
+			"a change, the first two slow", 2,
+			[]server{dead, dead, honest(second, 0), honest(second, 0)},
+			false, netwatch.Changed, 3 * stagger,
 		},
 		{
 			"a change, the third slow", 2,
@@ -209,6 +225,20 @@ func TestClaimIsLoggedOnce(t *testing.T) {
 		}
 		if err := s.Trouble(); err != nil {
 			t.Errorf("trouble: %v", err)
+		}
+	})
+}
+
+// Where some answer, and too few agree, what they say is all that is wrong.
+func TestClaimsAreTheTrouble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{}
+		w.know(first)
+		s := w.source(2, honest(second, 0), honest(third, 0), dead)
+		w.poll(t, s, true)
+		want := "a says 198.51.100.7, which too few others say\nb says 192.0.2.9, which too few others say"
+		if err := s.Trouble(); err == nil || err.Error() != want {
+			t.Errorf("%v", err)
 		}
 	})
 }
@@ -421,6 +451,12 @@ func TestProbeOfAStoppedSource(t *testing.T) {
 		if log := w.log.String(); log != "" {
 			t.Errorf("the end was taken for trouble:\n%s", log)
 		}
+		run(t, s, w, time.Second, func() {
+			synctest.Wait()
+			if r := s.Probe(t.Context()); strings.Contains(fmt.Sprint(r.Err), "not running") {
+				t.Errorf("run again: %+v", r)
+			}
+		})
 	})
 }
 
@@ -628,6 +664,11 @@ func TestClockIsWatchedUntilTheEnd(t *testing.T) {
 		t.Errorf("%d of %d wakes without a jump", len(jumps), cap(jumps))
 	}
 	cancel() // goleak sees what goes on
+	select {
+	case <-jumps:
+		t.Error("its end is taken for a jump")
+	case <-time.After(100 * ms):
+	}
 }
 
 // A server that is quick to say the old address must not hold it against those

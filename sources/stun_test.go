@@ -88,6 +88,9 @@ var errSilent = errors.New("no answer")
 // dead is a server that never answers, until the timeout.
 func dead() (netip.Addr, time.Duration, error) { return netip.Addr{}, time.Second, errSilent }
 
+// broken is a server that cannot be asked.
+func broken() (netip.Addr, time.Duration, error) { return netip.Addr{}, 0, errSilent }
+
 // source is a STUN source in w with servers a, b, c and so on.
 func (w *world) source(agree int, says ...func() (netip.Addr, time.Duration, error)) *stunSource {
 	w.says = map[Server]func() (netip.Addr, time.Duration, error){}

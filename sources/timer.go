@@ -229,7 +229,12 @@ func zone() *time.Location {
 	if _, set := os.LookupEnv("TZ"); set {
 		return time.Local
 	}
-	text, err := netwatch.ReadRegular("/etc/localtime", maxFile)
+	return zoneIn("/etc/localtime")
+}
+
+// zoneIn is the time zone that a file has, or that which Go has read.
+func zoneIn(file string) *time.Location {
+	text, err := netwatch.ReadRegular(file, maxFile)
 	if err != nil {
 		return time.Local
 	}

@@ -65,7 +65,7 @@ func onDay(wanted time.Time, zone *time.Location) time.Time {
 	}
 	_, now := at.Zone()
 	_, before := began.Add(-1).Zone()
-	if first := at.Add(time.Duration(now-before) * time.Second); now < before && first.Before(began) {
+	if first := at.Add(time.Duration(now-before) * time.Second); first.Before(began) {
 		return first
 	}
 	return at

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -271,6 +272,22 @@ func TestTimerEvery(t *testing.T) {
 		v.timer = v.timer.again()
 		if _, err := v.begin(hours(step.at)); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// The time zone is that of the file that this machine has, and the usual one where it has none.
+func TestZoneIsTheFiles(t *testing.T) {
+	dir := t.TempDir()
+	text, err := os.ReadFile("/usr/share/zoneinfo/Pacific/Apia")
+	check(t, err)
+	write(t, dir+"/zone", string(text))
+	write(t, dir+"/nonsense", "x")
+	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	_, here := at.In(time.Local).Zone()
+	for name, want := range map[string]int{"zone": 13 * 3600, "nonsense": here, "none": here} {
+		if _, got := at.In(zoneIn(dir + "/" + name)).Zone(); got != want {
+			t.Errorf("%s: the clock on the wall is %d s ahead of UTC", name, got)
 		}
 	}
 }
