@@ -77,6 +77,8 @@ func TestArchive(t *testing.T) {
 	if !strings.Contains(out, "systemctl enable --now netwatch") || strings.Contains(out, "polkit") {
 		t.Error("it does not say what is left to do, or misses what is there")
 	}
+	linked(t, server.path(dirs[0]))
+	linked(t, server.path("/usr/local/share/doc/netwatch"))
 	wantUnits(t, "is-enabled", "disabled", "disabled")
 	archiveAtWork(t, "1.0", Public(20))
 

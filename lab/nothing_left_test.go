@@ -333,6 +333,7 @@ var documents = []string{
 	"/usr/lib/systemd/system/netwatch-reopen.service",
 	"/usr/share/bash-completion/completions/netwatch",
 	"/usr/share/doc/netwatch/changelog.Debian.gz",
+	"/usr/share/doc/netwatch/changelog.gz",
 	"/usr/share/doc/netwatch/copyright",
 	"/usr/share/doc/netwatch/examples/certbot/netwatch",
 	"/usr/share/doc/netwatch/examples/openvpn/client.conf",
@@ -351,8 +352,9 @@ func TestPackages(t *testing.T) {
 	installed := t.TempDir()
 	makes(t, "make -s install DESTDIR="+installed)
 	want := slices.DeleteFunc(append(tree(t, installed), documents...), func(file string) bool {
-		return strings.HasSuffix(file, "/LICENSE") // It is in copyright
+		return slices.Contains([]string{"LICENSE", "CHANGELOG.md"}, filepath.Base(file)) // In copyright, and changelog.gz
 	})
+	linked(t, installed+"/usr/share/doc/netwatch")
 	for arch, file := range packages {
 		t.Run(arch, func(t *testing.T) {
 			root := t.TempDir()
@@ -363,6 +365,7 @@ func TestPackages(t *testing.T) {
 					t.Errorf("it has no %s", path)
 				}
 			}
+			linked(t, root+"/usr/share/doc/netwatch")
 			forMachine(t, arch, root+"/usr/bin/netwatch")
 			allTerms(t, root+"/usr/bin/netwatch", root+"/usr/share/doc/netwatch/copyright")
 			if got := outside(t, "dpkg-deb", "--info", file, "conffiles"); got != "/etc/netwatch/netwatch.toml" {
