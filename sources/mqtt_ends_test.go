@@ -105,12 +105,16 @@ func TestMQTTLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, _ := logging(t)
 		l.leave()
+		l.ended = errors.New("ended")
 		for from, want := range map[string]bool{"127.0.0.1": false, "192.0.2.77": true} {
 			w := l.connect(from)
 			if l.leave(); w.closed != want || (l.lasts == nil) != want {
 				t.Errorf("from %s it is left: %v", from, w.closed)
 			}
 			l.lost()
+		}
+		if time.Sleep(shortTime); l.Trouble() == nil {
+			t.Error("one that was left is taken for one that has lasted")
 		}
 		if l.short != 1 {
 			t.Errorf("%d of them count as ended by the broker", l.short)

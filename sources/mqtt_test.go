@@ -335,6 +335,9 @@ func (l *listener) emit(ev netwatch.Event) error {
 		return errors.New("refused")
 	}
 	l.state[ev.Sight.Event+" "+ev.Sight.Of] = ev.Sight.Value
+	if ev.Heard.Err() == nil {
+		return errors.New("its window goes on although all is heard")
+	}
 	l.told = append(l.told, fmt.Sprint(time.Since(l.began).Round(time.Second), " ", ev.Name, " ", ev.Fields["peer"], " ",
 		ev.Fields["told"], " ", ev.Fields["new"]))
 	return nil

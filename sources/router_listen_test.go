@@ -12,23 +12,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A radio is a socket at which packets arrive without end, or none.
+// A radio is a socket at which packets arrive without end.
 type radio struct {
 	net.Conn
 	packet []byte
+	every  time.Duration
 	heard  atomic.Int32
 	closed chan struct{}
 }
 
 // Read gives a packet as the kernel does: what is longer than there is room for is cut.
 func (r *radio) Read(b []byte) (int, error) {
-	if r.packet == nil {
-		<-r.closed
-	}
 	select {
 	case <-r.closed:
 		return 0, net.ErrClosed
-	default:
+	case <-time.After(r.every):
 		r.heard.Add(1)
 		return copy(b, r.packet), nil
 	}
@@ -40,8 +38,8 @@ func (r *radio) Close() error {
 }
 
 // listening is an ear at a radio, and what is closed when it listens no more.
-func listening(packet []byte) (*ear, *radio, <-chan struct{}) {
-	r, over := &radio{packet: packet, closed: make(chan struct{})}, make(chan struct{})
+func listening(packet []byte, every time.Duration) (*ear, *radio, <-chan struct{}) {
+	r, over := &radio{packet: packet, every: every, closed: make(chan struct{})}, make(chan struct{})
 	e := &ear{r, make(chan struct{}), make(chan saying, 1)}
 	go func() {
 		defer close(over)
@@ -54,7 +52,7 @@ func listening(packet []byte) (*ear, *radio, <-chan struct{}) {
 // closed ends at once, also while it rests.
 func TestEarInAFlood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e, r, over := listening(answer(0, "198.51.100.7"))
+		e, r, over := listening(answer(0, "198.51.100.7"), 0)
 		for _, want := range []int32{earful, 2 * earful, 3 * earful} {
 			if synctest.Wait(); r.heard.Load() != want {
 				t.Errorf("%d are heard, not %d", r.heard.Load(), want)
@@ -67,6 +65,19 @@ func TestEarInAFlood(t *testing.T) {
 		if <-over; time.Since(began) > 0 {
 			t.Errorf("it ends after %s", time.Since(began))
 		}
+	})
+}
+
+// What comes no faster than that is all heard.
+func TestEarHearsAsMuch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const every = hearTime / (earful + 1)
+		e, r, over := listening(answer(0, "198.51.100.7"), every)
+		if time.Sleep(time.Minute + every/2); r.heard.Load() < int32(time.Minute/hearTime*earful) {
+			t.Errorf("in a minute it hears %d", r.heard.Load())
+		}
+		e.close()
+		<-over
 	})
 }
 
@@ -83,7 +94,8 @@ func TestEarHearsWhatIsWhole(t *testing.T) {
 		"more than PCP": {append(anew, 0), false}, "half": {answer(0, "198.51.100.7")[:6], false},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			e, _, over := listening(c.packet)
+			e, _, over := listening(c.packet, time.Second)
+			time.Sleep(time.Second)
 			if synctest.Wait(); (len(e.words) == 1) != c.heard {
 				t.Errorf("%s is heard: %v", name, !c.heard)
 			}

@@ -621,7 +621,8 @@ func TestRouterLooksAnew(t *testing.T) {
 	})
 }
 
-// A source that ends because the kernel cannot be asked does not wait for a look that goes on.
+// A source that ends because the kernel cannot be asked does not wait for a look that goes on,
+// and nobody relies on what the router said any more.
 func TestRouterEndsWhileItLooks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHome()
@@ -635,10 +636,14 @@ func TestRouterEndsWhileItLooks(t *testing.T) {
 			pass(time.Minute)
 			h.becomes(second, first)
 			pass(2 * time.Second)
+			vouched := s.Vouched(second)
 			h.set(func() { h.at, h.broken = other, errSilent })
 			pass(wayTime)
-			if !looking.Load() {
-				t.Error("it does not look")
+			if _, open := <-vouched; open || !looking.Load() || s.Vouched(second) != nil {
+				t.Error("it does not look, or nobody is told that it has ended")
+			}
+			if r, is := s.Router(); is {
+				t.Errorf("it still has %+v", r)
 			}
 		})
 	})

@@ -30,7 +30,8 @@ type world struct {
 	questions []Server
 	events    []netwatch.Event
 	confirmed []string
-	doubts    int // how often the known address was in doubt
+	doubts    int  // how often the known address was in doubt
+	answered  bool // whether somebody answered when it was last
 	refuse    bool
 	jumps     chan struct{}
 	open      int // questions that have no answer yet
@@ -109,7 +110,11 @@ func (w *world) source(agree int, says ...func() (netip.Addr, time.Duration, err
 func (w *world) env() Env {
 	return Env{
 		Known: func() netwatch.Addresses { w.mu.Lock(); defer w.mu.Unlock(); return w.known },
-		Doubt: func(netwatch.Family, bool) { w.mu.Lock(); defer w.mu.Unlock(); w.doubts++ },
+		Doubt: func(_ netwatch.Family, answered bool) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.doubts, w.answered = w.doubts+1, answered
+		},
 		Confirm: func(_ netwatch.Family, _ time.Time, by []string, _ netip.Addr) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
