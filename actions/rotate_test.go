@@ -215,7 +215,8 @@ func TestRotateUncertain(t *testing.T) {
 		Confirmed: known("198.51.100.7"), Steps: []netwatch.Step{r, step(t, Env{}, "restart t.service")},
 	}), netwatch.Unchanged, "203.0.113.5; 192.0.2.77 is no address of this machine, and which of them")
 	wantFile(t, file, "realm=r\nexternal-ip=203.0.113.5/192.0.2.77\nport=3478\n")
-	wantResult(t, rotate(t, file, "198.51.100.7", nil), netwatch.Changed, "192.0.2.77 is no address of this machine, and stays")
+	wantResult(t, rotate(t, file, "198.51.100.7", nil), netwatch.Changed,
+		"192.0.2.77 is no address of this machine, and stays")
 	wantFile(t, file, "realm=r\nexternal-ip=198.51.100.7/192.0.2.77\nport=3478\n")
 }
 

@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -116,7 +117,7 @@ func decides(t *testing.T, engine string) string {
 func judges(t *testing.T, line, engine, dir string, env []string, stays bool) {
 	t.Helper()
 	cmd := exec.Command("sh", "-c", line, "turn")
-	cmd.Env = append(env, "PATH="+dir+":/usr/bin:/bin")
+	cmd.Env = slices.Concat(env, []string{"PATH=" + dir + ":/usr/bin:/bin"})
 	out, err := cmd.Output()
 	if (err != nil) != stays || strings.Contains(string(out), "; to start it: "+engine+" start turn\n") != stays {
 		t.Errorf("%s with %q: %v, %q", engine, env, err, out)
