@@ -65,11 +65,13 @@ func TestContainerIsCertified(t *testing.T) {
 // restarted, whether what watches over the container is in its cgroup or not.
 func TestContainerOfAUnit(t *testing.T) {
 	withPodman(t)
-	shell(t, strings.Replace(byHandRun, "podman run -d", "podman create", 1)+"--network host --rootfs /srv/rootfs "+byHandTurn)
+	create := strings.Replace(byHandRun, "podman run -d", "podman create", 1)
+	shell(t, create+"--network host --rootfs /srv/rootfs "+byHandTurn)
 	undo(t, "systemctl stop own.service; podman rm -f -t 1 "+byHand)
 	for _, line := range []string{"", "UnsetEnvironment=INVOCATION_ID\n"} {
-		must(t, server.WriteFile("/etc/systemd/system/own.service", "[Service]\n"+line+
-			"ExecStart=podman start -a "+byHand+"\nExecStop=podman stop "+byHand+"\n[Install]\nWantedBy=multi-user.target\n", 0o644))
+		unit := "[Service]\n" + line + "ExecStart=podman start -a " + byHand + "\nExecStop=podman stop " + byHand +
+			"\n[Install]\nWantedBy=multi-user.target\n"
+		must(t, server.WriteFile("/etc/systemd/system/own.service", unit, 0o644))
 		shell(t, "systemctl daemon-reload; systemctl restart own.service")
 		initSays(t, "run by own.service", "coturn: own.service with "+containedConf)
 	}

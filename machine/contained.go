@@ -60,7 +60,8 @@ func (s *search) refusesContained(c Container, p process, text []byte) error {
 			fmt.Sprintf("take %s out of the command in %s, have it made anew by that, and run netwatch init again",
 				name, c.made()))
 	}
-	if private := servers.Stray(text, netwatch.OwnAddresses()); p.server.Name == "coturn" && !c.HostNetwork && private.IsValid() {
+	private := servers.Stray(text, netwatch.OwnAddresses())
+	if p.server.Name == "coturn" && !c.HostNetwork && private.IsValid() {
 		return netwatch.WithHint(fmt.Errorf("a pair of its external-ip has %s, which is the container's alone", private),
 			fmt.Sprintf("leave /%s out of %s: a plain line suffices there", private, c.File))
 	}
@@ -173,8 +174,8 @@ func (c Container) Lacks() string {
 
 // Unrenewed says what to do so that a certificate in the image is followed.
 func (c Container) Unrenewed() string {
-	return fmt.Sprintf("its certificate %s is in the image, and no rule is for that: in %s, mount the one of this machine "+
-		"that is renewed, then run netwatch init again", c.Sealed, c.made())
+	return fmt.Sprintf("its certificate %s is in the image, and no rule is for that: in %s, mount the one of this "+
+		"machine that is renewed, then run netwatch init again", c.Sealed, c.made())
 }
 
 // made is where it is said what a container is made of.

@@ -46,7 +46,7 @@ func TestContainedCertificate(t *testing.T) {
 		}
 	}
 	option := certificateOf("/etc/le", "/certs")
-	option["/proc/42/cmdline"] = strings.ReplaceAll("turnserver -c /t.conf --cert=/certs/live/a/full.pem", " ", "\x00") + "\x00"
+	option["/proc/42/cmdline"] = "turnserver\x00-c\x00/t.conf\x00--cert=/certs/live/a/full.pem\x00"
 	option["/srv/file"] = plainConf
 	if m := machine.Running(option.Build(t), program, nil); len(m.Turns) != 1 || m.Turns[0].Certificate.File != here {
 		t.Errorf("by an option it is %+v", m.Turns)
@@ -83,7 +83,8 @@ func TestContainedPortsOfPodman(t *testing.T) {
 // a file or a name of the project, where it would end with that; who only reads its log, or has
 // another project, is not.
 func TestContainedByCompose(t *testing.T) {
-	const labels = `{"ID": "` + dockerID + `", "Name": "/turn-coturn-1", "State": {"Running": true}, "Config": {"Labels": {"com.docker.compose.project": "turn",
+	const labels = `{"ID": "` + dockerID + `", "Name": "/turn-coturn-1", "State": {"Running": true},
+		"Config": {"Labels": {"com.docker.compose.project": "turn",
 		"com.docker.compose.service": "coturn", "com.docker.compose.project.working_dir": "/srv/turn",
 		"com.docker.compose.project.config_files": "/srv/turn/compose.yaml,/srv/turn/more.yaml"}}}`
 	const other = `{"ID": "1", "State": {"Running": true}, "Config": {"Labels": {"com.docker.compose.project": "turn"}}}`

@@ -39,8 +39,10 @@ func TestCoturnElsewhere(t *testing.T) {
 func TestOnlyPair(t *testing.T) {
 	const pair = "external-ip=203.0.113.5/192.168.50.10\n"
 	for conf, want := range map[string]bool{
-		pair: true, pair + "external-ip=2001:db8::5/fd50::10\n": true, pair + "external-ip=203.0.113.6/192.168.50.11\n": false,
-		"external-ip=203.0.113.5\n": false, pair + "external-ip=203.0.113.5\n": false, "realm=r\n": false,
+		pair: true, pair + "external-ip=2001:db8::5/fd50::10\n": true,
+		pair + "external-ip=203.0.113.6/192.168.50.11\n": false,
+		"external-ip=203.0.113.5\n":                      false,
+		pair + "external-ip=203.0.113.5\n":               false, "realm=r\n": false,
 		pair + "external-ip=\n": false,
 	} {
 		if OnlyPair([]byte(conf)) != want {

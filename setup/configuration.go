@@ -195,7 +195,8 @@ func rereads(t machine.Turn) (step, said string) {
 	if t.Renews == "" {
 		return "signal USR2 " + word(t.Unit), "coturn keeps its calls."
 	}
-	return t.Renews + " " + word(t.Unit), "coturn in a container\n# reads it when it is started, or as its unit says to reload."
+	return t.Renews + " " + word(t.Unit), "coturn in a container\n" +
+		"# reads it when it is started, or as its unit says to reload."
 }
 
 // certRule writes the rule for a certificate. Where nothing is to be done it only says

@@ -5,16 +5,16 @@ import (
 	"testing"
 
 	"netwatch/machine"
-	"netwatch/servers"
+	"netwatch/machine/machinetest"
 	"netwatch/setup"
 )
 
 // The certificate of a coturn in a container has a rule, by what its unit can do: a signal to the
 // unit would reach the engine. So has that of LiveKit.
 func TestContainedCertificateIsRead(t *testing.T) {
-	livekit, err := servers.Named("livekit")
-	if err != nil {
-		t.Fatal(err)
+	livekit := machine.Find(machinetest.Calls("synapse").Build(t), "/usr/bin/netwatch").Servers
+	if len(livekit) != 1 {
+		t.Fatalf("there is %+v", livekit)
 	}
 	cert := machine.Certificate{File: "/srv/certs/full.pem", Key: "/srv/certs/key.pem", Open: true}
 	const rule = "match = { file = \"/srv/certs/full.pem\" }\ndo    = [\""
@@ -22,13 +22,13 @@ func TestContainedCertificateIsRead(t *testing.T) {
 		"restart t.service":           {Turns: []machine.Turn{{Certificate: cert, Renews: "restart"}}},
 		"reload-or-restart t.service": {Turns: []machine.Turn{{Certificate: cert, Renews: "reload-or-restart"}}},
 		"signal USR2 t.service":       {Turns: []machine.Turn{{Certificate: cert}}},
-		"restart l.service":           {Servers: []machine.Server{{Server: livekit, Certificate: cert}}},
+		"restart l.service":           {Servers: livekit},
 	} {
 		for i := range m.Turns {
 			m.Turns[i].Unit, m.Turns[i].File = "t.service", "/t.conf"
 		}
 		for i := range m.Servers {
-			m.Servers[i].Unit, m.Servers[i].File, m.Servers[i].Drain = "l.service", "/l.yaml", ""
+			m.Servers[i].Unit, m.Servers[i].Drain, m.Servers[i].Certificate = "l.service", "", cert
 		}
 		if text := setup.Text(m); !strings.Contains(text, rule+verb+"\"]\n") {
 			t.Errorf("there is no %s:\n%s", verb, text)

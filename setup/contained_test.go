@@ -77,7 +77,8 @@ func TestContainedIsKept(t *testing.T) {
 
 // A pair of this machine's in a container is said to be so, by the step.
 func TestContainedPairOfThisMachine(t *testing.T) {
-	for auto, want := range map[bool]string{true: "\"rotate coturn /t.conf private=auto\"", false: "\"rotate coturn /t.conf\""} {
+	const step = "\"rotate coturn /t.conf"
+	for auto, want := range map[bool]string{true: step + " private=auto\"", false: step + "\""} {
 		m := machine.Machine{Turns: []machine.Turn{{Unit: "netwatch-podman@turn.service", File: "/t.conf", Auto: auto}}}
 		if text := setup.Text(m); strings.Count(text, want) != 2 {
 			t.Errorf("there is no %s in\n%s", want, text)
