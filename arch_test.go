@@ -49,9 +49,7 @@ var mayImport = map[string][]string{
 	// What is installed here is files, and what systemd runs, whatever the configuration
 	// says of them.
 	"machine": {".", "servers", "systemd"},
-	"setup": {
-		".", "access", "config", "rewrite", "servers", "sources", "actions", "machine", "packaging", "contrib",
-	},
+	"setup":   {".", "access", "config", "rewrite", "sources", "actions", "machine", "packaging", "contrib"},
 	"doctor": {
 		".", "config", "actions", "control", "servers", "sources", "systemd", "turn", "machine",
 		"packaging",
