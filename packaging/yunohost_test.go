@@ -184,6 +184,23 @@ func TestYunoHostErrorsAreShown(t *testing.T) {
 	}
 }
 
+// TestYunoHostScriptsAreNoPrograms holds that no script of the app is run as a program by its
+// name: YunoHost has them all with mode 400.
+func TestYunoHostScriptsAreNoPrograms(t *testing.T) {
+	run := regexp.MustCompile(`(\S+ |")\S*/apps/netwatch/scripts/`)
+	found := 0
+	for file, text := range files(t, "yunohost/scripts") {
+		for _, m := range run.FindAllStringSubmatch(text, -1) {
+			if found++; !strings.HasSuffix(m[1], "bash ") {
+				t.Errorf("%s has %s", file, m[0])
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("nothing is run")
+	}
+}
+
 // TestYunoHostBuild holds what "make yunohost" makes of the packages: all of them in it and
 // no older one, the version as YunoHost compares it, and the hook that init writes.
 func TestYunoHostBuild(t *testing.T) {

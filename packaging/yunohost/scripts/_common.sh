@@ -23,7 +23,10 @@ told() {
 	return "${PIPESTATUS[0]}"
 }
 
-# start has systemd run netwatch, now and after each boot.
+# start has systemd run netwatch, now and after each boot, and YunoHost's diagnosis ask for what
+# is wrong. YunoHost keeps an app's scripts as files that nobody may run.
 start() {
 	systemctl enable --quiet --now netwatch.socket netwatch-file.socket netwatch.service
+	yunohost service add netwatch --description="Keeps calls right when the public address changes" \
+		--test_conf="bash /etc/yunohost/apps/netwatch/scripts/findings"
 }
