@@ -83,7 +83,7 @@ func TestArchive(t *testing.T) {
 	archiveAtWork(t, "1.0", Public(20))
 
 	pid := show(t, "netwatch.service", "MainPID")
-	shell(t, "touch /usr/local/lib/systemd/system/netwatch-old.service")
+	shell(t, "echo 'Documentation=man:netwatch(8)' >/usr/local/lib/systemd/system/netwatch-old.service")
 	t.Log(shell(t, dirs[1]+"/install 2>&1"))
 	if show(t, "netwatch.service", "MainPID") == pid {
 		t.Error("it is the old daemon that runs")

@@ -198,9 +198,10 @@ func panelPassword(t *testing.T) {
 		t.Error("the password is in the log, or there is none")
 	}
 	shell(t, "grep -qx changed-by-itself /etc/netwatch/mqtt.password")
-	shell(t, `netwatch set 'source.mqtt.password="@/etc/netwatch/own"'`)
+	shell(t, `netwatch set 'source.mqtt.password="@/etc/netwatch/own"'; ln -s /root/led-here /etc/netwatch/own.new`)
 	does(t, "2.0", "config apply", broker, "mqtt_host=turn2", "mqtt_password=in-its-own-file")
 	shell(t, "cd /etc/netwatch; grep -qx in-its-own-file own; grep -qx changed-by-itself mqtt.password")
+	shell(t, "! ls /root/led-here 2>/dev/null")
 	does(t, "2.0", "config apply", "stun_every=40s", "mqtt_broker=", "mqtt_password=")
 	shell(t, "cd /etc/netwatch; rm own mqtt.password")
 	does(t, "2.0", "config apply", broker, "mqtt_host=turn1", "mqtt_password=at-the-broker")
