@@ -58,7 +58,7 @@ fmt: go ## format the Go sources
 	$(TOOL) gofumpt -w .
 
 lab: build ## tests on real systemd, coturn, OpenVPN and networks, some on newer Debians too (root); RUN=TestX: that one
-	$(PROGRESS) -at-once 4 -count=1 -timeout 40m -tags lab $(EXEC_ROOT) -run "^($${RUN:-$(OF_LAB)})\$$" \
+	$(PROGRESS) -at-once 3 -count=1 -timeout 40m -tags lab $(EXEC_ROOT) -run "^($${RUN:-$(OF_LAB)})\$$" \
 		. ./lab/... ./access/... ./actions/... ./helper/... ./rewrite/... ./sources/... ./state/...
 
 worlds: build ## what callers get in every world that the lab knows, as a table (root; about half an hour)
